@@ -1,0 +1,517 @@
+"""The contract of an engine: four short contracts, each at most twelve methods.
+
+Rules for every engine (the suite in `greenroom.testing.engine_contract` holds them together):
+
+* Whatever changes a session and the event that tells of it happen in one atomic step.
+* Every write on behalf of a session is compare-and-set on (generation, lease) (S7).
+* A list is always of the whole cluster. Limits are checked here, never per node.
+* A node's life is one lease, never one lease per session. Due times are kept in order.
+* Nothing missing is read as deleted (S15).
+
+An engine owns time: it is given a clock when it is made (embedded) or uses the server's (Redis TIME). Leases and due
+times count in the partition's own clock, which each `reap` moves on (S8): by the time since the last pass, never
+back, never by more than 2 s.
+
+Business refusals are raised as errors of `greenroom.errors`. When the engine cannot be reached a method raises
+ServiceUnavailableError (retryable); the outcome of a write is then open, and repeating it must be safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from greenroom.model import (
+    Application,
+    EndReason,
+    Event,
+    ParticipantRecord,
+    Presence,
+    Restriction,
+    SealedKey,
+    SessionPolicy,
+    SessionRecord,
+)
+
+TELL_AFTER = 2.0
+"""Seconds of `unreachable` after which watchers and webhooks hear of it (promise 4)."""
+OPEN_ID_MEMORY = 600.0
+"""Seconds for which an ended session's openId is remembered (S2)."""
+UPDATE_MEMORY = 16
+"""Updates whose results a session remembers (S14)."""
+TIMELINE_ENTRIES = 64
+"""Entries kept in a session's timeline, the latest."""
+ENDED_SESSION_MEMORY = 86400.0
+"""Seconds for which an ended session and its timeline can still be looked at."""
+MAX_CLOCK_STEP = 2.0
+"""Seconds by which one reaper pass moves a partition's clock at most (S8)."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """On whose behalf a session is written: refused unless generation and lease are the stored ones (S7)."""
+
+    session_id: str
+    generation: int
+    lease: str
+
+
+class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine keeps of, and checks about, a client access token that the node has verified."""
+
+    jti: str
+    issued_at: int
+    """Unix seconds."""
+    expires_at: int
+    """Unix seconds."""
+    scopes: tuple[str, ...] = ()
+
+
+class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`open` (S2). session_id is the id a new session would get; it begins with the participant's partition."""
+
+    app: str
+    participant_id: str
+    external_id: str | None
+    open_id: str
+    secret_hash: bytes
+    session_id: str
+    node: str
+    lease: str
+    token: TokenFacts
+    name: str | None = None
+    """None leaves as it is, "" clears."""
+    avatar_url: str | None = None
+    if_new: bool = False
+    may_change_profile: bool = True
+    """False: what differs from an existing record raises ScopeMissingError (S4)."""
+    policy: SessionPolicy = SessionPolicy()
+    max_application_sessions: int | None = None
+    device_id: str | None = None
+    device_name: str | None = None
+    sdk: str = ""
+    address: str = ""
+    anonymous: bool = False
+    """The participant has no external id: its record goes with its last session."""
+    grace: float = 40.0
+    """Seconds of grace used where the engine itself detaches the session (node died)."""
+
+
+class AttachRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`attach`: a resume by secret (S1), or a node taking its own session back (S7)."""
+
+    session_id: str
+    node: str
+    lease: str
+    app: str | None = None
+    """Where the resume carried a token: its application must be the session's."""
+    participant_id: str | None = None
+    """Likewise its participant."""
+    token: TokenFacts | None = None
+    """A newer token to take the place of the session's (S5)."""
+    secret_hash: bytes = b""
+    next_secret_hash: bytes = b""
+    attempt: int = 0
+    previous: Owner | None = None
+    """A node takes its own session back: compare-and-set on this, the secret is left alone."""
+    address: str = ""
+
+
+class Displaced(msgspec.Struct, frozen=True):
+    """A connection that lost its session to a newer one: its node closes it with 4503 (superseded)."""
+
+    node: str
+    session_id: str
+    generation: int
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """An open or attach that succeeded."""
+
+    session: SessionRecord
+    participant: ParticipantRecord
+    created: bool
+    displaced: Displaced | None = None
+    replaced: tuple[SessionRecord, ...] = ()
+    """Sessions that this open ended (reason `replaced`), as they were while owned: node and generation are whom to
+    tell."""
+
+
+class EndRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`close`: by its owner (compare-and-set), by its secret (S6), or by an operator (neither is given)."""
+
+    session_id: str
+    reason: EndReason
+    text: str = ""
+    owner: Owner | None = None
+    secret_hash: bytes | None = None
+    app: str | None = None
+    """By an operator: the session must belong to this application."""
+
+
+class UpdateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`update_participant`. By a session (owner and update_id, S14) or by the server API (neither)."""
+
+    app: str
+    participant_id: str
+    name: str | None = None
+    avatar_url: str | None = None
+    if_revision: int | None = None
+    owner: Owner | None = None
+    update_id: str | None = None
+
+
+class ParticipantQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """ids: exactly these, in this order, unknown ones as offline with version 0. None: a listing, by id."""
+
+    app: str
+    ids: Sequence[str] | None = None
+    presence: tuple[Presence, ...] = ()
+    """Listing only: empty is all."""
+    cursor: str | None = None
+    limit: int = 100
+
+
+class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions that have not ended (all, of an application, a participant or a node), or one by its id, ended ones
+    too."""
+
+    app: str | None = None
+    participant_id: str | None = None
+    node: str | None = None
+    session_id: str | None = None
+    with_timeline: bool = False
+    cursor: str | None = None
+    limit: int = 100
+
+
+class ParticipantPage(msgspec.Struct, frozen=True):
+    """cursor: where to go on, None at the end."""
+
+    items: tuple[ParticipantRecord, ...]
+    cursor: str | None = None
+
+
+class SessionPage(msgspec.Struct, frozen=True):
+    """cursor: where to go on, None at the end."""
+
+    items: tuple[SessionRecord, ...]
+    cursor: str | None = None
+
+
+class RestrictRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`restrict` (S18), one atomic step in the participant's partition.
+
+    kind:
+      ``kick``   ends the participant's sessions (reason kicked), cut-off now, and the jti of those sessions' tokens
+      ``block``  as kick (reason blocked), and refuses new opens until ``until``
+      ``lift``   ends a block (tombstone)
+      ``cutoff`` revokes tokens of the participant issued at or before ``before`` (ends such sessions, token_revoked)
+      ``jti``    revokes one token (ends its sessions); participant_id names its subject
+      ``erase``  ends the sessions (reason kicked), removes the record and what names it; an active block stays, by
+                 hashed id
+    """
+
+    app: str
+    kind: str
+    participant_id: str
+    jti: str | None = None
+    until: int | None = None
+    before: int | None = None
+    """Unix seconds; None is the engine's now, rounded up."""
+    reason: str = ""
+
+
+class Restricted(msgspec.Struct, frozen=True):
+    """ended: the sessions that this ended, as they were while owned. changed: whether anything was."""
+
+    ended: tuple[SessionRecord, ...] = ()
+    changed: bool = True
+    cutoff: int = 0
+    """The participant's cut-off after this (Unix seconds)."""
+
+
+class NodeBeat(msgspec.Struct, frozen=True, kw_only=True):
+    """A node says that it is alive. lease: the one it renews; a lapsed one is never renewed (S7)."""
+
+    node: str
+    boot: str
+    lease: str
+    url: str = ""
+    version: str = ""
+    ready: bool = True
+    draining: bool = False
+    sessions: int = 0
+    leaving: bool = False
+    """The node stops now: its lease ends with this beat."""
+    watched: tuple[int, ...] = ()
+    """Partitions it watches; `newest` answers for these (S13)."""
+    protocol: int = 1
+
+
+class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as the cluster sees it. lease_left: seconds, negative where lapsed."""
+
+    node: str
+    boot: str
+    lease: str
+    url: str = ""
+    version: str = ""
+    ready: bool = True
+    draining: bool = False
+    sessions: int = 0
+    started_at: int = 0
+    seen_at: int = 0
+    lease_left: float = 0.0
+
+
+class BeatResult(msgspec.Struct, frozen=True, kw_only=True):
+    """renewed: False where the lease had lapsed or is unknown: the node must join with a new lease id."""
+
+    renewed: bool
+    now: int
+    """The engine's time, Unix milliseconds (S5: a node more than 5 s off is not ready)."""
+    nodes: tuple[NodeRecord, ...] = ()
+    newest: dict[int, int] = {}
+    """Newest change id of each watched partition (S13)."""
+    application_sessions: dict[str, int] = {}
+    """Sessions of each application, over all partitions, at most 2 s old (S3)."""
+    directory_version: int = 0
+    """Rises at every change of the directory."""
+    recovering: bool = False
+    """Some partition lost its marker: the node must restore (S15)."""
+
+
+class Reaped(msgspec.Struct, frozen=True, kw_only=True):
+    """What one reaper pass did. more: there was more that is due."""
+
+    ended: tuple[SessionRecord, ...] = ()
+    detached: int = 0
+    """Sessions of lapsed leases, now detached."""
+    told: int = 0
+    """Participants whose `unreachable` was told now."""
+    forgotten: int = 0
+    """Records past their keeping."""
+    lag: float = 0.0
+    """Seconds by which the oldest due time had passed."""
+    more: bool = False
+
+
+class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node writes back into an engine that lost it (S15): sessions it holds with their participants.
+
+    An engine that lost nothing changes nothing. Written is what is missing, or stored at a lower generation or
+    version.
+    """
+
+    node: str
+    lease: str
+    sessions: tuple[tuple[SessionRecord, ParticipantRecord, bytes, int], ...]
+    """(session, participant, current secret hash, last attempt)."""
+    finish: bool = False
+    """All directory and blocks were written before: the markers of the partitions may be set."""
+
+
+class Registry(Protocol):
+    """Sessions, participants, restrictions, nodes."""
+
+    async def open(self, request: OpenRequest) -> Attached:
+        """S2, in its order. A known openId with the same secret is an attach.
+
+        Raises ParticipantBlockedError, TokenInvalidError (revoked), SessionEndedError (openId of an ended session, or
+        with another secret), ScopeMissingError, TooManySessionsError.
+        """
+
+    async def attach(self, request: AttachRequest) -> Attached:
+        """Resume or take back; generation +1. Raises SessionEndedError (ended, state_lost, refused secret, superseded
+        attempt), ParticipantBlockedError, TokenInvalidError."""
+
+    async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
+        """Stores the session's new token after the checks of S18."""
+
+    async def detach(self, owner: Owner, grace: float) -> bool:
+        """The connection is gone: due in ``grace`` seconds. False: the owner no longer owns it; nothing changed."""
+
+    async def close(self, request: EndRequest) -> SessionRecord | None:
+        """Ends a session. The session as it was while owned, or None where there was none to end (success too)."""
+
+    async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
+        """Changes the profile. Setting what is there already is a success without a new revision.
+
+        Raises RevisionConflictError (participant: the record), SessionEndedError (owner no longer owns),
+        NotFoundError (server API, unknown participant).
+        """
+
+    async def participants(self, query: ParticipantQuery) -> ParticipantPage:
+        """Read from the master."""
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        """Read from the master."""
+
+    async def restrict(self, request: RestrictRequest) -> Restricted:
+        """Kick, block, lift, revoke, erase. Raises NotFoundError (lift without a block)."""
+
+    async def beat(self, beat: NodeBeat) -> BeatResult:
+        """Renews (or first takes) the node's lease."""
+
+    async def reap(self, limit: int = 500) -> Reaped:
+        """Moves the clocks on and does what is due: ends graces, detaches what dead nodes left, tells
+        `unreachable`, forgets."""
+
+    async def restore(self, request: RestoreRequest) -> int:
+        """Writes back what is missing. How many were written."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A participant changed: the whole record as it is now. id: number of the change in its partition."""
+
+    partition: int
+    id: int
+    participant: ParticipantRecord
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node is asked to do with a session it holds.
+
+    kind: ``superseded`` (close its connection 4503 if the generation is at most the one given), ``ended`` (the session
+    was ended: say so and close), ``directory`` (read the directory again), ``drain``.
+    """
+
+    kind: str
+    session_id: str = ""
+    generation: int = 0
+    reason: str = ""
+    text: str = ""
+    by_device: str | None = None
+    by_device_name: str | None = None
+
+
+class Listener(Protocol):
+    """A node's ears. Every method is quick, sync and does not raise."""
+
+    def changed(self, change: Change) -> None:
+        """A watched participant changed. May come twice and late; versions decide."""
+
+    def command(self, command: Command) -> None:
+        """Another node, or this one, asks for something."""
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """Changes of these partitions may have been missed: read the watched records again and compare."""
+
+
+class Bus(Protocol):
+    """News between nodes: at once, and allowed to be lost."""
+
+    def listen(self, listener: Listener) -> None:
+        """Once, before anything is watched."""
+
+    async def watch(self, app: str, participant_ids: Sequence[str]) -> None:
+        """Returns when changes made from now on will be heard."""
+
+    async def unwatch(self, app: str, participant_ids: Sequence[str]) -> None:
+        """What was watched twice has to be unwatched twice."""
+
+    async def tell(self, node: str, command: Command) -> None:
+        """``node`` "*" is every node."""
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """cursor: the opaque position after these; also valid where there are none."""
+
+    items: tuple[Event, ...]
+    cursor: str
+    gap: int = 0
+    """How many events were dropped before these (S17)."""
+    reset: bool = False
+    """A partition lost its past (S16)."""
+
+
+class Outbox(Protocol):
+    """Events, kept until acknowledged, at most 72 h and 100,000 events or 64 MiB per application (S17)."""
+
+    async def read(self, app: str, cursor: str | None, limit: int = 100) -> EventPage:
+        """Events after the cursor (None: from the oldest kept), in order. Raises IllegalArgumentError."""
+
+    async def acknowledge(self, app: str, reader: str, cursor: str) -> None:
+        """``reader`` has dealt with everything up to the cursor. Stored with the events."""
+
+    async def acknowledged(self, app: str, reader: str) -> str | None:
+        """Where the reader got to."""
+
+    async def newest(self, app: str) -> str:
+        """A cursor after everything there is now."""
+
+    async def replay(self, app: str, first_at: int, last_at: int, limit: int = 1000) -> EventPage:
+        """Events between two instants (Unix ms), acknowledged or not, as far as they are still kept."""
+
+    def subscribe(self, ready: Callable[[str], None]) -> None:
+        """``ready(app)`` is called when an application may have new events (a hint, may be lost)."""
+
+    async def set_aside(self, app: str, reader: str, events: Sequence[Event], why: str) -> None:
+        """Dead letters of a reader."""
+
+    async def aside(self, app: str, reader: str, limit: int = 100) -> tuple[tuple[Event, str], ...]:
+        """The reader's dead letters, oldest first, with the reason of each."""
+
+    async def drop_aside(self, app: str, reader: str, event_ids: Sequence[str]) -> int:
+        """Dead letters that were replayed or are not wanted. How many there were."""
+
+    async def claim(self, app: str, reader: str, node: str, seconds: float) -> bool:
+        """One node at a time reads for a reader: True where this one has, or has renewed, the claim."""
+
+
+class Directory(Protocol):
+    """Applications and keys. Small, shared by all nodes, read through a short cache."""
+
+    async def applications(self) -> tuple[Application, ...]:
+        """All, tombstones too."""
+
+    async def application(self, key: str) -> Application | None:
+        """One, or None where unknown or deleted."""
+
+    async def save_application(self, application: Application) -> Application:
+        """Stores it if the stored version is application.version (0: must be new). Returns it with its new version.
+        Raises ConflictError."""
+
+    async def keys(self) -> tuple[SealedKey, ...]:
+        """The signing keys, newest first."""
+
+    async def save_key(self, key: SealedKey) -> None:
+        """Adds or replaces by kid."""
+
+    async def restrictions(self, app: str | None = None) -> tuple[Restriction, ...]:
+        """All blocks, cut-offs and revoked tokens that still matter, of one application or all."""
+
+    async def put_back(
+        self,
+        applications: Sequence[Application],
+        keys: Sequence[SealedKey],
+        restrictions: Sequence[Restriction],
+    ) -> None:
+        """Restore (S15): writes what is missing or older, removes nothing."""
+
+    async def version(self) -> int:
+        """Rises at every change."""
+
+
+class Engine(Protocol):
+    """An engine: its four contracts and its life."""
+
+    name: str
+    registry: Registry
+    bus: Bus
+    outbox: Outbox
+    directory: Directory
+
+    async def start(self) -> None:
+        """Opens files or connections; checks versions and settings. Raises GreenroomError that says what to do."""
+
+    async def stop(self) -> None:
+        """Closes everything; what was accepted is written first."""
+
+    async def healthy(self) -> None:
+        """Raises ServiceUnavailableError where the engine cannot be reached or cannot write."""
+
+    async def durability(self) -> tuple[str, ...]:
+        """What this engine really promises, a line each, for people."""

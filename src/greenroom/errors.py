@@ -1,0 +1,394 @@
+"""The one error tree of SDK and service.
+
+::
+
+    GreenroomError
+      NotInitializedError            IllegalArgumentError
+      SessionError
+        SessionNotOpenError          SessionAlreadyOpenError     OpenCancelledError
+        OpenTimeoutError             SessionEndedError(end_reason)
+      TokenError
+        TokenInvalidError            TokenExpiredError           TokenRefreshError
+        ScopeMissingError(scope)
+      ParticipantError
+        ExternalIdMismatchError      TooManySessionsError        ParticipantBlockedError(until)
+        RevisionConflictError(participant)
+      ServiceError
+        ServiceUnavailableError(retry_after)                     RateLimitedError(retry_after)
+        ProtocolError                NotFoundError               ConflictError
+
+Each has ``code`` (a number of `greenroom.codes`), ``reason``, ``retryable``, ``http_status``, ``hint`` and a text
+that says what is wrong and what to change. A class that stands for several codes takes ``code=``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from greenroom.codes import ERRORS, ErrorCode, is_retryable_error
+
+
+class GreenroomError(Exception):
+    """Root of all errors. Texts are made for people and never hold a token, a secret or anything internal.
+
+    message: what is wrong, in one sentence; None takes the code's own.
+    hint: what to change; None takes the code's own.
+    code: which of the class's codes; None takes the class's first.
+    """
+
+    default_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None, code: ErrorCode | None = None) -> None:
+        self.code: ErrorCode = self.default_code if code is None else code
+        row = ERRORS[self.code]
+        self.message = row.meaning if message is None else message
+        self.hint = row.what_to_do if hint is None else hint
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.__dict__.copy(), self.args))
+
+    @property
+    def reason(self) -> str:
+        """The stable word for the error on the wire, e.g. ``Invalid_token``."""
+        return ERRORS[self.code].reason
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status that the service answers with."""
+        return ERRORS[self.code].http_status
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later without anything being changed."""
+        return is_retryable_error(self.code)
+
+    def details(self) -> dict[str, Any]:
+        """The members of the error's data on the wire beyond reason, retryable and hint."""
+        return {}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        """The error as it came over the wire: the inverse of `details`."""
+        return cls(message, hint=hint, code=code)
+
+
+def _rebuild(cls: type[GreenroomError], state: dict[str, Any], args: tuple[Any, ...]) -> GreenroomError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class NotInitializedError(GreenroomError):
+    """A call was made before `initialize_token` or `initialize`. Nothing was sent."""
+
+    default_code = ErrorCode.NOT_INITIALIZED
+
+
+class IllegalArgumentError(GreenroomError, ValueError):
+    """An argument is missing, mistyped or out of range (platform: ``Illegal_argument``, 90)."""
+
+    default_code = ErrorCode.ILLEGAL_ARGUMENT
+
+
+class SessionError(GreenroomError):
+    """Something about the session itself."""
+
+    default_code = ErrorCode.SESSION_NOT_OPEN
+
+
+class SessionNotOpenError(SessionError):
+    """The call needs an open session and there is none. Nothing was sent."""
+
+    default_code = ErrorCode.SESSION_NOT_OPEN
+
+
+class SessionAlreadyOpenError(SessionError):
+    """`open` with other info while a session is open or being opened. The session is untouched."""
+
+    default_code = ErrorCode.SESSION_ALREADY_OPEN
+
+
+class OpenCancelledError(SessionError):
+    """`close` was called while the session was being opened."""
+
+    default_code = ErrorCode.OPEN_CANCELLED
+
+
+class OpenTimeoutError(SessionError, TimeoutError):
+    """`open` did not succeed in its time; nothing goes on dialling."""
+
+    default_code = ErrorCode.OPEN_TIMEOUT
+
+
+class SessionEndedError(SessionError):
+    """The session has ended, or cannot be resumed. ``end_reason`` is one of the reasons of an end, or None."""
+
+    default_code = ErrorCode.SESSION_ENDED
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        end_reason: str | None = None,
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.end_reason = end_reason
+        if message is None and end_reason is not None:
+            message = f"The session has ended: {end_reason}."
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {} if self.end_reason is None else {"endReason": self.end_reason}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        end_reason = details.get("endReason")
+        return cls(message, end_reason=end_reason if isinstance(end_reason, str) else None, hint=hint, code=code)
+
+
+class TokenError(GreenroomError):
+    """Something about a token. The text names the claim, never the token."""
+
+    default_code = ErrorCode.TOKEN_INVALID
+
+
+class TokenInvalidError(TokenError):
+    """The token is malformed, not signed by this service, for something else, or revoked. Terminal: get another."""
+
+    default_code = ErrorCode.TOKEN_INVALID
+
+
+class TokenExpiredError(TokenError):
+    """The token's life is over. Refreshable."""
+
+    default_code = ErrorCode.TOKEN_EXPIRED
+
+
+class TokenRefreshError(TokenError):
+    """The app's refresh callback raised, took over 10 s, or returned something that is no token."""
+
+    default_code = ErrorCode.TOKEN_REFRESH_FAILED
+
+
+class ScopeMissingError(TokenError):
+    """The token lacks ``scope``."""
+
+    default_code = ErrorCode.SCOPE_MISSING
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        scope: str = "",
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.scope = scope
+        if message is None and scope:
+            message = f"The token lacks the scope {scope}."
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {"scope": self.scope} if self.scope else {}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        return cls(message, scope=str(details.get("scope", "")), hint=hint, code=code)
+
+
+class ParticipantError(GreenroomError):
+    """Something about the participant."""
+
+    default_code = ErrorCode.PARTICIPANT_BLOCKED
+
+
+class ExternalIdMismatchError(ParticipantError):
+    """`open` named another external id than the token's (platform: ``External_id_mismatch``)."""
+
+    default_code = ErrorCode.EXTERNAL_ID_MISMATCH
+
+
+class TooManySessionsError(ParticipantError):
+    """The participant's (or the application's) sessions are full and the policy is ``reject``."""
+
+    default_code = ErrorCode.TOO_MANY_SESSIONS
+
+
+class ParticipantBlockedError(ParticipantError):
+    """The participant is blocked until ``until`` (Unix milliseconds), or for good where it is None."""
+
+    default_code = ErrorCode.PARTICIPANT_BLOCKED
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        until: int | None = None,
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.until = until
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {"until": self.until}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        until = details.get("until")
+        return cls(message, until=until if isinstance(until, int) else None, hint=hint, code=code)
+
+
+class RevisionConflictError(ParticipantError):
+    """``if_revision`` was not the present revision; ``participant`` is the present record (as on the wire)."""
+
+    default_code = ErrorCode.REVISION_CONFLICT
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        participant: Any = None,
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.participant = participant
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {} if self.participant is None else {"participant": self.participant}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        return cls(message, participant=details.get("participant"), hint=hint, code=code)
+
+
+class ServiceError(GreenroomError):
+    """Something about the service, or the way to it."""
+
+    default_code = ErrorCode.SERVICE_UNAVAILABLE
+
+
+class _RetryAfterError(ServiceError):
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {} if self.retry_after is None else {"retryAfter": self.retry_after}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        after = details.get("retryAfter")
+        number = isinstance(after, int | float) and not isinstance(after, bool)
+        return cls(message, retry_after=float(after) if number else None, hint=hint, code=code)  # type: ignore[arg-type]
+
+
+class ServiceUnavailableError(_RetryAfterError):
+    """The service cannot be reached or cannot do this now. ``retry_after``: seconds, None where not known."""
+
+    default_code = ErrorCode.SERVICE_UNAVAILABLE
+
+
+class RateLimitedError(_RetryAfterError):
+    """Too much in too short a time. ``retry_after``: seconds, None where not known."""
+
+    default_code = ErrorCode.RATE_LIMITED
+
+
+class ProtocolError(ServiceError):
+    """One side broke the protocol: wrong URL, a proxy in between, or versions that do not fit."""
+
+    default_code = ErrorCode.PROTOCOL_ERROR
+
+
+class NotFoundError(ServiceError):
+    """There is no such session, participant, block or application."""
+
+    default_code = ErrorCode.NOT_FOUND
+
+
+class ConflictError(ServiceError):
+    """The change conflicts with what is stored."""
+
+    default_code = ErrorCode.CONFLICT
+
+
+# Which class stands for which code; what is not listed is judged by its band in `from_wire`.
+CLASS_OF_CODE: dict[ErrorCode, type[GreenroomError]] = {
+    ErrorCode.PARSE_ERROR: ProtocolError,
+    ErrorCode.INVALID_REQUEST: ProtocolError,
+    ErrorCode.METHOD_NOT_FOUND: ProtocolError,
+    ErrorCode.ILLEGAL_ARGUMENT: IllegalArgumentError,
+    ErrorCode.INTERNAL_ERROR: ServiceUnavailableError,
+    ErrorCode.SERVICE_UNAVAILABLE: ServiceUnavailableError,
+    ErrorCode.RATE_LIMITED: RateLimitedError,
+    ErrorCode.OVER_CAPACITY: ServiceUnavailableError,
+    ErrorCode.DRAINING: ServiceUnavailableError,
+    ErrorCode.FENCED: ServiceUnavailableError,
+    ErrorCode.ENGINE_RECOVERING: ServiceUnavailableError,
+    ErrorCode.STATE_LOST: SessionEndedError,
+    ErrorCode.TOKEN_EXPIRED: TokenExpiredError,
+    ErrorCode.OUTCOME_UNKNOWN: ServiceUnavailableError,
+    ErrorCode.STORAGE_FULL: ServiceUnavailableError,
+    ErrorCode.OPEN_TIMEOUT: OpenTimeoutError,
+    ErrorCode.TOKEN_REFRESH_FAILED: TokenRefreshError,
+    ErrorCode.TOKEN_INVALID: TokenInvalidError,
+    ErrorCode.TOKEN_REVOKED: TokenInvalidError,
+    ErrorCode.SCOPE_MISSING: ScopeMissingError,
+    ErrorCode.EXTERNAL_ID_MISMATCH: ExternalIdMismatchError,
+    ErrorCode.TOO_MANY_SESSIONS: TooManySessionsError,
+    ErrorCode.PARTICIPANT_BLOCKED: ParticipantBlockedError,
+    ErrorCode.REVISION_CONFLICT: RevisionConflictError,
+    ErrorCode.SESSION_ENDED: SessionEndedError,
+    ErrorCode.RESUME_REFUSED: SessionEndedError,
+    ErrorCode.OPEN_ID_CONFLICT: SessionEndedError,
+    ErrorCode.APPLICATION_DISABLED: TokenInvalidError,
+    ErrorCode.SESSION_NOT_OPEN: SessionNotOpenError,
+    ErrorCode.ORIGIN_NOT_ALLOWED: TokenInvalidError,
+    ErrorCode.WATCH_LIMIT_REACHED: IllegalArgumentError,
+    ErrorCode.TOKEN_MISMATCH: TokenInvalidError,
+    ErrorCode.ATTEMPT_SUPERSEDED: SessionEndedError,
+    ErrorCode.APPLICATION_LIMIT_REACHED: TooManySessionsError,
+    ErrorCode.NOT_FOUND: NotFoundError,
+    ErrorCode.CONFLICT: ConflictError,
+    ErrorCode.INVALID_CLIENT: TokenInvalidError,
+    ErrorCode.NOT_INITIALIZED: NotInitializedError,
+    ErrorCode.SESSION_ALREADY_OPEN: SessionAlreadyOpenError,
+    ErrorCode.OPEN_CANCELLED: OpenCancelledError,
+    ErrorCode.PROTOCOL_ERROR: ProtocolError,
+}
+
+
+def from_wire(code: int, message: str, data: Mapping[str, Any] | None = None) -> GreenroomError:
+    """The error that a peer sent. A code of a newer service is judged by its band, never refused."""
+    details = {} if data is None else data
+    hint = details.get("hint")
+    text_hint = hint if isinstance(hint, str) else None
+    try:
+        known = ErrorCode(code)
+    except ValueError:
+        known = ErrorCode.SERVICE_UNAVAILABLE if is_retryable_error(code) else ErrorCode.PROTOCOL_ERROR
+    return CLASS_OF_CODE[known].restore(known, message, text_hint, details)
+
+
+def to_wire_data(error: GreenroomError) -> dict[str, Any]:
+    """The ``data`` member of the JSON-RPC error for this error."""
+    data: dict[str, Any] = {"reason": error.reason, "retryable": error.retryable, **error.details()}
+    if error.hint:
+        data["hint"] = error.hint
+    return data

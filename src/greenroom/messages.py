@@ -1,0 +1,370 @@
+"""Every message on the wire, and the codecs: JSON-RPC 2.0 in text frames, subprotocol ``greenroom.v1``.
+
+Unknown fields are ignored, new fields have defaults. Instants are integer Unix milliseconds, durations seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from greenroom.codes import ErrorCode
+from greenroom.errors import GreenroomError, IllegalArgumentError, from_wire, to_wire_data
+from greenroom.model import Participant, ParticipantInfo, Presence
+
+SUBPROTOCOL = "greenroom.v1"
+PATH = "/v1/session"
+MAX_MESSAGE_BYTES = 32 * 1024
+"""One message from a client."""
+MAX_PIECE_BYTES = 64 * 1024
+"""One piece of ``changed`` or ``participants.changed`` from the service."""
+
+
+class _Wire(msgspec.Struct, rename="camel", omit_defaults=True):
+    pass
+
+
+# -- parts ----------------------------------------------------------------------------------------------------
+
+
+class WireParticipant(_Wire, frozen=True, kw_only=True):
+    """A participant on the wire. What somebody never set is absent."""
+
+    id: str
+    revision: int
+    version: int
+    presence: Presence
+    sessions: int
+    last_seen: int | None
+    external_id: str | None = None
+    name: str | None = None
+    avatar_url: str | None = None
+
+    def to_participant(self) -> Participant:
+        """The same as the SDK shows it. "" and absent are both None there."""
+        info = ParticipantInfo(self.name or None, self.avatar_url or None, self.external_id or None)
+        return Participant(
+            id=self.id,
+            info=info,
+            revision=self.revision,
+            version=self.version,
+            presence=self.presence,
+            sessions=self.sessions,
+            last_seen=self.last_seen,
+        )
+
+
+class OpenParticipant(_Wire, frozen=True):
+    """Info given at `open`. if_new: name and avatar count only where no record exists (S4)."""
+
+    name: str | None = None
+    avatar_url: str | None = None
+    external_id: str | None = None
+    if_new: bool = False
+
+
+class Device(_Wire, frozen=True):
+    """One installation of an app, named by the client."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class SdkVersion(_Wire, frozen=True):
+    """Which SDK is talking."""
+
+    name: str = ""
+    version: str = ""
+
+
+class WireSession(_Wire, frozen=True, omit_defaults=False):
+    """grace in seconds; expires_at: Unix milliseconds of the token's end."""
+
+    id: str
+    generation: int
+    grace: float
+    expires_at: int
+
+
+class Retry(_Wire, frozen=True, omit_defaults=False):
+    """Come back after ``after`` seconds and a random part of ``jitter`` seconds."""
+
+    after: float
+    jitter: float = 0.0
+
+
+class By(_Wire, frozen=True):
+    """Which device did it."""
+
+    device: Device | None = None
+
+
+# -- params, client to service --------------------------------------------------------------------------------
+
+
+class OpenParams(_Wire, frozen=True, kw_only=True):
+    token: str
+    open_id: str
+    resume_secret: str
+    participant: OpenParticipant = OpenParticipant()
+    device: Device = Device()
+    sdk: SdkVersion = SdkVersion()
+
+
+class ResumeParams(_Wire, frozen=True, kw_only=True):
+    session_id: str
+    resume_secret: str
+    next_secret: str
+    attempt: int
+    token: str | None = None
+    watching: list[tuple[str, int]] = []
+
+
+class CloseParams(_Wire, frozen=True):
+    session_id: str | None = None
+    resume_secret: str | None = None
+
+
+class RefreshTokenParams(_Wire, frozen=True):
+    token: str
+
+
+class UpdateParams(_Wire, frozen=True, kw_only=True):
+    update_id: str
+    name: str | None = None
+    avatar_url: str | None = None
+    if_revision: int | None = None
+
+
+class ParticipantsParams(_Wire, frozen=True, kw_only=True):
+    ids: list[str] = []
+    external_ids: list[str] = []
+    known: list[tuple[str, int]] = []
+
+
+class NoParams(_Wire, frozen=True):
+    pass
+
+
+# -- results --------------------------------------------------------------------------------------------------
+
+
+class OpenResult(_Wire, frozen=True, kw_only=True, omit_defaults=False):
+    session: WireSession
+    participant: WireParticipant
+    scopes: list[str]
+    capabilities: list[str] = []
+    changed: list[WireParticipant] = []
+
+
+class RefreshTokenResult(_Wire, frozen=True, omit_defaults=False):
+    expires_at: int
+    scopes: list[str]
+
+
+class ParticipantResult(_Wire, frozen=True, omit_defaults=False):
+    participant: WireParticipant
+
+
+class ParticipantsResult(_Wire, frozen=True, omit_defaults=False):
+    participants: list[WireParticipant]
+
+
+class Empty(_Wire, frozen=True):
+    pass
+
+
+# -- notifications, service to client --------------------------------------------------------------------------
+
+
+class ParticipantsChanged(_Wire, frozen=True, omit_defaults=False):
+    participants: list[WireParticipant]
+
+
+class TokenExpiring(_Wire, frozen=True, omit_defaults=False):
+    expires_at: int
+
+
+class SessionEnded(_Wire, frozen=True, kw_only=True, omit_defaults=False):
+    reason: str
+    message: str = ""
+    retry: Retry | None = None
+    by: By | None = None
+
+
+class MoveOn(_Wire, frozen=True, omit_defaults=False):
+    after: float
+    jitter: float
+
+
+METHODS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
+    "session.open": (OpenParams, OpenResult),
+    "session.resume": (ResumeParams, OpenResult),
+    "session.close": (CloseParams, Empty),
+    "session.refreshToken": (RefreshTokenParams, RefreshTokenResult),
+    "session.updateParticipantInfo": (UpdateParams, ParticipantResult),
+    "session.getParticipant": (NoParams, ParticipantResult),
+    "participants.get": (ParticipantsParams, ParticipantsResult),
+    "participants.watch": (ParticipantsParams, ParticipantsResult),
+    "participants.unwatch": (ParticipantsParams, Empty),
+    "ping": (NoParams, Empty),
+}
+"""Requests: method to (params, result)."""
+
+NOTIFICATIONS: dict[str, type[msgspec.Struct]] = {
+    "participants.changed": ParticipantsChanged,
+    "session.tokenExpiring": TokenExpiring,
+    "session.ended": SessionEnded,
+    "session.moveOn": MoveOn,
+    "session.stay": Empty,
+}
+"""Notifications from service to client: method to params."""
+
+SCOPE_OF_METHOD: dict[str, str] = {
+    "session.updateParticipantInfo": "session:update",
+    "participants.get": "notifications:set",
+    "participants.watch": "notifications:set",
+    "participants.unwatch": "notifications:set",
+}
+"""Which session scope a method needs; methods that are not listed need none."""
+
+
+# -- the codec of the service ---------------------------------------------------------------------------------
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request as the service reads it; params stay raw until the method is known."""
+
+    jsonrpc: Literal["2.0"]
+    method: str = ""
+    id: int | str | None = None
+    params: msgspec.Raw = msgspec.Raw(b"")
+    # A response from the client to a request we never sent has one of these and no method: ignored (S19).
+    result: msgspec.Raw | None = None
+    error: msgspec.Raw | None = None
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    id: int | str | None
+    result: Any
+    jsonrpc: str = "2.0"
+
+
+class WireError(msgspec.Struct, frozen=True):
+    """A JSON-RPC error object."""
+
+    code: int
+    message: str
+    data: dict[str, Any] = {}
+
+    def to_error(self) -> GreenroomError:
+        """The typed error."""
+        return from_wire(self.code, self.message, self.data)
+
+
+class _ErrorReply(msgspec.Struct, frozen=True):
+    id: int | str | None
+    error: WireError
+    jsonrpc: str = "2.0"
+
+
+class _Notification(msgspec.Struct, frozen=True):
+    method: str
+    params: Any
+    jsonrpc: str = "2.0"
+
+
+class _OutRequest(msgspec.Struct, frozen=True):
+    id: int
+    method: str
+    params: Any
+    jsonrpc: str = "2.0"
+
+
+_request_decoder = msgspec.json.Decoder(Request)
+_params_decoders = {method: msgspec.json.Decoder(params) for method, (params, _) in METHODS.items()}
+_encoder = msgspec.json.Encoder()
+_NO_PARAMS = b"{}"
+
+
+def decode_request(data: bytes) -> Request:
+    """What a client sent. Raises IllegalArgumentError with code PARSE_ERROR (not JSON) or INVALID_REQUEST."""
+    try:
+        request = _request_decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise IllegalArgumentError(_explain(error), code=ErrorCode.INVALID_REQUEST) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise IllegalArgumentError(f"The message is not JSON: {error}.", code=ErrorCode.PARSE_ERROR) from None
+    if isinstance(request.id, str) and len(request.id) > 64:
+        raise IllegalArgumentError("An id may have at most 64 characters.", code=ErrorCode.INVALID_REQUEST)
+    return request
+
+
+def decode_params(method: str, raw: msgspec.Raw) -> Any:
+    """The typed params of a method of METHODS. Raises IllegalArgumentError naming the field."""
+    data = bytes(raw)
+    try:
+        return _params_decoders[method].decode(data or _NO_PARAMS)
+    except msgspec.ValidationError as error:
+        raise IllegalArgumentError(f"{method}: {_explain(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise IllegalArgumentError(f"{method}: {error}.") from None
+
+
+def encode_reply(request_id: int | str | None, result: msgspec.Struct) -> bytes:
+    """A successful answer."""
+    return _encoder.encode(_Reply(request_id, result))
+
+
+def encode_error(request_id: int | str | None, error: GreenroomError) -> bytes:
+    """An answer that says what went wrong."""
+    return _encoder.encode(_ErrorReply(request_id, WireError(int(error.code), error.message, to_wire_data(error))))
+
+
+def encode_notification(method: str, params: msgspec.Struct) -> bytes:
+    """Something the other side is told and does not answer."""
+    return _encoder.encode(_Notification(method, params))
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    return f"{error}."
+
+
+# -- the codec of a client ------------------------------------------------------------------------------------
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """What the service sent: a reply (id with result or error) or a notification (method)."""
+
+    id: int | None = None
+    method: str | None = None
+    params: msgspec.Raw | None = None
+    result: msgspec.Raw | None = None
+    error: WireError | None = None
+
+
+_incoming_decoder = msgspec.json.Decoder(Incoming)
+_result_decoders = {method: msgspec.json.Decoder(result) for method, (_, result) in METHODS.items()}
+_notification_decoders = {method: msgspec.json.Decoder(params) for method, params in NOTIFICATIONS.items()}
+
+
+def encode_request(request_id: int, method: str, params: msgspec.Struct) -> bytes:
+    """A request of a client."""
+    return _encoder.encode(_OutRequest(request_id, method, params))
+
+
+def decode_incoming(data: bytes | str) -> Incoming:
+    """What the service sent. Raises msgspec.MsgspecError."""
+    return _incoming_decoder.decode(data)
+
+
+def decode_result(method: str, raw: msgspec.Raw | None) -> Any:
+    """The typed result of a method. Raises msgspec.MsgspecError."""
+    return _result_decoders[method].decode(_NO_PARAMS if raw is None else raw)
+
+
+def decode_notification(method: str, raw: msgspec.Raw | None) -> Any:
+    """The typed params of a notification, or None where this SDK does not know it. Raises msgspec.MsgspecError."""
+    decoder = _notification_decoders.get(method)
+    return None if decoder is None else decoder.decode(_NO_PARAMS if raw is None else raw)

@@ -1,0 +1,327 @@
+"""The nouns: what Greenroom knows about applications, participants, sessions and what happened to them.
+
+Instants are integer Unix milliseconds (``…_at``, ``last_seen``), durations are seconds as float.
+"""
+
+from __future__ import annotations
+
+import zlib
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+PARTITIONS = 64
+"""Into how many fixed shares participants are divided. A constant of the stored format: never change it."""
+
+RECORD_VERSION = 1
+"""Version of stored records; unknown fields of a newer one are kept by the engines when they write it again."""
+
+
+class Presence(StrEnum):
+    """Whether a participant can be reached."""
+
+    ONLINE = "online"
+    """A session of the participant has a connection."""
+    UNREACHABLE = "unreachable"
+    """There are sessions, none of them connected."""
+    OFFLINE = "offline"
+    """There is no session."""
+
+
+class EndReason(StrEnum):
+    """Why a session ended."""
+
+    CLOSED = "closed"
+    TIMEOUT = "timeout"
+    REPLACED = "replaced"
+    KICKED = "kicked"
+    BLOCKED = "blocked"
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_REVOKED = "token_revoked"
+    APPLICATION_DISABLED = "application_disabled"
+    PROTOCOL_ERROR = "protocol_error"
+
+
+class ParticipantStatus(StrEnum):
+    """The platform's states of a participant. A participant of a session has CONNECTED (online), CONNECTING
+    (unreachable) or LEFT (offline); the others describe participants of conferences."""
+
+    CONNECTED = "CONNECTED"
+    CONNECTING = "CONNECTING"
+    DECLINE = "DECLINE"
+    ERROR = "ERROR"
+    INACTIVE = "INACTIVE"
+    KICKED = "KICKED"
+    LEFT = "LEFT"
+    RESERVED = "RESERVED"
+    WARNING = "WARNING"
+
+
+class ParticipantType(StrEnum):
+    """The platform's types of a participant. A participant of a session is a USER."""
+
+    USER = "USER"
+    LISTENER = "LISTENER"
+    SPEAKER = "SPEAKER"
+    MIXER = "MIXER"
+    PSTN = "PSTN"
+    NONE = "NONE"
+
+
+class ParticipantInfo(msgspec.Struct, frozen=True):
+    """Who somebody is (platform: ``VTParticipantInfo``, ``ParticipantInfo``). All optional.
+
+    name: at most 256 characters; None leaves as it is, "" clears.
+    avatar_url: at most 2,048 characters, https, http or relative; None leaves as it is, "" clears.
+    external_id: the app's own id, at most 1,024 bytes of UTF-8; None or "" is none.
+    """
+
+    name: str | None = None
+    avatar_url: str | None = None
+    external_id: str | None = None
+
+
+class Participant(msgspec.Struct, frozen=True, kw_only=True):
+    """A participant as an app sees one.
+
+    revision: counts changes of the profile. version: rises at every change; newer is higher.
+    sessions: how many. last_seen: Unix milliseconds, None where never seen.
+    """
+
+    id: str
+    info: ParticipantInfo = ParticipantInfo()
+    revision: int = 0
+    version: int = 0
+    presence: Presence = Presence.OFFLINE
+    sessions: int = 0
+    last_seen: int | None = None
+    type: ParticipantType = ParticipantType.USER
+
+    @property
+    def status(self) -> ParticipantStatus:
+        """The platform's status that stands for the presence."""
+        return _STATUS_OF[self.presence]
+
+
+_STATUS_OF = {
+    Presence.ONLINE: ParticipantStatus.CONNECTED,
+    Presence.UNREACHABLE: ParticipantStatus.CONNECTING,
+    Presence.OFFLINE: ParticipantStatus.LEFT,
+}
+
+
+class SessionPolicy(msgspec.Struct, frozen=True, rename="camel"):
+    """How many devices a participant may use, and what happens to one too many.
+
+    max_sessions: per participant. when_full: ``reject`` or ``replace_oldest``. same_device: ``replace`` (the same
+    device id takes over its own ghost) or ``allow``.
+    """
+
+    max_sessions: int = 10
+    when_full: str = "reject"
+    same_device: str = "replace"
+
+
+class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an application wants its events posted to. secrets are stored sealed by the key ring's master key."""
+
+    id: str
+    url: str
+    events: tuple[str, ...] = ()
+    """Names of events, empty for all."""
+    sealed_secrets: tuple[str, ...] = ()
+    """At most two (the second during a rotation), newest first."""
+    asymmetric: bool = False
+    """Ed25519 (``v1a``) and not HMAC-SHA256 (``v1``)."""
+    disabled_reason: str | None = None
+    created_at: int = 0
+
+
+class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an application may set for itself. Defaults are the service's."""
+
+    policy: SessionPolicy = SessionPolicy()
+    max_application_sessions: int | None = None
+    """Over all participants; None is no limit."""
+    max_watched: int = 1000
+    """Participants that one session may watch."""
+    open_profile: str = "any"
+    """``any``: name and avatar in `open` are taken with any scope, as the platform did; ``scope``: a difference to
+    an existing record needs ``session:update``."""
+    allow_external_id_from_client: bool = False
+    """Whether a v2 token without external id may bring one at `open`."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of pages that may open sessions; empty is any."""
+    keep_offline_participants: float = 30 * 86400.0
+    """Seconds for which the record of an offline participant is kept."""
+
+
+class StoredSecret(msgspec.Struct, frozen=True):
+    """An app secret as stored: HMAC-SHA256 with the service's pepper, hex."""
+
+    digest: str
+    created_at: int
+    expires_at: int | None = None
+    """During rotation the older one ends then; None is never."""
+
+
+class Application(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant."""
+
+    key: str
+    name: str
+    namespace: str
+    """A random UUID, never reused: external ids become participant ids in it."""
+    secrets: tuple[StoredSecret, ...] = ()
+    disabled: bool = False
+    deleted: bool = False
+    """A tombstone: nothing missing is read as deleted (S15)."""
+    created_at: int = 0
+    settings: ApplicationSettings = ApplicationSettings()
+    webhooks: tuple[WebhookEndpoint, ...] = ()
+    revoked_before: int = 0
+    """Tokens of the application with ``iat`` (Unix seconds) at or below this are revoked."""
+    version: int = 0
+    """Rises at every change; a save names the one it was read at."""
+
+
+class SealedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A signing key as stored, encrypted by the master key."""
+
+    kid: str
+    alg: str
+    sealed: bytes
+    created_at: int
+    retired_at: int | None = None
+    """Since when it no longer signs; it still verifies until 24 h later. None is the current one."""
+
+
+class ParticipantRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A participant as stored.
+
+    presence is the truth; shown is what watchers and webhooks have been told: they hear `unreachable` only after
+    2 s of it. version counts changes of what is shown.
+    """
+
+    app: str
+    id: str
+    external_id: str | None = None
+    name: str = ""
+    avatar_url: str = ""
+    revision: int = 0
+    version: int = 0
+    presence: Presence = Presence.OFFLINE
+    shown: Presence = Presence.OFFLINE
+    sessions: int = 0
+    last_seen: int | None = None
+
+
+class SessionState(StrEnum):
+    """State of a session in the registry."""
+
+    ATTACHED = "attached"
+    DETACHED = "detached"
+    CLOSED = "closed"
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One thing that happened to a session."""
+
+    at: int
+    what: str
+    """opened, attached, detached, resumed, taken_back, ended, token_refreshed, …"""
+    node: str = ""
+    detail: str = ""
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as stored. Ownership is (generation, lease)."""
+
+    id: str
+    app: str
+    participant_id: str
+    external_id: str | None = None
+    generation: int = 1
+    state: SessionState = SessionState.ATTACHED
+    node: str = ""
+    lease: str = ""
+    opened_at: int = 0
+    detached_at: int | None = None
+    ended_at: int | None = None
+    end_reason: EndReason | None = None
+    end_text: str = ""
+    device_id: str | None = None
+    device_name: str | None = None
+    sdk: str = ""
+    address: str = ""
+    jti: str = ""
+    token_issued_at: int = 0
+    """Unix seconds."""
+    token_expires_at: int = 0
+    """Unix seconds."""
+    scopes: tuple[str, ...] = ()
+    timeline: tuple[TimelineEntry, ...] = ()
+    """The latest 64 entries; empty where not asked for."""
+
+
+class Restriction(msgspec.Struct, frozen=True, kw_only=True):
+    """A block or revocation as stored (S18).
+
+    kind: ``block`` (participant, until), ``cutoff`` (participant, tokens with iat <= before), ``jti`` (one token).
+    """
+
+    app: str
+    kind: str
+    subject: str
+    """The participant's id (a block of an erased one: its SHA-256, prefixed ``sha256:``) or the token's jti."""
+    until: int | None = None
+    """Unix milliseconds; None: for good."""
+    before: int = 0
+    """Unix seconds, for ``cutoff``."""
+    reason: str = ""
+    created_at: int = 0
+    lifted: bool = False
+    """A tombstone."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Something that happened, as the app's backend hears it. Ordered per participant."""
+
+    id: str
+    type: str
+    at: int
+    app: str = ""
+    participant_id: str = ""
+    session_id: str | None = None
+    data: dict[str, Any] = {}
+
+
+def partition_of(app: str, participant_id: str) -> int:
+    """The partition in which all keys of one participant live: 0 … PARTITIONS - 1."""
+    return zlib.crc32(f"{app}\x00{participant_id}".encode()) % PARTITIONS
+
+
+def partition_of_session(session_id: str) -> int | None:
+    """The partition a session id begins with (``p17-…``), or None where it is not one of ours."""
+    head, dash, rest = session_id.partition("-")
+    if not dash or not rest or not head.startswith("p") or not head[1:].isascii() or not head[1:].isdigit():
+        return None
+    number = int(head[1:4])
+    return number if number < PARTITIONS and head == f"p{number}" else None
+
+
+def make_session_id(partition: int, random: bytes) -> str:
+    """A session id from its partition and at least 16 random bytes."""
+    return f"p{partition}-{random.hex()}"
+
+
+def participant_id_of(namespace: str, external_id: str) -> str:
+    """UUIDv5 of application and external id, byte for byte (S2)."""
+    return str(uuid5(UUID(namespace), "ext:" + external_id))
+
+
+def anonymous_participant_id(namespace: str, open_id: str) -> str:
+    """UUIDv5 of application and openId: a repeated open finds the same anonymous participant (S2)."""
+    return str(uuid5(UUID(namespace), "open:" + open_id))
