@@ -1,0 +1,138 @@
+"""Runs every test: those of the browser SDK in Node, those that must have the machine to themselves, all others.
+
+usage: python scripts/run_tests.py [arguments for pytest]
+
+With arguments (`-k resume`, a path) only the Python tests are run, and only those that they choose. The closing line
+counts the Python tests of both passes. Exits 1 if any part failed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path("build/test")
+NO_TESTS_COLLECTED = 5
+BASE_TIMEOUT = 300  # seconds for one test
+
+# Debian keeps servers (nginx, haproxy) where not everybody's PATH looks.
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with the system's sbin at the end of PATH."""
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.environ | {"PATH": os.pathsep.join([*path, *(folder for folder in SBIN if folder not in path)])}
+
+
+def workers() -> str:
+    """How many tests run side by side: GREENROOM_TEST_WORKERS, else one per core, two at least and four at most."""
+    return os.environ.get("GREENROOM_TEST_WORKERS") or str(max(2, min(4, os.cpu_count() or 2)))
+
+
+def run(command: Sequence[str | Path]) -> int:
+    """Run `command` in the root of the project with nothing on its stdin; its exit code."""
+    print("$", *command, flush=True)
+    return subprocess.run(command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL).returncode
+
+
+def pytest(name: str, *arguments: str) -> bool:
+    """One pass of pytest, whose results are also left in build/test; whether all went well."""
+    result = RESULTS / f"{name}.xml"
+    (ROOT / result).unlink(missing_ok=True)
+    code = run(
+        [
+            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--forbid-skips",
+            f"--timeout={BASE_TIMEOUT}", f"--junitxml={result}", *arguments,
+        ]
+    )  # fmt: skip
+    return code in (0, NO_TESTS_COLLECTED)
+
+
+def node_tests() -> bool:
+    """The tests of the browser SDK, if it is there."""
+    browser = ROOT / "browser"
+    if not (browser / "package.json").exists():
+        return True
+    found = subprocess.run([ROOT / "scripts/node", "--bin-dir"], stdout=subprocess.PIPE, text=True)
+    if found.returncode != 0:
+        return False
+    bin_dir = Path(found.stdout.strip())
+    os.environ["PATH"] = f"{bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    if (browser / "package-lock.json").exists() and not install_node_packages(browser, bin_dir / "npm"):
+        return False
+    print("$ cd browser && node --test", flush=True)
+    return (
+        subprocess.run(
+            [bin_dir / "node", "--test"], cwd=browser, env=environment(), stdin=subprocess.DEVNULL
+        ).returncode
+        == 0
+    )
+
+
+def install_node_packages(browser: Path, npm: Path) -> bool:
+    """`npm ci`, unless what the lock asks for was installed before; whether it worked."""
+    installed = browser / "node_modules" / ".package-lock.json"
+    lock = browser / "package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return True
+    code = subprocess.run(
+        [npm, "ci", "--no-audit", "--no-fund", "--prefer-offline"], cwd=browser, stdin=subprocess.DEVNULL
+    ).returncode
+    if code != 0:
+        print("greenroom: 'npm ci' in browser/ failed (see above): is the npm registry within reach?", file=sys.stderr)
+    return code == 0
+
+
+def outcomes(results: Path) -> Counter[str]:
+    """How many tests passed, failed, …, from the results pytest left in `results`."""
+    counts: Counter[str] = Counter()
+    for path in sorted(results.glob("*.xml")):
+        for case in ElementTree.parse(path).iter("testcase"):
+            counts[outcome(case)] += 1
+    return counts
+
+
+def outcome(case: ElementTree.Element) -> str:
+    """What became of one test, in pytest's own word for it."""
+    if case.find("failure") is not None:
+        return "failed"
+    if case.find("error") is not None:
+        return "errors"
+    skipped = case.find("skipped")
+    if skipped is not None:
+        return "xfailed" if skipped.get("type") == "pytest.xfail" else "skipped"
+    return "passed"
+
+
+def closing_line(counts: Counter[str], parts: dict[str, bool], seconds: float) -> str:
+    """One line for both passes, as pytest would write it, and which part failed."""
+    order = ("failed", "passed", "skipped", "xfailed", "errors")
+    text = ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no tests ran"
+    failed = [name for name, went_well in parts.items() if not went_well]
+    lines = [f"not well: {', '.join(failed)}"] if failed else []
+    return "\n".join([*lines, f" {text} in {seconds:.2f}s ".center(100, "=")])
+
+
+def main(arguments: Sequence[str]) -> int:
+    started = time.monotonic()
+    (ROOT / RESULTS).mkdir(parents=True, exist_ok=True)
+    parts: dict[str, bool] = {}
+    if not arguments:
+        parts["browser SDK"] = node_tests()
+    parts["side by side"] = pytest("parallel", "-m", "not serial", "-n", workers(), "--dist", "loadgroup", *arguments)
+    parts["one by one"] = pytest("serial", "-m", "serial", "-p", "no:xdist", *arguments)
+    counts = outcomes(ROOT / RESULTS)
+    print("\n" + closing_line(counts, parts, time.monotonic() - started), flush=True)
+    return 0 if all(parts.values()) and counts["passed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

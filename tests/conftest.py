@@ -1,0 +1,80 @@
+"""What every test stands on: async tests run in a watched loop of their own, and nothing skips silently.
+
+There are no async fixtures: use an async context manager in the test, so that its end is part of the test.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from tests.support.async_runner import is_async_test, run_async_test
+from tests.support.skips import forbidden_skips
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--forbid-skips",
+        action="store_true",
+        help="fail if a test was skipped for a reason that is not on the list in tests/support/skips.py",
+    )
+
+
+def _wrap_inner_test(function: Any, *, uvloop: bool) -> None:
+    """Let Hypothesis, which calls the inner test itself, run an `async def` one."""
+    inner: Callable[..., Any] = function.hypothesis.inner_test
+    if not is_async_test(inner):
+        return
+
+    @functools.wraps(inner)
+    def run(**arguments: Any) -> None:
+        run_async_test(inner, arguments, uvloop=uvloop)
+
+    # functools.wraps leaves a trace by which the wrapper would pass for the coroutine function it wraps
+    del run.__dict__["__wrapped__"]
+    function.hypothesis.inner_test = run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an `async def` test in a fresh event loop; leave every other test to pytest."""
+    uvloop = pyfuncitem.get_closest_marker("uvloop") is not None
+    function = pyfuncitem.obj
+    if hasattr(function, "hypothesis"):
+        _wrap_inner_test(function, uvloop=uvloop)
+        return None
+    if not is_async_test(function):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    run_async_test(function, {name: pyfuncitem.funcargs[name] for name in names}, uvloop=uvloop)
+    return True
+
+
+def _unexpected_skips(config: pytest.Config) -> list[str]:
+    if not config.getoption("--forbid-skips") or hasattr(config, "workerinput"):
+        return []
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter is not None else []
+    # longrepr of a skip is (file, line, "Skipped: reason")
+    return forbidden_skips((report.nodeid, report.longrepr[2]) for report in reports)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _unexpected_skips(session.config) and session.exitstatus in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None, None, None]:
+    yield
+    skips = _unexpected_skips(config)
+    if skips:
+        terminalreporter.section("skipped without leave: this fails the run", red=True)
+        for line in skips:
+            terminalreporter.line(line)
