@@ -1,0 +1,177 @@
+"""What tokens say: the claims of both kinds, as typed structs (design.md, section 6)."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from greenroom.tokens.reader import refuse
+
+API_TOKEN_LIFE = 1_800
+"""Seconds; the default of `POST /v1/auth/token`."""
+
+CLIENT_TOKEN_LIFE = 3_600
+"""Seconds; the default of client access tokens, v1 and v2."""
+
+MAX_LIFE = 86_400
+"""Seconds; no token is minted for longer, and none is accepted."""
+
+MAX_EXTERNAL_ID_BYTES = 1_024
+
+_TEXT = Annotated[str, Meta(min_length=1, max_length=256)]
+_SECONDS = Annotated[int, Meta(ge=0, le=2**53)]
+# 128 bits are 22 characters; a later service may take more.
+_JTI = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{22,64}\Z")]
+# RFC 6749, section 3.3: scope-tokens with one space between them; none at all is no scope.
+_SCOPE = Annotated[str, Meta(pattern=r"\A(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?\Z")]
+
+
+class TokenKind(Enum):
+    """The two kinds of token. They differ in ``typ`` and in ``aud``, so that one can never pass for the other."""
+
+    API = "api"
+    CLIENT = "client"
+
+    @property
+    def typ(self) -> str:
+        """The header's ``typ``."""
+        return "api+jwt" if self is TokenKind.API else "session+jwt"
+
+    @property
+    def audience(self) -> str:
+        """The claim ``aud``."""
+        return "greenroom:api" if self is TokenKind.API else "greenroom:session"
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return "API token" if self is TokenKind.API else "client access token"
+
+
+class SessionPolicyClaim(
+    Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
+    """How a client access token narrows its application's policy (``pol``). Unset members leave the application's.
+
+    Unknown members are refused, not ignored: ignoring a restriction would widen what the token allows.
+    """
+
+    max_sessions: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
+    when_full: Literal["reject", "replace_oldest"] | UnsetType = UNSET
+    same_device: Literal["replace", "allow"] | UnsetType = UNSET
+
+
+class ApiClaims(Struct, frozen=True, kw_only=True):
+    """Claims of an API token. ``sub`` is the app key."""
+
+    iss: _TEXT
+    aud: _TEXT
+    app: _TEXT
+    sub: _TEXT
+    scope: _SCOPE
+    iat: _SECONDS
+    exp: _SECONDS
+    jti: _JTI
+    nbf: _SECONDS | UnsetType = UNSET
+
+
+class SessionClaims(Struct, frozen=True, kw_only=True):
+    """Claims of a client access token.
+
+    ``sub`` is the participant id, or the app key where there is none yet; ``xid`` the external id, if any; ``ver`` 1
+    lets `open` bring an external id that the token lacks (the legacy flow), 2 does not.
+    """
+
+    iss: _TEXT
+    aud: _TEXT
+    app: _TEXT
+    sub: _TEXT
+    ver: Literal[1, 2]
+    scope: _SCOPE
+    iat: _SECONDS
+    exp: _SECONDS
+    jti: _JTI
+    xid: Annotated[str, Meta(min_length=1, max_length=MAX_EXTERNAL_ID_BYTES)] | UnsetType = UNSET
+    pol: SessionPolicyClaim | UnsetType = UNSET
+    nbf: _SECONDS | UnsetType = UNSET
+
+
+class VerifiedToken(Struct, frozen=True, kw_only=True):
+    """A token that `verify` found genuine and in time. Revocation by ``jti`` and by participant is the engine's to say.
+
+    version: 1 or 2 for client access tokens, 0 for API tokens.
+    participant_id: None for API tokens, and where the token names no participant yet.
+    external_id: None where the token has none.
+    issued_at, expires_at: Unix seconds, without leeway.
+    """
+
+    kind: TokenKind
+    app: str
+    participant_id: str | None
+    external_id: str | None
+    scopes: tuple[str, ...]
+    issued_at: int
+    expires_at: int
+    jti: str
+    kid: str
+    version: int
+    policy: SessionPolicyClaim
+
+
+_STRUCTS: dict[TokenKind, type[ApiClaims] | type[SessionClaims]] = {
+    TokenKind.API: ApiClaims,
+    TokenKind.CLIENT: SessionClaims,
+}
+
+# For each claim what it must be, and where it is set: an error that only says "invalid" sends people searching.
+_MEANING = {
+    "iss": ("a string", "It is the service's issuer setting, by default its public URL."),
+    "aud": ("one string", "Take an API token to the HTTP API, a client access token to session.open."),
+    "app": ("a string, the app key", "The token endpoints set it from the app key."),
+    "sub": ("a string", "The token endpoints set it: the participant id, or the app key."),
+    "ver": ("1 or 2", "The token endpoints set it: v1 from /v1/oauth2/token, v2 from /v2/client-access-token."),
+    "scope": ("a string of scopes with single spaces between", "Ask with scope or sessionScope when minting."),
+    "iat": ("whole seconds since 1970", "The token endpoints set it."),
+    "exp": ("whole seconds since 1970", "Ask with expires_in (1 to 86400 s) when minting."),
+    "jti": ("at least 128 random bits in base64url", "The token endpoints set it."),
+    "nbf": ("whole seconds since 1970", "The token endpoints do not set it."),
+    "xid": ("a string of 1 to 1024 bytes", "Set externalId in the request for the client access token."),
+    "pol": ("an object of maxSessions, whenFull and sameDevice", "Set sessionPolicy in the request for the token."),
+}
+
+
+def refuse_claim(name: str, problem: str) -> None:
+    """Raise the `TokenInvalidError` that names the claim and where it is set."""
+    refuse(f"The token's claim {name} {problem}.", _MEANING[name][1])
+
+
+def to_claims(members: dict[str, Any], kind: TokenKind) -> ApiClaims | SessionClaims:
+    """The typed claims. No bool, string or fraction passes for a number; unknown claims are ignored."""
+    wanted = _STRUCTS[kind]
+    claims: ApiClaims | SessionClaims | None
+    try:
+        claims = msgspec.convert(members, wanted)
+    except msgspec.ValidationError:
+        claims = None
+    if claims is None:
+        _explain(members, wanted)
+        refuse("The token's claims do not fit together.")
+    return claims
+
+
+def _explain(members: dict[str, Any], wanted: type[ApiClaims] | type[SessionClaims]) -> None:
+    for field in msgspec.structs.fields(wanted):
+        name = field.name
+        if name not in members:
+            if field.required:
+                refuse_claim(name, "is missing")
+            continue
+        try:
+            msgspec.convert(members[name], field.type)
+            continue
+        except msgspec.ValidationError:
+            pass
+        refuse_claim(name, f"is not {_MEANING[name][0]}")

@@ -1,0 +1,228 @@
+"""The strict reader of compact tokens, without any cryptography.
+
+It exists because JOSE libraries are lenient where it hurts: duplicate keys, ``crit``, embedded keys and fractional
+times all pass through joserfc (design.md, section 6). This module imports neither joserfc nor cryptography, so that
+an SDK can `peek` at a token cheaply.
+
+Nothing here says that a token is genuine: that is `greenroom.tokens.verifier.verify`.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from functools import lru_cache
+from json import JSONDecoder
+from typing import Any, NamedTuple, NoReturn
+
+from greenroom.errors import TokenInvalidError
+
+MAX_TOKEN_BYTES = 4096
+"""A longer token is refused before anything of it is decoded. The longest that is minted is under 3,800."""
+
+MAX_DEPTH = 4
+"""Objects and arrays inside one another, the claims themselves being the first."""
+
+HEADER_MEMBERS = frozenset({"alg", "typ", "kid"})
+"""All else in a header is refused: ``crit`` asks for what we do not do, ``jwk``, ``jku``, ``x5u`` bring keys along."""
+
+# 2^53 has 16 digits. Longer digit strings are never read as numbers at all: that costs quadratic time.
+_MAX_DIGITS = 16
+
+# A string (an unfinished one runs to the end, so that this is linear on any input), or a bracket.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+class Header(NamedTuple):
+    """The protected header. ``typ`` and ``kid`` are None where the token has none."""
+
+    alg: str
+    typ: str | None
+    kid: str | None
+
+
+class Parts(NamedTuple):
+    """A token taken apart; the signature has not been checked."""
+
+    header: Header
+    signing_input: bytes
+    payload: bytes
+    signature: bytes
+
+
+class Glance(NamedTuple):
+    """What an unverified token says of itself. Times are Unix seconds."""
+
+    typ: str | None
+    app: str
+    participant_id: str | None
+    external_id: str | None
+    issued_at: int
+    expires_at: int
+
+
+class _RefusedError(ValueError):
+    """The text of the error that the caller will raise: raised inside the JSON decoder's hooks."""
+
+
+def refuse(message: str, hint: str | None = None) -> NoReturn:
+    """Raise `TokenInvalidError`. Callers are never inside ``except``: the first error could hold parts of a token."""
+    raise TokenInvalidError(message, hint=hint)
+
+
+def decode_base64url(text: str, part: str) -> bytes:
+    """Bytes of exact base64url (RFC 7515, section 2): no padding, whitespace, other alphabets or spare bits set.
+
+    part: what to call it in the error.
+    """
+    try:
+        sent = text.encode("ascii")
+        raw = urlsafe_b64decode(sent + b"=" * (-len(sent) % 4))
+    except (UnicodeEncodeError, Base64Error):
+        raw, sent = b"", b"!"
+    # Python's decoder skips what it does not know; only text that it would itself have written is exact.
+    if urlsafe_b64encode(raw).rstrip(b"=") != sent:
+        refuse(f"The token's {part} is not exact base64url.")
+    return raw
+
+
+def read_object(raw: bytes, part: str) -> dict[str, Any]:
+    """A JSON object: UTF-8, no duplicate keys at any depth, no fractions, nothing deeper than `MAX_DEPTH`.
+
+    Raises `TokenInvalidError`; part: what to call it in the error.
+    """
+    if _too_deep(raw):
+        refuse(f"The token's {part} is nested deeper than {MAX_DEPTH}.")
+    why = ""
+    value: Any = None
+    try:
+        value = _DECODER.decode(raw.decode("utf-8"))
+        if b"\\u" in raw:
+            _check_surrogates(value)
+    except _RefusedError as error:
+        why = f"The token's {part} {error}."
+    except ValueError:  # includes UnicodeError and JSONDecodeError
+        why = f"The token's {part} is not JSON in UTF-8."
+    if why:
+        refuse(why)
+    if type(value) is not dict:
+        refuse(f"The token's {part} is not a JSON object.")
+    return value
+
+
+@lru_cache(maxsize=64)
+def read_header(segment: str) -> Header:
+    """The header from its base64url segment. A key's tokens share a few: hence the cache (refusals are not kept)."""
+    members = read_object(decode_base64url(segment, "header"), "header")
+    for name, value in members.items():
+        if name not in HEADER_MEMBERS:
+            refuse("The token's header has members other than alg, typ and kid.")
+        if type(value) is not str:
+            refuse(f"The token's header member {name} is not a string.")
+    if "alg" not in members:
+        refuse("The token's header names no alg.")
+    return Header(members["alg"], members.get("typ"), members.get("kid"))
+
+
+def split_token(token: object) -> Parts:
+    """Take a compact token apart (RFC 7515, section 7.1). Nothing is decoded of one over `MAX_TOKEN_BYTES`.
+
+    Raises `TokenInvalidError`. The payload is not looked into.
+    """
+    if not isinstance(token, str):
+        refuse(f"A token is a string, not {type(token).__name__}.", "Return the access_token from your callback.")
+    if not token:
+        refuse("The token is empty.", "Return the access_token from your callback.")
+    if len(token) > MAX_TOKEN_BYTES:
+        refuse(f"The token is longer than {MAX_TOKEN_BYTES} bytes.")
+    segments = token.split(".", 3)
+    if len(segments) != 3:
+        refuse("The token is not three parts with dots between them.", "Pass the access_token alone, unchanged.")
+    header = read_header(segments[0])
+    payload = decode_base64url(segments[1], "claims")
+    signature = decode_base64url(segments[2], "signature")
+    return Parts(header, token[: token.rindex(".")].encode("ascii"), payload, signature)
+
+
+def peek(token: object) -> Glance:
+    """What a token says of itself, unverified: for an SDK's timers and for early, clear errors. Never for trust.
+
+    Raises `TokenInvalidError` for anything that no Greenroom service would accept by its form.
+    """
+    parts = split_token(token)
+    claims = read_object(parts.payload, "claims")
+    app = _claim(claims, "app", str)
+    sub = _claim(claims, "sub", str)
+    external_id = _claim(claims, "xid", str) if "xid" in claims else None
+    return Glance(
+        typ=parts.header.typ,
+        app=app,
+        participant_id=None if sub == app else sub,
+        external_id=external_id,
+        issued_at=_claim(claims, "iat", int),
+        expires_at=_claim(claims, "exp", int),
+    )
+
+
+def _claim(claims: dict[str, Any], name: str, wanted: type) -> Any:
+    value = claims.get(name)
+    if type(value) is not wanted:  # not isinstance: a bool is an int
+        kind = "a string" if wanted is str else "a whole number"
+        refuse(f"The token's claim {name} is missing or not {kind}.", "Get the token from this Greenroom service.")
+    return value
+
+
+def _too_deep(raw: bytes) -> bool:
+    # Nearly every token has fewer brackets in all than may be nested: two counts in C.
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(raw):
+        found = match.group()
+        if found in (b"{", b"["):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif found in (b"}", b"]"):
+            depth -= 1
+    return False
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)  # keys are compared after their escapes are undone
+    if len(members) != len(pairs):
+        raise _RefusedError("has a member twice")
+    return members
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise _RefusedError("has a number that is out of range")
+    return int(digits)
+
+
+def _no_fraction(_: str) -> NoReturn:
+    raise _RefusedError("has a number with a fraction or an exponent")
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise _RefusedError("has a NaN or Infinity, which JSON does not")
+
+
+def _check_surrogates(value: Any) -> None:
+    """Refuse half a surrogate pair written as an escape: it is no character and cannot be stored as UTF-8."""
+    if type(value) is str:
+        value.encode("utf-8")
+    elif type(value) is dict:
+        for name, member in value.items():
+            name.encode("utf-8")
+            _check_surrogates(member)
+    elif type(value) is list:
+        for member in value:
+            _check_surrogates(member)
+
+
+_DECODER = JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_whole, parse_float=_no_fraction, parse_constant=_no_constant
+)
