@@ -10,8 +10,11 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+
 from tests.support.async_runner import is_async_test, run_async_test
 from tests.support.skips import forbidden_skips
+
+pytest_plugins = ["pytester"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

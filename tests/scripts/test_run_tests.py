@@ -1,0 +1,35 @@
+"""The closing line of `make test` counts both passes, and nothing that failed hides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from scripts import run_tests
+
+PARALLEL = """<testsuites><testsuite>
+<testcase name="a"/><testcase name="b"><failure message="no"/></testcase>
+<testcase name="c"><skipped type="pytest.skip" message="why"/></testcase>
+<testcase name="d"><skipped type="pytest.xfail" message="known"/></testcase>
+</testsuite></testsuites>"""
+SERIAL = "<testsuites><testsuite><testcase name='e'/><testcase name='f'><error/></testcase></testsuite></testsuites>"
+
+
+def test_counts_add_up_over_both_passes(tmp_path: Path) -> None:
+    (tmp_path / "parallel.xml").write_text(PARALLEL)
+    (tmp_path / "serial.xml").write_text(SERIAL)
+    assert run_tests.outcomes(tmp_path) == {"passed": 2, "failed": 1, "skipped": 1, "xfailed": 1, "errors": 1}
+
+
+def test_the_closing_line_reads_like_pytests() -> None:
+    line = run_tests.closing_line(Counter(passed=12, skipped=1), {"side by side": True}, 3.5)
+    assert line.strip("=") == " 12 passed, 1 skipped in 3.50s "
+
+
+def test_the_closing_line_names_the_part_that_failed() -> None:
+    line = run_tests.closing_line(Counter(passed=12), {"browser SDK": False, "side by side": True}, 1.0)
+    assert line.startswith("not well: browser SDK\n")
+
+
+def test_servers_in_sbin_are_found_too() -> None:
+    assert set(run_tests.SBIN) <= set(run_tests.environment()["PATH"].split(":"))
