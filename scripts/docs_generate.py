@@ -36,7 +36,7 @@ def pages_of(name: str) -> dict[str, str]:
     try:
         module = importlib.import_module(f"scripts.docs.{name}")
     except ModuleNotFoundError as error:
-        if error.name == f"scripts.docs.{name}":
+        if error.name in ("scripts.docs", f"scripts.docs.{name}"):
             raise GeneratorError(f"there is no scripts/docs/{name}.py") from error
         raise
     if not hasattr(module, "generate"):

@@ -21,7 +21,7 @@ MAX_PIECE_BYTES = 64 * 1024
 """One piece of ``changed`` or ``participants.changed`` from the service."""
 
 
-class _Wire(msgspec.Struct, rename="camel", omit_defaults=True):
+class _Wire(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     pass
 
 
