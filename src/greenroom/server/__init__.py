@@ -1,0 +1,1 @@
+"""The service: the shell around ServerSession."""
