@@ -241,8 +241,8 @@ class Request(msgspec.Struct, frozen=True):
     id: int | str | None = None
     params: msgspec.Raw = msgspec.Raw(b"")
     # A response from the client to a request we never sent has one of these and no method: ignored (S19).
-    result: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Reply(msgspec.Struct, frozen=True):
@@ -339,8 +339,8 @@ class Incoming(msgspec.Struct, frozen=True):
 
     id: int | None = None
     method: str | None = None
-    params: msgspec.Raw | None = None
-    result: msgspec.Raw | None = None
+    params: msgspec.Raw = msgspec.Raw(b"")
+    result: msgspec.Raw = msgspec.Raw(b"")
     error: WireError | None = None
 
 
@@ -359,12 +359,12 @@ def decode_incoming(data: bytes | str) -> Incoming:
     return _incoming_decoder.decode(data)
 
 
-def decode_result(method: str, raw: msgspec.Raw | None) -> Any:
+def decode_result(method: str, raw: msgspec.Raw) -> Any:
     """The typed result of a method. Raises msgspec.MsgspecError."""
-    return _result_decoders[method].decode(_NO_PARAMS if raw is None else raw)
+    return _result_decoders[method].decode(bytes(raw) or _NO_PARAMS)
 
 
-def decode_notification(method: str, raw: msgspec.Raw | None) -> Any:
+def decode_notification(method: str, raw: msgspec.Raw) -> Any:
     """The typed params of a notification, or None where this SDK does not know it. Raises msgspec.MsgspecError."""
     decoder = _notification_decoders.get(method)
-    return None if decoder is None else decoder.decode(_NO_PARAMS if raw is None else raw)
+    return None if decoder is None else decoder.decode(bytes(raw) or _NO_PARAMS)

@@ -1,0 +1,89 @@
+"""docs/reference/guarantees.md: each promise with its bound, the tests that fail when it is broken, and the figure.
+
+The source is promises.toml beside this file. A clause without a test that is not marked as planned, and a test that
+does not exist, stop the build.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = Path(__file__).with_name("promises.toml")
+FIGURES = ROOT / "benchmarks" / "results" / "latest.json"
+
+
+class PromiseError(Exception):
+    """A promise that nothing proves."""
+
+
+@cache
+def _tests_in(path: str) -> frozenset[str]:
+    """Names of the tests of a Python file (functions, and methods as Class::name), or of a JavaScript test file."""
+    file = ROOT / path
+    if not file.is_file():
+        raise PromiseError(f"promises.toml names {path}, which does not exist")
+    if file.suffix != ".py":
+        return frozenset(line.strip() for line in file.read_text(encoding="utf-8").splitlines())
+    names: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            functions = (item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef))
+            names.update(f"{node.name}::{item.name}" for item in functions)
+    return frozenset(names)
+
+
+def check(clause: dict[str, Any]) -> None:
+    """Raises PromiseError where nothing proves the clause."""
+    if not clause["tests"] and "planned" not in clause:
+        raise PromiseError(f'no test proves: {clause["text"]!r} (add one, or say planned = "why")')
+    for test in clause["tests"]:
+        path, _, name = test.partition("::")
+        known = _tests_in(path)
+        found = name in known if path.endswith(".py") else any(name in line for line in known)
+        if not found:
+            raise PromiseError(f"there is no test {test}, which is to prove: {clause['text']!r}")
+
+
+def _figure(key: str | None, figures: dict[str, Any]) -> str:
+    if key is None:
+        return ""
+    return str(figures.get(key, "not measured yet"))
+
+
+def generate() -> dict[str, str]:
+    """The page."""
+    promises = tomllib.loads(SOURCE.read_text(encoding="utf-8"))["promise"]
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))["figures"] if FIGURES.exists() else {}
+    lines = [
+        "# What Greenroom guarantees",
+        "",
+        "Made by `scripts/docs/guarantees.py` from `scripts/docs/promises.toml`. Every clause names the tests that",
+        "fail when it is broken; the build fails for a clause without one. Figures are of the last `make bench`.",
+    ]
+    planned: list[str] = []
+    for promise in promises:
+        lines += [
+            "",
+            f"## {promise['number']}. {promise['title']}",
+            "",
+            "| what | bound | setting | proven by | figure |",
+        ]
+        lines.append("|---|---|---|---|---|")
+        for clause in promise["clause"]:
+            check(clause)
+            proof = "<br>".join(f"`{test}`" for test in clause["tests"]) or "planned"
+            setting = f"`{clause['setting']}`" if "setting" in clause else ""
+            figure = _figure(clause.get("figure"), figures)
+            lines.append(f"| {clause['text']} | {clause['bound']} | {setting} | {proof} | {figure} |")
+            if "planned" in clause:
+                planned.append(f"- {promise['number']}: {clause['text']} ({clause['planned']})")
+    lines += ["", "## Planned", "", *(planned or ["Nothing: every clause is built and tested."])]
+    return {"reference/guarantees.md": "\n".join(lines) + "\n"}
