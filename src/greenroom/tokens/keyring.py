@@ -54,7 +54,7 @@ class SigningKey:
     def __init__(self, kid: str, alg: Algorithm, jose: OKPKey | OctKey, created_at: float) -> None:
         self.kid = kid
         self.alg = alg
-        self.created_at = created_at
+        self.created_at = float(created_at)
         self._jose = jose
         # The algorithm's own object, not `jws.deserialize_compact`: that decodes and parses header and payload a
         # second time, leniently, for 25 µs on top of a signature's 120 (and warns of the name EdDSA, RFC 9864).

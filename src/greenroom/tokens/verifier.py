@@ -54,7 +54,7 @@ def verify(
     if not signature_is_good(parts, key):
         refuse("The token's signature is not good.", "Pass the access_token unchanged.")
     # Claims are parsed only now: nobody without a key gets to feed the parser.
-    claims = to_claims(read_object(parts.payload, "claims"), kind)
+    claims = to_claims(read_object(parts.payload, "payload"), kind)
     _check_address(claims, kind, issuer)
     _check_times(claims, now, expiry_leeway, issued_leeway)
     return _verified(claims, kind, key.kid)
