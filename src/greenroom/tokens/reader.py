@@ -10,8 +10,8 @@ Nothing here says that a token is genuine: that is `greenroom.tokens.verifier.ve
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
 from functools import lru_cache
 from json import JSONDecoder
 from typing import Any, NamedTuple, NoReturn
@@ -29,6 +29,9 @@ HEADER_MEMBERS = frozenset({"alg", "typ", "kid"})
 
 # 2^53 has 16 digits. Longer digit strings are never read as numbers at all: that costs quadratic time.
 _MAX_DIGITS = 16
+
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 # An unfinished string runs to the end, so that this is linear on any input.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
@@ -80,11 +83,11 @@ def decode_base64url(text: str, part: str) -> bytes:
     """
     try:
         sent = text.encode("ascii")
-        raw = urlsafe_b64decode(sent + b"=" * (-len(sent) % 4))
+        raw = a2b_base64(sent.translate(_TO_STANDARD) + b"==")
     except (UnicodeEncodeError, Base64Error):
         raw, sent = b"", b"!"
     # Python's decoder skips what it does not know; only text that it would itself have written is exact.
-    if urlsafe_b64encode(raw).rstrip(b"=") != sent:
+    if b2a_base64(raw, newline=False).rstrip(b"=").translate(_TO_URL_SAFE) != sent:
         refuse(f"The token's {part} is not exact base64url.")
     return raw
 
