@@ -10,11 +10,17 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.async_runner import is_async_test, run_async_test
 from tests.support.skips import forbidden_skips
 
 pytest_plugins = ["pytester"]
+
+# No deadlines: how long an example takes says more about the machine than about the code. The blob printed with a
+# failure repeats it anywhere.
+settings.register_profile("greenroom", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("greenroom")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
