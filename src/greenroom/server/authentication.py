@@ -1,0 +1,134 @@
+"""Who calls: app key and secret, an API token, or the admin token; and the limit on failed attempts (promise 10)."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greenroom.codes import ErrorCode
+from greenroom.errors import GreenroomError, RateLimitedError, ScopeMissingError, TokenInvalidError
+from greenroom.model import Application
+from greenroom.server.limits import KeyedBuckets
+from greenroom.server.problems import NO_STORE, ProblemError, challenge, problem_of
+from greenroom.server.routes import Auth, Route
+from greenroom.tokens import TokenKind, VerifiedToken, parse_basic, require_scope, verify
+
+if TYPE_CHECKING:
+    from greenroom.server.http import HttpService
+
+FAILED_SIGN_INS = 10
+"""Failed attempts a minute, for each key and address."""
+
+_MAX_KEY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who was found to be calling."""
+
+    application: Application | None = None
+    token: VerifiedToken | None = None
+
+
+_NOBODY = Who()
+
+
+class Authenticator:
+    """Checks credentials. monotonic: seconds of a clock that does not run backwards, for the limit."""
+
+    def __init__(self, service: HttpService, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._service = service
+        self._monotonic = monotonic
+        self._failed = KeyedBuckets(FAILED_SIGN_INS / 60, FAILED_SIGN_INS)
+
+    def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
+        """Who calls the route. Raises ProblemError 401, 403 or 429, with the challenge that belongs to the route."""
+        if route.auth is Auth.NONE:
+            return _NOBODY
+        scheme = "Basic" if route.auth is Auth.BASIC else "Bearer"
+        given = headers.get("Authorization")
+        try:
+            if route.auth is Auth.BASIC:
+                return self._basic(given, address)
+            if route.auth is Auth.ADMIN:
+                return self._admin(given, address)
+            return self._api(given, route.scope)
+        except GreenroomError as error:
+            problem = problem_of(error)
+            if problem.status == 401 or isinstance(error, ScopeMissingError):
+                problem = problem.with_headers(challenge(scheme, None if given is None else error))
+            raise ProblemError(problem.with_headers(NO_STORE)) from None
+
+    def _basic(self, given: str | None, address: str) -> Who:
+        readings = parse_basic(given)
+        if not readings:
+            raise TokenInvalidError(
+                "App key and secret are missing.",
+                hint="Send them as HTTP Basic (RFC 7617): Authorization: Basic base64(key:secret).",
+                code=ErrorCode.INVALID_CLIENT,
+            )
+        attempt = self._attempt(readings[0].app_key, address)
+        application = self._service.tenants.authenticate(readings)
+        if application is None:
+            self._note_failed(attempt)
+            raise TokenInvalidError(code=ErrorCode.INVALID_CLIENT)
+        if application.disabled:
+            raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
+        return Who(application)
+
+    def _admin(self, given: str | None, address: str) -> Who:
+        token = _bearer(given, "the admin token")
+        attempt = self._attempt("/admin", address)
+        if not hmac.compare_digest(token.encode("utf-8", "replace"), self._service.admin_token.encode()):
+            self._note_failed(attempt)
+            raise TokenInvalidError(
+                "This is not the admin token.",
+                hint="It is GREENROOM_ADMIN_TOKEN, or in the file admin-token of the service's data directory.",
+            )
+        return _NOBODY
+
+    def _api(self, given: str | None, scope: str | None) -> Who:
+        text = _bearer(given, "an API token")
+        tenants = self._service.tenants
+        issuer = self._service.issuer
+        token = verify(text, tenants.ring, kind=TokenKind.API, issuer=issuer, now=tenants.now())
+        application = tenants.get(token.app)
+        if application is not None and application.disabled:
+            raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
+        if application is None or tenants.is_revoked(token):
+            raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
+        if scope is not None:
+            require_scope(token.scopes, scope)
+        return Who(application, token)
+
+    def _attempt(self, key: str, address: str) -> str | None:
+        """What the attempt counts under; None where the address is one of our proxies. Raises RateLimitedError."""
+        if self._service.limits.is_trusted(address):
+            return None
+        attempt = f"{key[:_MAX_KEY]}\n{address}"
+        wait = self._failed.wait(attempt, self._monotonic())
+        if wait > 0:
+            raise RateLimitedError(
+                "Too many attempts with wrong credentials.",
+                hint=f"Wait {int(wait) + 1} s, then use the right ones.",
+                retry_after=wait,
+            )
+        return attempt
+
+    def _note_failed(self, attempt: str | None) -> None:
+        if attempt is not None:
+            self._failed.take(attempt, self._monotonic())
+
+
+def _bearer(given: str | None, what: str) -> str:
+    """The token of an Authorization header (RFC 6750, section 2.1); the scheme in any letter case."""
+    scheme, _, token = (given or "").strip(" \t").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip(" "):
+        raise TokenInvalidError(f"Here {what} is needed.", hint="Send it as Authorization: Bearer <token>.")
+    return token.strip(" ")
+
+
+__all__ = ["FAILED_SIGN_INS", "Authenticator", "Who"]

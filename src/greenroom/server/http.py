@@ -1,0 +1,270 @@
+"""The HTTP side of the one port: one dispatcher over one table of routes, on aiohttp's low-level server.
+
+Before a handler runs the dispatcher has found the route, checked who calls, bounded and read the body and turned
+everything into the route's types; after it, it writes the reply, or the one error body. Nothing else answers: not
+aiohttp's own error pages, and nothing that is not JSON unless a route says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
+
+from greenroom.engines.base import Engine, Restricted, RestrictRequest
+from greenroom.errors import GreenroomError
+from greenroom.server import admin_api, problems, public_api, token_api
+from greenroom.server.authentication import Authenticator
+from greenroom.server.decoding import convert, decode_body, decode_fields
+from greenroom.server.front_door import address_of
+from greenroom.server.limits import Limits
+from greenroom.server.problems import Problem, ProblemError, problem_of
+from greenroom.server.routes import Answer, Body, Call, Found, Origin, Route, Table, allowed
+from greenroom.server.tenants import Tenants
+
+log = logging.getLogger("greenroom.http")
+
+BODY_TIMEOUT = 10.0
+"""Seconds a body may take, as a head may (promise 10)."""
+
+KEEPALIVE = 75.0
+"""Seconds an idle connection is kept; above the 60 s after which common proxies give one up."""
+
+_CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate"}
+_PREFLIGHT = {"Access-Control-Allow-Headers": "Authorization, Content-Type", "Access-Control-Max-Age": "600"}
+_ALWAYS = {"Server": "greenroom", "X-Content-Type-Options": "nosniff"}
+
+
+class HttpService(Protocol):
+    """What the HTTP side needs of the service it belongs to."""
+
+    @property
+    def tenants(self) -> Tenants:
+        """Applications and keys."""
+
+    @property
+    def engine(self) -> Engine:
+        """Where shared state lives."""
+
+    @property
+    def limits(self) -> Limits:
+        """Trusted proxies."""
+
+    @property
+    def issuer(self) -> str:
+        """The ``iss`` of tokens: a setting, by default the public URL."""
+
+    @property
+    def admin_token(self) -> str:
+        """What /admin/v1 asks for."""
+
+    async def restrict(self, request: RestrictRequest) -> Restricted:
+        """`Registry.restrict`, and what follows from it: the nodes that hold what it ended are told."""
+
+    async def announce_directory(self) -> None:
+        """The directory has changed: every node is told to read it again."""
+
+    def not_ready(self) -> str | None:
+        """Why the node should get no traffic (draining, fenced, …), or None where it should."""
+
+    def status(self) -> Mapping[str, Any]:
+        """What an operator wants to know of this node, for `GET /admin/v1/status`."""
+
+
+class Dispatcher:
+    """Answers requests from the table. `handle` never raises but for a client that is gone."""
+
+    def __init__(self, service: HttpService, routes: Iterable[Route]) -> None:
+        self.table = Table(routes)
+        self._service = service
+        self._authenticator = Authenticator(service)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request, one answer."""
+        route: Route | None = None
+        try:
+            if request.method == "OPTIONS":
+                return self._options(request)
+            found = self.table.find(request.method, _path_of(request))
+            route = found.route
+            return _reply(await self._call(request, found), route)
+        except ProblemError as error:
+            problem = error.problem
+        except GreenroomError as error:
+            problem = problem_of(error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            # Path only: a query could hold anything.
+            log.exception("unexpected error: method=%s path=%s", request.method, _path_of(request))
+            problem = problems.internal()
+        return refusal(problem, route)
+
+    async def _call(self, request: web.BaseRequest, found: Found) -> Any:
+        route = found.route
+        address = address_of(request)
+        path = convert(found.values, route.path_type, "path")
+        who = self._authenticator.check(route, request.headers, address)
+        query = decode_fields(request.rel_url.raw_query_string, route.query_type, "query")
+        body = await self._body(request, route)
+        call: Call[Any, Any, Any] = Call(
+            service=self._service,
+            path=path,
+            query=query,
+            body=body,
+            address=address,
+            now=self._service.tenants.now(),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            application=who.application,
+            token=who.token,
+        )
+        return await route.handler(call)
+
+    async def _body(self, request: web.BaseRequest, route: Route) -> Any:
+        if not route.has_body:
+            return route.body_type()
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise problems.wrong_type(route.body_form.value)
+        raw = await read_body(request, route.max_body_bytes)
+        _check_type(request, route.body_form)
+        return decode_body(raw, route.body_form, route.body_type)
+
+    def _options(self, request: web.BaseRequest) -> web.Response:
+        path = _path_of(request)
+        if path == "*":
+            return _response(204, {"Allow": "GET, HEAD, OPTIONS, POST"})
+        methods = self.table.methods(path)
+        allow = ", ".join(allowed(methods))
+        headers = {"Allow": allow}
+        if any(route.origin is Origin.ANY for route in methods.values()):
+            headers |= {**_CORS, **_PREFLIGHT, "Access-Control-Allow-Methods": allow}
+        return _response(204, headers)
+
+
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """The body, at most `limit` bytes, within `BODY_TIMEOUT` seconds. Raises ProblemError 400, 408, 413, 417."""
+    if request.content_length is not None and request.content_length > limit:
+        raise problems.too_large(limit)
+    await _say_continue(request)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            while not request.content.at_eof():
+                chunk = await request.content.readany()
+                size += len(chunk)
+                if size > limit:
+                    raise problems.too_large(limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise problems.too_slow() from None
+    except web.RequestPayloadError:
+        raise ProblemError(problems.malformed(400)) from None
+    return b"".join(chunks)
+
+
+async def _say_continue(request: web.BaseRequest) -> None:
+    expected = request.headers.get("Expect")
+    if expected is None:
+        return
+    if expected.lower() != "100-continue":
+        raise problems.wrong_expectation()
+    transport = request.transport
+    if transport is not None and not request.content.at_eof():
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _check_type(request: web.BaseRequest, form: Body) -> None:
+    given = request.headers.get("Content-Type", "")
+    kind, _, parameters = given.partition(";")
+    charset = dict(part.strip().lower().partition("=")[::2] for part in parameters.split(";")).get("charset", "utf-8")
+    if kind.strip().lower() != form.value or charset.strip('"') not in ("utf-8", "utf8"):
+        raise problems.wrong_type(form.value)
+
+
+def _path_of(request: web.BaseRequest) -> str:
+    return request.rel_url.raw_path
+
+
+def _reply(result: Any, route: Route) -> web.Response:
+    answer = result if isinstance(result, Answer) else Answer(result)
+    raw = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
+    headers = {**route.headers, **answer.headers, "Content-Type": answer.content_type}
+    if route.origin is Origin.ANY:
+        headers |= _CORS
+    return _response(answer.status or route.status, headers, raw)
+
+
+def refusal(problem: Problem, route: Route | None = None) -> web.Response:
+    """The one error body as a response, with the headers of the route it belongs to."""
+    headers = {**({} if route is None else route.headers), **problem.headers, "Content-Type": "application/json"}
+    headers["Cache-Control"] = "no-store"
+    if route is not None and route.origin is Origin.ANY:
+        headers |= _CORS
+    response = _response(problem.status, headers, problem.body())
+    if problem.closes:
+        response.force_close()
+    return response
+
+
+def _response(status: int, headers: Mapping[str, str], body: bytes | None = None) -> web.Response:
+    return web.Response(status=status, headers=CIMultiDict({**_ALWAYS, **headers}), body=body)
+
+
+class _JsonRequestHandler(RequestHandler):
+    """aiohttp's protocol, answering what it refuses itself with our error body."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status < 500:
+            log.info("malformed request: status=%d", status)
+            problem = problems.malformed(status)
+        else:
+            log.error("unexpected error", exc_info=exc)
+            problem = problems.internal()
+        response = refusal(problem)
+        response.force_close()
+        return response
+
+
+class _JsonServer(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _JsonRequestHandler(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=KEEPALIVE,
+            lingering_time=2.0,
+            # A small body must not become a large one before it is bounded.
+            auto_decompress=False,
+            # The front door bounds the whole head; these are its bounds again for a server without one.
+            max_line_size=8_190,
+            max_field_size=16_384,
+        )
+
+
+def all_routes() -> tuple[Route, ...]:
+    """Every row, of every API module."""
+    return (*token_api.ROUTES, *public_api.ROUTES, *admin_api.ROUTES)
+
+
+def make_http(service: HttpService, routes: Iterable[Route] | None = None) -> web.Server:
+    """The HTTP server: a protocol factory, also for the front door. routes: None is `all_routes`."""
+    dispatcher = Dispatcher(service, all_routes() if routes is None else routes)
+    return _JsonServer(dispatcher.handle)
+
+
+__all__ = ["BODY_TIMEOUT", "Dispatcher", "HttpService", "all_routes", "make_http", "read_body", "refusal"]
