@@ -16,9 +16,10 @@ PYTHONS = ("3.11.2", "3.11.9", "3.12.3", "3.13.1", "3.14.0")
 MACHINES = ("x86_64", "aarch64")
 
 
-def locked_names() -> set[str]:
-    lock = (REQUIREMENTS / "dev.txt").read_text()
-    return {str(canonicalize_name(name)) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+def locked(lock: str) -> dict[str, str]:
+    """The versions in `lock`, by name."""
+    text = (REQUIREMENTS / lock).read_text()
+    return {str(canonicalize_name(n)): v for n, v in re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE)}
 
 
 def is_needed(requirement: Requirement, python: str, machine: str) -> bool:
@@ -33,9 +34,10 @@ def is_needed(requirement: Requirement, python: str, machine: str) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(environment)
 
 
+@pytest.mark.parametrize("lock", ["dev.txt", "server.txt"])
 @pytest.mark.parametrize("python", PYTHONS)
-def test_nothing_is_missing_on(python: str) -> None:
-    names = locked_names()
+def test_nothing_is_missing_on(python: str, lock: str) -> None:
+    names = set(locked(lock))
     missing = {
         f"{name} needs {text}"
         for name in names
@@ -55,6 +57,11 @@ def is_installed(name: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("lock", ["dev.txt", "node.txt"])
+@pytest.mark.parametrize("lock", ["dev.txt", "node.txt", "server.txt"])
 def test_locks_name_no_package_index(lock: str) -> None:
     assert not re.findall(r"^-|://", (REQUIREMENTS / lock).read_text(), re.MULTILINE)
+
+
+def test_the_service_runs_on_what_was_tested() -> None:
+    assert locked("server.txt").items() <= locked("dev.txt").items()
+    assert "pytest" not in locked("server.txt")
