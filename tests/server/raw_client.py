@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import struct
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -17,7 +16,7 @@ from greenroom.server.link import Handler, Link, Refusal, UpgradeRequest, WebSoc
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
-KEY = base64.b64encode(bytes(range(16))).decode()
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455, section 1.3
 KINDS = {TEXT: "text", BINARY: "binary", CLOSE: "close", PING: "ping", PONG: "pong"}
 PATIENCE = 20.0
 """Seconds after which a test gives up on an answer; never waited for when all is well."""
@@ -119,6 +118,8 @@ class RawClient:
         """Send every piece in a packet of its own, or in pieces of `chop` bytes."""
         for piece in data:
             for part in split(piece, chop) if chop else [piece]:
+                if self.writer.is_closing():
+                    return
                 self.writer.write(part)
                 if chop or len(data) > 1:
                     await asyncio.sleep(0)
@@ -257,7 +258,7 @@ class House:
     async def session(self, **how: str) -> AsyncIterator[RawClient]:
         """A WebSocket."""
         async with self.client() as client:
-            await client.send(handshake(**how))  # type: ignore[arg-type]
+            await client.send(handshake(**how))
             response = await client.response()
             assert response.status == 101, response
             yield client

@@ -475,11 +475,12 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             if not _is_valid_close_code(code):
                 self._fail(CloseCode.WS_PROTOCOL_ERROR, f"{code} is no code for a Close frame")
                 return
-        if self._state is _State.OPEN:
+        answering = self._state is _State.OPEN
+        if answering:
             self._write_close(code, "" if payload else None)
         self._end(code, reason)
-        if frame.tail_size:
-            # Bytes after Close: closing at once would reset the socket and lose our answer.
+        if answering or frame.tail_size:
+            # Closing at once would reset the socket if bytes came after the client's Close, and lose our answer.
             self._linger()
         elif self._transport is not None:
             self._transport.close()
