@@ -71,7 +71,10 @@ def node_tests() -> bool:
     print("$ cd browser && node --test", flush=True)
     return (
         subprocess.run(
-            [bin_dir / "node", "--test"], cwd=browser, env=environment(), stdin=subprocess.DEVNULL
+            [bin_dir / "node", "--test", "--test-reporter=spec"],
+            cwd=browser,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
         ).returncode
         == 0
     )
