@@ -6,7 +6,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from greenroom.tokens import hash_secret, new_app_key, new_secret, parse_basic, secret_matches
+from greenroom.tokens import credentials, hash_secret, new_app_key, new_secret, parse_basic, secret_matches
 from tests.tokens.forge import Work, stream
 
 PEPPER = b"p" * 32
@@ -112,5 +112,9 @@ def test_an_unknown_application_takes_the_same_work_as_a_wrong_secret() -> None:
     assert len(counts) == 1
 
 
-def test_no_hash_of_zeros_opens_an_application_without_secrets() -> None:
-    assert not secret_matches(PEPPER, ["", "anything"], [])
+def test_a_hash_of_zeros_opens_no_application_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-ins that make the work equal must not be a way in, not even for the one secret in 2^256."""
+    monkeypatch.setattr(credentials, "hash_secret", lambda pepper, secret: bytes(32))
+    assert not secret_matches(PEPPER, ["anything"], [])
+    assert not secret_matches(PEPPER, ["anything"], [b"x" * 32])
+    assert secret_matches(PEPPER, ["anything"], [bytes(32)])

@@ -9,6 +9,7 @@ import pytest
 
 from greenroom.errors import TokenError, TokenInvalidError
 from greenroom.tokens import TokenKind, verify
+from greenroom.tokens.reader import decode_base64url
 from tests.tokens.corpus import Case, corpus
 from tests.tokens.forge import (
     CLAIMS,
@@ -21,6 +22,7 @@ from tests.tokens.forge import (
     claims_with,
     claims_without,
     control,
+    encode,
     forge,
 )
 
@@ -114,3 +116,13 @@ def test_an_ungenuine_token_never_reaches_the_parser_of_claims() -> None:
     with pytest.raises(TokenInvalidError, match="signature"), Work() as work:
         verify(f"{head}.{claims}.{signature[:-4]}AAAA", RING, kind=TokenKind.CLIENT, issuer=ISSUER, now=NOW)
     assert "read_object" not in work.names
+
+
+def test_a_signature_of_the_wrong_length_is_not_even_tried() -> None:
+    head, claims, signature = control().split(".")
+    raw = decode_base64url(signature, "signature")
+    for wrong in map(encode, (b"", raw[:-1], raw + b"\x00")):
+        with pytest.raises(TokenInvalidError, match="signature"), Work() as work:
+            verify(f"{head}.{claims}.{wrong}", RING, kind=TokenKind.CLIENT, issuer=ISSUER, now=NOW)
+        assert "verifies" in work.names
+        assert work.names.count("verify") == 1  # ours, and not joserfc's
