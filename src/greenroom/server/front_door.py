@@ -386,7 +386,7 @@ class FrontDoor:
 
     def judge(self, head: Head, peer: str) -> Accepted | Refusal | None:
         """See `handshake.judge`; `peer` is who is at the other end of the transport."""
-        address = self.limits.resolve(peer, ",".join(head.all("x-forwarded-for")))
+        address = self.limits.resolve(peer, head.get("x-forwarded-for"))
         return judge(head, ws_path=self._ws_path, subprotocol=self._subprotocol, address=address)
 
     def make_handler(self, request: UpgradeRequest) -> Handler | Refusal:
@@ -417,8 +417,8 @@ class FrontDoor:
         """Hand the transport over if the request is a handshake in order; None if it is plain HTTP."""
         if "Upgrade" not in request.headers and request.path != self._ws_path:
             return None
-        headers = [(name.lower(), value) for name, value in request.headers.items()]
-        head = Head(request.method, request.raw_path, (request.version.major, request.version.minor), headers)
+        version = (request.version.major, request.version.minor)
+        head = Head.of(request.method, request.raw_path, version, request.headers.items())
         verdict = self.judge(head, visitor.address)
         if verdict is None:
             return None

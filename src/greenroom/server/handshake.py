@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
@@ -17,8 +17,8 @@ from greenroom.server.link import Refusal, UpgradeRequest
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_TARGET: Final = re.compile(r"[!-~]+")
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_REQUEST_LINE: Final = re.compile(rf"({_TOKEN.pattern}) ([!-~]+) HTTP/(\d)\.(\d)", re.ASCII)
+_HEADERS: Final = re.compile(rf"(?:{_TOKEN.pattern}:[^\x00-\x08\x0a-\x1f\x7f]*(?:\r\n|\Z))*")
 _MAX_HEADERS: Final = 100
 
 # Not kept for the life of a connection: credentials, and what only the handshake or a proxy needs.
@@ -43,22 +43,47 @@ _NOT_KEPT: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
-    """A request head: names in lower case, in the order they came, repeated ones apart."""
+    """A request head. Names are in lower case; values of repeated headers are joined with `, `, their names kept."""
 
     method: str
     target: str
     version: tuple[int, int]
-    headers: Sequence[tuple[str, str]]
+    fields: dict[str, str]
+    repeated: set[str]
 
-    def all(self, name: str) -> list[str]:
-        """Every value of `name` (lower case)."""
-        return [value for key, value in self.headers if key == name]
+    @classmethod
+    def of(cls, method: str, target: str, version: tuple[int, int], headers: Iterable[tuple[str, str]]) -> Head:
+        """From headers in the order they came."""
+        fields: dict[str, str] = {}
+        repeated: set[str] = set()
+        for name, value in headers:
+            key = name.lower()
+            if key in fields:
+                repeated.add(key)
+                fields[key] += ", " + value
+            else:
+                fields[key] = value
+        return cls(method, target, version, fields, repeated)
+
+    def get(self, name: str) -> str:
+        """The value of `name` (lower case), or nothing."""
+        return self.fields.get(name, "")
+
+    def count(self, name: str) -> int:
+        """How often `name` came: 0, 1, or 2 for any more."""
+        return (name in self.fields) + (name in self.repeated)
 
     def tokens(self, name: str) -> list[str]:
         """The comma-separated members of `name`, empty ones left out (RFC 9110, section 5.6.1)."""
-        return [member.strip(" \t") for value in self.all(name) for member in value.split(",") if member.strip(" \t")]
+        members = (member.strip(" \t") for member in self.get(name).split(","))
+        return [member for member in members if member]
+
+    def has_token(self, name: str, token: str) -> bool:
+        """Whether `token` (lower case) is a member of `name`, in whatever case."""
+        value = self.get(name).lower()
+        return value == token or (token in value and token in [member.strip(" \t") for member in value.split(",")])
 
     @property
     def path(self) -> str:
@@ -77,8 +102,7 @@ class Head:
     @property
     def asks_for_websocket(self) -> bool:
         """Whether both headers ask for the change to the WebSocket protocol."""
-        upgrade = "websocket" in (token.lower() for token in self.tokens("upgrade"))
-        return upgrade and "upgrade" in (token.lower() for token in self.tokens("connection"))
+        return self.has_token("upgrade", "websocket") and self.has_token("connection", "upgrade")
 
 
 class MalformedHeadError(ValueError):
@@ -87,27 +111,26 @@ class MalformedHeadError(ValueError):
 
 def parse_head(data: bytes) -> Head:
     """Read a head, given up to and without its empty line. Raises MalformedHeadError."""
-    lines = data.decode("latin-1").split("\r\n")
-    parts = lines[0].split(" ")
-    if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
-        raise MalformedHeadError("the request line is malformed")
-    version = re.fullmatch(r"HTTP/(\d)\.(\d)", parts[2])
-    if version is None:
-        raise MalformedHeadError("the request line names no HTTP version")
-    if len(lines) - 1 > _MAX_HEADERS:
+    text = data.decode("latin-1")
+    line, _, rest = text.partition("\r\n")
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise MalformedHeadError("the request line is not: method, target and HTTP version, one space apart")
+    lines = rest.split("\r\n") if rest else []
+    if len(lines) > _MAX_HEADERS:
         raise MalformedHeadError(f"there are more than {_MAX_HEADERS} headers")
-    headers = [_parse_header(line) for line in lines[1:]]
-    return Head(parts[0], parts[1], (int(version[1]), int(version[2])), headers)
+    if not _HEADERS.fullmatch(rest):
+        raise MalformedHeadError(_what_is_wrong(lines))
+    pairs = [(name, value.strip(" \t")) for name, _, value in (item.partition(":") for item in lines)]
+    return Head.of(match[1], match[2], (int(match[3]), int(match[4])), pairs)
 
 
-def _parse_header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    value = value.strip(" \t")
-    if not colon or not _TOKEN.fullmatch(name):
-        raise MalformedHeadError("a header has no name, or a space in or before it")
-    if _CONTROLS.search(value):
-        raise MalformedHeadError("a header's value has control characters")
-    return name.lower(), value
+def _what_is_wrong(lines: list[str]) -> str:
+    for line in lines:
+        name, colon, _ = line.partition(":")
+        if not colon or not _TOKEN.fullmatch(name):
+            return "a header has no name, or a space in or before it"
+    return "a header's value has control characters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +147,10 @@ def judge(head: Head, *, ws_path: str | None, subprotocol: str | None, address: 
 
     `ws_path` None takes an upgrade on any path; `subprotocol` None takes any offered or none.
     """
+    path = head.path
     if not head.asks_for_websocket:
-        return _not_an_upgrade(head) if ws_path is not None and head.path == ws_path else None
-    if ws_path is not None and head.path != ws_path:
+        return _not_an_upgrade(head) if ws_path is not None and path == ws_path else None
+    if ws_path is not None and path != ws_path:
         return Refusal.error(
             404, error="not_found", reason="Not_found", description=f"Sessions are opened at {ws_path}, not here."
         )
@@ -137,8 +161,9 @@ def judge(head: Head, *, ws_path: str | None, subprotocol: str | None, address: 
     chosen = offered[0] if subprotocol is None and offered else subprotocol
     if (chosen is not None and chosen not in offered) or not all(map(_TOKEN.fullmatch, offered)):
         return _bad(f"Offer the subprotocol {subprotocol} in Sec-WebSocket-Protocol.", "Subprotocol_missing")
-    request = UpgradeRequest(head.path, head.query, _kept(head.headers), address, tuple(offered))
-    return Accepted(request, head.all("sec-websocket-key")[0], chosen)
+    kept = {name: value for name, value in head.fields.items() if name not in _NOT_KEPT}
+    request = UpgradeRequest(path, head.query, kept, address, tuple(offered))
+    return Accepted(request, head.get("sec-websocket-key"), chosen)
 
 
 def _bad(description: str, reason: str = "Bad_handshake") -> Refusal:
@@ -167,18 +192,17 @@ def _refuse_request(head: Head) -> Refusal | None:
         return _method_not_allowed()
     if head.version != (1, 1):
         return _bad("A WebSocket is opened with HTTP/1.1.")
-    if len(head.all("host")) != 1:
+    if head.count("host") != 1:
         return _bad("Send one Host header.")
-    if head.all("transfer-encoding") or any(value != "0" for value in head.all("content-length")):
+    if head.count("transfer-encoding") or head.fields.get("content-length", "0") != "0":
         return _bad("A WebSocket's request has no body.")
     return None
 
 
 def _refuse_version(head: Head) -> Refusal | None:
-    versions = head.all("sec-websocket-version")
-    if versions == ["13"]:
+    if head.count("sec-websocket-version") == 1 and head.get("sec-websocket-version") == "13":
         return None
-    if len(versions) != 1:
+    if head.count("sec-websocket-version") != 1:
         return _bad("Send one Sec-WebSocket-Version header: 13.")
     return Refusal.error(
         426,
@@ -189,22 +213,14 @@ def _refuse_version(head: Head) -> Refusal | None:
 
 
 def _refuse_key(head: Head) -> Refusal | None:
-    keys = head.all("sec-websocket-key")
-    if len(keys) == 1 and len(keys[0]) == 24:
+    key = head.get("sec-websocket-key")
+    if len(key) == 24 and head.count("sec-websocket-key") == 1:
         try:
-            if len(binascii.a2b_base64(keys[0].encode("latin-1"), strict_mode=True)) == 16:
+            if len(binascii.a2b_base64(key.encode("latin-1"), strict_mode=True)) == 16:
                 return None
         except ValueError:
             pass
     return _bad("Send one Sec-WebSocket-Key header: 16 random bytes in base64.")
-
-
-def _kept(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    for name, value in headers:
-        if name not in _NOT_KEPT:
-            kept[name] = f"{kept[name]}, {value}" if name in kept else value
-    return kept
 
 
 def switching_protocols(accepted: Accepted) -> bytes:

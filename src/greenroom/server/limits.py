@@ -159,6 +159,8 @@ class Limits:
 
 def normalise(address: str) -> str:
     """`address` as it is compared and logged: IPv4 mapped into IPv6 as IPv4, no zone; what is no address as it is."""
+    if ":" not in address:
+        return address
     parsed = _parse_address(address)
     return address if parsed is None else str(parsed)
 

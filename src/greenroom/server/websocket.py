@@ -41,7 +41,7 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _PING: Final = WSMsgType.PING
-_DATA: Final = (_TEXT, _CONTINUATION, _BINARY)
+_CLOSE: Final = WSMsgType.CLOSE
 
 # First bytes of the frames we send: FIN and the opcode (RFC 6455, section 5.2).
 _SEND_TEXT: Final = 0x81
@@ -67,7 +67,8 @@ _PARSER_REQUEST: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
-_NO_HEADERS: Final[dict[str, str]] = {}
+_PARSER_RESPONSE: Final = WSUpgradeResponse.create_101_response()
+"""picows adds the key's proof, always the same, writes it nowhere, and keeps it; so one does for all."""
 
 
 class _State(Enum):
@@ -125,7 +126,7 @@ def _new_parser(listener: WSListener, options: WebSocketOptions) -> Any:
     """A picows protocol past its handshake, which calls `listener.on_ws_frame`."""
 
     def upgrade(_request: object) -> WSUpgradeResponseWithListener:
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), listener)
+        return WSUpgradeResponseWithListener(_PARSER_RESPONSE, listener)
 
     parser = _WSProtocol(
         host_port=None,
@@ -147,8 +148,8 @@ def _new_parser(listener: WSListener, options: WebSocketOptions) -> Any:
     parser.connection_made(_NOWHERE)
     parser.get_buffer(-1)[: len(_PARSER_REQUEST)] = _PARSER_REQUEST
     parser.buffer_updated(len(_PARSER_REQUEST))
-    # Both would be kept as long as the connection is.
-    parser.transport.request.headers = parser.transport.response.headers = _NO_HEADERS
+    # They would be kept as long as the connection is.
+    parser.transport.request.headers = None
     return parser
 
 
@@ -170,8 +171,6 @@ def _is_valid_close_code(code: int) -> bool:
 
 
 def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -194,7 +193,7 @@ class _Fragments:
 
     def __init__(self, kind: WSMsgType, timer: asyncio.TimerHandle) -> None:
         self._parts: list[bytes] = []
-        self._check = codecs.getincrementaldecoder("utf-8")() if kind == _TEXT else None
+        self._check = codecs.getincrementaldecoder("utf-8")() if kind is _TEXT else None
         self.count = 0
         self.size = 0
         self.timer = timer
@@ -391,38 +390,36 @@ class Connection(WSListener, asyncio.BufferedProtocol):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """picows has a frame."""
-        if self._state is not _State.OPEN:
-            if self._state is _State.CLOSING and frame.msg_type == WSMsgType.CLOSE:
-                self._on_close(frame)
-            return
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._fail(CloseCode.WS_PROTOCOL_ERROR, "reserved bits are set, and no extension was agreed on")
-            return
         kind = frame.msg_type
-        if kind in _DATA:
+        if self._state is not _State.OPEN:
+            if self._state is _State.CLOSING and kind is _CLOSE:
+                self._on_close(frame)
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._fail(CloseCode.WS_PROTOCOL_ERROR, "reserved bits are set, and no extension was agreed on")
+        elif kind is _TEXT or kind is _CONTINUATION or kind is _BINARY:
             self._on_data(kind, frame.get_payload_as_bytes(), bool(frame.fin))
-        elif kind == WSMsgType.CLOSE:
+        elif kind is _CLOSE:
             self._on_close(frame)
         elif not self._control_frame_allowed():
             self._fail(CloseCode.POLICY_VIOLATION, "too many control frames")
-        elif kind == _PING:
+        elif kind is _PING:
             self._write(_frame(_SEND_PONG, frame.get_payload_as_bytes()))
         elif self._handler is not None:
             self._handler.pong()
 
     def _on_data(self, kind: WSMsgType, payload: bytes, fin: bool) -> None:
-        if (kind == _CONTINUATION) != (self._fragments is not None):
-            what = "a continuation of nothing" if kind == _CONTINUATION else "a new message inside a fragmented one"
+        if fin and kind is _TEXT and self._fragments is None:
+            if payload.isascii() or _is_utf8(payload):
+                self._handler.text(payload)  # type: ignore[union-attr]
+            else:
+                self._fail(CloseCode.INVALID_UTF8, "the message is not UTF-8")
+        elif (kind is _CONTINUATION) != (self._fragments is not None):
+            what = "a continuation of nothing" if kind is _CONTINUATION else "a new message inside a fragmented one"
             self._fail(CloseCode.WS_PROTOCOL_ERROR, what)
-        elif kind == _BINARY and not hasattr(self._handler, "binary"):
+        elif kind is _BINARY and not hasattr(self._handler, "binary"):
             self._fail(CloseCode.UNSUPPORTED_DATA, "messages must be text")
         elif self._fragments is not None or not fin:
             self._on_fragment(kind, payload, fin)
-        elif kind == _TEXT:
-            if _is_utf8(payload):
-                cast(Handler, self._handler).text(payload)
-            else:
-                self._fail(CloseCode.INVALID_UTF8, "the message is not UTF-8")
         else:
             cast(BinaryHandler, self._handler).binary(payload)
 
