@@ -334,7 +334,12 @@ class Registry(Protocol):
         """The connection is gone: due in ``grace`` seconds. False: the owner no longer owns it; nothing changed."""
 
     async def close(self, request: EndRequest) -> SessionRecord | None:
-        """Ends a session. The session as it was while owned, or None where there was none to end (success too)."""
+        """Ends a session. The session as it was while owned, or None where there was none to end (success too).
+
+        "As it was while owned", here and in Attached.replaced, Restricted.ended and Reaped.ended: state, node, lease
+        and generation are those before the end; ended_at, end_reason and end_text are filled in.
+        Raises SessionEndedError (refused secret).
+        """
 
     async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
         """Changes the profile. Setting what is there already is a success without a new revision.
@@ -353,7 +358,11 @@ class Registry(Protocol):
         """Kick, block, lift, revoke, erase. Raises NotFoundError (lift without a block)."""
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
-        """Renews (or first takes) the node's lease."""
+        """Renews (or first takes) the node's lease. A lease id never seen is taken, one that is over is refused.
+
+        `open` and `attach` with a lease that is not alive raise ServiceUnavailableError (code FENCED): a node beats
+        before anything else.
+        """
 
     async def reap(self, limit: int = 500) -> Reaped:
         """Moves the clocks on and does what is due: ends graces, detaches what dead nodes left, tells

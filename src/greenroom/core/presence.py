@@ -1,0 +1,48 @@
+"""From sessions to presence, and what watchers and webhooks are told of it (promise 4).
+
+``presence`` is the truth. ``shown`` is what has been told: it follows at once, but for `unreachable`, which is told
+only when it has lasted for TELL_AFTER seconds, so that a reload or a short gap is told to nobody.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from greenroom.model import Presence
+
+_ONLINE, _UNREACHABLE, _OFFLINE = Presence.ONLINE, Presence.UNREACHABLE, Presence.OFFLINE
+
+
+class Showing(NamedTuple):
+    """What follows from a change of a participant's sessions.
+
+    since: the partition-clock instant since which the participant is unreachable, None where it is not.
+    news: the presence to tell now (an event ``participant.<news>``), None where there is nothing to tell.
+    """
+
+    presence: Presence
+    shown: Presence
+    since: int | None
+    news: Presence | None
+
+
+def presence_of(connected: int, sessions: int) -> Presence:
+    """The truth: ``connected`` of ``sessions`` have a connection."""
+    if connected > 0:
+        return _ONLINE
+    return _UNREACHABLE if sessions > 0 else _OFFLINE
+
+
+def show(*, connected: int, sessions: int, shown: Presence, since: int | None, clock: int) -> Showing:
+    """After any change of a participant's sessions: the truth, and what to tell of it at once."""
+    presence = presence_of(connected, sessions)
+    if presence is _UNREACHABLE:
+        return Showing(presence, shown, clock if since is None else since, None)
+    return Showing(presence, presence, None, None if presence is shown else presence)
+
+
+def tell(*, presence: Presence, shown: Presence, since: int | None, clock: int, after: int) -> Presence | None:
+    """At a reaper pass: what has lasted long enough to be told now, or None. ``after`` in the clock's unit."""
+    if presence is not _UNREACHABLE or shown is _UNREACHABLE or since is None:
+        return None
+    return _UNREACHABLE if clock - since >= after else None

@@ -1,0 +1,52 @@
+"""Time as an engine sees it: given, never taken, so that a simulated world can give its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What tells an engine the time."""
+
+    def now_ms(self) -> int:
+        """Wall-clock time, Unix milliseconds. May step, also back."""
+
+    def monotonic(self) -> float:
+        """Seconds since some instant. Never goes back."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that stands still until it is moved: for tests and simulated worlds.
+
+    start_ms: where it begins, Unix milliseconds.
+    """
+
+    def __init__(self, start_ms: int = 1_700_000_000_000) -> None:
+        self._wall_ms = start_ms
+        self._monotonic = 1_000.0
+
+    def now_ms(self) -> int:
+        return self._wall_ms
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Both clocks go on by ``seconds``."""
+        self._wall_ms += round(seconds * 1000)
+        self._monotonic += seconds
+
+    def step(self, seconds: float) -> None:
+        """The wall clock is set forward, or back, by ``seconds``; the monotonic one goes its way."""
+        self._wall_ms += round(seconds * 1000)

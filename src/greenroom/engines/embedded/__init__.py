@@ -1,0 +1,200 @@
+"""The embedded engine: SQLite through apsw, one node, no set-up.
+
+`docs/explanation/embedded-engine.md` says how it is built and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from greenroom.engines.base import Bus, Directory, Outbox, Registry
+from greenroom.engines.clock import Clock, SystemClock
+from greenroom.engines.embedded.bus import EmbeddedBus
+from greenroom.engines.embedded.directory import EmbeddedDirectory
+from greenroom.engines.embedded.lock import FileLock
+from greenroom.engines.embedded.outbox import EmbeddedOutbox
+from greenroom.engines.embedded.reaping import restart
+from greenroom.engines.embedded.registry import EmbeddedRegistry
+from greenroom.engines.embedded.schema import make_private, open_reader, open_writer
+from greenroom.engines.embedded.state import State
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.engines.embedded.writer import Batcher, InlineWriter, ThreadedWriter
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import ParticipantRecord
+
+DATABASE = "greenroom.db"
+LOCK = "greenroom.lock"
+MEMORY = ":memory:"
+
+T = TypeVar("T")
+
+
+class EmbeddedEngine:
+    """Implements `Engine` on one file.
+
+    path: the data directory (made with mode 0700), or ``:memory:`` for a state that ends with the process.
+    clock: None is the machine's.
+    threaded: False carries every call out at once, in the caller's thread and in a transaction of its own: for
+        simulated worlds, where order must be certain. ``:memory:`` is never threaded.
+    commit_window: seconds for which the writer waits for more when several calls are under way.
+    lock_timeout: seconds to wait for the process that has the directory (S10).
+    lease: seconds of a node's lease.
+    vfs: name of an apsw VFS, for tests; there is no lock file then.
+    synchronous: ``FULL``. The power-loss test says ``NORMAL``, to show that it can tell.
+    """
+
+    name = "embedded"
+
+    registry: Registry
+    bus: Bus
+    outbox: Outbox
+    directory: Directory
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        threaded: bool = True,
+        commit_window: float = 0.002,
+        lock_timeout: float = 30.0,
+        lease: float = 10.0,
+        vfs: str | None = None,
+        synchronous: str = "FULL",
+    ) -> None:
+        self._memory = os.fspath(path) == MEMORY
+        self._path = Path(path)
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._threaded = threaded and not self._memory
+        self._commit_window = commit_window
+        self._lock_timeout = lock_timeout
+        self._vfs = vfs
+        self._synchronous = synchronous
+        self._lock: FileLock | None = None
+        self._writer: InlineWriter | ThreadedWriter | None = None
+        self._connection: apsw.Connection | None = None
+        self._reader: apsw.Connection | None = None
+        self._reading: ThreadPoolExecutor | None = None
+        self._state = State()
+        self._bus = EmbeddedBus(self._clock.now_ms() * 1000)
+        self._outbox = EmbeddedOutbox(self, self._clock.monotonic)
+        self.bus = self._bus
+        self.outbox = self._outbox
+        self.registry = EmbeddedRegistry(self, self._state, self._bus, self._clock, lease)
+        self.directory = EmbeddedDirectory(self, self._state)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Waits for the lock, opens and checks the file, and detaches who was connected when it was left (S10)."""
+        if not self._memory and self._vfs is None:
+            make_private(self._path)
+            lock = FileLock(self._path / LOCK)
+            await lock.acquire(self._lock_timeout)
+            self._lock = lock
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+
+    def _open(self) -> None:
+        file = MEMORY if self._memory else str(self._path / DATABASE if self._vfs is None else self._path)
+        if not self._memory and self._vfs is None:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            con = self._connection = open_writer(file, vfs=self._vfs, synchronous=self._synchronous)
+            self._reader = con if self._memory else open_reader(file, vfs=self._vfs)
+        except apsw.Error as error:
+            raise ServiceUnavailableError(
+                f"The database in {self._path} cannot be opened: {error}",
+                hint="Check the disk, the directory's owner and its free space.",
+            ) from error
+        self._state.load(con)
+        batcher = Batcher(con, self._state, self._clock)
+        (outcome,), _ = batcher.run([restart])
+        if outcome.error is not None:
+            raise outcome.error
+        if self._threaded:
+            self._reading = ThreadPoolExecutor(1, thread_name_prefix="greenroom-reader")
+            self._writer = ThreadedWriter(batcher, self, window=self._commit_window)
+        else:
+            self._writer = InlineWriter(batcher, self)
+
+    async def stop(self) -> None:
+        """What was accepted is written first. Harmless where it was not started."""
+        if self._writer is not None:
+            await self._writer.stop()
+            self._writer = None
+        self._close()
+
+    def _close(self) -> None:
+        if self._reading is not None:
+            self._reading.shutdown()
+            self._reading = None
+        if self._reader is not None and self._reader is not self._connection:
+            self._reader.close()
+        self._reader = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def healthy(self) -> None:
+        """Writes a row and commits it. Raises ServiceUnavailableError where that fails."""
+        await self.submit(_touch)
+
+    async def durability(self) -> tuple[str, ...]:
+        """What this engine really promises, a line each."""
+        if self._memory:
+            return ("embedded engine in memory: everything ends with the process",)
+        return (
+            f"embedded engine: SQLite {apsw.sqlite_lib_version()} in {self._path}",
+            f"journal WAL, synchronous {self._synchronous}: an acknowledged open or update is on disk"
+            if self._synchronous == "FULL"
+            else f"synchronous {self._synchronous}: a loss of power may lose what was acknowledged",
+            "one node; sessions survive a restart of the process",
+        )
+
+    # -- io ------------------------------------------------------------------------------------------------------
+
+    def submit(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Carried out by the writer. Raises ServiceUnavailableError where the engine is not started."""
+        if self._writer is None:
+            raise ServiceUnavailableError("The engine is not started.", retry_after=1.0)
+        return self._writer.submit(operation)
+
+    async def read(self, query: Callable[[apsw.Connection], T]) -> T:
+        """Carried out on the reading connection, in its thread."""
+        reader = self._reader
+        if reader is None:
+            raise ServiceUnavailableError("The engine is not started.", retry_after=1.0)
+        try:
+            if self._reading is None:
+                return query(reader)
+            return await asyncio.get_running_loop().run_in_executor(self._reading, query, reader)
+        except apsw.Error as error:
+            raise ServiceUnavailableError(f"The database cannot be read: {error}", retry_after=1.0) from error
+
+    def committed(self, changes: list[ParticipantRecord], ready: set[str]) -> None:
+        """The writer's news, in the loop's thread."""
+        if changes:
+            self._bus.publish(changes)
+        if ready:
+            self._outbox.announce(ready)
+
+
+def _touch(tx: Transaction) -> None:
+    tx.execute("UPDATE meta SET value = ? WHERE key = 'clock'", (tx.clock,))
+
+
+__all__ = ["EmbeddedEngine"]

@@ -1,0 +1,53 @@
+"""News within one process: after each commit, to the one listener."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenroom.engines.base import Change, Command, Listener
+from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
+
+
+class EmbeddedBus:
+    """Implements `Bus`. There is one node, so every command is for it."""
+
+    def __init__(self, first_id: int) -> None:
+        self._listeners: list[Listener] = []
+        self._watched: dict[tuple[str, str], int] = {}
+        # Change ids rise across restarts too, since they begin at the time.
+        self._newest = [first_id] * PARTITIONS
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    async def watch(self, app: str, participant_ids: Sequence[str]) -> None:
+        for participant_id in participant_ids:
+            key = (app, participant_id)
+            self._watched[key] = self._watched.get(key, 0) + 1
+
+    async def unwatch(self, app: str, participant_ids: Sequence[str]) -> None:
+        for participant_id in participant_ids:
+            key = (app, participant_id)
+            left = self._watched.get(key, 0) - 1
+            if left > 0:
+                self._watched[key] = left
+            else:
+                self._watched.pop(key, None)
+
+    async def tell(self, node: str, command: Command) -> None:
+        for listener in self._listeners:
+            listener.command(command)
+
+    def newest(self, partitions: Sequence[int]) -> dict[int, int]:
+        """The newest change id of each partition (S13)."""
+        return {partition: self._newest[partition] for partition in partitions}
+
+    def publish(self, records: Sequence[ParticipantRecord]) -> None:
+        """Changes that were committed, in their order."""
+        for record in records:
+            if (record.app, record.id) in self._watched:
+                partition = partition_of(record.app, record.id)
+                self._newest[partition] += 1
+                change = Change(partition, self._newest[partition], record)
+                for listener in self._listeners:
+                    listener.changed(change)

@@ -1,0 +1,22 @@
+"""How the four contracts reach the file: operations through the writer, queries on a connection of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import apsw
+
+from greenroom.engines.embedded.transaction import Transaction
+
+T = TypeVar("T")
+
+
+class Io(Protocol):
+    """Both ways in."""
+
+    def submit(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Carried out on the writer; resolves when it is committed."""
+
+    def read(self, query: Callable[[apsw.Connection], T]) -> Awaitable[T]:
+        """Carried out beside the writer; sees everything that was committed before."""

@@ -1,0 +1,227 @@
+"""What happens to a session and its participant: the steps that every operation is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greenroom.codes import ErrorCode
+from greenroom.core.presence import show
+from greenroom.engines.base import OPEN_ID_MEMORY, TELL_AFTER, Displaced, Owner, TokenFacts
+from greenroom.engines.embedded.records import (
+    ATTACHED,
+    DETACHED,
+    ENDED,
+    PRESENCE_NUMBER,
+    PRESENCES,
+    Person,
+    Row,
+)
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.errors import ParticipantBlockedError, ServiceUnavailableError, SessionEndedError, TokenInvalidError
+from greenroom.model import EndReason, Event, Presence, SessionRecord
+
+TELL_AFTER_MS = int(TELL_AFTER * 1000)
+OPEN_ID_MEMORY_MS = int(OPEN_ID_MEMORY * 1000)
+MAX_NOTE = 256
+"""Characters of a timeline entry's detail."""
+
+
+# -- who may (S7, S18) -----------------------------------------------------------------------------------------------
+
+
+def check_lease(tx: Transaction, lease: str) -> None:
+    """Only a node whose lease is good may take a session: a lapsed one's would have no one to detach it."""
+    if not tx.state.lease_is_good(lease):
+        raise ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
+
+
+def check_admitted(tx: Transaction, app: str, participant_id: str, jti: str, issued_at: int) -> None:
+    """Blocks, cut-offs and revoked tokens, and a disabled application."""
+    state = tx.state
+    application = state.applications.get(app)
+    if application is not None and (application.disabled or application.deleted):
+        raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
+    if not state.restrictions and (application is None or issued_at > application.revoked_before):
+        return
+    block = state.block_of(app, participant_id, tx.now)
+    if block is not None:
+        raise ParticipantBlockedError(until=block.until)
+    if state.is_jti_revoked(app, jti) or issued_at <= state.cutoff_of(app, participant_id):
+        raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
+
+
+def owned(tx: Transaction, owner: Owner) -> Row:
+    """The owner's session, connected. Raises SessionEndedError that says why it is not the owner's any more."""
+    row = tx.session(owner.session_id)
+    if row is None:
+        raise SessionEndedError(code=ErrorCode.STATE_LOST)
+    if row.state >= ENDED:
+        raise SessionEndedError(end_reason=row.data.end_reason)
+    if row.state != ATTACHED or not is_owner(row, owner):
+        raise SessionEndedError(code=ErrorCode.ATTEMPT_SUPERSEDED)
+    return row
+
+
+def is_owner(row: Row, owner: Owner) -> bool:
+    return row.data.generation == owner.generation and row.lease == owner.lease
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------
+
+
+def attach_row(tx: Transaction, row: Row, person: Person, *, node: str, lease: str, what: str) -> Displaced | None:
+    """The session gets a connection; generation +1. Saves the session, not the person."""
+    data = row.data
+    displaced = None
+    if row.state == ATTACHED:
+        displaced = Displaced(data.node, data.id, data.generation)
+    else:
+        person.connected += 1
+    data.generation += 1
+    data.node, row.lease = node, lease
+    row.state, row.due, data.detached_at = ATTACHED, None, None
+    row.note(tx.now, what, node, data.address)
+    if data.told:
+        data.told = False
+        emit_session(tx, row, person, "resumed", f"{data.id}:resumed:{data.generation}")
+    tx.save_session(row)
+    return displaced
+
+
+def detach_row(tx: Transaction, row: Row, person: Person, grace_ms: int, why: str = "") -> None:
+    """The connection is gone. Saves the session, not the person."""
+    data = row.data
+    row.state, row.due = DETACHED, tx.clock + grace_ms
+    data.detached_at, data.detach_clock, data.told = tx.now, tx.clock, False
+    person.connected -= 1
+    row.note(tx.now, "detached", data.node, why)
+    tx.save_session(row)
+    if person.due is None:
+        person.due = tx.clock + TELL_AFTER_MS
+
+
+def end_row(tx: Transaction, row: Row, person: Person, reason: EndReason, text: str = "") -> SessionRecord:
+    """The one end of a session, with its one event. Saves the session, not the person.
+
+    Returned is the session as it was while owned, with when and why it ended.
+    """
+    data = row.data
+    data.ended_at, data.end_reason, data.end_text = tx.now, reason.value, text
+    record = row.record()
+    if row.state == ATTACHED:
+        person.connected -= 1
+    person.sessions -= 1
+    row.state, row.due = ENDED, tx.clock + OPEN_ID_MEMORY_MS
+    row.note(tx.now, "ended", data.node, f"{reason.value}: {text[:MAX_NOTE]}" if text else reason.value)
+    tx.save_session(row)
+    counts = tx.state.counts
+    counts[row.app] = counts.get(row.app, 1) - 1
+    extra: dict[str, Any] = {"reason": reason.value, "duration": max(0, tx.now - data.opened_at) / 1000}
+    if text:
+        extra["text"] = text
+    emit_session(tx, row, person, "ended", data.id + ":ended", extra)
+    return record
+
+
+def set_token(row: Row, token: TokenFacts) -> None:
+    data = row.data
+    data.jti, data.issued_at, data.expires_at = token.jti, token.issued_at, token.expires_at
+    data.scopes = token.scopes
+
+
+# -- participants ----------------------------------------------------------------------------------------------------
+
+
+def settle(tx: Transaction, person: Person, *, changed: bool) -> None:
+    """After what happened to the person's sessions: presence, what is told of it at once, version, and the row.
+
+    changed: the number of sessions or the profile changed, so that watchers are told in any case.
+    """
+    news = weigh(tx, person, changed=changed)
+    if person.sessions == 0 and person.anonymous:
+        tx.forget_person(person)
+    else:
+        tx.save_counts(person)
+    announce(tx, person, news, changed=changed)
+
+
+def weigh(tx: Transaction, person: Person, *, changed: bool) -> Presence | None:
+    """The first half of `settle`: works out what the person is now, and what is news. Writes nothing."""
+    showing = show(
+        connected=person.connected,
+        sessions=person.sessions,
+        shown=PRESENCES[person.shown],
+        since=person.since,
+        clock=tx.clock,
+    )
+    person.presence = PRESENCE_NUMBER[showing.presence]
+    person.shown = PRESENCE_NUMBER[showing.shown]
+    person.since = showing.since
+    person.last_seen = tx.now
+    if person.sessions == 0:
+        person.due = tx.clock + tx.state.keep_offline_ms(person.app)
+    elif showing.since is not None and person.due is None and showing.shown is not Presence.UNREACHABLE:
+        person.due = tx.clock + TELL_AFTER_MS
+    if changed or showing.news is not None:
+        bump(tx, person)
+    return showing.news
+
+
+def announce(tx: Transaction, person: Person, news: Presence | None, *, changed: bool) -> None:
+    """The last step of `settle`: the event and the change."""
+    if news is not None:
+        emit_participant(tx, person, news.value)
+    if changed or news is not None:
+        tx.publish(person.record())
+
+
+def bump(tx: Transaction, person: Person) -> None:
+    """A version above the last and at or above the engine's time in microseconds (S11)."""
+    person.version = max(person.version + 1, tx.now * 1000)
+
+
+# -- events ----------------------------------------------------------------------------------------------------------
+
+
+def emit_session(
+    tx: Transaction, row: Row, person: Person, what: str, event_id: str, extra: dict[str, Any] | None = None
+) -> None:
+    data = row.data
+    body: dict[str, Any] = {} if extra is None else extra
+    if data.external_id is not None:
+        body["externalId"] = data.external_id
+    if data.device_id is not None or data.device_name is not None:
+        body["device"] = {"id": data.device_id, "name": data.device_name}
+    tx.emit(
+        Event(
+            id=event_id,
+            type="session." + what,
+            at=tx.now,
+            app=row.app,
+            participant_id=person.id,
+            session_id=data.id,
+            data=body,
+        )
+    )
+
+
+def emit_participant(tx: Transaction, person: Person, what: str) -> None:
+    body: dict[str, Any] = {
+        "version": person.version,
+        "revision": person.revision,
+        "sessions": person.sessions,
+        "name": person.name,
+        "avatarUrl": person.avatar_url,
+    }
+    if person.external_id is not None:
+        body["externalId"] = person.external_id
+    tx.emit(
+        Event(
+            id=f"{person.id}:{person.version}:{what}",
+            type="participant." + what,
+            at=tx.now,
+            app=person.app,
+            participant_id=person.id,
+            data=body,
+        )
+    )

@@ -1,0 +1,283 @@
+"""`beat` and `reap`: the node's lease, the partition clock, and all that is due (S7, S8, promise 4)."""
+
+from __future__ import annotations
+
+from greenroom.core.presence import tell
+from greenroom.engines.base import (
+    ENDED_SESSION_MEMORY,
+    MAX_CLOCK_STEP,
+    OPEN_ID_MEMORY,
+    BeatResult,
+    NodeBeat,
+    NodeRecord,
+    Reaped,
+)
+from greenroom.engines.embedded.living import (
+    TELL_AFTER_MS,
+    bump,
+    detach_row,
+    emit_participant,
+    emit_session,
+    end_row,
+    settle,
+)
+from greenroom.engines.embedded.outbox import trim_streams
+from greenroom.engines.embedded.records import (
+    ATTACHED,
+    COLUMNS,
+    DETACHED,
+    ENDED,
+    PRESENCE_NUMBER,
+    PRESENCES,
+    REMEMBERED,
+    Person,
+    Row,
+)
+from greenroom.engines.embedded.state import Node, State
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.model import EndReason, SessionRecord
+
+BEAT_STORED_MS = 10_000
+"""How often a beat, and with it a quiet clock, is stored (S10)."""
+HOUSEKEEPING_MS = 30_000
+"""How often what is only old is looked for."""
+RESTRICTION_MEMORY_MS = 25 * 3_600_000
+"""No token lives for more than 24 h, so older cut-offs and revoked tokens matter no more."""
+
+_DUE_PERSONS = (
+    "SELECT n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected,"
+    " last_seen, anonymous, since, due FROM participants WHERE due <= ? ORDER BY due LIMIT ?"
+)
+_FORGET_OPEN_IDS = (
+    f"UPDATE sessions SET state = {REMEMBERED}, open_key = NULL, due = due + ? WHERE key IN"
+    f" (SELECT key FROM sessions WHERE state = {ENDED} AND due <= ? LIMIT ?)"
+)
+_FORGET_SESSIONS = (
+    f"DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE state = {REMEMBERED} AND due <= ? LIMIT ?)"
+)
+_REMEMBER_MS = int((ENDED_SESSION_MEMORY - OPEN_ID_MEMORY) * 1000)
+
+
+def beat(tx: Transaction, request: NodeBeat, newest: dict[int, int], lease_ms: int) -> BeatResult:
+    """Renews the lease; one that is over is never renewed."""
+    state = tx.state
+    renewed = request.lease not in state.lapsed
+    node = state.nodes.get(request.node)
+    if renewed:
+        if node is not None and node.beat.lease != request.lease:
+            _lapse(state, node.beat.lease)
+        if node is None or node.beat.boot != request.boot:
+            node = state.nodes[request.node] = Node(request, tx.now, 0)
+        node.beat, node.seen_at, node.lease_until = request, tx.now, state.clock + lease_ms
+        if request.leaving:
+            _lapse(state, request.lease)
+            del state.nodes[request.node]
+    _store_beat(tx)
+    return BeatResult(
+        renewed=renewed,
+        now=tx.now,
+        newest=newest,
+        nodes=node_records(state),
+        application_sessions={app: count for app, count in state.counts.items() if count},
+        directory_version=state.directory_version,
+    )
+
+
+def node_records(state: State) -> tuple[NodeRecord, ...]:
+    """The nodes, by name."""
+    return tuple(
+        NodeRecord(
+            node=name,
+            boot=node.beat.boot,
+            lease=node.beat.lease,
+            url=node.beat.url,
+            version=node.beat.version,
+            ready=node.beat.ready,
+            draining=node.beat.draining,
+            sessions=node.beat.sessions,
+            started_at=node.started_at,
+            seen_at=node.seen_at,
+            lease_left=(node.lease_until - state.clock) / 1000,
+        )
+        for name, node in sorted(state.nodes.items())
+    )
+
+
+def _store_beat(tx: Transaction) -> None:
+    state = tx.state
+    if tx.now - state.stored_beat >= BEAT_STORED_MS or tx.now < state.stored_beat:
+        state.stored_beat = tx.now
+        state.stored_clock = state.clock
+        tx.execute(
+            "UPDATE meta SET value = iif(key = 'beat', ?, ?) WHERE key IN ('beat', 'clock')", (tx.now, state.clock)
+        )
+
+
+def _lapse(state: State, lease: str) -> None:
+    state.lapsed[lease] = None
+    state.draining.add(lease)
+    while len(state.lapsed) > 10_000:
+        del state.lapsed[next(iter(state.lapsed))]
+
+
+def move_clock(state: State, monotonic: float) -> None:
+    """On by the time since the last pass, never back, never by more than 2 s (S8)."""
+    if state.passed_at is not None:
+        step = min(max(monotonic - state.passed_at, 0.0), MAX_CLOCK_STEP)
+        state.clock += round(step * 1000)
+    state.passed_at = monotonic
+
+
+def reap(tx: Transaction, monotonic: float, limit: int) -> Reaped:
+    """One pass. What it costs is what is due."""
+    state = tx.state
+    move_clock(state, monotonic)
+    for name, node in list(state.nodes.items()):
+        if node.lease_until < state.clock:
+            _lapse(state, node.beat.lease)
+            del state.nodes[name]
+    lag = _lag(tx)
+    detached = _detach_lapsed(tx, limit)
+    ended = _end_due(tx, limit)
+    ended += _end_disabled(tx, limit - len(ended))
+    told, forgotten, seen = _due_persons(tx, limit)
+    tx.execute(_FORGET_OPEN_IDS, (_REMEMBER_MS, state.clock, limit))
+    tx.execute(_FORGET_SESSIONS, (state.clock, limit))
+    if state.clock - state.housekept >= HOUSEKEEPING_MS:
+        state.housekept = state.clock
+        _forget_restrictions(tx)
+        trim_streams(tx, by_age=True)
+    else:
+        trim_streams(tx, by_age=False)
+    more = detached >= limit or len(ended) >= limit or seen >= limit
+    return Reaped(ended=tuple(ended), detached=detached, told=told, forgotten=forgotten, lag=lag, more=more)
+
+
+def _lag(tx: Transaction) -> float:
+    for (due,) in tx.execute(f"SELECT min(due) FROM sessions WHERE state = {DETACHED}"):
+        return 0.0 if due is None else max(0, tx.clock - due) / 1000
+    return 0.0
+
+
+def _detach_lapsed(tx: Transaction, limit: int) -> int:
+    """What dead nodes left. Detached, never ended: the client may come back."""
+    done = 0
+    sql = f"SELECT {COLUMNS} FROM sessions WHERE state = {ATTACHED} AND lease = ? LIMIT ?"
+    for lease in list(tx.state.draining):
+        rows = [Row(*found) for found in tx.execute(sql, (lease, limit - done))]
+        for row in rows:
+            person = tx.person_of(row)
+            detach_row(tx, row, person, row.data.grace_ms, "its node was lost")
+            settle(tx, person, changed=False)
+        done += len(rows)
+        if done >= limit:
+            return done
+        tx.state.draining.discard(lease)
+    return done
+
+
+def _end_due(tx: Transaction, limit: int) -> list[SessionRecord]:
+    return [_end(tx, row, EndReason.TIMEOUT) for row in tx.due_sessions(limit)]
+
+
+def _end_disabled(tx: Transaction, limit: int) -> list[SessionRecord]:
+    """Of a disabled application each node ends what it holds, and this what is detached (S18)."""
+    state = tx.state
+    ended: list[SessionRecord] = []
+    for app, application in state.applications.items():
+        if (application.disabled or application.deleted) and state.counts.get(app, 0) > 0:
+            sql = f"SELECT {COLUMNS} FROM sessions WHERE state = {DETACHED} AND app = ? LIMIT ?"
+            rows = [Row(*found) for found in tx.execute(sql, (app, max(0, limit - len(ended))))]
+            ended += [_end(tx, row, EndReason.APPLICATION_DISABLED) for row in rows]
+    return ended
+
+
+def _end(tx: Transaction, row: Row, reason: EndReason) -> SessionRecord:
+    person = tx.person_of(row)
+    record = end_row(tx, row, person, reason)
+    seen = person.last_seen
+    settle(tx, person, changed=True)
+    if seen is not None and not (person.anonymous and not person.sessions):
+        # A session that ran out was not seen now, but when it was lost.
+        person.last_seen = seen
+        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, person.n))
+    return record
+
+
+def _due_persons(tx: Transaction, limit: int) -> tuple[int, int, int]:
+    """(told, forgotten, looked at)"""
+    told = forgotten = 0
+    persons = [Person(*found) for found in tx.execute(_DUE_PERSONS, (tx.clock, limit))]
+    for person in persons:
+        if person.sessions == 0:
+            tx.forget_person(person)
+            forgotten += 1
+        else:
+            told += _tell(tx, person)
+    return told, forgotten, len(persons)
+
+
+def _tell(tx: Transaction, person: Person) -> int:
+    """What has lasted for 2 s is told now; when to look again is noted."""
+    clock = tx.clock
+    again: int | None = None
+    for row in tx.standing(person):
+        data = row.data
+        if row.state != DETACHED or data.told:
+            continue
+        due = data.detach_clock + TELL_AFTER_MS
+        if due <= clock:
+            data.told = True
+            tx.save_session(row)
+            emit_session(tx, row, person, "detached", f"{data.id}:detached:{data.generation}")
+        else:
+            again = due if again is None else min(again, due)
+    news = tell(
+        presence=PRESENCES[person.presence],
+        shown=PRESENCES[person.shown],
+        since=person.since,
+        clock=clock,
+        after=TELL_AFTER_MS,
+    )
+    if news is not None:
+        person.shown = PRESENCE_NUMBER[news]
+        bump(tx, person)
+        emit_participant(tx, person, news.value)
+        tx.publish(person.record())
+    elif person.since is not None and person.shown != person.presence:
+        later = person.since + TELL_AFTER_MS
+        again = later if again is None else min(again, later)
+    person.due = again
+    tx.save_counts(person)
+    return 0 if news is None else 1
+
+
+def _forget_restrictions(tx: Transaction) -> None:
+    for key, restriction in list(tx.state.restrictions.items()):
+        if restriction.kind == "block" and not restriction.lifted:
+            over = restriction.until is not None and restriction.until + RESTRICTION_MEMORY_MS < tx.now
+        elif restriction.kind == "cutoff":
+            over = max(restriction.created_at, restriction.before * 1000) + RESTRICTION_MEMORY_MS < tx.now
+        else:
+            over = restriction.created_at + RESTRICTION_MEMORY_MS < tx.now
+        if over:
+            del tx.state.restrictions[key]
+            tx.writes += 1
+            tx.execute("DELETE FROM restrictions WHERE app = ? AND kind = ? AND subject = ?", key)
+
+
+def restart(tx: Transaction) -> int:
+    """At start: whoever was connected is detached, and every grace begins anew (S10). How many there are."""
+    sql = f"SELECT {COLUMNS} FROM sessions WHERE state < {ENDED}"
+    rows = [Row(*found) for found in tx.execute(sql)]
+    for row in rows:
+        if row.state == DETACHED:
+            row.due = tx.clock + row.data.grace_ms
+            tx.save_session(row)
+            continue
+        person = tx.person_of(row)
+        detach_row(tx, row, person, row.data.grace_ms, "the service was restarted")
+        settle(tx, person, changed=False)
+        seen = tx.state.stored_beat or tx.now
+        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, person.n))
+    return len(rows)

@@ -1,0 +1,199 @@
+"""Rows as Python objects, and back."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import msgspec
+
+from greenroom.engines.base import TIMELINE_ENTRIES
+from greenroom.model import (
+    EndReason,
+    ParticipantRecord,
+    Presence,
+    SessionRecord,
+    SessionState,
+    TimelineEntry,
+)
+
+ATTACHED, DETACHED, ENDED, REMEMBERED = 0, 1, 2, 3
+"""State column of a session. ENDED: its openId is still known; REMEMBERED: only its timeline is still looked at."""
+
+_STATES = (SessionState.ATTACHED, SessionState.DETACHED, SessionState.CLOSED, SessionState.CLOSED)
+PRESENCES = (Presence.OFFLINE, Presence.UNREACHABLE, Presence.ONLINE)
+PRESENCE_NUMBER = {presence: number for number, presence in enumerate(PRESENCES)}
+
+
+class Person(msgspec.Struct, gc=False):
+    """A row of participants, in the order of its columns. due and since are in the partition clock (ms): due is when
+    to look what is to be told while there are sessions, and when to forget while there are none."""
+
+    n: int
+    app: str
+    id: str
+    external_id: str | None
+    name: str = ""
+    avatar_url: str = ""
+    revision: int = 0
+    version: int = 0
+    presence: int = 0
+    shown: int = 0
+    sessions: int = 0
+    connected: int = 0
+    last_seen: int | None = None
+    anonymous: int = 0
+    since: int | None = None
+    due: int | None = None
+
+    def record(self) -> ParticipantRecord:
+        return ParticipantRecord(
+            app=self.app,
+            id=self.id,
+            external_id=self.external_id,
+            name=self.name,
+            avatar_url=self.avatar_url,
+            revision=self.revision,
+            version=self.version,
+            presence=PRESENCES[self.presence],
+            shown=PRESENCES[self.shown],
+            sessions=self.sessions,
+            last_seen=self.last_seen,
+        )
+
+
+class Data(msgspec.Struct, array_like=True, gc=False):
+    """What is stored of a session and never searched for. New fields go to the end, with a default."""
+
+    id: str
+    participant_id: str
+    external_id: str | None
+    open_id: str
+    first_secret: bytes
+    secret: bytes
+    previous_secret: bytes
+    attempt: int
+    generation: int
+    node: str
+    order: int
+    opened_at: int
+    detached_at: int | None
+    device_id: str | None
+    device_name: str | None
+    sdk: str
+    address: str
+    jti: str
+    issued_at: int
+    expires_at: int
+    scopes: tuple[str, ...]
+    grace_ms: int
+    detach_clock: int = 0
+    told: bool = False
+    ended_at: int | None = None
+    end_reason: str | None = None
+    end_text: str = ""
+
+
+class Row(msgspec.Struct, gc=False):
+    """A row of sessions (but for its updates), in the order of COLUMNS; data still encoded in ``raw``."""
+
+    key: int
+    p: int
+    open_key: int | None
+    state: int
+    due: int | None
+    app: str
+    lease: str
+    raw: bytes
+    timeline: bytes
+    decoded: Data | None = None
+
+    @property
+    def data(self) -> Data:
+        if self.decoded is None:
+            self.decoded = decode_data(self.raw)
+        return self.decoded
+
+    # What `core.policy` asks of a session.
+    @property
+    def id(self) -> str:
+        return self.data.id
+
+    @property
+    def device_id(self) -> str | None:
+        return self.data.device_id
+
+    @property
+    def detached_at(self) -> int | None:
+        return self.data.detached_at if self.state == DETACHED else None
+
+    @property
+    def order(self) -> int:
+        return self.data.order
+
+    def record(self, *, with_timeline: bool = False) -> SessionRecord:
+        data = self.data
+        return SessionRecord(
+            id=data.id,
+            app=self.app,
+            participant_id=data.participant_id,
+            external_id=data.external_id,
+            generation=data.generation,
+            state=_STATES[self.state],
+            node=data.node,
+            lease=self.lease,
+            opened_at=data.opened_at,
+            detached_at=data.detached_at,
+            ended_at=data.ended_at,
+            end_reason=None if data.end_reason is None else EndReason(data.end_reason),
+            end_text=data.end_text,
+            device_id=data.device_id,
+            device_name=data.device_name,
+            sdk=data.sdk,
+            address=data.address,
+            jti=data.jti,
+            token_issued_at=data.issued_at,
+            token_expires_at=data.expires_at,
+            scopes=data.scopes,
+            timeline=decode_timeline(self.timeline) if with_timeline else (),
+        )
+
+    def note(self, at: int, what: str, node: str = "", detail: str = "") -> None:
+        """One more entry of the timeline, the oldest goes where there are too many."""
+        entry = _encode(TimelineEntry(at, what, node, detail))
+        self.timeline += len(entry).to_bytes(2, "big") + entry
+        if len(self.timeline) > _TIMELINE_TRIM:
+            self.timeline = _trim(self.timeline)
+
+
+COLUMNS = "key, p, open_key, state, due, app, lease, data, timeline"
+
+_encode = msgspec.msgpack.Encoder().encode
+encode_data = _encode
+decode_data = msgspec.msgpack.Decoder(Data).decode
+_decode_entry = msgspec.msgpack.Decoder(TimelineEntry).decode
+_TIMELINE_TRIM = 64 * 18  # 64 entries cannot be shorter, so nothing is counted before
+
+
+def _pieces(timeline: bytes) -> list[bytes]:
+    pieces = []
+    position = 0
+    while position < len(timeline):
+        end = position + 2 + int.from_bytes(timeline[position : position + 2], "big")
+        pieces.append(timeline[position:end])
+        position = end
+    return pieces
+
+
+def _trim(timeline: bytes) -> bytes:
+    pieces = _pieces(timeline)
+    return timeline if len(pieces) <= TIMELINE_ENTRIES else b"".join(pieces[-TIMELINE_ENTRIES:])
+
+
+def decode_timeline(timeline: bytes) -> tuple[TimelineEntry, ...]:
+    return tuple(_decode_entry(piece[2:]) for piece in _pieces(timeline))
+
+
+def hash_key(key: bytes, text: str) -> int:
+    """A 64-bit number for a row. Keyed with a secret of the file, so that nobody can make two ids collide."""
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -1,0 +1,88 @@
+"""Sessions, participants, restrictions, nodes: the asynchronous face of the operations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from greenroom.engines.base import (
+    Attached,
+    AttachRequest,
+    BeatResult,
+    EndRequest,
+    NodeBeat,
+    OpenRequest,
+    Owner,
+    ParticipantPage,
+    ParticipantQuery,
+    Reaped,
+    RestoreRequest,
+    Restricted,
+    RestrictRequest,
+    SessionPage,
+    SessionQuery,
+    TokenFacts,
+    UpdateRequest,
+)
+from greenroom.engines.clock import Clock
+from greenroom.engines.embedded import ending, opening, queries, reaping
+from greenroom.engines.embedded.bus import EmbeddedBus
+from greenroom.engines.embedded.io import Io
+from greenroom.engines.embedded.restricting import restrict
+from greenroom.engines.embedded.state import State
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.model import ParticipantRecord, SessionRecord
+
+
+class EmbeddedRegistry:
+    """Implements `Registry`. Every write is one operation of the writer."""
+
+    def __init__(self, io: Io, state: State, bus: EmbeddedBus, clock: Clock, lease: float) -> None:
+        self._io = io
+        self._state = state
+        self._bus = bus
+        self._clock = clock
+        self._lease_ms = int(lease * 1000)
+
+    async def open(self, request: OpenRequest) -> Attached:
+        return await self._io.submit(lambda tx: opening.open_session(tx, request))
+
+    async def attach(self, request: AttachRequest) -> Attached:
+        return await self._io.submit(lambda tx: opening.attach_session(tx, request))
+
+    async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
+        return await self._io.submit(lambda tx: opening.refresh_token(tx, owner, token))
+
+    async def detach(self, owner: Owner, grace: float) -> bool:
+        return await self._io.submit(lambda tx: ending.detach_session(tx, owner, grace))
+
+    async def close(self, request: EndRequest) -> SessionRecord | None:
+        return await self._io.submit(lambda tx: ending.close_session(tx, request))
+
+    async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
+        return await self._io.submit(lambda tx: ending.update_participant(tx, request))
+
+    async def participants(self, query: ParticipantQuery) -> ParticipantPage:
+        return await self._io.read(partial(queries.participants, query))
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        key = self._state.hash_key
+        return await self._io.read(lambda con: queries.sessions(query, key, con))
+
+    async def restrict(self, request: RestrictRequest) -> Restricted:
+        return await self._io.submit(lambda tx: restrict(tx, request))
+
+    async def beat(self, beat: NodeBeat) -> BeatResult:
+        newest = self._bus.newest(beat.watched)
+        return await self._io.submit(lambda tx: reaping.beat(tx, beat, newest, self._lease_ms))
+
+    async def reap(self, limit: int = 500) -> Reaped:
+        monotonic = self._clock.monotonic
+
+        def operation(tx: Transaction) -> Reaped:
+            return reaping.reap(tx, monotonic(), limit)
+
+        return await self._io.submit(operation)
+
+    async def restore(self, request: RestoreRequest) -> int:
+        """The file outlives the process: nothing is ever missing here."""
+        return 0

@@ -1,0 +1,187 @@
+"""`restrict`: kick, block, lift, revoke, erase (S18), each one step in the participant's partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from greenroom.core.policy import cutoff_now
+from greenroom.engines.base import Restricted, RestrictRequest
+from greenroom.engines.embedded.living import end_row, settle
+from greenroom.engines.embedded.records import Person, Row, decode_data
+from greenroom.engines.embedded.state import hashed_subject
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.errors import IllegalArgumentError, NotFoundError
+from greenroom.model import EndReason, Event, Restriction, SessionRecord
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+_NAMING = ("externalId", "name", "avatarUrl", "device", "text")
+"""Members of an event's data that say who somebody is."""
+
+
+def restrict(tx: Transaction, request: RestrictRequest) -> Restricted:
+    try:
+        kind = _KINDS[request.kind]
+    except KeyError:
+        raise IllegalArgumentError(f"There is no restriction called {request.kind!r}.") from None
+    return kind(tx, request)
+
+
+def store_restriction(tx: Transaction, restriction: Restriction) -> None:
+    """Writes it, here and in memory; the directory's version rises."""
+    key = (restriction.app, restriction.kind, restriction.subject)
+    tx.writes += 1
+    tx.execute("INSERT OR REPLACE INTO restrictions VALUES (?, ?, ?, ?)", (*key, _encode(restriction)))
+    tx.state.restrictions[key] = restriction
+    touch_directory(tx)
+
+
+def touch_directory(tx: Transaction) -> None:
+    tx.state.directory_version += 1
+    tx.execute("UPDATE meta SET value = ? WHERE key = 'directory'", (tx.state.directory_version,))
+
+
+def _kick(tx: Transaction, request: RestrictRequest) -> Restricted:
+    cutoff = _cut_off(tx, request, cutoff_now(tx.now), request.participant_id)
+    ended = _end_standing(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
+    return Restricted(ended, True, cutoff)
+
+
+def _block(tx: Transaction, request: RestrictRequest) -> Restricted:
+    store_restriction(
+        tx,
+        Restriction(
+            app=request.app,
+            kind="block",
+            subject=request.participant_id,
+            until=request.until,
+            reason=request.reason,
+            created_at=tx.now,
+        ),
+    )
+    cutoff = _cut_off(tx, request, cutoff_now(tx.now), request.participant_id)
+    ended = _end_standing(tx, request, EndReason.BLOCKED, lambda row: True, revoke=True)
+    return Restricted(ended, True, cutoff)
+
+
+def _lift(tx: Transaction, request: RestrictRequest) -> Restricted:
+    block = tx.state.block_of(request.app, request.participant_id, tx.now)
+    if block is None:
+        raise NotFoundError("The participant is not blocked.")
+    store_restriction(tx, msgspec.structs.replace(block, lifted=True))
+    return Restricted((), True, tx.state.cutoff_of(request.app, request.participant_id))
+
+
+def _cutoff(tx: Transaction, request: RestrictRequest) -> Restricted:
+    before = cutoff_now(tx.now) if request.before is None else request.before
+    present = tx.state.cutoff_of(request.app, request.participant_id)
+    cutoff = _cut_off(tx, request, before, request.participant_id)
+    ended = _end_standing(tx, request, EndReason.TOKEN_REVOKED, lambda row: row.data.issued_at <= before)
+    return Restricted(ended, bool(ended) or cutoff > present, cutoff)
+
+
+def _jti(tx: Transaction, request: RestrictRequest) -> Restricted:
+    if not request.jti:
+        raise IllegalArgumentError("jti is missing.")
+    fresh = not tx.state.is_jti_revoked(request.app, request.jti)
+    if fresh:
+        _revoke_jti(tx, request, request.jti)
+    ended = _end_standing(tx, request, EndReason.TOKEN_REVOKED, lambda row: row.data.jti == request.jti)
+    return Restricted(ended, fresh or bool(ended), tx.state.cutoff_of(request.app, request.participant_id))
+
+
+def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
+    """Ends, forgets, and leaves a block and the cut-off by hashed id alone."""
+    person = tx.person(request.app, request.participant_id)
+    subject = hashed_subject(request.participant_id)
+    block = tx.state.block_of(request.app, request.participant_id, tx.now)
+    ended = _end_standing(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
+    for kind in ("block", "cutoff"):
+        _remove_restriction(tx, request.app, kind, request.participant_id)
+    if block is not None:
+        store_restriction(tx, msgspec.structs.replace(block, subject=subject, reason=""))
+    cutoff = _cut_off(tx, request, cutoff_now(tx.now), subject)
+    if person is not None:
+        tx.forget_person(person)
+        _forget_sessions(tx, person)
+    _redact_events(tx, request.app, request.participant_id)
+    return Restricted(ended, person is not None, cutoff)
+
+
+_KINDS: dict[str, Callable[[Transaction, RestrictRequest], Restricted]] = {
+    "kick": _kick,
+    "block": _block,
+    "lift": _lift,
+    "cutoff": _cutoff,
+    "jti": _jti,
+    "erase": _erase,
+}
+
+
+def _end_standing(
+    tx: Transaction,
+    request: RestrictRequest,
+    reason: EndReason,
+    concerns: Callable[[Row], bool],
+    *,
+    revoke: bool = False,
+) -> tuple[SessionRecord, ...]:
+    person = tx.person(request.app, request.participant_id)
+    rows = [] if person is None else [row for row in tx.standing(person) if concerns(row)]
+    if person is None or not rows:
+        return ()
+    for jti in {row.data.jti for row in rows} if revoke else ():
+        _revoke_jti(tx, request, jti)
+    rows.sort(key=lambda row: row.order)
+    ended = tuple(end_row(tx, row, person, reason, request.reason) for row in rows)
+    settle(tx, person, changed=True)
+    return ended
+
+
+def _cut_off(tx: Transaction, request: RestrictRequest, before: int, subject: str) -> int:
+    """Raises the cut-off, never lowers it. The cut-off after this."""
+    present = tx.state.restrictions.get((request.app, "cutoff", subject))
+    if present is None or present.before < before:
+        reason = "" if subject.startswith("sha256:") else request.reason
+        store_restriction(
+            tx,
+            Restriction(
+                app=request.app, kind="cutoff", subject=subject, before=before, reason=reason, created_at=tx.now
+            ),
+        )
+    return tx.state.cutoff_of(request.app, request.participant_id)
+
+
+def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
+    store_restriction(
+        tx,
+        Restriction(app=request.app, kind="jti", subject=jti, reason=request.reason, created_at=tx.now),
+    )
+
+
+def _forget_sessions(tx: Transaction, person: Person) -> None:
+    # Numbers of forgotten participants are used again, so a row of this number may have been somebody else's.
+    for key, raw in list(tx.execute("SELECT key, data FROM sessions WHERE p = ?", (person.n,))):
+        if decode_data(raw).participant_id == person.id:
+            tx.execute("DELETE FROM sessions WHERE key = ?", (key,))
+
+
+def _remove_restriction(tx: Transaction, app: str, kind: str, subject: str) -> None:
+    if tx.state.restrictions.pop((app, kind, subject), None) is not None:
+        tx.writes += 1
+        tx.execute("DELETE FROM restrictions WHERE app = ? AND kind = ? AND subject = ?", (app, kind, subject))
+
+
+def _redact_events(tx: Transaction, app: str, participant_id: str) -> None:
+    """Events stay, with their ids and order; what says who it was goes."""
+    tx.flush()
+    tx.writes += 1
+    sql = "SELECT seq, body FROM events WHERE app = ? AND instr(body, ?) > 0"
+    for seq, body in list(tx.execute(sql, (app, participant_id.encode()))):
+        event = _decode_event(body)
+        if event.participant_id == participant_id:
+            data = {name: value for name, value in event.data.items() if name not in _NAMING}
+            body = _encode(msgspec.structs.replace(event, data=data))
+            tx.execute("UPDATE events SET body = ? WHERE app = ? AND seq = ?", (body, app, seq))

@@ -1,0 +1,160 @@
+"""The database file: how it is opened, what must hold of it, and its tables.
+
+Layout, in the order of what it buys: a session is one row, found by a keyed 64-bit hash of its id, so that the table
+itself is the index; what is never searched for lies in one msgpack column; indexes are partial, so that a connected
+session is in two of them and an ended one in one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from greenroom.errors import ServiceUnavailableError
+
+SCHEMA_VERSION = 1
+"""`user_version` of the file. A newer one is refused, an older one is brought up."""
+
+APPLICATION_ID = 0x47524E52
+"""`application_id` of the file, "GRNR": another program's database is refused."""
+
+MINIMUM_SQLITE = (3, 51, 3)
+"""The first release in which a WAL reset cannot corrupt the file under a concurrent checkpoint."""
+
+CACHE_KIB = 65_536
+"""Page cache of the writer."""
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
+CREATE TABLE participants (
+  n INTEGER PRIMARY KEY,
+  app TEXT NOT NULL, id TEXT NOT NULL, external_id TEXT, name TEXT NOT NULL, avatar_url TEXT NOT NULL,
+  revision INTEGER NOT NULL, version INTEGER NOT NULL,
+  presence INTEGER NOT NULL, shown INTEGER NOT NULL,
+  sessions INTEGER NOT NULL, connected INTEGER NOT NULL,
+  last_seen INTEGER, anonymous INTEGER NOT NULL, since INTEGER, due INTEGER
+) STRICT;
+CREATE UNIQUE INDEX participants_by_id ON participants (app, id);
+CREATE INDEX participants_due ON participants (due) WHERE due IS NOT NULL;
+CREATE TABLE sessions (
+  key INTEGER PRIMARY KEY,
+  p INTEGER NOT NULL, open_key INTEGER, state INTEGER NOT NULL, due INTEGER,
+  app TEXT NOT NULL, lease TEXT NOT NULL,
+  data BLOB NOT NULL, timeline BLOB NOT NULL, updates BLOB
+) STRICT;
+CREATE INDEX sessions_of ON sessions (p) WHERE state < 2;
+CREATE UNIQUE INDEX sessions_open ON sessions (open_key) WHERE open_key IS NOT NULL;
+CREATE INDEX sessions_due ON sessions (state, due) WHERE due IS NOT NULL;
+CREATE TABLE events (
+  app TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (app, seq)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE streams (
+  app TEXT PRIMARY KEY, trimmed INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE TABLE readers (
+  app TEXT NOT NULL, reader TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (app, reader)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE aside (
+  n INTEGER PRIMARY KEY, app TEXT NOT NULL, reader TEXT NOT NULL, event_id TEXT NOT NULL,
+  why TEXT NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX aside_by_event ON aside (app, reader, event_id);
+CREATE TABLE restrictions (
+  app TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (app, kind, subject)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE applications (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE keys (kid TEXT PRIMARY KEY, created_at INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID, STRICT;
+"""
+
+_SYNCHRONOUS = {"FULL": 2, "NORMAL": 1}
+
+
+def open_writer(path: str, *, vfs: str | None = None, synchronous: str = "FULL") -> apsw.Connection:
+    """The one connection that writes and checkpoints, its pragmas set and asserted, its tables there.
+
+    path: the file, or ``:memory:``. synchronous: ``FULL``; the power-loss test alone says ``NORMAL``, to show that it
+    can tell the two apart.
+
+    Raises ServiceUnavailableError where SQLite is too old or the file is not ours.
+    """
+    check_sqlite(apsw.sqlite_lib_version())
+    con = apsw.Connection(path, vfs=vfs, statementcachesize=256)
+    try:
+        con.set_busy_timeout(5_000)
+        memory = path == ":memory:"
+        if not memory:
+            # Nobody else has the file (the lock sees to it), but readers of this process do: WAL, not exclusive.
+            _demand(con, "journal_mode", "WAL", "wal")
+        _demand(con, "synchronous", synchronous, _SYNCHRONOUS[synchronous])
+        _demand(con, "foreign_keys", "OFF", 0)
+        _demand(con, "cache_size", -CACHE_KIB, -CACHE_KIB)
+        _demand(con, "temp_store", "MEMORY", 2)
+        _demand(con, "wal_autocheckpoint", 1000, 1000)
+        _migrate(con)
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
+    """A connection that only reads."""
+    con = apsw.Connection(path, vfs=vfs, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=64)
+    con.set_busy_timeout(5_000)
+    con.pragma("query_only", "ON")
+    return con
+
+
+def check_sqlite(version: str) -> None:
+    """Raises ServiceUnavailableError where SQLite is older than MINIMUM_SQLITE."""
+    if tuple(int(part) for part in version.split(".")[:3]) < MINIMUM_SQLITE:
+        least = ".".join(map(str, MINIMUM_SQLITE))
+        raise ServiceUnavailableError(
+            f"SQLite {version} can corrupt its file when the write-ahead log is reset.",
+            hint=f"Install an apsw that brings SQLite {least} or newer.",
+        )
+
+
+def _demand(con: apsw.Connection, pragma: str, value: str | int, effective: str | int) -> None:
+    con.pragma(pragma, value)
+    actual = con.pragma(pragma)
+    if actual != effective:
+        raise ServiceUnavailableError(
+            f"SQLite did not take {pragma}={value}: it is {actual!r}.",
+            hint="Put the data directory on a local file system.",
+        )
+
+
+def _migrate(con: apsw.Connection) -> None:
+    version = con.pragma("user_version")
+    if version > SCHEMA_VERSION:
+        raise ServiceUnavailableError(
+            f"The data directory was written by a newer Greenroom (schema {version}, this one knows {SCHEMA_VERSION}).",
+            hint="Run the newer version, or give another data directory.",
+        )
+    if version == SCHEMA_VERSION:
+        if con.pragma("application_id") != APPLICATION_ID:
+            raise _foreign()
+        return
+    if con.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
+        raise _foreign()
+    con.execute("BEGIN IMMEDIATE")
+    con.execute(_TABLES)
+    con.execute("INSERT INTO meta VALUES ('hash_key', randomblob(16)), ('clock', 0), ('beat', 0), ('directory', 0)")
+    con.pragma("application_id", APPLICATION_ID)
+    con.pragma("user_version", SCHEMA_VERSION)
+    con.execute("COMMIT")
+
+
+def _foreign() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "The database file in the data directory is not Greenroom's.", hint="Give another data directory."
+    )
+
+
+def make_private(directory: Path) -> None:
+    """The data directory, mode 0700."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)

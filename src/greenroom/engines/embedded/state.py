@@ -1,0 +1,137 @@
+"""What the writer keeps in memory: small, read from the file at start, and read again after a roll-back."""
+
+from __future__ import annotations
+
+import apsw
+import msgspec
+
+from greenroom.engines.base import NodeBeat
+from greenroom.model import Application, Restriction
+
+decode_application = msgspec.msgpack.Decoder(Application).decode
+decode_restriction = msgspec.msgpack.Decoder(Restriction).decode
+
+
+class Stream:
+    """An application's events: consecutive numbers, instants that never go back."""
+
+    __slots__ = ("at", "bytes", "first", "last")
+
+    def __init__(self, first: int, last: int, at: int, size: int) -> None:
+        self.first = first
+        """Number of the oldest kept event; last + 1 where none is."""
+        self.last = last
+        self.at = at
+        self.bytes = size
+
+    def take(self, at: int, size: int) -> tuple[int, int]:
+        """The number and the instant of the next event."""
+        self.last += 1
+        self.at = max(self.at, at)
+        self.bytes += size
+        return self.last, self.at
+
+
+class Node:
+    """The one node's lease, in the partition clock (ms)."""
+
+    __slots__ = ("beat", "lease_until", "seen_at", "started_at")
+
+    def __init__(self, beat: NodeBeat, now: int, lease_until: int) -> None:
+        self.beat = beat
+        self.started_at = now
+        self.seen_at = now
+        self.lease_until = lease_until
+
+
+class State:
+    """Read by operations on the writer; written by them too, so it is read again when a batch is rolled back."""
+
+    def __init__(self) -> None:
+        self.hash_key = b""
+        self.clock = 0
+        self.stored_clock = 0
+        self.stored_beat = 0
+        """Unix ms of the last beat that was stored."""
+        self.housekept = 0
+        self.directory_version = 0
+        self.streams: dict[str, Stream] = {}
+        self.applications: dict[str, Application] = {}
+        self.restrictions: dict[tuple[str, str, str], Restriction] = {}
+        self.counts: dict[str, int] = {}
+        """Sessions that have not ended, of each application."""
+        # Of this process, not of the file:
+        self.nodes: dict[str, Node] = {}
+        self.lapsed: dict[str, None] = {}
+        """Lease ids that are over, and never count again (S7); those with sessions left to detach are `draining`."""
+        self.draining: set[str] = set()
+        self.passed_at: float | None = None
+        """When the last reaper pass was, on the monotonic clock."""
+
+    def load(self, con: apsw.Connection) -> None:
+        """Everything that lies in the file."""
+        meta = dict(con.execute("SELECT key, value FROM meta"))
+        self.hash_key = meta["hash_key"]
+        # A clock that was not stored with every pass must not go back within this process.
+        self.clock = max(self.clock, meta["clock"])
+        self.stored_clock = meta["clock"]
+        self.stored_beat = meta["beat"]
+        self.directory_version = meta["directory"]
+        self.applications = {
+            key: decode_application(body) for key, body in con.execute("SELECT key, body FROM applications")
+        }
+        self.restrictions = {
+            (app, kind, subject): decode_restriction(body)
+            for app, kind, subject, body in con.execute("SELECT app, kind, subject, body FROM restrictions")
+        }
+        self.counts = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state < 2 GROUP BY app"))
+        self._load_streams(con)
+
+    def _load_streams(self, con: apsw.Connection) -> None:
+        self.streams = {
+            app: Stream(trimmed + 1, trimmed, 0, 0) for app, trimmed in con.execute("SELECT app, trimmed FROM streams")
+        }
+        found = con.execute("SELECT app, min(seq), max(seq), max(at), sum(length(body)) FROM events GROUP BY app")
+        for app, first, last, at, size in found:
+            self.streams[app] = Stream(first, last, at, size)
+
+    def stream(self, app: str) -> Stream:
+        stream = self.streams.get(app)
+        if stream is None:
+            stream = self.streams[app] = Stream(1, 0, 0, 0)
+        return stream
+
+    def block_of(self, app: str, participant_id: str, now: int) -> Restriction | None:
+        """The block in force, also one that an erase left by hashed id."""
+        for subject in (participant_id, hashed_subject(participant_id)) if self.restrictions else ():
+            found = self.restrictions.get((app, "block", subject))
+            if found is not None and not found.lifted and (found.until is None or found.until > now):
+                return found
+        return None
+
+    def cutoff_of(self, app: str, participant_id: str) -> int:
+        """Unix seconds; 0 where there is none."""
+        found = self.restrictions.get((app, "cutoff", participant_id))
+        before = 0 if found is None else found.before
+        application = self.applications.get(app)
+        return before if application is None else max(before, application.revoked_before)
+
+    def is_jti_revoked(self, app: str, jti: str) -> bool:
+        return (app, "jti", jti) in self.restrictions
+
+    def lease_is_good(self, lease: str) -> bool:
+        if lease in self.lapsed:
+            return False
+        return any(node.beat.lease == lease and node.lease_until >= self.clock for node in self.nodes.values())
+
+    def keep_offline_ms(self, app: str) -> int:
+        application = self.applications.get(app)
+        seconds = 30 * 86400.0 if application is None else application.settings.keep_offline_participants
+        return int(seconds * 1000)
+
+
+def hashed_subject(participant_id: str) -> str:
+    """How a block names a participant who was erased."""
+    from hashlib import sha256
+
+    return "sha256:" + sha256(participant_id.encode()).hexdigest()

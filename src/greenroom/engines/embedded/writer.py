@@ -1,0 +1,233 @@
+"""One connection that writes, and what is written together.
+
+Operations are functions of a Transaction. All that wait when the writer is free go into one transaction and are
+committed with one fsync; their futures are resolved, and their news handed on, only after the commit. Callers may be
+cancelled at any moment: what they asked for happens all the same, or not, but never half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import apsw
+
+from greenroom.codes import ErrorCode
+from greenroom.engines.clock import Clock
+from greenroom.engines.embedded.state import State
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.errors import GreenroomError, ServiceUnavailableError
+from greenroom.model import ParticipantRecord
+
+T = TypeVar("T")
+Operation = Callable[[Transaction], T]
+
+MAX_BATCH = 512
+"""Operations in one transaction: some 40 ms of work, so that nobody waits behind a storm."""
+
+_FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+
+
+class Audience(Protocol):
+    """Who hears of what was committed."""
+
+    def committed(self, changes: list[ParticipantRecord], ready: set[str]) -> None:
+        """In the event loop's thread, after the commit. Quick, does not raise."""
+
+
+class Outcome:
+    """What came of one operation."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
+        self.value = value
+        self.error = error
+
+
+class Batcher:
+    """Carries out batches of operations on the connection. Used by one thread at a time."""
+
+    def __init__(self, con: apsw.Connection, state: State, clock: Clock) -> None:
+        self.con = con
+        self.state = state
+        self._clock = clock
+        self._last_now = 0
+        self.commits = 0
+        """Batches committed so far."""
+
+    def run(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction | None]:
+        """The outcome of each, in order, and the committed transaction with its news."""
+        try:
+            return self._attempt(operations)
+        except _FULL as error:
+            return [Outcome(error=_unavailable(error)) for _ in operations], None
+        except Exception as error:
+            if len(operations) == 1:
+                return [Outcome(error=_unexpected(error))], None
+            return self._one_by_one(operations)
+
+    def _attempt(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction]:
+        con = self.con
+        outcomes: list[Outcome] = []
+        try:
+            con.execute("BEGIN IMMEDIATE")
+            tx = Transaction(con, self.state, self._now())
+            for operation in operations:
+                writes = tx.writes
+                try:
+                    outcomes.append(Outcome(operation(tx)))
+                except GreenroomError as refusal:
+                    if tx.writes != writes:
+                        raise RuntimeError("an operation wrote before it refused") from refusal
+                    outcomes.append(Outcome(error=refusal))
+            tx.flush()
+            con.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self.commits += 1
+        return outcomes, tx
+
+    def _one_by_one(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction | None]:
+        """One of them is broken: the others must not pay for it."""
+        outcomes: list[Outcome] = []
+        news: Transaction | None = None
+        for operation in operations:
+            done, tx = self.run([operation])
+            outcomes += done
+            if tx is None:
+                continue
+            if news is None:
+                news = tx
+            else:
+                news.changes += tx.changes
+                news.ready |= tx.ready
+        return outcomes, news
+
+    def _roll_back(self) -> None:
+        try:
+            if self.con.in_transaction:
+                self.con.execute("ROLLBACK")
+        finally:
+            self.state.load(self.con)
+
+    def _now(self) -> int:
+        self._last_now = self._clock.now_ms()
+        return self._last_now
+
+
+def _unavailable(error: apsw.Error) -> ServiceUnavailableError:
+    code = ErrorCode.STORAGE_FULL if isinstance(error, apsw.FullError) else ErrorCode.SERVICE_UNAVAILABLE
+    failure = ServiceUnavailableError(code=code, retry_after=1.0)
+    failure.__cause__ = error
+    return failure
+
+
+def _unexpected(error: Exception) -> ServiceUnavailableError:
+    failure = ServiceUnavailableError(code=ErrorCode.INTERNAL_ERROR)
+    failure.__cause__ = error
+    return failure
+
+
+class InlineWriter:
+    """Each call is its own transaction, carried out at once: for simulated worlds, where order must be certain."""
+
+    def __init__(self, batcher: Batcher, audience: Audience) -> None:
+        self._batcher = batcher
+        self._audience = audience
+        self._stopped = False
+
+    async def submit(self, operation: Operation[T]) -> T:
+        """The operation's result, committed. Raises what it refused with."""
+        if self._stopped:
+            raise _stopped()
+        (outcome,), tx = self._batcher.run([operation])
+        if tx is not None:
+            self._audience.committed(tx.changes, tx.ready)
+        if outcome.error is not None:
+            raise outcome.error
+        result: T = outcome.value
+        return result
+
+    async def stop(self) -> None:
+        self._stopped = True
+
+
+class ThreadedWriter:
+    """A thread that takes all that waits, and commits it together.
+
+    window: seconds to wait for more when several operations are under way; one alone never waits.
+    """
+
+    def __init__(self, batcher: Batcher, audience: Audience, *, window: float = 0.002) -> None:
+        self._batcher = batcher
+        self._audience = audience
+        self._window = window
+        self._waiting: deque[tuple[Operation[Any], asyncio.Future[Any]]] = deque()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="greenroom-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: Operation[T]) -> asyncio.Future[T]:
+        """Resolves when the operation is committed. Cancelling it changes nothing for the others."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._stopping:
+            future.set_exception(_stopped())
+            return future
+        self._waiting.append((operation, future))
+        if not self._wake.is_set():
+            self._wake.set()
+        return future
+
+    async def stop(self) -> None:
+        """Writes what was accepted, then ends the thread."""
+        self._stopping = True
+        self._wake.set()
+        await self._loop.run_in_executor(None, self._thread.join)
+        await asyncio.sleep(0)  # the last batch's futures are resolved by a callback that is queued now
+
+    def _run(self) -> None:
+        before = 0
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                if self._window and max(len(self._waiting), before) > 1 and not self._stopping:
+                    time.sleep(self._window)
+                before = self._run_batch()
+            if self._stopping and not self._waiting:
+                return
+
+    def _run_batch(self) -> int:
+        waiting = self._waiting
+        batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))]
+        outcomes, tx = self._batcher.run([operation for operation, _ in batch])
+        self._loop.call_soon_threadsafe(self._resolve, batch, outcomes, tx)
+        return len(batch)
+
+    def _resolve(
+        self,
+        batch: list[tuple[Operation[Any], asyncio.Future[Any]]],
+        outcomes: list[Outcome],
+        tx: Transaction | None,
+    ) -> None:
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if future.done():
+                continue
+            if outcome.error is None:
+                future.set_result(outcome.value)
+            else:
+                future.set_exception(outcome.error)
+        if tx is not None:
+            self._audience.committed(tx.changes, tx.ready)
+
+
+def _stopped() -> ServiceUnavailableError:
+    return ServiceUnavailableError("The engine is stopped.", retry_after=5.0)

@@ -1,0 +1,163 @@
+-- Helpers that every function stands on.
+--
+-- KEYS[1] is the partition, e.g. greenroom:{p17}: a hash of marker, clock, at, restored, changes. Every other key
+-- begins with it, so that all keys of a call are in one slot. ARGV[1] is an offset in ms that only tests set,
+-- ARGV[2] one JSON object. A function answers {'ok', …} or {'no', word, details}.
+--
+-- Redis does not roll a function back: everything is checked first, then written.
+
+local call = redis.call
+
+local LEASE_MS = 10000
+local TELL_AFTER_MS = 2000
+local MAX_STEP_MS = 2000
+local OPEN_ID_MEMORY_MS = 600000
+local ENDED_MEMORY_MS = 86400000
+local RECOVERING_MS = 20000
+local UPDATE_MEMORY = 16
+local TIMELINE_ENTRIES = 64
+local TOMBSTONE_MS = 30 * 86400000
+local DEAD_LEASE_MS = 86400000
+
+-- Lua turns numbers above 10^14 into 1.7e+15 by itself (S21).
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+local function json_value(value)
+  if type(value) == 'number' then
+    return int(value)
+  end
+  return cjson.encode(value)
+end
+
+-- json('a', 1, 'b', nil) -> {"a":1}: what is nil is left out. Numbers are integers here.
+local function json(...)
+  local parts = {}
+  local arguments = {...}
+  for i = 1, select('#', ...), 2 do
+    local value = arguments[i + 1]
+    if value ~= nil then
+      parts[#parts + 1] = cjson.encode(arguments[i]) .. ':' .. json_value(value)
+    end
+  end
+  return '{' .. table.concat(parts, ',') .. '}'
+end
+
+local function some(text)
+  if text == nil or text == false or text == '' then
+    return nil
+  end
+  return text
+end
+
+local function number(text)
+  return tonumber(text or '') or 0
+end
+
+local function as_table(flat)
+  local out = {}
+  for i = 1, #flat, 2 do
+    out[flat[i]] = flat[i + 1]
+  end
+  return out
+end
+
+-- The hash as a table and as it came, or nil where there is none.
+local function load_hash(key)
+  local flat = call('HGETALL', key)
+  if #flat == 0 then
+    return nil
+  end
+  return as_table(flat), flat
+end
+
+-- Writes the named fields of the table; fields it does not know stay as they are (rolling upgrades).
+local function save(key, record, names)
+  local arguments = {}
+  for _, name in ipairs(names) do
+    local value = record[name]
+    if value ~= nil then
+      arguments[#arguments + 1] = name
+      arguments[#arguments + 1] = type(value) == 'number' and int(value) or value
+    end
+  end
+  call('HSET', key, unpack(arguments))
+end
+
+local function refuse(word, ...)
+  return {'no', word, json(...)}
+end
+
+local function engine_time(args)
+  local time = call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2]) + number(args[1]) * 1000
+end
+
+-- What a function works with; nil and a refusal where the partition has no marker (S15).
+local function enter(keys, args)
+  local us = engine_time(args)
+  local meta = call('HMGET', keys[1], 'marker', 'clock', 'restored')
+  local c = {
+    P = keys[1],
+    us = us,
+    ms = math.floor(us / 1000),
+    arg = cjson.decode(args[2]),
+    marker = meta[1],
+    clock = number(meta[2]),
+    restored = number(meta[3]),
+    hints = {},
+  }
+  if not meta[1] then
+    return nil, refuse('recovering'), c
+  end
+  return c
+end
+
+local function owner_key(app, pid)
+  return #app .. ':' .. app .. ':' .. pid
+end
+
+local function session_key(c, sid)
+  return c.P .. ':s:' .. sid
+end
+
+local function participant_key(c, who)
+  return c.P .. ':p:' .. who
+end
+
+-- An unknown session: for 20 s after a restore its node may still write it back (S15).
+local function unknown_session(c)
+  if c.clock < c.restored + RECOVERING_MS then
+    return refuse('recovering')
+  end
+  return refuse('state_lost')
+end
+
+-- The hint for readers of events: once per call and application.
+local function hint_events(c)
+  for app in pairs(c.hints) do
+    call('SPUBLISH', c.P .. ':e', app)
+  end
+end
+
+local function emit(c, app, kind, id, pid, sid, data)
+  local body = json('id', id, 'type', kind, 'at', c.ms, 'participantId', pid, 'sessionId', sid)
+  body = string.sub(body, 1, -2) .. ',"data":' .. data .. '}'
+  -- 1-*: the sequence number alone counts, without holes, so that what was dropped can be counted (S17)
+  call('XADD', c.P .. ':ev:' .. app, '1-*', 'e', body)
+  call('HINCRBY', c.P .. ':eb', app, #body)
+  c.hints[app] = true
+end
+
+local function note(c, sid, what, node, detail)
+  local entry = '[' .. int(c.ms) .. ',' .. cjson.encode(what) .. ',' .. cjson.encode(node or '')
+  entry = entry .. ',' .. cjson.encode(detail or '') .. ']'
+  local key = c.P .. ':t:' .. sid
+  if call('RPUSH', key, entry) > TIMELINE_ENTRIES then
+    call('LTRIM', key, -TIMELINE_ENTRIES, -1)
+  end
+end
+
+-- The library is put together from the files in order; each gets a number of functions to register.
+local functions = {}

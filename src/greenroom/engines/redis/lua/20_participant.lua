@@ -1,0 +1,162 @@
+-- Participants: the record, what watchers are told, blocks and revocations.
+
+local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen'}
+
+local function load_participant(c, app, pid)
+  local who = owner_key(app, pid)
+  local p = load_hash(participant_key(c, who))
+  if not p then
+    return nil, who
+  end
+  p.who = who
+  p.rev, p.ver, p.n, p.on = number(p.rev), number(p.ver), number(p.n), number(p.on)
+  return p, who
+end
+
+local function new_participant(c, app, pid, xid, anonymous)
+  return {
+    v = '1', app = app, id = pid, xid = xid, anon = anonymous and '1' or nil, who = owner_key(app, pid), fresh = true,
+    name = '', avatar = '', rev = 0, ver = 0, shown = 'offline', n = 0, on = 0,
+  }
+end
+
+local function presence(p)
+  if p.n == 0 then
+    return 'offline'
+  end
+  return p.on > 0 and 'online' or 'unreachable'
+end
+
+-- S11: above the last one, and never below the engine's time in microseconds.
+local function next_version(c, version)
+  return math.max(version + 1, c.us)
+end
+
+local function participant_json(p)
+  return json('app', p.app, 'id', p.id, 'external_id', p.xid, 'name', p.name, 'avatar_url', p.avatar,
+    'revision', p.rev, 'version', p.ver, 'presence', presence(p), 'shown', p.shown, 'sessions', p.n,
+    'last_seen', p.seen and tonumber(p.seen) or nil)
+end
+
+local function emit_participant(c, p, what)
+  local data = json('version', p.ver, 'revision', p.rev, 'sessions', p.n, 'name', p.name, 'avatarUrl', p.avatar,
+    'externalId', p.xid)
+  emit(c, p.app, 'participant.' .. what, p.id .. ':' .. int(p.ver) .. ':' .. what, p.id, nil, data)
+end
+
+local function publish_change(c, p)
+  local id = call('HINCRBY', c.P, 'changes', 1)
+  call('SPUBLISH', c.P .. ':c', '{"id":' .. int(id) .. ',"participant":' .. participant_json(p) .. '}')
+end
+
+local function forget_participant(c, p)
+  call('DEL', participant_key(c, p.who))
+  call('ZREM', c.P .. ':pl', p.app .. '\0' .. p.id)
+  call('ZREM', c.P .. ':off:' .. p.app, p.id)
+  call('ZREM', c.P .. ':due', 't' .. p.who)
+end
+
+local function store_participant(c, p)
+  local key = participant_key(c, p.who)
+  if p.fresh then
+    save(key, p, {'v', 'app', 'id', 'xid', 'anon'})
+    call('ZADD', c.P .. ':pl', 0, p.app .. '\0' .. p.id)
+    p.fresh = nil
+  end
+  save(key, p, PROFILE)
+end
+
+local function keep_or_forget(c, p, before)
+  if p.n > 0 then
+    store_participant(c, p)
+    if before.n == 0 then
+      call('ZREM', c.P .. ':off:' .. p.app, p.id)
+    end
+  elseif p.anon then
+    forget_participant(c, p)
+  else
+    store_participant(c, p)
+    call('ZADD', c.P .. ':off:' .. p.app, int(c.clock), p.id)
+  end
+end
+
+local function tell_later(c, p, before)
+  if presence(p) == 'unreachable' and p.shown == 'online' then
+    if not before.waiting then
+      call('ZADD', c.P .. ':due', 'NX', int(c.clock + TELL_AFTER_MS), 't' .. p.who)
+    end
+  elseif before.waiting then
+    call('ZREM', c.P .. ':due', 't' .. p.who)
+  end
+end
+
+-- What was before a step changes counts or profile.
+local function snapshot(p)
+  local waiting = p.n > 0 and p.on == 0 and p.shown == 'online'
+  return {n = p.n, on = p.on, shown = p.shown, rev = p.rev, waiting = waiting, fresh = p.fresh}
+end
+
+-- After a step: what is shown, version, events, the change, and the record. `tell`: the 2 s of unreachable are over.
+local function settle(c, p, before, tell)
+  local now = presence(p)
+  if now ~= 'unreachable' or before.shown == 'offline' or tell then
+    p.shown = now
+  end
+  if p.n ~= before.n or p.on ~= before.on or before.touched then
+    p.seen = int(c.ms)
+  end
+  local changed = p.shown ~= before.shown or p.n ~= before.n or p.rev ~= before.rev
+  if changed then
+    p.ver = next_version(c, p.ver)
+  end
+  tell_later(c, p, before)
+  keep_or_forget(c, p, before)
+  if p.rev ~= before.rev and not before.fresh then
+    emit_participant(c, p, 'updated')
+  end
+  if p.shown ~= before.shown then
+    emit_participant(c, p, p.shown)
+  end
+  if changed then
+    publish_change(c, p)
+  end
+end
+
+-- Takes name and avatar over where they differ; whether they did.
+local function change_profile(p, name, avatar)
+  local differs = (name ~= nil and name ~= p.name) or (avatar ~= nil and avatar ~= p.avatar)
+  if differs then
+    p.name = name or p.name
+    p.avatar = avatar or p.avatar
+    p.rev = p.rev + 1
+  end
+  return differs
+end
+
+-- S18. Blocks and cut-offs lie under the SHA-256 of the participant's id, so that they outlive its erasure.
+local function restrictions_of(c, app, hashed, jti)
+  local found = call('HMGET', c.P .. ':r:' .. app, 'b:' .. hashed, 'c:' .. hashed, 'j:' .. (jti or ''), 'a:')
+  local block = found[1] and cjson.decode(found[1]) or nil
+  local cutoff = found[2] and cjson.decode(found[2]) or nil
+  return block, cutoff, found[3], found[4] and cjson.decode(found[4]) or nil
+end
+
+local function blocks(c, block)
+  return block and not block.lifted and (block['until'] == nil or block['until'] > c.ms)
+end
+
+-- Nil, or the refusal of an open, attach or refresh with this token.
+local function restricted(c, app, hashed, jti, issued_at)
+  local block, cutoff, revoked, all = restrictions_of(c, app, hashed, jti)
+  if all and all.disabled then
+    return refuse('disabled')
+  end
+  if blocks(c, block) then
+    return refuse('blocked', 'until', block['until'])
+  end
+  local before = math.max(cutoff and cutoff.before or 0, all and all.before or 0)
+  if revoked or number(issued_at) <= before then
+    return refuse('revoked')
+  end
+  return nil
+end

@@ -1,0 +1,173 @@
+-- Sessions: ownership, detach, attach, end.
+
+local function load_session(c, sid)
+  local s, flat = load_hash(session_key(c, sid))
+  return s, flat
+end
+
+-- S7: generation, lease, and that nobody has taken the session from them since (a lapsed lease leaves it detached).
+local function is_owner(s, owner)
+  return s.gen == int(owner.generation) and s.lease == owner.lease
+end
+
+local function owns(s, owner)
+  return s and s.state == 'attached' and is_owner(s, owner)
+end
+
+-- Only a node whose lease is good may take a session: a lapsed one's would have no one to detach it.
+local function live_lease(c, lease)
+  local expires = call('ZSCORE', c.P .. ':leases', lease)
+  return expires and tonumber(expires) > c.clock
+end
+
+-- A lease never heard of is taken; a lapsed one is never renewed (S7).
+local function take_lease(c, lease, node)
+  if call('ZSCORE', c.P .. ':leases', lease) then
+    return live_lease(c, lease)
+  end
+  if call('ZSCORE', c.P .. ':dead', lease) then
+    return false
+  end
+  call('ZADD', c.P .. ':leases', int(c.clock + LEASE_MS), lease)
+  call('HSET', c.P .. ':nodes', lease, node)
+  return true
+end
+
+local function unhook(c, s)
+  if s.state == 'attached' then
+    call('SREM', c.P .. ':l:' .. s.lease, s.id)
+  else
+    call('ZREM', c.P .. ':due', 'g' .. s.id, 'd' .. s.id)
+  end
+end
+
+local function session_data(s, extra)
+  local parts = {extra}
+  if s.xid then
+    parts[#parts + 1] = '"externalId":' .. cjson.encode(s.xid)
+  end
+  if s.dev or s.devname then
+    parts[#parts + 1] = '"device":{"id":' .. (s.dev and cjson.encode(s.dev) or 'null') .. ',"name":'
+      .. (s.devname and cjson.encode(s.devname) or 'null') .. '}'
+  end
+  return '{' .. table.concat(parts, ',') .. '}'
+end
+
+local function emit_session(c, s, what, id, extra)
+  emit(c, s.app, 'session.' .. what, s.id .. ':' .. id, s.pid, s.id, session_data(s, extra))
+end
+
+local function emit_ended(c, s, reason, text)
+  local extra = '"reason":' .. cjson.encode(reason) .. ',"duration":'
+    .. string.format('%.3f', math.max(0, c.ms - number(s.opened)) / 1000)
+  if some(text) then
+    extra = extra .. ',"text":' .. cjson.encode(text)
+  end
+  emit_session(c, s, 'ended', 'ended', extra)
+end
+
+-- Ends a session; the caller settles the participant. The session as it was while owned, with when and why it ended.
+local function end_session(c, s, flat, p, reason, text)
+  unhook(c, s)
+  if p then
+    p.n = math.max(0, p.n - 1)
+    if s.state == 'attached' then
+      p.on = math.max(0, p.on - 1)
+    end
+  end
+  call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), s.id)
+  call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
+  call('HINCRBY', c.P .. ':apps', s.app, -1)
+  s.state = 'closed'
+  call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', int(c.ms), 'reason', reason, 'text', text or '')
+  call('ZADD', c.P .. ':due', int(c.clock + ENDED_MEMORY_MS), 'f' .. s.id, int(c.clock + OPEN_ID_MEMORY_MS), 'o' .. s.id)
+  note(c, s.id, 'ended', s.node, some(text) and (reason .. ': ' .. text) or reason)
+  emit_ended(c, s, reason, text)
+  for _, value in ipairs({'ended', int(c.ms), 'reason', reason, 'text', text or ''}) do
+    flat[#flat + 1] = value
+  end
+  return flat
+end
+
+local function detach_session(c, s, p, grace_ms, why)
+  unhook(c, s)
+  p.on = math.max(0, p.on - 1)
+  s.state = 'detached'
+  call('HSET', session_key(c, s.id), 'state', 'detached', 'detached', int(c.ms))
+  -- d: told like `unreachable` only when it has lasted for 2 s
+  call('ZADD', c.P .. ':due', int(c.clock + grace_ms), 'g' .. s.id, int(c.clock + TELL_AFTER_MS), 'd' .. s.id)
+  note(c, s.id, 'detached', s.node, why)
+end
+
+local function tell_detached(c, s)
+  call('HSET', session_key(c, s.id), 'told', '1')
+  emit_session(c, s, 'detached', 'detached:' .. s.gen)
+end
+
+local function set_token(s, token)
+  if token then
+    s.jti, s.iat, s.exp, s.scopes = token.jti, token.issued_at, token.expires_at, table.concat(token.scopes, ' ')
+  end
+end
+
+-- Gives the session to (node, lease), generation +1. Whom it was taken from, or nil.
+local function attach_session(c, s, p, request, what)
+  local displaced = nil
+  if s.state == 'attached' then
+    displaced = {s.node, s.id, s.gen}
+  else
+    p.on = p.on + 1
+  end
+  unhook(c, s)
+  s.state, s.node, s.lease, s.gen = 'attached', request.node, request.lease, number(s.gen) + 1
+  s.addr = some(request.address) or s.addr
+  set_token(s, request.token)
+  local key = session_key(c, s.id)
+  save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'prev', 'attempt'})
+  call('HDEL', key, 'detached', 'told')
+  call('SADD', c.P .. ':l:' .. s.lease, s.id)
+  note(c, s.id, what, s.node, s.addr)
+  s.gen = int(s.gen)
+  if s.told then
+    emit_session(c, s, 'resumed', 'resumed:' .. s.gen)
+  end
+  return displaced
+end
+
+local function count_of(c, app)
+  return number(call('HGET', c.P .. ':apps', app))
+end
+
+-- The participant of a session; made anew where its record was lost.
+local function participant_of(c, s)
+  local p = load_participant(c, s.app, s.pid)
+  if p then
+    return p
+  end
+  p = new_participant(c, s.app, s.pid, s.xid, false)
+  for sid in pairs(as_table(call('HGETALL', c.P .. ':ps:' .. p.who))) do
+    local state = call('HGET', session_key(c, sid), 'state')
+    p.n = p.n + 1
+    p.on = p.on + (state == 'attached' and 1 or 0)
+  end
+  return p
+end
+
+local function flat_participant(c, p)
+  return call('HGETALL', participant_key(c, p.who))
+end
+
+local function flat_session(c, sid)
+  return call('HGETALL', session_key(c, sid))
+end
+
+-- Why an owner no longer owns.
+local function not_owner(c, s)
+  if not s then
+    return unknown_session(c)
+  end
+  if s.state == 'closed' then
+    return refuse('ended', 'end_reason', s.reason)
+  end
+  return refuse('superseded')
+end

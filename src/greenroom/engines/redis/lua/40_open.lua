@@ -1,0 +1,153 @@
+-- open (S2), in its order: block and revocation; known openId; same device; limits; create.
+
+local function reopen(c, r, s)
+  if s.first ~= r.secret_hash then
+    return refuse('open_id_conflict')
+  end
+  if s.state == 'closed' then
+    return refuse('ended', 'end_reason', s.reason)
+  end
+  if number(s.attempt) > 0 then
+    return refuse('superseded') -- resumed since: this is a late dial (S1)
+  end
+  local p = participant_of(c, s)
+  local before = snapshot(p)
+  before.touched = true
+  local displaced = attach_session(c, s, p, r, 'reopened')
+  settle(c, p, before)
+  hint_events(c)
+  return {'ok', 0, flat_session(c, s.id), flat_participant(c, p), displaced or {}, {}, count_of(c, s.app)}
+end
+
+local function by_age(field)
+  return function(a, b)
+    local x, y = number(a[field]), number(b[field])
+    if x ~= y then
+      return x < y
+    end
+    return a.id < b.id
+  end
+end
+
+-- Which sessions yield, or nil where none of the rest may. Nothing is written yet.
+local function who_yields(c, r, live)
+  local replaced, rest = {}, {}
+  for sid, device in pairs(live) do
+    local same = r.device_id and device == r.device_id and r.policy.sameDevice == 'replace'
+    local s, flat = load_session(c, sid)
+    if s then
+      s.flat = flat
+      table.insert(same and replaced or rest, s)
+    end
+  end
+  table.sort(replaced, by_age('opened'))
+  local detached, attached = {}, {}
+  for _, s in ipairs(rest) do
+    table.insert(s.state == 'detached' and detached or attached, s)
+  end
+  table.sort(detached, by_age('detached'))
+  table.sort(attached, by_age('opened'))
+  local too_many = #rest - r.policy.maxSessions + 1
+  for _, s in ipairs(detached) do
+    if too_many > 0 then
+      replaced[#replaced + 1] = s
+      too_many = too_many - 1
+    end
+  end
+  if r.policy.maxSessions < 1 or (too_many > 0 and r.policy.whenFull ~= 'replace_oldest') then
+    return nil
+  end
+  for _, s in ipairs(attached) do
+    if too_many > 0 then
+      replaced[#replaced + 1] = s
+      too_many = too_many - 1
+    end
+  end
+  return replaced
+end
+
+local function create(c, r, who)
+  local s = {
+    v = '1', id = r.session_id, app = r.app, pid = r.participant_id, xid = r.external_id, gen = '1',
+    state = 'attached', node = r.node, lease = r.lease, opened = c.ms, dev = r.device_id, devname = r.device_name,
+    sdk = some(r.sdk), addr = some(r.address), secret = r.secret_hash, first = r.secret_hash, hashed = r.hashed, attempt = 0, oid = r.open_id,
+    grace = r.grace_ms,
+  }
+  set_token(s, r.token)
+  save(session_key(c, s.id), s, {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev',
+    'devname', 'sdk', 'addr', 'secret', 'first', 'hashed', 'attempt', 'oid', 'grace', 'jti', 'iat', 'exp', 'scopes'})
+  call('HSET', c.P .. ':ps:' .. who, s.id, r.device_id or '')
+  call('HSET', c.P .. ':po:' .. who, r.open_id, s.id)
+  call('SADD', c.P .. ':l:' .. s.lease, s.id)
+  call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
+  note(c, s.id, 'opened', s.node, s.addr)
+  return s
+end
+
+-- S4. Nil, or the refusal; changes the table only.
+local function take_profile(r, p)
+  if r.if_new and not p.fresh then
+    return nil
+  end
+  if not p.fresh and not r.may_change_profile then
+    if (r.name and r.name ~= p.name) or (r.avatar_url and r.avatar_url ~= p.avatar) then
+      return refuse('scope', 'scope', 'session:update')
+    end
+    return nil
+  end
+  change_profile(p, r.name, r.avatar_url)
+  return nil
+end
+
+local function over_application_limit(c, r, replaced)
+  if not r.max_application_sessions then
+    return false
+  end
+  return r.other_sessions + count_of(c, r.app) - #replaced >= r.max_application_sessions
+end
+
+functions.open = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local r = c.arg
+  if not live_lease(c, r.lease) then
+    return refuse('fenced')
+  end
+  no = restricted(c, r.app, r.hashed, r.token.jti, r.token.issued_at)
+  if no then
+    return no
+  end
+  local p, who = load_participant(c, r.app, r.participant_id)
+  local known = call('HGET', c.P .. ':po:' .. who, r.open_id)
+  local s = known and load_session(c, known)
+  if s then
+    return reopen(c, r, s)
+  end
+  p = p or new_participant(c, r.app, r.participant_id, r.external_id, r.anonymous)
+  local before = snapshot(p)
+  local live = as_table(call('HGETALL', c.P .. ':ps:' .. who))
+  local replaced = who_yields(c, r, live)
+  if not replaced then
+    return refuse('too_many')
+  end
+  if over_application_limit(c, r, replaced) then
+    return refuse('application_limit')
+  end
+  no = take_profile(r, p)
+  if no then
+    return no
+  end
+  local flats = {}
+  for i, old in ipairs(replaced) do
+    flats[i] = end_session(c, old, old.flat, p, 'replaced', r.device_name or r.device_id or '')
+  end
+  s = create(c, r, who)
+  p.n, p.on = p.n + 1, p.on + 1
+  local count = call('HINCRBY', c.P .. ':apps', r.app, 1)
+  emit_session(c, s, 'opened', 'opened')
+  settle(c, p, before)
+  hint_events(c)
+  return {'ok', 1, flat_session(c, s.id), flat_participant(c, p), {}, flats, count}
+end

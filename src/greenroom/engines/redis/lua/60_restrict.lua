@@ -1,0 +1,244 @@
+-- Blocks, revocations, kicks (S18), and what of them is listed and written back (S15).
+
+local function live_sessions(c, app, pid)
+  local out = {}
+  for sid in pairs(as_table(call('HGETALL', c.P .. ':ps:' .. owner_key(app, pid)))) do
+    local s, flat = load_session(c, sid)
+    if s then
+      s.flat = flat
+      out[#out + 1] = s
+    end
+  end
+  table.sort(out, by_age('opened'))
+  return out
+end
+
+-- field: b:<hashed>, c:<hashed> or j:<jti>. Kept until `expires` (engine time, ms), for good where nil.
+local function put_restriction(c, app, field, record, expires)
+  call('HSET', c.P .. ':r:' .. app, field, record)
+  call('SADD', c.P .. ':ra', app)
+  local member = owner_key(app, field)
+  if expires then
+    call('ZADD', c.P .. ':rx', int(expires), member)
+  else
+    call('ZREM', c.P .. ':rx', member)
+  end
+end
+
+local function put_block(c, r, block)
+  local record = json('kind', 'block', 'subject', block.subject, 'until', block['until'], 'reason', block.reason,
+    'created_at', block.created_at, 'lifted', block.lifted or nil)
+  local expires = block['until']
+  if block.lifted then
+    expires = c.ms + TOMBSTONE_MS
+  end
+  put_restriction(c, r.app, 'b:' .. r.hashed, record, expires)
+end
+
+-- A token lives 24 h at most; a day more for clocks that differ.
+local function put_cutoff(c, r, subject, before)
+  local record = json('kind', 'cutoff', 'subject', subject, 'before', before, 'reason', r.reason, 'created_at', c.ms)
+  put_restriction(c, r.app, 'c:' .. r.hashed, record, before * 1000 + 2 * 86400000)
+end
+
+local function put_jti(c, r, jti)
+  local record = json('kind', 'jti', 'subject', jti, 'reason', r.reason, 'created_at', c.ms)
+  put_restriction(c, r.app, 'j:' .. jti, record, c.ms + 2 * 86400000)
+end
+
+local function end_all(c, r, reason, hit)
+  local flats = {}
+  local p = load_participant(c, r.app, r.participant_id)
+  if not p then
+    return flats
+  end
+  local before = snapshot(p)
+  for _, s in ipairs(live_sessions(c, r.app, r.participant_id)) do
+    if hit(s) then
+      if r.revoke_tokens and some(s.jti) then
+        put_jti(c, r, s.jti)
+      end
+      flats[#flats + 1] = end_session(c, s, s.flat, p, reason, r.reason)
+    end
+  end
+  if #flats > 0 then
+    settle(c, p, before)
+  end
+  return flats
+end
+
+local function everything()
+  return true
+end
+
+local function raise_cutoff(c, r, cutoff)
+  local last = cutoff and cutoff.before or 0
+  local before = r.before or math.ceil(c.us / 1000000)
+  if before <= last then
+    return last, false
+  end
+  put_cutoff(c, r, r.participant_id, before)
+  return before, true
+end
+
+local kinds = {}
+
+function kinds.kick(c, r, _, cutoff)
+  r.revoke_tokens = true
+  local before = raise_cutoff(c, r, cutoff)
+  return end_all(c, r, 'kicked', everything), true, before
+end
+
+function kinds.block(c, r, _, cutoff)
+  r.revoke_tokens = true
+  put_block(c, r, {subject = r.participant_id, ['until'] = r['until'], reason = r.reason, created_at = c.ms})
+  local before = raise_cutoff(c, r, cutoff)
+  return end_all(c, r, 'blocked', everything), true, before
+end
+
+function kinds.lift(c, r, block, cutoff)
+  block.lifted = true
+  block.created_at = c.ms
+  put_block(c, r, block)
+  return {}, true, cutoff and cutoff.before or 0
+end
+
+function kinds.cutoff(c, r, _, cutoff)
+  local before, changed = raise_cutoff(c, r, cutoff)
+  local flats = end_all(c, r, 'token_revoked', function(s)
+    return number(s.iat) <= before
+  end)
+  return flats, changed or #flats > 0, before
+end
+
+function kinds.jti(c, r, _, cutoff)
+  local fresh = call('HEXISTS', c.P .. ':r:' .. r.app, 'j:' .. r.jti) == 0
+  put_jti(c, r, r.jti)
+  local flats = end_all(c, r, 'token_revoked', function(s)
+    return s.jti == r.jti
+  end)
+  return flats, fresh or #flats > 0, cutoff and cutoff.before or 0
+end
+
+local function forget_session(c, sid)
+  local s = load_session(c, sid)
+  if s and s.state == 'closed' then
+    if s.oid then
+      call('HDEL', c.P .. ':po:' .. owner_key(s.app, s.pid), s.oid)
+    end
+    call('DEL', session_key(c, sid), c.P .. ':t:' .. sid)
+  end
+  call('ZREM', c.P .. ':due', 'f' .. sid, 'o' .. sid)
+end
+
+-- Events stay, with their ids and order; what says who it was goes. A stream's entries cannot be changed, so the whole
+-- stream is written again; the last id stays the last.
+local NAMING = {'externalId', 'name', 'avatarUrl', 'device', 'text'}
+
+local function redacted(body)
+  local head, data = string.match(body, '^(.-),"data":(.*)}$')
+  local members = cjson.decode(data)
+  for _, name in ipairs(NAMING) do
+    members[name] = nil
+  end
+  local parts = {}
+  for name, value in pairs(members) do
+    local text = type(value) == 'number' and string.format(value % 1 == 0 and '%.0f' or '%.3f', value)
+    parts[#parts + 1] = cjson.encode(name) .. ':' .. (text or cjson.encode(value))
+  end
+  return head .. ',"data":{' .. table.concat(parts, ',') .. '}}'
+end
+
+local function redact_events(c, app, pid)
+  local key = c.P .. ':ev:' .. app
+  local entries = call('XRANGE', key, '-', '+')
+  local mark, found, bytes = '"participantId":' .. cjson.encode(pid) .. ',', false, 0
+  for _, entry in ipairs(entries) do
+    if string.find(entry[2][2], mark, 1, true) then
+      entry[2][2] = redacted(entry[2][2])
+      found = true
+    end
+    bytes = bytes + #entry[2][2]
+  end
+  if not found then
+    return
+  end
+  call('DEL', key)
+  for _, entry in ipairs(entries) do
+    call('XADD', key, entry[1], 'e', entry[2][2])
+  end
+  call('HSET', c.P .. ':eb', app, bytes)
+end
+
+function kinds.erase(c, r, block, cutoff)
+  r.revoke_tokens = true
+  local flats = end_all(c, r, 'kicked', everything)
+  local p, who = load_participant(c, r.app, r.participant_id)
+  for _, sid in pairs(as_table(call('HGETALL', c.P .. ':po:' .. who))) do
+    forget_session(c, sid)
+  end
+  call('DEL', c.P .. ':po:' .. who)
+  if p then
+    forget_participant(c, p)
+  end
+  redact_events(c, r.app, r.participant_id)
+  local name = 'sha256:' .. r.hashed
+  if blocks(c, block) then
+    block.subject, block.reason = name, ''
+    put_block(c, r, block)
+  else
+    call('HDEL', c.P .. ':r:' .. r.app, 'b:' .. r.hashed)
+  end
+  local before = math.max(cutoff and cutoff.before or 0, math.ceil(c.us / 1000000))
+  r.reason = ''
+  put_cutoff(c, r, name, before)
+  return flats, p ~= nil, before
+end
+
+functions.restrict = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local r = c.arg
+  local block, cutoff = restrictions_of(c, r.app, r.hashed, nil)
+  if r.kind == 'lift' and not blocks(c, block) then
+    return refuse('not_found')
+  end
+  local flats, changed, before = kinds[r.kind](c, r, block, cutoff)
+  hint_events(c)
+  return {'ok', flats, changed and 1 or 0, before, count_of(c, r.app)}
+end
+
+-- All restrictions of this partition: app, record, app, record, …
+functions.restrictions = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local apps = c.arg.app and {c.arg.app} or call('SMEMBERS', c.P .. ':ra')
+  local out = {}
+  for _, app in ipairs(apps) do
+    for _, record in ipairs(call('HVALS', c.P .. ':r:' .. app)) do
+      out[#out + 1] = app
+      out[#out + 1] = record
+    end
+  end
+  return {'ok', out}
+end
+
+-- Restore: what is missing or older. Runs without a marker, because blocks come before it (S15).
+functions.put_restrictions = function(keys, args)
+  local c, _, bare = enter(keys, args)
+  c = c or bare
+  local written = 0
+  for _, item in ipairs(c.arg.items) do
+    local key = c.P .. ':r:' .. item.app
+    local stored = call('HGET', key, item.field)
+    if not stored or cjson.decode(stored).created_at < item.created_at then
+      put_restriction(c, item.app, item.field, item.record, item.expires)
+      written = written + 1
+    end
+  end
+  return {'ok', written}
+end

@@ -1,0 +1,79 @@
+-- Restore on an engine that lost what it knew (S15). Runs without a marker; the last call sets it.
+
+local SESSION = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev', 'devname', 'sdk',
+  'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'first', 'hashed', 'attempt', 'grace'}
+
+-- Takes over what the node knew of the participant if that is newer; whether it was.
+local function restore_participant(p, given)
+  if not p.fresh and p.ver >= given.ver then
+    return false
+  end
+  p.name, p.avatar, p.rev, p.ver, p.shown = given.name, given.avatar, given.rev, given.ver, given.shown
+  return true
+end
+
+local function put_session(c, s, old, p)
+  if old then
+    unhook(c, old)
+    if old.state == 'attached' then
+      p.on = p.on - 1
+    end
+    p.n = p.n - 1
+  else
+    call('HINCRBY', c.P .. ':apps', s.app, 1)
+  end
+  save(session_key(c, s.id), s, SESSION)
+  call('HDEL', session_key(c, s.id), 'detached', 'told', 'prev')
+  call('HSET', c.P .. ':ps:' .. p.who, s.id, s.dev or '')
+  call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
+  call('SADD', c.P .. ':l:' .. s.lease, s.id)
+  p.n, p.on = p.n + 1, p.on + 1
+  note(c, s.id, 'restored', s.node, '')
+end
+
+local function restore_one(c, item)
+  local s = item.session
+  local old = load_session(c, s.id)
+  if old and old.state == 'closed' then
+    return 0
+  end
+  local p = participant_of(c, s)
+  local before = snapshot(p)
+  local changed = restore_participant(p, item.participant)
+  if not old or number(old.gen) < s.gen then
+    put_session(c, s, old, p)
+    changed = true
+  end
+  if not changed then
+    return 0
+  end
+  -- S11: a version above the one the node has passed on, though nothing else may differ; news only of what changed
+  before.shown, before.n, before.rev = p.shown, -1, p.rev
+  settle(c, p, before)
+  return 1
+end
+
+functions.restore = function(keys, args)
+  local c, _, bare = enter(keys, args)
+  c = c or bare
+  if c.clock == 0 then
+    c.clock = c.ms
+  end
+  local r = c.arg
+  if #r.items > 0 and not take_lease(c, r.lease, r.node) then
+    return refuse('fenced')
+  end
+  local written = 0
+  for _, item in ipairs(r.items) do
+    written = written + restore_one(c, item)
+  end
+  if not c.marker then
+    call('HSETNX', keys[1], 'clock', int(c.clock))
+    call('HSETNX', keys[1], 'at', int(c.ms))
+    if r.finish then
+      call('HSET', keys[1], 'marker', r.marker, 'restored', int(c.clock))
+    end
+  end
+  hint_events(c)
+  return {'ok', written, r.finish and call('HGET', keys[1], 'marker') or ''}
+end

@@ -1,0 +1,98 @@
+-- What is only read. From the master, like everything.
+
+functions.participants = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local out = {}
+  for i, pid in ipairs(c.arg.ids) do
+    out[i] = call('HGETALL', participant_key(c, owner_key(c.arg.app, pid)))
+  end
+  return {'ok', out}
+end
+
+local function after(prefix, cursor, limit, key)
+  local from = cursor and ('(' .. prefix .. cursor) or ('[' .. prefix)
+  return call('ZRANGEBYLEX', key, from, '(' .. string.sub(prefix, 1, -2) .. '\1', 'LIMIT', 0, limit)
+end
+
+-- Ids of an application's participants after a cursor, in order.
+functions.participant_ids = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local prefix = c.arg.app .. '\0'
+  local out = after(prefix, c.arg.cursor, c.arg.limit, c.P .. ':pl')
+  for i, member in ipairs(out) do
+    out[i] = string.sub(member, #prefix + 1)
+  end
+  return {'ok', out}
+end
+
+local function add_sessions(c, ids, matches)
+  local out = {}
+  for _, sid in ipairs(ids) do
+    local s, flat = load_session(c, sid)
+    if s and matches(s) then
+      out[#out + 1] = flat
+      out[#out + 1] = c.arg.with_timeline and call('LRANGE', c.P .. ':t:' .. sid, 0, -1) or {}
+    end
+  end
+  return {'ok', out}
+end
+
+-- One page of members app \0 session id after the cursor, read on until `limit` match or there are no more.
+local function scan(c, prefix, matches)
+  local cursor, ids = c.arg.cursor, {}
+  local limit = c.arg.limit
+  local from = cursor and ('(' .. cursor) or (prefix and '[' .. prefix or '-')
+  local to = prefix and ('(' .. string.sub(prefix, 1, -2) .. '\1') or '+'
+  while #ids < limit do
+    local members = call('ZRANGEBYLEX', c.P .. ':live', from, to, 'LIMIT', 0, 200)
+    for _, member in ipairs(members) do
+      from = '(' .. member
+      local sid = string.match(member, '%z(.*)$')
+      if #ids < limit and matches(sid) then
+        ids[#ids + 1] = sid
+      end
+    end
+    if #members < 200 then
+      break
+    end
+  end
+  return ids
+end
+
+functions.sessions = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local r = c.arg
+  local function fits(s)
+    return (not r.app or s.app == r.app) and (not r.node or s.node == r.node)
+      and (not r.participant_id or s.pid == r.participant_id)
+  end
+  if r.session_id then
+    return add_sessions(c, {r.session_id}, fits)
+  end
+  local function listed(sid)
+    if not r.node then
+      return true
+    end
+    return call('HGET', session_key(c, sid), 'node') == r.node
+  end
+  if r.participant_id and r.app then
+    local ids = {}
+    for sid in pairs(as_table(call('HGETALL', c.P .. ':ps:' .. owner_key(r.app, r.participant_id)))) do
+      if not r.cursor or r.app .. '\0' .. sid > r.cursor then
+        ids[#ids + 1] = sid
+      end
+    end
+    table.sort(ids)
+    return add_sessions(c, ids, fits)
+  end
+  return add_sessions(c, scan(c, r.app and r.app .. '\0', listed), fits)
+end

@@ -1,0 +1,133 @@
+"""Replies of the Lua functions as records, and refusals as errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from greenroom.codes import ErrorCode
+from greenroom.engines.redis.store import Reply
+from greenroom.errors import (
+    ConflictError,
+    GreenroomError,
+    NotFoundError,
+    ParticipantBlockedError,
+    RevisionConflictError,
+    ScopeMissingError,
+    ServiceUnavailableError,
+    SessionEndedError,
+    TokenInvalidError,
+    TooManySessionsError,
+)
+from greenroom.model import EndReason, ParticipantRecord, Presence, SessionRecord, SessionState, TimelineEntry
+
+_participant_decoder = msgspec.json.Decoder(ParticipantRecord)
+_timeline_decoder = msgspec.json.Decoder(TimelineEntry)
+_STATES = {state.value.encode(): state for state in SessionState}
+_PRESENCES = {presence.value.encode(): presence for presence in Presence}
+
+
+def decode_participant(data: bytes) -> ParticipantRecord:
+    """The JSON form, in which changes and results of updates come."""
+    return _participant_decoder.decode(data)
+
+
+def participant(flat: list[bytes]) -> ParticipantRecord:
+    """A participant's hash as HGETALL gives it."""
+    get = dict(zip(flat[::2], flat[1::2], strict=True)).get
+    count = int(get(b"n", b"0"))
+    connected = int(get(b"on", b"0"))
+    xid, seen = get(b"xid"), get(b"seen")
+    return ParticipantRecord(
+        app=get(b"app", b"").decode(),
+        id=get(b"id", b"").decode(),
+        external_id=None if xid is None else xid.decode(),
+        name=get(b"name", b"").decode(),
+        avatar_url=get(b"avatar", b"").decode(),
+        revision=int(get(b"rev", b"0")),
+        version=int(get(b"ver", b"0")),
+        presence=Presence.OFFLINE if not count else Presence.ONLINE if connected else Presence.UNREACHABLE,
+        shown=_PRESENCES.get(get(b"shown", b"offline"), Presence.OFFLINE),
+        sessions=count,
+        last_seen=None if seen is None else int(seen),
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _number(value: bytes | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRecord:
+    """A session's hash as HGETALL gives it."""
+    get = dict(zip(flat[::2], flat[1::2], strict=True)).get
+    reason = get(b"reason")
+    scopes = get(b"scopes", b"").decode()
+    return SessionRecord(
+        id=get(b"id", b"").decode(),
+        app=get(b"app", b"").decode(),
+        participant_id=get(b"pid", b"").decode(),
+        external_id=_text(get(b"xid")),
+        generation=int(get(b"gen", b"1")),
+        state=_STATES.get(get(b"state", b"attached"), SessionState.ATTACHED),
+        node=get(b"node", b"").decode(),
+        lease=get(b"lease", b"").decode(),
+        opened_at=int(get(b"opened", b"0")),
+        detached_at=_number(get(b"detached")),
+        ended_at=_number(get(b"ended")),
+        end_reason=None if reason is None else EndReason(reason.decode()),
+        end_text=get(b"text", b"").decode(),
+        device_id=_text(get(b"dev")),
+        device_name=_text(get(b"devname")),
+        sdk=get(b"sdk", b"").decode(),
+        address=get(b"addr", b"").decode(),
+        jti=get(b"jti", b"").decode(),
+        token_issued_at=int(get(b"iat", b"0")),
+        token_expires_at=int(get(b"exp", b"0")),
+        scopes=tuple(scopes.split(" ")) if scopes else (),
+        timeline=tuple(map(_timeline_decoder.decode, timeline)) if timeline else (),
+    )
+
+
+def _recovering(_: dict[str, Any]) -> GreenroomError:
+    return ServiceUnavailableError(code=ErrorCode.ENGINE_RECOVERING, retry_after=2.0)
+
+
+def _conflict(details: dict[str, Any]) -> GreenroomError:
+    return RevisionConflictError(participant=decode_participant(details["participant"].encode()))
+
+
+_ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
+    b"recovering": _recovering,
+    b"fenced": lambda _: ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0),
+    b"state_lost": lambda _: SessionEndedError(code=ErrorCode.STATE_LOST),
+    b"open_id_conflict": lambda _: SessionEndedError(code=ErrorCode.OPEN_ID_CONFLICT),
+    b"ended": lambda details: SessionEndedError(end_reason=details.get("end_reason")),
+    b"disabled": lambda _: TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED),
+    b"superseded": lambda _: SessionEndedError(code=ErrorCode.ATTEMPT_SUPERSEDED),
+    b"resume_refused": lambda _: SessionEndedError(code=ErrorCode.RESUME_REFUSED),
+    b"too_many": lambda _: TooManySessionsError(),
+    b"application_limit": lambda _: TooManySessionsError(code=ErrorCode.APPLICATION_LIMIT_REACHED),
+    b"scope": lambda details: ScopeMissingError(scope=details["scope"]),
+    b"blocked": lambda details: ParticipantBlockedError(until=details.get("until")),
+    b"revoked": lambda _: TokenInvalidError(code=ErrorCode.TOKEN_REVOKED),
+    b"token_mismatch": lambda _: TokenInvalidError(code=ErrorCode.TOKEN_MISMATCH),
+    b"not_found": lambda _: NotFoundError(),
+    b"conflict": _conflict,
+    b"version": lambda _: ConflictError(),
+}
+
+
+def accepted(reply: Reply) -> Reply:
+    """What follows ``ok``. Raises the error that a refusal stands for."""
+    if reply[0] == b"ok":
+        return reply[1:]
+    make = _ERRORS.get(reply[1])
+    if make is None:
+        raise ServiceUnavailableError(f"The engine answered {reply[1]!r}, which this version does not know.")
+    raise make(msgspec.json.decode(reply[2]))

@@ -1,0 +1,299 @@
+"""The world an engine is judged in: the engine, its time, and nodes that are alive or dead.
+
+To run the contract suite against an engine, give it a factory of worlds::
+
+    class RedisWorld(World):
+        async def start(self): self.engine = RedisEngine(url, …); await self.engine.start()
+        async def stop(self): await self.engine.stop()
+        async def step(self, seconds): move the engine's time on, at most 2 s, without a reaper pass
+        def now_ms(self): the engine's time, Unix ms
+
+`advance` does the rest: it moves time in steps, lets the nodes that are alive renew their leases, and reaps.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from greenroom.engines.base import (
+    Attached,
+    AttachRequest,
+    Change,
+    Command,
+    Engine,
+    NodeBeat,
+    OpenRequest,
+    Owner,
+    Reaped,
+    TokenFacts,
+)
+from greenroom.engines.clock import ManualClock
+from greenroom.engines.embedded import EmbeddedEngine
+from greenroom.model import (
+    Event,
+    ParticipantRecord,
+    SessionRecord,
+    anonymous_participant_id,
+    make_session_id,
+    participant_id_of,
+    partition_of,
+)
+
+APP = "app-1"
+NAMESPACE = str(UUID(int=7))
+STEP = 1.0
+"""Seconds between two reaper passes."""
+
+
+class Ears:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.commands: list[Command] = []
+        self.losses: list[Sequence[int]] = []
+
+    def changed(self, change: Change) -> None:
+        self.changes.append(change)
+
+    def command(self, command: Command) -> None:
+        self.commands.append(command)
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        self.losses.append(partitions)
+
+    def records(self, participant_id: str) -> list[ParticipantRecord]:
+        """What was heard of one participant, in order."""
+        return [change.participant for change in self.changes if change.participant.id == participant_id]
+
+
+class World(ABC):
+    """One engine with a clock that the test moves. ``node`` with ``lease`` is alive from the start."""
+
+    engine: Engine
+    node = "node-1"
+    lease = "lease-1"
+    restartable = False
+    """Whether `restart` stops the engine and starts it on the same state."""
+    exact_application_limit = True
+    """Whether the application's limit is exact (it may be overshot by what opens in 2 s, S3)."""
+
+    def __init__(self) -> None:
+        self.ears = Ears()
+        self.ready: list[str] = []
+        self._alive: dict[str, NodeBeat] = {}
+        self._numbers = count(1)
+
+    # -- what an engine's author writes ----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Makes and starts an empty engine."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stops it, and removes what it left."""
+
+    @abstractmethod
+    async def step(self, seconds: float) -> None:
+        """The engine's time goes on by ``seconds`` (at most 2), without a reaper pass."""
+
+    @abstractmethod
+    def now_ms(self) -> int:
+        """The engine's time, Unix milliseconds."""
+
+    async def settle(self) -> None:
+        """Returns when all news of what was done before has been heard. Engines that tell at once need nothing."""
+
+    async def restart(self) -> None:
+        """Stops the engine without any farewell, and starts another on the same state."""
+        raise NotImplementedError
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> World:
+        await self.start()
+        self.engine.bus.listen(self.ears)
+        self.engine.outbox.subscribe(self.ready.append)
+        await self.join(self.node, self.lease)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.stop()
+
+    async def join(self, node: str, lease: str) -> None:
+        """The node beats from now on, at every step."""
+        self._alive[node] = NodeBeat(node=node, boot="boot-of-" + node, lease=lease, url=f"http://{node}")
+        result = await self.engine.registry.beat(self._alive[node])
+        assert result.renewed, f"{node} could not take the lease {lease}"
+
+    def kill(self, node: str) -> None:
+        """The node beats no more."""
+        del self._alive[node]
+
+    async def advance(self, seconds: float) -> Reaped:
+        """Time goes on in steps of at most a second, each with beats and a reaper pass. What the passes did."""
+        total = Reaped()
+        left = seconds
+        while left > 1e-9:
+            step = min(left, STEP)
+            left -= step
+            await self.step(step)
+            for beat in self._alive.values():
+                await self.engine.registry.beat(beat)
+            total = add(total, await self.reap())
+        return total
+
+    async def reap(self) -> Reaped:
+        """Passes until nothing more is due."""
+        total = await self.engine.registry.reap()
+        while total.more:
+            again = await self.engine.registry.reap()
+            total = add(msgspec.structs.replace(total, more=False), again)
+        return total
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def number(self) -> int:
+        """A number never given before."""
+        return next(self._numbers)
+
+    def token(self, *, jti: str | None = None, age: int = 60, life: int = 3600) -> TokenFacts:
+        """A token issued ``age`` seconds ago."""
+        now = self.now_ms() // 1000
+        return TokenFacts(
+            jti=jti or f"jti-{self.number()}", issued_at=now - age, expires_at=now - age + life, scopes=("*",)
+        )
+
+    def open_request(self, user: str | None = "alice", **changes: Any) -> OpenRequest:
+        """An open of the participant with this external id; None is an anonymous one."""
+        app = changes.get("app", APP)
+        number = self.number()
+        open_id = changes.pop("open_id", f"open-{number}")
+        if user is None:
+            participant_id = anonymous_participant_id(NAMESPACE, open_id)
+        else:
+            participant_id = participant_id_of(NAMESPACE, user)
+        base = OpenRequest(
+            app=app,
+            participant_id=participant_id,
+            external_id=user,
+            open_id=open_id,
+            secret_hash=secret(f"first-{open_id}"),
+            session_id=make_session_id(partition_of(app, participant_id), number.to_bytes(16, "big")),
+            node=self.node,
+            lease=self.lease,
+            token=changes.pop("token", None) or self.token(),
+            anonymous=user is None,
+        )
+        return msgspec.structs.replace(base, **changes)
+
+    async def open(self, user: str | None = "alice", **changes: Any) -> Attached:
+        """Opens a session of the participant with this external id."""
+        return await self.engine.registry.open(self.open_request(user, **changes))
+
+    async def resume(self, session: SessionRecord, **changes: Any) -> Attached:
+        """A resume with the first secret, of a session that was made by `open` and has open_id in ``changes``."""
+        base = AttachRequest(session_id=session.id, node=self.node, lease=self.lease, attempt=self.number())
+        return await self.engine.registry.attach(msgspec.structs.replace(base, **changes))
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    async def record(self, user: str = "alice", app: str = APP) -> ParticipantRecord:
+        """The participant with this external id as stored."""
+        return await self.record_of(participant_id_of(NAMESPACE, user), app)
+
+    async def record_of(self, participant_id: str, app: str = APP) -> ParticipantRecord:
+        """The participant as stored."""
+        from greenroom.engines.base import ParticipantQuery
+
+        page = await self.engine.registry.participants(ParticipantQuery(app=app, ids=[participant_id]))
+        return page.items[0]
+
+    async def session(self, session_id: str, app: str | None = None) -> SessionRecord | None:
+        """One session, with its timeline; None where it is unknown."""
+        from greenroom.engines.base import SessionQuery
+
+        page = await self.engine.registry.sessions(SessionQuery(session_id=session_id, app=app, with_timeline=True))
+        return page.items[0] if page.items else None
+
+    async def events(self, app: str = APP) -> list[Event]:
+        """All events that are kept, in order."""
+        events: list[Event] = []
+        cursor = None
+        while True:
+            page = await self.engine.outbox.read(app, cursor, 500)
+            events += page.items
+            if not page.items:
+                return events
+            cursor = page.cursor
+
+    async def types(self, app: str = APP) -> list[str]:
+        """The types of all events that are kept, in order."""
+        return [event.type for event in await self.events(app)]
+
+
+class EmbeddedWorld(World):
+    """The embedded engine in memory, or on the file ``path``."""
+
+    def __init__(self, path: str = ":memory:", *, threaded: bool = False, vfs: str | None = None) -> None:
+        super().__init__()
+        self.clock = ManualClock()
+        self._path = path
+        self._threaded = threaded
+        self._vfs = vfs
+        self.restartable = path != ":memory:"
+
+    async def start(self) -> None:
+        self.engine = EmbeddedEngine(
+            self._path, clock=self.clock, threaded=self._threaded, commit_window=0.0, lock_timeout=0.0, vfs=self._vfs
+        )
+        await self.engine.start()
+
+    async def stop(self) -> None:
+        await self.engine.stop()
+
+    async def step(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()
+
+    async def restart(self) -> None:
+        await self.engine.stop()
+        await self.start()
+        self.ears = Ears()
+        self.engine.bus.listen(self.ears)
+        self.engine.outbox.subscribe(self.ready.append)
+        self.lease = f"lease-{self.number()}"
+        self._alive.clear()
+        await self.join(self.node, self.lease)
+
+
+def add(one: Reaped, other: Reaped) -> Reaped:
+    """What two passes did together."""
+    return Reaped(
+        ended=one.ended + other.ended,
+        detached=one.detached + other.detached,
+        told=one.told + other.told,
+        forgotten=one.forgotten + other.forgotten,
+        lag=max(one.lag, other.lag),
+        more=other.more,
+    )
+
+
+def secret(text: str) -> bytes:
+    """The hash of a resume secret, as a node would hand it in."""
+    return sha256(text.encode()).digest()
+
+
+def owner_of(session: SessionRecord) -> Owner:
+    """The owner of a session as it is now."""
+    return Owner(session.id, session.generation, session.lease)
