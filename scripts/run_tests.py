@@ -37,23 +37,23 @@ def workers() -> str:
     return os.environ.get("GREENROOM_TEST_WORKERS") or str(max(2, min(4, os.cpu_count() or 2)))
 
 
-def run(command: Sequence[str | Path]) -> int:
-    """Run `command` in the root of the project with nothing on its stdin; its exit code."""
+def run(command: Sequence[str | Path], folder: Path = ROOT) -> bool:
+    """Run `command` in `folder` with nothing on its stdin; whether its exit code is one of success."""
     print("$", *command, flush=True)
-    return subprocess.run(command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL).returncode
+    code = subprocess.run(command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL).returncode
+    return code == 0 or (code == NO_TESTS_COLLECTED and "pytest" in command)
 
 
 def pytest(name: str, *arguments: str) -> bool:
     """One pass of pytest, whose results are also left in build/test; whether all went well."""
     result = RESULTS / f"{name}.xml"
     (ROOT / result).unlink(missing_ok=True)
-    code = run(
+    return run(
         [
             sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--forbid-skips",
             f"--timeout={BASE_TIMEOUT}", f"--junitxml={result}", *arguments,
         ]
     )  # fmt: skip
-    return code in (0, NO_TESTS_COLLECTED)
 
 
 def node_tests() -> bool:
@@ -66,32 +66,21 @@ def node_tests() -> bool:
         return False
     bin_dir = Path(found.stdout.strip())
     os.environ["PATH"] = f"{bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    if (browser / "package-lock.json").exists() and not install_node_packages(browser, bin_dir / "npm"):
-        return False
-    print("$ cd browser && node --test", flush=True)
-    return (
-        subprocess.run(
-            [bin_dir / "node", "--test", "--test-reporter=spec"],
-            cwd=browser,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-        ).returncode
-        == 0
+    return install_node_packages(browser, bin_dir / "npm") and run(
+        [bin_dir / "node", "--test", "--test-reporter=spec"], browser
     )
 
 
 def install_node_packages(browser: Path, npm: Path) -> bool:
-    """`npm ci`, unless what the lock asks for was installed before; whether it worked."""
-    installed = browser / "node_modules" / ".package-lock.json"
+    """`npm ci`, unless there is no lock or what it asks for was installed before; whether it worked."""
     lock = browser / "package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+    installed = browser / "node_modules" / ".package-lock.json"
+    if not lock.exists() or (installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime):
         return True
-    code = subprocess.run(
-        [npm, "ci", "--no-audit", "--no-fund", "--prefer-offline"], cwd=browser, stdin=subprocess.DEVNULL
-    ).returncode
-    if code != 0:
-        print("greenroom: 'npm ci' in browser/ failed (see above): is the npm registry within reach?", file=sys.stderr)
-    return code == 0
+    if run([npm, "ci", "--no-audit", "--no-fund", "--prefer-offline"], browser):
+        return True
+    print("greenroom: 'npm ci' in browser/ failed (see above): is the npm registry within reach?", file=sys.stderr)
+    return False
 
 
 def outcomes(results: Path) -> Counter[str]:
