@@ -177,6 +177,15 @@ class RawClient:
         assert isinstance(detail, tuple)
         return got[:-2], detail[0]
 
+    async def flood(self, data: bytes) -> None:
+        """Send `data` again and again until the server resets the connection."""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE):
+                while not self.writer.is_closing():
+                    self.writer.write(data)
+                    await self.writer.drain()
+                    await asyncio.sleep(0)
+
     async def half_close(self) -> None:
         """Send FIN."""
         self.writer.write_eof()
