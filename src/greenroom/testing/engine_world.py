@@ -109,7 +109,7 @@ class World(ABC):
     def now_ms(self) -> int:
         """The engine's time, Unix milliseconds."""
 
-    async def settle(self) -> None:
+    async def settle(self) -> None:  # noqa: B027 - most engines need nothing here
         """Returns when all news of what was done before has been heard. Engines that tell at once need nothing."""
 
     async def restart(self) -> None:
