@@ -31,6 +31,9 @@ _HttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _END: Final = b"\r\n\r\n"
 _UPGRADE_HEADER: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+_SCRATCH: Final = memoryview(bytearray(16_384))
+"""What all visitors read into; each takes a copy at once. Short reads keep short what one client can have done in one
+turn of the loop: an ordinary protocol is given up to 256 KiB, and behind a handshake those are frames."""
 _DISCARD_LIMIT: Final = 1_048_576
 _TOO_MANY: Final = Refusal.error(
     429,
@@ -64,7 +67,7 @@ def _response(refusal: Refusal, method: str) -> bytes:
     return head if method == "HEAD" else head + refusal.body
 
 
-class _Visitor(asyncio.Protocol):
+class _Visitor(asyncio.BufferedProtocol):
     """One connection, until it is a session's; for as long as it lives if it is HTTP."""
 
     __slots__ = ("_buffer", "_count", "_door", "_inner", "_state", "_timer", "_transport", "address")
@@ -91,7 +94,11 @@ class _Visitor(asyncio.Protocol):
         self._start_timer(self._door.options.head_timeout, self._head_late)
         self._admit(self.address)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _SCRATCH
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(_SCRATCH[:nbytes])
         if self._state is _State.BUSY:
             assert self._inner is not None
             self._inner.data_received(data)
@@ -365,7 +372,7 @@ class FrontDoor:
             self._http_handler: _HttpHandler = http.request_handler
             http.request_handler = self._serve
 
-    def __call__(self) -> asyncio.Protocol:
+    def __call__(self) -> asyncio.BaseProtocol:
         return _Visitor(self)
 
     def close_sessions(self, code: int, reason: str) -> None:

@@ -16,6 +16,7 @@ import codecs
 import logging
 from collections.abc import Callable, Mapping
 from enum import Enum
+from http import HTTPStatus
 from struct import Struct
 from typing import Any, Final, cast
 
@@ -67,8 +68,6 @@ _PARSER_REQUEST: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
-_PARSER_RESPONSE: Final = WSUpgradeResponse.create_101_response()
-"""picows adds the key's proof, always the same, writes it nowhere, and keeps it; so one does for all."""
 
 
 class _State(Enum):
@@ -118,6 +117,19 @@ class _Nowhere:
         return 0
 
 
+class _NoResponse:
+    """What picows takes for its 101. One for all: the proof of the key it adds is always the same."""
+
+    status = HTTPStatus.SWITCHING_PROTOCOLS
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+
+    def to_bytes(self) -> bytearray:
+        return bytearray()
+
+
+_PARSER_RESPONSE = cast(WSUpgradeResponse, _NoResponse())
 _SILENCE = _Silence()
 _NOWHERE = _Nowhere()
 
