@@ -15,8 +15,9 @@ import msgspec
 from greenroom.engines.base import Engine, Restricted, RestrictRequest
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.model import Application, Restriction, SealedKey
+from greenroom.server.config import ServerConfig
+from greenroom.server.front_door import Refusal, make_front_door
 from greenroom.server.http import make_http
-from greenroom.server.limits import Limits
 from greenroom.server.tenants import Tenants
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
@@ -112,7 +113,8 @@ class FakeService:
     def __init__(self, *, trusted_proxies: Sequence[str] = ()) -> None:
         self.clock = Clock()
         self.fake_engine = FakeEngine()
-        self.limits = Limits(trusted_proxies=trusted_proxies)
+        self.config = ServerConfig(trusted_proxies=tuple(trusted_proxies))
+        self.limits = self.config.make_limits()
         self.issuer = ISSUER
         self.admin_token = ADMIN_TOKEN
         self.why_not_ready: str | None = None
@@ -180,6 +182,10 @@ class Wire:
     async def send(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
+
+    async def line(self) -> str:
+        """The next head, unread otherwise: for what is no final answer."""
+        return (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
 
     async def reply(self, *, head: bool = False) -> Reply:
         """The next answer. head: to a HEAD request, which has no body whatever its Content-Length says."""
@@ -278,10 +284,12 @@ async def http_site(service: FakeService | None = None, **options: Any) -> Async
     service = service or FakeService(**options)
     await service.tenants.load()
     server = make_http(service)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    door = make_front_door(http=server, sessions=lambda _request: Refusal(503), limits=service.limits)
+    listener = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
     try:
         yield Site(service, listener.sockets[0].getsockname()[1])
     finally:
         listener.close()
+        door.abort_all()
         await server.shutdown(1.0)
         await listener.wait_closed()

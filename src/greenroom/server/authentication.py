@@ -19,9 +19,6 @@ from greenroom.tokens import TokenKind, VerifiedToken, parse_basic, require_scop
 if TYPE_CHECKING:
     from greenroom.server.http import HttpService
 
-FAILED_SIGN_INS = 10
-"""Failed attempts a minute, for each key and address."""
-
 _MAX_KEY = 64
 
 
@@ -42,7 +39,8 @@ class Authenticator:
     def __init__(self, service: HttpService, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._service = service
         self._monotonic = monotonic
-        self._failed = KeyedBuckets(FAILED_SIGN_INS / 60, FAILED_SIGN_INS)
+        most = service.config.failed_sign_ins
+        self._failed = KeyedBuckets(most / 60, most)
 
     def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
         """Who calls the route. Raises ProblemError 401, 403 or 429, with the challenge that belongs to the route."""
@@ -131,4 +129,4 @@ def _bearer(given: str | None, what: str) -> str:
     return token.strip(" ")
 
 
-__all__ = ["FAILED_SIGN_INS", "Authenticator", "Who"]
+__all__ = ["Authenticator", "Who"]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Mapping
-from functools import lru_cache
-from typing import Any, TypeVar, cast, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_args, get_origin
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -162,13 +161,16 @@ def _as_fraction(value: str) -> Any:
 _READERS: dict[object, Callable[[str], Any]] = {int: _as_number, bool: _as_flag, float: _as_fraction}
 
 
-@lru_cache(maxsize=256)
-def _shape_of(kind: Hashable) -> dict[str, Callable[[str], Any]]:
-    """How each field of a form or query is read, by its name on the wire."""
-    return {
-        field.encode_name: _reader_of(field.type)
-        for field in msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
-    }
+_SHAPES: dict[type[Any], dict[str, Callable[[str], Any]]] = {}
+
+
+def _shape_of(kind: type[Any]) -> dict[str, Callable[[str], Any]]:
+    """How each field of a form or query is read, by its name on the wire. Worked out once a type."""
+    shape = _SHAPES.get(kind)
+    if shape is None:
+        fields = msgspec.structs.fields(kind)
+        shape = _SHAPES[kind] = {field.encode_name: _reader_of(field.type) for field in fields}
+    return shape
 
 
 def _reader_of(annotation: Any) -> Callable[[str], Any]:

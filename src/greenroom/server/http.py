@@ -21,6 +21,7 @@ from greenroom.engines.base import Engine, Restricted, RestrictRequest
 from greenroom.errors import GreenroomError
 from greenroom.server import admin_api, problems, public_api, token_api
 from greenroom.server.authentication import Authenticator
+from greenroom.server.config import ServerConfig
 from greenroom.server.decoding import convert, decode_body, decode_fields
 from greenroom.server.front_door import address_of
 from greenroom.server.limits import Limits
@@ -43,6 +44,10 @@ _ALWAYS = {"Server": "greenroom", "X-Content-Type-Options": "nosniff"}
 
 class HttpService(Protocol):
     """What the HTTP side needs of the service it belongs to."""
+
+    @property
+    def config(self) -> ServerConfig:
+        """The settings."""
 
     @property
     def tenants(self) -> Tenants:
@@ -221,6 +226,13 @@ class _JsonRequestHandler(RequestHandler):
     """aiohttp's protocol, answering what it refuses itself with our error body."""
 
     __slots__ = ()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # A client that is gone sends no more of its body: aiohttp would wait for it until `lingering_time` is over.
+        task = self._task_handler if self._current_request is None else None
+        super().connection_lost(exc)
+        if task is not None:
+            task.cancel()
 
     def handle_error(
         self,

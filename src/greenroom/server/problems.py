@@ -186,8 +186,12 @@ def internal() -> Problem:
 
 def malformed(status: int) -> Problem:
     """What was not HTTP at all (RFC 9112): the parser's words are not repeated, they may hold credentials."""
-    status = status if 400 <= status < 500 else 400
-    text = "The request is not well-formed HTTP/1.1. Check the request line, the headers and the body's length."
+    text = (
+        "The request is not well-formed HTTP/1.1. Check the request line and the headers, "
+        "and that Content-Length counts bytes of UTF-8, not characters."
+    )
+    if status == 400 or not 400 <= status < 500:
+        return Problem(400, "invalid_request", 90, "Illegal_argument", text, closes=True)
     return Problem(status, "invalid_request", status, "Malformed_request", text, closes=True)
 
 

@@ -1,10 +1,10 @@
-"""Secrets of the service itself: from the environment, else from a file (mode 0600) made at the first start."""
+"""Secrets of the service itself: from the settings, else from a file (mode 0600) made at the first start."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from greenroom.errors import IllegalArgumentError
@@ -17,16 +17,15 @@ ADMIN_TOKEN_FILE = "admin-token"
 _MIN_ADMIN_TOKEN = 16
 
 
-def load_master_key(
-    environment: Mapping[str, str], data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom
-) -> bytes:
-    """The 32 bytes that everything secret is sealed with: `GREENROOM_MASTER_KEY` (64 hexadecimal digits), else the
-    file ``master-key`` in `data`.
+def load_master_key(given: str | None, data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
+    """The 32 bytes that everything secret is sealed with.
 
-    data: the data directory; None where there is none (an engine shared by nodes): then the variable is needed.
+    given: the setting `master_key`, 64 hexadecimal digits; None takes the file ``master-key`` in `data`, made where
+        there is none.
+    data: the data directory; None where there is none (an engine shared by nodes): then the setting is needed.
     Raises `IllegalArgumentError`, which never holds the key.
     """
-    text = _from(environment, MASTER_KEY_VARIABLE, data, MASTER_KEY_FILE, random_bytes)
+    text = _found(given, MASTER_KEY_VARIABLE, data, MASTER_KEY_FILE, random_bytes)
     try:
         key = bytes.fromhex(text)
     except ValueError:
@@ -39,14 +38,13 @@ def load_master_key(
     return key
 
 
-def load_admin_token(
-    environment: Mapping[str, str], data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom
-) -> str:
-    """The token of /admin/v1: `GREENROOM_ADMIN_TOKEN` (16 characters or more), else the file ``admin-token`` in `data`.
+def load_admin_token(given: str | None, data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom) -> str:
+    """The token of /admin/v1, at least 16 characters.
 
+    given: the setting `admin_token`; None takes the file ``admin-token`` in `data`, made where there is none.
     Raises `IllegalArgumentError`, which never holds the token.
     """
-    token = _from(environment, ADMIN_TOKEN_VARIABLE, data, ADMIN_TOKEN_FILE, random_bytes)
+    token = _found(given, ADMIN_TOKEN_VARIABLE, data, ADMIN_TOKEN_FILE, random_bytes)
     if len(token) < _MIN_ADMIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise IllegalArgumentError(
             f"The admin token has fewer than {_MIN_ADMIN_TOKEN} characters, or some that no header takes.",
@@ -55,16 +53,9 @@ def load_admin_token(
     return token
 
 
-def _from(
-    environment: Mapping[str, str],
-    variable: str,
-    data: Path | None,
-    name: str,
-    random_bytes: Callable[[int], bytes],
-) -> str:
-    given = environment.get(variable, "").strip()
-    if given:
-        return given
+def _found(given: str | None, variable: str, data: Path | None, name: str, random_bytes: Callable[[int], bytes]) -> str:
+    if given is not None and given.strip():
+        return given.strip()
     if data is None:
         raise IllegalArgumentError(
             f"There is no {variable}, and no data directory to keep one in.",

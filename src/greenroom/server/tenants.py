@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from greenroom.engines.base import Directory
 from greenroom.errors import IllegalArgumentError, NotFoundError, ServiceUnavailableError
 from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, StoredSecret, participant_id_of
+from greenroom.server.config import ServerConfig
 from greenroom.tokens import (
     Algorithm,
     BasicCredentials,
@@ -52,7 +53,7 @@ class Tenants:
     """All applications of the service, and the key ring.
 
     master_key: 32 bytes; seals signing keys and makes the pepper of app secrets. clock: Unix seconds.
-    algorithm: of new signing keys. Nothing can be read before `load`.
+    config: `signing_alg` of it is for new signing keys; None is the default. Nothing can be read before `load`.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class Tenants:
         master_key: bytes,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
-        algorithm: Algorithm = Algorithm.EDDSA,
+        config: ServerConfig | None = None,
     ) -> None:
         self._directory = directory
         self._master = master_key
         self._clock = clock
         self._random = random_bytes
-        self._algorithm = algorithm
+        self._algorithm = Algorithm((config or ServerConfig()).signing_alg)
         self._pepper = derive_pepper(master_key)
         self._applications: dict[str, Application] = {}
         self._keys: tuple[SigningKey, ...] = ()

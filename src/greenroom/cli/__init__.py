@@ -1,0 +1,91 @@
+"""The command line: one file per verb. `main` is the program ``greenroom``.
+
+Starting must be quick: verbs import what they need when they run, never when this is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from greenroom.cli.exits import Exit
+
+if TYPE_CHECKING:
+    import typer
+
+HELP = "Greenroom, the session service for real-time communications apps."
+
+EPILOG = (
+    "Exit codes: 0 done; 1 the service refused; 2 wrong usage; 3 the service cannot be reached; 4 credentials refused; "
+    "5 no such thing; 6 conflict; 7 try again later; 70 a bug; 130 interrupted."
+)
+
+
+def make_app() -> typer.Typer:
+    """The whole command line."""
+    import typer
+
+    from greenroom.cli import apps, config, keys, open_session, serve, status, token
+
+    app = typer.Typer(
+        name="greenroom",
+        help=HELP,
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    serve.add_to(app)
+    apps.add_to(app)
+    token.add_to(app)
+    open_session.add_to(app)
+    config.add_to(app)
+    keys.add_to(app)
+    status.add_to(app)
+    return app
+
+
+def _root() -> None:
+    """Greenroom, the session service for real-time communications apps."""
+
+
+def main() -> None:
+    """Runs the command line and ends the process. Errors are one line on stderr and an exit code, never a traceback
+    (GREENROOM_DEBUG=1 shows it)."""
+    try:
+        make_app()(prog_name="greenroom")
+    except KeyboardInterrupt:
+        raise SystemExit(Exit.INTERRUPTED) from None
+    except BrokenPipeError:
+        # What reads our output has gone (`| head`). Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(Exit.DONE) from None
+    except Exception as error:
+        if os.environ.get("GREENROOM_DEBUG"):
+            raise
+        text, code = explain(error)
+        print(f"greenroom: {text}", file=sys.stderr)
+        raise SystemExit(code) from None
+
+
+def explain(error: Exception) -> tuple[str, Exit]:
+    """One line for people, and the exit code."""
+    from greenroom.cli.exits import CliError, exit_of
+    from greenroom.errors import GreenroomError
+
+    if isinstance(error, CliError):
+        return str(error), error.exit
+    if isinstance(error, GreenroomError):
+        return " ".join(str(error).split()), exit_of(error)
+    if isinstance(error, ImportError):
+        name = error.name or "a package"
+        return f"{name} is not installed. Run: pip install 'greenroom[server]'", Exit.USAGE
+    if isinstance(error, OSError):
+        return " ".join(str(error).split()), Exit.FAILED
+    return f"a bug: {type(error).__name__}. GREENROOM_DEBUG=1 shows where; please report it.", Exit.BUG
+
+
+__all__ = ["explain", "main", "make_app"]

@@ -1,0 +1,124 @@
+"""``greenroom apps``: the applications of a service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from greenroom.cli.options import AdminToken, Data, Json, Url
+
+Key = Annotated[str, typer.Argument(help="The app key.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb."""
+    verb = typer.Typer(help="Applications: create, list, rotate secrets, disable, enable.", no_args_is_help=True)
+    verb.command("create")(create)
+    verb.command("list")(list_)
+    verb.command("rotate-secret")(rotate_secret)
+    verb.command("disable")(disable)
+    verb.command("enable")(enable)
+    app.add_typer(verb, name="apps")
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="What it is called, for people.")],
+    json: Json = False,
+    url: Url = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+) -> None:
+    """Create an application. Its secret is shown this once.
+
+    Example: greenroom apps create "My app" --json
+    """
+    _print_secret(_service(url, data, admin_token).admin("POST", "/applications", {"name": name}), json)
+
+
+def list_(json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None) -> None:
+    """List all applications.
+
+    Example: greenroom apps list
+    """
+    from greenroom.cli.output import instant, print_json, print_table
+
+    items = _service(url, data, admin_token).admin("GET", "/applications")["items"]
+    if json:
+        print_json(items)
+        return
+    rows = [
+        (app["name"], app["appKey"], app["state"], str(len(app["secrets"])), instant(app["createdAt"])) for app in items
+    ]
+    print_table(
+        ("Name", "App key", "State", "Secrets", "Created"),
+        rows,
+        empty='There are no applications yet. Make one: greenroom apps create "My app"',
+    )
+
+
+def rotate_secret(
+    app_key: Key,
+    overlap: Annotated[float, typer.Option(min=0, help="Seconds for which the replaced secret stays good.")] = 86400.0,
+    json: Json = False,
+    url: Url = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+) -> None:
+    """Make a new secret for an application. It is shown this once; the old one stays good for a while.
+
+    Example: greenroom apps rotate-secret 5f2c… --overlap 3600
+    """
+    service = _service(url, data, admin_token)
+    _print_secret(service.admin("POST", _path(app_key, "rotate-secret"), {"overlap": overlap}), json)
+
+
+def disable(
+    app_key: Key, json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None
+) -> None:
+    """Disable an application: its sessions end, and it gets no tokens until it is enabled again.
+
+    Example: greenroom apps disable 5f2c…
+    """
+    _print_state(_service(url, data, admin_token).admin("POST", _path(app_key, "disable")), json)
+
+
+def enable(
+    app_key: Key, json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None
+) -> None:
+    """Enable an application that was disabled.
+
+    Example: greenroom apps enable 5f2c…
+    """
+    _print_state(_service(url, data, admin_token).admin("POST", _path(app_key, "enable")), json)
+
+
+def _service(url: str | None, data: Any, admin_token: str | None) -> Any:
+    from greenroom.cli.service import Service
+
+    return Service.find(url, data, admin_token)
+
+
+def _path(app_key: str, action: str) -> str:
+    from greenroom.cli.service import segment
+
+    return f"/applications/{segment(app_key)}/{action}"
+
+
+def _print_secret(reply: dict[str, Any], as_json: bool) -> None:
+    from greenroom.cli.output import print_json, print_pairs
+
+    if as_json:
+        print_json(reply)
+        return
+    print_pairs({"Application": reply["name"], "App key": reply["appKey"], "App secret": reply["appSecret"]})
+    print("The secret is not shown again: keep it where your backend reads it.")
+
+
+def _print_state(reply: dict[str, Any], as_json: bool) -> None:
+    from greenroom.cli.output import print_json
+
+    if as_json:
+        print_json(reply)
+    else:
+        print(f"{reply['name']} ({reply['appKey']}) is {reply['state']}.")

@@ -1,0 +1,109 @@
+"""A small HTTP client for the verbs, on the standard library: importing aiohttp would cost more than a whole call."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from base64 import b64encode
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+from greenroom.cli.exits import CliError, Exit, exit_of_status
+from greenroom.cli.options import find_admin_token, find_url
+
+TIMEOUT = 10.0
+"""Seconds for one call."""
+
+_MAX_REPLY = 16 * 1024 * 1024
+
+
+class Service:
+    """A running service, as the command line talks to it."""
+
+    def __init__(self, url: str, admin_token: str | None = None) -> None:
+        self.url = url
+        self._admin_token = admin_token
+        split = urlsplit(url)
+        if split.scheme not in ("http", "https") or not split.hostname or split.query or split.fragment:
+            raise CliError(f"{url!r} is not the URL of a service. Write it as https://greenroom.example.", Exit.USAGE)
+        try:
+            self._port = split.port
+        except ValueError:
+            raise CliError(f"{url!r} has no valid port.", Exit.USAGE) from None
+        self._scheme, self._host, self._base = split.scheme, split.hostname, split.path.rstrip("/")
+
+    @classmethod
+    def find(cls, url: str | None, data: Path | None, admin_token: str | None = None) -> Service:
+        """The service that options, environment and data directory name."""
+        return cls(find_url(url, data), find_admin_token(admin_token, data))
+
+    def admin(self, method: str, path: str, body: Any = None) -> Any:
+        """A call of /admin/v1; the reply as JSON. Raises CliError."""
+        if self._admin_token is None:
+            raise CliError(
+                "The admin token is needed. Give --admin-token or GREENROOM_ADMIN_TOKEN, "
+                "or --data with the service's data directory.",
+                Exit.CREDENTIALS,
+            )
+        headers = {"Authorization": f"Bearer {self._admin_token}"}
+        return self.call(method, "/admin/v1" + path, body, headers)
+
+    def form(self, path: str, fields: dict[str, str], key: str, secret: str) -> Any:
+        """POST of a form with app key and secret; the reply as JSON. Raises CliError."""
+        basic = b64encode(f"{key}:{secret}".encode()).decode()
+        headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
+        return self._send("POST", path, urlencode(fields).encode(), headers)
+
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+        """Any call; the reply as JSON. Raises CliError."""
+        raw = None if body is None else json.dumps(body).encode()
+        kind = {} if raw is None else {"Content-Type": "application/json"}
+        return self._send(method, path, raw, {**kind, **(headers or {})})
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
+        connection = self._connection()
+        try:
+            connection.request(method, self._base + path, body, {"Accept": "application/json", **headers})
+            response = connection.getresponse()
+            raw = response.read(_MAX_REPLY)
+        except (OSError, http.client.HTTPException, UnicodeEncodeError) as error:
+            raise CliError(
+                f"No service answers at {self.url}: {_words_of(error)}. Is it running, and is --url right?",
+                Exit.UNREACHABLE,
+            ) from None
+        finally:
+            connection.close()
+        return self._reply(response.status, raw)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT, context=context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+
+    def _reply(self, status: int, raw: bytes) -> Any:
+        try:
+            reply = json.loads(raw) if raw else {}
+        except ValueError:
+            raise CliError(f"What answers at {self.url} is not Greenroom.", Exit.UNREACHABLE) from None
+        if status < 400:
+            return reply
+        error = cast("dict[str, Any]", reply) if isinstance(reply, dict) else {}
+        text = error.get("error_description") or f"The service answered with status {status}."
+        raise CliError(str(text), exit_of_status(status))
+
+
+def segment(text: str) -> str:
+    """A path segment."""
+    return quote(text, safe="")
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return "what answers speaks no HTTP"
+
+
+__all__ = ["TIMEOUT", "Service", "segment"]
