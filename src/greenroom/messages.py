@@ -194,8 +194,11 @@ class SessionEnded(_Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class MoveOn(_Wire, frozen=True, omit_defaults=False):
+    """reason: ``draining`` where the node is well and serves until the session has moved; else it is fenced (S9)."""
+
     after: float
     jitter: float
+    reason: str = ""
 
 
 METHODS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {

@@ -1,0 +1,141 @@
+"""Greenroom: the open, self-hosted session service for real-time communications apps. Here: the Python SDK.
+
+::
+
+    sdk = Greenroom("https://sessions.example.com")
+    sdk.initialize_token(token, refresh)
+    async with sdk.session.opened(ParticipantInfo(name="Ada")) as participant:
+        ...
+
+For programs without an event loop there is `greenroom.blocking`. Names are resolved at first use (PEP 562), so that
+``import greenroom`` costs next to nothing and the service, which needs none of the SDK, loads none of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from greenroom.core.states import SessionState
+    from greenroom.errors import (
+        ExternalIdMismatchError,
+        GreenroomError,
+        IllegalArgumentError,
+        NotInitializedError,
+        OpenCancelledError,
+        OpenTimeoutError,
+        ParticipantBlockedError,
+        ParticipantError,
+        ProtocolError,
+        RateLimitedError,
+        RevisionConflictError,
+        ScopeMissingError,
+        ServiceError,
+        ServiceUnavailableError,
+        SessionAlreadyOpenError,
+        SessionEndedError,
+        SessionError,
+        SessionNotOpenError,
+        TokenError,
+        TokenExpiredError,
+        TokenInvalidError,
+        TokenRefreshError,
+        TooManySessionsError,
+    )
+    from greenroom.messages import Device
+    from greenroom.model import Participant, ParticipantInfo, ParticipantStatus, ParticipantType, Presence
+    from greenroom.sdk.client import Greenroom
+    from greenroom.sdk.delegate import SessionDelegate
+    from greenroom.sdk.participants import ParticipantsService, Watch
+    from greenroom.sdk.service import Service
+    from greenroom.sdk.session import SessionService
+
+_HOME = {
+    "core.states": ("SessionState",),
+    "errors": (
+        "ExternalIdMismatchError",
+        "GreenroomError",
+        "IllegalArgumentError",
+        "NotInitializedError",
+        "OpenCancelledError",
+        "OpenTimeoutError",
+        "ParticipantBlockedError",
+        "ParticipantError",
+        "ProtocolError",
+        "RateLimitedError",
+        "RevisionConflictError",
+        "ScopeMissingError",
+        "ServiceError",
+        "ServiceUnavailableError",
+        "SessionAlreadyOpenError",
+        "SessionEndedError",
+        "SessionError",
+        "SessionNotOpenError",
+        "TokenError",
+        "TokenExpiredError",
+        "TokenInvalidError",
+        "TokenRefreshError",
+        "TooManySessionsError",
+    ),
+    "messages": ("Device",),
+    "model": ("Participant", "ParticipantInfo", "ParticipantStatus", "ParticipantType", "Presence"),
+    "sdk.client": ("Greenroom",),
+    "sdk.delegate": ("SessionDelegate",),
+    "sdk.participants": ("ParticipantsService", "Watch"),
+    "sdk.service": ("Service",),
+    "sdk.session": ("SessionService",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Device",
+    "ExternalIdMismatchError",
+    "Greenroom",
+    "GreenroomError",
+    "IllegalArgumentError",
+    "NotInitializedError",
+    "OpenCancelledError",
+    "OpenTimeoutError",
+    "Participant",
+    "ParticipantBlockedError",
+    "ParticipantError",
+    "ParticipantInfo",
+    "ParticipantStatus",
+    "ParticipantType",
+    "ParticipantsService",
+    "Presence",
+    "ProtocolError",
+    "RateLimitedError",
+    "RevisionConflictError",
+    "ScopeMissingError",
+    "Service",
+    "ServiceError",
+    "ServiceUnavailableError",
+    "SessionAlreadyOpenError",
+    "SessionDelegate",
+    "SessionEndedError",
+    "SessionError",
+    "SessionNotOpenError",
+    "SessionService",
+    "SessionState",
+    "TokenError",
+    "TokenExpiredError",
+    "TokenInvalidError",
+    "TokenRefreshError",
+    "TooManySessionsError",
+    "Watch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,11 @@
+"""The SDK for programs without an event loop: ``from greenroom.blocking import Greenroom``.
+
+The same service as in `greenroom`, method by method. Each blocks and returns, or, given ``completion=``, returns at
+once and later calls ``completion(error)`` (None on success) from one background thread, in order.
+"""
+
+from __future__ import annotations
+
+from greenroom.sdk.blocking import Completion, Greenroom, ParticipantsService, SessionService
+
+__all__ = ["Completion", "Greenroom", "ParticipantsService", "SessionService"]

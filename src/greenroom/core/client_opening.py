@@ -1,0 +1,105 @@
+"""An open under way, and the session that it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from greenroom.errors import GreenroomError
+from greenroom.messages import Device, OpenParams, OpenParticipant, OpenResult, ResumeParams, SdkVersion
+from greenroom.model import Participant, ParticipantInfo
+
+NO_INFO = ParticipantInfo()
+
+
+@dataclass(slots=True)
+class Opening:
+    """One open, shared by its waiters (each with an own time), or a reopen: without waiters and without a limit.
+
+    open_id and secret stay the same over all retries, so that a lost answer gives the same session (S1, S2).
+    """
+
+    info: ParticipantInfo
+    device: Device
+    open_id: str
+    secret: str
+    waiters: dict[int, float | None] = field(default_factory=dict)
+    reopen_reason: str | None = None
+    previous_id: str = ""
+    refreshed: bool = False
+    """A token was refused as spent once; a second time is the callback's fault."""
+    renewed: bool = False
+    last_error: GreenroomError | None = None
+
+    @property
+    def is_reopen(self) -> bool:
+        return self.reopen_reason is not None
+
+    def params(self, token: str, sdk: SdkVersion) -> OpenParams:
+        participant = OpenParticipant(
+            self.info.name, self.info.avatar_url, self.info.external_id or None, if_new=self.is_reopen
+        )
+        return OpenParams(
+            token=token,
+            open_id=self.open_id,
+            resume_secret=self.secret,
+            participant=participant,
+            device=self.device,
+            sdk=sdk,
+        )
+
+
+@dataclass(slots=True)
+class Session:
+    """An open session. secret: the current one; next_secret: the one that a resume under way brings (S1)."""
+
+    id: str
+    grace: float
+    secret: str
+    participant: Participant
+    scopes: tuple[str, ...]
+    info: ParticipantInfo
+    device: Device
+    since: float
+    reopened: bool
+    expires_at: int = 0
+    next_secret: str | None = None
+    attempt: int = 0
+    lost_at: float | None = None
+
+    def resume(self, next_secret: str, token: str | None, watching: list[tuple[str, int]]) -> ResumeParams:
+        """The next attempt: +1, with the same next secret until one has been answered."""
+        self.attempt += 1
+        self.next_secret = self.next_secret or next_secret
+        return ResumeParams(
+            session_id=self.id,
+            resume_secret=self.secret,
+            next_secret=self.next_secret,
+            attempt=self.attempt,
+            token=token,
+            watching=watching,
+        )
+
+    def resumed(self, result: OpenResult) -> None:
+        self.secret, self.next_secret, self.lost_at = self.next_secret or self.secret, None, None
+        self.grace, self.scopes = result.session.grace, tuple(result.scopes)
+
+    def secrets(self) -> list[str]:
+        """The one that the service knows is among these."""
+        return [self.secret] if self.next_secret is None else [self.secret, self.next_secret]
+
+    def last_info(self) -> ParticipantInfo:
+        """What a reopen says: the record as last seen; the external id only where the app gave it."""
+        info = self.participant.info
+        return ParticipantInfo(info.name, info.avatar_url, self.info.external_id)
+
+    def is_same(self, info: ParticipantInfo | None) -> bool:
+        """Whether `open` with this info asks for the session that is there."""
+        if info is None or info in (self.info, NO_INFO):
+            return True
+        have = self.participant.info
+        pairs = (
+            (info.name, have.name),
+            (info.avatar_url, have.avatar_url),
+            (info.external_id or None, have.external_id),
+        )
+        return all(asked is None or (asked or None) == there for asked, there in pairs)

@@ -1,0 +1,25 @@
+"""What every service of the SDK stands on: an open session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greenroom.errors import SessionNotOpenError
+
+if TYPE_CHECKING:
+    from greenroom.sdk.runner import Runner
+
+
+class Service:
+    """Base of the services that need an open session, e.g. `ParticipantsService`.
+
+    A method calls `_open_session` first: without a session that raises `SessionNotOpenError`, before any network.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def _open_session(self) -> Runner:
+        if not self._runner.machine.is_open():
+            raise SessionNotOpenError()
+        return self._runner

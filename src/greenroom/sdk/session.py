@@ -1,0 +1,192 @@
+"""The SessionService: open, close, and who one is (platform: ``VTSession``, ``SessionService``)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from greenroom.core.client import ClientSession
+from greenroom.core.client_effects import (
+    ParticipantsChanged,
+    ParticipantUpdated,
+    SessionEnded,
+    SessionReopened,
+    StateChanged,
+    Tell,
+    TokenRefreshFailed,
+)
+from greenroom.core.states import SessionState
+from greenroom.errors import IllegalArgumentError, SessionNotOpenError
+from greenroom.messages import Device
+from greenroom.model import Participant, ParticipantInfo
+from greenroom.sdk.delegate import SessionDelegate
+from greenroom.sdk.participants import ParticipantsService
+from greenroom.sdk.runner import Runner
+
+_MAX_EXTERNAL_ID_BYTES = 1024
+
+
+class SessionService:
+    """One session at a time. All of it belongs to one event loop: that in which `open` was awaited."""
+
+    def __init__(self, runner: Runner, participants: ParticipantsService) -> None:
+        self._runner = runner
+        self._participants = participants
+        self.delegate: SessionDelegate | None = None
+        """Hears what happens; None for nobody. Its methods run in a queue of their own."""
+        self.device: Device | None = None
+        """This installation of the app, where `open` is given none. None: a device without a name."""
+
+    @property
+    def state(self) -> SessionState:
+        """``disconnected``, ``connecting``, ``connected`` or ``reconnecting``."""
+        return self._runner.machine.state
+
+    @property
+    def participant(self) -> Participant | None:
+        """The session's participant as last known; None without an open session."""
+        return self._runner.machine.participant
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The session scopes of the token, as the service said; empty without an open session."""
+        return self._runner.machine.scopes
+
+    def is_open(self) -> bool:
+        """True from a successful `open` until `close` or a final end, also while reconnecting."""
+        return self._runner.machine.is_open()
+
+    async def open(
+        self, info: ParticipantInfo | None = None, *, device: Device | None = None, timeout: float | None = 10.0
+    ) -> Participant:
+        """Open a session; with one open already (and the same or no info), the present participant.
+
+        info: name, avatar URL, external id, each optional; None: an anonymous participant, or the token's.
+        device: this installation of the app; None takes `device` of this service.
+        timeout: seconds for this caller, 10 by default, None for no limit. What may go away by itself is tried again
+        until then. Callers at the same time share one open; cancelling the last of them cancels it.
+
+        Raises NotInitializedError, SessionAlreadyOpenError (other info), ExternalIdMismatchError, OpenTimeoutError,
+        OpenCancelledError (by `close`), TokenError, ParticipantError, ProtocolError (wrong URL, no trust in TLS).
+        """
+        _check_info(info)
+        machine, now = self._runner.machine, self._runner.now()
+        token_says = machine.token_external_id
+        if info is not None and info.external_id and info.external_id == token_says:
+            warnings.warn(
+                "The token has this external id already: leave external_id out of open().",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        chosen = device or self.device
+        participant = await self._runner.call(
+            lambda number: machine.open(now, number, info, chosen, timeout),
+            lambda number: machine.cancel_open(self._runner.now(), number),
+        )
+        assert isinstance(participant, Participant)
+        return participant
+
+    async def close(self) -> None:
+        """End the session. Never fails; closing twice, at the same time or without a session is fine.
+
+        Local state is cleared at once; then this waits until the service has heard it, 2 s at most. Without network
+        the service is told in the background until the session's grace is over. The token is kept.
+        """
+        machine = self._runner.machine
+        await self._runner.call(lambda number: machine.close(self._runner.now(), number))
+        await self._runner.settle()
+
+    @asynccontextmanager
+    async def opened(
+        self, info: ParticipantInfo | None = None, *, device: Device | None = None, timeout: float | None = 10.0
+    ) -> AsyncIterator[Participant]:
+        """``async with sdk.session.opened(info) as participant:`` opens, and always closes."""
+        try:
+            yield await self.open(info, device=device, timeout=timeout)
+        finally:
+            await self.close()
+
+    async def get_participant(self) -> Participant:
+        """The session's participant, asked of the service. Raises SessionNotOpenError, ServiceUnavailableError."""
+        machine = self._open_machine()
+        return await self._ask(lambda number: machine.get_participant(self._runner.now(), number))
+
+    async def update_participant_info(
+        self, *, name: str | None = None, avatar_url: str | None = None, if_revision: int | None = None
+    ) -> Participant:
+        """Change name and avatar URL: None leaves as it is, "" clears. The participant as it is then.
+
+        if_revision: only if that is the present revision; None: in any case. While the connection is away this waits,
+        10 s at most; an update whose outcome is not known is safe to repeat.
+
+        Raises SessionNotOpenError, ScopeMissingError (``session:update``), IllegalArgumentError (naming the field),
+        RevisionConflictError (carrying the present record), ServiceUnavailableError.
+        """
+        machine = self._open_machine()
+        for field, value in (("name", name), ("avatar_url", avatar_url)):
+            _check_text(field, value)
+        return await self._ask(lambda number: machine.update(self._runner.now(), number, name, avatar_url, if_revision))
+
+    def _open_machine(self) -> ClientSession:
+        if not self.is_open():
+            raise SessionNotOpenError()
+        return self._runner.machine
+
+    async def _ask(self, put: Callable[[int], None]) -> Participant:
+        machine = self._runner.machine
+        result = await self._runner.call(put, lambda number: machine.cancel_request(self._runner.now(), number))
+        assert isinstance(result, Participant)
+        return result
+
+    # -- what the machine tells ------------------------------------------------------------------------------------
+
+    def hear(self, effect: StateChanged | Tell) -> None:
+        """Pass on to participants and delegate. Called by the runner."""
+        if isinstance(effect, StateChanged):
+            if effect.state is SessionState.DISCONNECTED:
+                self._participants.session_over()
+            self._tell("session_updated", effect.state)
+            return
+        event = effect.event
+        match event:
+            case SessionEnded():
+                self._tell("session_ended", event.reason, event.message, event.by)
+            case SessionReopened():
+                self._tell("session_reopened", event.participant, event.reason, event.previous_id)
+            case TokenRefreshFailed():
+                self._tell("token_refresh_failed", event.error, event.is_expired)
+            case ParticipantUpdated():
+                self._tell("participant_updated", event.participant)
+            case ParticipantsChanged():
+                self._participants.changed(event.participants)
+                self._tell("participants_changed", list(event.participants))
+
+    def _tell(self, method: str, *arguments: object) -> None:
+        delegate = self.delegate
+        callback = None if delegate is None else getattr(delegate, method, None)
+        if callback is not None:
+            self._runner.callbacks.put(self._runner.machine.session_id, callback, *arguments)
+
+
+def _check_info(info: ParticipantInfo | None) -> None:
+    if info is None:
+        return
+    given: object = info
+    if not isinstance(given, ParticipantInfo):
+        raise IllegalArgumentError(f"info is a ParticipantInfo, not {type(given).__name__}.")
+    for field in ("name", "avatar_url", "external_id"):
+        _check_text(field, getattr(info, field))
+    if info.external_id is not None and len(info.external_id.encode()) > _MAX_EXTERNAL_ID_BYTES:
+        raise IllegalArgumentError(f"external_id is longer than {_MAX_EXTERNAL_ID_BYTES} bytes of UTF-8.")
+
+
+def _check_text(field: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise IllegalArgumentError(f"{field} is a string or None, not {type(value).__name__}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise IllegalArgumentError(f"{field} has half a surrogate pair in it, which is no character.") from None
