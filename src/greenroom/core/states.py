@@ -74,6 +74,8 @@ class ServerState(StrEnum):
     """Waits for `session.open` or `session.resume` (10 s)."""
     JOINING = "joining"
     """The engine works on open or resume."""
+    ABANDONED = "abandoned"
+    """The connection ended while the engine worked on open or resume: what comes of it is ended or detached (S6)."""
     OPEN = "open"
     """Serves the session."""
     FENCED = "fenced"
@@ -116,7 +118,9 @@ SERVER_TRANSITIONS: dict[tuple[ServerState, ServerCue], ServerState] = {
     (_V.HELLO, _U.DROP): _V.GONE,
     (_V.JOINING, _U.JOINED): _V.OPEN,
     (_V.JOINING, _U.REFUSED): _V.HELLO,
-    (_V.JOINING, _U.DROP): _V.GONE,
+    (_V.JOINING, _U.DROP): _V.ABANDONED,
+    (_V.ABANDONED, _U.JOINED): _V.GONE,
+    (_V.ABANDONED, _U.REFUSED): _V.GONE,
     (_V.OPEN, _U.FENCE): _V.FENCED,
     (_V.OPEN, _U.EXPIRE): _V.EXPIRED,
     (_V.OPEN, _U.END): _V.ENDING,

@@ -1,0 +1,77 @@
+"""What sessions may ask of their node: tokens, applications, and whether one more may come."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from greenroom.core.calls import Now, SessionLimits
+from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
+from greenroom.model import Application
+from greenroom.server.limits import KeyedBuckets, Limits, TokenBucket
+from greenroom.server.tenants import Tenants
+from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
+
+
+class NodeHouse:
+    """Implements `core.calls.House`.
+
+    opens_per_second: of the node, with a burst of the same number. failed_sign_ins: bad tokens a minute for each
+    application and address; trusted proxies are exempt. now: monotonic seconds at start.
+    """
+
+    def __init__(
+        self,
+        tenants: Tenants,
+        *,
+        issuer: str,
+        session_limits: SessionLimits,
+        limits: Limits,
+        opens_per_second: float,
+        failed_sign_ins: float,
+        now: float,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.limits = session_limits
+        self.random_bytes = random_bytes
+        self.application: Callable[[str], Application | None] = tenants.get
+        self._tenants = tenants
+        self._issuer = issuer
+        self._addresses = limits
+        self._opens = TokenBucket(opens_per_second, max(1.0, opens_per_second), now)
+        self._failed = KeyedBuckets(failed_sign_ins / 60, failed_sign_ins)
+
+    def verify(self, token: str, address: str, now: Now) -> VerifiedToken:
+        """See `House.verify`."""
+        if len(self._failed):
+            self._check_failed(token, address, now)
+        try:
+            return verify(token, self._tenants.ring, kind=TokenKind.CLIENT, issuer=self._issuer, now=now.wall)
+        except TokenInvalidError:
+            if not self._addresses.is_trusted(address):
+                self._failed.take(_attempt(token, address), now.mono)
+            raise
+
+    def _check_failed(self, token: str, address: str, now: Now) -> None:
+        wait = self._failed.wait(_attempt(token, address), now.mono)
+        if wait > 0:
+            raise RateLimitedError(
+                "Too many bad tokens came from this address.",
+                hint=f"Wait {int(wait) + 1} s, then use a good one.",
+                retry_after=wait,
+            )
+
+    def admit(self, now: Now) -> None:
+        """See `House.admit`."""
+        if not self._opens.take(now.mono):
+            # A crowd that came in one second is spread over the seconds that it takes to let it in.
+            raise RateLimitedError("The node takes no more opens in this second.", retry_after=1.0)
+
+
+def _attempt(token: str, address: str) -> str:
+    """What a sign-in counts under: the application that the token says it is of, and the address."""
+    try:
+        app = peek(token).app or ""
+    except GreenroomError:
+        app = ""
+    return f"{app[:64]}\n{address}"

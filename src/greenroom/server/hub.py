@@ -1,0 +1,269 @@
+"""Who is here: sessions and their connections, and who watches whom. The node's ears on the bus.
+
+Changes are gathered for a tenth of a second, encoded once for each distinct batch, and written to each watcher without
+waiting for any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+import structlog
+
+from greenroom.codes import ErrorCode
+from greenroom.core.calls import EngineCall, House
+from greenroom.core.states import ServerState
+from greenroom.core.watching import BATCH_SECONDS, Gatherer, Told, frame, tell
+from greenroom.engines.base import Change, Command
+from greenroom.errors import GreenroomError, ServiceUnavailableError
+from greenroom.messages import MAX_PIECE_BYTES, Device
+from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
+from greenroom.server.connection import SessionConnection, Subscription
+from greenroom.server.wheel import Wheel
+
+log = structlog.stdlib.get_logger("greenroom.session")
+
+REMEMBER_COMMANDS = 10.0
+"""Seconds for which a command for a session that is not here is kept: its attach may be under way."""
+
+_PIECE = MAX_PIECE_BYTES - 1_024
+"""What fits into one piece with its frame and commas; more goes the way of what waits."""
+
+_ALL = set(range(PARTITIONS))
+
+Performer = Callable[[SessionConnection, EngineCall], Coroutine[Any, Any, Any]]
+
+
+class Hub:
+    """One for each node. perform: carries a call to the engine out."""
+
+    def __init__(self, house: House, perform: Performer) -> None:
+        self.house = house
+        self.wheel = Wheel(time.monotonic)
+        self.connections: set[SessionConnection] = set()
+        """All, also those that have said no hello yet."""
+        self.sessions: dict[str, SessionConnection] = {}
+        """The connection that holds a session, by the session's id."""
+        self.watchers: dict[tuple[str, str], set[SessionConnection]] = {}
+        """By application and participant."""
+        self.seen: dict[int, int] = {}
+        """Newest change heard of each partition (S13)."""
+        self.on_joined: Callable[[SessionConnection], None] = lambda _connection: None
+        self.on_lost: Callable[[Sequence[int]], None] = lambda _partitions: None
+        self.on_command: Callable[[Command], None] = lambda _command: None
+        self.on_unwatched: Callable[[str, Sequence[str]], None] = lambda _app, _ids: None
+        self._perform = perform
+        self._gatherer = Gatherer()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._recent: dict[str, tuple[float, Command]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._flush_handle: asyncio.TimerHandle | None = None
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run it; the hub owns it until it is done."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle_tasks(self, seconds: float) -> None:
+        """Wait for what is under way, at most so long; then cancel the rest."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+        await self.cancel_tasks()
+
+    async def cancel_tasks(self) -> None:
+        """Cancel what is under way and wait for it."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """No more timers."""
+        self.wheel.stop()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+
+    def mute(self) -> None:
+        """Nothing that happens from now on reaches the engine."""
+
+        async def nothing(_connection: SessionConnection, _call: EngineCall) -> None:
+            await self._loop.create_future()
+
+        self._perform = nothing
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def arrived(self, connection: SessionConnection) -> None:
+        """A WebSocket was opened."""
+        self.connections.add(connection)
+
+    def left(self, connection: SessionConnection, code: int) -> None:
+        """A WebSocket is gone."""
+        self.connections.discard(connection)
+        machine = connection.machine
+        session = machine.owner.session_id if machine.owner is not None else None
+        log.info("connection lost", code=code, address=machine.address, session=session)
+
+    def start(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
+        """Carry a call out and hand its answer back."""
+        self.spawn(self._run(connection, number, request))
+
+    async def _run(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
+        result: Any
+        try:
+            result = await self._perform(connection, request)
+        except GreenroomError as error:
+            result = error
+        except Exception:
+            log.exception("a call to the engine failed", call=type(request).__name__)
+            result = ServiceUnavailableError(code=ErrorCode.INTERNAL_ERROR)
+        connection.answered(number, result)
+
+    def settle(self, connection: SessionConnection) -> None:
+        """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
+        machine = connection.machine
+        owner = machine.owner
+        if machine.state is ServerState.GONE:
+            if owner is not None and self.sessions.get(owner.session_id) is connection:
+                del self.sessions[owner.session_id]
+            if connection.subscriptions:
+                self.unsubscribe(connection, tuple(connection.subscriptions))
+            return
+        assert owner is not None
+        known = self.sessions.get(owner.session_id)
+        if known is connection:
+            return
+        self.sessions[owner.session_id] = connection
+        if known is not None:
+            known.superseded(owner.generation)
+        self.on_joined(connection)
+        recent = self._recent.pop(owner.session_id, None)
+        if recent is not None and recent[0] >= time.monotonic():
+            self.command(recent[1])
+
+    # -- watching -----------------------------------------------------------------------------------------------------
+
+    def subscribe(self, connection: SessionConnection, app: str, ids: Iterable[str]) -> tuple[str, ...]:
+        """Put the connection on the list of watchers. Those for whom the bus has to be asked, and `subscribed` told."""
+        fresh = tuple(one for one in ids if one not in connection.subscriptions)
+        for one in fresh:
+            connection.subscriptions[one] = Subscription.PENDING
+            self.watchers.setdefault((app, one), set()).add(connection)
+        return fresh
+
+    def subscribed(self, connection: SessionConnection, app: str, ids: Iterable[str]) -> tuple[str, ...]:
+        """The bus will tell. Those that nobody wants any more: unwatch them."""
+        unwanted = []
+        for one in ids:
+            if connection.subscriptions.get(one) is Subscription.PENDING:
+                connection.subscriptions[one] = Subscription.LIVE
+            else:
+                unwanted.append(one)
+        return tuple(unwanted)
+
+    def unsubscribe(self, connection: SessionConnection, ids: Iterable[str]) -> tuple[str, ...]:
+        """Off the list. The bus is told by itself."""
+        app = connection.machine.app
+        live = []
+        for one in ids:
+            if connection.subscriptions.pop(one, None) is Subscription.LIVE:
+                live.append(one)
+            watchers = self.watchers.get((app, one))
+            if watchers is not None:
+                watchers.discard(connection)
+                if not watchers:
+                    del self.watchers[(app, one)]
+        if live:
+            self.on_unwatched(app, live)
+        return tuple(live)
+
+    def watched(self, partitions: Iterable[int] | None = None) -> dict[str, list[str]]:
+        """Everybody who is watched here, by application; in these partitions, None: in all."""
+        wanted = None if partitions is None else set(partitions)
+        found: dict[str, list[str]] = {}
+        for app, one in self.watchers:
+            if wanted is None or partition_of(app, one) in wanted:
+                found.setdefault(app, []).append(one)
+        return found
+
+    def partitions(self) -> set[int]:
+        """In which somebody is watched here."""
+        return {partition_of(app, one) for app, one in self.watchers} if len(self.watchers) < 256 else _ALL
+
+    # -- Listener -----------------------------------------------------------------------------------------------------
+
+    def changed(self, change: Change) -> None:
+        """A watched participant changed."""
+        if self.seen.get(change.partition, 0) < change.id:
+            self.seen[change.partition] = change.id
+        self.note(change.participant)
+
+    def note(self, record: ParticipantRecord) -> None:
+        """Gather a record that was heard of, or read again."""
+        if (record.app, record.id) not in self.watchers:
+            return
+        self._gatherer.changed(record, self._loop.time())
+        if self._flush_handle is None:
+            self._flush_handle = self._loop.call_later(BATCH_SECONDS, self._flush)
+
+    def command(self, command: Command) -> None:
+        """Another node, or this one, asks for something."""
+        if command.kind not in ("superseded", "ended"):
+            self.on_command(command)
+            return
+        connection = self.sessions.get(command.session_id)
+        if connection is None:
+            self._remember(command)
+        elif command.kind == "superseded":
+            connection.superseded(command.generation)
+        else:
+            by = None
+            if command.by_device is not None or command.by_device_name is not None:
+                by = Device(command.by_device, command.by_device_name)
+            connection.ended(command.reason, command.text, by)
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """Changes may have been missed."""
+        self.on_lost(partitions)
+
+    def _remember(self, command: Command) -> None:
+        at = time.monotonic()
+        for session_id in [one for one, (until, _) in self._recent.items() if until < at]:
+            del self._recent[session_id]
+        self._recent[command.session_id] = (at + REMEMBER_COMMANDS, command)
+
+    # -- fan-out ------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        batches: dict[SessionConnection, list[Told]] = {}
+        for record in self._gatherer.take():
+            watchers = self.watchers.get((record.app, record.id))
+            if watchers:
+                item = tell(record)
+                for connection in watchers:
+                    batches.setdefault(connection, []).append(item)
+        frames: dict[tuple[int, ...], bytes] = {}
+        for connection, items in batches.items():
+            self._deliver(connection, items, frames)
+
+    def _deliver(self, connection: SessionConnection, items: list[Told], frames: dict[tuple[int, ...], bytes]) -> None:
+        if not connection.may_write or sum([len(item.data) for item in items]) > _PIECE:
+            connection.take(items)
+            return
+        is_news = connection.machine.watches.is_news
+        items = [item for item in items if is_news(item)]
+        link = connection.link
+        if not items or link is None:
+            return
+        key = tuple([id(item) for item in items])
+        data = frames.get(key)
+        if data is None:
+            data = frames[key] = frame(items)
+        link.send(data)

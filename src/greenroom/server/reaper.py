@@ -1,0 +1,72 @@
+"""One pass a second: ends graces, detaches what dead nodes left. The engine decides; this calls it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from greenroom.engines.base import Reaped, Registry
+from greenroom.errors import GreenroomError
+from greenroom.model import EndReason, SessionRecord
+
+log = structlog.stdlib.get_logger("greenroom.reaper")
+
+MAX_PASSES = 20
+"""In a row, while there is more that is due; then others get their turn."""
+
+
+class Reaper:
+    """interval: seconds from one pass to the next. may_act: whether this node acts now. tell: the ended sessions."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        interval: float,
+        may_act: Callable[[], bool],
+        tell: Callable[[Sequence[SessionRecord], EndReason], None],
+    ) -> None:
+        self._registry = registry
+        self._interval = interval
+        self._may_act = may_act
+        self._tell = tell
+        self.lag = 0.0
+        """Seconds by which the oldest due time had passed at the last pass."""
+        self.ended = 0
+        """Sessions ended since start."""
+        self.failing = ""
+        """What the last pass failed with; empty where it did not."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            if self._may_act():
+                await self.once()
+            await asyncio.sleep(self._interval)
+
+    async def once(self) -> None:
+        """What is due now. Never raises: the next pass tries again."""
+        try:
+            for _ in range(MAX_PASSES):
+                reaped = await self._registry.reap()
+                self._note(reaped)
+                if not reaped.more:
+                    return
+        except GreenroomError as error:
+            if not self.failing:
+                log.warning("the reaper failed", error=error.message)
+            self.failing = error.message
+        except Exception:
+            log.exception("the reaper failed")
+            self.failing = "unexpected error"
+
+    def _note(self, reaped: Reaped) -> None:
+        self.failing = ""
+        self.lag = reaped.lag
+        self.ended += len(reaped.ended)
+        for session in reaped.ended:
+            reason = session.end_reason or EndReason.TIMEOUT
+            log.info("session ended", session=session.id, reason=reason.value)
+            self._tell((session,), reason)

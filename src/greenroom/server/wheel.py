@@ -1,0 +1,74 @@
+"""One timer for all connections of a node: a wheel of slots, so that a heartbeat costs an append and a pop.
+
+Due times are late by at most one slot. A connection is in one slot that counts; where its deadline moves back (a pong
+came) it stays where it is and looks again when that slot comes, which is cheaper than being moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+SLOT_SECONDS = 0.25
+_AT_ONCE = 128
+"""Connections that are ticked in one pass of the loop: a herd that came in one second does not stall the others."""
+
+
+class Ticked(Protocol):
+    """What can be put on the wheel. slot: owned by the wheel; -1 where it is on none."""
+
+    slot: int
+
+    def tick(self) -> None:
+        """Its time may have come."""
+
+
+class Wheel:
+    """Made in a running loop. clock: seconds that never run backwards. slot_seconds: how late a tick may be."""
+
+    def __init__(self, clock: Callable[[], float], slot_seconds: float = SLOT_SECONDS) -> None:
+        self._clock = clock
+        self._seconds = slot_seconds
+        self._slots: dict[int, list[Ticked]] = {}
+        self._turned = int(clock() / slot_seconds)
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.Handle | None = self._loop.call_later(slot_seconds, self._turn)
+        self._due: list[Ticked] = []
+
+    def schedule(self, item: Ticked, due: float) -> None:
+        """Tick at ``due`` or a slot later, unless an earlier tick is planned. Infinity: never."""
+        if due == float("inf"):
+            return
+        slot = max(int(due / self._seconds) + 1, self._turned + 1)
+        if item.slot < 0 or slot < item.slot:
+            item.slot = slot
+            self._slots.setdefault(slot, []).append(item)
+
+    def stop(self) -> None:
+        """No more ticks."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._slots.clear()
+        self._due.clear()
+
+    def _turn(self) -> None:
+        now = int(self._clock() / self._seconds)
+        while self._turned < now:
+            self._turned += 1
+            items = self._slots.pop(self._turned, None)
+            if items is not None:
+                # What moved to an earlier slot has been there, or is in another list: it does not count here.
+                self._due += [item for item in items if item.slot == self._turned]
+        self._handle = self._loop.call_later(self._seconds, self._turn)
+        if self._due:
+            self._some()
+
+    def _some(self) -> None:
+        due, self._due = self._due[:_AT_ONCE], self._due[_AT_ONCE:]
+        for item in due:
+            item.slot = -1
+            item.tick()
+        if self._due and self._handle is not None:
+            self._loop.call_soon(self._some)
