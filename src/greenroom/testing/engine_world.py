@@ -5,7 +5,7 @@ To run the contract suite against an engine, give it a factory of worlds::
     class RedisWorld(World):
         async def start(self): self.engine = RedisEngine(url, …); await self.engine.start()
         async def stop(self): await self.engine.stop()
-        async def step(self, seconds): move the engine's time on, at most 2 s, without a reaper pass
+        async def step(self, seconds): move the engine's time on, without a reaper pass
         def now_ms(self): the engine's time, Unix ms
 
 `advance` does the rest: it moves time in steps, lets the nodes that are alive renew their leases, and reaps.
@@ -23,20 +23,28 @@ from uuid import UUID
 import msgspec
 
 from greenroom.engines.base import (
+    MAX_CLOCK_STEP,
     Attached,
     AttachRequest,
     Change,
     Command,
+    EndRequest,
     Engine,
     NodeBeat,
     OpenRequest,
     Owner,
+    ParticipantQuery,
     Reaped,
+    SessionQuery,
     TokenFacts,
+    UpdateRequest,
 )
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import (
+    Application,
+    ApplicationSettings,
+    EndReason,
     Event,
     ParticipantRecord,
     SessionRecord,
@@ -50,6 +58,8 @@ APP = "app-1"
 NAMESPACE = str(UUID(int=7))
 STEP = 1.0
 """Seconds between two reaper passes."""
+LONG = 120.0
+"""Where more time than this is to pass, passes are 2 s apart, the most that one moves the partition clock (S8)."""
 
 
 class Ears:
@@ -103,7 +113,7 @@ class World(ABC):
 
     @abstractmethod
     async def step(self, seconds: float) -> None:
-        """The engine's time goes on by ``seconds`` (at most 2), without a reaper pass."""
+        """The engine's time goes on by ``seconds``, without a beat or a reaper pass."""
 
     @abstractmethod
     def now_ms(self) -> int:
@@ -143,7 +153,7 @@ class World(ABC):
         total = Reaped()
         left = seconds
         while left > 1e-9:
-            step = min(left, STEP)
+            step = min(left, STEP if seconds <= LONG else MAX_CLOCK_STEP)
             left -= step
             await self.step(step)
             for beat in self._alive.values():
@@ -199,10 +209,36 @@ class World(ABC):
         """Opens a session of the participant with this external id."""
         return await self.engine.registry.open(self.open_request(user, **changes))
 
-    async def resume(self, session: SessionRecord, **changes: Any) -> Attached:
-        """A resume with the first secret, of a session that was made by `open` and has open_id in ``changes``."""
-        base = AttachRequest(session_id=session.id, node=self.node, lease=self.lease, attempt=self.number())
-        return await self.engine.registry.attach(msgspec.structs.replace(base, **changes))
+    def beat(self, **changes: Any) -> NodeBeat:
+        """The node's next beat."""
+        return msgspec.structs.replace(self._alive[self.node], **changes)
+
+    def application(self, **changes: Any) -> Application:
+        """An application called APP, as it is before it is saved."""
+        return msgspec.structs.replace(Application(key=APP, name="App", namespace=NAMESPACE), **changes)
+
+    def application_settings(self, **changes: Any) -> ApplicationSettings:
+        """An application's settings."""
+        return ApplicationSettings(**changes)
+
+    def changed(self, application: Application, **changes: Any) -> Application:
+        """The application with some changes."""
+        return msgspec.structs.replace(application, **changes)
+
+    def changed_request(self, **changes: Any) -> OpenRequest:
+        """An open of the participant with this id."""
+        request = msgspec.structs.replace(self.open_request(), **changes)
+        partition = partition_of(request.app, request.participant_id)
+        return msgspec.structs.replace(
+            request, session_id=make_session_id(partition, self.number().to_bytes(16, "big"))
+        )
+
+    async def client(self, user: str | None = "alice", **changes: Any) -> Client:
+        """A client whose session is open."""
+        request = self.open_request(user, **changes)
+        client = Client(self, request)
+        await client.open()
+        return client
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -212,15 +248,11 @@ class World(ABC):
 
     async def record_of(self, participant_id: str, app: str = APP) -> ParticipantRecord:
         """The participant as stored."""
-        from greenroom.engines.base import ParticipantQuery
-
         page = await self.engine.registry.participants(ParticipantQuery(app=app, ids=[participant_id]))
         return page.items[0]
 
     async def session(self, session_id: str, app: str | None = None) -> SessionRecord | None:
         """One session, with its timeline; None where it is unknown."""
-        from greenroom.engines.base import SessionQuery
-
         page = await self.engine.registry.sessions(SessionQuery(session_id=session_id, app=app, with_timeline=True))
         return page.items[0] if page.items else None
 
@@ -238,6 +270,101 @@ class World(ABC):
     async def types(self, app: str = APP) -> list[str]:
         """The types of all events that are kept, in order."""
         return [event.type for event in await self.events(app)]
+
+
+class Client:
+    """What an SDK keeps of its session: the request it opened with, the secret, the number of its dials."""
+
+    def __init__(self, world: World, request: OpenRequest) -> None:
+        self.world = world
+        self.request = request
+        self.secret = request.secret_hash
+        self.attempt = 0
+        self.last: Attached | None = None
+
+    @property
+    def attached(self) -> Attached:
+        """What the last open or resume answered."""
+        assert self.last is not None, "the client has not opened yet"
+        return self.last
+
+    @property
+    def session(self) -> SessionRecord:
+        return self.attached.session
+
+    @property
+    def id(self) -> str:
+        return self.session.id
+
+    @property
+    def participant_id(self) -> str:
+        return self.request.participant_id
+
+    @property
+    def owner(self) -> Owner:
+        """The owner as of the last answer."""
+        return owner_of(self.session)
+
+    async def open(self, **changes: Any) -> Attached:
+        """Opens; a second time, repeats the open whose answer was lost."""
+        request = msgspec.structs.replace(self.request, **changes)
+        self.last = await self.world.engine.registry.open(request)
+        return self.last
+
+    def attach_request(self, **changes: Any) -> AttachRequest:
+        """The next dial: a new attempt, the secret, and the one to follow it."""
+        self.attempt += 1
+        base = AttachRequest(
+            session_id=self.id,
+            node=self.world.node,
+            lease=self.world.lease,
+            secret_hash=self.secret,
+            next_secret_hash=secret(f"{self.id}-{self.attempt}"),
+            attempt=self.attempt,
+        )
+        return msgspec.structs.replace(base, **changes)
+
+    async def resume(self, **changes: Any) -> Attached:
+        """Resumes, and takes the next secret once the answer is there."""
+        request = self.attach_request(**changes)
+        self.last = await self.world.engine.registry.attach(request)
+        self.secret = request.next_secret_hash
+        return self.last
+
+    def take_back_request(self, previous: Owner, node: str, lease: str) -> AttachRequest:
+        """A node takes its own session back."""
+        return AttachRequest(session_id=self.id, node=node, lease=lease, previous=previous)
+
+    def end_request(self, **changes: Any) -> EndRequest:
+        """A close by the owner."""
+        base = EndRequest(session_id=self.id, reason=EndReason.CLOSED, owner=self.owner)
+        return msgspec.structs.replace(base, **changes)
+
+    async def detach(self, grace: float = 40.0) -> bool:
+        """The connection is gone."""
+        return await self.world.engine.registry.detach(self.owner, grace)
+
+    async def close(self, reason: EndReason = EndReason.CLOSED) -> SessionRecord | None:
+        """The session is closed by its owner."""
+        return await self.world.engine.registry.close(EndRequest(session_id=self.id, reason=reason, owner=self.owner))
+
+    async def update(self, **changes: Any) -> ParticipantRecord:
+        """Changes the profile on behalf of the session."""
+        base = UpdateRequest(
+            app=self.request.app,
+            participant_id=self.participant_id,
+            owner=self.owner,
+            update_id=f"update-{self.world.number()}",
+        )
+        return await self.world.engine.registry.update_participant(msgspec.structs.replace(base, **changes))
+
+    async def record(self) -> ParticipantRecord:
+        """The participant as stored."""
+        return await self.world.record_of(self.participant_id, self.request.app)
+
+    async def stored(self) -> SessionRecord | None:
+        """The session as stored, with its timeline."""
+        return await self.world.session(self.id)
 
 
 class EmbeddedWorld(World):

@@ -155,10 +155,9 @@ def _cut_off(tx: Transaction, request: RestrictRequest, before: int, subject: st
 
 
 def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
-    store_restriction(
-        tx,
-        Restriction(app=request.app, kind="jti", subject=jti, reason=request.reason, created_at=tx.now),
-    )
+    # The reason of a kick or block may name somebody; it lies where an erase finds it, and not here too.
+    reason = request.reason if request.kind == "jti" else ""
+    store_restriction(tx, Restriction(app=request.app, kind="jti", subject=jti, reason=reason, created_at=tx.now))
 
 
 def _forget_sessions(tx: Transaction, person: Person) -> None:

@@ -6,7 +6,10 @@
 --
 -- Redis does not roll a function back: everything is checked first, then written.
 
-local call = redis.call
+-- redis.call is not there yet while the library is loaded
+local function call(...)
+  return redis.call(...)
+end
 
 local LEASE_MS = 10000
 local TELL_AFTER_MS = 2000

@@ -102,7 +102,7 @@ local function settle(c, p, before, tell)
   if now ~= 'unreachable' or before.shown == 'offline' or tell then
     p.shown = now
   end
-  if p.n ~= before.n or p.on ~= before.on or before.touched then
+  if not before.unseen and (p.n ~= before.n or p.on ~= before.on or before.touched) then
     p.seen = int(c.ms)
   end
   local changed = p.shown ~= before.shown or p.n ~= before.n or p.rev ~= before.rev

@@ -227,6 +227,25 @@ functions.restrictions = function(keys, args)
   return {'ok', out}
 end
 
+-- A lift is newer than the block it ends; a cut-off only rises.
+local function is_newer(item, stored)
+  if item.before then
+    return item.before > stored.before
+  end
+  if item.created_at ~= stored.created_at then
+    return item.created_at > stored.created_at
+  end
+  return item.lifted and not stored.lifted
+end
+
+-- What of an application concerns every session: a: in every partition, so that it is checked in the same step.
+functions.put_application = function(keys, args)
+  local c, _, bare = enter(keys, args)
+  c = c or bare
+  call('HSET', c.P .. ':r:' .. c.arg.app, 'a:', json('disabled', c.arg.disabled or nil, 'before', c.arg.before))
+  return {'ok'}
+end
+
 -- Restore: what is missing or older. Runs without a marker, because blocks come before it (S15).
 functions.put_restrictions = function(keys, args)
   local c, _, bare = enter(keys, args)
@@ -235,7 +254,7 @@ functions.put_restrictions = function(keys, args)
   for _, item in ipairs(c.arg.items) do
     local key = c.P .. ':r:' .. item.app
     local stored = call('HGET', key, item.field)
-    if not stored or cjson.decode(stored).created_at < item.created_at then
+    if not stored or is_newer(item, cjson.decode(stored)) then
       put_restriction(c, item.app, item.field, item.record, item.expires)
       written = written + 1
     end

@@ -25,9 +25,6 @@ end
 local function move_clock(c)
   local at = number(call('HGET', c.P, 'at'))
   local passed = c.ms - at
-  if passed >= 0 and passed < 1000 and at > 0 then
-    return
-  end
   local step = math.max(0, math.min(passed, MAX_STEP_MS))
   if at > 0 then
     c.clock = c.clock + step
@@ -42,7 +39,7 @@ local function settle_detach(c, sid)
   end
   local p = participant_of(c, s)
   local before = snapshot(p)
-  detach_session(c, s, p, number(s.grace), 'node lost')
+  detach_session(c, s, p, number(s.grace), 'its node was lost')
   settle(c, p, before)
   return true
 end
@@ -82,6 +79,7 @@ function due.g(c, out, sid)
   if s and s.state == 'detached' then
     local p = participant_of(c, s)
     local before = snapshot(p)
+    before.unseen = true -- it was not seen now, but when it was lost
     out.ended[#out.ended + 1] = end_session(c, s, flat, p, 'timeout', '')
     settle(c, p, before)
   end
@@ -152,6 +150,25 @@ local function forget_offline(c, out)
   end
 end
 
+-- Of a disabled application each node ends what it holds, and this what is detached (S18).
+local function end_disabled(c, out)
+  for _, app in ipairs(c.arg.disabled or {}) do
+    if count_of(c, app) > 0 then
+      local from = '[' .. app .. '\0'
+      for _, member in ipairs(call('ZRANGEBYLEX', c.P .. ':live', from, '(' .. app .. '\1', 'LIMIT', 0, 500)) do
+        local s, flat = load_session(c, string.sub(member, #app + 2))
+        if s and s.state == 'detached' then
+          local p = participant_of(c, s)
+          local before = snapshot(p)
+          before.unseen = true
+          out.ended[#out.ended + 1] = end_session(c, s, flat, p, 'application_disabled', '')
+          settle(c, p, before)
+        end
+      end
+    end
+  end
+end
+
 functions.reap = function(keys, args)
   local c, no = enter(keys, args)
   if not c then
@@ -168,6 +185,7 @@ functions.reap = function(keys, args)
     call('ZREM', c.P .. ':due', items[i])
     due[string.sub(items[i], 1, 1)](c, out, string.sub(items[i], 2))
   end
+  end_disabled(c, out)
   forget_restrictions(c, out)
   forget_offline(c, out)
   hint_events(c)
@@ -194,6 +212,20 @@ functions.node = function(keys, args)
     call('HDEL', records, node)
     call('ZREM', seen, node)
   end
-  return {'ok', int(ms), call('HGETALL', records), call('ZRANGE', seen, 0, -1, 'WITHSCORES'),
-    call('HGET', r.directory, 'version')}
+  return {'ok', ms, call('HGETALL', records), call('ZRANGE', seen, 0, -1, 'WITHSCORES')}
+end
+
+-- Whether a write is taken here.
+functions.probe = function(keys, args)
+  call('SETEX', keys[1] .. ':probe', 60, '1')
+  return {'ok'}
+end
+
+-- Sessions of each application in this partition (S3).
+functions.counts = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  return {'ok', call('HGETALL', c.P .. ':apps')}
 end

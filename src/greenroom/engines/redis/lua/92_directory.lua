@@ -13,6 +13,10 @@ functions.directory_version = function(keys, _)
   return {'ok', call('HGET', keys[1], 'version')}
 end
 
+functions.touch = function(keys, _)
+  return {'ok', call('HINCRBY', keys[1], 'version', 1)}
+end
+
 -- version: the one it was read at, 0 where it must be new. The record already says version + 1.
 functions.save_application = function(keys, args)
   local r = cjson.decode(args[2])

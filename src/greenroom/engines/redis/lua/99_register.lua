@@ -1,7 +1,7 @@
 -- Functions that only read may run where writes are refused; those that end, detach or renew may run when memory is
 -- full, so that it can get better.
 local READS = {'participants', 'participant_ids', 'sessions', 'events', 'extents', 'acknowledged', 'aside',
-  'restrictions', 'directory', 'application', 'directory_version'}
+  'restrictions', 'counts', 'directory', 'application', 'directory_version'}
 local RELIEVES = {'close', 'detach', 'reap', 'renew', 'node', 'restrict', 'trim', 'drop_aside'}
 
 local flags = {}

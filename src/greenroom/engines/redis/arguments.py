@@ -1,0 +1,198 @@
+"""Requests as the JSON argument of a function: what is None is left out, bytes are hex, times are ms."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from greenroom.engines.base import AttachRequest, EndRequest, OpenRequest, Owner, RestrictRequest, UpdateRequest
+from greenroom.model import Application, ParticipantRecord, Restriction, SealedKey, SessionRecord
+
+encode = msgspec.json.encode
+
+
+def argument(**members: Any) -> bytes:
+    """One JSON object without the members that are None."""
+    return encode({name: value for name, value in members.items() if value is not None})
+
+
+def hashed(participant_id: str) -> str:
+    """How restrictions name a participant (an erased one too)."""
+    return sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def open_argument(request: OpenRequest, other_sessions: int) -> bytes:
+    """other_sessions: of the application, in the other partitions (S3)."""
+    return argument(
+        app=request.app,
+        participant_id=request.participant_id,
+        hashed=hashed(request.participant_id),
+        external_id=request.external_id,
+        open_id=request.open_id,
+        secret_hash=request.secret_hash.hex(),
+        session_id=request.session_id,
+        node=request.node,
+        lease=request.lease,
+        token=request.token,
+        name=request.name,
+        avatar_url=request.avatar_url,
+        if_new=request.if_new,
+        may_change_profile=request.may_change_profile,
+        policy=request.policy,
+        max_application_sessions=request.max_application_sessions,
+        other_sessions=other_sessions,
+        device_id=request.device_id,
+        device_name=request.device_name,
+        sdk=request.sdk,
+        address=request.address,
+        anonymous=request.anonymous,
+        grace_ms=milliseconds(request.grace),
+    )
+
+
+def attach_argument(request: AttachRequest) -> bytes:
+    return argument(
+        session_id=request.session_id,
+        node=request.node,
+        lease=request.lease,
+        app=request.app,
+        participant_id=request.participant_id,
+        token=request.token,
+        secret_hash=request.secret_hash.hex(),
+        next_secret_hash=request.next_secret_hash.hex(),
+        attempt=request.attempt,
+        previous=request.previous,
+        address=request.address,
+    )
+
+
+def close_argument(request: EndRequest) -> bytes:
+    return argument(
+        session_id=request.session_id,
+        reason=request.reason,
+        text=request.text,
+        owner=request.owner,
+        secret_hash=None if request.secret_hash is None else request.secret_hash.hex(),
+        app=request.app,
+    )
+
+
+def update_argument(request: UpdateRequest) -> bytes:
+    return argument(
+        app=request.app,
+        participant_id=request.participant_id,
+        name=request.name,
+        avatar_url=request.avatar_url,
+        if_revision=request.if_revision,
+        owner=request.owner,
+        update_id=request.update_id,
+    )
+
+
+def restrict_argument(request: RestrictRequest) -> bytes:
+    return argument(
+        app=request.app,
+        kind=request.kind,
+        participant_id=request.participant_id,
+        hashed=hashed(request.participant_id),
+        jti=request.jti,
+        until=request.until,
+        before=request.before,
+        reason=request.reason,
+    )
+
+
+def owner_argument(owner: Owner, **more: Any) -> bytes:
+    return argument(owner=owner, **more)
+
+
+def restore_item(
+    session: SessionRecord, participant: ParticipantRecord, secret_hash: bytes, attempt: int
+) -> dict[str, Any]:
+    """What `restore` takes for one session: fields named as they are stored."""
+    stored = {
+        "id": session.id,
+        "app": session.app,
+        "pid": session.participant_id,
+        "xid": session.external_id,
+        "gen": session.generation,
+        "state": "attached",
+        "node": session.node,
+        "lease": session.lease,
+        "opened": session.opened_at,
+        "dev": session.device_id,
+        "devname": session.device_name,
+        "sdk": session.sdk or None,
+        "addr": session.address or None,
+        "jti": session.jti,
+        "iat": session.token_issued_at,
+        "exp": session.token_expires_at,
+        "scopes": " ".join(session.scopes),
+        "secret": secret_hash.hex(),
+        "first": secret_hash.hex(),
+        "hashed": hashed(session.participant_id),
+        "attempt": attempt,
+        "grace": 40_000,
+    }
+    profile = {
+        "name": participant.name,
+        "avatar": participant.avatar_url,
+        "rev": participant.revision,
+        "ver": participant.version,
+        "shown": participant.shown,
+    }
+    return {"session": {name: value for name, value in stored.items() if value is not None}, "participant": profile}
+
+
+_FIELD = {"block": "b:", "cutoff": "c:", "jti": "j:"}
+_DAY_MS = 86_400_000
+
+
+def restriction_item(restriction: Restriction) -> dict[str, Any]:
+    """What `put_restrictions` takes for one."""
+    subject = restriction.subject
+    if restriction.kind != "jti":
+        subject = subject.removeprefix("sha256:") if subject.startswith("sha256:") else hashed(subject)
+    record: dict[str, Any] = {
+        "kind": restriction.kind,
+        "subject": restriction.subject,
+        "until": restriction.until,
+        "reason": restriction.reason,
+        "created_at": restriction.created_at,
+    }
+    item: dict[str, Any] = {"app": restriction.app, "field": _FIELD[restriction.kind] + subject}
+    item["created_at"] = restriction.created_at
+    if restriction.kind == "cutoff":
+        record["before"] = item["before"] = restriction.before
+        item["expires"] = max(restriction.before * 1000, restriction.created_at) + 2 * _DAY_MS
+    elif restriction.kind == "jti":
+        item["expires"] = restriction.created_at + 2 * _DAY_MS
+    elif restriction.lifted:
+        record["lifted"] = item["lifted"] = True
+        item["expires"] = restriction.created_at + 30 * _DAY_MS
+    elif restriction.until is not None:
+        item["expires"] = restriction.until
+    item["record"] = encode({name: value for name, value in record.items() if value is not None}).decode()
+    return item
+
+
+def merged(record: Application | SealedKey, stored: bytes | None) -> str:
+    """The record as JSON, with the members of the stored one that this version does not know (rolling upgrades)."""
+    fresh = msgspec.json.decode(encode(record))
+    if stored is not None:
+        _keep_unknown(fresh, msgspec.json.decode(stored))
+    return encode(fresh).decode()
+
+
+def _keep_unknown(fresh: dict[str, Any], stored: dict[str, Any]) -> None:
+    for name, value in stored.items():
+        if name not in fresh:
+            fresh[name] = value
+        elif isinstance(value, dict) and isinstance(fresh[name], dict):
+            _keep_unknown(fresh[name], value)

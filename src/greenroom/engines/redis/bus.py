@@ -1,0 +1,162 @@
+"""News between nodes over sharded pub/sub: at once, and allowed to be lost (S13)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from greenroom.engines.base import Change, Command, Listener
+from greenroom.engines.redis.store import Store
+from greenroom.model import ParticipantRecord, partition_of
+
+CHANGES = "c"
+COMMANDS = "k"
+EVERYBODY = "nodes"
+SILENT_AFTER = 2.0
+"""Seconds in which the newest change of a partition must have been heard."""
+
+
+class _Change(msgspec.Struct):
+    id: int
+    participant: ParticipantRecord
+
+
+_decode_change = msgspec.json.Decoder(_Change).decode
+_decode_command = msgspec.json.Decoder(Command).decode
+
+
+class RedisBus:
+    """Implements `Bus`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._listeners: list[Listener] = []
+        self._watched: dict[tuple[str, str], int] = {}
+        self._partitions: dict[int, int] = {}
+        self._heard: dict[int, int] = {}
+        self._nodes: set[str] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._renewals: set[asyncio.Task[None]] = set()
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    # -- watching ----------------------------------------------------------------------------------------------------
+
+    async def watch(self, app: str, participant_ids: Sequence[str]) -> None:
+        partitions = set()
+        for participant_id in participant_ids:
+            key = (app, participant_id)
+            partition = partition_of(app, participant_id)
+            if key not in self._watched:
+                self._partitions[partition] = self._partitions.get(partition, 0) + 1
+            self._watched[key] = self._watched.get(key, 0) + 1
+            partitions.add(partition)
+        for partition in partitions:
+            await self._store.subscribe(f"p{partition}", CHANGES)
+
+    async def unwatch(self, app: str, participant_ids: Sequence[str]) -> None:
+        for participant_id in participant_ids:
+            key = (app, participant_id)
+            left = self._watched.get(key, 0) - 1
+            if left > 0:
+                self._watched[key] = left
+            elif self._watched.pop(key, None) is not None:
+                await self._left(partition_of(app, participant_id))
+
+    async def _left(self, partition: int) -> None:
+        left = self._partitions[partition] - 1
+        if left:
+            self._partitions[partition] = left
+            return
+        del self._partitions[partition]
+        self._heard.pop(partition, None)
+        await self._store.unsubscribe(f"p{partition}", CHANGES)
+
+    def watched(self) -> tuple[int, ...]:
+        """Partitions with watches."""
+        return tuple(self._partitions)
+
+    async def tell(self, node: str, command: Command) -> None:
+        tag = EVERYBODY if node == "*" else f"node:{node}"
+        await self._store.publish(tag, COMMANDS, msgspec.json.encode(command))
+
+    # -- hearing -----------------------------------------------------------------------------------------------------
+
+    def heard(self, tag: str, channel: str, data: bytes) -> None:
+        """A message of the store. One that cannot be read comes from a version far away, and is dropped."""
+        try:
+            if channel == CHANGES:
+                self._changed(int(tag[1:]), data)
+            elif channel == COMMANDS:
+                command = _decode_command(data)
+                for listener in self._listeners:
+                    listener.command(command)
+        except msgspec.MsgspecError:
+            return
+
+    def _changed(self, partition: int, data: bytes) -> None:
+        message = _decode_change(data)
+        self._heard[partition] = max(message.id, self._heard.get(partition, 0))
+        record = message.participant
+        if (record.app, record.id) in self._watched:
+            change = Change(partition, message.id, record)
+            for listener in self._listeners:
+                listener.changed(change)
+
+    def lost(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """A subscription was made anew: what was published in between is gone."""
+        partitions = [int(tag[1:]) for tag, channel in pairs if channel == CHANGES]
+        partitions = [partition for partition in partitions if partition in self._partitions]
+        if partitions:
+            for partition in partitions:
+                self._heard.pop(partition, None)
+            for listener in self._listeners:
+                listener.lost(partitions)
+
+    # -- S13 ---------------------------------------------------------------------------------------------------------
+
+    async def beaten(self, node: str, newest: dict[int, int]) -> None:
+        """After a beat: the node's commands are heard, and what is silent will be noticed."""
+        if node not in self._nodes:
+            await self._store.subscribe(EVERYBODY, COMMANDS)
+            await self._store.subscribe(f"node:{node}", COMMANDS)
+            self._nodes.add(node)
+        expected = {}
+        for partition, change in newest.items():
+            if partition not in self._heard or change < self._heard[partition]:
+                self._heard[partition] = change  # the first look, or a partition that lost its past
+            elif change > self._heard[partition]:
+                expected[partition] = change
+        if expected:
+            self._check_later(expected)
+
+    def _check_later(self, expected: dict[int, int]) -> None:
+        def check() -> None:
+            self._timers.discard(timer)
+            silent = [
+                p for p, change in expected.items() if p in self._partitions and self._heard.get(p, change) < change
+            ]
+            if silent:
+                task = asyncio.get_running_loop().create_task(self._renew(silent), name="greenroom-redis-renew")
+                self._renewals.add(task)
+                task.add_done_callback(self._renewals.discard)
+
+        timer = asyncio.get_running_loop().call_later(SILENT_AFTER, check)
+        self._timers.add(timer)
+
+    async def _renew(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._heard.pop(partition, None)
+        await self._store.renew_subscription([(f"p{partition}", CHANGES) for partition in partitions])
+
+    async def stop(self) -> None:
+        """Ends timers and tasks."""
+        for timer in self._timers:
+            timer.cancel()
+        tasks = list(self._renewals)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

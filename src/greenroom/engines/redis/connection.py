@@ -1,0 +1,262 @@
+"""One connection to one master, shared by all callers of a process.
+
+Calls of one turn of the event loop go out in one write; replies come back in order. No caller ever touches the
+connection: callers hold futures, and one task reads. So cancelling a call abandons its future, and its reply is read
+and dropped, and can never be handed to another.
+
+redis-py makes the connection (address, TLS, AUTH, SELECT, CLIENT SETNAME) and parses what comes (hiredis).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from greenroom.engines.redis.errors import NOT_HERE, from_reply, outcome_open, unreachable
+
+MAX_WAITING = 50_000
+"""Calls sent or waiting on one connection; beyond it a call fails at once."""
+
+Connect = Callable[[], Awaitable[AbstractConnection]]
+Command = tuple[str | bytes | int, ...]
+_pack: Callable[[Command], bytes] = pack_command  # type: ignore[assignment]  # its stub asks for a 1-tuple
+
+
+class RedirectError(Exception):
+    """MOVED, ASK, TRYAGAIN or CLUSTERDOWN: not carried out; look for the slot's master again."""
+
+
+class MissingFunctionError(Exception):
+    """The library is not loaded there. Nothing was carried out."""
+
+
+_REDIRECTS = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
+
+
+def _failure(error: ResponseError) -> Exception:
+    text = str(error)
+    name = type(error).__name__
+    if "Function not found" in text:
+        return MissingFunctionError()
+    if name in ("MovedError", "AskError", "TryAgainError", "ClusterDownError") or text.startswith(_REDIRECTS):
+        return RedirectError(text)
+    return from_reply(text)
+
+
+class _Pending:
+    """A call under way. counted: the calls of its write that a WAIT follows, itself among them; reply: its own, kept
+    until then. waits: this is the WAIT, and these are the calls that it counts."""
+
+    __slots__ = ("counted", "due", "future", "reply", "waits")
+
+    def __init__(self, future: asyncio.Future[Any], due: float, waits: list[_Pending] | None = None) -> None:
+        self.future = future
+        self.due = due
+        self.counted: list[_Pending] | None = None
+        self.reply: Any = None
+        self.waits = waits
+
+
+class Link:
+    """Pipelines calls over one connection; connects at the first call, and again after a failure.
+
+    timeout: seconds for connecting, and from sending to reply. wait_replicas: how many replicas must have a durable
+    write before it is answered (WAIT), 0 is none; wait_timeout: seconds they have for it.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        timeout: float = 2.0,
+        wait_replicas: int = 0,
+        wait_timeout: float = 1.0,
+        lost: Callable[[], None] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._timeout = timeout
+        self._wait_replicas = wait_replicas
+        self._wait_timeout = wait_timeout
+        self._lost = lost
+        self._queue: list[tuple[Command, bool, asyncio.Future[Any]]] = []
+        self._pending: deque[_Pending] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._connection: AbstractConnection | None = None
+        self._closed = False
+        self.sent_commands = 0
+        self.sent_bytes = 0
+
+    def submit(self, command: Command, *, durable: bool = False) -> asyncio.Future[Any]:
+        """Resolves with the reply, or with ServiceUnavailableError, RedirectError or MissingFunctionError."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if self._closed or len(self._queue) + len(self._pending) >= MAX_WAITING:
+            future.set_exception(unreachable("the engine is stopped" if self._closed else "too many calls wait"))
+            return future
+        self._queue.append((command, durable, future))
+        self._wake.set()
+        if self._task is None:
+            self._task = loop.create_task(self._run(), name="greenroom-redis-link")
+        return future
+
+    async def close(self) -> None:
+        """Fails what is under way and closes the connection."""
+        self._closed = True
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def drop(self) -> None:
+        """This server is not the one to talk to: the next call connects anew."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self) -> None:
+        """The life of one connection."""
+        why: BaseException | None = None
+        try:
+            connection = self._connection = await self._connect_in_time()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(connection))
+                group.create_task(self._write(connection))
+        except BaseExceptionGroup as errors:
+            why = errors.exceptions[0]
+        except (RedisError, OSError) as error:
+            why = error
+        except asyncio.CancelledError as error:
+            why = error
+            raise
+        finally:
+            await self._end(asyncio.current_task(), why)
+
+    async def _connect_in_time(self) -> AbstractConnection:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._connect()
+        except TimeoutError as error:
+            raise RedisConnectionError("no connection in time") from error
+
+    async def _end(self, me: asyncio.Task[Any] | None, why: BaseException | None) -> None:
+        connection, self._connection = self._connection, None
+        if self._task is me:
+            self._task = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        reason = type(why).__name__ if why is not None else "closed"
+        queue, self._queue = self._queue, []
+        pending, self._pending = self._pending, deque()
+        for entry in pending:
+            for one in (entry, *(entry.waits or ())):
+                _fail(one.future, outcome_open(f"the connection was lost ({reason})", why))
+        for _, _, future in queue:
+            _fail(future, unreachable(f"{reason}: {why}" if why is not None else reason, why))
+        if self._lost is not None and not self._closed:
+            self._lost()
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            queue, self._queue = self._queue, []
+            if not queue:
+                continue
+            due = loop.time() + self._timeout
+            data = self._pack(queue, due)
+            self._arm(loop)
+            self.sent_commands += len(queue)
+            self.sent_bytes += len(data)
+            await connection.send_packed_command(data, check_health=False)
+
+    def _pack(self, queue: list[tuple[Command, bool, asyncio.Future[Any]]], due: float) -> bytes:
+        parts = []
+        counted: list[_Pending] = []
+        for command, durable, future in queue:
+            if future.done():
+                continue  # given up before it was sent: it is not sent
+            parts.append(_pack(command))
+            entry = _Pending(future, due)
+            self._pending.append(entry)
+            if durable and self._wait_replicas:
+                entry.counted = counted
+                counted.append(entry)
+        if counted:
+            parts.append(_pack(("WAIT", self._wait_replicas, round(self._wait_timeout * 1000))))
+            nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            self._pending.append(_Pending(nobody, due, counted))
+        return b"".join(parts)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        read = connection.read_response
+        while True:
+            try:
+                reply = await read(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
+            except RedisConnectionError:
+                raise
+            except ResponseError as error:
+                self._answer_error(error)
+            else:
+                self._answer(reply)
+
+    def _answer(self, reply: Any) -> None:
+        entry = self._pending.popleft()
+        if entry.waits is not None:
+            self._confirm(entry.waits, int(reply))
+        elif entry.counted is not None:
+            entry.reply = reply
+        elif not entry.future.done():
+            entry.future.set_result(reply)
+
+    def _answer_error(self, error: ResponseError) -> None:
+        entry = self._pending.popleft()
+        if entry.waits is not None:
+            self._confirm(entry.waits, -1)
+        else:
+            if entry.counted is not None:
+                entry.counted.remove(entry)
+            _fail(entry.future, _failure(error))
+        if str(error).startswith(NOT_HERE) or type(error).__name__ in ("ReadOnlyError", "MasterDownError"):
+            raise RedisConnectionError(f"not a master: {error}")
+
+    def _confirm(self, counted: list[_Pending], replicas: int) -> None:
+        for entry in counted:
+            if replicas >= self._wait_replicas:
+                if not entry.future.done():
+                    entry.future.set_result(entry.reply)
+            else:
+                _fail(entry.future, outcome_open(f"{max(replicas, 0)} of {self._wait_replicas} replicas have it"))
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is None and self._pending:
+            self._timer = loop.call_at(self._pending[0].due, self._check_time)
+
+    def _check_time(self) -> None:
+        """One timer for all: the oldest call decides."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        if not self._pending:
+            return
+        if self._pending[0].due <= loop.time():
+            self.drop()
+        else:
+            self._arm(loop)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,220 @@
+"""Sharded subscriptions: one connection to each master that serves a channel, made anew when it is lost or silent."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+from greenroom.engines.redis.address import HostPort
+from greenroom.engines.redis.errors import unreachable
+from greenroom.engines.redis.store import OnLost, OnMessage
+from greenroom.engines.redis.topology import Topology
+from greenroom.errors import ServiceUnavailableError
+
+Pair = tuple[str, str]
+
+PING_EVERY = 3.0
+"""Seconds between pings; a connection on which nothing was heard for two of them is given up."""
+_PAUSE = 0.25
+_LONGEST_PAUSE = 2.0
+
+
+class _Ear:
+    """One connection and the channels that it carries."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        self.heard = False
+        self.confirmed: set[Pair] = set()
+
+    async def send(self, *command: str) -> None:
+        data = self.connection.pack_command(*command)
+        await self.connection.send_packed_command(data, check_health=False)
+
+
+class Ears:
+    """What is to be heard, and tasks that see to it that it is."""
+
+    def __init__(self, topology: Topology, key: Callable[..., str], *, timeout: float) -> None:
+        self._topology = topology
+        self._key = key
+        self._timeout = timeout
+        self._on_message: OnMessage = lambda tag, channel, data: None
+        self._on_lost: OnLost = lambda pairs: None
+        self._wanted: dict[Pair, asyncio.Future[None] | None] = {}
+        self._pairs: dict[bytes, Pair] = {}
+        self._tasks: dict[HostPort, asyncio.Task[None]] = {}
+        self._ears: dict[HostPort, _Ear] = {}
+        self._missed: set[Pair] = set()
+        self._stopped = False
+
+    def listen(self, on_message: OnMessage, on_lost: OnLost) -> None:
+        self._on_message, self._on_lost = on_message, on_lost
+
+    async def subscribe(self, tag: str, channel: str) -> None:
+        """Returns when it is confirmed. Raises ServiceUnavailableError; it is tried on all the same."""
+        pair = (tag, channel)
+        waiting = self._wanted.get(pair)
+        if pair in self._wanted and waiting is None:
+            return
+        if waiting is None:
+            waiting = self._wanted[pair] = asyncio.get_running_loop().create_future()
+            self._pairs[self._key(tag, channel).encode()] = pair
+            place = self._topology.master_of(self._key(tag))
+            ear = self._ears.get(place) if place is not None else None
+            if ear is not None:
+                await self._send_quietly(ear, "SSUBSCRIBE", self._key(tag, channel))
+            elif place is not None:
+                self._start(place)
+            else:
+                await self._topology.refresh(force=True)
+                self._arrange()
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), self._timeout)
+        except TimeoutError:
+            raise unreachable("the subscription is not confirmed") from None
+
+    async def unsubscribe(self, tag: str, channel: str) -> None:
+        pair = (tag, channel)
+        if pair not in self._wanted:
+            return
+        waiting = self._wanted.pop(pair)
+        if waiting is not None and not waiting.done():
+            waiting.cancel()
+        self._pairs.pop(self._key(tag, channel).encode(), None)
+        for ear in self._ears.values():
+            if pair in ear.confirmed:
+                ear.confirmed.discard(pair)
+                await self._send_quietly(ear, "SUNSUBSCRIBE", self._key(tag, channel))
+
+    async def renew(self, pairs: Sequence[Pair]) -> None:
+        """Connects anew where these are heard; `lost` is told."""
+        for place in {self._topology.master_of(self._key(tag)) for tag, _ in pairs}:
+            task = self._tasks.get(place) if place is not None else None
+            ear = self._ears.get(place) if place is not None else None
+            if task is not None and ear is not None:
+                await ear.connection.disconnect(nowait=True)
+
+    async def stop(self) -> None:
+        self._stopped = True
+        tasks, self._tasks = list(self._tasks.values()), {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for waiting in self._wanted.values():
+            if waiting is not None and not waiting.done():
+                waiting.cancel()
+
+    async def _send_quietly(self, ear: _Ear, *command: str) -> None:
+        """A failure is noticed by the ear's own task."""
+        try:
+            await ear.send(*command)
+        except (RedisError, OSError):
+            pass
+
+    def _start(self, place: HostPort) -> None:
+        if place not in self._tasks and not self._stopped:
+            self._tasks[place] = asyncio.create_task(self._keep(place), name="greenroom-redis-ear")
+
+    def _arrange(self) -> None:
+        """Every wanted channel has a task at its master."""
+        for tag, _ in self._wanted:
+            place = self._topology.master_of(self._key(tag))
+            if place is not None:
+                self._start(place)
+
+    def _at(self, place: HostPort) -> list[Pair]:
+        return [pair for pair in self._wanted if self._topology.master_of(self._key(pair[0])) == place]
+
+    async def _keep(self, place: HostPort) -> None:
+        """Hears at one master as long as something is wanted there."""
+        pause = _PAUSE
+        while self._at(place):
+            try:
+                async with asyncio.timeout(self._timeout):
+                    connection = await self._topology.connect(place)
+            except (RedisError, OSError, TimeoutError, ServiceUnavailableError):
+                pass
+            else:
+                pause = _PAUSE
+                await self._hear(place, _Ear(connection))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            await self._look_again()
+        del self._tasks[place]
+
+    async def _look_again(self) -> None:
+        self._topology.doubt()
+        try:
+            await self._topology.refresh()
+        except ServiceUnavailableError:
+            return
+        self._arrange()
+
+    async def _hear(self, place: HostPort, ear: _Ear) -> None:
+        self._ears[place] = ear
+        try:
+            for tag, channel in self._at(place):
+                await ear.send("SSUBSCRIBE", self._key(tag, channel))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(ear))
+                group.create_task(self._ping(ear))
+        except (RedisError, OSError, ExceptionGroup):
+            pass
+        finally:
+            del self._ears[place]
+            await ear.connection.disconnect(nowait=True)
+            for pair in ear.confirmed & self._wanted.keys():
+                self._missed.add(pair)
+                if self._wanted[pair] is None:
+                    self._wanted[pair] = asyncio.get_running_loop().create_future()
+
+    async def _read(self, ear: _Ear) -> None:
+        while True:
+            try:
+                message = await ear.connection.read_response(
+                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                )
+            except ResponseError as error:
+                raise RedisError(str(error)) from error  # MOVED: this channel is served elsewhere now
+            ear.heard = True
+            self._take(ear, message)
+
+    def _take(self, ear: _Ear, message: Any) -> None:
+        kind = message[0]
+        if kind == b"smessage":
+            pair = self._pairs.get(message[1])
+            if pair is not None:
+                self._on_message(*pair, message[2])
+        elif kind == b"ssubscribe":
+            pair = self._pairs.get(message[1])
+            if pair is not None:
+                self._confirm(ear, pair)
+        elif kind == b"sunsubscribe":
+            pair = self._pairs.get(message[1])
+            if pair is not None and pair in ear.confirmed:
+                raise RedisError("the slot of a channel moved")  # S13: counts as lost
+
+    def _confirm(self, ear: _Ear, pair: Pair) -> None:
+        ear.confirmed.add(pair)
+        waiting = self._wanted.get(pair)
+        if waiting is not None:
+            self._wanted[pair] = None
+            if not waiting.done():
+                waiting.set_result(None)
+        if pair in self._missed:  # told now and not when it was lost: what is read after this is complete
+            self._missed.discard(pair)
+            self._on_lost([pair])
+
+    async def _ping(self, ear: _Ear) -> None:
+        while True:
+            ear.heard = False
+            await ear.send("PING")
+            await asyncio.sleep(PING_EVERY)
+            if not ear.heard:
+                raise RedisError("nothing is heard")

@@ -1,0 +1,74 @@
+"""The engine for many nodes, on one Redis: single, Sentinel or Cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from greenroom.engines.redis import durability
+from greenroom.engines.redis.address import parse_address
+from greenroom.engines.redis.bus import RedisBus
+from greenroom.engines.redis.counts import Counts
+from greenroom.engines.redis.directory import RedisDirectory
+from greenroom.engines.redis.living import Living
+from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
+from greenroom.engines.redis.redis_store import RedisStore
+from greenroom.engines.redis.registry import RedisRegistry
+from greenroom.engines.redis.store import Store
+
+
+class RedisEngine:
+    """Implements `Engine`.
+
+    url: see `parse_address`. timeout: seconds for connecting and for one call. store: in place of a Redis (tests).
+    clock_offset_ms: tests alone set it: milliseconds added to Redis TIME, asked at each call.
+    """
+
+    name = "redis"
+
+    def __init__(
+        self,
+        url: str = "redis://127.0.0.1:6379/0",
+        *,
+        timeout: float = 2.0,
+        store: Store | None = None,
+        clock_offset_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._address = parse_address(url)
+        self.store: Store = store or RedisStore(self._address, timeout=timeout, clock_offset=clock_offset_ms)
+        counts = Counts()
+        self.bus = RedisBus(self.store)
+        self.outbox = RedisOutbox(self.store)
+        self.directory = RedisDirectory(self.store)
+        self._living = Living(
+            self.store,
+            counts,
+            applications=lambda: self.directory.known,
+            watched=self.bus.watched,
+            beaten=self.bus.beaten,
+        )
+        self.registry = RedisRegistry(self.store, counts, self._living)
+        self.store.listen(self._heard, self.bus.lost)
+
+    async def start(self) -> None:
+        """Connects, and refuses what cannot be used: Redis before 7.0, or one that evicts."""
+        await self.store.start()
+        durability.check(await self.store.facts())
+        await self.directory.applications()
+
+    async def stop(self) -> None:
+        await self.outbox.stop()
+        await self.bus.stop()
+        await self.store.stop()
+
+    async def healthy(self) -> None:
+        """Every master answers and takes a write."""
+        await self._living.probe()
+
+    async def durability(self) -> tuple[str, ...]:
+        return durability.describe(await self.store.facts(), self._address.wait_replicas)
+
+    def _heard(self, tag: str, channel: str, data: bytes) -> None:
+        if channel == EVENTS:
+            self.outbox.heard(data)
+        else:
+            self.bus.heard(tag, channel, data)

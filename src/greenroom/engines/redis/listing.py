@@ -1,0 +1,132 @@
+"""Lists of the whole cluster, put together from the partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import merge
+
+from greenroom.engines.base import ParticipantPage, ParticipantQuery, SessionPage, SessionQuery
+from greenroom.engines.redis.arguments import argument
+from greenroom.engines.redis.cursors import decode_cursor, encode_cursor
+from greenroom.engines.redis.replies import accepted, participant, session
+from greenroom.engines.redis.store import Call, Store
+from greenroom.errors import IllegalArgumentError
+from greenroom.model import PARTITIONS, ParticipantRecord, SessionRecord, partition_of, partition_of_session
+
+MAX_LIMIT = 1000
+"""Rows of one page at most."""
+_AT_ONCE = 8
+"""Partitions asked in one write for a list of sessions."""
+
+
+async def participants_by_id(store: Store, app: str, ids: Sequence[str]) -> tuple[ParticipantRecord, ...]:
+    """In their order; unknown ones as offline with version 0."""
+    by_partition: dict[int, list[str]] = {}
+    for each in dict.fromkeys(ids):
+        by_partition.setdefault(partition_of(app, each), []).append(each)
+    calls = [Call("participants", f"p{n}", argument(app=app, ids=some)) for n, some in by_partition.items()]
+    found: dict[str, ParticipantRecord] = {}
+    for some, reply in zip(by_partition.values(), await store.call_many(calls), strict=True):
+        (flats,) = accepted(reply)
+        for each, flat in zip(some, flats, strict=True):
+            found[each] = participant(flat) if flat else ParticipantRecord(app=app, id=each)
+    return tuple(found[each] for each in ids)
+
+
+async def participants(store: Store, query: ParticipantQuery) -> ParticipantPage:
+    """A list by id: ids of all partitions are merged, then the records of those on the page are read."""
+    limit = max(1, min(query.limit, MAX_LIMIT))
+    cursor = "" if query.cursor is None else decode_cursor("p", query.cursor, str)
+    items: list[ParticipantRecord] = []
+    while len(items) <= limit:
+        ids = await _next_ids(store, query.app, cursor, limit + 1 - len(items))
+        if not ids:
+            return ParticipantPage(tuple(items))
+        cursor = ids[-1]
+        for record in await participants_by_id(store, query.app, ids):
+            known = record.version > 0  # a record that went since the list of ids was read
+            if known and (not query.presence or record.presence in query.presence):
+                items.append(record)
+    page = items[:limit]
+    return ParticipantPage(tuple(page), encode_cursor("p", page[-1].id))
+
+
+async def _next_ids(store: Store, app: str, after: str, wanted: int) -> list[str]:
+    """The next ids of the application. A partition that gave all it was asked for hides what comes after."""
+    share = min(wanted, 2 * wanted // PARTITIONS + 8)
+    body = argument(app=app, cursor=after or None, limit=share)
+    replies = await store.call_many([Call("participant_ids", f"p{n}", body) for n in range(PARTITIONS)])
+    columns = [[each.decode() for each in accepted(reply)[0]] for reply in replies]
+    horizon = min((column[-1] for column in columns if len(column) == share), default=None)
+    ids: list[str] = []
+    for each in merge(*columns):
+        if len(ids) == wanted or (horizon is not None and each > horizon):
+            break
+        ids.append(each)
+    return ids
+
+
+async def sessions(store: Store, query: SessionQuery) -> SessionPage:
+    """One by its id, ended ones too; or those that have not ended, partition after partition."""
+    if query.session_id is not None:
+        partition = partition_of_session(query.session_id)
+        body = argument(session_id=query.session_id, app=query.app, with_timeline=query.with_timeline or None, limit=1)
+        if partition is None:
+            return SessionPage(())
+        return SessionPage(tuple(_records(accepted(await store.call(Call("sessions", f"p{partition}", body)))[0])))
+    limit = max(1, min(query.limit, MAX_LIMIT))
+    first, after = _position(query.cursor)
+    items: list[SessionRecord] = []
+    for found in await _walk(store, query, first, after, limit):
+        items += found
+        if len(items) > limit:
+            last = items[limit - 1]
+            at = partition_of_session(last.id)
+            return SessionPage(tuple(items[:limit]), encode_cursor("s", (at, f"{last.app}\x00{last.id}")))
+    return SessionPage(tuple(items))
+
+
+def _position(cursor: str | None) -> tuple[int, str | None]:
+    if cursor is None:
+        return 0, None
+    number, member = decode_cursor("s", cursor, tuple[int, str])
+    if not 0 <= number < PARTITIONS:
+        raise IllegalArgumentError("This is no cursor of this list.")
+    return number, member
+
+
+async def _walk(
+    store: Store, query: SessionQuery, first: int, after: str | None, limit: int
+) -> list[list[SessionRecord]]:
+    """Partitions from ``first`` on, until there is more than a page."""
+    numbers = range(first, PARTITIONS)
+    if query.participant_id is not None and query.app is not None:
+        numbers = range(partition_of(query.app, query.participant_id), PARTITIONS)[:1]
+    out: list[list[SessionRecord]] = []
+    count = 0
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = numbers[start : start + _AT_ONCE]
+        calls = [_list_call(query, n, after if n == first else None, limit + 1) for n in some]
+        for reply in await store.call_many(calls):
+            found = _records(accepted(reply)[0])
+            out.append(found)
+            count += len(found)
+        if count > limit:
+            break
+    return out
+
+
+def _list_call(query: SessionQuery, number: int, after: str | None, limit: int) -> Call:
+    body = argument(
+        app=query.app,
+        participant_id=query.participant_id,
+        node=query.node,
+        with_timeline=query.with_timeline or None,
+        cursor=after,
+        limit=limit,
+    )
+    return Call("sessions", f"p{number}", body)
+
+
+def _records(flat: list[list[bytes]]) -> list[SessionRecord]:
+    return [session(each, timeline) for each, timeline in zip(flat[::2], flat[1::2], strict=True)]

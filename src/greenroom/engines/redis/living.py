@@ -1,0 +1,280 @@
+"""Beats, reaper passes and restoring: what concerns all partitions at once."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from greenroom.engines.base import BeatResult, NodeBeat, NodeRecord, Reaped, RestoreRequest
+from greenroom.engines.redis.arguments import argument, encode, restore_item
+from greenroom.engines.redis.counts import Counts
+from greenroom.engines.redis.replies import accepted, session
+from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of_session
+
+NODES = "nodes"
+DIRECTORY = "directory"
+LEASE = 10.0
+"""Seconds; the Lua files have it too."""
+RESTORE_BATCH = 100
+"""Sessions written back in one call."""
+APPLICATIONS_A_PASS = 16
+"""Applications whose offline participants one reaper pass looks at."""
+
+Applications = Callable[[], Sequence[Application]]
+
+
+class _StoredNode(msgspec.Struct):
+    """A node as stored. Unknown members of a newer one do no harm: each node writes its own."""
+
+    node: str
+    boot: str
+    lease: str
+    started_at: int
+    url: str = ""
+    version: str = ""
+    ready: bool = True
+    draining: bool = False
+    sessions: int = 0
+    protocol: int = 1
+
+
+_decode_node = msgspec.json.Decoder(_StoredNode).decode
+
+
+class Living:
+    """The parts of `Registry` that ask every partition.
+
+    applications: those this process knows, for settings that the reaper needs. watched: partitions with watches.
+    beaten: told of every beat with the node's name and the newest change ids.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        counts: Counts,
+        *,
+        applications: Applications,
+        watched: Callable[[], Sequence[int]],
+        beaten: Callable[[str, dict[int, int]], Any],
+    ) -> None:
+        self._store = store
+        self._counts = counts
+        self._applications = applications
+        self._watched = watched
+        self._beaten = beaten
+        self._boots: dict[str, tuple[str, int]] = {}
+        self._markers: dict[int, bytes] = {}
+        self._to_restore = False
+        self._directory_version = 0
+        self._turn = 0
+
+    # -- beats -------------------------------------------------------------------------------------------------------
+
+    async def beat(self, beat: NodeBeat) -> BeatResult:
+        """Renews the lease in each partition: 64 small calls in one write, whatever the number of sessions."""
+        body = argument(node=beat.node, lease=beat.lease, leaving=beat.leaving)
+        calls = [Call("renew", f"p{number}", body) for number in range(PARTITIONS)]
+        at = asyncio.get_running_loop().time()
+        calls += [self._node_call(beat), Call("directory_version", DIRECTORY, b"{}")]
+        *renewals, node, directory = await self._store.call_many(calls)
+        now, nodes = self._nodes(accepted(node))
+        version = int(accepted(directory)[0] or 0)
+        renewed, newest = self._renewals(renewals, at)
+        lost = self._to_restore or version < self._directory_version
+        self._directory_version = max(version, self._directory_version)
+        await self._note_boot(beat, now)
+        watched = set(beat.watched) | set(self._watched())
+        found = {number: newest[number] for number in watched if number in newest}
+        await self._beaten(beat.node, found)
+        return BeatResult(
+            renewed=renewed,
+            now=now,
+            nodes=nodes,
+            newest=found,
+            application_sessions=self._counts.totals(),
+            directory_version=version,
+            recovering=lost,
+        )
+
+    def _renewals(self, replies: Sequence[Reply], at: float) -> tuple[bool, dict[int, int]]:
+        """Whether all were renewed (one without a marker does not count), and the newest change ids."""
+        renewed = True
+        newest: dict[int, int] = {}
+        counts: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
+        for number, reply in enumerate(replies):
+            if reply[0] != b"ok":
+                self._markers.pop(number, None)
+                self._to_restore = True
+                continue
+            _, done, marker, newest[number], apps = reply
+            renewed = renewed and done == 1
+            counts[number] = {app.decode(): int(n) for app, n in zip(apps[::2], apps[1::2], strict=True)}
+            if self._markers.setdefault(number, marker) != marker:
+                # Another node has set a new marker: what this one holds has to be written back too.
+                self._markers[number] = marker
+                self._to_restore = True
+        self._counts.summed(counts, at)
+        return renewed, newest
+
+    async def _note_boot(self, beat: NodeBeat, now: int) -> None:
+        """When the boot began is known after the first beat of it."""
+        if self._boots.get(beat.node, ("", 0))[0] != beat.boot:
+            self._boots[beat.node] = (beat.boot, now)
+            if not beat.leaving:
+                await self._store.call(self._node_call(beat))
+
+    def _node_call(self, beat: NodeBeat) -> Call:
+        boot, started_at = self._boots.get(beat.node, ("", 0))
+        stored = _StoredNode(
+            node=beat.node,
+            boot=beat.boot,
+            lease=beat.lease,
+            started_at=started_at if boot == beat.boot else 0,
+            url=beat.url,
+            version=beat.version,
+            ready=beat.ready,
+            draining=beat.draining,
+            sessions=beat.sessions,
+            protocol=beat.protocol,
+        )
+        body = argument(node=beat.node, record=encode(stored).decode(), leaving=beat.leaving)
+        return Call("node", NODES, body)
+
+    def _nodes(self, reply: Reply) -> tuple[int, tuple[NodeRecord, ...]]:
+        now, flat, seen = reply
+        seen_at = {name: int(at) for name, at in zip(seen[::2], seen[1::2], strict=True)}
+        records = dict(zip(flat[::2], flat[1::2], strict=True))
+        nodes = []
+        for name, body in sorted(records.items()):
+            stored = _decode_node(body)
+            at = seen_at.get(name, 0)
+            nodes.append(
+                NodeRecord(
+                    node=stored.node,
+                    boot=stored.boot,
+                    lease=stored.lease,
+                    url=stored.url,
+                    version=stored.version,
+                    ready=stored.ready,
+                    draining=stored.draining,
+                    sessions=stored.sessions,
+                    started_at=stored.started_at or at,
+                    seen_at=at,
+                    lease_left=LEASE - (now - at) / 1000,
+                )
+            )
+        return now, tuple(nodes)
+
+    async def sum_up(self) -> None:
+        """Counts of sessions anew (S3)."""
+        at = asyncio.get_running_loop().time()
+        replies = await self._store.call_many([Call("counts", f"p{n}", b"{}") for n in range(PARTITIONS)])
+        counts = []
+        for reply in replies:
+            (apps,) = accepted(reply)
+            counts.append({app.decode(): int(n) for app, n in zip(apps[::2], apps[1::2], strict=True)})
+        self._counts.summed(counts, at)
+
+    async def touch_directory(self) -> None:
+        """Restrictions changed: nodes read them again."""
+        accepted(await self._store.call(Call("touch", DIRECTORY, b"{}")))
+
+    async def probe(self) -> None:
+        """A write in every partition, and so at every master."""
+        for reply in await self._store.call_many([Call("probe", f"p{n}", b"{}") for n in range(PARTITIONS)]):
+            accepted(reply)
+
+    # -- reaping -----------------------------------------------------------------------------------------------------
+
+    async def reap(self, limit: int) -> Reaped:
+        """One pass over all partitions. Each may do its share; what is left of the limit goes to those with more."""
+        share = max(1, limit // PARTITIONS)
+        keep, disabled = self._settings()
+        replies = await self._store.call_many(
+            [Call("reap", f"p{n}", argument(limit=share, keep=keep, disabled=disabled)) for n in range(PARTITIONS)]
+        )
+        total = _Total()
+        busy = [number for number, reply in enumerate(replies) if total.add(reply)]
+        total.more_at_last = False
+        while busy and total.done < limit:
+            number = busy.pop()
+            body = argument(limit=limit - total.done)
+            total.add(await self._store.call(Call("reap", f"p{number}", body)))
+        return total.result(more=bool(busy) or total.more_at_last)
+
+    def _settings(self) -> tuple[list[tuple[str, int]], list[str]]:
+        """How long some applications keep who is offline (in turn), and which are disabled."""
+        known = self._applications()
+        disabled = [each.key for each in known if each.disabled or each.deleted]
+        start = self._turn % len(known) if known else 0
+        self._turn = start + APPLICATIONS_A_PASS
+        chosen = [*known[start:], *known[:start]][:APPLICATIONS_A_PASS]
+        keep = [(each.key, round(each.settings.keep_offline_participants * 1000)) for each in chosen]
+        return keep, disabled
+
+    # -- restoring ---------------------------------------------------------------------------------------------------
+
+    async def restore(self, request: RestoreRequest) -> int:
+        """S15. The caller has written directory and blocks before it says `finish`."""
+        items: dict[int, list[dict[str, Any]]] = {}
+        for item in request.sessions:
+            partition = partition_of_session(item[0].id)
+            if partition is not None:
+                items.setdefault(partition, []).append(restore_item(*item))
+        marker = secrets.token_hex(8)
+        written = 0
+        for number in range(PARTITIONS):
+            held = items.get(number, [])
+            for start in range(0, len(held), RESTORE_BATCH):
+                body = argument(node=request.node, lease=request.lease, items=held[start : start + RESTORE_BATCH])
+                (count, _) = accepted(await self._store.call(Call("restore", f"p{number}", body, True)))
+                written += count
+        if request.finish:
+            await self._finish(request, marker)
+        return written
+
+    async def _finish(self, request: RestoreRequest, marker: str) -> None:
+        body = argument(node=request.node, lease=request.lease, items=[], finish=True, marker=marker)
+        replies = await self._store.call_many([Call("restore", f"p{n}", body, True) for n in range(PARTITIONS)])
+        for number, reply in enumerate(replies):
+            self._markers[number] = accepted(reply)[1]
+        self._to_restore = False
+
+
+class _Total:
+    """What a reaper pass did, over all calls."""
+
+    def __init__(self) -> None:
+        self.ended: list[SessionRecord] = []
+        self.detached = self.told = self.forgotten = self.done = 0
+        self.lag = 0.0
+        self.more_at_last = False
+
+    def add(self, reply: Reply) -> bool:
+        """Whether that partition has more. One without a marker has nothing that is due."""
+        if reply[0] == b"no" and reply[1] == b"recovering":
+            return False
+        ended, detached, told, forgotten, lag, more, done = accepted(reply)
+        self.ended += [session(flat) for flat in ended]
+        self.detached += detached
+        self.told += told
+        self.forgotten += forgotten
+        self.done += detached + done
+        self.lag = max(self.lag, lag / 1000)
+        self.more_at_last = more == 1
+        return self.more_at_last
+
+    def result(self, *, more: bool) -> Reaped:
+        return Reaped(
+            ended=tuple(self.ended),
+            detached=self.detached,
+            told=self.told,
+            forgotten=self.forgotten,
+            lag=self.lag,
+            more=more,
+        )

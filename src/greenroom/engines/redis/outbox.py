@@ -1,0 +1,194 @@
+"""Events: one stream per application and partition, a cursor with a position in each (S16, S17)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from greenroom.engines.base import EventPage
+from greenroom.engines.redis.arguments import argument, encode, milliseconds
+from greenroom.engines.redis.cursors import decode_cursor, encode_cursor
+from greenroom.engines.redis.replies import accepted
+from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import PARTITIONS, Event, partition_of
+
+EVENTS = "e"
+MAX_ASIDE = 10_000
+"""Dead letters kept for one reader, the latest."""
+
+Positions = list[tuple[str, int]]
+"""For each partition its marker and the number of the last event that was read."""
+
+_decode_event = msgspec.json.Decoder(Event).decode
+
+
+class _Part(NamedTuple):
+    """What one partition answered."""
+
+    marker: str
+    first: int
+    last: int
+    entries: list[tuple[int, Event]]
+
+
+class RedisOutbox:
+    """Implements `Outbox`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ready: list[Callable[[str], None]] = []
+        self._subscribing: asyncio.Task[None] | None = None
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def read(self, app: str, cursor: str | None, limit: int = 100) -> EventPage:
+        positions = None if cursor is None else _decode(cursor)
+        parts = await self._parts(app, positions, limit)
+        return _page(parts, positions, limit)
+
+    async def newest(self, app: str) -> str:
+        return _encode([(part.marker, part.last) for part in await self._parts(app, None, 0)])
+
+    async def replay(self, app: str, first_at: int, last_at: int, limit: int = 1000) -> EventPage:
+        positions = [(part.marker, part.first - 1) for part in await self._parts(app, None, 0)]
+        items: list[Event] = []
+        while len(items) < limit:
+            parts = await self._parts(app, positions, 500)
+            page = _page(parts, positions, 500)
+            positions = _decode(page.cursor)
+            wanted = [event for event in page.items if first_at <= event.at <= last_at]
+            items += wanted
+            if not page.items:
+                break
+        return EventPage(tuple(items[:limit]), _encode(positions))
+
+    async def _parts(self, app: str, positions: Positions | None, limit: int) -> list[_Part]:
+        calls = []
+        for number in range(PARTITIONS):
+            position = 0 if positions is None else positions[number][1]
+            calls.append(Call("events", f"p{number}", argument(app=app, position=position, limit=limit)))
+        parts = [_part(app, reply) for reply in await self._store.call_many(calls)]
+        if positions is not None:
+            for number, part in enumerate(parts):
+                if _is_reset(part, positions[number]) and positions[number][1] > 0 and limit > 0:
+                    body = argument(app=app, position=0, limit=limit)
+                    parts[number] = _part(app, await self._store.call(Call("events", f"p{number}", body)))
+        return parts
+
+    # -- readers -----------------------------------------------------------------------------------------------------
+
+    async def acknowledge(self, app: str, reader: str, cursor: str) -> None:
+        _decode(cursor)
+        await self._home("acknowledge", app, True, reader=reader, cursor=cursor)
+
+    async def acknowledged(self, app: str, reader: str) -> str | None:
+        (cursor,) = await self._home("acknowledged", app, reader=reader)
+        return None if cursor is None else str(cursor.decode())
+
+    async def set_aside(self, app: str, reader: str, events: Sequence[Event], why: str) -> None:
+        items = [(event.id, encode((event, why)).decode()) for event in events]
+        await self._home("set_aside", app, True, reader=reader, items=items, keep=MAX_ASIDE)
+
+    async def aside(self, app: str, reader: str, limit: int = 100) -> tuple[tuple[Event, str], ...]:
+        (bodies,) = await self._home("aside", app, reader=reader, limit=limit)
+        return tuple(msgspec.json.decode(body, type=tuple[Event, str]) for body in bodies)
+
+    async def drop_aside(self, app: str, reader: str, event_ids: Sequence[str]) -> int:
+        (dropped,) = await self._home("drop_aside", app, True, reader=reader, ids=event_ids)
+        return int(dropped)
+
+    async def claim(self, app: str, reader: str, node: str, seconds: float) -> bool:
+        (held,) = await self._home("claim", app, reader=reader, node=node, ms=milliseconds(seconds))
+        return bool(held)
+
+    async def _home(self, function: str, app: str, durable: bool = False, /, **members: Any) -> Reply:
+        """What belongs to a reader lies in one partition of its application."""
+        body = argument(app=app, **members)
+        return accepted(await self._store.call(Call(function, f"p{partition_of(app, '')}", body, durable)))
+
+    # -- hints -------------------------------------------------------------------------------------------------------
+
+    def subscribe(self, ready: Callable[[str], None]) -> None:
+        self._ready.append(ready)
+        if self._subscribing is None:
+            self._subscribing = asyncio.get_running_loop().create_task(
+                self._subscribe_all(), name="greenroom-redis-events"
+            )
+
+    async def _subscribe_all(self) -> None:
+        for number in range(PARTITIONS):
+            try:
+                await self._store.subscribe(f"p{number}", EVENTS)
+            except ServiceUnavailableError:
+                continue  # the store goes on trying
+
+    def heard(self, data: bytes) -> None:
+        """An application has new events."""
+        for ready in self._ready:
+            ready(data.decode())
+
+    async def stop(self) -> None:
+        """Ends what is under way."""
+        task = self._subscribing
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _part(app: str, reply: Reply) -> _Part:
+    marker, first, last, flat = accepted(reply)
+    entries = [
+        (number, msgspec.structs.replace(_decode_event(body), app=app))
+        for number, body in zip(flat[::2], flat[1::2], strict=True)
+    ]
+    return _Part(marker.decode(), first, last, entries)
+
+
+def _is_reset(part: _Part, position: tuple[str, int]) -> bool:
+    """The partition lost its past since: another marker, or fewer events than were read."""
+    marker, number = position
+    return number > part.last or (bool(number) and marker != part.marker)
+
+
+def _page(parts: list[_Part], positions: Positions | None, limit: int) -> EventPage:
+    """The oldest of what the partitions gave, at most ``limit``; each partition's own order is kept."""
+    gap = 0
+    reset = False
+    after: Positions = []
+    heads = []
+    for number, part in enumerate(parts):
+        start = part.first - 1
+        if positions is not None:
+            if _is_reset(part, positions[number]):
+                reset = True
+            else:
+                start = max(positions[number][1], part.first - 1)
+                gap += start - positions[number][1]
+        after.append((part.marker, start))
+        at = 0
+        for seq, event in part.entries:
+            at = max(at, event.at)  # a clock that stepped back must not turn the order of a partition around
+            heads.append((at, number, seq, event))
+    heads.sort(key=lambda head: head[:3])
+    items = []
+    for _, number, seq, event in heads[:limit]:
+        items.append(event)
+        after[number] = (after[number][0], seq)
+    return EventPage(tuple(items), _encode(after), gap, reset)
+
+
+def _encode(positions: Positions) -> str:
+    """Markers are few (one per restore), so that they are listed once."""
+    markers = sorted({marker for marker, _ in positions})
+    return encode_cursor("e", (markers, [(markers.index(marker), number) for marker, number in positions]))
+
+
+def _decode(cursor: str) -> Positions:
+    markers, found = decode_cursor("e", cursor, tuple[list[str], list[tuple[int, int]]])
+    if len(found) != PARTITIONS or any(not 0 <= index < len(markers) or number < 0 for index, number in found):
+        return decode_cursor("e", "", Positions)  # raises
+    return [(markers[index], number) for index, number in found]

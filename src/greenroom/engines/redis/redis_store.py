@@ -1,0 +1,228 @@
+"""The store on a real Redis: which master serves which tag, one link and one ear for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+
+from greenroom.engines.redis.address import Address, HostPort
+from greenroom.engines.redis.connection import Link, MissingFunctionError, RedirectError
+from greenroom.engines.redis.ears import Ears
+from greenroom.engines.redis.errors import unreachable
+from greenroom.engines.redis.library import library
+from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
+from greenroom.engines.redis.topology import Topology, make_topology
+from greenroom.errors import GreenroomError, ServiceUnavailableError
+
+REPEATS = 4
+"""How often a call that was not carried out (slot moved, library missing) is tried."""
+_PAUSE = 0.05
+
+
+class RedisStore:
+    """Implements `Store`.
+
+    timeout: seconds for connecting and for one call. wait_replicas: see `Address`. clock_offset: tests alone set it,
+    milliseconds that functions add to Redis TIME.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        timeout: float = 2.0,
+        clock_offset: Callable[[], int] | None = None,
+        client_name: str = "greenroom",
+    ) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._offset = clock_offset
+        self._topology: Topology = make_topology(address, timeout=timeout, client_name=client_name)
+        self._links: dict[HostPort, Link] = {}
+        self._ears = Ears(self._topology, self._key, timeout=timeout)
+        self._library = library()
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        await self._topology.refresh(force=True)
+
+    async def stop(self) -> None:
+        await self._ears.stop()
+        links, self._links = list(self._links.values()), {}
+        await asyncio.gather(*(link.close() for link in links))
+        await self._topology.stop()
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    async def call(self, call: Call) -> Reply:
+        try:
+            reply: Reply = await self._submit(call)
+        except (RedirectError, MissingFunctionError) as error:
+            return await self._repeat(call, error)
+        return reply
+
+    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+        futures: list[asyncio.Future[Any]] = []
+        for call in calls:
+            futures.append(self._submit(call))
+        replies: list[Reply] = []
+        failure: GreenroomError | None = None
+        try:
+            for call, future in zip(calls, futures, strict=True):
+                try:
+                    replies.append(await future)
+                except (RedirectError, MissingFunctionError) as error:
+                    try:
+                        replies.append(await self._repeat(call, error))
+                    except ServiceUnavailableError as refused:
+                        failure = failure or refused
+                except ServiceUnavailableError as error:
+                    failure = failure or error
+        finally:
+            for future in futures:
+                future.cancel() if not future.done() else future.exception()
+        if failure is not None:
+            raise failure
+        return replies
+
+    def _key(self, tag: str, channel: str = "") -> str:
+        key = f"{self._address.prefix}:{{{tag}}}"
+        return f"{key}:{channel}" if channel else key
+
+    def _submit(self, call: Call) -> asyncio.Future[Any]:
+        place = self._topology.master_of(self._key(call.tag))
+        if place is None:
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            future.set_exception(RedirectError("no master is known"))
+            return future
+        offset = 0 if self._offset is None else self._offset()
+        command = ("FCALL", f"{self._library.name}_{call.function}", 1, self._key(call.tag), offset, call.argument)
+        return self._link(place).submit(command, durable=call.durable)
+
+    def _link(self, place: HostPort) -> Link:
+        link = self._links.get(place)
+        if link is None:
+
+            async def connect() -> AbstractConnection:
+                return await self._topology.connect(place)
+
+            link = self._links[place] = Link(
+                connect,
+                timeout=self._timeout,
+                wait_replicas=self._address.wait_replicas,
+                wait_timeout=self._timeout / 2,
+                lost=self._topology.doubt,
+            )
+        return link
+
+    async def _repeat(self, call: Call, error: Exception) -> Reply:
+        """What was certainly not carried out is tried again, elsewhere or with the library."""
+        for _ in range(REPEATS):
+            if isinstance(error, MissingFunctionError):
+                await self._load(call.tag)
+            else:
+                await self._topology.refresh(force=True)
+            try:
+                reply: Reply = await self._submit(call)
+            except (RedirectError, MissingFunctionError) as again:
+                error = again
+                await asyncio.sleep(_PAUSE)
+            else:
+                return reply
+        raise unreachable(str(error) or "the function library cannot be loaded", error)
+
+    async def _load(self, tag: str) -> None:
+        place = self._topology.master_of(self._key(tag))
+        if place is None:
+            return
+        try:
+            await self._link(place).submit(("FUNCTION", "LOAD", self._library.code))
+        except ServiceUnavailableError as error:
+            if "already exists" not in error.message:
+                raise
+        except RedirectError:
+            pass
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    async def publish(self, tag: str, channel: str, data: bytes) -> None:
+        place = self._topology.master_of(self._key(tag))
+        if place is None:
+            raise unreachable("no master is known")
+        try:
+            await self._link(place).submit(("SPUBLISH", self._key(tag, channel), data))
+        except RedirectError as error:
+            raise unreachable(str(error), error) from None
+
+    def listen(self, on_message: OnMessage, on_lost: OnLost) -> None:
+        self._ears.listen(on_message, on_lost)
+
+    async def subscribe(self, tag: str, channel: str) -> None:
+        await self._ears.subscribe(tag, channel)
+
+    async def unsubscribe(self, tag: str, channel: str) -> None:
+        await self._ears.unsubscribe(tag, channel)
+
+    async def renew_subscription(self, pairs: Sequence[tuple[str, str]]) -> None:
+        await self._ears.renew(pairs)
+
+    # -- facts -------------------------------------------------------------------------------------------------------
+
+    async def facts(self) -> tuple[ServerFacts, ...]:
+        await self._topology.refresh(force=not self._topology.masters())
+        return tuple([await self._facts_of(place) for place in self._topology.masters()])
+
+    async def command(self, place: HostPort, *command: str | int) -> Any:
+        """A plain command at one master, for checks and tests."""
+        try:
+            return await self._link(place).submit(command)
+        except RedirectError as error:
+            raise unreachable(str(error), error) from None
+
+    async def _facts_of(self, place: HostPort) -> ServerFacts:
+        info = _parse_info(await self.command(place, "INFO", "server", "replication"))
+        memory = _parse_info(await self.command(place, "INFO", "memory"))
+        config = await self._config(place)
+        return ServerFacts(
+            address=f"{place[0]}:{place[1]}",
+            version=info.get("redis_version", "0"),
+            append_only=_maybe(config.get("appendonly"), lambda value: value == "yes"),
+            append_fsync=config.get("appendfsync"),
+            min_replicas_to_write=_maybe(config.get("min-replicas-to-write"), int),
+            min_replicas_max_lag=_maybe(config.get("min-replicas-max-lag"), int),
+            maxmemory_policy=config.get("maxmemory-policy") or memory.get("maxmemory_policy"),
+            replicas=int(info.get("connected_slaves", "0")),
+            used_memory=int(memory.get("used_memory", "0")),
+        )
+
+    async def _config(self, place: HostPort) -> dict[str, str]:
+        """Empty where CONFIG is forbidden (managed services)."""
+        names = ("appendonly", "appendfsync", "min-replicas-to-write", "min-replicas-max-lag", "maxmemory-policy")
+        try:
+            flat = await self.command(place, "CONFIG", "GET", *names)
+        except ServiceUnavailableError as error:
+            if error.message.startswith("Redis refused"):
+                return {}
+            raise
+        texts = [value.decode() for value in flat]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
+    # -- figures for the benchmark -------------------------------------------------------------------------------------
+
+    def traffic(self) -> tuple[int, int]:
+        """(commands, bytes) sent so far over all links."""
+        links = self._links.values()
+        return sum(link.sent_commands for link in links), sum(link.sent_bytes for link in links)
+
+
+def _maybe(value: str | None, convert: Callable[[str], Any]) -> Any:
+    return None if value is None else convert(value)
+
+
+def _parse_info(text: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in text.decode("utf-8", "replace").splitlines())
+    return {name: value.strip() for name, colon, value in lines if colon}

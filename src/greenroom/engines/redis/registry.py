@@ -1,0 +1,167 @@
+"""Sessions, participants, restrictions: each method is one function in one partition."""
+
+from __future__ import annotations
+
+import asyncio
+
+from greenroom.codes import ErrorCode
+from greenroom.engines.base import (
+    Attached,
+    AttachRequest,
+    BeatResult,
+    Displaced,
+    EndRequest,
+    NodeBeat,
+    OpenRequest,
+    Owner,
+    ParticipantPage,
+    ParticipantQuery,
+    Reaped,
+    RestoreRequest,
+    Restricted,
+    RestrictRequest,
+    SessionPage,
+    SessionQuery,
+    TokenFacts,
+    UpdateRequest,
+)
+from greenroom.engines.redis import arguments, listing
+from greenroom.engines.redis.counts import Counts
+from greenroom.engines.redis.living import Living
+from greenroom.engines.redis.replies import accepted, decode_participant, participant, session
+from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.errors import IllegalArgumentError, SessionEndedError
+from greenroom.model import (
+    PARTITIONS,
+    ParticipantRecord,
+    SessionRecord,
+    partition_of,
+    partition_of_session,
+)
+
+_KINDS = ("kick", "block", "lift", "cutoff", "jti", "erase")
+
+
+def tag_of(partition: int) -> str:
+    """The hash tag of a partition's keys."""
+    return f"p{partition}"
+
+
+class RedisRegistry:
+    """Implements `Registry`."""
+
+    def __init__(self, store: Store, counts: Counts, living: Living) -> None:
+        self._store = store
+        self._counts = counts
+        self._living = living
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
+    async def open(self, request: OpenRequest) -> Attached:
+        partition = partition_of(request.app, request.participant_id)
+        if partition_of_session(request.session_id) != partition:
+            raise IllegalArgumentError("The session id does not begin with the participant's partition.")
+        others = 0
+        if request.max_application_sessions is not None:
+            if not self._counts.is_fresh(asyncio.get_running_loop().time()):
+                await self._living.sum_up()
+            others = self._counts.others(partition, request.app)
+        body = arguments.open_argument(request, others)
+        return self._attached(partition, await self._call("open", partition, body, durable=True))
+
+    async def attach(self, request: AttachRequest) -> Attached:
+        partition = _partition(request.session_id)
+        body = arguments.attach_argument(request)
+        return self._attached(partition, await self._call("attach", partition, body, durable=True))
+
+    def _attached(self, partition: int, reply: Reply) -> Attached:
+        created, flat, flat_participant, displaced, replaced, count = reply
+        record = session(flat)
+        self._counts.note(partition, record.app, count)
+        taken_from = None
+        if displaced:
+            taken_from = Displaced(displaced[0].decode(), displaced[1].decode(), int(displaced[2]))
+        return Attached(
+            session=record,
+            participant=participant(flat_participant),
+            created=created == 1,
+            displaced=taken_from,
+            replaced=tuple(session(old) for old in replaced),
+        )
+
+    async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
+        body = arguments.owner_argument(owner, token=token)
+        (flat,) = await self._call("refresh", _partition(owner.session_id), body, durable=True)
+        return session(flat)
+
+    async def detach(self, owner: Owner, grace: float) -> bool:
+        partition = partition_of_session(owner.session_id)
+        if partition is None:
+            return False
+        body = arguments.owner_argument(owner, grace_ms=arguments.milliseconds(grace))
+        (done,) = await self._call("detach", partition, body)
+        return bool(done)
+
+    async def close(self, request: EndRequest) -> SessionRecord | None:
+        partition = partition_of_session(request.session_id)
+        if partition is None:
+            return None
+        reply = await self._call("close", partition, arguments.close_argument(request), durable=True)
+        if not reply:
+            return None
+        record = session(reply[0])
+        self._counts.note(partition, record.app, reply[1])
+        return record
+
+    # -- participants ------------------------------------------------------------------------------------------------
+
+    async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
+        if request.owner is None:
+            partition = partition_of(request.app, request.participant_id)
+        else:
+            partition = _partition(request.owner.session_id)
+        body = arguments.update_argument(request)
+        (record,) = await self._call("update", partition, body, durable=True)
+        return decode_participant(record)
+
+    async def participants(self, query: ParticipantQuery) -> ParticipantPage:
+        if query.ids is not None:
+            return ParticipantPage(await listing.participants_by_id(self._store, query.app, query.ids))
+        return await listing.participants(self._store, query)
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        return await listing.sessions(self._store, query)
+
+    async def restrict(self, request: RestrictRequest) -> Restricted:
+        if request.kind not in _KINDS:
+            raise IllegalArgumentError(f"There is no restriction called {request.kind!r}.")
+        if request.kind == "jti" and not request.jti:
+            raise IllegalArgumentError("jti is missing.")
+        partition = partition_of(request.app, request.participant_id)
+        body = arguments.restrict_argument(request)
+        ended, changed, cutoff, count = await self._call("restrict", partition, body, durable=True)
+        self._counts.note(partition, request.app, count)
+        await self._living.touch_directory()
+        return Restricted(tuple(session(flat) for flat in ended), bool(changed), cutoff)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    async def beat(self, beat: NodeBeat) -> BeatResult:
+        return await self._living.beat(beat)
+
+    async def reap(self, limit: int = 500) -> Reaped:
+        return await self._living.reap(limit)
+
+    async def restore(self, request: RestoreRequest) -> int:
+        return await self._living.restore(request)
+
+    async def _call(self, function: str, partition: int, body: bytes, *, durable: bool = False) -> Reply:
+        return accepted(await self._store.call(Call(function, tag_of(partition), body, durable)))
+
+
+def _partition(session_id: str) -> int:
+    """Raises SessionEndedError for an id that is none of ours: nobody can know such a session."""
+    partition = partition_of_session(session_id)
+    if partition is None or partition >= PARTITIONS:
+        raise SessionEndedError(code=ErrorCode.STATE_LOST)
+    return partition

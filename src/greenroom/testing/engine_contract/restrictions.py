@@ -1,0 +1,220 @@
+"""Kick, block, lift, revoke, erase: S18, promise 7."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greenroom.codes import ErrorCode
+from greenroom.engines.base import Restricted, RestrictRequest
+from greenroom.errors import ParticipantBlockedError
+from greenroom.model import EndReason, Presence, SessionState
+from greenroom.testing.engine_contract.base import ContractBase, refused
+from greenroom.testing.engine_world import APP, World
+
+
+async def restrict(w: World, kind: str, participant_id: str, **more: Any) -> Restricted:
+    """One restriction of APP's participant."""
+    request = RestrictRequest(app=APP, kind=kind, participant_id=participant_id, **more)
+    return await w.engine.registry.restrict(request)
+
+
+class RestrictionsContract(ContractBase):
+    """Checked inside `open`, `attach` and `refresh`, against the session's participant."""
+
+    async def test_promise_7_a_kick_ends_all_sessions_in_one_change(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            b = await w.client()
+            await b.detach()
+            await w.engine.bus.watch(APP, [a.participant_id])
+            done = await restrict(w, "kick", a.participant_id, reason="spam")
+            await w.settle()
+            assert {session.id for session in done.ended} == {a.id, b.id}
+            assert {session.end_reason for session in done.ended} == {EndReason.KICKED}
+            assert {session.state for session in done.ended} == {SessionState.ATTACHED, SessionState.DETACHED}
+            (change,) = w.ears.records(a.participant_id)
+            assert (change.presence, change.sessions) == (Presence.OFFLINE, 0)
+            assert (await w.types())[-3:] == ["session.ended", "session.ended", "participant.offline"]
+            assert (await w.events())[-2].data["text"] == "spam"
+
+    async def test_promise_7_who_was_kicked_does_not_walk_back_in_with_the_same_token(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            await restrict(w, "kick", a.participant_id)
+            with refused(ErrorCode.SESSION_ENDED) as refusal:
+                await a.resume()
+            assert refusal.end_reason == EndReason.KICKED
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open(token=a.request.token)
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open(token=w.token(age=1))
+
+    async def test_a_new_token_lets_somebody_who_was_kicked_in_again(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            done = await restrict(w, "kick", a.participant_id)
+            assert done.cutoff * 1000 >= w.now_ms()
+            await w.advance(2)
+            assert (await w.open(token=w.token(age=0))).created
+
+    async def test_a_kick_cuts_off_though_nobody_is_there(self) -> None:
+        async with self.make_world() as w:
+            request = w.open_request()
+            done = await restrict(w, "kick", request.participant_id)
+            assert done.ended == ()
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.engine.registry.open(request)
+
+    async def test_a_kick_concerns_one_participant_of_one_application(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client("alice")
+            b = await w.client("bob")
+            other = await w.client("alice", app="app-2")
+            await restrict(w, "kick", a.participant_id)
+            assert (await b.record()).presence is Presence.ONLINE
+            assert (await other.record()).presence is Presence.ONLINE
+            await w.open("alice", app="app-2", token=a.request.token)
+
+    async def test_promise_7_a_block_keeps_out_until_it_ends(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            until = w.now_ms() + 100_000
+            done = await restrict(w, "block", a.participant_id, until=until, reason="enough")
+            assert [session.end_reason for session in done.ended] == [EndReason.BLOCKED]
+            await w.advance(90)
+            with refused(ErrorCode.PARTICIPANT_BLOCKED) as refusal:
+                await w.open(token=w.token(age=0))
+            assert isinstance(refusal.error, ParticipantBlockedError)
+            assert refusal.error.until == until
+            await w.advance(15)
+            assert (await w.open(token=w.token(age=0))).created
+
+    async def test_a_block_without_end_ends_when_it_is_lifted(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            await restrict(w, "block", a.participant_id)
+            await w.advance(3)
+            with refused(ErrorCode.PARTICIPANT_BLOCKED):
+                await w.open(token=w.token(age=0))
+            await restrict(w, "lift", a.participant_id)
+            assert (await w.open(token=w.token(age=0))).created
+            with refused(ErrorCode.NOT_FOUND):
+                await restrict(w, "lift", a.participant_id)
+
+    async def test_a_block_of_somebody_never_seen(self) -> None:
+        async with self.make_world() as w:
+            request = w.open_request()
+            await restrict(w, "block", request.participant_id)
+            with refused(ErrorCode.PARTICIPANT_BLOCKED):
+                await w.engine.registry.open(request)
+
+    async def test_promise_7_blocks_and_cutoffs_survive_a_restart(self) -> None:
+        async with self.make_world() as w:
+            if not w.restartable:
+                return
+            a = await w.client("alice")
+            b = await w.client("bob")
+            await restrict(w, "block", a.participant_id)
+            await restrict(w, "kick", b.participant_id)
+            await w.restart()
+            with refused(ErrorCode.PARTICIPANT_BLOCKED):
+                await w.open("alice", token=w.token(age=-10))
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open("bob", token=b.request.token)
+
+    async def test_s18_a_cutoff_ends_sessions_whose_tokens_it_covers(self) -> None:
+        async with self.make_world() as w:
+            old = await w.client(token=w.token(age=100))
+            new = await w.client(token=w.token(age=10))
+            before = w.now_ms() // 1000 - 50
+            done = await restrict(w, "cutoff", old.participant_id, before=before)
+            assert [session.id for session in done.ended] == [old.id]
+            assert done.ended[0].end_reason is EndReason.TOKEN_REVOKED
+            assert (done.cutoff, done.changed) == (before, True)
+            assert (await new.resume()).session.generation == 2
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open(token=w.token(age=60))
+            edge = w.token()
+            for issued_at, code in ((before, ErrorCode.TOKEN_REVOKED), (before + 1, None)):
+                token = type(edge)(jti=f"edge-{issued_at}", issued_at=issued_at, expires_at=edge.expires_at)
+                if code is None:
+                    assert (await w.open(token=token)).created
+                else:
+                    with refused(code):
+                        await w.open(token=token)
+
+    async def test_s18_a_cutoff_only_rises(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client(token=w.token(age=10))
+            now = w.now_ms() // 1000
+            assert (await restrict(w, "cutoff", a.participant_id, before=now - 50)).cutoff == now - 50
+            again = await restrict(w, "cutoff", a.participant_id, before=now - 90)
+            assert (again.cutoff, again.changed) == (now - 50, False)
+
+    async def test_s18_one_token_is_revoked_by_its_jti(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client(token=w.token(jti="bad"))
+            b = await w.client(token=w.token(jti="good"))
+            done = await restrict(w, "jti", a.participant_id, jti="bad")
+            assert [session.id for session in done.ended] == [a.id]
+            assert done.ended[0].end_reason is EndReason.TOKEN_REVOKED
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open(token=a.request.token)
+            assert (await b.resume()).session.generation == 2
+            assert not (await restrict(w, "jti", a.participant_id, jti="bad")).changed
+
+    async def test_s18_the_applications_own_cutoff(self) -> None:
+        async with self.make_world() as w:
+            cutoff = w.now_ms() // 1000 - 50
+            await w.engine.directory.save_application(w.application(revoked_before=cutoff))
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open(token=w.token(age=60))
+            assert (await w.open(token=w.token(age=40))).created
+
+    async def test_an_application_that_is_disabled_lets_nobody_in_and_its_detached_sessions_end(self) -> None:
+        async with self.make_world() as w:
+            saved = await w.engine.directory.save_application(w.application())
+            a = await w.client("alice")
+            b = await w.client("bob")
+            await b.detach(40)
+            await w.engine.directory.save_application(w.changed(saved, disabled=True))
+            with refused(ErrorCode.APPLICATION_DISABLED):
+                await w.open("carol")
+            done = await w.advance(3)
+            assert [session.id for session in done.ended] == [b.id]
+            assert done.ended[0].end_reason is EndReason.APPLICATION_DISABLED
+            assert (await a.record()).presence is Presence.ONLINE  # its node ends what it holds
+
+    async def test_erasing_forgets_everything_but_a_block_by_hashed_id(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client(name="Alice Liddell", avatar_url="/alice.png", device_name="Alice's phone")
+            await a.update(name="Alice L.")
+            await restrict(w, "block", a.participant_id, reason="for Alice")
+            done = await restrict(w, "erase", a.participant_id)
+            assert done.changed
+            assert (await a.record()).version == 0
+            assert await a.stored() is None
+            with refused(ErrorCode.PARTICIPANT_BLOCKED):
+                await w.open(token=w.token(age=-10))
+            restrictions = await w.engine.directory.restrictions(APP)
+            assert a.participant_id not in {restriction.subject for restriction in restrictions}
+            told = repr(await w.events()) + repr(restrictions)
+            for name in ("Alice", "alice"):
+                assert name not in told
+
+    async def test_erasing_ends_the_sessions(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client("alice")
+            b = await w.client("bob", name="Bob")
+            done = await restrict(w, "erase", a.participant_id)
+            assert [session.end_reason for session in done.ended] == [EndReason.KICKED]
+            assert (await w.types()).count("session.ended") == 1
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open("alice", token=a.request.token)
+            assert (await b.record()).name == "Bob"
+            assert not (await restrict(w, "erase", a.participant_id)).changed
+
+    async def test_an_unknown_kind_is_refused(self) -> None:
+        async with self.make_world() as w:
+            with refused(ErrorCode.ILLEGAL_ARGUMENT):
+                await restrict(w, "banish", "somebody")

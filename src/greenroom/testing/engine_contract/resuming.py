@@ -1,0 +1,199 @@
+"""`attach` by secret, and `refresh`: S1, S5, promise 2."""
+
+from __future__ import annotations
+
+from greenroom.codes import ErrorCode
+from greenroom.engines.base import Displaced, RestrictRequest
+from greenroom.model import EndReason, Presence, SessionState
+from greenroom.testing.engine_contract.base import ContractBase, refused
+from greenroom.testing.engine_world import APP, secret
+
+
+class ResumingContract(ContractBase):
+    """How a session comes back to a connection."""
+
+    async def test_promise_2_a_session_survives_its_connection(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            assert await a.detach()
+            stored = await a.stored()
+            assert stored is not None
+            assert stored.state is SessionState.DETACHED
+            back = await a.resume()
+            assert (back.session.id, back.session.generation) == (a.request.session_id, 2)
+            assert back.session.state is SessionState.ATTACHED
+            assert back.session.detached_at is None
+            assert back.displaced is None
+            assert not back.created
+
+    async def test_promise_2_a_resume_beats_a_socket_that_still_looks_alive(self) -> None:
+        async with self.make_world() as w:
+            await w.join("node-2", "lease-2")
+            a = await w.client()
+            back = await a.resume(node="node-2", lease="lease-2")
+            assert back.displaced == Displaced(w.node, a.id, 1)
+            assert back.participant.sessions == 1
+
+    async def test_promise_2_resume_works_many_times_in_a_row(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            for generation in range(2, 7):
+                assert (await a.resume()).session.generation == generation
+                await a.detach()
+
+    async def test_s1_a_lost_reply_locks_nobody_out(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            lost = a.attach_request()
+            await w.engine.registry.attach(lost)
+            again = a.attach_request(next_secret_hash=lost.next_secret_hash)  # the old secret still: no answer came
+            back = await w.engine.registry.attach(again)
+            assert back.session.generation == 3
+            a.secret = lost.next_secret_hash
+            assert (await a.resume()).session.generation == 4
+
+    async def test_s1_a_dial_that_never_arrived_costs_nothing(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            never = a.attach_request()
+            again = a.attach_request(next_secret_hash=never.next_secret_hash)
+            assert (await w.engine.registry.attach(again)).session.generation == 2
+
+    async def test_s1_a_late_old_dial_never_undoes_a_newer_one(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            late = a.attach_request()
+            newer = a.attach_request(next_secret_hash=late.next_secret_hash)
+            await w.engine.registry.attach(newer)
+            with refused(ErrorCode.ATTEMPT_SUPERSEDED):
+                await w.engine.registry.attach(late)
+            stored = await a.stored()
+            assert stored is not None
+            assert stored.generation == 2
+
+    async def test_s1_a_spent_secret_opens_nothing(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            first = a.secret
+            await a.resume()
+            await a.resume()
+            with refused(ErrorCode.RESUME_REFUSED):
+                await w.engine.registry.attach(a.attach_request(secret_hash=first))
+            with refused(ErrorCode.RESUME_REFUSED):
+                await w.engine.registry.attach(a.attach_request(secret_hash=secret("guessed")))
+            with refused(ErrorCode.RESUME_REFUSED):
+                await w.engine.registry.attach(a.attach_request(secret_hash=b""))
+
+    async def test_s1_the_previous_secret_cannot_choose_the_next(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            first = a.secret
+            await a.resume()
+            stolen = a.attach_request(secret_hash=first, next_secret_hash=secret("the thief's"))
+            with refused(ErrorCode.RESUME_REFUSED):
+                await w.engine.registry.attach(stolen)
+            assert (await a.resume()).session.generation == 3
+
+    async def test_s1_a_refused_dial_changes_nothing(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            before = await a.stored()
+            with refused(ErrorCode.RESUME_REFUSED):
+                await w.engine.registry.attach(a.attach_request(secret_hash=secret("guessed"), attempt=99))
+            assert await a.stored() == before
+            await a.resume(attempt=1)
+
+    async def test_a_resume_of_an_ended_session_says_how_it_ended(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            await a.close(EndReason.KICKED)
+            with refused(ErrorCode.SESSION_ENDED) as refusal:
+                await a.resume()
+            assert refusal.end_reason == EndReason.KICKED
+
+    async def test_only_who_knows_the_secret_learns_how_it_ended(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            await a.close()
+            with refused(ErrorCode.RESUME_REFUSED):
+                await w.engine.registry.attach(a.attach_request(secret_hash=secret("guessed")))
+
+    async def test_an_unknown_session_is_lost(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            with refused(ErrorCode.STATE_LOST):
+                await a.resume(session_id=a.id[:-1] + "f")
+            with refused(ErrorCode.STATE_LOST):
+                await a.resume(session_id="nonsense")
+
+    async def test_s5_a_newer_token_takes_the_place_of_the_old_one(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            token = w.token(life=9000)
+            back = await a.resume(token=token, app=APP, participant_id=a.participant_id)
+            assert (back.session.jti, back.session.token_expires_at) == (token.jti, token.expires_at)
+
+    async def test_s5_the_token_must_be_of_the_same_application_and_participant(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            with refused(ErrorCode.TOKEN_MISMATCH):
+                await a.resume(token=w.token(), app="app-2", participant_id=a.participant_id)
+            with refused(ErrorCode.TOKEN_MISMATCH):
+                await a.resume(token=w.token(), app=APP, participant_id="somebody else")
+            assert (await a.resume()).session.generation == 2
+
+    async def test_s7_only_a_node_with_a_good_lease_attaches(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            with refused(ErrorCode.FENCED):
+                await a.resume(node="node-9", lease="never heard of")
+
+    async def test_refresh_stores_the_new_token(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            token = w.token(life=9000)
+            session = await w.engine.registry.refresh(a.owner, token)
+            assert (session.jti, session.token_expires_at, session.generation) == (token.jti, token.expires_at, 1)
+            stored = await a.stored()
+            assert stored is not None
+            assert stored.jti == token.jti
+
+    async def test_s18_refresh_with_a_revoked_token_is_refused(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            token = w.token(jti="revoked")
+            request = RestrictRequest(app=APP, kind="jti", jti="revoked", participant_id=a.participant_id)
+            await w.engine.registry.restrict(request)
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.engine.registry.refresh(a.owner, token)
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await a.resume(token=token)
+            assert (await a.record()).presence is Presence.ONLINE
+
+    async def test_the_timeline_tells_a_sessions_life(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            await a.detach()
+            await a.resume()
+            await w.engine.registry.refresh(a.owner, w.token())
+            await a.close()
+            stored = await a.stored()
+            assert stored is not None
+            assert [entry.what for entry in stored.timeline] == [
+                "opened",
+                "detached",
+                "resumed",
+                "token_refreshed",
+                "ended",
+            ]
+            assert all(entry.node == w.node for entry in stored.timeline)
+
+    async def test_the_timeline_keeps_the_latest_64(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            for _ in range(70):
+                await a.resume()
+            stored = await a.stored()
+            assert stored is not None
+            assert len(stored.timeline) == 64
+            assert {entry.what for entry in stored.timeline} == {"resumed"}
