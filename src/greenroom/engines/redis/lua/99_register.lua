@@ -1,20 +1,45 @@
 -- Functions that only read may run where writes are refused; those that end, detach or renew may run when memory is
--- full, so that it can get better.
-local READS = {'participants', 'participant_ids', 'sessions', 'events', 'extents', 'acknowledged', 'aside',
-  'restrictions', 'counts', 'directory', 'application', 'directory_version'}
-local RELIEVES = {'close', 'detach', 'reap', 'renew', 'node', 'restrict', 'trim', 'drop_aside'}
-
-local flags = {}
-for _, name in ipairs(READS) do
-  flags[name] = {'no-writes'}
-end
-for _, name in ipairs(RELIEVES) do
-  flags[name] = {'allow-oom'}
-end
-for name, callback in pairs(functions) do
+-- full, so that it can get better. While a library is loaded Lua has no ipairs or pairs: one line each.
+local function register(name, flag)
   redis.register_function({
     function_name = LIBRARY .. '_' .. name,
-    callback = callback,
-    flags = flags[name] or {},
+    callback = functions[name],
+    flags = flag and {flag} or {},
   })
 end
+
+register('open')
+register('attach')
+register('refresh')
+register('detach', 'allow-oom')
+register('close', 'allow-oom')
+register('update')
+register('restrict', 'allow-oom')
+register('restrictions', 'no-writes')
+register('put_application')
+register('put_restrictions')
+register('renew', 'allow-oom')
+register('reap', 'allow-oom')
+register('node', 'allow-oom')
+register('probe')
+register('counts', 'no-writes')
+register('restore')
+register('participants', 'no-writes')
+register('participant_ids', 'no-writes')
+register('sessions', 'no-writes')
+register('events', 'no-writes')
+register('trim', 'allow-oom')
+register('extents', 'no-writes')
+register('acknowledge')
+register('acknowledged', 'no-writes')
+register('set_aside')
+register('aside', 'no-writes')
+register('drop_aside', 'allow-oom')
+register('claim')
+register('directory', 'no-writes')
+register('application', 'no-writes')
+register('directory_version', 'no-writes')
+register('touch')
+register('save_application')
+register('save_key')
+register('put_back')
