@@ -88,11 +88,10 @@ class Head:
     @property
     def path(self) -> str:
         """The target's path, also of an absolute target (RFC 9112, section 3.2.2)."""
-        target = self.target
-        if not target.startswith("/") and "://" in target:
-            rest = target.split("://", 1)[1]
-            target = "/" + rest.split("/", 1)[1] if "/" in rest else "/"
-        return target.split("?", 1)[0]
+        path = self.target.partition("?")[0]
+        if path.startswith("/") or "://" not in path:
+            return path
+        return "/" + path.partition("://")[2].partition("/")[2]
 
     @property
     def query(self) -> str:
