@@ -50,4 +50,6 @@ def open_session(
         name=name,
         avatar_url=avatar_url,
     )
-    asyncio.run(hold_open(wanted, as_json=json))
+    ended = asyncio.run(hold_open(wanted, as_json=json))
+    if ended is not None:
+        raise CliError(f"The session has ended: {ended}.")

@@ -2,9 +2,116 @@
 
 from __future__ import annotations
 
-from greenroom.server.config import ServerConfig
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenroom.cli.options import SERVICE_FILE
+from greenroom.cli.output import print_json
+from greenroom.cli.welcome import Demo, show_ready
+from greenroom.model import Application
+from greenroom.server.app import run as run_service
+from greenroom.tokens import SESSION_SCOPES, mint_client_token
+
+if TYPE_CHECKING:
+    from greenroom.server.app import Service
+    from greenroom.server.config import ServerConfig
+
+DEMO_NAME = "Demo"
+DEMO_EXTERNAL_ID = "demo"
+DEMO_TOKEN_LIFE = 86_400
+"""Seconds: a day of trying things out."""
+DEMO_FILE = "demo-app"
+"""In the data directory: the key of the demo application, which is made once."""
 
 
 def run(config: ServerConfig, *, dev: bool, as_json: bool) -> None:
-    """Runs the service until it is told to stop."""
-    raise NotImplementedError
+    """Runs the service until SIGTERM or Ctrl-C; says when it is ready."""
+    data = Path(config.data_dir)
+    try:
+        run_service(config, _announcer(data, dev=dev, as_json=as_json))
+    finally:
+        _forget_service(data)
+
+
+def _announcer(data: Path, *, dev: bool, as_json: bool) -> Callable[[Service], Awaitable[None]]:
+    async def announce(service: Service) -> None:
+        demo = await _demo(service, data) if dev else None
+        _note_service(data, service.url)
+        if as_json:
+            print_json({"url": service.url, **({} if demo is None else _as_json(demo))})
+        else:
+            show_ready(service.url, demo)
+
+    return announce
+
+
+def _as_json(demo: Demo) -> dict[str, str]:
+    return {
+        "appKey": demo.app_key,
+        "appSecret": demo.app_secret,
+        "token": demo.token,
+        "externalId": demo.external_id,
+    }
+
+
+async def _demo(service: Service, data: Path) -> Demo:
+    """The demo application, with a new secret: the old one was shown on a screen."""
+    tenants = service.tenants
+    known = await _known_demo(service, data)
+    if known is None:
+        app, secret = await tenants.create_application(DEMO_NAME)
+        (data / DEMO_FILE).write_text(app.key + "\n", encoding="utf-8")
+    else:
+        app, secret = await tenants.rotate_secret(known.key, overlap=0)
+    participant_id = tenants.participant_id(app, DEMO_EXTERNAL_ID)
+    minted = mint_client_token(
+        tenants.ring,
+        issuer=service.issuer,
+        app=app.key,
+        version=2,
+        scopes=SESSION_SCOPES,
+        now=tenants.now(),
+        random_bytes=tenants.random_bytes,
+        participant_id=participant_id,
+        external_id=DEMO_EXTERNAL_ID,
+        life=DEMO_TOKEN_LIFE,
+        issued_after=tenants.cutoff(app, participant_id),
+    )
+    return Demo(app.key, secret, minted.token, DEMO_EXTERNAL_ID)
+
+
+async def _known_demo(service: Service, data: Path) -> Application | None:
+    try:
+        key = (data / DEMO_FILE).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    app = service.tenants.get(key)
+    if app is not None and app.disabled:
+        return await service.tenants.enable(key)
+    return app
+
+
+def _note_service(data: Path, url: str) -> None:
+    """So that other verbs find the service; whole or not at all. Harmless where the directory cannot be written."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        draft = data / f".{SERVICE_FILE}.{os.getpid()}"
+        draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
+        draft.replace(data / SERVICE_FILE)
+    except OSError:
+        pass
+
+
+def _forget_service(data: Path) -> None:
+    path = data / SERVICE_FILE
+    try:
+        if json.loads(path.read_text(encoding="utf-8"))["pid"] == os.getpid():
+            path.unlink()
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+
+
+__all__ = ["DEMO_EXTERNAL_ID", "DEMO_TOKEN_LIFE", "run"]

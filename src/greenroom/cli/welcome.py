@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from textwrap import indent
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ asyncio.run(main())
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The demo application of --dev. token: a client access token for external_id, good for an hour."""
+    """The demo application of --dev. token: a client access token for external_id, good for a day."""
 
     app_key: str
     app_secret: str
@@ -56,7 +55,7 @@ def _show_demo(console: Console, url: str, demo: Demo) -> None:
         "Key set": f"{url}/.well-known/jwks.json",
         "HTTP API": f"{url}/openapi.json",
         "External id": demo.external_id,
-        "Token": "a client access token for it, good for an hour:",
+        "Token": "a client access token for it, good for a day:",
     }
     for name, value in pairs.items():
         console.print(Text.assemble((f"  {name:<13}", "bold cyan"), value))
@@ -65,9 +64,10 @@ def _show_demo(console: Console, url: str, demo: Demo) -> None:
     console.print("\n[bold]Try it[/] in a second terminal, in Python:\n")
     code = SNIPPET.format(url=url, key=demo.app_key, secret=demo.app_secret)
     if console.is_terminal:
-        console.print(Syntax(indent(code, "  "), "python", theme="ansi_dark", background_color="default"))
+        # Not indented: it is there to be pasted.
+        console.print(Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True))
     else:
-        console.print(Text(indent(code, "  ")))
+        console.print(Text(code))
     console.print("or from the shell:\n")
     console.print(Text(f"  greenroom open --url {url} --token …\n"))
 

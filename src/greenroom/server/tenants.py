@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
 from math import floor
 from typing import Any
@@ -31,6 +32,8 @@ from greenroom.tokens import (
     new_app_key,
     new_secret,
     open_key,
+    open_sealed,
+    seal,
     seal_key,
     secret_matches,
 )
@@ -157,6 +160,16 @@ class Tenants:
             return True
         cutoff = self._cutoffs.get((token.app, token.participant_id or ""), 0)
         return token.issued_at <= cutoff
+
+    # --- other secrets at rest --------------------------------------------------------------------------------------
+
+    def seal_text(self, text: str, context: str) -> str:
+        """A secret as it may be stored: sealed with the master key, in base64. context: what it is and whose."""
+        return b64encode(seal(self._master, text.encode(), self._random(_NONCE_BYTES), context)).decode()
+
+    def open_text(self, sealed: str, context: str) -> str:
+        """The inverse of `seal_text`. Raises `IllegalArgumentError` for another master key or context."""
+        return open_sealed(self._master, b64decode(sealed), context).decode()
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
