@@ -43,6 +43,7 @@ def test_a_paused_process_does_nothing_and_wakes_up_late(timeline: Timeline) -> 
         woke.append(timeline.now - 1000.0)
 
     start(loop, life())
+    timeline.run(0.0)
     timeline.pause(loop)
     timeline.run(60.0)
     assert woke == []
