@@ -1,0 +1,222 @@
+"""The platform's own public clients work unchanged but for host, port and the authority they trust."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenroom.server.app import Service
+from greenroom.server.config import ServerConfig, check
+from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, VerifiedToken, verify
+from tests.compat.clients import Redirected, make_authority, node_client, python_client
+
+pytestmark = pytest.mark.slow
+
+PYTHON = ("4.0.1", "3.7.1")
+NODE = ("4.1.0", "3.6.1")
+UTF8_NAME = "Žofie Čermáková 🙂"
+
+
+class Site:
+    """A service behind TLS under the platform's names, with one application."""
+
+    def __init__(self, service: Service, authority: Path, key: str, secret: str) -> None:
+        self.service = service
+        self.key = key
+        self.secret = secret
+        port = int(service.url.rsplit(":", 1)[1])
+        self.redirected = Redirected(port, authority)
+
+    def verified(self, token: str, kind: TokenKind) -> VerifiedToken:
+        """What the service itself says of a token that a client got."""
+        tenants = self.service.tenants
+        return verify(token, tenants.ring, kind=kind, issuer=self.service.issuer, now=tenants.now())
+
+
+@asynccontextmanager
+async def running_site(folder: Path) -> AsyncIterator[Site]:
+    """A real service with TLS on a free port of loopback."""
+    authority = make_authority(folder)
+    config = ServerConfig(
+        port=0,
+        data_dir=str(folder / "data"),
+        tls_cert=str(folder / "server.pem"),
+        tls_key=str(folder / "server.key"),
+    )
+    check(config)
+    service = Service(config)
+    await service.start()
+    try:
+        app, secret = await service.tenants.create_application("Compat")
+        yield Site(service, authority, app.key, secret)
+    finally:
+        await service.stop()
+
+
+def check_token(result: dict[str, Any], life: int, scope: tuple[str, ...]) -> str:
+    """The reply as the client gives it to its user; the token."""
+    reply = result["token"]
+    assert (reply["token_type"], reply["expires_in"], reply["scope"]) == ("Bearer", life, " ".join(scope))
+    return str(reply["access_token"])
+
+
+@pytest.mark.parametrize("version", PYTHON)
+async def test_python_client_gets_api_and_client_access_tokens(version: str, tmp_path: Path) -> None:
+    client = await asyncio.to_thread(python_client, version)
+    async with running_site(tmp_path) as site:
+        own = {"app_key": site.key, "app_secret": site.secret}
+        results = await site.redirected.python(
+            client,
+            [
+                ("api", "get_api_token", own),
+                ("narrow", "get_api_token", own | {"expires_in": 60, "scope": ["comms:client_access_token:create"]}),
+                ("all", "get_client_access_token_v2", {"access_token": "$api", "session_scope": ["*"]}),
+                (
+                    "anna",
+                    "get_client_access_token_v2",
+                    {
+                        "access_token": "$narrow",
+                        "session_scope": ["conf:create", "nonsense", "session:update"],
+                        "external_id": UTF8_NAME,
+                        "expires_in": 600,
+                    },
+                ),
+            ],
+        )
+        api = site.verified(check_token(results["api"], 1_800, API_SCOPES), TokenKind.API)
+        assert api.app == site.key
+        check_token(results["narrow"], 60, ("comms:client_access_token:create",))
+        everyone = site.verified(check_token(results["all"], 3_600, ("*",)), TokenKind.CLIENT)
+        assert everyone.external_id is None
+        anna = site.verified(check_token(results["anna"], 600, ("conf:create", "session:update")), TokenKind.CLIENT)
+        assert anna.external_id == UTF8_NAME
+
+
+async def test_python_client_gets_a_v1_client_access_token(tmp_path: Path) -> None:
+    client = await asyncio.to_thread(python_client, "3.7.1")
+    async with running_site(tmp_path) as site:
+        own = {"app_key": site.key, "app_secret": site.secret}
+        results = await site.redirected.python(
+            client,
+            [
+                ("v1", "get_client_access_token", own),
+                ("short", "get_client_access_token", own | {"expires_in": 60}),
+                ("wrong", "get_client_access_token", own | {"app_secret": "wrong"}),
+            ],
+        )
+        token = site.verified(check_token(results["v1"], 3_600, SESSION_SCOPES), TokenKind.CLIENT)
+        assert token.version == 1
+        check_token(results["short"], 60, SESSION_SCOPES)
+        assert results["wrong"]["error"]["status_code"] == 401
+
+
+@pytest.mark.parametrize("version", PYTHON)
+async def test_python_client_reads_our_errors(version: str, tmp_path: Path) -> None:
+    client = await asyncio.to_thread(python_client, version)
+    async with running_site(tmp_path) as site:
+        own = {"app_key": site.key, "app_secret": site.secret}
+        results = await site.redirected.python(
+            client,
+            [
+                ("secret", "get_api_token", own | {"app_secret": "wrong"}),
+                ("latin", "get_api_token", own | {"app_secret": "pässwörd"}),
+                ("key", "get_api_token", own | {"app_key": "unknown"}),
+                ("life", "get_api_token", own | {"expires_in": 86_401}),
+                ("token", "get_client_access_token_v2", {"access_token": "nonsense", "session_scope": ["*"]}),
+                ("blind", "get_api_token", own | {"scope": ["sessions:read"]}),
+                ("scope", "get_client_access_token_v2", {"access_token": "$blind", "session_scope": ["*"]}),
+            ],
+        )
+        errors = {name: result["error"] for name, result in results.items() if "error" in result}
+        for error in errors.values():
+            assert error["error_type"] == "ErrorResponse"
+            assert error["error_description"]
+        seen = {name: (e["status_code"], e["error_code"], e["error_reason"]) for name, e in errors.items()}
+        assert seen == {
+            "secret": (401, 89, "Invalid_client"),
+            "latin": (401, 89, "Invalid_client"),
+            "key": (401, 89, "Invalid_client"),
+            "life": (400, 90, "Illegal_argument"),
+            "token": (401, 89, "Invalid_token"),
+            "scope": (403, 403, "Insufficient_scope"),
+        }
+
+
+@pytest.mark.parametrize("version", NODE)
+async def test_node_client_gets_api_and_client_access_tokens(version: str, tmp_path: Path) -> None:
+    client = await asyncio.to_thread(node_client, version)
+    async with running_site(tmp_path) as site:
+        own = [site.key, site.secret]
+        wanted = {"accessToken": "$narrow", "sessionScope": ["conf:create", "nonsense"], "externalId": "anna"}
+        results = await site.redirected.node(
+            client,
+            [
+                ("api", "getApiAccessToken", own),
+                ("narrow", "getApiAccessToken", [*own, 60, ["comms:client_access_token:create"]]),
+                ("all", "getClientAccessTokenV2", [{"accessToken": "$api", "sessionScope": ["*"]}]),
+                ("anna", "getClientAccessTokenV2", [wanted | {"expiresIn": 600}]),
+            ],
+        )
+        assert site.verified(check_token(results["api"], 1_800, API_SCOPES), TokenKind.API).app == site.key
+        check_token(results["narrow"], 60, ("comms:client_access_token:create",))
+        check_token(results["all"], 3_600, ("*",))
+        anna = site.verified(check_token(results["anna"], 600, ("conf:create",)), TokenKind.CLIENT)
+        assert anna.external_id == "anna"
+
+
+async def test_node_client_gets_a_v1_client_access_token(tmp_path: Path) -> None:
+    client = await asyncio.to_thread(node_client, "3.6.1")
+    async with running_site(tmp_path) as site:
+        own = [site.key, site.secret]
+        results = await site.redirected.node(
+            client, [("v1", "getClientAccessToken", own), ("short", "getClientAccessToken", [*own, 60])]
+        )
+        token = site.verified(check_token(results["v1"], 3_600, SESSION_SCOPES), TokenKind.CLIENT)
+        assert token.version == 1
+        check_token(results["short"], 60, SESSION_SCOPES)
+
+
+@pytest.mark.parametrize("version", NODE)
+async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None:
+    client = await asyncio.to_thread(node_client, version)
+    async with running_site(tmp_path) as site:
+        results = await site.redirected.node(
+            client,
+            [
+                ("secret", "getApiAccessToken", [site.key, "pässwörd"]),
+                ("api", "getApiAccessToken", [site.key, site.secret]),
+                ("life", "getApiAccessToken", [site.key, site.secret, 86_401]),
+                # Its Content-Length counts UTF-16 units: the body arrives cut.
+                (
+                    "cut",
+                    "getClientAccessTokenV2",
+                    [{"accessToken": "$api", "sessionScope": ["*"], "externalId": UTF8_NAME}],
+                ),
+                ("after", "getClientAccessTokenV2", [{"accessToken": "$api", "sessionScope": ["*"]}]),
+            ],
+        )
+        wanted = {"secret": (401, 89, "Invalid_client"), "life": (400, 90, "Illegal_argument")}
+        for name, (status, code, reason) in (wanted | {"cut": (400, 90, "Illegal_argument")}).items():
+            head, _, body = results[name]["error"].partition(" and description: ")
+            assert head == f"This request has been rejected with the response code {status}"
+            error = json.loads(body)
+            assert (error["error_code"], error["error_reason"]) == (code, reason)
+        check_token(results["after"], 3_600, ("*",))
+
+
+async def test_a_service_that_the_authority_does_not_speak_for_is_not_trusted(tmp_path: Path) -> None:
+    """That the tests redirect the connection, and do not switch its protection off."""
+    other = tmp_path / "other"
+    other.mkdir()
+    stranger = make_authority(other)
+    client = await asyncio.to_thread(node_client, NODE[0])
+    async with running_site(tmp_path) as site:
+        misled = Redirected(site.redirected.port, stranger)
+        results = await misled.node(client, [("api", "getApiAccessToken", [site.key, site.secret])])
+        assert "certificate" in results["api"]["error"]
