@@ -226,7 +226,7 @@ class Client:
         """Reset the connection, without a Close."""
         transport = self.socket.get_extra_info("socket")
         assert transport is not None
-        writer = self.socket._writer.transport  # type: ignore[attr-defined]
+        writer = self.socket._writer.transport
         writer.abort()
 
 

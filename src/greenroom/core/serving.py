@@ -20,6 +20,7 @@ from greenroom.core.calls import (
 )
 from greenroom.core.hello import check_same_identity, check_text, known_application
 from greenroom.core.profile import check_avatar_url, check_name
+from greenroom.core.server_ground import RequestId
 from greenroom.core.watching import to_wire
 from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.messages import (
@@ -39,7 +40,6 @@ from greenroom.model import ParticipantRecord, participant_id_of
 if TYPE_CHECKING:
     from greenroom.core.server import ServerSession
 
-RequestId = int | str | None
 Handler = Callable[["ServerSession", RequestId, Any, Now], None]
 
 MAX_UPDATE_ID_CHARACTERS = 64

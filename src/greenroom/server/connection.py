@@ -107,10 +107,10 @@ class SessionConnection:
         self.machine.unfence(at, owner)
         self._pump(at)
 
-    def move_on(self, after: float, jitter: float) -> None:
+    def move_on(self, after: float, jitter: float, reason: str) -> None:
         """See `ServerSession.move_on`."""
         at = now()
-        self.machine.move_on(after, jitter, at)
+        self.machine.move_on(after, jitter, at, reason)
         self._pump(at)
 
     def leave(self, after: float, jitter: float) -> None:

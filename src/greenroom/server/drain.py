@@ -56,7 +56,7 @@ class Drain:
         limit = self._config.drain_limit
         jitter = jitter_for(len(self._hub.sessions), others, limit * 0.6)
         for connection in tuple(self._hub.sessions.values()):
-            connection.move_on(0.0, jitter)
+            connection.move_on(0.0, jitter, "draining")
         await self._wait(limit, lambda: not self._hub.sessions)
 
     def _send_away(self, others: int) -> None:

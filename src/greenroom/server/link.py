@@ -141,7 +141,8 @@ class Handler(Protocol):
         """The connection is over; called exactly once, and last.
 
         `code` is what the client's Close said (1005: it said nothing), 1006 where there was none (reset, aborted, timed
-        out), or what *this* side failed the connection with: 1002, 1003, 1007, 1008, 1009, 1011 or 4002.
+        out), or what *this* side failed the connection with: 1002, 1003, 1007, 1008, 1009, 1011 or 4002. After
+        `Link.close` it is the client's answer, which mostly repeats our code and means nothing more.
         """
 
     def pong(self) -> None:

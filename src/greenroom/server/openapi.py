@@ -23,6 +23,10 @@ _SECURITY_SCHEMES = {
 
 _TAGS = (
     {"name": "tokens", "description": "Tokens, as the platform documented them, and the keys they are signed with."},
+    {"name": "participants", "description": "Who there is: find, read, change, kick, block, erase."},
+    {"name": "sessions", "description": "Sessions: list, look into, end; tokens: revoke; settings of the application."},
+    {"name": "events", "description": "What happened, to be fetched."},
+    {"name": "webhooks", "description": "What happened, posted to addresses of the app's own."},
     {"name": "service", "description": "Probes and this description."},
     {"name": "admin", "description": "For operators and the command line."},
 )
@@ -81,7 +85,11 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         "summary": route.summary,
         "description": " ".join((inspect.getdoc(route.handler) or "").split()),
         "tags": [route.tag],
-        "parameters": [*_parameters(route.path_type, "path"), *_parameters(route.query_type, "query")],
+        "parameters": [
+            *_parameters(route.path_type, "path"),
+            *_parameters(route.query_type, "query"),
+            *_headers_read(route),
+        ],
         "responses": _responses(route, schemas),
     }
     if route.auth is not Auth.NONE:
@@ -109,11 +117,22 @@ def _parameters(kind: type[Any], where: str) -> list[dict[str, Any]]:
     return parameters
 
 
+def _headers_read(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in route.request_headers.items()
+    ]
+
+
 def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     content = {route.reply_content_type: {"schema": schemas.of(route.reply_type)}}
     responses: dict[str, Any] = {str(route.status): {"description": HTTPStatus(route.status).phrase}}
     if route.status != 204:
         responses[str(route.status)]["content"] = content
+    if route.reply_headers:
+        responses[str(route.status)]["headers"] = {
+            name: {"schema": {"type": "string"}, "description": text} for name, text in route.reply_headers.items()
+        }
     by_status: dict[int, list[str]] = {}
     for code in _errors_of(route):
         row = ERRORS[code]

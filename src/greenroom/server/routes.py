@@ -109,6 +109,7 @@ class Route:
     query_type, body_type, reply_type: msgspec structs; `Nothing` is none.
     errors: what may be answered beside what auth and body imply; for /openapi.json.
     headers: sent with every answer of the route, refusals too.
+    request_headers, reply_headers: what the handler reads and sets itself, name to description; for /openapi.json.
     max_body_bytes: larger is 413.
     """
 
@@ -128,6 +129,8 @@ class Route:
     status: int = 200
     errors: tuple[ErrorCode, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    reply_headers: Mapping[str, str] = field(default_factory=dict)
     origin: Origin = Origin.SAME
     max_body_bytes: int = MAX_BODY_BYTES
 

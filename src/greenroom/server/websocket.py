@@ -203,12 +203,12 @@ class _Fragments:
 
     __slots__ = ("_check", "_parts", "count", "size", "timer")
 
-    def __init__(self, kind: WSMsgType, timer: asyncio.TimerHandle) -> None:
+    def __init__(self, kind: WSMsgType) -> None:
         self._parts: list[bytes] = []
         self._check = codecs.getincrementaldecoder("utf-8")() if kind is _TEXT else None
         self.count = 0
         self.size = 0
-        self.timer = timer
+        self.timer: asyncio.TimerHandle | None = None
 
     @property
     def is_text(self) -> bool:
@@ -391,6 +391,9 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self._discard(nbytes)
             return
         parser.buffer_updated(nbytes)
+        if self._fragments is not None and self._fragments.timer is None:
+            # Only now: most messages in fragments are whole within one read, and timers are dear.
+            self._fragments.timer = self._loop.call_later(self._options.fragment_timeout, self._fragments_late)
         if parser.transport.is_close_frame_sent and self._state in (_State.OPEN, _State.CLOSING):
             sent = parser.transport.close_handshake.sent
             self._fail(int(sent.code), sent.reason)
@@ -439,8 +442,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         options = self._options
         fragments = self._fragments
         if fragments is None:
-            timer = self._loop.call_later(options.fragment_timeout, self._fragments_late)
-            fragments = self._fragments = _Fragments(kind, timer)
+            fragments = self._fragments = _Fragments(kind)
         valid = fragments.add(payload, fin)
         if fragments.size > options.max_message_bytes:
             self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message may have {options.max_message_bytes} bytes")
@@ -456,9 +458,9 @@ class Connection(WSListener, asyncio.BufferedProtocol):
                 cast(BinaryHandler, self._handler).binary(fragments.joined())
 
     def _drop_fragments(self) -> None:
-        if self._fragments is not None:
-            self._fragments.timer.cancel()
-            self._fragments = None
+        fragments, self._fragments = self._fragments, None
+        if fragments is not None and fragments.timer is not None:
+            fragments.timer.cancel()
 
     def _fragments_late(self) -> None:
         if self._state is _State.OPEN:
