@@ -217,6 +217,11 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
         return f"redis+cluster://{hosts}"
 
+    def flush(self) -> None:
+        """Empties all of them."""
+        for server in self.servers:
+            server.execute("FLUSHALL")
+
 
 @contextmanager
 def cluster(*options: str, masters: int = 3) -> Iterator[Cluster]:

@@ -56,6 +56,10 @@ class Ears:
     def listen(self, on_message: OnMessage, on_lost: OnLost) -> None:
         self._on_message, self._on_lost = on_message, on_lost
 
+    def wanted(self) -> Sequence[Pair]:
+        """What is to be heard."""
+        return tuple(self._wanted)
+
     async def subscribe(self, tag: str, channel: str) -> None:
         """Returns when it is confirmed. Raises ServiceUnavailableError; it is tried on all the same."""
         pair = (tag, channel)

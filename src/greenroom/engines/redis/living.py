@@ -14,6 +14,7 @@ from greenroom.engines.redis.arguments import argument, encode, restore_item
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted, session
 from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.engines.redis.trimming import trim
 from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of_session
 
 NODES = "nodes"
@@ -24,6 +25,9 @@ RESTORE_BATCH = 100
 """Sessions written back in one call."""
 APPLICATIONS_A_PASS = 16
 """Applications whose offline participants one reaper pass looks at."""
+
+TRIM_EVERY = 30
+"""Reaper passes from one look at the length of event streams to the next."""
 
 Applications = Callable[[], Sequence[Application]]
 
@@ -72,6 +76,7 @@ class Living:
         self._to_restore = False
         self._directory_version = 0
         self._turn = 0
+        self._passes = 0
 
     # -- beats -------------------------------------------------------------------------------------------------------
 
@@ -198,6 +203,9 @@ class Living:
         replies = await self._store.call_many(
             [Call("reap", f"p{n}", argument(limit=share, keep=keep, disabled=disabled)) for n in range(PARTITIONS)]
         )
+        self._passes += 1
+        if self._passes % TRIM_EVERY == 0:
+            await trim(self._store)
         total = _Total()
         busy = [number for number, reply in enumerate(replies) if total.add(reply)]
         total.more_at_last = False

@@ -126,6 +126,11 @@ class RedisOutbox:
             except ServiceUnavailableError:
                 continue  # the store goes on trying
 
+    async def subscribed(self) -> None:
+        """Returns when hints are heard from all partitions, as far as they can be reached."""
+        if self._subscribing is not None:
+            await asyncio.shield(self._subscribing)
+
     def heard(self, data: bytes) -> None:
         """An application has new events."""
         for ready in self._ready:

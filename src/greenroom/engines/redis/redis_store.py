@@ -167,6 +167,9 @@ class RedisStore:
     async def unsubscribe(self, tag: str, channel: str) -> None:
         await self._ears.unsubscribe(tag, channel)
 
+    def subscriptions(self) -> Sequence[tuple[str, str]]:
+        return self._ears.wanted()
+
     async def renew_subscription(self, pairs: Sequence[tuple[str, str]]) -> None:
         await self._ears.renew(pairs)
 

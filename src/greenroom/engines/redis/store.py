@@ -66,6 +66,9 @@ class Store(Protocol):
     async def unsubscribe(self, tag: str, channel: str) -> None:
         """Stops listening to one channel."""
 
+    def subscriptions(self) -> Sequence[tuple[str, str]]:
+        """(tag, channel) pairs that are subscribed, or being subscribed."""
+
     async def renew_subscription(self, pairs: Sequence[tuple[str, str]]) -> None:
         """The subscription is silent: make it anew."""
 

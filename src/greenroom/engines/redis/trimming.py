@@ -14,7 +14,7 @@ _AT_ONCE = 1000
 """Events that one call looks at."""
 
 
-async def trim(store: Store, now_ms: int) -> int:
+async def trim(store: Store) -> int:
     """One pass over all partitions; an application that is over its limits loses the oldest of each partition, in
     proportion to what lies there. How many went."""
     extents = await store.call_many([Call("extents", f"p{number}", b"{}") for number in range(PARTITIONS)])
@@ -33,7 +33,7 @@ async def trim(store: Store, now_ms: int) -> int:
     for number, app, count in held:
         part = max(1 - MAX_EVENTS / max(events[app], 1), 1 - MAX_BYTES / max(size[app], 1), 0.0)
         excess = -int(-count * part // 1)
-        body = argument(app=app, before=now_ms - MAX_AGE_MS, excess=excess, limit=_AT_ONCE)
+        body = argument(app=app, age=MAX_AGE_MS, excess=excess, limit=_AT_ONCE)
         calls.append(Call("trim", f"p{number}", body))
     replies = await store.call_many(calls)
     return sum(accepted(reply)[0] for reply in replies)

@@ -105,7 +105,7 @@ local function settle(c, p, before, tell)
   if not before.unseen and (p.n ~= before.n or p.on ~= before.on or before.touched) then
     p.seen = int(c.ms)
   end
-  local changed = p.shown ~= before.shown or p.n ~= before.n or p.rev ~= before.rev
+  local changed = before.changed or p.shown ~= before.shown or p.n ~= before.n or p.rev ~= before.rev
   if changed then
     p.ver = next_version(c, p.ver)
   end

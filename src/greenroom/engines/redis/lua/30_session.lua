@@ -17,7 +17,7 @@ end
 -- Only a node whose lease is good may take a session: a lapsed one's would have no one to detach it.
 local function live_lease(c, lease)
   local expires = call('ZSCORE', c.P .. ':leases', lease)
-  return expires and tonumber(expires) > c.clock
+  return expires and tonumber(expires) >= c.clock
 end
 
 -- A lease never heard of is taken; a lapsed one is never renewed (S7).

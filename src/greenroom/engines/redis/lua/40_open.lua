@@ -127,6 +127,7 @@ functions.open = function(keys, args)
   end
   p = p or new_participant(c, r.app, r.participant_id, r.external_id, r.anonymous)
   local before = snapshot(p)
+  before.changed = true -- also where one session takes the place of another: watchers are told once
   local live = as_table(call('HGETALL', c.P .. ':ps:' .. who))
   local replaced = who_yields(c, r, live)
   if not replaced then

@@ -167,7 +167,7 @@ functions.update = function(keys, args)
     end
     local first = r.update_id and remembered(s, r.update_id)
     if first then
-      return {'ok', 'json', first}
+      return {'ok', first}
     end
   end
   local p = load_participant(c, r.app, r.participant_id)
@@ -189,5 +189,5 @@ functions.update = function(keys, args)
   if s and r.update_id then
     remember(c, s, r.update_id, record)
   end
-  return {'ok', 'json', record}
+  return {'ok', record}
 end

@@ -42,7 +42,9 @@ local function put_cutoff(c, r, subject, before)
 end
 
 local function put_jti(c, r, jti)
-  local record = json('kind', 'jti', 'subject', jti, 'reason', r.reason, 'created_at', c.ms)
+  -- a kick's or block's reason is not repeated here: it may name somebody who is erased later
+  local reason = r.jti and r.reason or ''
+  local record = json('kind', 'jti', 'subject', jti, 'reason', reason, 'created_at', c.ms)
   put_restriction(c, r.app, 'j:' .. jti, record, c.ms + 2 * 86400000)
 end
 

@@ -47,7 +47,7 @@ end
 -- Sessions of lapsed leases become detached. How many, and whether there are more.
 local function lapse(c, limit)
   local count = 0
-  for _, lease in ipairs(call('ZRANGEBYSCORE', c.P .. ':leases', '-inf', int(c.clock))) do
+  for _, lease in ipairs(call('ZRANGEBYSCORE', c.P .. ':leases', '-inf', '(' .. int(c.clock))) do
     local held = c.P .. ':l:' .. lease
     for _, sid in ipairs(call('SRANDMEMBER', held, limit - count)) do
       if settle_detach(c, sid) then

@@ -4,8 +4,9 @@ local function stream(c)
   return c.P .. ':ev:' .. c.arg.app
 end
 
+-- Events are numbered from 1, ids from 1-0.
 local function sequence(id)
-  return number(string.match(id, '%-(%d+)$'))
+  return number(string.match(id, '%-(%d+)$')) + 1
 end
 
 -- The oldest kept, the last ever, how many, how many bytes.
@@ -15,8 +16,7 @@ local function extent(c)
   if call('EXISTS', key) == 0 then
     return 1, 0
   end
-  local info = as_table(call('XINFO', 'STREAM', key))
-  local last = sequence(info['last-generated-id'])
+  local last = sequence(as_table(call('XINFO', 'STREAM', key))['last-generated-id'])
   return first and sequence(first[1]) or last + 1, last
 end
 
@@ -30,7 +30,7 @@ functions.events = function(keys, args)
   local first, last = extent(c)
   local out = {}
   if r.limit > 0 and last > r.position then
-    for _, entry in ipairs(call('XRANGE', stream(c), '(1-' .. int(r.position), '+', 'COUNT', r.limit)) do
+    for _, entry in ipairs(call('XRANGE', stream(c), '1-' .. int(r.position), '+', 'COUNT', r.limit)) do
       out[#out + 1] = sequence(entry[1])
       out[#out + 1] = entry[2][2]
     end
@@ -49,7 +49,7 @@ functions.trim = function(keys, args)
   local bytes, count, last = 0, 0, nil
   for _, entry in ipairs(call('XRANGE', key, '-', '+', 'COUNT', r.limit)) do
     local at = number(string.match(entry[2][2], '"at":(%d+)'))
-    if at >= r.before and count >= r.excess then
+    if at >= c.ms - r.age and count >= r.excess then
       break
     end
     count = count + 1
@@ -57,7 +57,7 @@ functions.trim = function(keys, args)
     last = sequence(entry[1])
   end
   if last then
-    call('XTRIM', key, 'MINID', '=', '1-' .. int(last + 1))
+    call('XTRIM', key, 'MINID', '=', '1-' .. int(last))
     call('HINCRBY', c.P .. ':eb', r.app, -bytes)
   end
   return {'ok', count, bytes}

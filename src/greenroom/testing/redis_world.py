@@ -1,0 +1,91 @@
+"""The world in which the Redis engine is judged by the contract suite: a real Redis whose time the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from greenroom.engines.base import RestoreRequest
+from greenroom.engines.redis import RedisEngine
+from greenroom.engines.redis.store import Store
+from greenroom.testing.engine_world import Ears, World
+
+PROBE = b"probe"
+RECOVERY = 21_000
+"""Milliseconds after which a new engine no longer takes an unknown session for one that may still come back (S15)."""
+
+
+class RedisWorld(World):
+    """The engine on the Redis at ``url``, which ``empty`` empties; ``store`` in its place where that is given."""
+
+    def __init__(self, url: str, empty: Callable[[], object], *, store: Callable[[], Store] | None = None) -> None:
+        super().__init__()
+        self._empty = empty
+        self.url = url
+        self.restartable = True
+        self._make_store = store
+        self._offset = 0
+        self._probes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._pairs: set[tuple[str, str]] = set()
+
+    async def start(self) -> None:
+        self._empty()
+        await self._make_engine()
+        # As on a first start: the node finds no markers and restores nothing.
+        nothing = RestoreRequest(node=self.node, lease="lease-before", sessions=(), finish=True)
+        await self.engine.registry.restore(nothing)
+        self._offset += RECOVERY
+        for _ in range(RECOVERY // 2000 + 1):
+            self._offset += 2000
+            await self.engine.registry.reap()
+
+    async def _make_engine(self) -> None:
+        store = None if self._make_store is None else self._make_store()
+        engine = RedisEngine(self.url, store=store, clock_offset_ms=lambda: self._offset)
+
+        def heard(tag: str, channel: str, data: bytes) -> None:
+            if data == PROBE:
+                self._probes.put_nowait((tag, channel))
+            else:
+                engine._heard(tag, channel, data)
+
+        engine.store.listen(heard, engine.bus.lost)
+        self.engine = engine
+        await engine.start()
+
+    async def stop(self) -> None:
+        await self.engine.stop()
+
+    async def step(self, seconds: float) -> None:
+        self._offset += round(seconds * 1000)
+
+    def now_ms(self) -> int:
+        return round(time.time() * 1000) + self._offset
+
+    async def join(self, node: str, lease: str) -> None:
+        await super().join(node, lease)
+        assert isinstance(self.engine, RedisEngine)
+        await self.engine.outbox.subscribed()
+
+    async def settle(self) -> None:
+        """A message comes after those that were published before it on its channel."""
+        engine = self.engine
+        assert isinstance(engine, RedisEngine)
+        waiting = set(engine.store.subscriptions())
+        for tag, channel in waiting:
+            await engine.store.publish(tag, channel, PROBE)
+        async with asyncio.timeout(5):
+            while waiting:
+                waiting.discard(await self._probes.get())
+
+    async def restart(self) -> None:
+        await self.engine.stop()
+        await self._make_engine()
+        self.ears = Ears()
+        self.engine.bus.listen(self.ears)
+        self.engine.outbox.subscribe(self.ready.append)
+        self.lease = f"lease-{self.number()}"
+        self._alive.clear()
+        await self.join(self.node, self.lease)
+        await self.reap()  # a node that comes back under a new lease: what the old one held is detached

@@ -1,0 +1,67 @@
+"""The Redis engine passes the suite that every engine passes, on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.register_assert_rewrite("greenroom.testing.engine_contract", "greenroom.testing.engine_world")
+
+from greenroom.engines.base import SessionQuery  # noqa: E402
+from greenroom.model import Presence  # noqa: E402
+from greenroom.testing.engine_contract import EngineContract, World  # noqa: E402
+from greenroom.testing.redis_server import Cluster, RedisServer, cluster, single  # noqa: E402
+from greenroom.testing.redis_world import RedisWorld  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with single() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def trio() -> Iterator[Cluster]:
+    with cluster() as running:
+        yield running
+
+
+class RedisContract(EngineContract):
+    async def test_s10_after_a_restart_every_session_has_its_grace(self) -> None:
+        """S10 is the embedded engine's. Here other nodes go on while one is restarted, so graces do too (S8)."""
+        async with self.make_world() as w:
+            attached = await w.client("alice")
+            detached = await w.client("bob")
+            await detached.detach(40)
+            await w.advance(35)
+            await w.step(100_000)
+            await w.restart()
+            assert (await attached.record()).presence is Presence.UNREACHABLE
+            assert (await attached.record()).shown is Presence.ONLINE
+            await w.advance(8)
+            page = await w.engine.registry.sessions(SessionQuery())
+            assert {session.id for session in page.items} == {attached.id}
+            await w.advance(33)
+            page = await w.engine.registry.sessions(SessionQuery())
+            assert page.items == ()
+
+
+class TestOnASingleRedis(RedisContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, server: RedisServer) -> None:
+        self.server = server
+
+    def make_world(self) -> World:
+        return RedisWorld(self.server.url, lambda: self.server.execute("FLUSHALL"))
+
+
+class TestOnACluster(RedisContract):
+    @pytest.fixture(autouse=True)
+    def _cluster(self, trio: Cluster) -> None:
+        self.trio = trio
+
+    def make_world(self) -> World:
+        return RedisWorld(self.trio.url, self.trio.flush)
