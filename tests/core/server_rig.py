@@ -138,6 +138,10 @@ class Rig:
         """With which the machine closed the connection."""
         return None if self.closed is None else self.closed.code
 
+    def is_closed(self) -> bool:
+        """Whether the machine closed the connection."""
+        return self.closed is not None
+
     def pump(self) -> None:
         """Sort the effects."""
         for effect in self.machine.effects():

@@ -127,12 +127,11 @@ def test_an_idle_connections_watches_are_small() -> None:
 
 
 def test_changes_are_gathered_for_a_tenth_of_a_second_the_newest_of_each() -> None:
+    assert Gatherer().due is None
     gatherer = Gatherer()
-    assert gatherer.due is None
     gatherer.changed(record("a", 2), 10.0)
     gatherer.changed(record("a", 1), 10.05)
     gatherer.changed(record("b", 1), 10.09)
     assert gatherer.due == 10.0 + BATCH_SECONDS
     assert [(one.id, one.version) for one in gatherer.take()] == [("a", 2), ("b", 1)]
-    assert gatherer.due is None
     assert gatherer.take() == []
