@@ -22,7 +22,7 @@ from greenroom.engines.embedded.lock import FileLock
 from greenroom.engines.embedded.outbox import EmbeddedOutbox
 from greenroom.engines.embedded.reaping import restart
 from greenroom.engines.embedded.registry import EmbeddedRegistry
-from greenroom.engines.embedded.schema import make_private, open_reader, open_writer
+from greenroom.engines.embedded.schema import CHECKPOINT_PAGES, make_file, make_private, open_reader, open_writer
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.writer import Batcher, InlineWriter, ThreadedWriter
@@ -48,6 +48,7 @@ class EmbeddedEngine:
     lease: seconds of a node's lease.
     vfs: name of an apsw VFS, for tests; there is no lock file then.
     synchronous: ``FULL``. The power-loss test says ``NORMAL``, to show that it can tell.
+    checkpoint_pages: pages in the write-ahead log after which it is written back.
     """
 
     name = "embedded"
@@ -68,6 +69,7 @@ class EmbeddedEngine:
         lease: float = 10.0,
         vfs: str | None = None,
         synchronous: str = "FULL",
+        checkpoint_pages: int = CHECKPOINT_PAGES,
     ) -> None:
         self._memory = os.fspath(path) == MEMORY
         self._path = Path(path)
@@ -77,6 +79,7 @@ class EmbeddedEngine:
         self._lock_timeout = lock_timeout
         self._vfs = vfs
         self._synchronous = synchronous
+        self._checkpoint_pages = checkpoint_pages
         self._lock: FileLock | None = None
         self._writer: InlineWriter | ThreadedWriter | None = None
         self._connection: apsw.Connection | None = None
@@ -108,9 +111,11 @@ class EmbeddedEngine:
     def _open(self) -> None:
         file = MEMORY if self._memory else str(self._path / DATABASE if self._vfs is None else self._path)
         if not self._memory and self._vfs is None:
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_file(Path(file))
         try:
-            con = self._connection = open_writer(file, vfs=self._vfs, synchronous=self._synchronous)
+            con = self._connection = open_writer(
+                file, vfs=self._vfs, synchronous=self._synchronous, checkpoint_pages=self._checkpoint_pages
+            )
             self._reader = con if self._memory else open_reader(file, vfs=self._vfs)
         except apsw.Error as error:
             raise ServiceUnavailableError(

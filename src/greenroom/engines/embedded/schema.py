@@ -7,6 +7,7 @@ session is in two of them and an ended one in one.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import apsw
@@ -24,6 +25,9 @@ MINIMUM_SQLITE = (3, 51, 3)
 
 CACHE_KIB = 65_536
 """Page cache of the writer."""
+
+CHECKPOINT_PAGES = 1000
+"""Pages in the write-ahead log after which it is written back."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
@@ -72,7 +76,9 @@ CREATE TABLE keys (kid TEXT PRIMARY KEY, created_at INTEGER NOT NULL, body BLOB 
 _SYNCHRONOUS = {"FULL": 2, "NORMAL": 1}
 
 
-def open_writer(path: str, *, vfs: str | None = None, synchronous: str = "FULL") -> apsw.Connection:
+def open_writer(
+    path: str, *, vfs: str | None = None, synchronous: str = "FULL", checkpoint_pages: int = CHECKPOINT_PAGES
+) -> apsw.Connection:
     """The one connection that writes and checkpoints, its pragmas set and asserted, its tables there.
 
     path: the file, or ``:memory:``. synchronous: ``FULL``; the power-loss test alone says ``NORMAL``, to show that it
@@ -92,7 +98,7 @@ def open_writer(path: str, *, vfs: str | None = None, synchronous: str = "FULL")
         _demand(con, "foreign_keys", "OFF", 0)
         _demand(con, "cache_size", -CACHE_KIB, -CACHE_KIB)
         _demand(con, "temp_store", "MEMORY", 2)
-        _demand(con, "wal_autocheckpoint", 1000, 1000)
+        _demand(con, "wal_autocheckpoint", checkpoint_pages, checkpoint_pages)
         _migrate(con)
     except BaseException:
         con.close()
@@ -156,5 +162,21 @@ def _foreign() -> ServiceUnavailableError:
 
 
 def make_private(directory: Path) -> None:
-    """The data directory, mode 0700."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The data directory, mode 0700. Its own entry is made durable, as the database's is by `make_file`."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sync_directory(directory.parent)
+
+
+def make_file(path: Path) -> None:
+    """The database's file, mode 0600. SQLite syncs the directory for a new log, but not for a new database."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -20,7 +20,7 @@ class RedisEngine:
     """Implements `Engine`.
 
     url: see `parse_address`. timeout: seconds for connecting and for one call. store: in place of a Redis (tests).
-    clock_offset_ms: tests alone set it: milliseconds added to Redis TIME, asked at each call.
+    clock_us: tests alone set it: the time in microseconds, asked at each call, in place of Redis TIME.
     """
 
     name = "redis"
@@ -31,10 +31,10 @@ class RedisEngine:
         *,
         timeout: float = 2.0,
         store: Store | None = None,
-        clock_offset_ms: Callable[[], int] | None = None,
+        clock_us: Callable[[], int] | None = None,
     ) -> None:
         self._address = parse_address(url)
-        self.store: Store = store or RedisStore(self._address, timeout=timeout, clock_offset=clock_offset_ms)
+        self.store: Store = store or RedisStore(self._address, timeout=timeout, clock_us=clock_us)
         counts = Counts()
         self.bus = RedisBus(self.store)
         self.outbox = RedisOutbox(self.store)

@@ -25,8 +25,8 @@ _PAUSE = 0.05
 class RedisStore:
     """Implements `Store`.
 
-    timeout: seconds for connecting and for one call. wait_replicas: see `Address`. clock_offset: tests alone set it,
-    milliseconds that functions add to Redis TIME.
+    timeout: seconds for connecting and for one call. wait_replicas: see `Address`. clock_us: tests alone
+    set it: the time, in microseconds, in place of Redis TIME.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class RedisStore:
         address: Address,
         *,
         timeout: float = 2.0,
-        clock_offset: Callable[[], int] | None = None,
+        clock_us: Callable[[], int] | None = None,
         client_name: str = "greenroom",
     ) -> None:
         self._address = address
         self._timeout = timeout
-        self._offset = clock_offset
+        self._clock_us = clock_us
         self._topology: Topology = make_topology(address, timeout=timeout, client_name=client_name)
         self._links: dict[HostPort, Link] = {}
         self._ears = Ears(self._topology, self._key, timeout=timeout)
@@ -99,8 +99,8 @@ class RedisStore:
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             future.set_exception(RedirectError("no master is known"))
             return future
-        offset = 0 if self._offset is None else self._offset()
-        command = ("FCALL", f"{self._library.name}_{call.function}", 1, self._key(call.tag), offset, call.argument)
+        now = "" if self._clock_us is None else self._clock_us()
+        command = ("FCALL", f"{self._library.name}_{call.function}", 1, self._key(call.tag), now, call.argument)
         return self._link(place).submit(command, durable=call.durable)
 
     def _link(self, place: HostPort) -> Link:

@@ -1,8 +1,8 @@
 -- Helpers that every function stands on.
 --
 -- KEYS[1] is the partition, e.g. greenroom:{p17}: a hash of marker, clock, at, restored, changes. Every other key
--- begins with it, so that all keys of a call are in one slot. ARGV[1] is an offset in ms that only tests set,
--- ARGV[2] one JSON object. A function answers {'ok', …} or {'no', word, details}.
+-- begins with it, so that all keys of a call are in one slot. ARGV[1] is empty; tests alone give the
+-- time in it (microseconds). ARGV[2] is one JSON object. A function answers {'ok', …} or {'no', word, details}.
 --
 -- Redis does not roll a function back: everything is checked first, then written.
 
@@ -93,8 +93,11 @@ local function refuse(word, ...)
 end
 
 local function engine_time(args)
+  if args[1] ~= '' then
+    return tonumber(args[1])
+  end
   local time = call('TIME')
-  return tonumber(time[1]) * 1000000 + tonumber(time[2]) + number(args[1]) * 1000
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
 -- What a function works with; nil and a refusal where the partition has no marker (S15).
