@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -391,7 +391,7 @@ async def test_an_unexpected_error_is_500_without_details_and_in_the_log(caplog:
     rows = [Route(method="GET", path="/fails", handler=_fails, summary="Fails", tag="test")]
     service = FakeService()
     await service.tenants.load()
-    server = http.make_http(service, rows)
+    server = http.make_http(cast(http.HttpService, service), rows)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     site = Site(service, listener.sockets[0].getsockname()[1])
     try:
