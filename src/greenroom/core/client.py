@@ -16,7 +16,7 @@ import msgspec
 from greenroom.codes import CloseCode
 from greenroom.core.client_effects import Effect, Hangup, Reject, Resolve, Tell, TokenRefreshFailed
 from greenroom.core.client_links import Phase
-from greenroom.core.client_opening import NO_INFO
+from greenroom.core.client_opening import NO_INFO, Session
 from greenroom.core.client_tokens import Origin
 from greenroom.core.client_watches import pieces
 from greenroom.core.client_wire import ClientWire
@@ -254,18 +254,25 @@ class ClientSession(ClientWire):
             self._tokens.want(is_expired=True)
         elif self._opening is not None and waiting:
             self._open_failed(now, error)
-        elif session is not None and waiting and self._may_try_again(now, error):
-            self._dialer.again(now)  # the callback needs the network that we have not got either
+        elif session is not None and self._may_try_again(now, session, error):
+            # The callback needs the network that we have not got either.
+            if waiting:
+                self._dialer.again(now)
+            else:
+                self._tokens.want(is_expired=True)
         elif session is not None:
             # The session is not coming back: nobody should see its ghost for the rest of the grace.
             self._leave(now, [], error, SessionEndedError(end_reason=EndReason.TOKEN_EXPIRED))
             self._ended(now, EndReason.TOKEN_EXPIRED, str(error), error=error, session=session)
 
-    def _may_try_again(self, now: float, error: GreenroomError) -> bool:
-        session = self._session
-        if session is None or session.lost_at is None or isinstance(error, TokenInvalidError):
+    def _may_try_again(self, now: float, session: Session, error: GreenroomError) -> bool:
+        """Whether a failed refresh may be the network's fault: the connection is away, or does not answer just now."""
+        if isinstance(error, TokenInvalidError):
             return False
-        return self._live_link() is None and now < session.lost_at + session.grace
+        live = self._live_link()
+        if live is not None:
+            return live.pong_until is not None
+        return session.lost_at is not None and now < session.lost_at + session.grace
 
     # -- the shell -----------------------------------------------------------------------------------------------
 
@@ -317,8 +324,9 @@ class ClientSession(ClientWire):
         return min((when for when in times if when is not None), default=None)
 
     def _tokens_due(self) -> float | None:
-        now = 0.0 if self._seen is None else self._seen[0]
-        return self._tokens.due(now, live=self._live_link() is not None)
+        if self._seen is None:
+            return None
+        return self._tokens.due(*self._seen, live=self._live_link() is not None)
 
     # -- what is due -----------------------------------------------------------------------------------------------
 
@@ -384,7 +392,8 @@ class ClientSession(ClientWire):
         if session is not None and not (opening is not None and opening.is_reopen):
             if candidate is not None:
                 self._emit(Hangup(candidate.attempt, CloseCode.COME_BACK))
-            self._emit(*self._farewells.start(now, session.id, session.secrets(), session.grace, live, waiters))
+            rest = session.grace if session.lost_at is None else session.lost_at + session.grace - now
+            self._emit(*self._farewells.start(now, session.id, session.secrets(), rest, live, waiters))
         elif candidate is not None and candidate.phase is Phase.HELLO:
             self._emit(*self._farewells.start(now, None, [], self._settings.close_limit, candidate, waiters))
         else:

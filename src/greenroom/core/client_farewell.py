@@ -50,6 +50,8 @@ class Farewells:
         waiters: list[int],
     ) -> list[Effect]:
         """Leave. link: the connection that carries the session or its open, None where there is none."""
+        if link is None and grace <= 0:
+            return [Resolve(waiter, None) for waiter in waiters]
         limit = now + self.settings.close_limit
         farewell = Farewell(session_id, secrets, now + grace, waiters, limit, Dialer(self.tools), link)
         self.going.append(farewell)
@@ -156,7 +158,7 @@ class Farewells:
         """The app goes: nothing more is tried."""
         effects: list[Effect] = []
         for farewell in list(self.going):
-            if farewell.link is not None:
+            if farewell.link is not None and farewell.session_id is not None:
                 effects.append(Hangup(farewell.link.attempt, CloseCode.NORMAL))
             effects += self._finish(farewell)
         return effects
@@ -165,12 +167,10 @@ class Farewells:
         link, farewell.link = farewell.link, None
         if link is None:
             return []
-        # 1000 ends the session where it still arrives.
-        hangup: list[Effect] = [Hangup(link.attempt, CloseCode.NORMAL)]
         if farewell.session_id is None:
-            return hangup + self._finish(farewell)
+            return self._finish(farewell)  # was closed with 1000 at the beginning
         farewell.dialer.again(now)
-        return hangup
+        return [Hangup(link.attempt, CloseCode.NORMAL)]  # ends the session where it still arrives
 
     def _release(self, farewell: Farewell) -> list[Effect]:
         waiters, farewell.waiters = farewell.waiters, []

@@ -61,7 +61,7 @@ class TokenKeeper:
         """A token to adopt. Raises TokenRefreshError or TokenInvalidError, which name the claim."""
         if answer is None:
             raise TokenRefreshError(
-                "The refresh callback returned None; did it forget its return?", hint="Return the new access_token."
+                "The refresh callback returned nothing; did it forget its return?", hint="Return the new access_token."
             )
         if not isinstance(answer, str):
             raise TokenRefreshError(
@@ -113,15 +113,18 @@ class TokenKeeper:
         self._marks = []
         self.want(is_expired=True)
 
-    def due(self, now: float, *, live: bool) -> float | None:
-        """When `run` has something to do; live: whether the schedule counts (a connection carries the session)."""
+    def due(self, now: float, wall: float, *, live: bool) -> float | None:
+        """When `run` has something to do; live: whether the schedule counts (a connection carries the session).
+
+        now and wall: the same instant on both clocks.
+        """
         if self._asking is not None:
             assert self._asked_at is not None
             return self._asked_at + self._settings.ask_limit
         if self._wanted is not None:
             return now if self._asked_at is None else max(now, self._asked_at + self._settings.ask_gap)
         if live and self._marks and self.refreshable:
-            return now + max(0.0, self._marks[0][0] - self._tools.wall())
+            return now + max(0.0, self._marks[0][0] - wall)
         return None
 
     def run(self, now: float, *, live: bool) -> tuple[list[Effect], TokenError | None, bool]:
@@ -138,7 +141,7 @@ class TokenKeeper:
         wall = self._tools.wall()
         while live and self.refreshable and self._marks and self._marks[0][0] <= wall:
             self.want(is_expired=self._marks.pop(0)[1])
-        due = self.due(now, live=live)
+        due = self.due(now, wall, live=live)
         if self._wanted is None or due is None or due > now:
             return [], None, False
         self._number += 1

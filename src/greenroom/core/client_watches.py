@@ -22,13 +22,17 @@ class Watches:
         return len(self._held)
 
     def snapshot(self, participants: Iterable[WireParticipant], *, only_held: bool = False) -> list[Participant]:
-        """A reply to watch or resume. only_held: ids that are not watched any more are left out. What differs."""
+        """A reply to watch or resume. only_held: ids that are not watched any more are left out.
+
+        Returns those that were watched before and are different now.
+        """
         changed = []
         for wire in participants:
-            if only_held and wire.id not in self._held:
+            held = self._held.get(wire.id)
+            if held is None and only_held:
                 continue
             participant = wire.to_participant()
-            if self._held.get(wire.id) != participant:
+            if held is not None and held != participant:
                 changed.append(participant)
             self._held[wire.id] = participant
         return changed

@@ -503,9 +503,7 @@ class ClientWire:
         elif request.method in ("participants.get", "participants.watch"):
             value = [one.to_participant() for one in result.participants]
             if request.method == "participants.watch":
-                changed = self._watches.snapshot(result.participants, only_held=request.waiter is None)
-                if request.waiter is None:
-                    self._tell_changed(changed)
+                self._tell_changed(self._watches.snapshot(result.participants, only_held=request.waiter is None))
         elif request.method == "session.refreshToken":
             assert isinstance(request.params, RefreshTokenParams)
             self._tokens.accepted = request.params.token
