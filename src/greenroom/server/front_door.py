@@ -14,13 +14,14 @@ import re
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from aiohttp import web
 
 from greenroom.server.handshake import Accepted, Head, MalformedHeadError, judge, parse_head, switching_protocols
 from greenroom.server.limits import Limits, MalformedProxyHeaderError, normalise, read_proxy_header
 from greenroom.server.link import Handler, Refusal, UpgradeRequest, WebSocketOptions
+from greenroom.server.takeover import HandedOver, detach
 from greenroom.server.websocket import Connection
 
 log = logging.getLogger("greenroom.server")
@@ -318,32 +319,6 @@ class _Visitor(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
-class _HandedOver(web.StreamResponse):
-    """aiohttp's response to a request whose transport is not its own any more: nothing is written."""
-
-    def __init__(self) -> None:
-        super().__init__(status=101)
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
-
-
-class _Early:
-    """Takes from aiohttp what came after the head of an upgrade; passes for one of its payload parsers."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.data += data
-        return False, b""
-
-    def feed_eof(self) -> None: ...
-
-
 class FrontDoor:
     """The protocol factory of the one port, and a list of who is there. Made by `make_front_door`."""
 
@@ -437,22 +412,8 @@ class FrontDoor:
             response.force_close()
             return response
         assert isinstance(verdict, Accepted)
-        visitor.hand_over(verdict, handler, _detach(request))
-        return _HandedOver()
-
-
-def _detach(request: web.BaseRequest) -> bytes:
-    """Take the transport from aiohttp's protocol, which then believes that it was lost; return what it read too far.
-
-    By its public methods: `set_parser` is where its own WebSocket gets those bytes, and a protocol without a transport
-    closes nothing when it is told that its connection is lost.
-    """
-    protocol = request.protocol
-    early = _Early()
-    protocol.set_parser(cast(Any, early))
-    protocol.transport = None
-    protocol.connection_lost(None)
-    return early.data
+        visitor.hand_over(verdict, handler, detach(request))
+        return HandedOver()
 
 
 def _visitor_of(request: web.BaseRequest) -> _Visitor | None:

@@ -12,12 +12,10 @@ shows as `transport.is_close_frame_sent`, *after* the frames before it were deli
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
 from collections.abc import Callable, Mapping
 from enum import Enum
 from http import HTTPStatus
-from struct import Struct
 from typing import Any, Final, cast
 
 from picows import (
@@ -32,6 +30,20 @@ from picows import (
 from picows import picows as _picows
 
 from greenroom.codes import CloseCode
+from greenroom.server.framing import (
+    CLOSE_CODE,
+    PING_FRAME,
+    SEND_BINARY,
+    SEND_CLOSE,
+    SEND_PONG,
+    SEND_TEXT,
+    Fragments,
+    cut_reason,
+    encode,
+    is_utf8,
+    is_valid_close_code,
+    long_header,
+)
 from greenroom.server.link import BinaryHandler, Handler, Link, Refusal, UpgradeRequest, WebSocketOptions
 
 log = logging.getLogger("greenroom.server")
@@ -44,17 +56,6 @@ _BINARY: Final = WSMsgType.BINARY
 _PING: Final = WSMsgType.PING
 _CLOSE: Final = WSMsgType.CLOSE
 
-# First bytes of the frames we send: FIN and the opcode (RFC 6455, section 5.2).
-_SEND_TEXT: Final = 0x81
-_SEND_BINARY: Final = 0x82
-_SEND_CLOSE: Final = 0x88
-_SEND_PONG: Final = 0x8A
-_PING_FRAME: Final = b"\x89\x00"
-
-_LENGTH_16 = Struct(">BBH")
-_LENGTH_64 = Struct(">BBQ")
-_CODE = Struct(">H")
-
 _HIGH_WATER: Final = 32_768
 _LOW_WATER: Final = 8_192
 _SCRATCH = memoryview(bytearray(16_384))
@@ -62,8 +63,6 @@ _SCRATCH = memoryview(bytearray(16_384))
 _DISCARD_LIMIT: Final = 1_048_576
 """What a client may still send while its connection is being failed, before reading stops. Reading on lets it see the
 Close: closing a socket with unread bytes resets it, and a reset throws the Close away."""
-_MAX_REASON_BYTES: Final = 123
-
 _PARSER_REQUEST: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -165,72 +164,6 @@ def _new_parser(listener: WSListener, options: WebSocketOptions) -> Any:
     return parser
 
 
-def _frame(first: int, payload: bytes) -> bytes:
-    """One unmasked frame, as a server sends it (RFC 6455, section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes((first, size)) + payload
-    return _long_header(first, size) + payload
-
-
-def _long_header(first: int, size: int) -> bytes:
-    return _LENGTH_16.pack(first, 126, size) if size < 65_536 else _LENGTH_64.pack(first, 127, size)
-
-
-def _is_valid_close_code(code: int) -> bool:
-    """What a client may put into a Close (RFC 6455, section 7.4, and IANA's registry)."""
-    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _cut_reason(reason: str) -> bytes:
-    """`reason` as UTF-8 that fits into a control frame, cut between characters."""
-    data = reason.encode("utf-8", "replace")
-    if len(data) <= _MAX_REASON_BYTES:
-        return data
-    return data[:_MAX_REASON_BYTES].decode("utf-8", "ignore").encode()
-
-
-class _Fragments:
-    """A message that has begun and not ended. Its UTF-8 is checked as it comes, so that a bad one fails early."""
-
-    __slots__ = ("_check", "_parts", "count", "size", "timer")
-
-    def __init__(self, kind: WSMsgType) -> None:
-        self._parts: list[bytes] = []
-        self._check = codecs.getincrementaldecoder("utf-8")() if kind is _TEXT else None
-        self.count = 0
-        self.size = 0
-        self.timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_text(self) -> bool:
-        return self._check is not None
-
-    def add(self, payload: bytes, last: bool) -> bool:
-        """Whether the message is still valid with `payload` added."""
-        self.count += 1
-        self.size += len(payload)
-        self._parts.append(payload)
-        if self._check is None:
-            return True
-        try:
-            self._check.decode(payload, last)
-        except UnicodeDecodeError:
-            return False
-        return True
-
-    def joined(self) -> bytes:
-        return b"".join(self._parts)
-
-
 class Connection(WSListener, asyncio.BufferedProtocol):
     """One client's WebSocket: the protocol of its transport, picows' listener, and its handler's `Link`.
 
@@ -274,7 +207,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._parser: Any = None
         self._transport: asyncio.Transport | None = None
         self._state = _State.OPEN
-        self._fragments: _Fragments | None = None
+        self._fragments: Fragments | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._allowance = float(options.control_frames_burst)
         self._allowance_at = 0.0
@@ -307,15 +240,15 @@ class Connection(WSListener, asyncio.BufferedProtocol):
 
     def send(self, message: bytes) -> None:
         """Send one text message; see `Link.send`."""
-        self._send(_SEND_TEXT, message)
+        self._send(SEND_TEXT, message)
 
     def send_binary(self, message: bytes) -> None:
         """Send one binary message; otherwise as `send`."""
-        self._send(_SEND_BINARY, message)
+        self._send(SEND_BINARY, message)
 
     def ping(self) -> None:
         """Send an empty Ping."""
-        self._write(_PING_FRAME)
+        self._write(PING_FRAME)
 
     def close(self, code: int, reason: str) -> None:
         """Send Close and wait for the client's; see `Link.close`."""
@@ -342,10 +275,10 @@ class Connection(WSListener, asyncio.BufferedProtocol):
 
     def _send(self, first: int, message: bytes) -> None:
         if len(message) < 65_536:
-            self._write(_frame(first, message))
+            self._write(encode(first, message))
         elif self._state is _State.OPEN and self._transport is not None:
             # Large: two writes are cheaper than a copy.
-            self._transport.write(_long_header(first, len(message)))
+            self._transport.write(long_header(first, len(message)))
             self._write(message)
 
     def _write(self, data: bytes) -> None:
@@ -359,8 +292,8 @@ class Connection(WSListener, asyncio.BufferedProtocol):
     def _write_close(self, code: int, reason: str | None) -> None:
         """Write a Close; `reason` None writes one without a code (1005)."""
         assert self._transport is not None
-        payload = b"" if reason is None else _CODE.pack(code) + _cut_reason(reason)
-        self._transport.write(_frame(_SEND_CLOSE, payload))
+        payload = b"" if reason is None else CLOSE_CODE.pack(code) + cut_reason(reason)
+        self._transport.write(encode(SEND_CLOSE, payload))
 
     def pause_writing(self) -> None:
         """The transport's buffer went over its high mark."""
@@ -418,13 +351,13 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         elif not self._control_frame_allowed():
             self._fail(CloseCode.POLICY_VIOLATION, "too many control frames")
         elif kind is _PING:
-            self._write(_frame(_SEND_PONG, frame.get_payload_as_bytes()))
+            self._write(encode(SEND_PONG, frame.get_payload_as_bytes()))
         elif self._handler is not None:
             self._handler.pong()
 
     def _on_data(self, kind: WSMsgType, payload: bytes, fin: bool) -> None:
         if fin and kind is _TEXT and self._fragments is None:
-            if payload.isascii() or _is_utf8(payload):
+            if payload.isascii() or is_utf8(payload):
                 self._handler.text(payload)  # type: ignore[union-attr]
             else:
                 self._fail(CloseCode.INVALID_UTF8, "the message is not UTF-8")
@@ -442,7 +375,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         options = self._options
         fragments = self._fragments
         if fragments is None:
-            fragments = self._fragments = _Fragments(kind)
+            fragments = self._fragments = Fragments(is_text=kind is _TEXT)
         valid = fragments.add(payload, fin)
         if fragments.size > options.max_message_bytes:
             self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message may have {options.max_message_bytes} bytes")
@@ -482,8 +415,8 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         payload = frame.get_payload_as_bytes()
         code, reason = CloseCode.NO_STATUS.value, ""
         if payload:
-            code, reason = _CODE.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace")
-            if not _is_valid_close_code(code):
+            code, reason = CLOSE_CODE.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace")
+            if not is_valid_close_code(code):
                 self._fail(CloseCode.WS_PROTOCOL_ERROR, f"{code} is no code for a Close frame")
                 return
         answering = self._state is _State.OPEN

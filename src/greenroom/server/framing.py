@@ -1,0 +1,109 @@
+"""Frames as a server writes them, and what a client's messages are checked for. Pure; RFC 6455, sections 5 and 7.4."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from struct import Struct
+from typing import Final
+
+# First bytes of the frames we send: FIN and the opcode (RFC 6455, section 5.2).
+SEND_TEXT: Final = 0x81
+SEND_BINARY: Final = 0x82
+SEND_CLOSE: Final = 0x88
+SEND_PONG: Final = 0x8A
+PING_FRAME: Final = b"\x89\x00"
+
+_LENGTH_16 = Struct(">BBH")
+_LENGTH_64 = Struct(">BBQ")
+CLOSE_CODE: Final = Struct(">H")
+"""How a Close begins."""
+
+_MAX_REASON_BYTES: Final = 123
+
+
+def encode(first: int, payload: bytes) -> bytes:
+    """One unmasked frame, as a server sends it (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    return long_header(first, size) + payload
+
+
+def long_header(first: int, size: int) -> bytes:
+    """The head of a frame of 126 bytes and more."""
+    return _LENGTH_16.pack(first, 126, size) if size < 65_536 else _LENGTH_64.pack(first, 127, size)
+
+
+def is_valid_close_code(code: int) -> bool:
+    """What a client may put into a Close (RFC 6455, section 7.4, and IANA's registry)."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether `data` is UTF-8 (RFC 3629: no surrogates, nothing overlong)."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def cut_reason(reason: str) -> bytes:
+    """`reason` as UTF-8 that fits into a control frame, cut between characters."""
+    data = reason.encode("utf-8", "replace")
+    if len(data) <= _MAX_REASON_BYTES:
+        return data
+    return data[:_MAX_REASON_BYTES].decode("utf-8", "ignore").encode()
+
+
+class Fragments:
+    """A message that has begun and not ended. Its UTF-8 is checked as it comes, so that a bad one fails early."""
+
+    __slots__ = ("_check", "_parts", "count", "size", "timer")
+
+    def __init__(self, *, is_text: bool) -> None:
+        self._parts: list[bytes] = []
+        self._check = codecs.getincrementaldecoder("utf-8")() if is_text else None
+        self.count = 0
+        self.size = 0
+        self.timer: asyncio.TimerHandle | None = None
+        """Who owns the message owns this, and cancels it."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text."""
+        return self._check is not None
+
+    def add(self, payload: bytes, last: bool) -> bool:
+        """Whether the message is still valid with `payload` added."""
+        self.count += 1
+        self.size += len(payload)
+        self._parts.append(payload)
+        if self._check is None:
+            return True
+        try:
+            self._check.decode(payload, last)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def joined(self) -> bytes:
+        """The message so far."""
+        return b"".join(self._parts)
+
+
+__all__ = [
+    "CLOSE_CODE",
+    "PING_FRAME",
+    "SEND_BINARY",
+    "SEND_CLOSE",
+    "SEND_PONG",
+    "SEND_TEXT",
+    "Fragments",
+    "cut_reason",
+    "encode",
+    "is_utf8",
+    "is_valid_close_code",
+    "long_header",
+]
