@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("greenroom.testing.engine_contract", "greenroom.testing.engine_world")
-
-from greenroom.testing.engine_contract import EmbeddedWorld, EngineContract, World  # noqa: E402
+from greenroom.testing.engine_contract import EmbeddedWorld, EngineContract, World
 
 
 class FileWorld(EmbeddedWorld):

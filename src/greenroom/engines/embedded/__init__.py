@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,6 +86,7 @@ class EmbeddedEngine:
         self._connection: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
         self._reading: ThreadPoolExecutor | None = None
+        self._batcher: Batcher | None = None
         self._state = State()
         self._bus = EmbeddedBus(self._clock.now_ms() * 1000)
         self._outbox = EmbeddedOutbox(self, self._clock.monotonic)
@@ -123,7 +125,7 @@ class EmbeddedEngine:
                 hint="Check the disk, the directory's owner and its free space.",
             ) from error
         self._state.load(con)
-        batcher = Batcher(con, self._state, self._clock)
+        batcher = self._batcher = Batcher(con, self._state, self._clock)
         (outcome,), _ = batcher.run([restart])
         if outcome.error is not None:
             raise outcome.error
@@ -144,12 +146,10 @@ class EmbeddedEngine:
         if self._reading is not None:
             self._reading.shutdown()
             self._reading = None
-        if self._reader is not None and self._reader is not self._connection:
-            self._reader.close()
-        self._reader = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._reader is not self._connection:
+            _close_connection(self._reader)
+        _close_connection(self._connection)
+        self._reader = self._connection = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -169,6 +169,11 @@ class EmbeddedEngine:
             else f"synchronous {self._synchronous}: a loss of power may lose what was acknowledged",
             "one node; sessions survive a restart of the process",
         )
+
+    @property
+    def commits(self) -> int:
+        """Transactions committed since the start; calls that are under way together share one."""
+        return 0 if self._batcher is None else self._batcher.commits
 
     # -- io ------------------------------------------------------------------------------------------------------
 
@@ -199,7 +204,15 @@ class EmbeddedEngine:
 
 
 def _touch(tx: Transaction) -> None:
-    tx.execute("UPDATE meta SET value = ? WHERE key = 'clock'", (tx.clock,))
+    # Another value each time: SQLite does not write what is there already.
+    tx.execute("UPDATE meta SET value = value + 1 WHERE key = 'touched'")
+
+
+def _close_connection(con: apsw.Connection | None) -> None:
+    """The last one writes the log back into the file. Where the disk refuses, the log stays, and nothing is lost."""
+    if con is not None:
+        with suppress(apsw.Error):
+            con.close()
 
 
 __all__ = ["EmbeddedEngine"]

@@ -1,0 +1,374 @@
+"""What is the embedded engine's own: its file, its lock, its writer, its disk, its restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from greenroom.codes import ErrorCode
+from greenroom.engines.base import NodeBeat
+from greenroom.engines.clock import ManualClock, SystemClock
+from greenroom.engines.embedded import DATABASE, EmbeddedEngine
+from greenroom.engines.embedded.schema import MINIMUM_SQLITE, SCHEMA_VERSION, check_sqlite, open_writer
+from greenroom.engines.embedded.state import State
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.engines.embedded.writer import Batcher
+from greenroom.errors import ConflictError, GreenroomError, ServiceUnavailableError
+from greenroom.testing.engine_contract.base import refused
+from greenroom.testing.engine_world import EmbeddedWorld
+from greenroom.testing.powerloss import FullVFS
+
+_names = count(1)
+
+
+@asynccontextmanager
+async def running(path: Path | str, **options: Any) -> AsyncIterator[EmbeddedEngine]:
+    engine = EmbeddedEngine(path, **({"lock_timeout": 0.0} | options))
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+async def test_only_the_owner_may_read_the_data(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as engine:
+        await engine.healthy()
+        modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in (tmp_path / "data").iterdir()}
+        assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+        assert set(modes.values()) == {0o600}, modes
+        assert DATABASE in modes
+        assert DATABASE + "-wal" in modes
+
+
+async def test_the_pragmas_that_promises_stand_on_are_in_force(tmp_path: Path) -> None:
+    con = open_writer(str(tmp_path / "a.db"))
+    assert (con.pragma("journal_mode"), con.pragma("synchronous")) == ("wal", 2)
+    assert con.pragma("user_version") == SCHEMA_VERSION
+    con.close()
+
+
+async def test_a_file_of_a_newer_greenroom_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        pass
+    con = apsw.Connection(str(tmp_path / DATABASE))
+    con.pragma("user_version", SCHEMA_VERSION + 1)
+    con.close()
+    with pytest.raises(ServiceUnavailableError, match="newer Greenroom"):
+        await EmbeddedEngine(tmp_path, lock_timeout=0.0).start()
+
+
+async def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    con = apsw.Connection(str(tmp_path / DATABASE))
+    con.execute("CREATE TABLE theirs (x)")
+    con.close()
+    with pytest.raises(ServiceUnavailableError, match="not Greenroom's"):
+        await EmbeddedEngine(tmp_path, lock_timeout=0.0).start()
+
+
+async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(b"not a database, whatever its name says" * 100)
+    with pytest.raises(ServiceUnavailableError, match="cannot be opened"):
+        await EmbeddedEngine(tmp_path, lock_timeout=0.0).start()
+    (tmp_path / DATABASE).unlink()
+    async with running(tmp_path):
+        pass  # the lock was given back
+
+
+def test_an_old_sqlite_is_refused() -> None:
+    check_sqlite(".".join(map(str, MINIMUM_SQLITE)))
+    check_sqlite("4.0.0")
+    with pytest.raises(ServiceUnavailableError, match="3.40.1"):
+        check_sqlite("3.40.1")
+
+
+async def test_it_says_what_it_really_promises(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        assert "synchronous FULL" in "\n".join(await engine.durability())
+    async with running(":memory:") as engine:
+        assert "ends with the process" in "\n".join(await engine.durability())
+
+
+# -- the lock (S10) --------------------------------------------------------------------------------------------------
+
+
+async def test_s10_a_second_process_is_told_who_has_the_directory(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        with pytest.raises(ServiceUnavailableError, match=str(os.getpid())):
+            await EmbeddedEngine(tmp_path, lock_timeout=0.0).start()
+
+
+async def test_s10_the_lock_is_waited_for(tmp_path: Path) -> None:
+    first = EmbeddedEngine(tmp_path)
+    await first.start()
+    second = EmbeddedEngine(tmp_path, lock_timeout=30.0)
+    starting = asyncio.ensure_future(second.start())
+    await asyncio.sleep(0)
+    assert not starting.done()
+    await first.stop()
+    await starting
+    await second.stop()
+
+
+async def test_s10_that_the_lock_file_exists_means_nothing(tmp_path: Path) -> None:
+    (tmp_path / "greenroom.lock").write_text("12345\n")
+    async with running(tmp_path):
+        pass
+
+
+async def test_not_started_and_stopped_engines_say_so(tmp_path: Path) -> None:
+    engine = EmbeddedEngine(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailableError):
+            await engine.healthy()
+        with pytest.raises(ServiceUnavailableError):
+            await engine.directory.applications()
+        await engine.stop()
+        await engine.start()
+        await engine.healthy()
+        await engine.stop()
+
+
+# -- the writer ------------------------------------------------------------------------------------------------------
+
+
+async def test_calls_at_the_same_time_are_committed_together_and_in_order(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        order: list[int] = []
+
+        def operation(number: int) -> Any:
+            def run(tx: Transaction) -> int:
+                order.append(number)
+                tx.execute("UPDATE meta SET value = ? WHERE key = 'beat'", (number,))
+                return number
+
+            return run
+
+        before = engine.commits
+        results = await asyncio.gather(*(engine.submit(operation(number)) for number in range(200)))
+        assert results == order == list(range(200))
+        assert engine.commits - before <= 4
+
+
+async def test_news_is_heard_only_after_the_commit(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        heard: list[bool] = []
+        loop_thread = threading.get_ident()
+
+        def ready(app: str) -> None:
+            other = apsw.Connection(str(tmp_path / DATABASE))
+            heard.append(next(other.execute("SELECT count(*) FROM events"))[0] > 0)
+            other.close()
+            assert threading.get_ident() == loop_thread
+
+        engine.outbox.subscribe(ready)
+        await engine.registry.beat(NodeBeat(node="n", boot="b", lease="l"))
+        world = EmbeddedWorld()
+        world.clock.step((SystemClock().now_ms() - world.clock.now_ms()) / 1000)
+        request = world.open_request(node="n", lease="l")
+        await engine.registry.open(request)
+        assert heard == [True]
+
+
+async def test_one_broken_operation_costs_the_others_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+
+        def good(tx: Transaction) -> int:
+            tx.execute("UPDATE meta SET value = value + 1 WHERE key = 'beat'")
+            return 1
+
+        def broken(tx: Transaction) -> int:
+            tx.execute("UPDATE meta SET value = value + 1000 WHERE key = 'beat'")
+            raise ZeroDivisionError
+
+        def refuses(tx: Transaction) -> int:
+            raise ConflictError
+
+        calls = [engine.submit(each) for each in (good, broken, good, refuses, good)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [result for result in results if result == 1] == [1, 1, 1]
+        assert isinstance(results[1], ServiceUnavailableError)
+        assert results[1].code is ErrorCode.INTERNAL_ERROR
+        assert isinstance(results[1].__cause__, ZeroDivisionError)
+        assert isinstance(results[3], ConflictError)
+        stored = await engine.read(lambda con: next(con.execute("SELECT value FROM meta WHERE key = 'beat'"))[0])
+        assert stored == 3
+
+
+async def test_a_refusal_after_a_write_is_a_mistake_and_undone() -> None:
+    con = open_writer(":memory:")
+    state = State()
+    state.load(con)
+    batcher = Batcher(con, state, ManualClock())
+
+    def writes_and_refuses(tx: Transaction) -> None:
+        tx.writes += 1
+        tx.execute("UPDATE meta SET value = 7 WHERE key = 'beat'")
+        raise ConflictError
+
+    (outcome,), tx = batcher.run([writes_and_refuses])
+    assert tx is None
+    assert isinstance(outcome.error, ServiceUnavailableError)
+    assert next(con.execute("SELECT value FROM meta WHERE key = 'beat'")) == (0,)
+    con.close()
+
+
+async def test_stopping_writes_what_was_accepted_first(tmp_path: Path) -> None:
+    engine = EmbeddedEngine(tmp_path)
+    await engine.start()
+    await engine.registry.beat(NodeBeat(node="n", boot="b", lease="l"))
+    world = EmbeddedWorld()
+    opens = [
+        asyncio.ensure_future(engine.registry.open(world.open_request(f"user-{number}", node="n", lease="l")))
+        for number in range(50)
+    ]
+    await asyncio.sleep(0)
+    await engine.stop()
+    assert all(result.created for result in await asyncio.gather(*opens))
+    with pytest.raises(ServiceUnavailableError):
+        await engine.registry.open(world.open_request())
+    con = apsw.Connection(str(tmp_path / DATABASE))
+    assert next(con.execute("SELECT count(*) FROM sessions")) == (50,)
+    con.close()
+
+
+async def test_a_cancelled_call_may_count_and_never_harms_the_next(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+
+        def add(tx: Transaction) -> None:
+            tx.execute("UPDATE meta SET value = value + 1 WHERE key = 'beat'")
+
+        async def call() -> None:
+            await engine.submit(add)
+
+        tasks = [asyncio.ensure_future(call()) for _ in range(100)]
+        await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
+        await engine.submit(add)
+        stored = await engine.read(lambda con: next(con.execute("SELECT value FROM meta WHERE key = 'beat'"))[0])
+        assert sum(result is None for result in results) + 1 <= stored <= 101
+
+
+# -- the disk --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk() -> Iterator[FullVFS]:
+    vfs = FullVFS(f"full-{next(_names)}")
+    yield vfs
+    vfs.unregister()
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_a_full_disk_refuses_writes_and_recovers_by_itself(tmp_path: Path, disk: FullVFS, threaded: bool) -> None:
+    async with EmbeddedWorld(str(tmp_path / "a.db"), vfs=disk.name, threaded=threaded) as w:
+        a = await w.client(name="Alice")
+        before = await w.events()
+        disk.full = True
+        for _ in range(3):
+            with refused(ErrorCode.STORAGE_FULL) as refusal:
+                await w.open("bob")
+            assert refusal.error is not None
+            assert refusal.error.retryable
+            with refused(ErrorCode.STORAGE_FULL):
+                await a.update(name="Alicia")
+        with refused(ErrorCode.STORAGE_FULL):
+            await w.engine.healthy()
+        assert (await a.record()).name == "Alice"  # reading goes on
+        assert await w.events() == before
+        disk.full = False
+        assert (await a.update(name="Alicia")).revision == 2
+        bob = await w.open("bob")
+        assert bob.participant.sessions == 1
+        assert [event.type for event in (await w.events())[2:]] == [
+            "participant.updated",
+            "session.opened",
+            "participant.online",
+        ]
+
+
+async def test_what_fills_up_in_the_middle_of_a_batch_undoes_all_of_it(tmp_path: Path, disk: FullVFS) -> None:
+    async with EmbeddedWorld(str(tmp_path / "a.db"), vfs=disk.name, threaded=True) as w:
+        disk.full = True
+        results = await asyncio.gather(*(w.open(f"user-{number}") for number in range(30)), return_exceptions=True)
+        assert all(isinstance(result, GreenroomError) for result in results)
+        disk.full = False
+        assert await w.types() == []
+        again = await asyncio.gather(*(w.open(f"user-{number}") for number in range(30)))
+        assert all(result.participant.sessions == 1 for result in again)
+        assert len(await w.types()) == 60
+
+
+async def test_a_broken_disk_is_a_retryable_error(tmp_path: Path, disk: FullVFS) -> None:
+    async with EmbeddedWorld(str(tmp_path / "a.db"), vfs=disk.name) as w:
+        disk.broken = True
+        with refused(ErrorCode.SERVICE_UNAVAILABLE):
+            await w.open()
+        disk.broken = False
+        assert (await w.open()).created
+
+
+# -- restarts --------------------------------------------------------------------------------------------------------
+
+
+async def test_s10_last_seen_after_a_crash_is_the_last_stored_beat(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        a = await w.client()
+        await w.advance(35)
+        crashed_at = w.now_ms()
+        await w.step(5000)
+        await w.restart()
+        last_seen = (await a.record()).last_seen
+        assert last_seen is not None
+        assert crashed_at - 11_000 <= last_seen <= crashed_at
+
+
+async def test_the_partition_clock_never_goes_back_by_more_than_a_beat(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        a = await w.client()
+        await a.close()
+        await w.advance(590)
+        await w.restart()
+        with refused(ErrorCode.SESSION_ENDED):
+            await a.open(lease=w.lease)
+        await w.advance(25)
+        assert (await a.open(lease=w.lease, session_id=w.open_request().session_id)).created
+
+
+async def test_event_cursors_outlive_a_restart_and_numbers_are_never_given_twice(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        await w.open("alice")
+        cursor = await w.engine.outbox.newest("app-1")
+        await w.step(80 * 3600)
+        await w.advance(60)  # everything was dropped for its age
+        await w.restart()
+        await w.open("bob")
+        page = await w.engine.outbox.read("app-1", cursor)
+        assert {event.data["externalId"] for event in page.items} >= {"bob"}
+        assert len({event.id for event in page.items}) == len(page.items)
+
+
+async def test_a_cursor_from_the_future_means_that_the_file_was_put_back(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        from greenroom.engines.embedded.outbox import encode_cursor
+
+        await w.open("alice")
+        page = await w.engine.outbox.read("app-1", encode_cursor(1000))
+        assert page.reset
+        assert len(page.items) == 2
