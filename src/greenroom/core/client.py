@@ -6,7 +6,7 @@ attempt is over, so a late input dies by number. The shell pumps effects and own
 
 The pieces: `client_tokens` (the token and its refresh), `client_requests`, `client_watches`, `client_farewell`
 (closing), `client_links` (connections and delays), `client_verdicts` (what a refusal means), `client_opening`.
-What happens on the wire is `client_wire.ClientWire`, below this class.
+Below this class, in this order: `client_wire`, `client_turns`, `client_traffic`, `client_base`.
 """
 
 from __future__ import annotations
