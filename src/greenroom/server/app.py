@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,14 +16,18 @@ from typing import Any
 
 import structlog
 
-from greenroom.engines.base import Command, Engine, Restricted, RestrictRequest
+from greenroom.engines.base import Command, EndRequest, Engine, Restricted, RestrictRequest
 from greenroom.errors import IllegalArgumentError, ServiceUnavailableError
-from greenroom.model import EndReason
+from greenroom.model import EndReason, SessionRecord
 from greenroom.server import logs
+from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.config import ServerConfig
 from greenroom.server.connection import SessionConnection
+from greenroom.server.counting import Counter
 from greenroom.server.desk import Desk
 from greenroom.server.drain import Drain
+from greenroom.server.egress import parse_networks
+from greenroom.server.event_news import EventNews
 from greenroom.server.front_door import FrontDoor, make_front_door
 from greenroom.server.house import NodeHouse
 from greenroom.server.http import make_http
@@ -35,6 +38,8 @@ from greenroom.server.reaper import Reaper
 from greenroom.server.secret_file import load_admin_token, load_master_key
 from greenroom.server.tenants import Tenants
 from greenroom.server.version import version
+from greenroom.server.webhooks.dispatcher import WebhookDispatcher
+from greenroom.server.webhooks.sending import Sender
 
 log = structlog.stdlib.get_logger("greenroom.server")
 
@@ -48,6 +53,7 @@ class Service:
     """One node of the service.
 
     config: checked settings. engine: None makes the one that the settings name. random_bytes: for keys and ids.
+    clocks, chance: the time, and what delays are drawn from.
     """
 
     def __init__(
@@ -56,8 +62,12 @@ class Service:
         *,
         engine: Engine | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        clocks: Clocks = SYSTEM_CLOCKS,
+        chance: random.Random | None = None,
     ) -> None:
         self.config = config
+        self.clocks = clocks
+        self._chance = random.Random(int.from_bytes(random_bytes(8))) if chance is None else chance
         self.engine: Engine = make_engine(config) if engine is None else engine
         self.limits = config.make_limits()
         self.tenants: Tenants
@@ -65,6 +75,9 @@ class Service:
         self.desk: Desk
         self.node: Node
         self.reaper: Reaper
+        self.news: EventNews
+        self.counter: Counter
+        self.webhooks: WebhookDispatcher
         self.door: FrontDoor
         self.url = ""
         """How clients reach it; known once it listens."""
@@ -89,7 +102,7 @@ class Service:
             raise
 
     async def _start(self) -> None:
-        self._started_at = time.monotonic()
+        self._started_at = self.clocks.monotonic()
         self._tls = self._load_tls()
         await self.engine.start()
         self._cleanups.append(self.engine.stop)
@@ -104,7 +117,7 @@ class Service:
         if self.node.current_lease() is None:
             raise ServiceUnavailableError("The engine gave this node no lease.", hint="See the log for why.")
         await self._open_door(listener)
-        self._begin(self.node.run(), self.node.watch_fence(), self.reaper.run())
+        self._begin(self.node.run(), self.node.watch_fence(), self.reaper.run(), self.webhooks.run())
         self.durability = await self.engine.durability()
         for line in self.durability:
             log.info("durability", what=line)
@@ -121,15 +134,15 @@ class Service:
             limits=self.limits,
             opens_per_second=config.opens_per_second,
             failed_sign_ins=config.failed_sign_ins,
-            now=time.monotonic(),
+            now=self.clocks.monotonic(),
             random_bytes=self._random_bytes,
         )
         self.desk = Desk(self.engine, node=name, lease=self._lease, grace=config.grace)
-        self.hub = Hub(house, self.desk.perform)
+        self.hub = Hub(house, self.desk.perform, self.clocks)
         self.desk.attend(self.hub)
         self.node = Node(
             self.engine, self.hub, self.desk, config, name=name, random_hex=lambda: self._random_bytes(16).hex(),
-            url=self.url,
+            url=self.url, clocks=self.clocks,
         )  # fmt: skip
         self.node.on_directory = self._directory_at
         self.hub.on_command = self._command
@@ -138,6 +151,23 @@ class Service:
             interval=config.reap_interval,
             may_act=lambda: self._lease() is not None,
             tell=self.desk.tell_ended,
+        )
+
+        self._compose_events(name)
+
+    def _compose_events(self, name: str) -> None:
+        config = self.config
+        self.news = EventNews(self.engine.outbox)
+        self.counter = Counter(self.engine)
+        self.webhooks = WebhookDispatcher(
+            self.engine,
+            self.tenants,
+            Sender(
+                allowed=parse_networks(config.webhook_allowed_networks), allow_http=config.webhook_http == "allowed"
+            ),
+            node=name,
+            announce=self.announce_directory,
+            concurrency=config.webhook_concurrency,
         )
 
     def _lease(self) -> str | None:
@@ -242,7 +272,7 @@ class Service:
         self.tenants = Tenants(
             self.engine.directory,
             master_key=master_key,
-            clock=time.time,
+            clock=self.clocks.wall,
             random_bytes=self._random_bytes,
             config=config,
         )
@@ -293,7 +323,7 @@ class Service:
             return _unavailable("draining", "The node is being shut down. Connect again.", 1)
         if node.current_lease() is None:
             # 15 to 30 s: a client with a live old connection has no reason to hurry (S9).
-            return _unavailable("fenced", "The node has lost touch with the engine.", random.randint(15, 30))
+            return _unavailable("fenced", "The node has lost touch with the engine.", self._chance.randint(15, 30))
         return SessionConnection(self.hub, request)
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
@@ -303,6 +333,13 @@ class Service:
         self.desk.tell_ended(restricted.ended, reason, request.reason)
         await self.announce_directory()
         return restricted
+
+    async def end_session(self, request: EndRequest) -> SessionRecord | None:
+        """`Registry.close` by an operator; the node that holds the session is told. None: there was none to end."""
+        ended = await self.engine.registry.close(request)
+        if ended is not None:
+            self.desk.tell_ended((ended,), request.reason, request.text)
+        return ended
 
     async def announce_directory(self) -> None:
         """The directory has changed: every node is told to read it again."""
@@ -323,7 +360,7 @@ class Service:
             "url": self.url,
             "engine": self.engine.name,
             "durability": list(self.durability),
-            "uptime": round(time.monotonic() - self._started_at, 1),
+            "uptime": round(self.clocks.monotonic() - self._started_at, 1),
             "sessions": len(self.hub.sessions),
             "connections": len(self.hub.connections),
             "keptWrites": len(self.desk.kept),

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from greenroom.core.calls import SessionLimits
 from greenroom.errors import IllegalArgumentError
+from greenroom.server.egress import parse_networks
 from greenroom.server.limits import Limits
 from greenroom.server.link import WebSocketOptions
 
@@ -132,6 +133,16 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Count, _doc("Bad tokens a minute from one address for one application, before more are refused.", "1/min")
     ] = 10
 
+    # -- webhooks
+    webhook_allowed_networks: Annotated[
+        tuple[str, ...],
+        _doc("Networks that webhooks may be sent to although they are not public, like 10.1.0.0/16."),
+    ] = ()
+    webhook_http: Annotated[
+        Literal["refused", "allowed"], _doc("Whether webhooks may be sent without TLS, to http:// addresses.")
+    ] = "refused"
+    webhook_concurrency: Annotated[Count, _doc("Messages under way to one endpoint at a time.")] = 8
+
     # -- what follows from them ---------------------------------------------------------------------------------------
 
     @property
@@ -239,6 +250,10 @@ def check(config: ServerConfig) -> None:
         config.make_limits()
     except ValueError as error:
         raise IllegalArgumentError(f"trusted_proxies: {error}.") from None
+    try:
+        parse_networks(config.webhook_allowed_networks)
+    except IllegalArgumentError as error:
+        raise IllegalArgumentError(f"webhook_allowed_networks: {error.message}", hint=error.hint) from None
 
 
 def _contradictions(c: ServerConfig) -> list[tuple[bool, str]]:

@@ -17,17 +17,21 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
-from greenroom.engines.base import Engine, Restricted, RestrictRequest
+from greenroom.engines.base import EndRequest, Engine, Restricted, RestrictRequest
 from greenroom.errors import GreenroomError
-from greenroom.server import admin_api, problems, public_api, token_api
+from greenroom.model import SessionRecord
+from greenroom.server import admin_api, problems, public_api, server_api, token_api
 from greenroom.server.authentication import Authenticator
 from greenroom.server.config import ServerConfig
+from greenroom.server.counting import Counter
 from greenroom.server.decoding import convert, decode_body, decode_fields
+from greenroom.server.event_news import EventNews
 from greenroom.server.front_door import address_of
 from greenroom.server.limits import Limits
 from greenroom.server.problems import Problem, ProblemError, problem_of
 from greenroom.server.routes import Answer, Body, Call, Found, Origin, Route, Table, allowed
 from greenroom.server.tenants import Tenants
+from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 
 log = logging.getLogger("greenroom.http")
 
@@ -62,6 +66,18 @@ class HttpService(Protocol):
         """Trusted proxies."""
 
     @property
+    def news(self) -> EventNews:
+        """Who waits for events."""
+
+    @property
+    def counter(self) -> Counter:
+        """Counts of applications."""
+
+    @property
+    def webhooks(self) -> WebhookDispatcher:
+        """Who delivers events."""
+
+    @property
     def issuer(self) -> str:
         """The ``iss`` of tokens: a setting, by default the public URL."""
 
@@ -71,6 +87,9 @@ class HttpService(Protocol):
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
         """`Registry.restrict`, and what follows from it: the nodes that hold what it ended are told."""
+
+    async def end_session(self, request: EndRequest) -> SessionRecord | None:
+        """`Registry.close` by an operator; the node that holds the session is told. None: there was none to end."""
 
     async def announce_directory(self) -> None:
         """The directory has changed: every node is told to read it again."""
@@ -270,7 +289,7 @@ class _JsonServer(web.Server):
 
 def all_routes() -> tuple[Route, ...]:
     """Every row, of every API module."""
-    return (*token_api.ROUTES, *public_api.ROUTES, *admin_api.ROUTES)
+    return (*token_api.ROUTES, *server_api.ROUTES, *public_api.ROUTES, *admin_api.ROUTES)
 
 
 def make_http(service: HttpService, routes: Iterable[Route] | None = None) -> web.Server:

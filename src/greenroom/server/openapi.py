@@ -48,7 +48,7 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     known = {tag["name"] for tag in _TAGS}
     more = sorted({route.tag for route in rows} - known)
-    return {
+    written = {
         "openapi": "3.1.0",
         "info": {
             "title": "Greenroom",
@@ -61,6 +61,9 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": schemas.components, "securitySchemes": _SECURITY_SCHEMES},
     }
+    # As JSON has it: defaults that are tuples are lists there.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(written))
+    return plain
 
 
 class _Schemas:

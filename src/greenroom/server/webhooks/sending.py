@@ -1,0 +1,180 @@
+"""One attempt to deliver one message over HTTP, guarded and bounded.
+
+The address connected to is the one that was checked (`greenroom.server.egress`), redirects are never followed, nothing
+of the environment (proxies, netrc, cookies) is used, and of the answer only the status and Retry-After are looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from greenroom.errors import IllegalArgumentError
+from greenroom.server.egress import AddressRefusedError, GuardedResolver, Network, check_url
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to resolve, connect and shake hands."""
+TOTAL_TIMEOUT = 15.0
+"""Seconds from the start to the end of the answer's head; the specification proposes 15 to 30."""
+DRAIN_BYTES = 16_384
+"""What is read of an answer's body, to keep the connection; where there is more, or it is slow, it is closed."""
+DRAIN_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an attempt. status: None where no answer came. why: for people; "" for a success.
+
+    retry_after: seconds. took: seconds.
+    """
+
+    status: int | None
+    why: str
+    retry_after: float | None = None
+    took: float = 0.0
+
+    @property
+    def delivered(self) -> bool:
+        """2xx, and nothing else."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def gone(self) -> bool:
+        """410: the receiver wants no more."""
+        return self.status == 410
+
+
+class Sender:
+    """Posts messages. One for each node.
+
+    allowed: networks of the operator's that may be posted to although they are not public. allow_http: without TLS.
+    wall: Unix seconds, for Retry-After dates. tls: None is the system's trust.
+    """
+
+    def __init__(
+        self,
+        *,
+        allowed: Sequence[Network] = (),
+        allow_http: bool = False,
+        wall: Callable[[], float] = time.time,
+        tls: ssl.SSLContext | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        total_timeout: float = TOTAL_TIMEOUT,
+    ) -> None:
+        self._allowed = tuple(allowed)
+        self._allow_http = allow_http
+        self._wall = wall
+        self._tls = tls
+        self._connect_timeout = connect_timeout
+        self._total_timeout = total_timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    def check(self, url: str) -> str:
+        """The URL, if it may be posted to as far as its text tells. Raises IllegalArgumentError."""
+        return check_url(url, allow_http=self._allow_http, allowed=self._allowed)
+
+    async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """One attempt. Never raises but for cancellation."""
+        began = time.monotonic()
+        try:
+            self.check(url)
+            async with asyncio.timeout(self._total_timeout):
+                response = await self._open().post(url, data=body, headers=headers, allow_redirects=False)
+            try:
+                return self._judge(response, time.monotonic() - began)
+            finally:
+                await _drain(response)
+        except IllegalArgumentError as error:
+            return Outcome(None, error.message)
+        except TimeoutError:
+            why = f"no answer within {self._total_timeout:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            why = _words_of(error)
+        return Outcome(None, why, took=time.monotonic() - began)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # No DNS cache: an address is checked for the connection that is made to it. No limit over all receivers:
+            # each endpoint's worker has its own, so that a slow one takes nobody else's place.
+            connector = aiohttp.TCPConnector(
+                resolver=GuardedResolver(self._allowed),
+                use_dns_cache=False,
+                limit=0,
+                ssl=True if self._tls is None else self._tls,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout),
+            )
+        return self._session
+
+    def _judge(self, response: aiohttp.ClientResponse, took: float) -> Outcome:
+        status = response.status
+        if 200 <= status < 300:
+            return Outcome(status, "", took=took)
+        why = f"status {status}"
+        if 300 <= status < 400:
+            why += ": redirects are not followed"
+        return Outcome(status, why, retry_after(response.headers.get("Retry-After"), self._wall()), took)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3): a number, or a date. None: neither."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Reads a small rest, so that the connection can be used again; closes it where there is more than that."""
+    left = DRAIN_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            while left > 0 and not response.content.at_eof():
+                left -= len(await response.content.read(left))
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass
+    if response.content.at_eof():
+        response.release()
+    else:
+        response.close()
+
+
+def _words_of(error: Exception) -> str:
+    """What went wrong, in words that name no address and repeat nothing that the receiver sent."""
+    cause = getattr(error, "os_error", None) or error.__cause__
+    if isinstance(error, AddressRefusedError) or isinstance(cause, AddressRefusedError):
+        return "the receiver's name leads to a private address"
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return "the receiver's TLS certificate or handshake failed"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the receiver's name has no address"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "the receiver refuses connections or cannot be reached"
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        return "the receiver closed the connection without an answer"
+    return "the receiver's answer is no HTTP"
+
+
+__all__ = ["Outcome", "Sender", "retry_after"]

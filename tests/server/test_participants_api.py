@@ -1,0 +1,207 @@
+"""The server API for participants, on a real service."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from greenroom.codes import CloseCode
+from greenroom.tokens.scopes import PARTICIPANTS_READ, SESSIONS_READ
+from tests.server.api_house import api_house, api_of
+from tests.server.harness import RefusedError
+
+
+async def test_participants_are_listed_found_and_read() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        opened = await client.open(
+            tenant.token("anna"), participant={"name": "Anna", "avatarUrl": "https://a.example/a"}
+        )
+        listed = await api.good("GET", "/v1/participants")
+        assert listed["cursor"] is None
+        (anna,) = listed["items"]
+        assert anna == {
+            "id": opened.participant["id"],
+            "externalId": "anna",
+            "name": "Anna",
+            "avatarUrl": "https://a.example/a",
+            "revision": anna["revision"],
+            "version": anna["version"],
+            "presence": "online",
+            "sessions": 1,
+            "lastSeen": anna["lastSeen"],
+        }
+        assert (await api.good("GET", "/v1/participants", externalId="anna"))["items"] == [anna]
+        assert (await api.good("GET", "/v1/participants", externalId="anna", presence="offline"))["items"] == []
+        assert (await api.good("GET", "/v1/participants", externalId="nobody"))["items"] == []
+        assert (await api.good("GET", "/v1/participants", presence=["online", "unreachable"]))["items"] == [anna]
+        assert (await api.good("GET", "/v1/participants", presence="offline"))["items"] == []
+        by_id = await api.call("GET", f"/v1/participants/{anna['id']}")
+        assert (by_id.body, by_id.headers["ETag"]) == (anna, f'"{anna["revision"]}"')
+        assert await api.good("GET", "/v1/participants/ext:anna") == anna
+        assert await api.refused("GET", "/v1/participants/nobody") == (404, "Not_found")
+        assert await api.refused("GET", "/v1/participants/ext:") == (400, "Illegal_argument")
+
+
+async def test_pages_hold_everyone_once() -> None:
+    async with api_house() as (house, tenant, api):
+        clients = [await house.dial() for _ in range(7)]
+        for number, client in enumerate(clients):
+            await client.open(tenant.token(f"p{number}"))
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        for _ in range(10):
+            page = await api.good("GET", "/v1/participants", limit=3, **cursor)
+            seen += [item["externalId"] for item in page["items"]]
+            if page["cursor"] is None:
+                break
+            cursor = {"cursor": page["cursor"]}
+        assert sorted(seen) == [f"p{number}" for number in range(7)]
+        assert await api.refused("GET", "/v1/participants", cursor="%%%") == (400, "Illegal_argument")
+        assert await api.refused("GET", "/v1/participants", limit=0) == (400, "Illegal_argument")
+        for client in clients:
+            await client.drop()
+
+
+async def test_changing_a_profile_keeps_the_rules_and_the_revision() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        await client.open(tenant.token("anna"), participant={"name": "Anna"})
+        path = "/v1/participants/ext:anna"
+        before = await api.call("GET", path)
+        etag = before.headers["ETag"]
+        changed = await api.call("PATCH", path, {"name": "Anne"}, headers={"If-Match": etag})
+        assert (changed.status, changed.body["name"]) == (200, "Anne")
+        assert changed.body["revision"] == before.body["revision"] + 1
+        assert changed.headers["ETag"] == f'"{changed.body["revision"]}"'
+        stale = await api.call("PATCH", path, {"name": "Late"}, headers={"If-Match": etag})
+        assert (stale.status, stale.body["error_reason"]) == (409, "Revision_conflict")
+        assert stale.body["details"]["participant"] == changed.body
+        again = await api.call("PATCH", path, {"name": "Anne"}, headers={"If-Match": "*"})
+        assert again.body["revision"] == changed.body["revision"]
+        assert (await api.call("PATCH", path, {"name": ""})).body["name"] is None
+        for bad in ({"name": "a\nb"}, {"avatarUrl": "javascript:alert(1)"}, {"name": 3}, {"nom": "x"}):
+            assert await api.refused("PATCH", path, bad) == (400, "Illegal_argument")
+        weak = await api.call("PATCH", path, {"name": "x"}, headers={"If-Match": 'W/"1"'})
+        assert weak.status == 400
+        assert await api.refused("PATCH", "/v1/participants/nobody", {"name": "x"}) == (404, "Not_found")
+
+
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "hasOwnProperty", "'; DROP TABLE x; --"])
+async def test_odd_names_are_just_names(name: str) -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        await client.open(tenant.token(name), participant={"name": name})
+        found = (await api.good("GET", "/v1/participants", externalId=name))["items"]
+        assert [(item["externalId"], item["name"]) for item in found] == [(name, name)]
+        changed = await api.good("PATCH", f"/v1/participants/{found[0]['id']}", {"name": "x" + name})
+        assert changed["name"] == "x" + name
+
+
+async def test_a_kick_ends_the_sessions_and_the_old_token() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        token = tenant.token("anna")
+        opened = await client.open(token)
+        kicked = await api.good("POST", "/v1/participants/ext:anna/kick", {"reason": "be kind"})
+        assert kicked["ended"] == [opened.id]
+        assert (kicked["blocked"], kicked["blockedUntil"]) == (False, None)
+        told = await client.notified("session.ended")
+        assert (told["reason"], told["message"]) == ("kicked", "be kind")
+        assert await client.closed() == CloseCode.KICKED
+        async with house.connect() as other:
+            with pytest.raises(RefusedError) as refused:
+                await other.open(token)
+            assert refused.value.data["reason"] == "Token_revoked"
+
+
+async def test_a_block_keeps_out_until_it_is_lifted() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        await client.open(tenant.token("anna"))
+        kicked = await api.good("POST", "/v1/participants/ext:anna/kick", {"block": {"seconds": 60}, "reason": "spam"})
+        assert kicked["blocked"]
+        assert kicked["blockedUntil"] is not None
+        (block,) = (await api.good("GET", "/v1/blocks"))["items"]
+        assert (block["participantId"], block["until"], block["reason"]) == (
+            tenant.participant_id("anna"),
+            kicked["blockedUntil"],
+            "spam",
+        )
+        # Of a later second than the cut-off; five of them are allowed to be ahead.
+        fresh = tenant.token("anna", now=time.time() + 3)
+        async with house.connect() as other:
+            with pytest.raises(RefusedError) as refused:
+                await other.open(fresh)
+            assert refused.value.data["reason"] == "Participant_blocked"
+        await api.good("DELETE", "/v1/blocks/ext:anna")
+        assert (await api.good("GET", "/v1/blocks"))["items"] == []
+        assert await api.refused("DELETE", "/v1/blocks/ext:anna") == (404, "Not_found")
+        async with house.connect() as other:
+            await other.open(fresh)
+
+
+async def test_blocks_are_listed_page_by_page_and_made_for_strangers() -> None:
+    async with api_house() as (_, _tenant, api):
+        for number in range(5):
+            body = {"externalId": f"p{number}"} if number % 2 else {"participantId": f"id-{number}"}
+            await api.good("POST", "/v1/blocks", body)
+        first = await api.good("GET", "/v1/blocks", limit=3)
+        rest = await api.good("GET", "/v1/blocks", limit=3, cursor=first["cursor"])
+        assert (len(first["items"]), len(rest["items"]), rest["cursor"]) == (3, 2, None)
+        assert all(item["until"] is None for item in first["items"])
+        for bad in ({}, {"participantId": "a", "externalId": "b"}, {"participantId": "a", "until": 1, "seconds": 1}):
+            assert await api.refused("POST", "/v1/blocks", bad) == (400, "Illegal_argument")
+        assert await api.refused("POST", "/v1/blocks", {"participantId": "a", "until": 5}) == (400, "Illegal_argument")
+
+
+async def test_erasing_removes_the_record_and_what_names_it_but_not_the_block() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        opened = await client.open(tenant.token("anna"), participant={"name": "Anna-To-Forget"})
+        await api.good("POST", "/v1/blocks", {"externalId": "anna"})
+        erased = await api.good("DELETE", "/v1/participants/ext:anna")
+        assert erased["ended"] == []
+        assert await api.refused("GET", "/v1/participants/ext:anna") == (404, "Not_found")
+        assert await api.refused("GET", f"/v1/sessions/{opened.id}") == (404, "Not_found")
+        assert await api.refused("DELETE", "/v1/participants/ext:anna") == (404, "Not_found")
+        events = await api.call("GET", "/v1/events", limit=1000)
+        assert "Anna-To-Forget" not in str(events.body)
+        (block,) = (await api.good("GET", "/v1/blocks"))["items"]
+        assert block["participantId"].startswith("sha256:")
+        await api.good("DELETE", "/v1/blocks/ext:anna")
+
+
+async def test_counts() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        await client.open(tenant.token("anna"))
+        counts = await api.good("GET", "/v1/counts")
+        assert counts["participants"] == {"online": 1, "unreachable": 0}
+        assert counts["sessions"] == {"attached": 1, "detached": 0}
+
+
+async def test_one_application_never_sees_another() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        opened = await client.open(tenant.token("anna"))
+        other = api_of(house, await house.new_application())
+        participant = opened.participant["id"]
+        assert (await other.good("GET", "/v1/participants"))["items"] == []
+        assert (await other.good("GET", "/v1/sessions"))["items"] == []
+        for method, path in (
+            ("GET", f"/v1/participants/{participant}"),
+            ("DELETE", f"/v1/participants/{participant}"),
+            ("GET", f"/v1/sessions/{opened.id}"),
+            ("GET", f"/v1/sessions/{opened.id}/timeline"),
+            ("DELETE", f"/v1/sessions/{opened.id}"),
+        ):
+            assert await other.refused(method, path) == (404, "Not_found")
+        assert (await other.good("POST", f"/v1/participants/{participant}/kick", {}))["ended"] == []
+        assert (await other.good("GET", "/v1/events"))["items"] == []
+        assert (await api.good("GET", f"/v1/sessions/{opened.id}"))["state"] == "attached"
+
+
+async def test_scopes_are_needed() -> None:
+    async with api_house() as (house, tenant, _):
+        reader = api_of(house, tenant, (PARTICIPANTS_READ,))
+        await reader.good("GET", "/v1/participants")
+        assert await reader.refused("POST", "/v1/participants/x/kick", {}) == (403, "Insufficient_scope")
+        assert await reader.refused("GET", "/v1/sessions") == (403, "Insufficient_scope")
+        sessions = api_of(house, tenant, (SESSIONS_READ,))
+        assert await sessions.refused("GET", "/v1/participants") == (403, "Insufficient_scope")
+        assert await sessions.refused("GET", "/v1/events") == (403, "Insufficient_scope")
+        assert await sessions.refused("POST", "/v1/tokens/revoke", {"application": True}) == (403, "Insufficient_scope")
