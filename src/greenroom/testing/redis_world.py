@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from greenroom.engines.base import RestoreRequest
@@ -11,6 +10,7 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.engines.redis.store import Store
 from greenroom.testing.engine_world import Ears, World
 
+START_MS = 1_700_000_000_000
 PROBE = b"probe"
 RECOVERY = 21_000
 """Milliseconds after which a new engine no longer takes an unknown session for one that may still come back (S15)."""
@@ -25,7 +25,7 @@ class RedisWorld(World):
         self.url = url
         self.restartable = True
         self._make_store = store
-        self._offset = 0
+        self._now_ms = START_MS
         self._probes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self._pairs: set[tuple[str, str]] = set()
 
@@ -35,14 +35,13 @@ class RedisWorld(World):
         # As on a first start: the node finds no markers and restores nothing.
         nothing = RestoreRequest(node=self.node, lease="lease-before", sessions=(), finish=True)
         await self.engine.registry.restore(nothing)
-        self._offset += RECOVERY
         for _ in range(RECOVERY // 2000 + 1):
-            self._offset += 2000
+            self._now_ms += 2000
             await self.engine.registry.reap()
 
     async def _make_engine(self) -> None:
         store = None if self._make_store is None else self._make_store()
-        engine = RedisEngine(self.url, store=store, clock_offset_ms=lambda: self._offset)
+        engine = RedisEngine(self.url, store=store, clock_us=lambda: self._now_ms * 1000)
 
         def heard(tag: str, channel: str, data: bytes) -> None:
             if data == PROBE:
@@ -58,10 +57,10 @@ class RedisWorld(World):
         await self.engine.stop()
 
     async def step(self, seconds: float) -> None:
-        self._offset += round(seconds * 1000)
+        self._now_ms += round(seconds * 1000)
 
     def now_ms(self) -> int:
-        return round(time.time() * 1000) + self._offset
+        return self._now_ms
 
     async def join(self, node: str, lease: str) -> None:
         await super().join(node, lease)
