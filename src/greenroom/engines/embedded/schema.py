@@ -150,7 +150,8 @@ def _migrate(con: apsw.Connection) -> None:
     con.execute("BEGIN IMMEDIATE")
     con.execute(_TABLES)
     con.execute(
-        "INSERT INTO meta VALUES ('hash_key', randomblob(16)), ('clock', 0), ('beat', 0), ('directory', 0), ('touched', 0)"
+        "INSERT INTO meta VALUES"
+        " ('hash_key', randomblob(16)), ('clock', 0), ('beat', 0), ('directory', 0), ('touched', 0)"
     )
     con.pragma("application_id", APPLICATION_ID)
     con.pragma("user_version", SCHEMA_VERSION)

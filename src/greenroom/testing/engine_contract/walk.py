@@ -8,7 +8,7 @@ from collections import Counter
 from greenroom.engines.base import ParticipantQuery, RestrictRequest, SessionQuery
 from greenroom.errors import GreenroomError
 from greenroom.model import Event, ParticipantRecord, Presence, SessionPolicy, SessionState, participant_id_of
-from greenroom.testing.engine_world import APP, NAMESPACE, Client, World
+from greenroom.testing.engine_world import APP, NAMESPACE, Client, World, owner_of
 
 USERS = ("alice", "bob", "carol")
 POLICIES = (
@@ -55,8 +55,9 @@ class Walk:
 
     async def finish(self) -> None:
         """Everybody leaves, time passes, and the books must balance."""
-        for client in self.clients:
-            await client.detach(5)
+        # By what is stored, not by what clients know: a stray dial may have attached one behind its client's back.
+        for session in (await self.world.engine.registry.sessions(SessionQuery(app=APP, limit=1000))).items:
+            await self.world.engine.registry.detach(owner_of(session), 5)
         await self.world.advance(120)
         await self.check()
         ends = Counter(event.session_id for event in await self.world.events() if event.type == "session.ended")
