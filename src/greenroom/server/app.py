@@ -189,7 +189,7 @@ class Service:
     async def stop(self) -> None:
         """Drains, then closes everything; what was accepted is written first. Harmless when repeated."""
         if self._server is not None:
-            await Drain(self.hub, self.node, self.config).run()
+            await Drain(self.hub, self.node, self.config, self.clocks.monotonic).run()
             self._server.close()
             self._server = None
             await self.hub.settle_tasks(self.config.close_timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +26,6 @@ class Subscription(Enum):
     """What changes is heard."""
 
 
-def now() -> Now:
-    """Both clocks."""
-    return Now(time.monotonic(), time.time())
-
-
 class SessionConnection:
     """One client: the front door's `Handler`. Made by the hub for each upgrade."""
 
@@ -40,7 +34,8 @@ class SessionConnection:
     def __init__(self, hub: Hub, request: UpgradeRequest) -> None:
         self._hub = hub
         self.link: Link | None = None
-        self.machine = ServerSession(hub.house, now(), address=request.address, origin=request.headers.get("origin"))
+        origin = request.headers.get("origin")
+        self.machine = ServerSession(hub.house, hub.now(), address=request.address, origin=origin)
         self.slot = -1
         self.subscriptions: dict[str, Subscription] = {}
         """Participants for whom this connection is on the hub's list."""
@@ -56,90 +51,90 @@ class SessionConnection:
         """The handshake is done."""
         self.link = link
         self._hub.arrived(self)
-        self._pump(now())
+        self._pump(self._hub.now())
 
     def text(self, message: bytes) -> None:
         """A message came."""
-        at = now()
+        at = self._hub.now()
         self.machine.message(message, at)
         self._pump(at)
 
     def lost(self, code: int, reason: str) -> None:
         """The connection is over."""
         self.link = None
-        at = now()
+        at = self._hub.now()
         self.machine.lost(code, at)
         self._pump(at)
         self._hub.left(self, code)
 
     def pong(self) -> None:
         """The client lives. The wheel looks at the new deadline when the old one comes."""
-        self.machine.pong(now())
+        self.machine.pong(self._hub.now())
 
     def drained(self) -> None:
         """The buffer is low again."""
-        self._send_pieces(now())
+        self._send_pieces(self._hub.now())
 
     # -- the engine and the node --------------------------------------------------------------------------------------
 
     def answered(self, number: int, result: Any) -> None:
         """The engine's answer."""
-        at = now()
+        at = self._hub.now()
         self.machine.answer(number, result, at)
         self._pump(at)
 
     def tick(self) -> None:
         """The wheel's."""
-        at = now()
+        at = self._hub.now()
         if at.mono >= self.machine.deadline(at):
             self.machine.tick(at)
         self._pump(at)
 
     def fence(self) -> None:
         """See `ServerSession.fence`."""
-        at = now()
+        at = self._hub.now()
         self.machine.fence(at)
         self._pump(at)
 
     def unfence(self, owner: Owned | None = None) -> None:
         """See `ServerSession.unfence`."""
-        at = now()
+        at = self._hub.now()
         self.machine.unfence(at, owner)
         self._pump(at)
 
     def move_on(self, after: float, jitter: float, reason: str) -> None:
         """See `ServerSession.move_on`."""
-        at = now()
+        at = self._hub.now()
         self.machine.move_on(after, jitter, at, reason)
         self._pump(at)
 
     def leave(self, after: float, jitter: float) -> None:
         """See `ServerSession.leave`."""
-        at = now()
+        at = self._hub.now()
         self.machine.leave(after, jitter, at)
         self._pump(at)
 
     def ended(self, reason: str, text: str, by: Device | None = None) -> None:
         """See `ServerSession.ended`."""
-        at = now()
+        at = self._hub.now()
         self.machine.ended(reason, text, at, by=by)
         self._pump(at)
 
     def superseded(self, generation: int) -> None:
         """See `ServerSession.superseded`."""
-        at = now()
+        at = self._hub.now()
         self.machine.superseded(generation, at)
         self._pump(at)
 
     def end(self, reason: EndReason, text: str = "") -> None:
         """See `ServerSession.end`."""
-        at = now()
+        at = self._hub.now()
         self.machine.end(reason, text, at)
         self._pump(at)
 
     def directory_changed(self) -> None:
         """See `ServerSession.directory_changed`."""
-        at = now()
+        at = self._hub.now()
         self.machine.directory_changed(at)
         self._pump(at)
 
@@ -161,7 +156,7 @@ class SessionConnection:
         """Changes that cannot be written at once, or are too long for one piece."""
         for item in items:
             self.machine.watches.take(item)
-        self._send_pieces(now())
+        self._send_pieces(self._hub.now())
 
     # -- effects ------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ waiting for any.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from greenroom.engines.base import Change, Command
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
+from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.connection import SessionConnection, Subscription
 from greenroom.server.wheel import Wheel
 
@@ -40,9 +40,10 @@ Performer = Callable[[SessionConnection, EngineCall], Coroutine[Any, Any, Any]]
 class Hub:
     """One for each node. perform: carries a call to the engine out."""
 
-    def __init__(self, house: House, perform: Performer) -> None:
+    def __init__(self, house: House, perform: Performer, clocks: Clocks = SYSTEM_CLOCKS) -> None:
         self.house = house
-        self.wheel = Wheel(time.monotonic)
+        self.now = clocks.now
+        self.wheel = Wheel(clocks.monotonic)
         self.connections: set[SessionConnection] = set()
         """All, also those that have said no hello yet."""
         self.sessions: dict[str, SessionConnection] = {}
@@ -144,7 +145,7 @@ class Hub:
             known.superseded(owner.generation)
         self.on_joined(connection)
         recent = self._recent.pop(owner.session_id, None)
-        if recent is not None and recent[0] >= time.monotonic():
+        if recent is not None and recent[0] >= self.now().mono:
             self.command(recent[1])
 
     # -- watching -----------------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class Hub:
         self.on_lost(partitions)
 
     def _remember(self, command: Command) -> None:
-        at = time.monotonic()
+        at = self.now().mono
         for session_id in [one for one, (until, _) in self._recent.items() if until < at]:
             del self._recent[session_id]
         self._recent[command.session_id] = (at + REMEMBER_COMMANDS, command)

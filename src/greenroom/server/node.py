@@ -7,7 +7,6 @@ that is `fence_after` ago it stops acting for its sessions, before anyone else m
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import islice
@@ -18,6 +17,7 @@ from greenroom.core.calls import Owned
 from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord, SessionQuery
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import EndReason, SessionRecord, SessionState
+from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.config import ServerConfig
 from greenroom.server.connection import SessionConnection
 from greenroom.server.desk import Desk
@@ -33,11 +33,6 @@ NOTICE_AFTER = 2.0
 PAGE = 500
 
 
-def boottime() -> float:
-    """Seconds on a clock that runs during suspend."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class NodeState(Enum):
     """Of this node."""
 
@@ -50,7 +45,7 @@ class NodeState(Enum):
 
 
 class Node:
-    """clock: see `boottime`; wall: Unix seconds; random_hex: a new id. on_directory: its version, with every beat."""
+    """random_hex: a new id. on_directory: its version, with every beat."""
 
     def __init__(
         self,
@@ -62,8 +57,7 @@ class Node:
         name: str,
         random_hex: Callable[[], str],
         url: str = "",
-        clock: Callable[[], float] = boottime,
-        wall: Callable[[], float] = time.time,
+        clocks: Clocks = SYSTEM_CLOCKS,
     ) -> None:
         self.name = name
         self.boot = random_hex()
@@ -80,8 +74,8 @@ class Node:
         self._desk = desk
         self._config = config
         self._random_hex = random_hex
-        self._clock = clock
-        self._wall = wall
+        self._clock = clocks.boottime
+        self._wall = clocks.wall
         self._good_until = 0.0
         self._compared_at = -1e9
         self._strays: dict[str, int] = {}

@@ -1,0 +1,43 @@
+"""The clocks of a node: given and never taken, so that a simulated world can give its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from greenroom.core.calls import Now
+
+
+class Clocks(Protocol):
+    """What tells a node the time."""
+
+    def now(self) -> Now:
+        """Monotonic seconds, and Unix seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds; never back."""
+
+    def wall(self) -> float:
+        """Unix seconds; may step, also back."""
+
+    def boottime(self) -> float:
+        """Seconds on a clock that runs during suspend; never back."""
+
+
+class SystemClocks:
+    """The machine's own."""
+
+    def now(self) -> Now:
+        return Now(time.monotonic(), time.time())
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def boottime(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+SYSTEM_CLOCKS = SystemClocks()
