@@ -61,7 +61,7 @@ class TokenKeeper:
         """A token to adopt. Raises TokenRefreshError or TokenInvalidError, which name the claim."""
         if answer is None:
             raise TokenRefreshError(
-                "The refresh callback returned nothing; did it forget its return?", hint="Return the new access_token."
+                "The refresh callback returned None; did it forget its return?", hint="Return the new access_token."
             )
         if not isinstance(answer, str):
             raise TokenRefreshError(
