@@ -1,0 +1,85 @@
+"""Fetching events, on a real service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.server.api_house import api_house
+from tests.server.harness import Client
+
+
+async def test_a_life_is_told_in_order_and_read_page_by_page() -> None:
+    async with api_house() as (house, tenant, api):
+        async with house.connect() as client:
+            opened = await client.open(tenant.token("anna"), participant={"name": "Anna"})
+            await client.call("session.updateParticipantInfo", updateId="u1", name="Anne")
+            await client.call("session.close")
+        whole = await api.good("GET", "/v1/events", limit=1000)
+        told = [item["type"] for item in whole["items"]]
+        assert [each for each in told if each.startswith("session.")] == ["session.opened", "session.ended"]
+        people = [each for each in told if each.startswith("participant.")]
+        assert people[-1] == "participant.offline"
+        assert people.index("participant.online") < people.index("participant.offline")
+        ended = whole["items"][told.index("session.ended")]
+        assert ended["id"] == f"{opened.id}:ended"
+        assert ended["data"]["reason"] == "closed"
+        assert ended["data"]["duration"] >= 0
+        assert ended["appKey"] == tenant.key
+        assert ended["timestamp"].endswith("Z")
+        pieces = []
+        cursor: dict[str, str] = {}
+        for _ in range(20):
+            page = await api.good("GET", "/v1/events", limit=2, **cursor)
+            pieces += page["items"]
+            cursor = {"after": page["cursor"]}
+            if not page["items"]:
+                break
+        assert pieces == whole["items"]
+        only = await api.good("GET", "/v1/events", type=["session.*", "participant.updated"])
+        assert {item["type"] for item in only["items"]} <= {"session.opened", "session.ended", "participant.updated"}
+
+
+async def test_a_poll_waits_for_what_happens_and_no_longer() -> None:
+    async with api_house() as (house, tenant, api):
+        start = (await api.good("GET", "/v1/events", after="now"))["cursor"]
+        began = time.monotonic()
+        assert (await api.good("GET", "/v1/events", after=start, wait=0.2))["items"] == []
+        assert 0.2 <= time.monotonic() - began < 3
+        waiting = asyncio.create_task(api.good("GET", "/v1/events", after=start, wait=20))
+        async with house.connect() as client:
+            await client.open(tenant.token("anna"))
+            began = time.monotonic()
+            page = await waiting
+            assert time.monotonic() - began < 1.5
+        assert page["items"][0]["type"] in ("session.opened", "participant.online")
+
+
+async def test_bad_cursors_and_waits_are_refused() -> None:
+    async with api_house() as (_, _tenant, api):
+        assert await api.refused("GET", "/v1/events", after="nonsense") == (400, "Illegal_argument")
+        assert await api.refused("GET", "/v1/events", wait=31) == (400, "Illegal_argument")
+        assert await api.refused("GET", "/v1/events", wait=-1) == (400, "Illegal_argument")
+
+
+async def test_what_a_read_shows_is_never_older_than_what_an_event_told() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        opened = await client.open(tenant.token("anna"), participant={"name": "n0"})
+        cursor = (await api.good("GET", "/v1/events", after="now"))["cursor"]
+        path = f"/v1/participants/{opened.participant['id']}"
+        changing = asyncio.create_task(_change(client))
+        seen = 0
+        while seen < 30:
+            page = await api.good("GET", "/v1/events", after=cursor, wait=5, type="participant.updated")
+            cursor = page["cursor"]
+            record = await api.good("GET", path)
+            for item in page["items"]:
+                seen += 1
+                assert record["version"] >= item["data"]["version"]
+                assert record["revision"] >= item["data"]["revision"]
+        await changing
+
+
+async def _change(client: Client) -> None:
+    for number in range(1, 31):
+        await client.call("session.updateParticipantInfo", updateId=f"u{number}", name=f"n{number}")
