@@ -111,7 +111,7 @@ async def test_what_changes_while_the_directory_is_read_is_read_again() -> None:
 
     directory.keys = keys_and_a_change  # type: ignore[method-assign, assignment]
     await tenants.reload()
-    assert len(tenants.applications) == 0
+    assert [app.name for app in tenants.applications] == []
     assert await tenants.reload_if(await directory.version())
     assert [app.name for app in tenants.applications] == ["Meanwhile"]
 

@@ -1,0 +1,155 @@
+"""Verbs against a running service, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from greenroom.cli.exits import Exit
+from greenroom.cli.options import DEFAULT_URL, find_url
+from tests.cli.running import Ran, run, run_here
+from tests.server.harness import House, running_service
+from tests.server.http_service import claims_of
+
+
+async def admin(house: House, *arguments: str) -> Ran:
+    """A verb that finds the admin token in the data directory."""
+    return await run(*arguments, "--url", house.url, "--data", house.data_dir)
+
+
+async def test_apps() -> None:
+    async with running_service() as house:
+        empty = await admin(house, "apps", "list")
+        assert (empty.code, "no applications yet" in empty.out) == (0, True)
+
+        app = (await admin(house, "apps", "create", "My [bold]app[/]", "--json")).json
+        assert app.keys() == {"appKey", "appSecret", "name"}
+        assert app["name"] == "My [bold]app[/]"
+
+        (listed,) = (await admin(house, "apps", "list", "--json")).json
+        assert (listed["appKey"], listed["state"]) == (app["appKey"], "enabled")
+        table = (await admin(house, "apps", "list")).out
+        # A name is never taken for markup.
+        assert "My [bold]app[/]" in table
+        assert app["appKey"] in table
+
+        rotated = (await admin(house, "apps", "rotate-secret", app["appKey"], "--overlap", "60", "--json")).json
+        assert rotated["appSecret"] != app["appSecret"]
+        for verb, state in (("disable", "disabled"), ("enable", "enabled")):
+            assert (await admin(house, "apps", verb, app["appKey"], "--json")).json["state"] == state
+            assert state in (await admin(house, "apps", verb, app["appKey"])).out
+
+
+async def test_apps_create_for_people_says_that_the_secret_is_not_shown_again() -> None:
+    async with running_service() as house:
+        ran = await admin(house, "apps", "create", "Test")
+        assert ran.code == 0
+        (app,) = house.service.tenants.applications
+        assert app.key in ran.out
+        assert "not shown again" in ran.out
+
+
+async def test_refusals_have_their_exit_codes() -> None:
+    async with running_service() as house:
+        missing = await admin(house, "apps", "disable", "unknown")
+        assert (missing.code, missing.out) == (Exit.NOT_FOUND, "")
+        assert missing.err.startswith("greenroom: There is no application of that key.")
+        assert (await admin(house, "apps", "create", "")).code == Exit.USAGE
+        wrong = await run("apps", "list", "--url", house.url, GREENROOM_ADMIN_TOKEN="x" * 20)
+        assert (wrong.code, wrong.err.count("\n")) == (Exit.CREDENTIALS, 1)
+
+
+async def test_keys_and_status() -> None:
+    async with running_service() as house:
+        (key,) = (await admin(house, "keys", "list", "--json")).json
+        assert key["state"] == "current"
+        assert [one["state"] for one in (await admin(house, "keys", "rotate", "--json")).json] == [
+            "upcoming",
+            "current",
+        ]
+        assert key["kid"] in (await admin(house, "keys", "list")).out
+        status = (await admin(house, "status", "--json")).json
+        assert status["url"] == house.url
+        assert house.url in (await admin(house, "status")).out
+
+
+async def test_tokens() -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        own = {"GREENROOM_URL": house.url, "GREENROOM_APP_KEY": app.key, "GREENROOM_APP_SECRET": app.secret}
+
+        api = await run("token", "api", "--scope", "sessions:read", "--expires-in", "60", **own)
+        assert api.code == 0
+        claims = claims_of(api.out.strip())
+        assert (claims["app"], claims["scope"], claims["exp"] - claims["iat"]) == (app.key, "sessions:read", 60)
+
+        client = (await run("token", "client", "--external-id", "Žofie", "--json", **own)).json
+        assert client["expires_in"] == 3_600
+        assert claims_of(client["access_token"])["xid"] == "Žofie"
+        assert claims_of(client["access_token"])["sub"] == app.participant_id("Žofie")
+
+        wrong = await run("token", "api", **own | {"GREENROOM_APP_SECRET": "wrong"})
+        assert (wrong.code, wrong.out) == (Exit.CREDENTIALS, "")
+
+
+def test_tokens_need_key_and_secret() -> None:
+    for verb in ("api", "client"):
+        ran = run_here("token", verb)
+        assert (ran.code, "GREENROOM_APP_KEY" in ran.err) == (Exit.USAGE, True)
+
+
+async def test_inspect_reads_a_token_from_stdin_and_verifies_it() -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        token = app.token("anna")
+        plain = (await run("token", "inspect", "--json", stdin=token + "\n")).json
+        assert plain["xid"] == "anna"
+        assert "signature" not in plain
+        verified = await run("token", "inspect", token, "--verify", "--json", "--url", house.url)
+        assert verified.json["signature"] == "good"
+        people = await run("token", "inspect", token, "--verify", "--url", house.url)
+        assert "anna" in people.out
+        head, body, signature = token.split(".")
+        forged = f"{head}.{body}.{signature[:-4]}AAAA"
+        refused = await run("token", "inspect", forged, "--verify", "--url", house.url)
+        assert (refused.code, refused.out) == (Exit.CREDENTIALS, "")
+        assert forged not in refused.err
+
+
+@pytest.mark.parametrize("text", ["", "x", "a.b", "a.b.c", "....", "e30.WzFd.x"])
+def test_inspect_what_is_no_token(text: str) -> None:
+    ran = run_here("token", "inspect", text)
+    assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1)
+
+
+async def test_a_page_that_is_not_greenroom_is_said_to_be_so() -> None:
+    import asyncio
+
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(other, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    ran = await run("status", "--url", url, GREENROOM_ADMIN_TOKEN="x" * 20)
+    server.close()
+    await server.wait_closed()
+    assert (ran.code, "not Greenroom" in ran.err) == (Exit.UNREACHABLE, True)
+
+
+def test_the_url_is_the_option_else_the_running_service_s_else_the_default(tmp_path: Path) -> None:
+    assert find_url(None, tmp_path) == DEFAULT_URL
+    note = tmp_path / "service.json"
+    note.write_text(json.dumps({"url": "http://127.0.0.1:4711", "pid": os.getpid()}))
+    assert find_url(None, tmp_path) == "http://127.0.0.1:4711"
+    assert find_url("https://x.example/", tmp_path) == "https://x.example"
+    # A service that is gone has left its note. No process has a number above 2^22 (Linux, PID_MAX_LIMIT).
+    note.write_text(json.dumps({"url": "http://127.0.0.1:4711", "pid": 2**22 + 1}))
+    assert find_url(None, tmp_path) == DEFAULT_URL
+    note.write_text("{")
+    assert find_url(None, tmp_path) == DEFAULT_URL
