@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Self
 
 from greenroom.errors import IllegalArgumentError
 from greenroom.messages import SdkVersion
+from greenroom.sdk.ground import Ground
 from greenroom.sdk.participants import ParticipantsService
 from greenroom.sdk.runner import Refresh, Runner
 from greenroom.sdk.session import SessionService
-from greenroom.sdk.transport import Transport, service_base
+from greenroom.sdk.transport import service_base
 
 if TYPE_CHECKING:
     import ssl
@@ -25,16 +26,23 @@ class Greenroom:
     url: where the service is, e.g. ``https://sessions.example.com``; http, https, ws and wss are taken, and a path.
     ssl_context: None trusts the system's certificate authorities. Proxies are taken from the environment.
     settings: durations, for tests; None for the documented ones.
+    ground: clocks, dice and network, for simulated worlds; None for the real ones.
 
     Raises IllegalArgumentError for a URL that is none. An object belongs to one event loop at a time. As an async
     context manager it ends everything on the way out.
     """
 
     def __init__(
-        self, url: str, *, ssl_context: ssl.SSLContext | None = None, settings: ClientSettings | None = None
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        settings: ClientSettings | None = None,
+        ground: Ground | None = None,
     ) -> None:
-        transport = Transport(service_base(url), ssl_context)
-        self._runner = Runner(transport, SdkVersion("greenroom-python", _version()), settings)
+        ground = Ground() if ground is None else ground
+        transport = ground.way(service_base(url), ssl_context)
+        self._runner = Runner(transport, SdkVersion("greenroom-python", _version()), settings, ground)
         self.participants = ParticipantsService(self._runner)
         """Who is there. Needs an open session."""
         self.session = SessionService(self._runner, self.participants)

@@ -6,9 +6,6 @@ import asyncio
 import inspect
 import itertools
 import logging
-import random
-import secrets
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,7 +28,7 @@ from greenroom.core.client_effects import (
 from greenroom.errors import GreenroomError
 from greenroom.messages import SdkVersion
 from greenroom.sdk.delegate import Callbacks
-from greenroom.sdk.transport import Connection, Transport
+from greenroom.sdk.ground import Ground, Link, Way
 from greenroom.tokens.reader import peek
 
 log = logging.getLogger("greenroom.sdk")
@@ -46,10 +43,15 @@ DRAIN_LIMIT = 2.0
 class Runner:
     """One machine in one loop: the loop in which its coroutines are called first, until it is idle again."""
 
-    def __init__(self, transport: Transport, sdk: SdkVersion, settings: ClientSettings | None = None) -> None:
+    def __init__(
+        self, transport: Way, sdk: SdkVersion, settings: ClientSettings | None = None, ground: Ground | None = None
+    ) -> None:
+        ground = Ground() if ground is None else ground
         tools = ClientTools(
-            random=random.SystemRandom().random, random_bytes=secrets.token_bytes, wall=time.time, peek=peek, sdk=sdk
+            random=ground.random, random_bytes=ground.random_bytes, wall=ground.wall, peek=peek, sdk=sdk
         )
+        self.now = ground.monotonic
+        """The machine's clock."""
         self.machine = ClientSession(tools, settings)
         self.transport = transport
         self.callbacks = Callbacks()
@@ -58,15 +60,10 @@ class Runner:
         self._waiters: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, Link] = {}
         self._asks: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
-
-    @staticmethod
-    def now() -> float:
-        """The machine's clock: the loop's, or the same one outside of it."""
-        return time.monotonic()
 
     async def call(self, put: Callable[[int], None], cancel: Callable[[int], None] | None = None) -> Any:
         """Put a question to the machine and wait for its answer; cancel: what to tell it if the caller is cancelled."""
@@ -165,7 +162,7 @@ class Runner:
                 await self.transport.aclose()
             self.pump()
 
-    async def _serve(self, attempt: int, connection: Connection) -> None:
+    async def _serve(self, attempt: int, connection: Link) -> None:
         self._connections[attempt] = connection
         code: int = CloseCode.ABNORMAL
         try:
