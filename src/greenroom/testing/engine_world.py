@@ -90,6 +90,8 @@ class World(ABC):
     engine: Engine
     node = "node-1"
     lease = "lease-1"
+    salt = 0
+    """Worlds over one state need different ones: session ids are made of it."""
     restartable = False
     """Whether `restart` stops the engine and starts it on the same state."""
     exact_application_limit = True
@@ -175,6 +177,10 @@ class World(ABC):
         """A number never given before."""
         return next(self._numbers)
 
+    def _random(self, number: int) -> bytes:
+        """The random part of a session id."""
+        return (self.salt << 64 | number).to_bytes(16, "big")
+
     def token(self, *, jti: str | None = None, age: int = 60, life: int = 3600) -> TokenFacts:
         """A token issued ``age`` seconds ago."""
         now = self.now_ms() // 1000
@@ -197,7 +203,7 @@ class World(ABC):
             external_id=user,
             open_id=open_id,
             secret_hash=secret(f"first-{open_id}"),
-            session_id=make_session_id(partition_of(app, participant_id), number.to_bytes(16, "big")),
+            session_id=make_session_id(partition_of(app, participant_id), self._random(number)),
             node=self.node,
             lease=self.lease,
             token=changes.pop("token", None) or self.token(),
@@ -229,9 +235,7 @@ class World(ABC):
         """An open of the participant with this id."""
         request = msgspec.structs.replace(self.open_request(), **changes)
         partition = partition_of(request.app, request.participant_id)
-        return msgspec.structs.replace(
-            request, session_id=make_session_id(partition, self.number().to_bytes(16, "big"))
-        )
+        return msgspec.structs.replace(request, session_id=make_session_id(partition, self._random(self.number())))
 
     async def client(self, user: str | None = "alice", **changes: Any) -> Client:
         """A client whose session is open."""
