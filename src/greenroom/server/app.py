@@ -180,7 +180,15 @@ class Service:
             http=http, sessions=self._session, limits=self.limits, options=self.config.websocket_options
         )
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self.door, sock=listener, ssl=self._tls, backlog=BACKLOG)
+        # Without these a client has 60 s for its TLS handshake, before the front door sees it, and 30 s to say goodbye.
+        self._server = await loop.create_server(
+            self.door,
+            sock=listener,
+            ssl=self._tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self.config.head_timeout if self._tls else None,
+            ssl_shutdown_timeout=self.config.close_timeout if self._tls else None,
+        )
 
     def _begin(self, *work: Any) -> None:
         loop = asyncio.get_running_loop()
