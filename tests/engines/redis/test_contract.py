@@ -11,11 +11,9 @@ pytest.register_assert_rewrite("greenroom.testing.engine_contract", "greenroom.t
 from greenroom.engines.base import SessionQuery  # noqa: E402
 from greenroom.model import Presence  # noqa: E402
 from greenroom.testing.engine_contract import EngineContract, World  # noqa: E402
+from greenroom.testing.lua_redis import LuaServer, LuaStore  # noqa: E402
 from greenroom.testing.redis_server import Cluster, RedisServer, cluster, single  # noqa: E402
 from greenroom.testing.redis_world import RedisWorld  # noqa: E402
-
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
@@ -49,6 +47,7 @@ class RedisContract(EngineContract):
             assert page.items == ()
 
 
+@pytest.mark.slow
 class TestOnASingleRedis(RedisContract):
     @pytest.fixture(autouse=True)
     def _server(self, server: RedisServer) -> None:
@@ -58,6 +57,7 @@ class TestOnASingleRedis(RedisContract):
         return RedisWorld(self.server.url, lambda: self.server.execute("FLUSHALL"))
 
 
+@pytest.mark.slow
 class TestOnACluster(RedisContract):
     @pytest.fixture(autouse=True)
     def _cluster(self, trio: Cluster) -> None:
@@ -65,3 +65,13 @@ class TestOnACluster(RedisContract):
 
     def make_world(self) -> World:
         return RedisWorld(self.trio.url, self.trio.flush)
+
+
+@pytest.mark.slow
+class TestInProcess(RedisContract):
+    """The shipped Lua files under lupa, as the simulated world runs them."""
+
+    def make_world(self) -> World:
+        server = LuaServer(lambda: world.now_ms() * 1000)
+        world = RedisWorld("redis://in-process", server.lose_everything, store=lambda: LuaStore(server))
+        return world

@@ -26,8 +26,8 @@ RESTORE_BATCH = 100
 APPLICATIONS_A_PASS = 16
 """Applications whose offline participants one reaper pass looks at."""
 
-TRIM_EVERY = 30
-"""Reaper passes from one look at the length of event streams to the next."""
+HOUSEKEEPING = 30
+"""Reaper passes from one look at event streams and old restrictions to the next."""
 
 Applications = Callable[[], Sequence[Application]]
 
@@ -199,12 +199,12 @@ class Living:
     async def reap(self, limit: int) -> Reaped:
         """One pass over all partitions. Each may do its share; what is left of the limit goes to those with more."""
         share = max(1, limit // PARTITIONS)
-        keep, disabled = self._settings()
-        replies = await self._store.call_many(
-            [Call("reap", f"p{n}", argument(limit=share, keep=keep, disabled=disabled)) for n in range(PARTITIONS)]
-        )
         self._passes += 1
-        if self._passes % TRIM_EVERY == 0:
+        housekeeping = self._passes % HOUSEKEEPING == 0
+        keep, disabled = self._settings()
+        body = argument(limit=share, keep=keep, disabled=disabled, housekeeping=housekeeping or None)
+        replies = await self._store.call_many([Call("reap", f"p{n}", body) for n in range(PARTITIONS)])
+        if housekeeping:
             await trim(self._store)
         total = _Total()
         busy = [number for number, reply in enumerate(replies) if total.add(reply)]
@@ -215,7 +215,7 @@ class Living:
             total.add(await self._store.call(Call("reap", f"p{number}", body)))
         return total.result(more=bool(busy) or total.more_at_last)
 
-    def _settings(self) -> tuple[list[tuple[str, int]], list[str]]:
+    def _settings(self) -> tuple[list[tuple[str, int]] | None, list[str] | None]:
         """How long some applications keep who is offline (in turn), and which are disabled."""
         known = self._applications()
         disabled = [each.key for each in known if each.disabled or each.deleted]
@@ -223,7 +223,7 @@ class Living:
         self._turn = start + APPLICATIONS_A_PASS
         chosen = [*known[start:], *known[:start]][:APPLICATIONS_A_PASS]
         keep = [(each.key, round(each.settings.keep_offline_participants * 1000)) for each in chosen]
-        return keep, disabled
+        return keep or None, disabled or None
 
     # -- restoring ---------------------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ end
 -- What a function works with; nil and a refusal where the partition has no marker (S15).
 local function enter(keys, args)
   local us = engine_time(args)
-  local meta = call('HMGET', keys[1], 'marker', 'clock', 'restored')
+  local meta = call('HMGET', keys[1], 'marker', 'clock', 'restored', 'at', 'changes')
   local c = {
     P = keys[1],
     us = us,
@@ -112,6 +112,8 @@ local function enter(keys, args)
     marker = meta[1],
     clock = number(meta[2]),
     restored = number(meta[3]),
+    at = number(meta[4]),
+    changes = number(meta[5]),
     hints = {},
   }
   if not meta[1] then

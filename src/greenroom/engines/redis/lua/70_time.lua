@@ -19,15 +19,12 @@ functions.renew = function(keys, args)
     end
   end
   local apps = call('HGETALL', c.P .. ':apps')
-  return {'ok', renewed and 1 or 0, c.marker, number(call('HGET', c.P, 'changes')), apps}
+  return {'ok', renewed and 1 or 0, c.marker, c.changes, apps}
 end
 
 local function move_clock(c)
-  local at = number(call('HGET', c.P, 'at'))
-  local passed = c.ms - at
-  local step = math.max(0, math.min(passed, MAX_STEP_MS))
-  if at > 0 then
-    c.clock = c.clock + step
+  if c.at > 0 then
+    c.clock = c.clock + math.max(0, math.min(c.ms - c.at, MAX_STEP_MS))
   end
   call('HSET', c.P, 'clock', int(c.clock), 'at', int(c.ms))
 end
@@ -65,9 +62,9 @@ local function lapse(c, limit)
     end
     call('ZREM', c.P .. ':leases', lease)
     call('HDEL', c.P .. ':nodes', lease)
+    call('ZREMRANGEBYSCORE', c.P .. ':dead', '-inf', int(c.clock))
     call('ZADD', c.P .. ':dead', int(c.clock + DEAD_LEASE_MS), lease)
   end
-  call('ZREMRANGEBYSCORE', c.P .. ':dead', '-inf', int(c.clock))
   return count, false
 end
 
@@ -186,7 +183,9 @@ functions.reap = function(keys, args)
     due[string.sub(items[i], 1, 1)](c, out, string.sub(items[i], 2))
   end
   end_disabled(c, out)
-  forget_restrictions(c, out)
+  if c.arg.housekeeping then
+    forget_restrictions(c, out)
+  end
   forget_offline(c, out)
   hint_events(c)
   more = more or (limit > detached and #items == 2 * (limit - detached))

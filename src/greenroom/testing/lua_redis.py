@@ -1,0 +1,292 @@
+"""The shipped Lua files in process: over a small Redis in memory, with the world's clock, and pub/sub that can fail.
+
+One `LuaServer` is the Redis of a simulated cluster; each node has a `LuaStore` on it. Everything happens at once and in
+order, so that a seed gives the same run twice. `LuaServer` can be away, lose its data, go back to a snapshot (a
+failover that lost writes), lose messages, and carry calls out without answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from lupa import lua51
+
+from greenroom.engines.redis.errors import outcome_open, unreachable
+from greenroom.engines.redis.library import library
+from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
+from greenroom.errors import ServiceUnavailableError
+from greenroom.testing.lua_commands import CommandError, Commands
+
+_WRITES = frozenset(
+    "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()
+)
+_KEYLESS = frozenset({"TIME"})
+
+
+class LuaServer:
+    """A Redis in memory that has the function library loaded.
+
+    now_us: the time, in microseconds. is_lost: whether a message to a store is dropped, asked for each delivery.
+    fate: asked before each call: None carries it out, "away" does not, "unanswered" carries it out and says nothing.
+    """
+
+    def __init__(
+        self,
+        now_us: Callable[[], int],
+        *,
+        is_lost: Callable[[str], bool] = lambda channel: False,
+        fate: Callable[[Call], str | None] = lambda call: None,
+    ) -> None:
+        self.commands = Commands(now_us, self._publish)
+        self.is_lost = is_lost
+        self.fate = fate
+        self.up = True
+        self.calls = 0
+        self._stores: list[LuaStore] = []
+        self._functions: dict[str, tuple[Any, bool]] = {}
+        self._key = b""
+        self._may_write = True
+        self._lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=True)
+        self._load()
+
+    # -- what can happen to it ---------------------------------------------------------------------------------------
+
+    def lose_everything(self) -> None:
+        """It comes back empty."""
+        self.commands.data.clear()
+
+    def snapshot(self) -> dict[bytes, Any]:
+        """What it knows now."""
+        return copy.deepcopy(self.commands.data)
+
+    def go_back(self, snapshot: dict[bytes, Any]) -> None:
+        """A failover to a replica that had not heard of what came after the snapshot."""
+        self.commands.data = copy.deepcopy(snapshot)
+
+    def attach(self, store: LuaStore) -> None:
+        """Messages go to this store too."""
+        self._stores.append(store)
+
+    def detach(self, store: LuaStore) -> None:
+        if store in self._stores:
+            self._stores.remove(store)
+
+    # -- functions ---------------------------------------------------------------------------------------------------
+
+    def call(self, call: Call, key: str) -> Reply:
+        """One FCALL. Keys outside the call's tag, and writes of a function that says it has none, are errors."""
+        self.calls += 1
+        name = f"{library().name}_{call.function}"
+        function, self._may_write = self._functions[name]
+        self._key = key.encode()
+        keys = self._lua.table_from([self._key])
+        arguments = self._lua.table_from([b"", call.argument])
+        reply = self._to_reply(function(keys, arguments))
+        assert isinstance(reply, list)
+        return reply
+
+    def _load(self) -> None:
+        table = self._lua.table_from
+        redis = table({b"call": self._call, b"register_function": self._register})
+        null = object()
+        cjson = table({b"encode": self._encode, b"decode": self._decode, b"null": null})
+        scope = self._lua.globals()
+        scope[b"redis"], scope[b"cjson"] = redis, cjson
+        _, _, code = library().code.partition("\n")
+        self._lua.execute(code.encode())
+
+    def _register(self, given: Any) -> None:
+        flags = list(given[b"flags"].values())
+        self._functions[given[b"function_name"].decode()] = (given[b"callback"], b"no-writes" not in flags)
+
+    def _call(self, name: bytes, *args: Any) -> Any:
+        command = name.decode().upper()
+        given = [_argument(arg) for arg in args]
+        if command in _WRITES and not self._may_write:
+            raise CommandError(f"{command} in a function that only reads")
+        if command not in _KEYLESS:
+            key = given[1] if command == "XINFO" else given[0]
+            if not key.startswith(self._key):
+                raise CommandError(f"key {key!r} is not of {self._key!r}")
+        return self._to_lua(self.commands.execute(command, *given))
+
+    def _to_lua(self, reply: Any) -> Any:
+        if reply is None:
+            return False
+        if isinstance(reply, list):
+            return self._lua.table_from([self._to_lua(each) for each in reply])
+        return reply
+
+    def _to_reply(self, value: Any) -> Any:
+        """As Redis turns what a function returns into a reply: numbers lose what is behind the point, nil ends."""
+        if value is None or value is False:
+            return None
+        if value is True:
+            return 1
+        if isinstance(value, int | float):
+            return int(value)
+        if isinstance(value, bytes):
+            return value
+        out = []
+        index = 1
+        while (each := value[index]) is not None:
+            out.append(self._to_reply(each))
+            index += 1
+        return out
+
+    # -- cjson -------------------------------------------------------------------------------------------------------
+
+    def _decode(self, text: bytes) -> Any:
+        return self._table(json.loads(text.decode("utf-8", "surrogateescape")))
+
+    def _table(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return self._lua.table_from({_key(name): self._table(each) for name, each in value.items()})
+        if isinstance(value, list):
+            return self._lua.table_from([self._table(each) for each in value])
+        return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+
+    def _encode(self, value: Any) -> bytes:
+        return _json(value).encode("utf-8", "surrogateescape")
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def _publish(self, channel: bytes, message: bytes) -> int:
+        name = channel.decode()
+        reached = 0
+        for store in list(self._stores):
+            if store.hears(name) and not self.is_lost(name):
+                store.deliver(name, bytes(message))
+                reached += 1
+        return reached
+
+    def publish(self, channel: str, data: bytes) -> None:
+        self._publish(channel.encode(), data)
+
+
+class LuaStore:
+    """Implements `Store` on a `LuaServer`: one node's way to it."""
+
+    def __init__(self, server: LuaServer, *, prefix: str = "greenroom") -> None:
+        self.server = server
+        self.reachable = True
+        """False: cut off from the engine; nothing is heard either."""
+        self._prefix = prefix
+        self._subscribed: dict[str, tuple[str, str]] = {}
+        self._on_message: OnMessage = lambda tag, channel, data: None
+        self._on_lost: OnLost = lambda pairs: None
+
+    async def start(self) -> None:
+        self._check()
+        self.server.attach(self)
+
+    async def stop(self) -> None:
+        self.server.detach(self)
+
+    async def call(self, call: Call) -> Reply:
+        self._check()
+        fate = self.server.fate(call)
+        if fate == "away":
+            raise unreachable("simulated")
+        reply = self.server.call(call, self._key(call.tag))
+        if fate == "unanswered":
+            raise outcome_open("simulated")
+        return reply
+
+    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+        replies: list[Reply] = []
+        failure: ServiceUnavailableError | None = None
+        for number, call in enumerate(calls):
+            if number % 16 == 15:
+                await asyncio.sleep(0)  # others have their turn, as between two reads of a socket
+            try:
+                replies.append(await self.call(call))
+            except ServiceUnavailableError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return replies
+
+    async def publish(self, tag: str, channel: str, data: bytes) -> None:
+        self._check()
+        self.server.publish(self._key(tag, channel), data)
+
+    def listen(self, on_message: OnMessage, on_lost: OnLost) -> None:
+        self._on_message, self._on_lost = on_message, on_lost
+
+    async def subscribe(self, tag: str, channel: str) -> None:
+        self._check()
+        self._subscribed[self._key(tag, channel)] = (tag, channel)
+
+    async def unsubscribe(self, tag: str, channel: str) -> None:
+        self._subscribed.pop(self._key(tag, channel), None)
+
+    def subscriptions(self) -> Sequence[tuple[str, str]]:
+        return tuple(self._subscribed.values())
+
+    async def renew_subscription(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._check()
+        self._on_lost(tuple(pairs))
+
+    def reconnected(self) -> None:
+        """The connection was lost and is back: everything that was subscribed may have missed something."""
+        if self._subscribed:
+            self._on_lost(tuple(self._subscribed.values()))
+
+    def hears(self, channel: str) -> bool:
+        return self.reachable and channel in self._subscribed
+
+    def deliver(self, channel: str, data: bytes) -> None:
+        """In the next turn of the loop, as from a socket."""
+        tag, name = self._subscribed[channel]
+        asyncio.get_running_loop().call_soon(self._on_message, tag, name, data)
+
+    async def facts(self) -> tuple[ServerFacts, ...]:
+        self._check()
+        return (ServerFacts(address="memory", version="7.0.0", maxmemory_policy="noeviction"),)
+
+    def _key(self, tag: str, channel: str = "") -> str:
+        key = f"{self._prefix}:{{{tag}}}"
+        return f"{key}:{channel}" if channel else key
+
+    def _check(self) -> None:
+        if not (self.reachable and self.server.up):
+            raise unreachable("simulated")
+
+
+def _argument(value: Any) -> bytes:
+    """As Redis turns an argument of redis.call into a string."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:.17g}".encode()
+    raise CommandError("Lua redis lib command arguments must be strings or integers")
+
+
+def _key(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _json(value: Any) -> str:
+    """As cjson writes: 14 digits of a number (S21 is about that), an empty table as an object."""
+    if isinstance(value, bytes):
+        return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"{value:.14g}"
+    if value is None:
+        return "null"
+    items: Iterable[tuple[Any, Any]] = list(value.items())
+    keys = [name for name, _ in items]
+    if keys and sorted(map(repr, keys)) == sorted(map(repr, range(1, len(keys) + 1))):
+        return "[" + ",".join(_json(value[index]) for index in range(1, len(keys) + 1)) + "]"
+    return "{" + ",".join(f"{_json(_text(name))}:{_json(each)}" for name, each in items) + "}"
+
+
+def _text(name: Any) -> bytes:
+    return name if isinstance(name, bytes) else _argument(name)
