@@ -386,6 +386,20 @@ async def test_nobody_else_forwards_anything() -> None:
         assert house.requests[0].address == "127.0.0.1"
 
 
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "later"])
+async def test_what_the_service_refuses_does_not_count(before: bytes) -> None:
+    limits = Limits(trusted_proxies=["127.0.0.1"])
+    refusal = Refusal.error(503, description="Not now.")
+    async with serving(limits=limits, answer=lambda _request: refusal) as house, house.client() as client:
+        if before:
+            await client.send(before)
+            await client.response()
+        await client.send(with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n"))
+        assert (await client.response()).status == 503
+        assert house.requests[0].address == "198.51.100.7"
+        assert limits.connections("198.51.100.7") == 0
+
+
 async def test_the_forwarded_address_has_the_share() -> None:
     limits = Limits(trusted_proxies=["127.0.0.1"], connections_per_address=1)
     forwarded = with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n")
