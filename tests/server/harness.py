@@ -148,7 +148,7 @@ class Client:
         if message.type is aiohttp.WSMsgType.TEXT:
             decoded: dict[str, Any] = msgspec.json.decode(message.data)
             return decoded
-        code = self.socket.close_code
+        code = int(message.data) if message.type is aiohttp.WSMsgType.CLOSE else self.socket.close_code
         raise ClosedError(1006 if code is None else code, message.extra or "")
 
     async def reply(self, number: Any) -> dict[str, Any]:

@@ -89,6 +89,8 @@ class Service:
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._started_at = 0.0
+        self._enforced: dict[str, tuple[bool, int]] = {}
+        """Of each application what its open sessions were last measured by: disabled, revoked_before."""
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -226,6 +228,7 @@ class Service:
 
     async def _stop_hub(self) -> None:
         await self._end_tasks()
+        self.hub.mute()
         await self.hub.cancel_tasks()
         self.hub.stop()
 
@@ -285,6 +288,7 @@ class Service:
             config=config,
         )
         await self.tenants.load()
+        self._enforced = self._standing()
 
     def _load_tls(self) -> ssl.SSLContext | None:
         if self.config.tls_cert is None or self.config.tls_key is None:
@@ -391,7 +395,6 @@ class Service:
             self.hub.spawn(self._read_directory(number))
 
     async def _read_directory(self, number: int | None) -> None:
-        before = self._standing()
         try:
             if number is None:
                 await self.tenants.reload()
@@ -400,8 +403,8 @@ class Service:
         except ServiceUnavailableError as error:
             log.warning("the directory was not read", error=error.message)
             return
-        after = self._standing()
-        changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+        before, self._enforced = self._enforced, self._standing()
+        changed = {key for key, value in self._enforced.items() if before.get(key) != value}
         if changed:
             for connection in tuple(self.hub.sessions.values()):
                 if connection.machine.app in changed:

@@ -56,7 +56,7 @@ class Hub:
         self.on_lost: Callable[[Sequence[int]], None] = lambda _partitions: None
         self.on_command: Callable[[Command], None] = lambda _command: None
         self.on_unwatched: Callable[[str, Sequence[str]], None] = lambda _app, _ids: None
-        self._perform = perform
+        self._perform: Performer | None = perform
         self._gatherer = Gatherer()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._recent: dict[str, tuple[float, Command]] = {}
@@ -92,11 +92,7 @@ class Hub:
 
     def mute(self) -> None:
         """Nothing that happens from now on reaches the engine."""
-
-        async def nothing(_connection: SessionConnection, _call: EngineCall) -> None:
-            await self._loop.create_future()
-
-        self._perform = nothing
+        self._perform = None
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -113,16 +109,17 @@ class Hub:
 
     def start(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
         """Carry a call out and hand its answer back."""
-        self.spawn(self._run(connection, number, request))
+        if self._perform is not None:
+            self.spawn(self._run(self._perform(connection, request), connection, number))
 
-    async def _run(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
+    async def _run(self, work: Coroutine[Any, Any, Any], connection: SessionConnection, number: int) -> None:
         result: Any
         try:
-            result = await self._perform(connection, request)
+            result = await work
         except GreenroomError as error:
             result = error
         except Exception:
-            log.exception("a call to the engine failed", call=type(request).__name__)
+            log.exception("a call to the engine failed")
             result = ServiceUnavailableError(code=ErrorCode.INTERNAL_ERROR)
         connection.answered(number, result)
 

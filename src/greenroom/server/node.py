@@ -254,12 +254,12 @@ class Node:
         strays = [one for one in listed.values() if one.id not in held and one.state is SessionState.ATTACHED]
         for one in strays:
             await self._detach_stray(one)
-        gone = [
+        doubtful = [
             connection
             for session_id, connection in held_before.items()
-            if held.get(session_id) is connection and session_id not in listed
+            if held.get(session_id) is connection and not _agrees(connection, listed.get(session_id))
         ]
-        await self._each(gone, self._doubt)
+        await self._each(doubtful, self._doubt)
 
     async def _listed(self) -> dict[str, SessionRecord]:
         listed: dict[str, SessionRecord] = {}
@@ -365,3 +365,11 @@ class Node:
                 await self._engine.registry.beat(self._beat(leaving=True))
         except (GreenroomError, TimeoutError) as error:
             log.info("the lease was not given back", error=str(error))
+
+
+def _agrees(connection: SessionConnection, record: SessionRecord | None) -> bool:
+    """Whether what the engine lists is what is held."""
+    owner = connection.machine.owner
+    if owner is None or record is None:
+        return owner is None
+    return record.state is SessionState.ATTACHED and record.generation == owner.generation

@@ -459,10 +459,15 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._abort_later()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
+        if not self._transport.can_write_eof():
             self._transport.close()
+            return
+        try:
+            self._transport.write_eof()
+        except OSError:
+            # asyncio's own loop shuts the socket down at once; where the client has reset it meanwhile there is no end
+            # to write, and `connection_lost` is on its way.
+            pass
 
     def _abort_later(self) -> None:
         if self._timer is None:

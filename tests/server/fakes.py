@@ -1,0 +1,51 @@
+"""A link without a socket and an engine without a store, for tests of the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from greenroom.server.link import Handler
+
+
+class FakeLink:
+    """Implements `Link`; keeps what was sent."""
+
+    def __init__(self) -> None:
+        self.address = "192.0.2.1"
+        self.headers: Mapping[str, str] = {}
+        self.path = "/v1/session"
+        self.closed = False
+        self.paused = False
+        self.frames: list[bytes] = []
+        self.pings = 0
+        self.end: tuple[int, str] | None = None
+        self.handler: Handler | None = None
+
+    def send(self, message: bytes) -> None:
+        self.frames.append(message)
+
+    def ping(self) -> None:
+        self.pings += 1
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = True
+        self.end = (code, reason)
+
+    def abort(self) -> None:
+        self.closed = True
+        self.end = (1006, "")
+
+    def buffered(self) -> int:
+        return 0
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What was sent, decoded."""
+        return [msgspec.json.decode(frame) for frame in self.frames]
+
+    def notifications(self, method: str) -> list[dict[str, Any]]:
+        """Params of all notifications of this kind."""
+        return [message["params"] for message in self.messages if message.get("method") == method]
