@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from greenroom.codes import ErrorCode
 from greenroom.core.calls import Now, SessionLimits
 from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
 from greenroom.model import Application
@@ -46,11 +47,14 @@ class NodeHouse:
         if len(self._failed):
             self._check_failed(token, address, now)
         try:
-            return verify(token, self._tenants.ring, kind=TokenKind.CLIENT, issuer=self._issuer, now=now.wall)
+            found = verify(token, self._tenants.ring, kind=TokenKind.CLIENT, issuer=self._issuer, now=now.wall)
         except TokenInvalidError:
             if not self._addresses.is_trusted(address):
                 self._failed.take(_attempt(token, address), now.mono)
             raise
+        if self._tenants.is_withdrawn(found):
+            raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
+        return found
 
     def _check_failed(self, token: str, address: str, now: Now) -> None:
         wait = self._failed.wait(_attempt(token, address), now.mono)

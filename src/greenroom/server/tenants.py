@@ -171,6 +171,11 @@ class Tenants:
         """The inverse of `seal_text`. Raises `IllegalArgumentError` for another master key or context."""
         return open_sealed(self._master, b64decode(sealed), context).decode()
 
+    def is_withdrawn(self, token: VerifiedToken) -> bool:
+        """Whether this one token was revoked, by its jti. Asked at `open` too: a token that names no participant is
+        revoked in no participant's partition, where the engine would find it (S18)."""
+        return (token.app, token.jti) in self._revoked
+
     # --- loading ----------------------------------------------------------------------------------------------------
 
     async def load(self) -> None:

@@ -12,6 +12,7 @@ from greenroom.codes import ErrorCode
 from greenroom.engines.base import RestrictRequest
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionPolicy
+from greenroom.server.api_common import all_sessions
 from greenroom.server.problems import NO_STORE, Problem, ProblemError, illegal
 from greenroom.server.routes import Auth, Body, Call, Nothing, Origin, Route
 from greenroom.tokens import (
@@ -23,6 +24,7 @@ from greenroom.tokens import (
     MintedToken,
     SessionPolicyClaim,
     TokenKind,
+    VerifiedToken,
     mint_api_token,
     mint_client_token,
     parse_scopes,
@@ -168,16 +170,28 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     if token.app != call.app.key:
         # In the same words as for any other: whose it is is nobody's business.
         raise illegal(f"{problem} Get a new token from this service.")
+    if token.participant_id is not None:
+        await _revoke(call, token, token.participant_id)
+        return Nothing()
+    # It names no participant, and several may have used it: first nothing more is opened with it, then the sessions say
+    # whose they are.
+    await _revoke(call, token, token.app)
+    opened = {each.participant_id async for each in all_sessions(service, token.app) if each.jti == token.jti}
+    for participant_id in sorted(opened):
+        await _revoke(call, token, participant_id)
+    return Nothing()
+
+
+async def _revoke(call: Call[Nothing, Nothing, InvalidateForm], token: VerifiedToken, subject: str) -> None:
     request = RestrictRequest(
         app=token.app,
         kind="jti",
-        participant_id=token.participant_id or token.app,
+        participant_id=subject,
         jti=token.jti,
         until=token.expires_at * 1000,
         reason="invalidated by the application",
     )
-    await service.restrict(request)
-    return Nothing()
+    await call.service.restrict(request)
 
 
 def narrowed_policy(asked: SessionPolicyRequest | None, settings: SessionPolicy) -> SessionPolicyClaim | None:

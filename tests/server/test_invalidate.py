@@ -1,0 +1,68 @@
+"""`POST /v1/oauth2/invalidate` against the whole service: the token opens nothing any more, and what it opened ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from greenroom.codes import ErrorCode
+from greenroom.model import EndReason
+from tests.server.harness import House, RefusedError, Tenant, running_service
+from tests.server.http_service import basic
+
+
+async def post(house: House, app: Tenant, path: str, **fields: str) -> tuple[int, Any]:
+    """A form with the application's key and secret."""
+    headers = {"Authorization": basic(app.key, app.secret)}
+    async with house.http.post(house.url + path, data=fields, headers=headers) as reply:
+        return reply.status, await reply.json()
+
+
+async def check_revoked(house: House, token: str, **participant: str) -> None:
+    """The token opens nothing."""
+    async with house.connect() as client:
+        with pytest.raises(RefusedError) as caught:
+            await client.open(token, participant=participant)
+        assert caught.value.code == ErrorCode.TOKEN_REVOKED
+
+
+async def test_a_v2_token_and_its_session() -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        token, other = app.token("anna"), app.token("anna")
+        async with house.connect() as client, house.connect() as spared:
+            opened = await client.open(token)
+            await spared.open(other)
+            assert await post(house, app, "/v1/oauth2/invalidate", access_token=token) == (200, {})
+            assert (await client.notified("session.ended"))["reason"] == "token_revoked"
+            assert (await house.session(opened.id)).end_reason is EndReason.TOKEN_REVOKED
+            assert await spared.call("ping") == {}
+        await check_revoked(house, token)
+
+
+async def test_a_v1_token_that_several_participants_use() -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        _, reply = await post(house, app, "/v1/oauth2/token", grant_type="client_credentials")
+        token = reply["access_token"]
+        async with house.connect() as anna, house.connect() as bob, house.connect() as nobody:
+            await anna.open(token, participant={"externalId": "anna"})
+            await bob.open(token, participant={"externalId": "bob"})
+            await nobody.open(token)
+            assert await post(house, app, "/v1/oauth2/invalidate", access_token=token) == (200, {})
+            for client in (anna, bob, nobody):
+                assert (await client.notified("session.ended"))["reason"] == "token_revoked"
+        await check_revoked(house, token, externalId="anna")
+        await check_revoked(house, token, externalId="carol")
+        await check_revoked(house, token)
+
+
+async def test_it_stays_revoked_when_the_service_is_restarted() -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        _, reply = await post(house, app, "/v1/oauth2/token", grant_type="client_credentials")
+        await post(house, app, "/v1/oauth2/invalidate", access_token=reply["access_token"])
+        # Killed, and on the same port: the issuer stays.
+        await house.restart(kill=True)
+        await check_revoked(house, reply["access_token"], externalId="anna")
