@@ -78,6 +78,15 @@ async def test_a_large_body_after_an_idle_time_is_not_a_head() -> None:
             assert seen(await client.response())["body"] == 100_000
 
 
+async def test_a_body_after_its_answer_is_not_a_head() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(b"POST /unread HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n")
+        assert seen(await client.response()) == {"path": "/unread"}
+        await client.send(b"x" * 30_000, b"x" * 30_000)
+        await client.send(GET)
+        assert seen(await client.response())["path"] == "/healthz"
+
+
 async def test_upgrades_to_other_protocols_are_plain_requests() -> None:
     async with serving() as house, house.client() as client:
         await client.send(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
