@@ -439,6 +439,7 @@ async def test_what_the_engine_could_not_take_is_written_when_it_is_back() -> No
         await house.until(lambda: len(house.service.desk.kept) == 2)
         assert (await house.session(closed.id)).state is SessionState.ATTACHED
         await node.beat()
+        await node.settled()
         assert not house.service.desk.kept
         assert (await house.session(closed.id)).end_reason == "closed"
         assert (await house.session(dropped.id)).state is SessionState.DETACHED

@@ -65,11 +65,12 @@ class Hub:
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it; the hub owns it until it is done."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def settle_tasks(self, seconds: float) -> None:
         """Wait for what is under way, at most so long; then cancel the rest."""

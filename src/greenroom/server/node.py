@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import islice
+from math import inf
 
 import structlog
 
 from greenroom.core.calls import Owned
+from greenroom.core.states import ServerState
 from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord, SessionQuery
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import EndReason, SessionRecord, SessionState
@@ -77,7 +79,8 @@ class Node:
         self._clock = clocks.boottime
         self._wall = clocks.wall
         self._good_until = 0.0
-        self._compared_at = -1e9
+        self._compared_at = -inf
+        self._catching_up: asyncio.Task[None] | None = None
         self._strays: dict[str, int] = {}
         hub.on_joined = self._joined
         hub.on_lost = self._changes_lost
@@ -133,11 +136,11 @@ class Node:
                 result = await self._engine.registry.beat(self._beat())
         except (GreenroomError, TimeoutError) as error:
             log.warning("the lease was not renewed", error=str(error) or "no answer in time")
-            self.check_fence()
+            self._missed()
             return
         except Exception:
             log.exception("the lease was not renewed")
-            self.check_fence()
+            self._missed()
             return
         if not result.renewed:
             await self._rejoin()
@@ -167,13 +170,27 @@ class Node:
         self.others = tuple(one for one in result.nodes if one.node != self.name)
         self.on_directory(result.directory_version)
         self._look_for_silence(result)
+        due = self._clock() - self._compared_at >= self._config.compare_interval
         if before is NodeState.FENCED:
-            log.info("the lease is renewed again")
-            await self._back()
-        elif self._desk.kept:
-            await self._desk.write_kept()
-        if self._clock() - self._compared_at >= self._config.compare_interval:
-            await self.compare()
+            log.info("the lease is good again")
+            self._catch_up()
+        elif self._desk.kept or due:
+            self._catch_up()
+
+    def _missed(self) -> None:
+        # The engine was away, if only for a moment: compare as soon as it answers.
+        self._compared_at = -inf
+        self.check_fence()
+
+    def _catch_up(self) -> None:
+        """Beside the beats, which must not wait for it; one at a time."""
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = self._hub.spawn(self._back())
+
+    async def settled(self) -> None:
+        """Returns when the node has caught up, if it is doing so."""
+        if self._catching_up is not None:
+            await asyncio.wait((self._catching_up,))
 
     async def _rejoin(self) -> None:
         """The lease has lapsed. It is never renewed: join with a new one, and take the sessions back under it."""
@@ -195,10 +212,13 @@ class Node:
             await self._renewed(sent, result)
 
     async def _back(self) -> None:
-        """The engine is back: what was kept is written first, then sessions are taken back, then compared (S7)."""
-        await self._desk.write_kept()
-        await self._each(tuple(self._hub.sessions.values()), self._settle_one)
-        self._changes_lost(())
+        """What was kept is written first, then sessions are taken back, then all is compared (S7). Never raises."""
+        if self._desk.kept:
+            await self._desk.write_kept()
+        fenced = [one for one in self._hub.sessions.values() if one.machine.state is ServerState.FENCED]
+        if fenced:
+            await self._each(fenced, self._settle_one)
+            await self.read_again(None)
         await self.compare()
 
     async def _settle_one(self, connection: SessionConnection) -> None:
