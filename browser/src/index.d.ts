@@ -1,0 +1,232 @@
+/** Greenroom's SDK for browsers, React Native, Node, Deno and Bun. Times are seconds unless a name says otherwise. */
+
+/** Where a session is. `isOpen` is true in `connected` and `reconnecting`. */
+export type SessionState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
+
+/** `online`: a session has a connection. `unreachable`: sessions, none connected. `offline`: no session. */
+export type Presence = 'online' | 'unreachable' | 'offline';
+
+/** Who somebody is. For `open`: what is left out stays as it is, "" clears. */
+export interface ParticipantInfo {
+  /** At most 256 characters. */
+  readonly name?: string;
+  /** At most 2,048 characters; https, http or relative. */
+  readonly avatarUrl?: string;
+  /** The app's own id; at most 1,024 bytes of UTF-8. Leave it out where the token has it. */
+  readonly externalId?: string;
+}
+
+export interface Participant {
+  readonly id: string;
+  readonly info: ParticipantInfo;
+  /** The platform's status for the presence. */
+  readonly status: 'CONNECTED' | 'CONNECTING' | 'LEFT';
+  readonly type: 'USER';
+  readonly presence: Presence;
+  /** How many sessions. */
+  readonly sessions: number;
+  /** Counts changes of name and avatar. */
+  readonly revision: number;
+  /** Rises at every change; newer is higher. */
+  readonly version: number;
+  /** Unix milliseconds; undefined where never seen. */
+  readonly lastSeen?: number;
+}
+
+/** One installation of the app. In a browser each tab is one, and the SDK names it. */
+export interface Device {
+  readonly id?: string;
+  readonly name?: string;
+}
+
+/** Why a session ended for good, not by `close`. */
+export interface SessionEnd {
+  /** `kicked`, `blocked`, `replaced`, `token_expired`, `token_revoked`, `application_disabled`, … */
+  readonly reason: string;
+  readonly message: string;
+  /** The device that took the session's place, where one did. */
+  readonly by?: Device;
+  readonly error: GreenroomError;
+}
+
+/** A new session stands in place of one that the service no longer had. */
+export interface SessionReopened {
+  readonly participant: Participant;
+  /** Why the old one was gone. */
+  readonly reason: string;
+  /** The participant's id before; another one where the participant is anonymous. */
+  readonly previousId: string;
+}
+
+export interface TokenRefreshFailure {
+  readonly error: GreenroomError;
+  /** False: harmless. True: the session cannot go on with this token. */
+  readonly isExpired: boolean;
+}
+
+/** Stops a handler. `remove` is the same, as the platform's React Native SDK had it. */
+export interface Unsubscribe {
+  (): void;
+  remove(): void;
+}
+
+/** Returns a client access token for the same participant. Must answer within 10 seconds. */
+export type Refresh = (isExpired: boolean) => string | Promise<string>;
+
+export interface OpenOptions {
+  /** This installation of the app; left out: `session.device`. */
+  device?: Device;
+  /** Seconds; 10 by default, null for no limit. */
+  timeout?: number | null;
+}
+
+export declare class SessionService {
+  readonly state: SessionState;
+  /** As last known; undefined without an open session. */
+  readonly participant: Participant | undefined;
+  /** The session scopes of the token, as the service said. */
+  readonly scopes: string[];
+  device?: Device;
+
+  private constructor();
+
+  /**
+   * Opens a session; with one open (and the same or no info), the present participant. Callers at the same time share
+   * one open. What may go away by itself is tried again until the timeout.
+   */
+  open(info?: ParticipantInfo | null, options?: OpenOptions): Promise<Participant>;
+  /** Ends the session. Never rejects. Waits until the service has heard it, 2 seconds at most. The token is kept. */
+  close(): Promise<void>;
+  /** From a successful `open` until `close` or a final end, also while reconnecting. */
+  isOpen(): Promise<boolean>;
+  /** The session's participant, asked of the service. */
+  getParticipant(): Promise<Participant>;
+  /** Left out, undefined or null leaves as it is, "" clears. ifRevision: only if that is the present revision. */
+  updateParticipantInfo(
+    name?: string | null,
+    avatarUrl?: string | null,
+    options?: { ifRevision?: number },
+  ): Promise<Participant>;
+
+  onStateChanged(handler: (state: SessionState) => void): Unsubscribe;
+  onEnded(handler: (end: SessionEnd) => void): Unsubscribe;
+  onReopened(handler: (reopened: SessionReopened) => void): Unsubscribe;
+  onTokenRefreshFailed(handler: (failure: TokenRefreshFailure) => void): Unsubscribe;
+  /** The session's own participant changed, here or on another device. */
+  onParticipantUpdated(handler: (participant: Participant) => void): Unsubscribe;
+  /** Watched participants changed: the latest of each. */
+  onParticipantsChanged(handler: (participants: Participant[]) => void): Unsubscribe;
+}
+
+/** Participant ids, or ids and external ids. */
+export type Who = string | readonly string[] | { ids?: readonly string[]; externalIds?: readonly string[] };
+
+/**
+ * Some participants, and how they change: `for await (const participant of watch)`. State, not messages: whoever reads
+ * slowly gets the latest of each. Ends with the session, or with `close`; survives reconnecting.
+ */
+export declare class Watch implements AsyncIterableIterator<Participant> {
+  private constructor();
+  /** The latest of each. */
+  readonly participants: Participant[];
+  next(): Promise<IteratorResult<Participant, undefined>>;
+  return(): Promise<IteratorResult<Participant, undefined>>;
+  /** Those whom another watch holds stay watched for it. */
+  close(): Promise<void>;
+  [Symbol.asyncIterator](): Watch;
+}
+
+/** Needs an open session, and the session scope `notifications:set`. */
+export declare class ParticipantsService {
+  private constructor();
+  /** The present records. Unknown ids read as offline, version 0; unknown external ids are left out. */
+  get(who: Who): Promise<Participant[]>;
+  watch(who: Who, onChange?: (participant: Participant) => void): Promise<Watch>;
+  /** Stops watching these, for every `Watch`. */
+  unwatch(who: Who): Promise<void>;
+}
+
+export interface GreenroomOptions {
+  /** This installation of the app. Left out: in a browser the tab, elsewhere a device without a name. */
+  device?: Device;
+  /** The WebSocket to use; left out: the global one. Node 20 has none: pass the one of the package `ws`. */
+  webSocket?: new (url: string, protocol: string) => unknown;
+  /** Left out: `crypto.getRandomValues`, which React Native has with `react-native-get-random-values`. */
+  getRandomValues?: (bytes: Uint8Array) => Uint8Array;
+  /** Durations, for tests. */
+  settings?: Record<string, number>;
+}
+
+/** The way to one Greenroom service. Making it opens nothing. */
+export declare class Greenroom {
+  /** url: e.g. `https://sessions.example.com`; http, https, ws and wss are taken, and a path. */
+  constructor(url: string, options?: GreenroomOptions);
+  readonly session: SessionService;
+  readonly participants: ParticipantsService;
+  /**
+   * Use this client access token. refresh is called at 1/2 and 3/4 of the token's life with false, at its end with
+   * true; without one the session ends with the token. token null: refresh is asked for the first one, too.
+   */
+  initializeToken(token: string | null, refresh?: Refresh | null): void;
+  /** For prototypes: the SDK gets v1 client access tokens itself. An app secret does not belong on a user's device. */
+  initialize(appKey: string, appSecret: string): void;
+  /** The app or the network is back: dials at once, or looks whether the connection lives. Browsers need no call. */
+  wake(): void;
+  /** Closes, ends at once what would go on in the background, and follows the page no longer. */
+  dispose(): void;
+}
+
+/** Root of all errors. `message` is `text` and `hint`. */
+export declare class GreenroomError extends Error {
+  /** A number of docs/reference/codes.md. */
+  readonly code: number;
+  /** The stable word for it, e.g. `Invalid_token`. */
+  readonly reason: string;
+  /** Whether the same call may succeed later without anything being changed. */
+  readonly retryable: boolean;
+  /** What is wrong. */
+  readonly text: string;
+  /** What to change. */
+  readonly hint: string;
+  /** Of SessionEndedError. */
+  readonly endReason?: string;
+  /** Of ScopeMissingError. */
+  readonly scope?: string;
+  /** Of ParticipantBlockedError: Unix milliseconds, null for good. */
+  readonly until?: number | null;
+  /** Of RevisionConflictError: the present record. */
+  readonly participant?: Participant;
+  /** Of ServiceUnavailableError and RateLimitedError: seconds. */
+  readonly retryAfter?: number;
+}
+
+type ErrorClass = typeof GreenroomError;
+
+/** The error tree, the same as the Python SDK's. `error instanceof errors.TokenInvalidError`. */
+export declare const errors: {
+  readonly GreenroomError: ErrorClass;
+  readonly NotInitializedError: ErrorClass;
+  readonly IllegalArgumentError: ErrorClass;
+  readonly SessionError: ErrorClass;
+  readonly SessionNotOpenError: ErrorClass;
+  readonly SessionAlreadyOpenError: ErrorClass;
+  readonly OpenCancelledError: ErrorClass;
+  readonly OpenTimeoutError: ErrorClass;
+  readonly SessionEndedError: ErrorClass;
+  readonly TokenError: ErrorClass;
+  readonly TokenInvalidError: ErrorClass;
+  readonly TokenExpiredError: ErrorClass;
+  readonly TokenRefreshError: ErrorClass;
+  readonly ScopeMissingError: ErrorClass;
+  readonly ParticipantError: ErrorClass;
+  readonly ExternalIdMismatchError: ErrorClass;
+  readonly TooManySessionsError: ErrorClass;
+  readonly ParticipantBlockedError: ErrorClass;
+  readonly RevisionConflictError: ErrorClass;
+  readonly ServiceError: ErrorClass;
+  readonly ServiceUnavailableError: ErrorClass;
+  readonly RateLimitedError: ErrorClass;
+  readonly ProtocolError: ErrorClass;
+  readonly NotFoundError: ErrorClass;
+  readonly ConflictError: ErrorClass;
+};

@@ -1,0 +1,57 @@
+/** @greenroom/client: the front door. Types are in index.d.ts. */
+import { errors, GreenroomError } from './errors.js';
+import { followPage } from './page.js';
+import { ParticipantsService } from './participants.js';
+import { Runner } from './runner.js';
+import { SessionService } from './session.js';
+import { fetchToken, serviceBase } from './transport.js';
+
+export class Greenroom {
+  constructor(url, options = {}) {
+    const base = serviceBase(url);
+    this._base = base;
+    this._runner = new Runner(base, options);
+    const { device, stop } = followPage(base, this._runner);
+    this._stop = stop;
+    this.participants = new ParticipantsService(this._runner);
+    this.session = new SessionService(this._runner, this.participants, options.device ?? device);
+  }
+
+  initializeToken(token, refresh) {
+    if (refresh != null && typeof refresh !== 'function')
+      throw new errors.IllegalArgumentError('refresh is a function of isExpired.');
+    this._setToken(token ?? undefined, refresh ?? undefined);
+  }
+
+  initialize(appKey, appSecret) {
+    for (const [name, value] of [
+      ['appKey', appKey],
+      ['appSecret', appSecret],
+    ])
+      if (typeof value !== 'string' || !value.trim())
+        throw new errors.IllegalArgumentError(`${name} is empty.`, {
+          hint: 'Pass the app key and secret of your application.',
+        });
+    this._setToken(undefined, () => fetchToken(this._base, appKey, appSecret));
+  }
+
+  /** The network is back, or the app is: look whether the connection lives, and dial at once where there is none. */
+  wake() {
+    this._runner._input((now) => this._runner._machine.online(now));
+  }
+
+  /** End at once what would go on in the background, and follow the page no longer. */
+  dispose() {
+    this._stop?.();
+    this._runner._input((now) => this._runner._machine.abandon(now));
+  }
+
+  _setToken(token, refresh) {
+    const error = this._runner._machine.setToken(this._runner._now(), token, !!refresh);
+    if (error) throw error;
+    this._runner._refresh = refresh;
+    this._runner._pump();
+  }
+}
+
+export { errors, GreenroomError };

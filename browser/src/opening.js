@@ -1,0 +1,103 @@
+/** An open under way, and the session that it makes. */
+
+/** What info says, with the members that it has and no others. */
+export const cleanInfo = (info) => {
+  const { name, avatarUrl, externalId } = info ?? {};
+  return { name: name ?? undefined, avatarUrl: avatarUrl ?? undefined, externalId: externalId ?? undefined };
+};
+
+const FIELDS = ['name', 'avatarUrl', 'externalId'];
+
+/** Whether two infos say the same. */
+export const sameInfo = (one, other) => FIELDS.every((field) => one[field] === other[field]);
+
+/** Whether info says nothing. */
+export const isEmpty = (info) => sameInfo(info, {});
+
+/**
+ * One open, shared by its waiters (waiter: until when, undefined for no limit), or a reopen: without waiters and without
+ * a limit. openId and secret stay the same over all retries, so that a lost answer gives the same session (S1, S2).
+ * saved: the session of the page before this one (S20), which is tried first.
+ */
+export class Opening {
+  constructor(info, device, reopenReason) {
+    this._info = info;
+    this._device = device;
+    this._reopenReason = reopenReason;
+    this._isReopen = reopenReason !== undefined;
+    this._openId = this._secret = '';
+    this._previousId = '';
+    this._waiters = new Map();
+    /** A token was refused as spent once; a second time is the callback's fault. */
+    this._refreshed = this._renewed = false;
+    this._lastError = this._saved = undefined;
+  }
+
+  _params(token, sdk) {
+    return {
+      token,
+      openId: this._openId,
+      resumeSecret: this._secret,
+      participant: {
+        ...this._info,
+        externalId: this._info.externalId || undefined,
+        ifNew: this._isReopen || undefined,
+      },
+      device: this._device,
+      sdk,
+    };
+  }
+}
+
+/** An open session. _secret: the current one; _nextSecret: the one that a resume under way brings (S1). */
+export class Session {
+  constructor(id, secret, info, device) {
+    this.id = id;
+    this._secret = secret;
+    this._info = info;
+    this._device = device;
+    this._attempt = 0;
+    this._reopened = false;
+    this._since = this._grace = 0;
+    this._participant = this._nextSecret = this._lostAt = undefined;
+    this._scopes = [];
+  }
+
+  /** The next attempt: +1, with the same next secret until one has been answered. */
+  _resume(nextSecret, token, watching) {
+    this._nextSecret ??= nextSecret;
+    return {
+      sessionId: this.id,
+      resumeSecret: this._secret,
+      nextSecret: this._nextSecret,
+      attempt: ++this._attempt,
+      token,
+      watching,
+    };
+  }
+
+  _resumed({ session, scopes }) {
+    this._secret = this._nextSecret ?? this._secret;
+    this._nextSecret = this._lostAt = undefined;
+    this._grace = session.grace;
+    this._scopes = scopes;
+  }
+
+  /** The one that the service knows is among these. */
+  _secrets() {
+    return this._nextSecret === undefined ? [this._secret] : [this._secret, this._nextSecret];
+  }
+
+  /** What a reopen says: the record as last seen; the external id only where the app gave it. */
+  _lastInfo() {
+    const { name, avatarUrl } = this._participant.info;
+    return { name, avatarUrl, externalId: this._info.externalId };
+  }
+
+  /** Whether `open` with this info asks for the session that is there. */
+  _isSame(info) {
+    if (isEmpty(info) || sameInfo(info, this._info)) return true;
+    const have = this._participant.info;
+    return FIELDS.every((field) => info[field] === undefined || (info[field] || undefined) === have[field]);
+  }
+}

@@ -1,0 +1,168 @@
+/** The shell around the machine: pumps its effects, and owns its timer and connections. It decides nothing. */
+import { ClientSession } from './client.js';
+import { errors } from './errors.js';
+import { peek } from './tokens.js';
+import { connect } from './transport.js';
+
+/** Seconds. After a sleep the wall clock says what the timer's does not. */
+const LONGEST_WAIT = 60;
+/** A timer as late as this, in seconds: the page was frozen, and what has arrived meanwhile is read first. */
+const LATE = 2;
+
+const fill = (bytes) => {
+  if (!globalThis.crypto?.getRandomValues)
+    throw new errors.IllegalArgumentError('There is no crypto.getRandomValues here.', {
+      hint: 'Import react-native-get-random-values first, or pass new Greenroom(url, { getRandomValues }).',
+    });
+  return globalThis.crypto.getRandomValues(bytes);
+};
+
+export class Runner {
+  constructor(base, { webSocket, getRandomValues = fill, settings }) {
+    this._base = base;
+    this._webSocket = webSocket;
+    this._refresh = undefined;
+    this._onEffect = undefined;
+    this._sockets = new Map();
+    this._waiters = new Map();
+    this._lastWaiter = 0;
+    this._timer = undefined;
+    this._planned = 0;
+    this._pumping = false;
+    this._calls = [];
+    this._randomHex = (count) =>
+      [...getRandomValues(new Uint8Array(count))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    this._machine = new ClientSession(
+      {
+        random: Math.random,
+        randomHex: this._randomHex,
+        wall: () => Date.now() / 1000,
+        peek,
+        sdk: { name: 'greenroom-js', version: VERSION },
+      },
+      settings,
+    );
+  }
+
+  /** The machine's clock: seconds. */
+  _now() {
+    return performance.now() / 1000;
+  }
+
+  /** Put a question to the machine: put(now, waiter). The promise of its answer. */
+  _call(put) {
+    return new Promise((resolve, reject) => {
+      this._waiters.set(++this._lastWaiter, { resolve, reject });
+      this._input(put, this._lastWaiter);
+    });
+  }
+
+  /** Give the machine an input, and carry out what it wants. */
+  _input(put, ...rest) {
+    put(this._now(), ...rest);
+    this._pump();
+  }
+
+  _pump() {
+    if (this._pumping) return;
+    this._pumping = true;
+    try {
+      for (let effects; (effects = this._machine.effects()).length; ) effects.forEach((effect) => this._apply(effect));
+    } finally {
+      this._pumping = false;
+    }
+    clearTimeout(this._timer);
+    const due = this._machine.deadline();
+    if (due === undefined) return;
+    const now = this._now();
+    const wait = Math.min(Math.max(0, due - now), LONGEST_WAIT);
+    this._planned = now + wait;
+    this._timer = setTimeout(() => this._tick(), wait * 1000);
+  }
+
+  _tick() {
+    const tick = () => this._input((now) => this._machine.tick(now));
+    if (this._now() > this._planned + LATE) this._timer = setTimeout(tick, 50);
+    else tick();
+  }
+
+  _apply(effect) {
+    const { type, attempt, waiter } = effect;
+    const socket = this._sockets.get(attempt);
+    const caller = this._waiters.get(waiter);
+    switch (type) {
+      case 'send':
+        // What is sent into a connection that is ending is lost, and sent again on the next.
+        if (socket?.readyState === 1) socket.send(effect.data);
+        break;
+      case 'dial':
+        this._dial(attempt);
+        break;
+      case 'hangup':
+        this._sockets.delete(attempt);
+        this._close(socket, effect.code);
+        break;
+      case 'askToken':
+        this._ask(effect);
+        break;
+      case 'resolve':
+      case 'reject':
+        this._waiters.delete(waiter);
+        if (type === 'resolve') caller?.resolve(effect.result);
+        else caller?.reject(effect.error);
+        break;
+      case 'stateChanged':
+        this._onEffect('stateChanged', effect.state);
+        break;
+      case 'tell':
+        this._onEffect(effect.event.type, effect.event);
+    }
+  }
+
+  _dial(attempt) {
+    const machine = this._machine;
+    // A late event of a socket that was hung up finds that its attempt is over.
+    const end = (put) => {
+      this._sockets.delete(attempt);
+      this._input(put);
+    };
+    try {
+      this._sockets.set(
+        attempt,
+        connect(this._base, this._webSocket ?? globalThis.WebSocket, {
+          dialed: () => this._input((now) => machine.dialed(now, attempt)),
+          message: (text) => this._input((now) => machine.message(now, attempt, text)),
+          failed: (error) => end((now) => machine.dialFailed(now, attempt, error)),
+          lost: (code, reason) => end((now) => machine.lost(now, attempt, code, reason)),
+        }),
+      );
+    } catch (error) {
+      machine.dialFailed(this._now(), attempt, error);
+    }
+  }
+
+  _close(socket, code) {
+    try {
+      socket?.close(code);
+    } catch {
+      // some WebSockets throw when closed while connecting
+    }
+  }
+
+  async _ask({ number, isExpired }) {
+    let answer;
+    try {
+      answer = await this._refresh?.(isExpired);
+    } catch (error) {
+      answer = error instanceof Error ? error : new Error(String(error));
+    }
+    this._input((now) => this._machine.token(now, number, answer));
+  }
+
+  /** Run a callback of the app: in order, outside of the machine's inputs, and what it throws goes no further. */
+  _callBack(handler, ...values) {
+    Promise.resolve()
+      .then(() => handler(...values))
+      .catch((error) => console.error('greenroom: a callback threw', error));
+  }
+}

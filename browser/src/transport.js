@@ -1,0 +1,63 @@
+/** The way to the service: its address, WebSockets, and the token endpoint. */
+import { errors } from './errors.js';
+import { INVALID_CLIENT, PATH, SUBPROTOCOL } from './tables.js';
+
+/** The service's address as http(s), without a slash at the end. Takes http, https, ws and wss. Throws. */
+export const serviceBase = (url) => {
+  const found = /^(http|ws)(s?:\/\/[^/?#\s@]+(?:\/[^?#\s]*?)?)\/*$/i.exec(url);
+  if (!found)
+    throw new errors.IllegalArgumentError("The service's URL is not one.", { hint: 'Pass e.g. https://sessions.example.com.' });
+  return 'http' + found[2];
+};
+
+/**
+ * A WebSocket whose events are given to `on`: dialed(), failed(error), message(text), lost(code, reason). It is closed
+ * by its `close`. A browser tells no page why a connection was refused, so that every failure may be tried again.
+ */
+export const connect = (base, WebSocket, on) => {
+  if (!WebSocket)
+    throw new errors.ProtocolError('There is no WebSocket here.', {
+      hint: 'Pass new Greenroom(url, { webSocket }), in Node 20 the one of the package ws.',
+    });
+  const socket = new WebSocket('ws' + base.slice(4) + PATH, SUBPROTOCOL);
+  let open = false;
+  socket.onopen = () => {
+    open = true;
+    on.dialed();
+  };
+  socket.onmessage = ({ data }) => on.message(data);
+  socket.onerror = () => {}; // the end follows
+  socket.onclose = ({ code, reason }) => {
+    if (open) on.lost(code || 1006, reason || '');
+    else
+      on.failed(
+        new errors.ServiceUnavailableError(`${base} cannot be reached.`, { hint: 'Check the URL, and that the service runs.' }),
+      );
+  };
+  return socket;
+};
+
+/** A v1 client access token (`POST /v1/oauth2/token`, HTTP Basic). */
+export const fetchToken = async (base, key, secret) => {
+  let reply;
+  try {
+    reply = await fetch(base + '/v1/oauth2/token', {
+      method: 'POST',
+      headers: {
+        Authorization: 'Basic ' + btoa(unescape(encodeURIComponent(`${key}:${secret}`))),
+        'Content-Type': 'application/x-www-form-urlencoded',
+      },
+      body: 'grant_type=client_credentials',
+    });
+  } catch (cause) {
+    throw new errors.ServiceUnavailableError(`${base} cannot be reached.`, { cause });
+  }
+  const { status } = reply;
+  if (status === 401) throw new errors.TokenInvalidError(undefined, { code: INVALID_CLIENT });
+  const retryAfter = +reply.headers.get('Retry-After') || undefined;
+  if (status === 429) throw new errors.RateLimitedError(undefined, { retryAfter });
+  if (status >= 500) throw new errors.ServiceUnavailableError(`${base} answered ${status}.`, { retryAfter });
+  const token = status === 200 && (await reply.json().catch(() => 0))?.access_token;
+  if (!token) throw new errors.ProtocolError(`${base} answered ${status}, without a token.`);
+  return token;
+};

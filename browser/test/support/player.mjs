@@ -1,0 +1,201 @@
+/** Plays the scenarios of tests/scenarios against this machine; tests/support/scenarios.py does so against Python's. */
+import { Buffer } from 'node:buffer';
+import { strict as assert } from 'node:assert';
+import { ClientSession } from '../../src/client.js';
+import { classOf, errors } from '../../src/errors.js';
+import { SERVICE_UNAVAILABLE } from '../../src/tables.js';
+import { peek } from '../../src/tokens.js';
+
+const WALL = 1_700_000_000;
+
+export const tokenText = (claims) => {
+  const body = { sub: claims.xid ?? claims.app, ...claims };
+  const parts = [{ alg: 'EdDSA', typ: 'session+jwt', kid: 'k' }, body];
+  return [...parts.map((one) => Buffer.from(JSON.stringify(one)).toString('base64url')), 'c2lnbmF0dXJl'].join('.');
+};
+
+const toError = (error) => (error.endReason ? { code: error.code, endReason: error.endReason } : { code: error.code });
+
+const plain = (value) => {
+  if (value === undefined || value === null) return null;
+  if (value instanceof errors.GreenroomError) return toError(value);
+  if (Array.isArray(value)) return value.map(plain);
+  if (value.info && value.presence) {
+    const { id, version, revision, presence, info } = value;
+    return JSON.parse(JSON.stringify({ id, version, revision, presence, ...info }));
+  }
+  return value;
+};
+
+const toEffect = ({ type, ...rest }) => {
+  if (type === 'send') {
+    const { jsonrpc, ...message } = JSON.parse(rest.data);
+    assert.equal(jsonrpc, '2.0');
+    return { effect: type, attempt: rest.attempt, message };
+  }
+  if (type === 'reject') return { effect: type, waiter: rest.waiter, ...toError(rest.error) };
+  if (type === 'resolve') return { effect: type, waiter: rest.waiter, result: plain(rest.result) };
+  if (type === 'tell') {
+    const { type: event, ...fields } = rest.event;
+    return { effect: type, event, ...Object.fromEntries(Object.entries(fields).map(([k, v]) => [k, plain(v)])) };
+  }
+  return { effect: type, ...rest };
+};
+
+/** One machine, fed with steps; gives each step's effects in the format of the scenarios. */
+class Player {
+  now = 0;
+  #wallAhead = 0;
+  #random = 0;
+  #made = 0;
+
+  constructor({ tokens = {}, random = [0.5], settings }) {
+    this.tokens = Object.fromEntries(Object.entries(tokens).map(([name, claims]) => [name, tokenText(claims)]));
+    this.machine = new ClientSession(
+      {
+        random: () => random[this.#random++ % random.length],
+        randomHex: (bytes) => (++this.#made).toString(16).padStart(bytes * 2, '0'),
+        wall: () => WALL + this.now + this.#wallAhead,
+        peek,
+        sdk: { name: 'test', version: '0' },
+      },
+      settings,
+    );
+  }
+
+  play(step) {
+    const at = step.at ?? this.now;
+    const due = this.machine.deadline();
+    assert.ok(at >= this.now - 1e-9, 'time goes back');
+    if (step.do === 'quiet') return this.#quiet(step.until);
+    if (step.do === 'tick') assert.ok(Math.abs(due - at) < 1e-6, `the deadline is ${due}, not ${at}`);
+    else assert.ok(due === undefined || due >= at - 1e-6, `something is due before, at ${due}`);
+    this.now = step.do === 'tick' ? due : at;
+    this.#inputs[step.do](step);
+    return this.machine.effects().map(toEffect);
+  }
+
+  /** Nothing but heartbeats until then: pings are answered. */
+  #quiet(until) {
+    for (;;) {
+      const due = this.machine.deadline();
+      if (due === undefined || due >= until - 1e-6) break;
+      this.now = Math.max(due, this.now);
+      this.machine.tick(this.now);
+      for (const effect of this.machine.effects()) {
+        const sent = toEffect(effect);
+        if (sent.message?.method !== 'ping') return [sent];
+        const reply = JSON.stringify({ jsonrpc: '2.0', id: sent.message.id, result: {} });
+        this.machine.message(this.now, sent.attempt, reply);
+      }
+    }
+    this.now = until;
+    return [];
+  }
+
+  #token = (value) => (value?.startsWith('@') ? this.tokens[value.slice(1)] : value);
+  #ids = ({ ids = [], count = 0 }) => [...ids, ...Array.from({ length: count }, (_, number) => `w${number}`)];
+
+  #inputs = {
+    setToken: ({ token, refreshable = false, error }) => {
+      const refused = this.machine.setToken(this.now, this.#token(token) ?? undefined, refreshable);
+      assert.equal(refused?.reason, error);
+    },
+    open: ({ waiter, info, device, timeout }) => this.machine.open(this.now, waiter, info, device, timeout),
+    cancelOpen: ({ waiter }) => this.machine.cancelOpen(this.now, waiter),
+    close: ({ waiter }) => this.machine.close(this.now, waiter),
+    update: ({ waiter, name, avatarUrl, ifRevision }) =>
+      this.machine.update(this.now, waiter, name, avatarUrl, ifRevision),
+    getParticipant: ({ waiter }) => this.machine.request(this.now, waiter, 'session.getParticipant'),
+    watch: (step) =>
+      this.machine
+        .participantRequests(this.#ids(step), step.externalIds ?? [])
+        .forEach((params, number) =>
+          this.machine.request(this.now, step.waiter + number, 'participants.watch', params),
+        ),
+    unwatch: (step) => this.machine.unwatch(this.now, step.waiter, { ids: this.#ids(step) }),
+    dialed: ({ attempt }) => this.machine.dialed(this.now, attempt),
+    dialFailed: ({ attempt, code = SERVICE_UNAVAILABLE, retryAfter }) =>
+      this.machine.dialFailed(this.now, attempt, new (classOf(code))(undefined, { code }), retryAfter),
+    lost: ({ attempt, code, reason }) => this.machine.lost(this.now, attempt, code, reason),
+    message: ({ attempt, message }) =>
+      this.machine.message(
+        this.now,
+        attempt,
+        typeof message === 'string' ? message : JSON.stringify({ jsonrpc: '2.0', ...message }),
+      ),
+    token: ({ number, token, fails }) =>
+      this.machine.token(this.now, number, fails ? new errors.TokenRefreshError('as scripted') : this.#token(token)),
+    online: () => this.machine.online(this.now),
+    offline: () => this.machine.offline(this.now),
+    wake: () => this.machine.wake(this.now),
+    sleep: ({ seconds }) => {
+      this.#wallAhead += seconds;
+    },
+    tick: () => this.machine.tick(this.now),
+  };
+}
+
+/** Compares effects with what a scenario expects of them; see tests/scenarios/README.md. */
+class Matcher {
+  #bound = new Map();
+
+  constructor(tokens) {
+    this.tokens = tokens;
+  }
+
+  fits(expected, actual) {
+    if (typeof expected === 'string' && expected[0] === '$') return this.#bind(expected, actual);
+    if (typeof expected === 'string' && expected[0] === '@') return this.tokens[expected.slice(1)] === actual;
+    if (Array.isArray(expected))
+      return (
+        Array.isArray(actual) &&
+        actual.length === expected.length &&
+        expected.every((one, place) => this.fits(one, actual[place]))
+      );
+    if (expected && typeof expected === 'object')
+      return (
+        !!actual &&
+        typeof actual === 'object' &&
+        Object.entries(expected).every(([name, one]) => name in actual && this.fits(one, actual[name]))
+      );
+    return expected === actual;
+  }
+
+  #bind(name, actual) {
+    if (this.#bound.has(name)) return this.#bound.get(name) === actual;
+    if ([...this.#bound.values()].includes(actual)) return false;
+    this.#bound.set(name, actual);
+    return true;
+  }
+
+  filled(value) {
+    if (typeof value === 'string' && value[0] === '$') return this.#bound.get(value);
+    if (Array.isArray(value)) return value.map((one) => this.filled(one));
+    if (value && typeof value === 'object')
+      return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, this.filled(one)]));
+    return value;
+  }
+}
+
+/** Play all steps; throws at the first that does not do what is expected. */
+export const play = (scenario) => {
+  const player = new Player(scenario);
+  const matcher = new Matcher(player.tokens);
+  scenario.steps.forEach(({ expect = [], ...inputs }, number) => {
+    const effects = player.play(matcher.filled(inputs));
+    const where = `${scenario.name}, step ${number} (${inputs.do} at ${inputs.at})`;
+    const shown = effects.map((one) => `\n  ${JSON.stringify(one).slice(0, 400)}`).join('');
+    assert.equal(effects.length, expect.length, `${where}: ${effects.length} effects, not ${expect.length}:${shown}`);
+    expect.forEach((wanted, place) =>
+      assert.ok(
+        matcher.fits(wanted, effects[place]),
+        `${where}, effect ${place}: ${JSON.stringify(effects[place])} is not ${JSON.stringify(wanted)}`,
+      ),
+    );
+  });
+  if (scenario.ends) {
+    assert.equal(player.machine.state, scenario.ends.state);
+    assert.equal(player.machine.isOpen(), scenario.ends.isOpen);
+  }
+};
