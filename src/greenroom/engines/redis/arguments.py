@@ -19,7 +19,12 @@ def argument(**members: Any) -> bytes:
 
 
 def hashed(participant_id: str) -> str:
-    """How restrictions name a participant (an erased one too)."""
+    """Under which restrictions of a participant lie: the first half of what names an erased one."""
+    return digest(participant_id)[:32]
+
+
+def digest(participant_id: str) -> str:
+    """How a block names a participant who was erased."""
     return sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -101,6 +106,7 @@ def restrict_argument(request: RestrictRequest) -> bytes:
         kind=request.kind,
         participant_id=request.participant_id,
         hashed=hashed(request.participant_id),
+        sha256=digest(request.participant_id) if request.kind == "erase" else None,
         jti=request.jti,
         until=request.until,
         before=request.before,
@@ -135,7 +141,6 @@ def restore_item(
         "exp": session.token_expires_at,
         "scopes": " ".join(session.scopes),
         "secret": secret_hash.hex(),
-        "first": secret_hash.hex(),
         "hashed": hashed(session.participant_id),
         "attempt": attempt,
         "grace": 40_000,
@@ -158,7 +163,7 @@ def restriction_item(restriction: Restriction) -> dict[str, Any]:
     """What `put_restrictions` takes for one."""
     subject = restriction.subject
     if restriction.kind != "jti":
-        subject = subject.removeprefix("sha256:") if subject.startswith("sha256:") else hashed(subject)
+        subject = subject.removeprefix("sha256:")[:32] if subject.startswith("sha256:") else hashed(subject)
     record: dict[str, Any] = {
         "kind": restriction.kind,
         "subject": restriction.subject,

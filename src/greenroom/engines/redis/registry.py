@@ -28,7 +28,7 @@ from greenroom.engines.base import (
 from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.living import Living
-from greenroom.engines.redis.replies import accepted, decode_participant, participant, session
+from greenroom.engines.redis.replies import accepted, created, decode_participant, session
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.errors import IllegalArgumentError, SessionEndedError
 from greenroom.model import (
@@ -67,24 +67,25 @@ class RedisRegistry:
                 await self._living.sum_up()
             others = self._counts.others(partition, request.app)
         body = arguments.open_argument(request, others)
-        return self._attached(partition, await self._call("open", partition, body, durable=True))
+        reply = await self._call("open", partition, body, durable=True)
+        return self._attached(partition, reply, created(request, reply[1]) if reply[0] else session(reply[1]))
 
     async def attach(self, request: AttachRequest) -> Attached:
         partition = _partition(request.session_id)
         body = arguments.attach_argument(request)
-        return self._attached(partition, await self._call("attach", partition, body, durable=True))
+        reply = await self._call("attach", partition, body, durable=True)
+        return self._attached(partition, reply, session(reply[1]))
 
-    def _attached(self, partition: int, reply: Reply) -> Attached:
-        created, flat, flat_participant, displaced, replaced, count = reply
-        record = session(flat)
+    def _attached(self, partition: int, reply: Reply, record: SessionRecord) -> Attached:
+        fresh, _, participant, displaced, replaced, count = reply
         self._counts.note(partition, record.app, count)
         taken_from = None
         if displaced:
             taken_from = Displaced(displaced[0].decode(), displaced[1].decode(), int(displaced[2]))
         return Attached(
             session=record,
-            participant=participant(flat_participant),
-            created=created == 1,
+            participant=decode_participant(participant),
+            created=fresh == 1,
             displaced=taken_from,
             replaced=tuple(session(old) for old in replaced),
         )

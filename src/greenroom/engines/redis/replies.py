@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from greenroom.codes import ErrorCode
+from greenroom.engines.base import OpenRequest
 from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
     ConflictError,
@@ -91,6 +92,28 @@ def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRe
         token_expires_at=int(get(b"exp", b"0")),
         scopes=tuple(scopes.split(" ")) if scopes else (),
         timeline=tuple(map(_timeline_decoder.decode, timeline)) if timeline else (),
+    )
+
+
+def created(request: OpenRequest, opened_at: int) -> SessionRecord:
+    """The session that an open made: the request says all of it but when."""
+    token = request.token
+    return SessionRecord(
+        id=request.session_id,
+        app=request.app,
+        participant_id=request.participant_id,
+        external_id=request.external_id,
+        node=request.node,
+        lease=request.lease,
+        opened_at=opened_at,
+        device_id=request.device_id,
+        device_name=request.device_name,
+        sdk=request.sdk,
+        address=request.address,
+        jti=token.jti,
+        token_issued_at=token.issued_at,
+        token_expires_at=token.expires_at,
+        scopes=token.scopes,
     )
 
 

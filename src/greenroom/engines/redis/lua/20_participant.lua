@@ -1,6 +1,7 @@
 -- Participants: the record, what watchers are told, blocks and revocations.
 
 local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen'}
+local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen'}
 
 local function load_participant(c, app, pid)
   local who = owner_key(app, pid)
@@ -46,7 +47,8 @@ end
 
 local function publish_change(c, p)
   local id = call('HINCRBY', c.P, 'changes', 1)
-  call('SPUBLISH', c.P .. ':c', '{"id":' .. int(id) .. ',"participant":' .. participant_json(p) .. '}')
+  p.json = participant_json(p)
+  call('SPUBLISH', c.P .. ':c', '{"id":' .. int(id) .. ',"participant":' .. p.json .. '}')
 end
 
 local function forget_participant(c, p)
@@ -59,17 +61,18 @@ end
 local function store_participant(c, p)
   local key = participant_key(c, p.who)
   if p.fresh then
-    save(key, p, {'v', 'app', 'id', 'xid', 'anon'})
     call('ZADD', c.P .. ':pl', 0, p.app .. '\0' .. p.id)
+    save(key, p, WHOLE)
     p.fresh = nil
+  else
+    save(key, p, PROFILE)
   end
-  save(key, p, PROFILE)
 end
 
 local function keep_or_forget(c, p, before)
   if p.n > 0 then
     store_participant(c, p)
-    if before.n == 0 then
+    if before.n == 0 and not before.fresh then
       call('ZREM', c.P .. ':off:' .. p.app, p.id)
     end
   elseif p.anon then

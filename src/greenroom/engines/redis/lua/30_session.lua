@@ -75,7 +75,7 @@ local function end_session(c, s, flat, p, reason, text)
       p.on = math.max(0, p.on - 1)
     end
   end
-  call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), s.id)
+  call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), 's:' .. s.id)
   call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
   call('HINCRBY', c.P .. ':apps', s.app, -1)
   s.state = 'closed'
@@ -123,7 +123,7 @@ local function attach_session(c, s, p, request, what)
   s.addr = some(request.address) or s.addr
   set_token(s, request.token)
   local key = session_key(c, s.id)
-  save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'prev', 'attempt'})
+  save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'prev', 'attempt', 'first'})
   call('HDEL', key, 'detached', 'told')
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   note(c, s.id, what, s.node, s.addr)
@@ -138,6 +138,21 @@ local function count_of(c, app)
   return number(call('HGET', c.P .. ':apps', app))
 end
 
+-- Of a participant: session ids with their devices, and openIds with their sessions.
+local function sessions_of(c, who)
+  local live, opened = {}, {}
+  local flat = call('HGETALL', c.P .. ':ps:' .. who)
+  for i = 1, #flat, 2 do
+    local kind, id = string.sub(flat[i], 1, 2), string.sub(flat[i], 3)
+    if kind == 's:' then
+      live[id] = flat[i + 1]
+    else
+      opened[id] = flat[i + 1]
+    end
+  end
+  return live, opened
+end
+
 -- The participant of a session; made anew where its record was lost.
 local function participant_of(c, s)
   local p = load_participant(c, s.app, s.pid)
@@ -145,7 +160,7 @@ local function participant_of(c, s)
     return p
   end
   p = new_participant(c, s.app, s.pid, s.xid, false)
-  for sid in pairs(as_table(call('HGETALL', c.P .. ':ps:' .. p.who))) do
+  for sid in pairs((sessions_of(c, p.who))) do
     local state = call('HGET', session_key(c, sid), 'state')
     p.n = p.n + 1
     p.on = p.on + (state == 'attached' and 1 or 0)
@@ -153,8 +168,9 @@ local function participant_of(c, s)
   return p
 end
 
-local function flat_participant(c, p)
-  return call('HGETALL', participant_key(c, p.who))
+-- As the last change said it, or anew.
+local function reply_participant(p)
+  return p.json or participant_json(p)
 end
 
 local function flat_session(c, sid)

@@ -1,7 +1,7 @@
 -- open (S2), in its order: block and revocation; known openId; same device; limits; create.
 
 local function reopen(c, r, s)
-  if s.first ~= r.secret_hash then
+  if (s.first or s.secret) ~= r.secret_hash then
     return refuse('open_id_conflict')
   end
   if s.state == 'closed' then
@@ -16,7 +16,7 @@ local function reopen(c, r, s)
   local displaced = attach_session(c, s, p, r, 'reopened')
   settle(c, p, before)
   hint_events(c)
-  return {'ok', 0, flat_session(c, s.id), flat_participant(c, p), displaced or {}, {}, count_of(c, s.app)}
+  return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
 end
 
 local function by_age(field)
@@ -66,18 +66,19 @@ local function who_yields(c, r, live)
   return replaced
 end
 
+local CREATED = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev', 'devname', 'sdk',
+  'addr', 'secret', 'hashed', 'oid', 'grace', 'jti', 'iat', 'exp', 'scopes'}
+
 local function create(c, r, who)
   local s = {
     v = '1', id = r.session_id, app = r.app, pid = r.participant_id, xid = r.external_id, gen = '1',
     state = 'attached', node = r.node, lease = r.lease, opened = c.ms, dev = r.device_id, devname = r.device_name,
-    sdk = some(r.sdk), addr = some(r.address), secret = r.secret_hash, first = r.secret_hash, hashed = r.hashed, attempt = 0, oid = r.open_id,
+    sdk = some(r.sdk), addr = some(r.address), secret = r.secret_hash, hashed = r.hashed, oid = r.open_id,
     grace = r.grace_ms,
   }
   set_token(s, r.token)
-  save(session_key(c, s.id), s, {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev',
-    'devname', 'sdk', 'addr', 'secret', 'first', 'hashed', 'attempt', 'oid', 'grace', 'jti', 'iat', 'exp', 'scopes'})
-  call('HSET', c.P .. ':ps:' .. who, s.id, r.device_id or '')
-  call('HSET', c.P .. ':po:' .. who, r.open_id, s.id)
+  save(session_key(c, s.id), s, CREATED)
+  call('HSET', c.P .. ':ps:' .. who, 's:' .. s.id, r.device_id or '', 'o:' .. r.open_id, s.id)
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
   note(c, s.id, 'opened', s.node, s.addr)
@@ -120,7 +121,8 @@ functions.open = function(keys, args)
     return no
   end
   local p, who = load_participant(c, r.app, r.participant_id)
-  local known = call('HGET', c.P .. ':po:' .. who, r.open_id)
+  local live, opened = sessions_of(c, who)
+  local known = opened[r.open_id]
   local s = known and load_session(c, known)
   if s then
     return reopen(c, r, s)
@@ -128,7 +130,6 @@ functions.open = function(keys, args)
   p = p or new_participant(c, r.app, r.participant_id, r.external_id, r.anonymous)
   local before = snapshot(p)
   before.changed = true -- also where one session takes the place of another: watchers are told once
-  local live = as_table(call('HGETALL', c.P .. ':ps:' .. who))
   local replaced = who_yields(c, r, live)
   if not replaced then
     return refuse('too_many')
@@ -150,5 +151,5 @@ functions.open = function(keys, args)
   emit_session(c, s, 'opened', 'opened')
   settle(c, p, before)
   hint_events(c)
-  return {'ok', 1, flat_session(c, s.id), flat_participant(c, p), {}, flats, count}
+  return {'ok', 1, c.ms, reply_participant(p), {}, flats, count} -- the node knows the rest of the session
 end

@@ -20,6 +20,7 @@ local function check_secret(c, r, s)
   end
   s.attempt = r.attempt
   if current and some(r.next_secret_hash) and r.next_secret_hash ~= s.secret then
+    s.first = s.first or s.secret
     s.prev, s.secret = s.secret, r.next_secret_hash
   end
   return nil
@@ -63,7 +64,7 @@ functions.attach = function(keys, args)
   local displaced = attach_session(c, s, p, r, r.previous and 'taken_back' or 'resumed')
   settle(c, p, before)
   hint_events(c)
-  return {'ok', 0, flat_session(c, s.id), flat_participant(c, p), displaced or {}, {}, count_of(c, s.app)}
+  return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
 end
 
 functions.refresh = function(keys, args)

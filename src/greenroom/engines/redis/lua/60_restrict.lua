@@ -2,7 +2,7 @@
 
 local function live_sessions(c, app, pid)
   local out = {}
-  for sid in pairs(as_table(call('HGETALL', c.P .. ':ps:' .. owner_key(app, pid)))) do
+  for sid in pairs((sessions_of(c, owner_key(app, pid)))) do
     local s, flat = load_session(c, sid)
     if s then
       s.flat = flat
@@ -126,7 +126,7 @@ local function forget_session(c, sid)
   local s = load_session(c, sid)
   if s and s.state == 'closed' then
     if s.oid then
-      call('HDEL', c.P .. ':po:' .. owner_key(s.app, s.pid), s.oid)
+      call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), 'o:' .. s.oid)
     end
     call('DEL', session_key(c, sid), c.P .. ':t:' .. sid)
   end
@@ -176,15 +176,16 @@ function kinds.erase(c, r, block, cutoff)
   r.revoke_tokens = true
   local flats = end_all(c, r, 'kicked', everything)
   local p, who = load_participant(c, r.app, r.participant_id)
-  for _, sid in pairs(as_table(call('HGETALL', c.P .. ':po:' .. who))) do
+  local _, opened = sessions_of(c, who)
+  for _, sid in pairs(opened) do
     forget_session(c, sid)
   end
-  call('DEL', c.P .. ':po:' .. who)
+  call('DEL', c.P .. ':ps:' .. who)
   if p then
     forget_participant(c, p)
   end
   redact_events(c, r.app, r.participant_id)
-  local name = 'sha256:' .. r.hashed
+  local name = 'sha256:' .. r.sha256
   if blocks(c, block) then
     block.subject, block.reason = name, ''
     put_block(c, r, block)

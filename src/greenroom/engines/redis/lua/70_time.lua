@@ -109,11 +109,10 @@ end
 function due.o(c, _, sid)
   local s = load_session(c, sid)
   if s and s.oid then
-    local key = c.P .. ':po:' .. owner_key(s.app, s.pid)
-    if call('HGET', key, s.oid) == sid then
-      call('HDEL', key, s.oid)
+    local key = c.P .. ':ps:' .. owner_key(s.app, s.pid)
+    if call('HGET', key, 'o:' .. s.oid) == sid then
+      call('HDEL', key, 'o:' .. s.oid)
     end
-    call('DEL', c.P .. ':u:' .. sid)
   end
 end
 

@@ -24,7 +24,7 @@ local function put_session(c, s, old, p)
   end
   save(session_key(c, s.id), s, SESSION)
   call('HDEL', session_key(c, s.id), 'detached', 'told', 'prev')
-  call('HSET', c.P .. ':ps:' .. p.who, s.id, s.dev or '')
+  call('HSET', c.P .. ':ps:' .. p.who, 's:' .. s.id, s.dev or '')
   call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   p.n, p.on = p.n + 1, p.on + 1

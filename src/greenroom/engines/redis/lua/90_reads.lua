@@ -86,7 +86,7 @@ functions.sessions = function(keys, args)
   end
   if r.participant_id and r.app then
     local ids = {}
-    for sid in pairs(as_table(call('HGETALL', c.P .. ':ps:' .. owner_key(r.app, r.participant_id)))) do
+    for sid in pairs((sessions_of(c, owner_key(r.app, r.participant_id)))) do
       if not r.cursor or r.app .. '\0' .. sid > r.cursor then
         ids[#ids + 1] = sid
       end

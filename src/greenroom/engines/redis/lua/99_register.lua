@@ -1,9 +1,13 @@
 -- Functions that only read may run where writes are refused; those that end, detach or renew may run when memory is
 -- full, so that it can get better. While a library is loaded Lua has no ipairs or pairs: one line each.
 local function register(name, flag)
+  local callback = functions[name]
   redis.register_function({
     function_name = LIBRARY .. '_' .. name,
-    callback = functions[name],
+    callback = function(keys, args)
+      call = redis.call
+      return callback(keys, args)
+    end,
     flags = flag and {flag} or {},
   })
 end
