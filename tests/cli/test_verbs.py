@@ -153,3 +153,20 @@ def test_the_url_is_the_option_else_the_running_service_s_else_the_default(tmp_p
     assert find_url(None, tmp_path) == DEFAULT_URL
     note.write_text("{")
     assert find_url(None, tmp_path) == DEFAULT_URL
+
+
+async def test_settings_of_an_application() -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        shown = await admin(house, "apps", "settings", app.key)
+        assert "policy.maxSessions" in shown.out
+        changes = ("policy.maxSessions=3", "policy.whenFull=replace_oldest", 'allowedOrigins=["https://app.example"]')
+        options = [part for change in changes for part in ("--set", change)]
+        changed = (await admin(house, "apps", "settings", app.key, *options, "--json")).json
+        assert changed["policy"] == {"maxSessions": 3, "whenFull": "replace_oldest", "sameDevice": "replace"}
+        assert app.application.settings.allowed_origins == ("https://app.example",)
+        for bad in ("policy.maxSessions", "=3", "policy.maxSessions=many", "unknown=1"):
+            ran = await admin(house, "apps", "settings", app.key, "--set", bad)
+            assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1), bad
+        both = await admin(house, "apps", "settings", app.key, "--set", "policy=1", "--set", "policy.maxSessions=1")
+        assert (both.code, both.err.count("\n")) == (Exit.USAGE, 1)

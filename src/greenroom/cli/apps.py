@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     verb.command("create")(create)
     verb.command("list")(list_)
     verb.command("rotate-secret")(rotate_secret)
+    verb.command("settings")(settings)
     verb.command("disable")(disable)
     verb.command("enable")(enable)
     app.add_typer(verb, name="apps")
@@ -71,6 +72,34 @@ def rotate_secret(
     """
     service = _service(url, data, admin_token)
     _print_secret(service.admin("POST", _path(app_key, "rotate-secret"), {"overlap": overlap}), json)
+
+
+def settings(
+    app_key: Key,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE; repeatable. A name within another: policy.maxSessions=3."),
+    ] = None,
+    json: Json = False,
+    url: Url = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+) -> None:
+    """Show or change an application's settings: devices, limits, allowed origins, external ids.
+
+    Example: greenroom apps settings 5f2c… --set policy.maxSessions=3 --set 'allowedOrigins=["https://app.example"]'
+    """
+    from greenroom.cli.output import print_json, print_pairs
+    from greenroom.cli.service import segment
+    from greenroom.cli.settings import flat, patch_of
+
+    path = f"/applications/{segment(app_key)}"
+    service = _service(url, data, admin_token)
+    reply = service.admin("PATCH", f"{path}/settings", patch_of(change)) if change else service.admin("GET", path)
+    if json:
+        print_json(reply["settings"])
+    else:
+        print_pairs(flat(reply["settings"]))
 
 
 def disable(

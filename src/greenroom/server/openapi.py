@@ -137,7 +137,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
             name: {"schema": {"type": "string"}, "description": text} for name, text in route.reply_headers.items()
         }
     by_status: dict[int, list[str]] = {}
-    for code in _errors_of(route):
+    for code in errors_of(route):
         row = ERRORS[code]
         by_status.setdefault(row.http_status, []).append(f"`{row.reason}`: {row.meaning}")
     if route.has_body:
@@ -151,10 +151,11 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     return responses
 
 
-def _errors_of(route: Route) -> tuple[ErrorCode, ...]:
+def errors_of(route: Route) -> tuple[ErrorCode, ...]:
+    """Every refusal that auth, input and the row itself imply, each once."""
     takes_input = route.has_body or route.path_type is not Nothing or route.query_type is not Nothing
     implied = (ErrorCode.ILLEGAL_ARGUMENT,) if takes_input else ()
     return tuple(dict.fromkeys((*implied, *_AUTH_ERRORS[route.auth], *route.errors)))
 
 
-__all__ = ["document"]
+__all__ = ["document", "errors_of"]

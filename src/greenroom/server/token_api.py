@@ -34,7 +34,12 @@ from greenroom.tokens.scopes import CLIENT_ACCESS_TOKEN_CREATE
 
 GRANT_TYPE = "client_credentials"
 
-_Life = Annotated[int, Meta(ge=1, le=MAX_LIFE, description="Seconds; 1 to 86,400.")]
+_ApiLife = Annotated[
+    int, Meta(ge=1, le=MAX_LIFE, description=f"Seconds, 1 to 86,400; {API_TOKEN_LIFE:,} where it is left out.")
+]
+_ClientLife = Annotated[
+    int, Meta(ge=1, le=MAX_LIFE, description=f"Seconds, 1 to 86,400; {CLIENT_TOKEN_LIFE:,} where it is left out.")
+]
 
 # RFC 6749, section 3.3, without the demand for single spaces: what is merely unknown is dropped, not refused.
 _SCOPE_TEXT = re.compile(r"[ !#-\[\]-~]*")
@@ -44,7 +49,7 @@ class ApiTokenForm(msgspec.Struct, frozen=True, kw_only=True):
     """The form of `POST /v1/auth/token`."""
 
     grant_type: Annotated[str | None, Meta(description="`client_credentials`; required.")] = None
-    expires_in: _Life | None = None
+    expires_in: _ApiLife | None = None
     scope: Annotated[str | None, Meta(description="Space-separated; none means all, empty means none.")] = None
 
 
@@ -52,7 +57,7 @@ class ClientTokenForm(msgspec.Struct, frozen=True, kw_only=True):
     """The form of `POST /v1/oauth2/token`."""
 
     grant_type: Annotated[str | None, Meta(description="`client_credentials`; required.")] = None
-    expires_in: _Life | None = None
+    expires_in: _ClientLife | None = None
 
 
 class InvalidateForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +83,8 @@ class ClientAccessTokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     externalId: Annotated[
         str | None, Meta(description="The app's own id of the participant, at most 1,024 bytes of UTF-8.")
     ] = None
-    expires_in: _Life | None = None
-    expiresIn: _Life | None = None
+    expires_in: _ClientLife | None = None
+    expiresIn: Annotated[_ClientLife | None, Meta(description="The same as expires_in.")] = None
     sessionPolicy: SessionPolicyRequest | None = None
 
 
