@@ -1,0 +1,168 @@
+"""The shell of one node without sockets: a hub, its desk and a node over an embedded engine in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from greenroom.core.calls import Now
+from greenroom.engines.base import BeatResult, NodeBeat
+from greenroom.engines.clock import ManualClock
+from greenroom.engines.embedded import EmbeddedEngine
+from greenroom.errors import ServiceUnavailableError
+from greenroom.server.config import ServerConfig
+from greenroom.server.connection import SessionConnection
+from greenroom.server.desk import Desk
+from greenroom.server.hub import Hub
+from greenroom.server.link import UpgradeRequest
+from greenroom.server.node import Node
+from tests.core.server_rig import APP, NEXT_SECRET, OPEN_ID, SECRET, WALL, FakeHouse, token_for
+from tests.server.fakes import FakeLink
+
+
+class Sulking:
+    """Passes everything on to an engine's part, but fails every call while the engine is away."""
+
+    def __init__(self, inner: Any, shell: Shell) -> None:
+        self._inner = inner
+        self._shell = shell
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if self._shell.away and name != "listen":
+
+            async def refuse(*_args: Any, **_kwargs: Any) -> Any:
+                raise ServiceUnavailableError("The engine is away.")
+
+            return refuse
+        return found
+
+
+class SulkingEngine:
+    """An engine that can be away."""
+
+    def __init__(self, engine: EmbeddedEngine, shell: Shell) -> None:
+        self.name = engine.name
+        self.registry: Any = Sulking(engine.registry, shell)
+        self.bus: Any = Sulking(engine.bus, shell)
+        self.outbox: Any = engine.outbox
+        self.directory: Any = engine.directory
+
+
+class ManualClocks:
+    """Implements `Clocks` on a clock that stands still. ahead: seconds by which the wall clock is off."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def boottime(self) -> float:
+        return self._clock.monotonic()
+
+    def wall(self) -> float:
+        return self._clock.now_ms() / 1000 + self.ahead
+
+    def now(self) -> Now:
+        return Now(self.monotonic(), self.wall())
+
+
+class Shell:
+    """A node: advance moves the engine's and the node's clock, nothing sleeps."""
+
+    def __init__(self, engine: EmbeddedEngine, clock: ManualClock) -> None:
+        self.clock = clock
+        self.away = False
+        self.house = FakeHouse()
+        for name in ("anna", "bob", "carol"):
+            now = clock.now_ms() // 1000
+            self.house.tokens[name] = token_for(name, issued_at=now, expires_at=now + 3600, jti=f"jti-{name}")
+        self.engine: Any = SulkingEngine(engine, self)
+        self.inner = engine
+        self.desk = Desk(self.engine, node="n1", lease=lambda: self.node.current_lease(), grace=40.0)
+        self.clocks = ManualClocks(clock)
+        self.hub = Hub(self.house, self.desk.perform, self.clocks)
+        self.desk.attend(self.hub)
+        counter = itertools.count(1)
+        self.node = Node(
+            self.engine,
+            self.hub,
+            self.desk,
+            ServerConfig(),
+            name="n1",
+            random_hex=lambda: f"{next(counter):032x}",
+            clocks=self.clocks,
+        )
+        engine.bus.listen(self.hub)
+
+    def dial(self, **headers: str) -> tuple[SessionConnection, FakeLink]:
+        """Another connection."""
+        request = UpgradeRequest("/v1/session", "", headers, "192.0.2.1", ("greenroom.v1",))
+        connection, link = SessionConnection(self.hub, request), FakeLink()
+        connection.opened(link)
+        return connection, link
+
+    async def settle(self) -> None:
+        """Let everything that is under way come to rest."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    def say(self, connection: SessionConnection, method: str, number: int = 1, **params: Any) -> None:
+        """The client sends a request."""
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        connection.text(msgspec.json.encode(message))
+
+    async def open(self, who: str = "anna", **params: Any) -> tuple[SessionConnection, FakeLink]:
+        """An open session, confirmed."""
+        connection, link = self.dial()
+        open_id = params.pop("openId", OPEN_ID + who)
+        self.say(connection, "session.open", token=who, openId=open_id, resumeSecret=SECRET, **params)
+        await self.settle()
+        assert "result" in link.messages[0], link.messages
+        self.say(connection, "ping", 2)
+        link.frames.clear()
+        return connection, link
+
+    async def record(self, connection: SessionConnection) -> Any:
+        """The session as it is stored."""
+        from greenroom.engines.base import SessionQuery
+
+        owner = connection.machine.owner
+        assert owner is not None
+        page = await self.inner.registry.sessions(SessionQuery(session_id=owner.session_id))
+        return page.items[0]
+
+    async def flush(self) -> None:
+        """Deliver what was gathered, without waiting for the tenth of a second."""
+        await self.settle()
+        self.hub._flush()
+        await self.settle()
+
+
+@asynccontextmanager
+async def running_shell() -> AsyncIterator[Shell]:
+    """A node that has its lease."""
+    clock = ManualClock(int(time.time() * 1000))
+    engine = EmbeddedEngine(":memory:", clock=clock)
+    await engine.start()
+    shell = Shell(engine, clock)
+    try:
+        await shell.node.beat()
+        await shell.node.settled()
+        yield shell
+    finally:
+        shell.hub.mute()
+        await shell.hub.cancel_tasks()
+        shell.hub.stop()
+        await engine.stop()
+
+
+__all__ = ["APP", "NEXT_SECRET", "OPEN_ID", "SECRET", "WALL", "BeatResult", "NodeBeat", "Shell", "running_shell"]
