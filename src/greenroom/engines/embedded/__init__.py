@@ -154,6 +154,13 @@ class EmbeddedEngine:
             self._lock.release()
             self._lock = None
 
+    def abandon(self) -> None:
+        """What the operating system does with a killed process: the files are closed, nothing more is written. For
+        simulated worlds; not with a writer thread."""
+        assert not self._threaded
+        self._writer = None
+        self._close()
+
     async def healthy(self) -> None:
         """Writes a row and commits it. Raises ServiceUnavailableError where that fails."""
         await self.submit(_touch)
