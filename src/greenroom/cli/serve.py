@@ -12,7 +12,7 @@ from greenroom.cli.exits import CliError, Exit
 from greenroom.cli.options import Json
 
 if TYPE_CHECKING:
-    from greenroom.server.config import Loaded
+    from greenroom.server.config import Loaded, ServerConfig
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +58,16 @@ def serve(
         _check_loopback(loaded)
     from greenroom.cli.serving import run
 
-    run(loaded.config, dev=dev, as_json=json)
+    run(_quieter(loaded) if dev and not json else loaded.config, dev=dev, as_json=json)
+
+
+def _quieter(loaded: Loaded) -> ServerConfig:
+    """With --dev people read the terminal: there, unless they ask for more, only what is amiss is logged."""
+    import msgspec
+
+    if "log_level" in loaded.origins:
+        return loaded.config
+    return msgspec.structs.replace(loaded.config, log_level="warning")
 
 
 def _check_loopback(loaded: Loaded) -> None:

@@ -43,7 +43,7 @@ def _announcer(data: Path, *, dev: bool, as_json: bool) -> Callable[[Service], A
         if as_json:
             print_json({"url": service.url, **({} if demo is None else _as_json(demo))})
         else:
-            show_ready(service.url, demo)
+            show_ready(service.url, data, demo)
 
     return announce
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,9 +16,13 @@ SNIPPET = """\
 import asyncio
 from greenroom import Greenroom, ParticipantInfo
 
+URL = "{url}"
+KEY = "{key}"
+SECRET = "{secret}"
+
 async def main() -> None:
-    sdk = Greenroom("{url}")
-    sdk.initialize("{key}", "{secret}")
+    sdk = Greenroom(URL)
+    sdk.initialize(KEY, SECRET)
     async with sdk.session.opened(ParticipantInfo("Anna", external_id="anna")) as me:
         print("open as", me.info.name, "revision", me.revision)
         me = await sdk.session.update_participant_info(name="Anna B.")
@@ -34,42 +42,65 @@ class Demo:
     external_id: str
 
 
-def show_ready(url: str, demo: Demo | None) -> None:
+def show_ready(url: str, data: Path, demo: Demo | None) -> None:
     """For people, on stdout."""
     from rich.console import Console
+    from rich.text import Text
 
+    # soft_wrap: what is there to be copied is never broken into lines.
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold green]Greenroom[/] is ready at [bold]{url}[/]\n")
+    console.print(Text.assemble("\n", ("Greenroom", "bold green"), " is ready at ", (url, "bold"), "\n"))
     if demo is not None:
-        _show_demo(console, url, demo)
-    console.print("[dim]Ctrl-C stops the service.[/]\n")
+        _show_demo(console, url, data, demo)
+    console.print(Text("Ctrl-C stops the service.\n", style="dim"))
 
 
-def _show_demo(console: Console, url: str, demo: Demo) -> None:
+def _show_demo(console: Console, url: str, data: Path, demo: Demo) -> None:
     from rich.syntax import Syntax
     from rich.text import Text
 
     pairs = {
         "App key": demo.app_key,
         "App secret": f"{demo.app_secret}  (new at each start)",
-        "Key set": f"{url}/.well-known/jwks.json",
         "HTTP API": f"{url}/openapi.json",
-        "External id": demo.external_id,
-        "Token": "a client access token for it, good for a day:",
+        "Key set": f"{url}/.well-known/jwks.json",
+        "Data": f"{data}{os.sep}",
+        "Token": f"a client access token for the external id {demo.external_id!r}, good for a day:",
     }
     for name, value in pairs.items():
-        console.print(Text.assemble((f"  {name:<13}", "bold cyan"), value))
-    # On a line of its own, and unbroken, so that a double click takes all of it.
-    console.print(Text(demo.token, style="dim"))
-    console.print("\n[bold]Try it[/] in a second terminal, in Python:\n")
+        console.print(Text.assemble((f"  {name:<12}", "cyan"), value))
+    # On a line of its own, so that a double click takes all of it.
+    console.print(Text(f"{demo.token}\n", style="dim"))
+    console.print(
+        Text.assemble(("Try it", "bold"), " in a second terminal, in Python ", (f"({_python()})", "dim"), ":\n")
+    )
     code = SNIPPET.format(url=url, key=demo.app_key, secret=demo.app_secret)
-    if console.is_terminal:
-        # Not indented: it is there to be pasted.
-        console.print(Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True))
-    else:
-        console.print(Text(code))
-    console.print("or from the shell:\n")
-    console.print(Text(f"  greenroom open --url {url} --token …\n"))
+    # Highlighted as text: a Syntax would pad its lines, and they are there to be pasted.
+    console.print(Syntax("", "python", theme="ansi_dark").highlight(code))
+    console.print(Text.assemble("or ", ("from the shell", "bold"), ":\n"))
+    console.print(
+        Text(f"{_program()} open --key {demo.app_key} --secret {demo.app_secret} --external-id anna{_where(data)}\n")
+    )
+
+
+def _where(data: Path) -> str:
+    """How another verb finds this service, where it does not by itself."""
+    from greenroom.cli.options import DEFAULT_DATA
+
+    return "" if data == DEFAULT_DATA else f" --data {data}"
+
+
+def _python() -> str:
+    return _short(sys.executable)
+
+
+def _program() -> str:
+    return "greenroom" if shutil.which("greenroom") else f"{_python()} -m greenroom"
+
+
+def _short(path: str) -> str:
+    """Relative where that is shorter: what people would type."""
+    return min(path, os.path.relpath(path), key=len)
 
 
 __all__ = ["SNIPPET", "Demo", "show_ready"]

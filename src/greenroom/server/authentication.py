@@ -68,7 +68,7 @@ class Authenticator:
                 hint="Send them as HTTP Basic (RFC 7617): Authorization: Basic base64(key:secret).",
                 code=ErrorCode.INVALID_CLIENT,
             )
-        attempt = self._attempt(readings[0].app_key, address)
+        attempt = self._attempt("basic", readings[0].app_key, address)
         application = self._service.tenants.authenticate(readings)
         if application is None:
             self._note_failed(attempt)
@@ -79,7 +79,7 @@ class Authenticator:
 
     def _admin(self, given: str | None, address: str) -> Who:
         token = _bearer(given, "the admin token")
-        attempt = self._attempt("/admin", address)
+        attempt = self._attempt("admin", "", address)
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._service.admin_token.encode()):
             self._note_failed(attempt)
             raise TokenInvalidError(
@@ -102,11 +102,11 @@ class Authenticator:
             require_scope(token.scopes, scope)
         return Who(application, token)
 
-    def _attempt(self, key: str, address: str) -> str | None:
+    def _attempt(self, kind: str, key: str, address: str) -> str | None:
         """What the attempt counts under; None where the address is one of our proxies. Raises RateLimitedError."""
         if self._service.limits.is_trusted(address):
             return None
-        attempt = f"{key[:_MAX_KEY]}\n{address}"
+        attempt = f"{kind}\n{key[:_MAX_KEY]}\n{address}"
         wait = self._failed.wait(attempt, self._monotonic())
         if wait > 0:
             raise RateLimitedError(
