@@ -123,17 +123,17 @@ class ParticipantsService(Service):
         return watch
 
     async def unwatch(self, ids: Iterable[str] = (), *, external_ids: Iterable[str] = ()) -> None:
-        """Stop watching these, for every `Watch`. Raises SessionNotOpenError."""
+        """Stop watching these, for every `Watch`. Raises SessionNotOpenError, ServiceUnavailableError."""
         self._open_session()
-        inside, outside = _ids(ids), _ids(external_ids)
-        gone = set(inside)
+        gone = _ids(ids)
+        if outside := _ids(external_ids):
+            # A participant who was never here has an id, but no external id in its record.
+            gone += [one.id for one in await self._request("participants.get", [], outside)]
         for watch in list(self._watches):
-            names = set(outside)
-            here = {one.id for one in watch.participants.values() if one.info.external_id in names}
-            watch.leave_out(gone | here)
+            watch.leave_out(set(gone))
             if not watch.participants:
                 self._watches.remove(watch)
-        await self._unwatch(inside, outside)
+        await self._unwatch(gone)
 
     async def end(self, watch: Watch) -> None:
         """The end of one `Watch`."""
@@ -146,7 +146,7 @@ class ParticipantsService(Service):
         for other in self._watches:
             alone -= other.participants.keys()
         if alone and self._runner.machine.is_open():
-            await self._unwatch(sorted(alone), [])
+            await self._unwatch(sorted(alone))
 
     # -- the machine -----------------------------------------------------------------------------------------------
 
@@ -178,9 +178,9 @@ class ParticipantsService(Service):
             found.update((one.id, one) for one in answer)
         return list(found.values())
 
-    async def _unwatch(self, ids: list[str], external_ids: list[str]) -> None:
+    async def _unwatch(self, ids: list[str]) -> None:
         machine = self._runner.machine
-        for params in machine.participant_requests(ids, external_ids):
+        for params in machine.participant_requests(ids, []):
 
             def put(number: int, params: ParticipantsParams = params) -> None:
                 machine.unwatch(self._runner.now(), number, params)

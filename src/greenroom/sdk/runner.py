@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from greenroom.codes import CloseCode
@@ -116,11 +116,11 @@ class Runner:
                 if attempt in self._connections:
                     self._connections[attempt].send(data)
             case Dial(attempt):
-                self._tasks[attempt] = self._start(self._connect(attempt), f"greenroom connection {attempt}")
+                self._start(self._tasks, attempt, self._connect(attempt), f"greenroom connection {attempt}")
             case Hangup(attempt, code):
                 self._hang_up(attempt, code)
             case AskToken(number, is_expired):
-                self._asks[number] = self._start(self._ask(number, is_expired), "greenroom token refresh")
+                self._start(self._asks, number, self._ask(number, is_expired), "greenroom token refresh")
             case DropAsk(number):
                 task = self._asks.pop(number, None)
                 if task is not None:
@@ -136,8 +136,11 @@ class Runner:
             case StateChanged() | Tell():
                 self.on_effect(effect)
 
-    def _start(self, work: Any, name: str) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(work, name=name)
+    @staticmethod
+    def _start(owner: dict[int, asyncio.Task[None]], number: int, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Every task has an owner, and leaves it also where it was cancelled before it began."""
+        task = owner[number] = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(lambda _: owner.pop(number, None))
 
     def _hang_up(self, attempt: int, code: int) -> None:
         connection = self._connections.get(attempt)
@@ -157,8 +160,7 @@ class Runner:
                 return
             await self._serve(attempt, connection)
         finally:
-            self._tasks.pop(attempt, None)
-            if self.machine.is_idle() and not self._tasks and not self._asks:
+            if self.machine.is_idle() and self._tasks.keys() <= {attempt} and not self._asks:
                 await self.transport.aclose()
             self.pump()
 
@@ -183,7 +185,6 @@ class Runner:
             answer = await self._call_refresh(is_expired)
         except Exception as error:
             answer = error
-        self._asks.pop(number, None)
         self.machine.token(self.now(), number, answer)
         self.pump()
 
@@ -199,14 +200,11 @@ class Runner:
 
     async def settle(self) -> None:
         """After `close`: wait until nothing of it is left, and the app has heard all."""
-        while self.machine.is_idle() and (self._tasks or self._asks):
-            mine = asyncio.current_task()
+        mine = asyncio.current_task()
+        if self.machine.is_idle():
             others = {task for task in (*self._tasks.values(), *self._asks.values()) if task is not mine}
-            if not others:
-                break
-            done, _ = await asyncio.wait(others, timeout=DRAIN_LIMIT * 2)
-            if not done:
-                break
+            if others:
+                await asyncio.wait(others, timeout=DRAIN_LIMIT * 2)
         if self.machine.is_idle() and not self._tasks:
             await self.transport.aclose()
         await self.callbacks.drained(DRAIN_LIMIT)

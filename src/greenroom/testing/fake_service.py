@@ -231,6 +231,13 @@ class FakeService:
         (session,) = [one for one in self.sessions.values() if one.ended is None]
         return session
 
+    def only_session_of(self, external_id: str) -> FakeSession:
+        """The one session of a participant that lives."""
+        (session,) = [
+            one for one in self.sessions.values() if one.ended is None and one.participant.external_id == external_id
+        ]
+        return session
+
     def methods(self) -> list[str]:
         """The methods called, without pings."""
         return [method for method, _ in self.calls if method != "ping"]

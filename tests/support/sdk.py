@@ -1,0 +1,69 @@
+"""What tests of the SDK share: a delegate that takes notes, and waiting for something to come true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from greenroom import Device, Greenroom, GreenroomError, Participant, SessionDelegate, SessionState
+from greenroom.testing.fake_service import FakeService, make_token
+
+
+class Notes(SessionDelegate):
+    """Keeps what it hears: (method, arguments)."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self._news = asyncio.Event()
+
+    def _note(self, *what: Any) -> None:
+        self.heard.append(what)
+        self._news.set()
+
+    def session_updated(self, state: SessionState) -> None:
+        self._note("updated", state.value)
+
+    def session_ended(self, reason: str, message: str, by: Device | None) -> None:
+        self._note("ended", reason, by)
+
+    def session_reopened(self, participant: Participant, reason: str, previous_id: str) -> None:
+        self._note("reopened", reason, previous_id)
+
+    def token_refresh_failed(self, error: GreenroomError, is_expired: bool) -> None:
+        self._note("refresh failed", error, is_expired)
+
+    def participant_updated(self, participant: Participant) -> None:
+        self._note("own", participant)
+
+    def participants_changed(self, participants: list[Participant]) -> None:
+        self._note("changed", participants)
+
+    def names(self) -> list[str]:
+        return [one[0] if one[0] != "updated" else one[1] for one in self.heard]
+
+    async def until(self, condition: Callable[[], object], limit: float = 5.0) -> None:
+        """Wait until what was heard makes the condition true."""
+        async with asyncio.timeout(limit):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+    async def hears(self, name: str) -> tuple[Any, ...]:
+        """Wait for the first of a name (`names`)."""
+        await self.until(lambda: name in self.names())
+        return self.heard[self.names().index(name)]
+
+
+def state_of(sdk: Greenroom) -> SessionState:
+    """The state, which type checkers take for constant when it is read twice."""
+    return sdk.session.state
+
+
+def new_sdk(service: FakeService, external_id: str | None = "ada", **more: Any) -> tuple[Greenroom, Notes]:
+    """An SDK for the fake, with a token and a delegate."""
+    sdk = Greenroom(service.url)
+    sdk.initialize_token(make_token(external_id=external_id, **more))
+    notes = Notes()
+    sdk.session.delegate = notes
+    return sdk, notes
