@@ -34,6 +34,7 @@ def milliseconds(seconds: float) -> int:
 
 def open_argument(request: OpenRequest, other_sessions: int) -> bytes:
     """other_sessions: of the application, in the other partitions (S3)."""
+    policy = request.policy
     return argument(
         app=request.app,
         participant_id=request.participant_id,
@@ -47,16 +48,18 @@ def open_argument(request: OpenRequest, other_sessions: int) -> bytes:
         token=request.token,
         name=request.name,
         avatar_url=request.avatar_url,
-        if_new=request.if_new,
-        may_change_profile=request.may_change_profile,
-        policy=request.policy,
+        if_new=request.if_new or None,
+        keep_profile=None if request.may_change_profile else True,
+        max_sessions=policy.max_sessions,
+        when_full=policy.when_full,
+        same_device=policy.same_device,
         max_application_sessions=request.max_application_sessions,
-        other_sessions=other_sessions,
+        other_sessions=None if request.max_application_sessions is None else other_sessions,
         device_id=request.device_id,
         device_name=request.device_name,
-        sdk=request.sdk,
-        address=request.address,
-        anonymous=request.anonymous,
+        sdk=request.sdk or None,
+        address=request.address or None,
+        anonymous=request.anonymous or None,
         grace_ms=milliseconds(request.grace),
     )
 

@@ -24,9 +24,9 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
--- Most texts are ids and need no escaping; asking first is a third of the time that cjson takes.
+-- Most texts need no escaping, and asking is cheaper than cjson.
 local function quote(text)
-  if string.find(text, '[^%w%-_:. ]') then
+  if string.find(text, '[%c"\\]') then
     return cjson.encode(text)
   end
   return '"' .. text .. '"'
@@ -113,11 +113,13 @@ end
 -- What a function works with; nil and a refusal where the partition has no marker (S15).
 local function enter(keys, args)
   local us = engine_time(args)
+  local ms = math.floor(us / 1000)
   local meta = call('HMGET', keys[1], 'marker', 'clock', 'restored', 'at', 'changes')
   local c = {
     P = keys[1],
     us = us,
-    ms = math.floor(us / 1000),
+    ms = ms,
+    now = int(ms),
     arg = cjson.decode(args[2]),
     marker = meta[1],
     clock = number(meta[2]),
@@ -160,16 +162,17 @@ local function hint_events(c)
   end
 end
 
-local function emit(c, app, kind, id, pid, sid, data)
-  local body = '{"id":' .. quote(id) .. ',"type":"' .. kind .. '","at":' .. int(c.ms) .. ',"participantId":' .. quote(pid)
-    .. (sid and (',"sessionId":"' .. sid .. '"') or '') .. ',"data":' .. data .. '}'
+-- id: JSON, what follows `type`: JSON without braces.
+local function emit(c, app, kind, id, pid, rest)
+  local body = '{"id":' .. id .. ',"type":"' .. kind .. '","at":' .. c.now .. ',"participantId":' .. quote(pid) .. rest
+    .. '}'
   -- 1-*: the sequence number alone counts, without holes, so that what was dropped can be counted (S17)
   call('XADD', c.P .. ':ev:' .. app, '1-*', 'e', body)
   c.hints[app] = (c.hints[app] or 0) + #body
 end
 
 local function note(c, sid, what, node, detail)
-  local entry = '[' .. int(c.ms) .. ',"' .. what .. '",' .. quote(node or '') .. ',' .. quote(detail or '') .. ']'
+  local entry = '[' .. c.now .. ',"' .. what .. '",' .. quote(node or '') .. ',' .. quote(detail or '') .. ']'
   local key = c.P .. ':t:' .. sid
   if call('RPUSH', key, entry) > TIMELINE_ENTRIES then
     call('LTRIM', key, -TIMELINE_ENTRIES, -1)

@@ -34,15 +34,17 @@ local function next_version(c, version)
 end
 
 local function participant_json(p)
-  return json('app', p.app, 'id', p.id, 'external_id', p.xid, 'name', p.name, 'avatar_url', p.avatar,
-    'revision', p.rev, 'version', p.ver, 'presence', presence(p), 'shown', p.shown, 'sessions', p.n,
-    'last_seen', p.seen and tonumber(p.seen) or nil)
+  return '{"app":' .. quote(p.app) .. ',"id":' .. quote(p.id) .. (p.xid and (',"external_id":' .. quote(p.xid)) or '')
+    .. ',"name":' .. quote(p.name) .. ',"avatar_url":' .. quote(p.avatar) .. ',"revision":' .. p.rev
+    .. ',"version":' .. int(p.ver) .. ',"presence":"' .. presence(p) .. '","shown":"' .. p.shown
+    .. '","sessions":' .. p.n .. (p.seen and (',"last_seen":' .. p.seen) or '') .. '}'
 end
 
 local function emit_participant(c, p, what)
-  local data = json('version', p.ver, 'revision', p.rev, 'sessions', p.n, 'name', p.name, 'avatarUrl', p.avatar,
-    'externalId', p.xid)
-  emit(c, p.app, 'participant.' .. what, p.id .. ':' .. int(p.ver) .. ':' .. what, p.id, nil, data)
+  local version = int(p.ver)
+  emit(c, p.app, 'participant.' .. what, quote(p.id .. ':' .. version .. ':' .. what), p.id,
+    ',"data":{"version":' .. version .. ',"revision":' .. p.rev .. ',"sessions":' .. p.n .. ',"name":' .. quote(p.name)
+    .. ',"avatarUrl":' .. quote(p.avatar) .. (p.xid and (',"externalId":' .. quote(p.xid)) or '') .. '}')
 end
 
 local function publish_change(c, p)
@@ -106,7 +108,7 @@ local function settle(c, p, before, tell)
     p.shown = now
   end
   if not before.unseen and (p.n ~= before.n or p.on ~= before.on or before.touched) then
-    p.seen = int(c.ms)
+    p.seen = c.now
   end
   local changed = before.changed or p.shown ~= before.shown or p.n ~= before.n or p.rev ~= before.rev
   if changed then

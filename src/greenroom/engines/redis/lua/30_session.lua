@@ -44,7 +44,7 @@ end
 local function session_data(s, extra)
   local parts = {extra}
   if s.xid then
-    parts[#parts + 1] = '"externalId":' .. cjson.encode(s.xid)
+    parts[#parts + 1] = '"externalId":' .. quote(s.xid)
   end
   if s.dev or s.devname then
     parts[#parts + 1] = '"device":{"id":' .. (s.dev and cjson.encode(s.dev) or 'null') .. ',"name":'
@@ -54,7 +54,8 @@ local function session_data(s, extra)
 end
 
 local function emit_session(c, s, what, id, extra)
-  emit(c, s.app, 'session.' .. what, s.id .. ':' .. id, s.pid, s.id, session_data(s, extra))
+  emit(c, s.app, 'session.' .. what, quote(s.id .. ':' .. id), s.pid,
+    ',"sessionId":' .. quote(s.id) .. ',"data":' .. session_data(s, extra))
 end
 
 local function emit_ended(c, s, reason, text)
@@ -79,11 +80,11 @@ local function end_session(c, s, flat, p, reason, text)
   call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
   call('HINCRBY', c.P .. ':apps', s.app, -1)
   s.state = 'closed'
-  call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', int(c.ms), 'reason', reason, 'text', text or '')
+  call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
   call('ZADD', c.P .. ':due', int(c.clock + ENDED_MEMORY_MS), 'f' .. s.id, int(c.clock + OPEN_ID_MEMORY_MS), 'o' .. s.id)
   note(c, s.id, 'ended', s.node, some(text) and (reason .. ': ' .. text) or reason)
   emit_ended(c, s, reason, text)
-  for _, value in ipairs({'ended', int(c.ms), 'reason', reason, 'text', text or ''}) do
+  for _, value in ipairs({'ended', c.now, 'reason', reason, 'text', text or ''}) do
     flat[#flat + 1] = value
   end
   return flat
@@ -93,7 +94,7 @@ local function detach_session(c, s, p, grace_ms, why)
   unhook(c, s)
   p.on = math.max(0, p.on - 1)
   s.state = 'detached'
-  call('HSET', session_key(c, s.id), 'state', 'detached', 'detached', int(c.ms))
+  call('HSET', session_key(c, s.id), 'state', 'detached', 'detached', c.now)
   -- d: told like `unreachable` only when it has lasted for 2 s
   call('ZADD', c.P .. ':due', int(c.clock + grace_ms), 'g' .. s.id, int(c.clock + TELL_AFTER_MS), 'd' .. s.id)
   note(c, s.id, 'detached', s.node, why)

@@ -33,7 +33,7 @@ end
 local function who_yields(c, r, live)
   local replaced, rest = {}, {}
   for sid, device in pairs(live) do
-    local same = r.device_id and device == r.device_id and r.policy.sameDevice == 'replace'
+    local same = r.device_id and device == r.device_id and r.same_device ~= 'allow'
     local s, flat = load_session(c, sid)
     if s then
       s.flat = flat
@@ -47,14 +47,14 @@ local function who_yields(c, r, live)
   end
   table.sort(detached, by_age('detached'))
   table.sort(attached, by_age('opened'))
-  local too_many = #rest - r.policy.maxSessions + 1
+  local too_many = #rest - r.max_sessions + 1
   for _, s in ipairs(detached) do
     if too_many > 0 then
       replaced[#replaced + 1] = s
       too_many = too_many - 1
     end
   end
-  if r.policy.maxSessions < 1 or (too_many > 0 and r.policy.whenFull ~= 'replace_oldest') then
+  if r.max_sessions < 1 or (too_many > 0 and r.when_full ~= 'replace_oldest') then
     return nil
   end
   for _, s in ipairs(attached) do
@@ -72,7 +72,7 @@ local CREATED = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease'
 local function create(c, r, who)
   local s = {
     v = '1', id = r.session_id, app = r.app, pid = r.participant_id, xid = r.external_id, gen = '1',
-    state = 'attached', node = r.node, lease = r.lease, opened = c.ms, dev = r.device_id, devname = r.device_name,
+    state = 'attached', node = r.node, lease = r.lease, opened = c.now, dev = r.device_id, devname = r.device_name,
     sdk = some(r.sdk), addr = some(r.address), secret = r.secret_hash, hashed = r.hashed, oid = r.open_id,
     grace = r.grace_ms,
   }
@@ -90,7 +90,7 @@ local function take_profile(r, p)
   if r.if_new and not p.fresh then
     return nil
   end
-  if not p.fresh and not r.may_change_profile then
+  if not p.fresh and r.keep_profile then
     if (r.name and r.name ~= p.name) or (r.avatar_url and r.avatar_url ~= p.avatar) then
       return refuse('scope', 'scope', 'session:update')
     end
