@@ -379,6 +379,26 @@ async def test_a_bad_chunk_is_400() -> None:
         assert reply.error["error_reason"] == "Illegal_argument"
 
 
+RAW_BYTES = {
+    "path": (b"/admin/v1/applications/\xff\xfe", b"Bearer " + ADMIN_TOKEN.encode(), 400),
+    "encoded path": (b"/admin/v1/applications/%ff", b"Bearer " + ADMIN_TOKEN.encode(), 400),
+    "surrogates in the path": (b"/admin/v1/applications/%ed%a0%80", b"Bearer " + ADMIN_TOKEN.encode(), 400),
+    "query": (b"/v1/participants?limit=\xff", b"Bearer x", 400),
+    "bearer": (b"/admin/v1/status", b"Bearer \xff\xfe", 401),
+    "basic": (b"/admin/v1/status", b"Basic \xff\xfe", 401),
+    "scheme": (b"/admin/v1/status", b"\xff\xfe", 401),
+}
+
+
+@pytest.mark.parametrize("name", RAW_BYTES)
+async def test_raw_bytes_where_text_belongs_are_refused(name: str) -> None:
+    path, authorization, status = RAW_BYTES[name]
+    async with http_site() as site, site.wire() as wire:
+        await wire.send(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nAuthorization: " + authorization + b"\r\n\r\n")
+        reply = await wire.reply()
+        assert (reply.status, reply.json["type"]) == (status, "ErrorResponse")
+
+
 # --- what goes wrong inside -------------------------------------------------------------------------------------------
 
 

@@ -133,7 +133,8 @@ def _unquoted(part: str, where: str, closes: bool) -> str:
         raise illegal(f"The {where} is not percent-encoded as a form is.", closes=closes)
     try:
         return unquote_to_bytes(part.replace("+", " ")).decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeError:
+        # Encoding too: raw bytes of a request line come as lone surrogates.
         raise illegal(f"The {where} is not UTF-8.", closes=closes) from None
 
 

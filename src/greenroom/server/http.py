@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from greenroom.engines.base import EndRequest, Engine, Restricted, RestrictRequest
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionRecord
-from greenroom.server import admin_api, problems, public_api, server_api, token_api
+from greenroom.server import admin_api, lobby, problems, public_api, server_api, static, token_api
 from greenroom.server.authentication import Authenticator
 from greenroom.server.config import ServerConfig
 from greenroom.server.counting import Counter
@@ -133,8 +133,8 @@ class Dispatcher:
     async def _call(self, request: web.BaseRequest, found: Found) -> Any:
         route = found.route
         address = address_of(request)
-        path = convert(found.values, route.path_type, "path")
         who = self._authenticator.check(route, request.headers, address)
+        path = convert(found.values, route.path_type, "path")
         query = decode_fields(request.rel_url.raw_query_string, route.query_type, "query")
         body = await self._body(request, route)
         call: Call[Any, Any, Any] = Call(
@@ -289,12 +289,14 @@ class _JsonServer(web.Server):
 
 def all_routes() -> tuple[Route, ...]:
     """Every row, of every API module."""
-    return (*token_api.ROUTES, *server_api.ROUTES, *public_api.ROUTES, *admin_api.ROUTES)
+    return (*token_api.ROUTES, *server_api.ROUTES, *public_api.ROUTES, *static.ROUTES, *admin_api.ROUTES)
 
 
 def make_http(service: HttpService, routes: Iterable[Route] | None = None) -> web.Server:
     """The HTTP server: a protocol factory, also for the front door. routes: None is `all_routes`."""
-    dispatcher = Dispatcher(service, all_routes() if routes is None else routes)
+    if routes is None:
+        routes = (*all_routes(), *(lobby.ROUTES if service.config.demo_page == "on" else ()))
+    dispatcher = Dispatcher(service, routes)
     return _JsonServer(dispatcher.handle)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -221,8 +221,9 @@ def _values(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | N
 
 def _decoded(segment: str) -> str:
     try:
-        return unquote(segment, errors="strict")
-    except UnicodeDecodeError:
+        return unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeError:
+        # Encoding too: raw bytes of a request line come as lone surrogates.
         raise problems.illegal("The path is not percent-encoded UTF-8.") from None
 
 
