@@ -105,7 +105,7 @@ def _put_back(
         present = tx.state.applications.get(application.key)
         if present is None or present.version < application.version:
             _store_application(tx, application)
-    known = {kid for (kid,) in tx.execute("SELECT kid FROM keys")}
+    known = {kid for (kid,) in tx.rows("SELECT kid FROM keys")}
     for key in keys:
         if key.kid not in known:
             _store_key(tx, key)

@@ -78,12 +78,12 @@ def update_participant(tx: Transaction, request: UpdateRequest) -> ParticipantRe
     if row is not None and request.update_id is not None:
         results.append((request.update_id, record))
         tx.writes += 1
-        tx.execute("UPDATE sessions SET updates = ? WHERE key = ?", (_encode(results[-UPDATE_MEMORY:]), row.key))
+        tx.execute("UPDATE sessions SET updates = ? WHERE n = ?", (_encode(results[-UPDATE_MEMORY:]), row.n))
     return record
 
 
 def _updates(tx: Transaction, row: Row) -> list[tuple[str, ParticipantRecord]]:
-    for (stored,) in tx.execute("SELECT updates FROM sessions WHERE key = ?", (row.key,)):
+    for (stored,) in tx.rows("SELECT updates FROM sessions WHERE n = ?", (row.n,)):
         return [] if stored is None else _decode_updates(stored)
     return []
 

@@ -18,7 +18,7 @@ from greenroom.engines.embedded.records import (
 )
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import ParticipantBlockedError, ServiceUnavailableError, SessionEndedError, TokenInvalidError
-from greenroom.model import EndReason, Event, Presence, SessionRecord
+from greenroom.model import EndReason, Event, ParticipantRecord, Presence, SessionRecord
 
 TELL_AFTER_MS = int(TELL_AFTER * 1000)
 OPEN_ID_MEMORY_MS = int(OPEN_ID_MEMORY * 1000)
@@ -132,17 +132,18 @@ def set_token(row: Row, token: TokenFacts) -> None:
 # -- participants ----------------------------------------------------------------------------------------------------
 
 
-def settle(tx: Transaction, person: Person, *, changed: bool) -> None:
+def settle(tx: Transaction, person: Person, *, changed: bool) -> ParticipantRecord | None:
     """After what happened to the person's sessions: presence, what is told of it at once, version, and the row.
 
     changed: the number of sessions or the profile changed, so that watchers are told in any case.
+    Returned is the record where it was told, None where nothing was.
     """
     news = weigh(tx, person, changed=changed)
     if person.sessions == 0 and person.anonymous:
         tx.forget_person(person)
     else:
         tx.save_counts(person)
-    announce(tx, person, news, changed=changed)
+    return announce(tx, person, news) if changed or news is not None else None
 
 
 def weigh(tx: Transaction, person: Person, *, changed: bool) -> Presence | None:
@@ -167,12 +168,13 @@ def weigh(tx: Transaction, person: Person, *, changed: bool) -> Presence | None:
     return showing.news
 
 
-def announce(tx: Transaction, person: Person, news: Presence | None, *, changed: bool) -> None:
+def announce(tx: Transaction, person: Person, news: Presence | None) -> ParticipantRecord:
     """The last step of `settle`: the event and the change."""
     if news is not None:
         emit_participant(tx, person, news.value)
-    if changed or news is not None:
-        tx.publish(person.record())
+    record = person.record()
+    tx.publish(record)
+    return record
 
 
 def bump(tx: Transaction, person: Person) -> None:

@@ -61,8 +61,8 @@ def _repeat(tx: Transaction, request: OpenRequest, row: Row) -> Attached:
     data.address = request.address
     set_token(row, request.token)
     displaced = attach_row(tx, row, person, node=request.node, lease=request.lease, what="reopened")
-    settle(tx, person, changed=False)
-    return Attached(session=row.record(), participant=person.record(), created=False, displaced=displaced)
+    record = settle(tx, person, changed=False) or person.record()
+    return Attached(session=row.record(), participant=record, created=False, displaced=displaced)
 
 
 def _profile_at_open(request: OpenRequest, person: Person | None) -> tuple[str, str]:
@@ -112,8 +112,8 @@ def _create(
     row = _insert(tx, person, _new_data(tx, request, person.version), open_key, request.lease)
     if existed and changed:
         emit_participant(tx, person, "updated")
-    announce(tx, person, news, changed=True)
-    return Attached(session=row.record(), participant=person.record(), created=True, replaced=replaced)
+    record = announce(tx, person, news)
+    return Attached(session=row.record(), participant=record, created=True, replaced=replaced)
 
 
 def _insert(tx: Transaction, person: Person, data: Data, open_key: int, lease: str) -> Row:
@@ -174,8 +174,8 @@ def attach_session(tx: Transaction, request: AttachRequest) -> Attached:
     data.address = request.address or data.address
     person = tx.person_of(row)
     displaced = attach_row(tx, row, person, node=request.node, lease=request.lease, what=what)
-    settle(tx, person, changed=False)
-    return Attached(session=row.record(), participant=person.record(), created=False, displaced=displaced)
+    record = settle(tx, person, changed=False) or person.record()
+    return Attached(session=row.record(), participant=record, created=False, displaced=displaced)
 
 
 def _check_previous(row: Row, previous: Owner) -> None:

@@ -188,7 +188,7 @@ def _trim(tx: Transaction, app: str, stream: Any, oldest_at: int) -> int:
     upto = stream.first - 1
     count = stream.last - stream.first + 1
     sql = "SELECT seq, at, length(body) FROM events WHERE app = ? ORDER BY seq LIMIT ?"
-    for seq, at, size in tx.execute(sql, (app, _TRIM_STEP)):
+    for seq, at, size in tx.rows(sql, (app, _TRIM_STEP)):
         if count <= MAX_EVENTS and stream.bytes <= MAX_BYTES and at >= oldest_at:
             break
         upto, count = seq, count - 1

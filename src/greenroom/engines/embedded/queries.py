@@ -57,7 +57,7 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
         if len(items) == limit:
             return SessionPage(tuple(items), _encode_cursor(str(after)))
         items.append(row.record(with_timeline=query.with_timeline))
-        after = row.key
+        after = row.n
     return SessionPage(tuple(items))
 
 
@@ -82,14 +82,14 @@ def _listing(query: SessionQuery, after: int) -> tuple[str, tuple[int | str, ...
             )
         )
         of = f"SELECT n FROM participants WHERE id = ?{app}"
-        return f"SELECT {COLUMNS} FROM sessions WHERE p IN ({of}) AND state < {ENDED} AND key > ? ORDER BY key", (
+        return f"SELECT {COLUMNS} FROM sessions WHERE p IN ({of}) AND state < {ENDED} AND n > ? ORDER BY n", (
             *bindings,
             after,
         )
     if query.app is not None:
-        sql = f"SELECT {COLUMNS} FROM sessions WHERE key > ? AND state < {ENDED} AND app = ? ORDER BY key"
+        sql = f"SELECT {COLUMNS} FROM sessions WHERE n > ? AND state < {ENDED} AND app = ? ORDER BY n"
         return sql, (after, query.app)
-    return f"SELECT {COLUMNS} FROM sessions WHERE key > ? AND state < {ENDED} ORDER BY key", (after,)
+    return f"SELECT {COLUMNS} FROM sessions WHERE n > ? AND state < {ENDED} ORDER BY n", (after,)
 
 
 def _encode_cursor(text: str) -> str:

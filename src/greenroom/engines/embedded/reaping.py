@@ -49,11 +49,11 @@ _DUE_PERSONS = (
     " last_seen, anonymous, since, due FROM participants WHERE due <= ? ORDER BY due LIMIT ?"
 )
 _FORGET_OPEN_IDS = (
-    f"UPDATE sessions SET state = {REMEMBERED}, open_key = NULL, due = due + ? WHERE key IN"
-    f" (SELECT key FROM sessions WHERE state = {ENDED} AND due <= ? LIMIT ?)"
+    f"UPDATE sessions SET state = {REMEMBERED}, open_key = NULL, due = due + ? WHERE n IN"
+    f" (SELECT n FROM sessions WHERE state = {ENDED} AND due <= ? LIMIT ?)"
 )
 _FORGET_SESSIONS = (
-    f"DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE state = {REMEMBERED} AND due <= ? LIMIT ?)"
+    f"DELETE FROM sessions WHERE n IN (SELECT n FROM sessions WHERE state = {REMEMBERED} AND due <= ? LIMIT ?)"
 )
 _REMEMBER_MS = int((ENDED_SESSION_MEMORY - OPEN_ID_MEMORY) * 1000)
 
@@ -154,7 +154,7 @@ def reap(tx: Transaction, monotonic: float, limit: int) -> Reaped:
 
 
 def _lag(tx: Transaction) -> float:
-    for (due,) in tx.execute(f"SELECT min(due) FROM sessions WHERE state = {DETACHED}"):
+    for (due,) in tx.rows(f"SELECT min(due) FROM sessions WHERE state = {DETACHED}"):
         return 0.0 if due is None else max(0, tx.clock - due) / 1000
     return 0.0
 
@@ -164,7 +164,7 @@ def _detach_lapsed(tx: Transaction, limit: int) -> int:
     done = 0
     sql = f"SELECT {COLUMNS} FROM sessions WHERE state = {ATTACHED} AND lease = ? LIMIT ?"
     for lease in list(tx.state.draining):
-        rows = [Row(*found) for found in tx.execute(sql, (lease, limit - done))]
+        rows = [Row(*found) for found in tx.rows(sql, (lease, limit - done))]
         for row in rows:
             person = tx.person_of(row)
             detach_row(tx, row, person, row.data.grace_ms, "its node was lost")
@@ -187,7 +187,7 @@ def _end_disabled(tx: Transaction, limit: int) -> list[SessionRecord]:
     for app, application in state.applications.items():
         if (application.disabled or application.deleted) and state.counts.get(app, 0) > 0:
             sql = f"SELECT {COLUMNS} FROM sessions WHERE state = {DETACHED} AND app = ? LIMIT ?"
-            rows = [Row(*found) for found in tx.execute(sql, (app, max(0, limit - len(ended))))]
+            rows = [Row(*found) for found in tx.rows(sql, (app, max(0, limit - len(ended))))]
             ended += [_end(tx, row, EndReason.APPLICATION_DISABLED) for row in rows]
     return ended
 
@@ -207,7 +207,7 @@ def _end(tx: Transaction, row: Row, reason: EndReason) -> SessionRecord:
 def _due_persons(tx: Transaction, limit: int) -> tuple[int, int, int]:
     """(told, forgotten, looked at)"""
     told = forgotten = 0
-    persons = [Person(*found) for found in tx.execute(_DUE_PERSONS, (tx.clock, limit))]
+    persons = [Person(*found) for found in tx.rows(_DUE_PERSONS, (tx.clock, limit))]
     for person in persons:
         if person.sessions == 0:
             tx.forget_person(person)
@@ -269,7 +269,7 @@ def _forget_restrictions(tx: Transaction) -> None:
 def restart(tx: Transaction) -> int:
     """At start: whoever was connected is detached, and every grace begins anew (S10). How many there are."""
     sql = f"SELECT {COLUMNS} FROM sessions WHERE state < {ENDED}"
-    rows = [Row(*found) for found in tx.execute(sql)]
+    rows = [Row(*found) for found in tx.rows(sql)]
     for row in rows:
         if row.state == DETACHED:
             row.due = tx.clock + row.data.grace_ms

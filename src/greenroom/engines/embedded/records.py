@@ -96,7 +96,7 @@ class Data(msgspec.Struct, array_like=True, gc=False):
 class Row(msgspec.Struct, gc=False):
     """A row of sessions (but for its updates), in the order of COLUMNS; data still encoded in ``raw``."""
 
-    key: int
+    n: int
     p: int
     open_key: int | None
     state: int
@@ -165,7 +165,7 @@ class Row(msgspec.Struct, gc=False):
             self.timeline = _trim(self.timeline)
 
 
-COLUMNS = "key, p, open_key, state, due, app, lease, data, timeline"
+COLUMNS = "n, p, open_key, state, due, app, lease, data, timeline"
 
 _encode = msgspec.msgpack.Encoder().encode
 encode_data = _encode

@@ -162,9 +162,9 @@ def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
 
 def _forget_sessions(tx: Transaction, person: Person) -> None:
     # Numbers of forgotten participants are used again, so a row of this number may have been somebody else's.
-    for key, raw in list(tx.execute("SELECT key, data FROM sessions WHERE p = ?", (person.n,))):
+    for n, raw in tx.rows("SELECT n, data FROM sessions WHERE p = ?", (person.n,)):
         if decode_data(raw).participant_id == person.id:
-            tx.execute("DELETE FROM sessions WHERE key = ?", (key,))
+            tx.execute("DELETE FROM sessions WHERE n = ?", (n,))
 
 
 def _remove_restriction(tx: Transaction, app: str, kind: str, subject: str) -> None:
@@ -178,7 +178,7 @@ def _redact_events(tx: Transaction, app: str, participant_id: str) -> None:
     tx.flush()
     tx.writes += 1
     sql = "SELECT seq, body FROM events WHERE app = ? AND instr(body, ?) > 0"
-    for seq, body in list(tx.execute(sql, (app, participant_id.encode()))):
+    for seq, body in tx.rows(sql, (app, participant_id.encode())):
         event = _decode_event(body)
         if event.participant_id == participant_id:
             data = {name: value for name, value in event.data.items() if name not in _NAMING}

@@ -1,8 +1,8 @@
 """The database file: how it is opened, what must hold of it, and its tables.
 
-Layout, in the order of what it buys: a session is one row, found by a keyed 64-bit hash of its id, so that the table
-itself is the index; what is never searched for lies in one msgpack column; indexes are partial, so that a connected
-session is in two of them and an ended one in one.
+Layout, in the order of what it buys: sessions lie in the order in which they were opened, so that what is opened
+together shares pages, and a commit writes few; they are found by a keyed 64-bit hash of their id; what is never
+searched for lies in one msgpack column; indexes are partial.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ CREATE TABLE participants (
 CREATE UNIQUE INDEX participants_by_id ON participants (app, id);
 CREATE INDEX participants_due ON participants (due) WHERE due IS NOT NULL;
 CREATE TABLE sessions (
-  key INTEGER PRIMARY KEY,
+  n INTEGER PRIMARY KEY,
+  key INTEGER NOT NULL,
   p INTEGER NOT NULL, open_key INTEGER, state INTEGER NOT NULL, due INTEGER,
   app TEXT NOT NULL, lease TEXT NOT NULL,
   data BLOB NOT NULL, timeline BLOB NOT NULL, updates BLOB
 ) STRICT;
+CREATE UNIQUE INDEX sessions_by_key ON sessions (key);
 CREATE INDEX sessions_of ON sessions (p) WHERE state < 2;
 CREATE UNIQUE INDEX sessions_open ON sessions (open_key) WHERE open_key IS NOT NULL;
 CREATE INDEX sessions_due ON sessions (state, due) WHERE due IS NOT NULL;
