@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -85,7 +85,7 @@ class Shell:
         for name in ("anna", "bob", "carol"):
             now = clock.now_ms() // 1000
             self.house.tokens[name] = token_for(name, issued_at=now, expires_at=now + 3600, jti=f"jti-{name}")
-        self.engine: Any = SulkingEngine(engine, self)
+        self.engine = cast(Any, SulkingEngine(engine, self))
         self.inner = engine
         self.desk = Desk(self.engine, node="n1", lease=lambda: self.node.current_lease(), grace=40.0)
         self.clocks = ManualClocks(clock)
