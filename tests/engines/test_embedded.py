@@ -24,6 +24,7 @@ from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.writer import Batcher
 from greenroom.errors import ConflictError, GreenroomError, ServiceUnavailableError
+from greenroom.model import Presence
 from greenroom.testing.engine_contract.base import refused
 from greenroom.testing.engine_world import EmbeddedWorld
 from greenroom.testing.powerloss import FullVFS
@@ -322,6 +323,40 @@ async def test_a_broken_disk_is_a_retryable_error(tmp_path: Path, disk: FullVFS)
             await w.open()
         disk.broken = False
         assert (await w.open()).created
+
+
+async def test_a_reaper_pass_that_met_a_full_disk_is_made_up_for(tmp_path: Path, disk: FullVFS) -> None:
+    async with EmbeddedWorld(str(tmp_path / "a.db"), vfs=disk.name) as w:
+        await w.join("node-2", "lease-2")
+        a = await w.client(node="node-2", lease="lease-2")
+        w.kill("node-2")
+        await w.advance(9)
+        disk.full = True
+        failed = 0
+        for _ in range(5):
+            await w.step(1)
+            try:
+                await w.reap()
+            except ServiceUnavailableError:
+                failed += 1
+        assert failed >= 2
+        disk.full = False
+        await w.join(w.node, "lease-after-the-outage")
+        await w.advance(2)
+        assert (await a.record()).presence is Presence.UNREACHABLE
+        done = await w.advance(45)
+        assert [session.id for session in done.ended] == [a.id]
+
+
+async def test_a_disk_that_cannot_even_be_read_ends_no_writer(tmp_path: Path, disk: FullVFS) -> None:
+    async with EmbeddedWorld(str(tmp_path / "a.db"), vfs=disk.name, threaded=True) as w:
+        await w.client()
+        disk.full = disk.unreadable = True
+        results = await asyncio.gather(*(w.open(f"user-{number}") for number in range(5)), return_exceptions=True)
+        assert all(isinstance(result, ServiceUnavailableError) for result in results)
+        disk.full = disk.unreadable = False
+        assert (await w.open("bob")).participant.sessions == 1
+        assert (await w.record("alice")).sessions == 1
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------

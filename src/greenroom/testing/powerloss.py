@@ -281,6 +281,8 @@ class FullVFS(apsw.VFS):
         self.full = False
         self.broken = False
         """Writes fail as on a broken disk."""
+        self.unreadable = False
+        """So do reads."""
         super().__init__(name, "")
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
@@ -298,3 +300,8 @@ class _FullFile(apsw.VFSFile):
         if self._vfs.broken:
             raise apsw.IOError("broken disk")
         super().xWrite(data, offset)
+
+    def xRead(self, amount: int, offset: int) -> bytes:
+        if self._vfs.unreadable:
+            raise apsw.IOError("broken disk")
+        return super().xRead(amount, offset)

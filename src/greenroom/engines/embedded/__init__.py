@@ -125,6 +125,7 @@ class EmbeddedEngine:
                 hint="Check the disk, the directory's owner and its free space.",
             ) from error
         self._state.load(con)
+        self._state.passed_at = self._clock.monotonic()
         batcher = self._batcher = Batcher(con, self._state, self._clock)
         (outcome,), _ = batcher.run([restart])
         if outcome.error is not None:

@@ -100,9 +100,17 @@ def detach_row(tx: Transaction, row: Row, person: Person, grace_ms: int, why: st
         person.due = tx.clock + TELL_AFTER_MS
 
 
-def end_row(tx: Transaction, row: Row, person: Person, reason: EndReason, text: str = "") -> SessionRecord:
+def end_row(
+    tx: Transaction,
+    row: Row,
+    person: Person,
+    reason: EndReason,
+    text: str = "",
+    by: tuple[str | None, str | None] | None = None,
+) -> SessionRecord:
     """The one end of a session, with its one event. Saves the session, not the person.
 
+    by: id and name of the device that took its place.
     Returned is the session as it was while owned, with when and why it ended.
     """
     data = row.data
@@ -119,6 +127,8 @@ def end_row(tx: Transaction, row: Row, person: Person, reason: EndReason, text: 
     extra: dict[str, Any] = {"reason": reason.value, "duration": max(0, tx.now - data.opened_at) / 1000}
     if text:
         extra["text"] = text
+    if by is not None:
+        extra["by"] = {"id": by[0], "name": by[1]}
     emit_session(tx, row, person, "ended", data.id + ":ended", extra)
     return record
 

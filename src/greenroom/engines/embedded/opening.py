@@ -97,8 +97,8 @@ def _create(
         person = Person(0, request.app, request.participant_id, request.external_id, anonymous=request.anonymous)
     elif person.sessions == 0:
         person.due = None  # it said when to forget
-    by = request.device_name or request.device_id or ""
-    replaced = tuple(end_row(tx, row, person, EndReason.REPLACED, by) for row in yielding)
+    by = (request.device_id, request.device_name)
+    replaced = tuple(end_row(tx, row, person, EndReason.REPLACED, by=by) for row in yielding)
     changed = profile != (person.name, person.avatar_url)
     if changed:
         person.name, person.avatar_url = profile

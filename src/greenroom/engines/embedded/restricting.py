@@ -17,7 +17,7 @@ from greenroom.model import EndReason, Event, Restriction, SessionRecord
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
-_NAMING = ("externalId", "name", "avatarUrl", "device", "text")
+_NAMING = ("externalId", "name", "avatarUrl", "device", "text", "by")
 """Members of an event's data that say who somebody is."""
 
 

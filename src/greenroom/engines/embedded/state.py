@@ -86,6 +86,14 @@ class State:
         }
         self.counts = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state < 2 GROUP BY app"))
         self._load_streams(con)
+        self._find_orphans(con)
+
+    def _find_orphans(self, con: apsw.Connection) -> None:
+        """A roll-back undid the detaching of dead nodes' sessions, not what this object remembered of it."""
+        alive = {node.beat.lease for node in self.nodes.values()}
+        for (lease,) in con.execute("SELECT DISTINCT lease FROM sessions WHERE state = 0") if self.lapsed else ():
+            if lease not in alive:
+                self.draining.add(lease)
 
     def _load_streams(self, con: apsw.Connection) -> None:
         self.streams = {

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import apsw
@@ -56,7 +57,8 @@ class Batcher:
         self.con = con
         self.state = state
         self._clock = clock
-        self._last_now = 0
+        self._stale = False
+        """The state in memory could not be read again after a roll-back: nothing is done before it is."""
         self.commits = 0
         """Batches committed so far."""
 
@@ -74,9 +76,11 @@ class Batcher:
     def _attempt(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction]:
         con = self.con
         outcomes: list[Outcome] = []
+        if self._stale:
+            self._load()
         try:
             con.execute("BEGIN IMMEDIATE")
-            tx = Transaction(con, self.state, self._now())
+            tx = Transaction(con, self.state, self._clock.now_ms())
             for operation in operations:
                 writes = tx.writes
                 try:
@@ -110,15 +114,15 @@ class Batcher:
         return outcomes, news
 
     def _roll_back(self) -> None:
-        try:
+        self._stale = True
+        with suppress(apsw.Error):
             if self.con.in_transaction:
                 self.con.execute("ROLLBACK")
-        finally:
-            self.state.load(self.con)
+            self._load()
 
-    def _now(self) -> int:
-        self._last_now = self._clock.now_ms()
-        return self._last_now
+    def _load(self) -> None:
+        self.state.load(self.con)
+        self._stale = False
 
 
 def _unavailable(error: apsw.Error) -> ServiceUnavailableError:
