@@ -32,7 +32,7 @@ class Watches:
             if held is None and only_held:
                 continue
             participant = wire.to_participant()
-            if held is not None and held != participant:
+            if held is not None and held.version != participant.version:
                 changed.append(participant)
             self._held[wire.id] = participant
         return changed

@@ -88,11 +88,12 @@ class Direction:
 class Wire:
     """One WebSocket: the node's end is a `Link`, the app's end is a `Plug`."""
 
-    def __init__(self, app: SimApp, node: SimNode, latency: Callable[[], float]) -> None:
+    def __init__(self, app: SimApp, node: SimNode) -> None:
         self.app = app
         self.node = node
-        self.up = Direction(app.timeline, latency, node.loop)
-        self.down = Direction(app.timeline, latency, app.loop)
+        # Dice of their own: the order in which connections send at the same instant must not matter.
+        self.up = Direction(app.timeline, app.dice(), node.loop)
+        self.down = Direction(app.timeline, app.dice(), app.loop)
         self.plug = Plug(self)
         self.link = SimLink(self)
         if app.is_silent_up:
@@ -109,8 +110,8 @@ class Wire:
         """Nothing of it is left."""
         self.up.cut()
         self.down.cut()
-        self.app.wires.discard(self)
-        self.node.wires.discard(self)
+        self.app.wires.pop(self, None)
+        self.node.wires.pop(self, None)
 
 
 class SimLink:
@@ -169,7 +170,7 @@ class SimLink:
             self._timer.cancel()
         if handler is not None:
             handler.lost(code, "")
-            self._wire.node.wires.discard(self._wire)
+            self._wire.node.wires.pop(self._wire, None)
 
     def asked_to_close(self, code: int) -> None:
         """The client sent Close."""
@@ -217,7 +218,7 @@ class Plug:
         if self._code is None:
             self._code = code
             self._inbox.put_nowait(None)
-            self._wire.app.wires.discard(self._wire)
+            self._wire.app.wires.pop(self._wire, None)
 
     def asked_to_close(self, code: int) -> None:
         """The node sent Close: answered as RFC 6455 section 5.5.1 has it."""
@@ -236,7 +237,7 @@ class SimWay:
         answer: asyncio.Future[Plug | Refusal | None] = app.loop.create_future()
         node = app.world.pick_node()
         if node is not None and not app.is_silent_up:
-            app.timeline.at(app.world.latency(), lambda: _knock(app, node, answer))
+            app.timeline.at(app.latency(), lambda: _knock(app, node, answer))
         elif node is None:
             answer.set_result(None)
         try:
@@ -266,18 +267,18 @@ def _knock(app: SimApp, node: SimNode, answer: asyncio.Future[Plug | Refusal | N
             app.loop.call_soon(lambda: None if answer.done() else answer.set_result(result))
 
     if not node.is_up:
-        app.timeline.at(app.world.latency(), lambda: reply(None))
+        app.timeline.at(app.latency(), lambda: reply(None))
         return
 
     def accept() -> None:
         request = UpgradeRequest(PATH, "", {}, app.address, (SUBPROTOCOL,))
         handler = node.service.admit_upgrade(request)
         if isinstance(handler, Refusal):
-            app.timeline.at(app.world.latency(), lambda: reply(handler))
+            app.timeline.at(app.latency(), lambda: reply(handler))
             return
-        wire = Wire(app, node, app.world.latency)
-        app.wires.add(wire)
-        node.wires.add(wire)
+        wire = Wire(app, node)
+        app.wires[wire] = None
+        node.wires[wire] = None
         # The handshake's answer goes first: what the node sends now comes behind it.
         wire.down.carry(lambda: reply_in_app(wire))
         wire.link.open(handler)

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from greenroom.core.calls import Now
-from greenroom.engines.base import Engine
+from greenroom.core.states import SessionState
+from greenroom.engines.base import Engine, RestrictRequest
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import Application, Participant, participant_id_of
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.ground import Ground
+from greenroom.sdk.participants import Watch
 from greenroom.server.app import Service
 from greenroom.server.config import ServerConfig
 from greenroom.server.link import Handler, Refusal, UpgradeRequest
@@ -33,8 +35,8 @@ T = TypeVar("T")
 URL = "http://greenroom.sim"
 MASTER_KEY = "0" * 64
 ADMIN_TOKEN = "a" * 40
-FAST, SLOW = 0.002, 0.08
-"""Seconds: between which delays of the network are drawn."""
+FAST, SLOW, LATE = 0.002, 0.08, 1.5
+"""Seconds: between the first two delays of the network are drawn, one in a hundred between the last two."""
 
 
 class NodeClocks:
@@ -113,7 +115,8 @@ class SimNode:
         self.name = name
         self.clock = ProcessClock(world.timeline)
         self.loop: SimLoop = world.timeline.make_loop(name)
-        self.wires: set[Wire] = set()
+        self.wires: dict[Wire, None] = {}
+        """In the order in which they were made."""
         self.is_listening = False
         self.is_paused = False
         self.service: SimService
@@ -191,6 +194,8 @@ class Watcher(SessionDelegate):
 
     def session_updated(self, state: object) -> None:
         self._app.heard(f"state {state}")
+        if state is SessionState.DISCONNECTED:
+            self._app.watches.clear()
 
     def session_ended(self, reason: str, message: str, by: object) -> None:
         self._app.ends.append(reason)
@@ -216,18 +221,21 @@ class SimApp:
         self.address = "192.0.2.1"
         self.clock = ProcessClock(world.timeline)
         self.loop = world.timeline.make_loop(name)
-        self.wires: set[Wire] = set()
+        self.wires: dict[Wire, None] = {}
+        """In the order in which they were made."""
         self.is_silent_up = False
         self.is_silent_down = False
         self.is_paused = False
         self.ends: list[str] = []
         self.reopened: list[str] = []
         self.seen: dict[str, list[Participant]] = {}
+        self.watches: list[Watch] = []
         self.log: list[str] = []
         self.token_life = 3600
         self.token_scopes = SESSION_SCOPES
         self.refreshes = 0
-        chance = random.Random(world.chance.getrandbits(64))
+        chance = self._chance = random.Random(world.chance.getrandbits(64))
+        self.latency = self.dice()
         ground = Ground(
             monotonic=self.clock.monotonic,
             wall=self.clock.wall,
@@ -239,9 +247,18 @@ class SimApp:
         self.sdk.session.delegate = Watcher(self)
         self.sdk.initialize_token(world.mint(self), self._refresh)
 
+    def dice(self) -> Callable[[], float]:
+        """Delays of one direction: seconds for one message on its way, now and then a long one."""
+        chance = random.Random(self._chance.getrandbits(64))
+
+        def draw() -> float:
+            return chance.uniform(SLOW, LATE) if chance.random() < 0.01 else chance.uniform(FAST, SLOW)
+
+        return draw
+
     async def _refresh(self, is_expired: bool) -> str:
         self.refreshes += 1
-        await asyncio.sleep(self.world.latency())
+        await asyncio.sleep(self.latency())
         return self.world.mint(self)
 
     def heard(self, text: str) -> None:
@@ -273,6 +290,18 @@ class SimApp:
         from greenroom.model import ParticipantInfo
 
         return self.run(self.sdk.session.open(ParticipantInfo(**info) if info else None, timeout=None))
+
+    async def watch(self, *external_ids: str) -> None:
+        """Watch people; what is held of each is kept for the oracles."""
+        self.watches.append(await self.sdk.participants.watch(external_ids=list(external_ids)))
+
+    async def rename(self, name: str) -> None:
+        """Change the name; an acknowledged change is kept for the oracles."""
+        participant = await self.sdk.session.update_participant_info(name=name)
+        self.world.note(f"{self.name} is {name!r} now, revision {participant.revision}")
+        known = self.world.acknowledged.get(self.external_id or "", (0, ""))
+        if participant.revision >= known[0]:
+            self.world.acknowledged[self.external_id or ""] = (participant.revision, participant.info.name or "")
 
     def close(self) -> None:
         """Close the session, to the end."""
@@ -364,6 +393,8 @@ class World:
         self.notes: list[tuple[float, str]] = []
         self.application: Application
         self.app_secret = ""
+        self.acknowledged: dict[str, tuple[int, str]] = {}
+        """Revision and name of the last acknowledged update, by external id."""
         self.apps: list[SimApp] = []
         self.nodes: list[SimNode] = []
         self._engines: dict[SimNode, EmbeddedEngine] = {}
@@ -411,12 +442,6 @@ class World:
         ready = [node for node in self.nodes if node.is_up]
         return self.chance.choice(ready) if ready else None
 
-    def latency(self) -> float:
-        """Seconds for one message on its way, now and then a long one."""
-        if self.chance.random() < 0.01:
-            return self.chance.uniform(SLOW, 1.5)
-        return self.chance.uniform(FAST, SLOW)
-
     def mint(self, app: SimApp) -> str:
         """A client access token (v2) for an app, as its backend would get one. Its times are the service's."""
         service = self.node.service
@@ -440,6 +465,17 @@ class World:
         app = SimApp(self, name, name if external_id is None else external_id or None)
         self.apps.append(app)
         return app
+
+    def kick(self, external_id: str) -> None:
+        """What the server API does for an app's backend."""
+        self.note(f"{external_id} is kicked")
+        request = RestrictRequest(
+            app=self.application.key,
+            kind="kick",
+            participant_id=participant_id_of(self.application.namespace, external_id),
+            reason="out",
+        )
+        self.node.run(self.node.service.restrict(request))
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,38 @@
+"""``python -m greenroom.testing.sim SEED [SEED...]``: walk these again; the timeline of each, and what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+import structlog
+
+from greenroom.testing.sim.walk import WalkError, walk
+
+
+def main() -> int:
+    """0 where all walks were fine, 1 where one was not."""
+    parser = argparse.ArgumentParser(prog="python -m greenroom.testing.sim", description=__doc__)
+    parser.add_argument("seeds", nargs="+", type=int, metavar="SEED")
+    parser.add_argument("--quiet", action="store_true", help="print failing walks only")
+    arguments = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.CRITICAL)
+    failed = 0
+    for seed in arguments.seeds:
+        try:
+            notes = walk(seed)
+        except WalkError as error:
+            failed += 1
+            print(error)
+        else:
+            if not arguments.quiet:
+                print(f"seed {seed}: fine")
+                print("\n".join(f"{at - 1000.0:9.3f}  {text}" for at, text in notes))
+    print(f"{len(arguments.seeds) - failed} of {len(arguments.seeds)} walks were fine", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
