@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from greenroom import blocking
     from greenroom.core.states import SessionState
     from greenroom.errors import (
         ExternalIdMismatchError,
@@ -125,10 +126,13 @@ __all__ = [
     "TokenRefreshError",
     "TooManySessionsError",
     "Watch",
+    "blocking",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "blocking":
+        return import_module("greenroom.blocking")
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -150,7 +151,8 @@ class FakeLink:
 class FakeService:
     """The fake. Scripting is by attributes and methods, at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._ssl = ssl_context
         self.url = ""
         self.sessions: dict[str, FakeSession] = {}
         self.participants: dict[str, FakeParticipant] = {}
@@ -160,6 +162,8 @@ class FakeService:
         """All requests: method and params."""
         self.upgrades = 0
         """Requests for a connection, refused ones too."""
+        self.paths: list[str] = []
+        """Of those: path and query."""
         self.refusals: dict[str, list[GreenroomError]] = {}
         """Errors to answer the next requests of a method with."""
         self.swallow: list[str] = []
@@ -194,10 +198,11 @@ class FakeService:
         app.router.add_post("/v1/oauth2/token", self._token)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True, ssl_context=self._ssl)
         await site.start()
         self._port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        scheme = "http" if self._ssl is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._port}"
 
     async def stop(self) -> None:
         """Cut every connection and stop listening; sessions are kept, as a restarted service does."""
@@ -274,6 +279,7 @@ class FakeService:
 
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
         self.upgrades += 1
+        self.paths.append(request.path_qs)
         self._happened.set()
         if self.unavailable is not None:
             status, after = self.unavailable

@@ -1,0 +1,178 @@
+"""The way to the service: URLs, refusals, TLS, proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from greenroom import Greenroom, GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError
+from greenroom.sdk.transport import Transport, retry_after_of, service_base
+from greenroom.testing.fake_service import FakeService, make_token
+from tests.support.sdk import new_sdk
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("http://a.example:8080/", "http://a.example:8080"),
+        ("ws://a.example/sessions/", "http://a.example/sessions"),
+        ("wss://a.example/x", "https://a.example/x"),
+        ("https://[::1]:1/", "https://[::1]:1"),
+    ],
+)
+def test_urls(url: str, base: str) -> None:
+    assert service_base(url) == base
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 10.0),
+        ("soon", None),
+        ("Wed, 01 Jan 2014 00:00:00 GMT", 0),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    wall = datetime(2015, 10, 21, 7, 27, 50, tzinfo=UTC).timestamp()
+    assert retry_after_of(value, wall) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (503, ServiceUnavailableError),
+        (429, RateLimitedError),
+        (502, ServiceUnavailableError),
+        (403, ProtocolError),
+        (200, ProtocolError),
+    ],
+)
+async def test_refused_upgrades(status: int, error: type[GreenroomError]) -> None:
+    async with FakeService() as service:
+        service.unavailable = (status, "4")
+        transport = Transport(service.url)
+        with pytest.raises(error, match=str(status)) as caught:
+            await transport.connect()
+        assert getattr(caught.value, "retry_after", 4.0) == 4.0
+        await transport.aclose()
+
+
+async def test_nobody_listens() -> None:
+    async with FakeService() as service:
+        url = service.url
+    transport = Transport(url)
+    with pytest.raises(ServiceUnavailableError, match="cannot be reached.*Check the URL"):
+        await transport.connect()
+    await transport.aclose()
+
+
+async def test_a_websocket_server_that_is_no_greenroom() -> None:
+    async def upgrade(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            pass
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/session", upgrade)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    sdk = Greenroom(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    sdk.initialize_token(make_token())
+    with pytest.raises(ProtocolError, match="is it a Greenroom service"):
+        await sdk.session.open()
+    await sdk.session.close()
+    await runner.cleanup()
+
+
+def _certificate(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fake")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "fake.pem"
+    form = serialization.PrivateFormat.PKCS8
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+async def test_tls_is_verified_and_its_errors_are_explained(tmp_path: Path) -> None:
+    path = _certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    async with FakeService(ssl_context=context) as service:
+        sdk = Greenroom(service.url)
+        sdk.initialize_token(make_token())
+        with pytest.raises(ProtocolError, match="certificate of 127.0.0.1.*not trusted.*ssl_context"):
+            await sdk.session.open()
+        await sdk.session.close()
+        trusting = Greenroom(service.url, ssl_context=ssl.create_default_context(cafile=path))
+        trusting.initialize_token(make_token())
+        await trusting.session.open()
+        await trusting.session.close()
+
+
+async def test_tls_where_there_is_none() -> None:
+    async with FakeService() as service:
+        sdk = Greenroom(service.url.replace("http", "https"))
+        sdk.initialize_token(make_token())
+        with pytest.raises(ProtocolError, match="No TLS with"):
+            await sdk.session.open()
+        await sdk.session.close()
+
+
+async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+    transport = Transport("http://sessions.example")
+    with pytest.raises(ServiceUnavailableError):
+        await transport.connect()
+    await transport.aclose()
+    server.close()
+    await server.wait_closed()
+    assert b"sessions.example" in asked[0]
+
+
+async def test_no_secret_is_in_the_url() -> None:
+    async with FakeService() as service:
+        sdk, _ = new_sdk(service)
+        await sdk.session.open()
+        await sdk.session.close()
+        assert service.paths == ["/v1/session"]
