@@ -24,6 +24,7 @@ from greenroom.core.calls import (
     EndSession,
     EngineCall,
     House,
+    Joined,
     Now,
     Owned,
     Ping,
@@ -67,6 +68,19 @@ class Heartbeat(Enum):
     """A pong is due by `_beat_due`. Only a pong counts: what else comes in proves one direction only."""
 
 
+class Held:
+    """A session as its node knows it. participant: the latest heard of. secret_hash: of the current resume secret.
+    attempt: the last one taken."""
+
+    __slots__ = ("attempt", "participant", "record", "secret_hash")
+
+    def __init__(self, joined: Joined, secret_hash: bytes, attempt: int) -> None:
+        self.record = joined.session
+        self.participant = joined.participant
+        self.secret_hash = secret_hash
+        self.attempt = attempt
+
+
 class Doing(NamedTuple):
     """What waits for the engine. number: of the call. then: what to do with the answer."""
 
@@ -100,6 +114,7 @@ class ServerGround:
         "app",
         "expires_at",
         "external_id",
+        "held",
         "house",
         "issued_at",
         "origin",
@@ -120,6 +135,8 @@ class ServerGround:
         """The session and by which right it is written; None before it is open."""
         self.app = ""
         self.participant_id = ""
+        self.held: Held | None = None
+        """What a restore of an engine that lost everything needs to know of the session (S15)."""
         self.external_id: str | None = None
         self.scopes: tuple[str, ...] = ()
         self.issued_at = 0

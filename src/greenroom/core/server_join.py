@@ -18,7 +18,7 @@ from greenroom.core.calls import (
 )
 from greenroom.core.endings import close_of_refusal, may_go_on
 from greenroom.core.hello import allows, check_same_identity, first_words, hash_of, prepare_open, prepare_resume
-from greenroom.core.server_ground import EMPTY, HELD, WATCH_SCOPE, RequestId, ServerGround
+from greenroom.core.server_ground import EMPTY, HELD, WATCH_SCOPE, Held, RequestId, ServerGround
 from greenroom.core.states import ServerCue, ServerState
 from greenroom.core.watching import Watches, cut, tell, to_wire
 from greenroom.errors import (
@@ -120,8 +120,11 @@ class ServerJoin(ServerGround):
             return
         self._remember(record, now)
         if isinstance(call, OpenSession):
+            self.held = Held(joined, call.secret_hash, 0)
             self._answer_join(request_id, joined, (), now)
             return
+        # Accepted or repeated: in both cases the next secret is the current one now (S1).
+        self.held = Held(joined, call.next_secret_hash, call.attempt)
         try:
             if call.token is not None:
                 application = self.house.application(self.app)

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -116,6 +116,8 @@ class Service:
         self._cleanups.append(self._stop_hub)
         self.engine.bus.listen(self.hub)
         await self.node.beat()
+        # An engine that is empty, as at the very first start, is written to before anything is asked of it.
+        await self.node.restored()
         if self.node.current_lease() is None:
             raise ServiceUnavailableError("The engine gave this node no lease.", hint="See the log for why.")
         await self._open_door(listener)
@@ -147,6 +149,7 @@ class Service:
             url=self.url, clocks=self.clocks,
         )  # fmt: skip
         self.node.on_directory = self._directory_at
+        self.node.directory_copy = lambda: self.tenants.copy
         self.hub.on_command = self._command
         self.reaper = Reaper(
             self.engine.registry,
@@ -448,7 +451,14 @@ def make_engine(config: ServerConfig) -> Engine:
         from greenroom.engines.embedded import EmbeddedEngine
 
         return EmbeddedEngine(config.data_dir, lease=config.lease)
-    raise IllegalArgumentError(f"There is no engine for {config.engine.partition(':')[0]!r}.", hint="Use embedded.")
+    if config.engine.startswith("redis"):
+        from greenroom.engines.redis import RedisEngine
+
+        # A Protocol's attributes are invariant, and this engine names its parts by their own classes.
+        return cast(Engine, RedisEngine(config.engine))
+    raise IllegalArgumentError(
+        f"There is no engine for {config.engine.partition(':')[0]!r}.", hint="Use embedded, or the URL of a Redis."
+    )
 
 
 def tune_collector() -> None:

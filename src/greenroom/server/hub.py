@@ -248,6 +248,8 @@ class Hub:
                 item = tell(record)
                 for connection in watchers:
                     batches.setdefault(connection, []).append(item)
+                    if connection.machine.participant_id == record.id and connection.machine.held is not None:
+                        connection.machine.held.participant = record
         frames: dict[tuple[int, ...], bytes] = {}
         for connection, items in batches.items():
             self._deliver(connection, items, frames)

@@ -12,13 +12,22 @@ from enum import Enum
 from itertools import islice
 from math import inf
 
+import msgspec
 import structlog
 
 from greenroom.core.calls import Owned
 from greenroom.core.states import ServerState
-from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord, SessionQuery
+from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord, RestoreRequest, SessionQuery
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
-from greenroom.model import EndReason, SessionRecord, SessionState
+from greenroom.model import (
+    Application,
+    EndReason,
+    ParticipantRecord,
+    Restriction,
+    SealedKey,
+    SessionRecord,
+    SessionState,
+)
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.config import ServerConfig
 from greenroom.server.connection import SessionConnection
@@ -33,6 +42,9 @@ AT_ONCE = 64
 NOTICE_AFTER = 2.0
 """Seconds in which a change that the engine counts must have been heard (S13)."""
 PAGE = 500
+
+
+DirectoryCopy = Callable[[], tuple[Sequence[Application], Sequence[SealedKey], Sequence[Restriction]]]
 
 
 class NodeState(Enum):
@@ -70,6 +82,8 @@ class Node:
         """Seconds by which this node's wall clock is ahead of the engine's."""
         self.others: tuple[NodeRecord, ...] = ()
         self.draining = False
+        self.directory_copy: DirectoryCopy = lambda: ((), (), ())
+        """What is put back into an engine that lost its directory: `Tenants.copy`."""
         self.on_directory: Callable[[int], None] = lambda _version: None
         self._engine = engine
         self._hub = hub
@@ -82,6 +96,7 @@ class Node:
         self._compared_at = -inf
         self._catching_up: asyncio.Task[None] | None = None
         self._strays: dict[str, int] = {}
+        self._restoring: asyncio.Task[None] | None = None
         hub.on_joined = self._joined
         hub.on_lost = self._changes_lost
 
@@ -168,7 +183,10 @@ class Node:
         self.state = NodeState.ACTING
         self.clock_difference = self._wall() - result.now / 1000
         self.others = tuple(one for one in result.nodes if one.node != self.name)
-        self.on_directory(result.directory_version)
+        if result.recovering:
+            self._restore_soon()
+        else:
+            self.on_directory(result.directory_version)
         self._look_for_silence(result)
         due = self._clock() - self._compared_at >= self._config.compare_interval
         if before is NodeState.FENCED:
@@ -318,8 +336,10 @@ class Node:
         if connection.is_over or current is None or current.generation != owner.generation:
             return
         record = page.items[0] if page.items else None
-        if record is None:
-            return  # nothing missing is read as deleted (S15)
+        if record is None or record.generation < owner.generation:
+            # Nothing missing is read as deleted (S15): what is held at a higher generation is written again.
+            await self._write_again(connection)
+            return
         if record.state is SessionState.CLOSED:
             reason = record.end_reason or EndReason.TIMEOUT
             connection.ended(reason.value, record.end_text)
@@ -328,6 +348,12 @@ class Node:
         elif record.state is SessionState.DETACHED:
             connection.fence()
             await self._take_again(connection, owner)
+
+    async def _write_again(self, connection: SessionConnection) -> None:
+        try:
+            await self._write_back((connection,), finish=False)
+        except GreenroomError as error:
+            log.info("a session was not written again", error=error.message)
 
     async def _take_again(self, connection: SessionConnection, owner: Owned) -> None:
         try:
@@ -341,6 +367,51 @@ class Node:
         items = iter(connections)
         while some := list(islice(items, AT_ONCE)):
             await asyncio.gather(*(work(one) for one in some))  # type: ignore[call-overload]
+
+    # -- an engine that lost everything (S15) -------------------------------------------------------------------------
+
+    def _restore_soon(self) -> None:
+        if self._restoring is None or self._restoring.done():
+            self._restoring = self._hub.spawn(self.restore())
+
+    async def restored(self) -> None:
+        """Returns when a restore that is under way is over."""
+        if self._restoring is not None:
+            await asyncio.wait((self._restoring,))
+
+    async def restore(self) -> None:
+        """Write back what this node has: directory and blocks first, then its sessions. Never raises: the next beat
+        that says so tries again."""
+        applications, keys, restrictions = self.directory_copy()
+        try:
+            await self._engine.directory.put_back(applications, keys, restrictions)
+            written = await self._write_back(tuple(self._hub.sessions.values()), finish=True)
+        except GreenroomError as error:
+            log.warning("the engine was not restored yet", error=error.message)
+            return
+        log.warning("the engine had lost its state: restored", sessions=written, applications=len(applications))
+
+    async def _write_back(self, connections: Sequence[SessionConnection], *, finish: bool) -> int:
+        sessions = tuple(one for one in map(self._restorable, connections) if one is not None)
+        request = RestoreRequest(node=self.name, lease=self.lease, sessions=sessions, finish=finish)
+        return await self._engine.registry.restore(request)
+
+    def _restorable(self, connection: SessionConnection) -> tuple[SessionRecord, ParticipantRecord, bytes, int] | None:
+        machine = connection.machine
+        held, owner = machine.held, machine.owner
+        if held is None or owner is None or connection.is_over:
+            return None
+        record = msgspec.structs.replace(
+            held.record,
+            generation=owner.generation,
+            lease=owner.lease,
+            node=self.name,
+            state=SessionState.ATTACHED,
+            scopes=machine.scopes,
+            token_issued_at=machine.issued_at,
+            token_expires_at=machine.expires_at,
+        )
+        return record, held.participant, held.secret_hash, held.attempt
 
     # -- changes that were missed -------------------------------------------------------------------------------------
 

@@ -80,6 +80,7 @@ class Tenants:
         self._ring_until = 0.0
         self._cutoffs: dict[tuple[str, str], int] = {}
         self._revoked: set[tuple[str, str]] = set()
+        self._copy: tuple[tuple[Application, ...], tuple[SealedKey, ...], tuple[Restriction, ...]] = ((), (), ())
         self._version = -1
         self._changing = asyncio.Lock()
 
@@ -102,6 +103,11 @@ class Tenants:
     def applications(self) -> tuple[Application, ...]:
         """All of them, by name."""
         return tuple(sorted(self._applications.values(), key=lambda app: (app.name, app.key)))
+
+    @property
+    def copy(self) -> tuple[tuple[Application, ...], tuple[SealedKey, ...], tuple[Restriction, ...]]:
+        """All that was read, tombstones too, keys still sealed: what is written back into an engine that lost it."""
+        return self._copy
 
     @property
     def version(self) -> int:
@@ -203,11 +209,13 @@ class Tenants:
     async def _load(self) -> None:
         # The version first: what changes while the rest is read is then read again.
         version = await self._directory.version()
-        applications = await self._directory.applications()
-        keys = await self._directory.keys()
+        # Nothing missing is read as deleted (S15): what is gone has a tombstone, and the copy restores the rest.
+        applications = {app.key: app for app in (*self._copy[0], *await self._directory.applications())}
+        keys = {key.kid: key for key in (*self._copy[1], *await self._directory.keys())}
         restrictions = await self._directory.restrictions()
-        opened = tuple(self._opened(key) for key in keys if not _is_forgotten(key, self._clock()))
-        self._applications = {app.key: app for app in applications if not app.deleted}
+        opened = tuple(self._opened(key) for key in keys.values() if not _is_forgotten(key, self._clock()))
+        self._copy = (tuple(applications.values()), tuple(keys.values()), restrictions or self._copy[2])
+        self._applications = {app.key: app for app in applications.values() if not app.deleted}
         self._keys = opened
         self._ring = None
         self._note_restrictions(restrictions)
