@@ -154,7 +154,7 @@ def reap(tx: Transaction, monotonic: float, limit: int) -> Reaped:
 
 
 def _lag(tx: Transaction) -> float:
-    for (due,) in tx.rows(f"SELECT min(due) FROM sessions WHERE state = {DETACHED}"):
+    for (due,) in tx.rows(f"SELECT min(due) FROM sessions WHERE state = {DETACHED} AND due IS NOT NULL"):
         return 0.0 if due is None else max(0, tx.clock - due) / 1000
     return 0.0
 
