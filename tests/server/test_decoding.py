@@ -109,6 +109,16 @@ def test_the_words_name_the_field_and_never_the_value() -> None:
     assert refusal(decode_body, b"[]", Body.JSON, Thing) == "The body is wrong: expected an object, got array."
 
 
+def test_the_words_for_what_is_missing() -> None:
+    class Needy(msgspec.Struct):
+        """Wants something."""
+
+        name: str
+
+    assert refusal(decode_body, b"{}", Body.JSON, Needy) == "The field name is missing from the body."
+    assert refusal(decode_fields, "a=b", Needy, "query") == "The field name is missing from the query."
+
+
 def test_nothing_is_nothing_whatever_came() -> None:
     assert convert({"a": 1}, Nothing, "path") == Nothing()
 

@@ -24,6 +24,7 @@ MAX_FIELDS = 100
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DIGITS = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
@@ -121,6 +122,9 @@ def _no_constant(_name: str) -> Any:
 def _invalid(error: msgspec.ValidationError, where: str) -> ProblemError:
     """msgspec's words name the field and the type, never the value."""
     text = str(error)
+    missing = _MISSING.match(text)
+    if missing:
+        return illegal(f"The field {missing.group(1)} is missing from the {where}.")
     place = _PLACE.search(text)
     wrong = text[: place.start()] if place else text
     name = f"The field {place.group(1)} of the {where}" if place and place.group(1) else f"The {where}"

@@ -41,6 +41,9 @@ _ClientLife = Annotated[
     int, Meta(ge=1, le=MAX_LIFE, description=f"Seconds, 1 to 86,400; {CLIENT_TOKEN_LIFE:,} where it is left out.")
 ]
 
+# Any text is taken, and refused later: another grant has an `error` of its own (RFC 6749, section 5.2).
+_GrantType = Annotated[str, Meta(description=f"`{GRANT_TYPE}`.", extra_json_schema={"enum": [GRANT_TYPE]})]
+
 # RFC 6749, section 3.3, without the demand for single spaces: what is merely unknown is dropped, not refused.
 _SCOPE_TEXT = re.compile(r"[ !#-\[\]-~]*")
 
@@ -48,7 +51,7 @@ _SCOPE_TEXT = re.compile(r"[ !#-\[\]-~]*")
 class ApiTokenForm(msgspec.Struct, frozen=True, kw_only=True):
     """The form of `POST /v1/auth/token`."""
 
-    grant_type: Annotated[str | None, Meta(description="`client_credentials`; required.")] = None
+    grant_type: _GrantType
     expires_in: _ApiLife | None = None
     scope: Annotated[str | None, Meta(description="Space-separated; none means all, empty means none.")] = None
 
@@ -56,14 +59,14 @@ class ApiTokenForm(msgspec.Struct, frozen=True, kw_only=True):
 class ClientTokenForm(msgspec.Struct, frozen=True, kw_only=True):
     """The form of `POST /v1/oauth2/token`."""
 
-    grant_type: Annotated[str | None, Meta(description="`client_credentials`; required.")] = None
+    grant_type: _GrantType
     expires_in: _ClientLife | None = None
 
 
 class InvalidateForm(msgspec.Struct, frozen=True, kw_only=True):
     """The form of `POST /v1/oauth2/invalidate`."""
 
-    access_token: Annotated[str | None, Meta(description="The client access token; required.")] = None
+    access_token: Annotated[str, Meta(min_length=1, description="The client access token.")]
 
 
 class SessionPolicyRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -161,8 +164,6 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     """Revokes one client access token of the application, and ends the sessions opened with it. One whose time is over
     needs no revoking: a success too."""
     text = call.body.access_token
-    if not text:
-        raise illegal("The field access_token is missing.")
     service = call.service
     tenants = service.tenants
     problem = "access_token is no client access token of this application."
@@ -214,9 +215,7 @@ def narrowed_policy(asked: SessionPolicyRequest | None, settings: SessionPolicy)
     return SessionPolicyClaim(max_sessions=asked.max_sessions, when_full=asked.when_full, same_device=asked.same_device)
 
 
-def _check_grant(grant_type: str | None) -> None:
-    if grant_type is None:
-        raise illegal(f"The field grant_type is missing. Send grant_type={GRANT_TYPE}.")
+def _check_grant(grant_type: str) -> None:
     if grant_type != GRANT_TYPE:
         raise illegal(f"Only grant_type={GRANT_TYPE} is taken here.", error="unsupported_grant_type")
 
