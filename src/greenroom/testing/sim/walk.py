@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from greenroom.codes import ErrorCode
 from greenroom.core.states import SessionState
 from greenroom.errors import GreenroomError
 from greenroom.model import ParticipantInfo
@@ -22,7 +21,8 @@ STEPS = 24
 """Things that happen in one walk."""
 REST = 130.0
 """Seconds in which a healed world comes to rest: the longest bound of promise 4, and two delays of the backoff."""
-FINAL = (ErrorCode.TOO_MANY_SESSIONS, ErrorCode.RATE_LIMITED)
+LAST = 75.0
+"""Seconds after which nobody is left: the longest bound of promise 4 for those who died, and a reaper's pass."""
 
 
 class WalkError(AssertionError):
@@ -193,7 +193,7 @@ class Walk:
         self.world.note("everybody leaves")
         for app in self._alive():
             self._begin(app, app.sdk.session.close())
-        self.world.run(REST)
+        self.world.run(LAST)
 
     def _judge(self, oracles: Any) -> None:
         wrong = [line for oracle in oracles for line in oracle(self.world)]

@@ -1,0 +1,39 @@
+"""Random lives of a world, judged by the oracles. A failing seed: ``python -m greenroom.testing.sim SEED``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from greenroom.testing.sim.walk import Walk, WalkError, walk
+
+SEEDS = int(os.environ.get("GREENROOM_SIM_SEEDS", "2000"))
+"""How many are walked; `make soak` walks more."""
+CHUNK = 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_walks_are_fine(first: int) -> None:
+    print(f"seeds {first} to {first + CHUNK - 1}")
+    for seed in range(first, first + CHUNK):
+        walk(seed)
+
+
+def test_a_seed_is_one_life() -> None:
+    assert walk(7) == walk(7)
+    assert walk(7) != walk(8)
+
+
+def test_a_failing_walk_tells_its_seed_and_timeline() -> None:
+    one = Walk(11)
+    try:
+        one.world.acknowledged["anna"] = (99, "Lost")
+        with pytest.raises(WalkError) as caught:
+            one.run()
+    finally:
+        one.close_world()
+    assert "seed 11" in str(caught.value)
+    assert "anna was acknowledged at revision 99" in str(caught.value)
+    assert "node1 started" in str(caught.value)
