@@ -240,7 +240,25 @@ async def test_changes_of_one_node_do_not_overwrite_those_of_another() -> None:
     assert (changed.name, changed.disabled) == ("Other", True)
 
 
-async def test_a_lost_race_is_a_conflict() -> None:
+async def test_a_change_that_another_node_was_quicker_with_is_made_again_on_top() -> None:
+    world = World()
+    one, two = await world.loaded("one"), await world.loaded("two")
+    app, _ = await one.create_application("Test")
+    names: list[str] = []
+
+    def rename(stored: Application) -> Application:
+        if not names:
+            present = world.directory.stored[app.key]
+            other = msgspec.structs.replace(present, disabled=True, version=present.version + 1)
+            world.directory.stored[app.key] = other
+        names.append(stored.name)
+        return msgspec.structs.replace(stored, name="Renamed")
+
+    changed = await two.change(app.key, rename)
+    assert (changed.name, changed.disabled, len(names)) == ("Renamed", True, 2)
+
+
+async def test_a_race_lost_again_and_again_is_a_conflict() -> None:
     world = World()
     tenants = await world.loaded()
     app, _ = await tenants.create_application("Test")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from greenroom.engines.base import Directory
-from greenroom.errors import IllegalArgumentError, NotFoundError, ServiceUnavailableError
+from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError, ServiceUnavailableError
 from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, StoredSecret, participant_id_of
 from greenroom.server.config import ServerConfig
 from greenroom.tokens import (
@@ -46,6 +46,8 @@ JWKS_MAX_AGE = 300
 SECRET_OVERLAP = 86_400.0
 """Seconds for which a replaced app secret is still good, unless `rotate_secret` is told otherwise."""
 MAX_NAME = 100
+TRIES = 3
+"""How often a change is tried that other nodes are quicker with."""
 MAX_BUMP = 4
 """Seconds that a token's `iat` may be ahead of the clock to be above a cut-off (S18); verifiers take 5."""
 
@@ -218,7 +220,7 @@ class Tenants:
         self._applications = {app.key: app for app in applications.values() if not app.deleted}
         self._keys = opened
         self._ring = None
-        self._note_restrictions(restrictions)
+        self._note_restrictions(self._copy[2])
         self._version = version
 
     def _opened(self, sealed: SealedKey) -> SigningKey:
@@ -275,16 +277,25 @@ class Tenants:
 
     async def change(self, app_key: str, how: Callable[[Application], Application]) -> Application:
         """Any change: `how` gets the stored application and returns the one to store (compare-and-set on its
-        version). What is the same is not written. Raises `NotFoundError`, `ConflictError`."""
+        version); where another node was quicker it is called again, `TRIES` times at most. What is the same is not
+        written. Raises `NotFoundError`, `ConflictError`."""
         async with self._changing:
-            stored = await self._directory.application(app_key)
-            if stored is None or stored.deleted:
-                raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
-            wanted = how(stored)
-            if wanted == stored:
-                self._applications[app_key] = stored
-                return stored
-            return await self._save(wanted)
+            for _ in range(TRIES - 1):
+                try:
+                    return await self._change(app_key, how)
+                except ConflictError:
+                    continue
+            return await self._change(app_key, how)
+
+    async def _change(self, app_key: str, how: Callable[[Application], Application]) -> Application:
+        stored = await self._directory.application(app_key)
+        if stored is None or stored.deleted:
+            raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
+        wanted = how(stored)
+        if wanted == stored:
+            self._applications[app_key] = stored
+            return stored
+        return await self._save(wanted)
 
     async def rotate_key(self) -> SigningKey:
         """A new signing key: published now, signing `ANNOUNCED` seconds from now; the present one verifies until no
