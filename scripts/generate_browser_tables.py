@@ -17,7 +17,7 @@ from typing import Any
 
 from greenroom import errors, messages
 from greenroom.codes import CLOSES, ERRORS, CloseCode, ErrorCode, is_retryable_error
-from greenroom.core import backoff, client, client_turns, client_requests, client_tokens, client_verdicts
+from greenroom.core import backoff, client, client_requests, client_tokens, client_turns, client_verdicts
 from greenroom.core.client_effects import ClientSettings
 from greenroom.core.client_verdicts import Verdict
 from greenroom.core.states import CLIENT_TRANSITIONS

@@ -52,6 +52,7 @@ def serve(
         "port": port,
         "data_dir": None if data is None else str(data),
         "engine": engine,
+        "demo_page": "on" if dev else None,
     }
     loaded = load(file, os.environ, overrides)
     if dev:

@@ -13,6 +13,7 @@ from greenroom.cli.output import print_json
 from greenroom.cli.welcome import Demo, show_ready
 from greenroom.model import Application
 from greenroom.server.app import run as run_service
+from greenroom.server.lobby import DEMO_FILE
 from greenroom.tokens import SESSION_SCOPES, mint_client_token
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ DEMO_NAME = "Demo"
 DEMO_EXTERNAL_ID = "demo"
 DEMO_TOKEN_LIFE = 86_400
 """Seconds: a day of trying things out."""
-DEMO_FILE = "demo-app"
-"""In the data directory: the key of the demo application, which is made once."""
 
 
 def run(config: ServerConfig, *, dev: bool, as_json: bool) -> None:

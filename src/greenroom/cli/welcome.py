@@ -60,6 +60,7 @@ def _show_demo(console: Console, url: str, data: Path, demo: Demo) -> None:
     from rich.text import Text
 
     pairs = {
+        "Lobby": f"{url}/lobby/  (open it in two tabs)",
         "App key": demo.app_key,
         "App secret": f"{demo.app_secret}  (new at each start)",
         "HTTP API": f"{url}/openapi.json",

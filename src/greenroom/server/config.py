@@ -74,6 +74,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     signing_alg: Annotated[Literal["EdDSA", "HS256"], _doc("How new signing keys sign tokens.")] = "EdDSA"
 
+    # -- trying things out
+    demo_page: Annotated[
+        Literal["off", "on"],
+        _doc("Whether the example page is served at /lobby/, where anybody signs in: `greenroom serve --dev` does."),
+    ] = "off"
+
     # -- logs
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("The least that is logged.")] = "info"
     log_format: Annotated[

@@ -1,0 +1,261 @@
+"""Reload, closed tabs, sleep, the network, tokens, kicks and restarts: real Chromium, real service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from greenroom.engines.base import RestrictRequest
+from tests.browser.chromium import Page
+from tests.browser.lobby import STATE, Lobby, is_presence, open_lobby, sign_in
+from tests.server.harness import Client, ClosedError
+
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
+SESSION = "window.sdk.session"
+
+
+@asynccontextmanager
+async def watcher(lobby: Lobby, external_id: str) -> AsyncIterator[Watcher]:
+    """Somebody who watches a participant over a raw connection."""
+    async with lobby.house.connect() as client:
+        await client.open(lobby.tenant.token("watcher"))
+        participant = lobby.tenant.participant_id(external_id)
+        await client.call("participants.watch", ids=[participant])
+        yield Watcher(client)
+
+
+class Watcher:
+    """What a watcher was told."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def told(self, seconds: float) -> list[dict[str, Any]]:
+        """All changes in so many seconds."""
+        changes: list[dict[str, Any]] = []
+        end = time.monotonic() + seconds
+        while (rest := end - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(rest):
+                    changes += (await self._client.notified("participants.changed"))["participants"]
+            except TimeoutError:
+                break
+        return changes
+
+    async def until_presence(self, presence: str, seconds: float) -> float:
+        """Wait for it; how long that took. Raises AssertionError."""
+        start = time.monotonic()
+        while (rest := start + seconds - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(rest):
+                    changes = (await self._client.notified("participants.changed"))["participants"]
+            except (TimeoutError, ClosedError):
+                break
+            if changes[-1]["presence"] == presence:
+                return time.monotonic() - start
+        raise AssertionError(f"not {presence} in {seconds} s")
+
+
+async def app(lobby: Lobby, external_id: str, **token: Any) -> Page:
+    """A bare page with the SDK, as an app would use it, with a session open."""
+    page = await lobby.browser.open(lobby.house.url + "/sdk/greenroom.json")
+    await start_app(lobby, page, external_id, **token)
+    return page
+
+
+async def start_app(lobby: Lobby, page: Page, external_id: str, **token: Any) -> None:
+    text = lobby.tenant.token(external_id, **token)
+    await page.evaluate(
+        f"""(async () => {{
+            const {{ Greenroom, errors }} = await import('/sdk/greenroom.js');
+            const sdk = window.sdk = new Greenroom(location.origin);
+            window.errors = errors;
+            window.events = [];
+            window.tokens = [];
+            window.asked = [];
+            sdk.session.onStateChanged((state) => events.push(state));
+            sdk.session.onEnded((end) => events.push('ended ' + end.reason));
+            sdk.session.onReopened((one) => events.push('reopened ' + one.reason));
+            sdk.session.onTokenRefreshFailed((one) => events.push('refresh failed ' + one.error.message));
+            sdk.initializeToken({json.dumps(text)}, async (isExpired) => {{
+                asked.push(isExpired);
+                while (!tokens.length) await new Promise((done) => setTimeout(done, 20));
+                return tokens.shift();
+            }});
+            await sdk.session.open();
+        }})()"""
+    )
+
+
+async def sessions_of(lobby: Lobby, external_id: str) -> list[Any]:
+    from greenroom.engines.base import SessionQuery
+
+    participant = lobby.tenant.participant_id(external_id)
+    query = SessionQuery(app=lobby.tenant.key, participant_id=participant)
+    return list((await lobby.house.service.engine.registry.sessions(query)).items)
+
+
+async def test_a_reload_resumes_the_same_session_and_nobody_sees_a_flicker() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        (before,) = await sessions_of(lobby, "anna")
+        async with watcher(lobby, "anna") as watching:
+            for _ in range(3):
+                await page.reload()
+                await start_app(lobby, page, "anna")
+            assert await watching.told(3.5) == []
+        (after,) = await sessions_of(lobby, "anna")
+        assert after.id == before.id
+        assert after.generation > before.generation
+        assert await page.evaluate("Object.keys(sessionStorage).length") == 0
+
+
+async def test_the_lobby_reloads_without_a_flicker() -> None:
+    async with open_lobby() as lobby:
+        anna = await lobby.enter("Anna")
+        ben = await lobby.enter("Ben")
+        await anna.until(is_presence("Ben", "online"))
+        lines = await anna.evaluate("document.getElementById('log').children.length")
+        await ben.reload()
+        await ben.until(f"{STATE} === 'connected'")
+        await ben.until(is_presence("Anna", "online"))
+        await asyncio.sleep(3)
+        assert await anna.evaluate("document.getElementById('log').children.length") == lines
+
+
+async def test_a_duplicated_tab_has_neither_the_secret_nor_the_device() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        # What the browser copies when a tab is duplicated is its sessionStorage as it is now.
+        assert await page.evaluate("JSON.stringify({...sessionStorage})") == "{}"
+        other = await app(lobby, "anna")
+        first, second = await sessions_of(lobby, "anna")
+        assert first.device_id != second.device_id
+        assert await page.evaluate("sdk.session.state") == await other.evaluate("sdk.session.state") == "connected"
+
+
+async def test_a_closed_tab_is_gone_after_five_seconds() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        async with watcher(lobby, "anna") as watching:
+            await page.close()
+            seconds = await watching.until_presence("offline", 10)
+        assert 4 < seconds < 8
+
+
+async def test_close_in_the_page_is_told_at_once() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        async with watcher(lobby, "anna") as watching:
+            await page.evaluate("sdk.session.close()")
+            assert await watching.until_presence("offline", 3) < 2
+        assert await page.evaluate("sdk.session.isOpen()") is False
+
+
+async def test_the_network_goes_and_comes_back() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        (before,) = await sessions_of(lobby, "anna")
+        await page.offline(yes=True)
+        # Emulation fires `offline`, and lets no new connection through; what is open may live on.
+        await page.until("navigator.onLine === false")
+        await lobby.house.restart(kill=True)
+        await page.until("sdk.session.state === 'reconnecting'")
+        await asyncio.sleep(1)
+        assert await page.evaluate("sdk.session.state") == "reconnecting"
+        await page.offline(yes=False)
+        await page.until("sdk.session.state === 'connected'", 5)
+        (after,) = await sessions_of(lobby, "anna")
+        assert after.id == before.id
+
+
+async def test_sleep_and_wake() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        (before,) = await sessions_of(lobby, "anna")
+        await page.freeze()
+        await lobby.house.restart(kill=True)
+        await asyncio.sleep(3)
+        await page.thaw()
+        await page.until("sdk.session.state === 'connected' && events.includes('reconnecting')", 8)
+        (after,) = await sessions_of(lobby, "anna")
+        assert after.id == before.id
+
+
+async def test_the_token_is_renewed_on_the_open_connection() -> None:
+    async with open_lobby(token_warning=1.0) as lobby:
+        page = await app(lobby, "anna", life=8)
+        await page.until("asked.length === 1")
+        assert await page.evaluate("asked[0]") is False
+        token = json.dumps(lobby.tenant.token("anna", life=600))
+        await page.evaluate(f"tokens.push({token})")
+        await asyncio.sleep(8)
+        assert await page.evaluate("sdk.session.state") == "connected"
+        assert await page.evaluate("events") == ["connecting", "connected"]
+
+
+async def test_a_token_that_expires_ends_the_session() -> None:
+    async with open_lobby(token_overrun=1.0) as lobby:
+        page = await app(lobby, "anna", life=4)
+        # The callback never answers with another one.
+        await page.evaluate("setInterval(() => tokens.push('no.to.ken'), 50)")
+        await page.until("events.includes('ended token_expired')")
+        assert await page.evaluate("sdk.session.isOpen()") is False
+        assert await page.evaluate("asked.includes(true)")
+
+
+async def test_a_kick_is_final_and_says_so() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        participant = lobby.tenant.participant_id("anna")
+        request = RestrictRequest(app=lobby.tenant.key, kind="kick", participant_id=participant, reason="spam")
+        await lobby.house.service.restrict(request)
+        await page.until("events.includes('ended kicked')")
+        await asyncio.sleep(1)
+        assert await page.evaluate("sdk.session.state") == "disconnected"
+        error = await page.evaluate("sdk.session.open().catch((error) => [error.name, error.reason])")
+        assert error == ["TokenInvalidError", "Token_revoked"]
+
+
+async def test_a_rolling_restart_ends_nothing_and_nobody_sees_it() -> None:
+    async with open_lobby() as lobby:
+        anna, ben = await lobby.enter("Anna"), await lobby.enter("Ben")
+        await anna.until(is_presence("Ben", "online"))
+        await lobby.house.restart()
+        for page, other in ((anna, "Ben"), (ben, "Anna")):
+            await page.until("document.getElementById('log').textContent.includes('in the same session')")
+            await page.until(f"{STATE} === 'connected'")
+            await page.until(is_presence(other, "online"))
+            log = await page.evaluate("document.getElementById('log').textContent")
+            assert "left" not in log
+
+
+async def test_back_and_forward() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        (before,) = await sessions_of(lobby, "anna")
+        await page.goto(lobby.house.url + "/healthz")
+        await page.evaluate("history.back()")
+        await page.until("location.pathname === '/sdk/greenroom.json'")
+        if not await page.evaluate("'sdk' in window"):  # not from the back-forward cache
+            await start_app(lobby, page, "anna")
+        await page.until("sdk.session.state === 'connected'")
+        (after,) = await sessions_of(lobby, "anna")
+        assert after.id == before.id
+        assert await page.evaluate("Object.keys(sessionStorage).length") == 0
+
+
+async def test_signing_in_again_after_leaving() -> None:
+    async with open_lobby() as lobby:
+        page = await lobby.enter("Anna")
+        await page.evaluate("document.getElementById('leave').click()")
+        await page.until(f"{STATE} === 'disconnected'")
+        await sign_in(page, "Anna")
+        assert page.problems == []
