@@ -111,7 +111,7 @@ class Service:
         listener = self._listen()
         self._cleanups.append(_later(listener.close))
         self._find_urls(listener)
-        await self._load_secrets()
+        self._load_secrets()
         self._compose()
         self._cleanups.append(self._stop_hub)
         self.engine.bus.listen(self.hub)
@@ -120,6 +120,7 @@ class Service:
         await self.node.restored()
         if self.node.current_lease() is None:
             raise ServiceUnavailableError("The engine gave this node no lease.", hint="See the log for why.")
+        await self._load_directory()
         await self._open_door(listener)
         self._begin(self.node.run(), self.node.watch_fence(), self.reaper.run(), self.webhooks.run())
         self.durability = await self.engine.durability()
@@ -148,7 +149,6 @@ class Service:
             self.engine, self.hub, self.desk, config, name=name, random_hex=lambda: self._random_bytes(16).hex(),
             url=self.url, clocks=self.clocks,
         )  # fmt: skip
-        self.node.on_directory = self._directory_at
         self.node.directory_copy = lambda: self.tenants.copy
         self.hub.on_command = self._command
         self.reaper = Reaper(
@@ -278,7 +278,7 @@ class Service:
         self.url = (self.config.public_url or own).rstrip("/")
         self.issuer = self.config.issuer or self.url
 
-    async def _load_secrets(self) -> None:
+    def _load_secrets(self) -> None:
         config = self.config
         data = Path(config.data_dir) if config.engine == "embedded" else None
         master_key = load_master_key(config.master_key, data, self._random_bytes)
@@ -290,8 +290,12 @@ class Service:
             random_bytes=self._random_bytes,
             config=config,
         )
+
+    async def _load_directory(self) -> None:
         await self.tenants.load()
         self._enforced = self._standing()
+        # From now on a higher version is news.
+        self.node.on_directory = self._directory_at
 
     def _load_tls(self) -> ssl.SSLContext | None:
         if self.config.tls_cert is None or self.config.tls_key is None:

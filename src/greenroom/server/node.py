@@ -389,7 +389,10 @@ class Node:
         except GreenroomError as error:
             log.warning("the engine was not restored yet", error=error.message)
             return
-        log.warning("the engine had lost its state: restored", sessions=written, applications=len(applications))
+        if applications:
+            log.warning("the engine had lost its state: restored", sessions=written, applications=len(applications))
+        # Where a partition had no marker the lease was not written either.
+        await self.beat()
 
     async def _write_back(self, connections: Sequence[SessionConnection], *, finish: bool) -> int:
         sessions = tuple(one for one in map(self._restorable, connections) if one is not None)
