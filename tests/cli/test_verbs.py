@@ -11,6 +11,7 @@ import pytest
 from greenroom.cli.exits import Exit
 from greenroom.cli.options import DEFAULT_URL, find_url
 from tests.cli.running import Ran, run, run_here
+from tests.compat.clients import make_authority
 from tests.server.harness import House, running_service
 from tests.server.http_service import claims_of
 
@@ -170,3 +171,15 @@ async def test_settings_of_an_application() -> None:
             assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1), bad
         both = await admin(house, "apps", "settings", app.key, "--set", "policy=1", "--set", "policy.maxSessions=1")
         assert (both.code, both.err.count("\n")) == (Exit.USAGE, 1)
+
+
+async def test_a_service_with_tls_is_trusted_by_its_authority_alone(tmp_path: Path) -> None:
+    authority = make_authority(tmp_path)
+    tls = {"tls_cert": str(tmp_path / "server.pem"), "tls_key": str(tmp_path / "server.key")}
+    async with running_service(**tls) as house:
+        assert house.url.startswith("https://127.0.0.1:")
+        trusted = await run("keys", "list", "--url", house.url, "--data", house.data_dir, SSL_CERT_FILE=str(authority))
+        assert trusted.code == Exit.DONE
+        refused = await run("keys", "list", "--url", house.url, "--data", house.data_dir)
+        assert (refused.code, refused.err.count("\n")) == (Exit.UNREACHABLE, 1)
+        assert "certificate" in refused.err.lower()

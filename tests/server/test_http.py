@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from typing import Any, cast
 
 import pytest
@@ -100,6 +99,41 @@ async def test_no_answer_tells_what_it_is_made_with() -> None:
             assert (await site.send("GET", path)).headers["server"] == "greenroom"
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://greenroom.test/healthz", 200),
+        ("/healthz?x=y&token=z", 200),
+        ("/healthz/", 404),
+        ("//healthz", 404),
+        ("/./healthz", 404),
+        ("/admin/../healthz", 404),
+        ("/%68ealthz", 404),
+        ("/healthz%00", 404),
+        ("/healthz;x=y", 404),
+        ("/HEALTHZ", 404),
+    ],
+)
+async def test_a_path_is_matched_as_it_is_written(target: str, status: int) -> None:
+    async with http_site() as site:
+        assert (await site.send("GET", target)).status == status
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: b\r\n"])
+async def test_http_1_1_has_exactly_one_host(hosts: bytes) -> None:
+    async with http_site() as site, site.wire() as wire:
+        await wire.send(b"GET /healthz HTTP/1.1\r\n" + hosts + b"\r\n")
+        assert (await wire.reply()).json["error_reason"] == "Illegal_argument"
+        assert await wire.at_end()
+
+
+async def test_http_1_0_needs_no_host() -> None:
+    async with http_site() as site, site.wire() as wire:
+        await wire.send(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert (await wire.reply()).status == 200
+        assert await wire.at_end()
+
+
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
 MALFORMED_JSON = {
@@ -157,15 +191,12 @@ MALFORMED_JSON = {
 async def test_malformed_json_is_400_and_the_service_lives_on(name: str) -> None:
     async with http_site() as site:
         token = await api_token(site)
-        began = time.perf_counter()
         reply = await site.json(
             "POST", "/v2/client-access-token", MALFORMED_JSON[name], Authorization=f"Bearer {token}"
         )
-        took = time.perf_counter() - began
         assert reply.status == 400
         assert (reply.error["error"], reply.error["error_code"]) == ("invalid_request", 90)
         assert reply.error["error_reason"] == "Illegal_argument"
-        assert took < 0.5
         assert (await site.send("GET", "/healthz")).status == 200
 
 

@@ -473,7 +473,7 @@ async def test_a_disabled_application_is_told_so_but_only_with_its_secret() -> N
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-async def test_ten_failed_attempts_a_minute_for_each_key_and_address() -> None:
+async def test_ten_failed_attempts_a_minute_for_each_key_and_address(caplog: pytest.LogCaptureFixture) -> None:
     async with http_site() as site:
         backend, other = await Backend.of(site, "One"), await Backend.of(site, "Two")
         for _ in range(10):
@@ -485,6 +485,8 @@ async def test_ten_failed_attempts_a_minute_for_each_key_and_address() -> None:
         assert (await backend.form(API)).status == 429
         assert (await other.form(API)).status == 200
         assert (await refusal_of(site, basic("unknown", "wrong"))).status == 401
+        assert caplog.messages.count("too many failed sign-ins: address=127.0.0.1") == 1
+        assert backend.app.key not in caplog.text
 
 
 async def test_right_attempts_do_not_count() -> None:

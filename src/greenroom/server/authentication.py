@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from greenroom.tokens import TokenKind, VerifiedToken, parse_basic, require_scop
 
 if TYPE_CHECKING:
     from greenroom.server.http import HttpService
+
+log = logging.getLogger("greenroom.http")
 
 _MAX_KEY = 64
 
@@ -117,8 +120,13 @@ class Authenticator:
         return attempt
 
     def _note_failed(self, attempt: str | None) -> None:
-        if attempt is not None:
-            self._failed.take(attempt, self._monotonic())
+        if attempt is None:
+            return
+        now = self._monotonic()
+        self._failed.take(attempt, now)
+        if self._failed.wait(attempt, now) > 0:
+            # Once for each time the limit is reached: what is refused by it is not counted, and not logged.
+            log.warning("too many failed sign-ins: address=%s", attempt.rpartition("\n")[2])
 
 
 def _bearer(given: str | None, what: str) -> str:

@@ -113,6 +113,7 @@ class Dispatcher:
         """One request, one answer."""
         route: Route | None = None
         try:
+            _check_host(request)
             if request.method == "OPTIONS":
                 return self._options(request)
             found = self.table.find(request.method, _path_of(request))
@@ -210,6 +211,12 @@ def _check_type(request: web.BaseRequest, form: Body) -> None:
     charset = dict(part.strip().lower().partition("=")[::2] for part in parameters.split(";")).get("charset", "utf-8")
     if kind.strip().lower() != form.value or charset.strip('"') not in ("utf-8", "utf8"):
         raise problems.wrong_type(form.value)
+
+
+def _check_host(request: web.BaseRequest) -> None:
+    """RFC 9112, section 3.2: exactly one, else 400. Proxies that choose another than we do would be led astray."""
+    if request.version >= (1, 1) and len(request.headers.getall("Host", ())) != 1:
+        raise ProblemError(problems.malformed(400))
 
 
 def _path_of(request: web.BaseRequest) -> str:
