@@ -38,7 +38,7 @@ class EmbeddedDirectory:
                 return None if found.deleted else found
             return None
 
-        return await self._io.read(query)
+        return await self._io.read(query, quick=True)
 
     async def save_application(self, application: Application) -> Application:
         return await self._io.submit(lambda tx: _save_application(tx, application))

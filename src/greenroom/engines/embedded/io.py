@@ -18,5 +18,8 @@ class Io(Protocol):
     def submit(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:
         """Carried out on the writer; resolves when it is committed."""
 
-    def read(self, query: Callable[[apsw.Connection], T]) -> Awaitable[T]:
-        """Carried out beside the writer; sees everything that was committed before."""
+    def read(self, query: Callable[[apsw.Connection], T], *, quick: bool = False) -> Awaitable[T]:
+        """Carried out beside the writer; sees everything that was committed before.
+
+        quick: a few rows by their keys, which take less time than handing them to a thread would.
+        """

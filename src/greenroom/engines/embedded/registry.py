@@ -32,6 +32,9 @@ from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.model import ParticipantRecord, SessionRecord
 
+QUICK_IDS = 32
+"""Participants that are read at once; more are read in the reading thread."""
+
 
 class EmbeddedRegistry:
     """Implements `Registry`. Every write is one operation of the writer."""
@@ -62,11 +65,13 @@ class EmbeddedRegistry:
         return await self._io.submit(lambda tx: ending.update_participant(tx, request))
 
     async def participants(self, query: ParticipantQuery) -> ParticipantPage:
-        return await self._io.read(partial(queries.participants, query))
+        quick = query.ids is not None and len(query.ids) <= QUICK_IDS
+        return await self._io.read(partial(queries.participants, query), quick=quick)
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
         key = self._state.hash_key
-        return await self._io.read(lambda con: queries.sessions(query, key, con))
+        quick = query.session_id is not None
+        return await self._io.read(lambda con: queries.sessions(query, key, con), quick=quick)
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
         return await self._io.submit(lambda tx: restrict(tx, request))

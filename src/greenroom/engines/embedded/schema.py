@@ -26,8 +26,9 @@ MINIMUM_SQLITE = (3, 51, 3)
 CACHE_KIB = 65_536
 """Page cache of the writer."""
 
-CHECKPOINT_PAGES = 1000
-"""Pages in the write-ahead log after which it is written back."""
+CHECKPOINT_PAGES = 4000
+"""Pages in the write-ahead log after which it is written back: 16 MiB. Pages that change
+often are written back once for many commits."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
