@@ -22,7 +22,7 @@ from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.lua_commands import CommandError, Commands
 
 _WRITES = frozenset(
-    "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()
+    "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()  # noqa: SIM905
 )
 _KEYLESS = frozenset({"TIME"})
 

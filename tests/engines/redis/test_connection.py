@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio.connection import AbstractConnection, Connection
+from redis.exceptions import MovedError, ResponseError
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.redis.connection import Link, MissingFunctionError, RedirectError, _failure
 from greenroom.engines.redis.errors import NotSentError
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.redis_server import RedisServer, single
-from redis.exceptions import MovedError, ResponseError
 
 
 @pytest.fixture(scope="module")

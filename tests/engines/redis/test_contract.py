@@ -15,6 +15,7 @@ from greenroom.testing.lua_redis import LuaServer, LuaStore  # noqa: E402
 from greenroom.testing.redis_server import Cluster, RedisServer, cluster, single  # noqa: E402
 from greenroom.testing.redis_world import RedisWorld  # noqa: E402
 
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with single() as running:

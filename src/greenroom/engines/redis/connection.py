@@ -159,7 +159,7 @@ class Link:
         queue, self._queue = self._queue, []
         pending, self._pending = self._pending, deque()
         for entry in pending:
-            for one in (entry, *(entry.waits or ())):
+            for one in (entry,) if entry.waits is None else entry.waits:
                 _fail(one.future, outcome_open(f"the connection was lost ({reason})", why))
         for _, _, future in queue:
             _fail(future, unreachable(f"{reason}: {why}" if why is not None else reason, why))

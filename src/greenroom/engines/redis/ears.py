@@ -77,7 +77,7 @@ class Ears:
                 self._start(place)
             else:
                 await self._topology.refresh(force=True)
-                self._arrange()
+                await self._arrange()
         try:
             await asyncio.wait_for(asyncio.shield(waiting), self._timeout)
         except TimeoutError:
@@ -125,12 +125,16 @@ class Ears:
         if place not in self._tasks and not self._stopped:
             self._tasks[place] = asyncio.create_task(self._keep(place), name="greenroom-redis-ear")
 
-    def _arrange(self) -> None:
-        """Every wanted channel has a task at its master."""
-        for tag, _ in self._wanted:
+    async def _arrange(self) -> None:
+        """Every wanted channel has a task at its master, and one that moved is subscribed there."""
+        for tag, channel in tuple(self._wanted):
             place = self._topology.master_of(self._key(tag))
-            if place is not None:
-                self._start(place)
+            if place is None:
+                continue
+            self._start(place)
+            ear = self._ears.get(place)
+            if ear is not None and (tag, channel) not in ear.confirmed:
+                await self._send_quietly(ear, "SSUBSCRIBE", self._key(tag, channel))
 
     def _at(self, place: HostPort) -> list[Pair]:
         return [pair for pair in self._wanted if self._topology.master_of(self._key(pair[0])) == place]
@@ -158,7 +162,7 @@ class Ears:
             await self._topology.refresh()
         except ServiceUnavailableError:
             return
-        self._arrange()
+        await self._arrange()
 
     async def _hear(self, place: HostPort, ear: _Ear) -> None:
         self._ears[place] = ear

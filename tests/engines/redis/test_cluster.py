@@ -1,0 +1,84 @@
+"""Redis Cluster: slots spread over masters, slots that move, a master that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis.crc import key_slot
+
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import PARTITIONS, partition_of
+from greenroom.testing.engine_contract import APP
+from greenroom.testing.redis_server import Cluster, RedisServer, cluster
+from greenroom.testing.redis_world import RedisWorld
+from tests.engines.redis.test_messages import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
+
+def slot_of(partition: int) -> int:
+    return key_slot(f"greenroom:{{p{partition}}}".encode())
+
+
+def owner_of_slot(trio: Cluster, slot: int) -> int:
+    return next(n for n in range(3) if 16384 * n // 3 <= slot <= 16384 * (n + 1) // 3 - 1)
+
+
+def move_slot(source: RedisServer, target: RedisServer, slot: int, all_servers: list[RedisServer]) -> None:
+    """As redis-cli --cluster reshard does it."""
+    source_id, target_id = (bytes(server.execute("CLUSTER", "MYID")).decode() for server in (source, target))  # type: ignore[arg-type]
+    target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+    source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+    while keys := source.execute("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        assert isinstance(keys, list)
+        source.execute("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+    for server in (target, source, *all_servers):
+        server.execute("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+
+def test_partitions_are_spread_over_the_masters() -> None:
+    masters = [slot_of(partition) * 3 // 16384 for partition in range(PARTITIONS)]
+    assert all(masters.count(n) >= PARTITIONS // 5 for n in range(3))
+
+
+@pytest.fixture
+def trio() -> Iterator[Cluster]:
+    with cluster() as running:
+        yield running
+
+
+async def test_s13_a_slot_that_moves_is_followed_and_counts_as_lost(trio: Cluster) -> None:
+    async with RedisWorld(trio.url, trio.flush) as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        await w.engine.bus.watch(APP, [a.participant_id])
+        slot = slot_of(partition_of(APP, a.participant_id))
+        source = owner_of_slot(trio, slot)
+        await asyncio.to_thread(move_slot, trio.servers[source], trio.servers[(source + 1) % 3], slot, trio.servers)
+        await a.update(name="moved")
+        await b.update(name="stayed")
+        await until(lambda: w.ears.losses)
+        assert (await a.record()).name == "moved"
+        await a.update(name="heard there")
+        await until(lambda: any(r.name == "heard there" for r in w.ears.records(a.participant_id)))
+        await w.advance(2)
+
+
+async def test_a_master_that_is_away_costs_its_partitions_only(trio: Cluster) -> None:
+    async with RedisWorld(trio.url, trio.flush) as w:
+        users = [f"user-{n}" for n in range(30)]
+        clients = [await w.client(user) for user in users]
+        away = 1
+        there = [c for c in clients if owner_of_slot(trio, slot_of(partition_of(APP, c.participant_id))) != away]
+        gone = [c for c in clients if c not in there]
+        assert there
+        assert gone
+        trio.servers[away].pause()
+        try:
+            results = await asyncio.gather(*(c.update(name="x") for c in clients), return_exceptions=True)
+            for client, result in zip(clients, results, strict=True):
+                assert isinstance(result, ServiceUnavailableError) == (client in gone)
+        finally:
+            trio.servers[away].resume()
+        await asyncio.gather(*(c.update(name="y") for c in clients))

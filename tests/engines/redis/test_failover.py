@@ -1,0 +1,172 @@
+"""Sentinel fails a paused master over: under the durable profile nothing that was acknowledged is lost (S16).
+
+Killed, a master has lost nothing. Paused and woken it goes on acknowledging what is then thrown away, until
+min-replicas-to-write stops it: so it is paused here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+
+import pytest
+
+from greenroom.engines.base import (
+    Attached,
+    NodeBeat,
+    OpenRequest,
+    ParticipantQuery,
+    RestoreRequest,
+    SessionQuery,
+    TokenFacts,
+    UpdateRequest,
+)
+from greenroom.engines.redis import RedisEngine
+from greenroom.errors import ServiceUnavailableError, SessionEndedError
+from greenroom.model import make_session_id, participant_id_of, partition_of
+from greenroom.testing.engine_world import APP, NAMESPACE, owner_of, secret
+from greenroom.testing.redis_server import SentinelTrio, sentinel_trio
+
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
+LOAD_SECONDS = 9.0
+WORKERS = 8
+
+
+class Load:
+    """Opens and updates without pause, and keeps what was acknowledged."""
+
+    def __init__(self, engine: RedisEngine, seed: int) -> None:
+        self.engine = engine
+        self.chance = random.Random(seed)
+        self.opened: dict[str, str] = {}
+        """session id -> participant id"""
+        self.revisions: dict[str, tuple[int, str]] = {}
+        """participant id -> the last acknowledged (revision, name)"""
+        self.refused = 0
+        self._number = 0
+
+    def request(self) -> OpenRequest:
+        self._number += 1
+        participant_id = participant_id_of(NAMESPACE, f"user-{self._number}")
+        now = int(time.time())
+        return OpenRequest(
+            app=APP,
+            participant_id=participant_id,
+            external_id=f"user-{self._number}",
+            open_id=f"open-{self._number}",
+            secret_hash=secret(str(self._number)),
+            session_id=make_session_id(partition_of(APP, participant_id), self.chance.randbytes(16)),
+            node="n1",
+            lease="lease",
+            token=TokenFacts(jti="j", issued_at=now, expires_at=now + 3600),
+        )
+
+    async def work(self, until: float) -> None:
+        while time.monotonic() < until:
+            request = self.request()
+            attached = await self._persist(partial(self.engine.registry.open, request), until)
+            if attached is None:
+                continue
+            self.opened[attached.session.id] = request.participant_id
+            for n in range(self.chance.randint(1, 3)):
+                update = UpdateRequest(
+                    app=APP,
+                    participant_id=request.participant_id,
+                    name=f"name-{n}",
+                    owner=owner_of(attached.session),
+                    update_id=f"u{n}",
+                )
+                try:
+                    record = await self.engine.registry.update_participant(update)
+                except (ServiceUnavailableError, SessionEndedError):
+                    self.refused += 1
+                    await asyncio.sleep(0.05)
+                    break
+                self.revisions[request.participant_id] = (record.revision, record.name)
+
+    async def _persist(self, attempt: Callable[[], Awaitable[Attached]], until: float) -> Attached | None:
+        """As an SDK does: the same open again until it is answered."""
+        while time.monotonic() < until:
+            try:
+                return await attempt()
+            except ServiceUnavailableError:
+                self.refused += 1
+                await asyncio.sleep(0.05)
+        return None
+
+
+async def keep_alive(engine: RedisEngine) -> None:
+    while True:
+        try:
+            await engine.registry.beat(NodeBeat(node="n1", boot="b", lease="lease"))
+            await engine.registry.reap()
+        except ServiceUnavailableError:
+            pass
+        await asyncio.sleep(0.5)
+
+
+async def pause_and_wake(trio: SentinelTrio, chance: random.Random) -> None:
+    """The master stops; when another has been made master it wakes up, still believing."""
+    old = await asyncio.to_thread(trio.master)
+    await asyncio.sleep(1 + chance.random())
+    old.pause()
+    async with asyncio.timeout(20):
+        while (await asyncio.to_thread(trio.master)) is old:  # noqa: ASYNC110 - another process decides
+            await asyncio.sleep(0.1)
+    old.resume()
+
+
+async def check(engine: RedisEngine, load: Load) -> None:
+    """Everything that was acknowledged is there."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await engine.healthy()
+                break
+            except ServiceUnavailableError:
+                await asyncio.sleep(0.2)
+    for session_id, participant_id in load.opened.items():
+        page = await engine.registry.sessions(SessionQuery(session_id=session_id))
+        assert page.items, f"the acknowledged session {session_id} is lost"
+        assert page.items[0].participant_id == participant_id
+    ids = list(load.revisions)
+    page = await engine.registry.participants(ParticipantQuery(app=APP, ids=ids))
+    for stored in page.items:
+        revision, name = load.revisions[stored.id]
+        assert stored.revision >= revision, f"the acknowledged update of {stored.id} is lost"
+        assert stored.revision > revision or stored.name == name
+
+
+@pytest.fixture
+def trio() -> Iterator[SentinelTrio]:
+    with sentinel_trio() as running:
+        yield running
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_s16_nothing_acknowledged_is_lost_when_a_paused_master_is_failed_over(
+    trio: SentinelTrio, seed: int
+) -> None:
+    print("seed", seed)
+    engine = RedisEngine(trio.url)
+    await engine.start()
+    assert "nothing that was acknowledged is lost" in (await engine.durability())[-1]
+    await engine.registry.restore(RestoreRequest(node="n1", lease="lease", sessions=(), finish=True))
+    load = Load(engine, seed)
+    alive = asyncio.create_task(keep_alive(engine))
+    await asyncio.sleep(0.5)
+    until = time.monotonic() + LOAD_SECONDS
+    try:
+        await asyncio.gather(*(load.work(until) for _ in range(WORKERS)), pause_and_wake(trio, random.Random(seed)))
+        print(len(load.opened), "opens,", len(load.revisions), "updates acknowledged,", load.refused, "refused")
+        assert load.opened
+        assert load.refused, "the failover was not noticed: the test has tested nothing"
+        await check(engine, load)
+    finally:
+        alive.cancel()
+        await asyncio.gather(alive, return_exceptions=True)
+        await engine.stop()

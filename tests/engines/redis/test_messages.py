@@ -1,0 +1,113 @@
+"""Messages that are lost, subscriptions that are lost or silent, and hints (S12, S13)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from greenroom.engines.base import Command
+from greenroom.engines.redis import bus
+from greenroom.model import partition_of
+from greenroom.testing.engine_contract import APP
+from greenroom.testing.redis_server import RedisServer, single, wait_for
+from greenroom.testing.redis_world import RedisWorld
+from tests.engines.redis.worlds import LuaWorld
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with single("--appendonly", "yes", "--appendfsync", "always") as running:
+        yield running
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Waits, bounded, for something that comes from a socket."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - it comes from a socket
+            await asyncio.sleep(0.01)
+
+
+async def test_s13_a_silent_subscription_is_noticed_by_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus, "SILENT_AFTER", 0.01)
+    async with LuaWorld() as w:
+        a = await w.client()
+        partition = partition_of(APP, a.participant_id)
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await w.join(w.node, w.lease)  # a beat: this is where the partition is now
+        w.server.is_lost = lambda channel: channel.endswith(":c")
+        await a.update(name="unheard")
+        w.server.is_lost = lambda channel: False
+        assert w.ears.changes == []
+        await w.join(w.node, w.lease)
+        await until(lambda: w.ears.losses)
+        assert list(w.ears.losses) == [[partition]]
+        await w.join(w.node, w.lease)
+        await asyncio.sleep(0.03)
+        assert len(w.ears.losses) == 1, "heard, or told once"
+
+
+async def test_s13_what_was_heard_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus, "SILENT_AFTER", 0.01)
+    async with LuaWorld() as w:
+        a = await w.client()
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await w.join(w.node, w.lease)
+        for n in range(5):
+            await a.update(name=f"name-{n}")
+            await w.join(w.node, w.lease)
+        await asyncio.sleep(0.05)
+        assert w.ears.losses == []
+        assert len(w.ears.changes) == 5
+
+
+async def test_a_message_that_nobody_can_read_harms_nobody() -> None:
+    async with LuaWorld() as w:
+        a = await w.client()
+        await w.engine.bus.watch(APP, [a.participant_id])
+        tag = f"p{partition_of(APP, a.participant_id)}"
+        for data in (b"", b"{}", b"\xff", b'{"id": "x"}'):
+            await w.node_store.publish(tag, "c", data)
+        await a.update(name="heard")
+        await w.settle()
+        assert [record.name for record in w.ears.records(a.participant_id)] == ["heard"]
+
+
+async def test_commands_reach_their_node_and_star_reaches_all() -> None:
+    async with LuaWorld() as w:
+        other = await w.another_node()
+        await w.engine.bus.tell("node-2", Command(kind="drain"))
+        await w.settle()
+        assert w.ears.commands == []
+        await w.engine.bus.tell(w.node, Command(kind="ended", session_id="p1-x", reason="kicked"))
+        await other.bus.tell("*", Command(kind="directory"))
+        await w.settle()
+        assert [command.kind for command in w.ears.commands] == ["ended", "directory"]
+        await other.stop()
+
+
+@pytest.mark.slow
+async def test_s13_a_lost_subscription_is_made_again_and_told(server: RedisServer) -> None:
+    async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
+        a = await w.client()
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await asyncio.to_thread(server.execute, "CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: w.ears.losses)
+        assert list(w.ears.losses[0]) == [partition_of(APP, a.participant_id)]
+        await a.update(name="heard again")
+        await until(lambda: w.ears.records(a.participant_id))
+
+
+@pytest.mark.slow
+async def test_s13_a_server_that_was_away_is_heard_again(server: RedisServer) -> None:
+    async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
+        a = await w.client(name="kept")
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(wait_for, server.answers, "redis")
+        await until(lambda: w.ears.losses)
+        assert (await a.record()).name == "kept"  # AOF always: everything is there
+        await a.update(name="heard again")
+        await until(lambda: w.ears.records(a.participant_id))

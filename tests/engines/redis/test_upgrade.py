@@ -1,0 +1,112 @@
+"""S21 and rolling upgrades: libraries side by side, fields of a newer version, numbers above 10^14."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from greenroom.engines.redis import library as library_module
+from greenroom.engines.redis.library import Library, library
+from greenroom.engines.redis.redis_store import RedisStore
+from greenroom.model import Application
+from greenroom.testing.engine_contract import APP
+from greenroom.testing.lua_commands import Commands
+from greenroom.testing.redis_server import RedisServer, single
+from greenroom.testing.redis_world import RedisWorld
+from tests.engines.redis.worlds import LuaWorld
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with single() as running:
+        yield running
+
+
+def fields(commands: Commands, part: str) -> dict[bytes, bytes]:
+    """The one hash whose key holds this."""
+    (key,) = [key for key in commands.data if part.encode() in key]
+    found: dict[bytes, bytes] = commands.data[key]
+    return found
+
+
+async def test_fields_of_a_newer_version_survive_everything_an_older_node_writes() -> None:
+    async with LuaWorld() as w:
+        a = await w.client(name="x")
+        stored = fields(w.server.commands, ":s:"), fields(w.server.commands, ":p:")
+        for each in stored:
+            each[b"of_the_future"] = b"kept"
+        await a.update(name="y")
+        await a.resume()
+        await a.detach(40)
+        await w.advance(4)
+        await a.resume()
+        await a.close()
+        for each in (fields(w.server.commands, ":s:"), fields(w.server.commands, ":p:")):
+            assert each[b"of_the_future"] == b"kept"
+
+
+async def test_members_of_a_newer_application_survive_a_save() -> None:
+    async with LuaWorld() as w:
+        saved = await w.engine.directory.save_application(Application(key=APP, name="One", namespace="n"))
+        bodies = fields(w.server.commands, ":apps")
+        bodies[b"app-1"] = bodies[b"app-1"].replace(b'"settings":{', b'"future":[1],"settings":{"futureToo":2,')
+        again = await w.engine.directory.save_application(saved)
+        assert again.version == 2
+        body = fields(w.server.commands, "{directory}:apps")[b"app-1"]
+        assert b'"future":[1]' in body
+        assert b'"futureToo":2' in body
+
+
+async def test_s21_large_numbers_are_written_whole() -> None:
+    async with LuaWorld() as w:
+        a = await w.client()
+        stored = fields(w.server.commands, ":p:")
+        assert stored[b"ver"] == str(w.now_ms() * 1000).encode()
+        assert a.attached.participant.version == w.now_ms() * 1000
+        for event in await w.events():
+            assert "e+" not in event.id
+
+
+async def test_records_say_their_version() -> None:
+    async with LuaWorld() as w:
+        await w.client()
+        assert fields(w.server.commands, ":s:")[b"v"] == b"1"
+        assert fields(w.server.commands, ":p:")[b"v"] == b"1"
+
+
+def test_a_changed_file_is_another_library() -> None:
+    name, code = library()
+    assert name.startswith(f"greenroom_{library_module.LIBRARY_VERSION}_")
+    assert code.startswith(f"#!lua name={name}\n")
+
+
+@pytest.mark.slow
+async def test_s21_a_library_that_is_missing_is_loaded_and_the_call_repeated(server: RedisServer) -> None:
+    async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
+        a = await w.client()
+        server.execute("FUNCTION", "FLUSH")
+        await a.update(name="still there")
+        server.execute("FUNCTION", "FLUSH")
+        await w.advance(1)  # many calls at once find it missing
+        assert (await a.record()).name == "still there"
+
+
+@pytest.mark.slow
+async def test_s21_two_versions_run_side_by_side(server: RedisServer) -> None:
+    async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
+        a = await w.client()
+        name, code = library()
+        newer = RedisWorld(server.url, lambda: None)
+        newer._now_ms = w.now_ms()
+        await newer._make_engine()
+        store = newer.engine.store  # type: ignore[attr-defined]
+        assert isinstance(store, RedisStore)
+        store._library = Library("greenroom_2_test", code.replace(name, "greenroom_2_test"))
+        assert (await newer.record_of(a.participant_id)).sessions == 1
+        await a.update(name="by the older")
+        assert (await newer.record_of(a.participant_id)).name == "by the older"
+        listed = str(server.execute("FUNCTION", "LIST"))
+        assert name in listed
+        assert "greenroom_2_test" in listed
+        await newer.stop()
