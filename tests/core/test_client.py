@@ -162,7 +162,8 @@ class Walker:
             [],
             None,
         ]
-        return self.dice.choice([b"\xff", "", "[" * 5000, *(json.dumps(one) for one in notifications * 2)])
+        choices: list[bytes | str] = [b"\xff", "", "[" * 5000, *(json.dumps(one) for one in notifications * 2)]
+        return self.dice.choice(choices)
 
     def take(self) -> None:
         """The books."""

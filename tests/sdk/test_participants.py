@@ -92,7 +92,7 @@ async def test_the_end_of_a_session_ends_the_iteration() -> None:
         sdk, _ = new_sdk(service)
         await sdk.session.open()
         watch = await sdk.participants.watch(["a"])
-        iteration = asyncio.create_task(anext(watch, None))  # type: ignore[arg-type]
+        iteration = asyncio.create_task(anext(watch, None))
         await asyncio.sleep(0)
         await sdk.session.close()
         assert await iteration is None

@@ -222,7 +222,7 @@ async def test_a_resume_works_without_any_event_twice_and_after_a_restart() -> N
         session = sdk._runner.machine.session_id
         for times in (2, 3):
             await house.restart(kill=True)
-            await notes.until(lambda times=times: notes.names().count("connected") == times, 10)
+            await notes.comes("connected", times)
         assert sdk._runner.machine.session_id == session
         assert "reopened" not in notes.names()
         await sdk.session.close()

@@ -49,6 +49,10 @@ class Notes(SessionDelegate):
                 self._news.clear()
                 await self._news.wait()
 
+    async def comes(self, name: str, times: int, limit: float = 10.0) -> None:
+        """Wait until a name was heard so often."""
+        await self.until(lambda: self.names().count(name) >= times, limit)
+
     async def hears(self, name: str) -> tuple[Any, ...]:
         """Wait for the first of a name (`names`)."""
         await self.until(lambda: name in self.names())
