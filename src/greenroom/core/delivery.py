@@ -109,6 +109,10 @@ class _Lane:
     sending: int | None = None
 
 
+def _lane_of(event: Event) -> str:
+    return event.participant_id or event.id
+
+
 class Delivery:
     """What one receiver is still to be sent.
 
@@ -160,13 +164,22 @@ class Delivery:
         self._acknowledge()
 
     def replay(self, event: Event, now: float) -> None:
-        """An event to send again. Ignored where that is under way."""
-        if event.id not in self._replaying:
-            self._replaying.add(event.id)
-            self._add(_Item(event, None), now)
+        """An event to send again. Ignored where that is under way.
+
+        Who asks for it has probably mended the receiver: what the participant waits for is tried at once.
+        """
+        if event.id in self._replaying:
+            return
+        self._replaying.add(event.id)
+        item = _Item(event, None)
+        self._add(item, now)
+        lane = self._lanes[_lane_of(event)]
+        if lane.sending is None and lane.due > now:
+            self._schedule(lane, now)
+        self._probe_at = min(self._probe_at, now)
 
     def _add(self, item: _Item, now: float) -> None:
-        name = item.event.participant_id or item.event.id
+        name = _lane_of(item.event)
         lane = self._lanes.get(name)
         self._held += 1
         if lane is None:

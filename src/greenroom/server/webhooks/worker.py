@@ -130,7 +130,7 @@ class EndpointWorker:
         self._pending: deque[Effect] = deque()
         self._acknowledged_at = float("-inf")
         self._more = True
-        self._read_at = float("-inf")
+        self._looked_at = float("-inf")
         self._look_for_replays = True
 
     # -- for others ------------------------------------------------------------------------------------------------
@@ -201,14 +201,14 @@ class EndpointWorker:
 
     async def _fill(self) -> None:
         now = self._tools.clock()
-        if now - self._read_at >= POLL:
+        if now - self._looked_at >= POLL:
+            self._looked_at = now
             self._more = self._look_for_replays = True
         found = self._look()
         while found is not None and self._more and self._machine.room > 0:
             self._more = False
             limit = min(PAGE, self._machine.room)
             page = await self._tools.outbox.read(self.app_key, self._cursor, limit)
-            self._read_at = now
             at = int(self._tools.wall() * 1000)
             events = [*notices(self.app_key, page, self._cursor, at), *page.items]
             self._more = self._more or len(page.items) >= limit
@@ -218,7 +218,8 @@ class EndpointWorker:
                 self._machine.take([event for event in events if wanted(event.type, filters)], page.cursor, now)
         if self._look_for_replays and self._machine.room >= self._tools.capacity // 2:
             self._look_for_replays = False
-            for event, _why in await self._tools.outbox.aside(self.app_key, self._replays, REPLAY_PAGE):
+            limit = min(REPLAY_PAGE, self._machine.room)
+            for event, _why in await self._tools.outbox.aside(self.app_key, self._replays, limit):
                 self._machine.replay(event, now)
 
     def _launch(self) -> None:
@@ -271,7 +272,7 @@ class EndpointWorker:
         now = self._tools.clock()
         if self._more and self._machine.room > 0:
             return 0.0
-        times = [self._read_at + POLL, self._renew_at]
+        times = [self._looked_at + POLL, self._renew_at]
         deadline = self._machine.deadline()
         if deadline is not None:
             times.append(deadline)
