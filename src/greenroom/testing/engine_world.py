@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from hashlib import sha256
 from itertools import count
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
@@ -130,7 +130,7 @@ class World(ABC):
 
     # -- life --------------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> Self:
         await self.start()
         self.engine.bus.listen(self.ears)
         self.engine.outbox.subscribe(self.ready.append)

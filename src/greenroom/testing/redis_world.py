@@ -47,9 +47,9 @@ class RedisWorld(World):
             if data == PROBE:
                 self._probes.put_nowait((tag, channel))
             else:
-                engine._heard(tag, channel, data)
+                engine.heard(tag, channel, data)
 
-        engine.store.listen(heard, engine.bus.lost)
+        engine.store.listen(heard, engine._bus.lost)
         self.engine = engine
         await engine.start()
 
@@ -65,7 +65,7 @@ class RedisWorld(World):
     async def join(self, node: str, lease: str) -> None:
         await super().join(node, lease)
         assert isinstance(self.engine, RedisEngine)
-        await self.engine.outbox.subscribed()
+        await self.engine.subscribed()
 
     async def settle(self) -> None:
         """A message comes after those that were published before it on its channel."""

@@ -26,9 +26,13 @@ def owner_of_slot(trio: Cluster, slot: int) -> int:
     return next(n for n in range(3) if 16384 * n // 3 <= slot <= 16384 * (n + 1) // 3 - 1)
 
 
+def text(reply: object) -> str:
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
+
+
 def move_slot(source: RedisServer, target: RedisServer, slot: int, all_servers: list[RedisServer]) -> None:
     """As redis-cli --cluster reshard does it."""
-    source_id, target_id = (bytes(server.execute("CLUSTER", "MYID")).decode() for server in (source, target))  # type: ignore[arg-type]
+    source_id, target_id = (text(server.execute("CLUSTER", "MYID")) for server in (source, target))
     target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
     source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
     while keys := source.execute("CLUSTER", "GETKEYSINSLOT", slot, 100):

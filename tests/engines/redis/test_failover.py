@@ -134,8 +134,8 @@ async def check(engine: RedisEngine, load: Load) -> None:
         assert page.items, f"the acknowledged session {session_id} is lost"
         assert page.items[0].participant_id == participant_id
     ids = list(load.revisions)
-    page = await engine.registry.participants(ParticipantQuery(app=APP, ids=ids))
-    for stored in page.items:
+    stored_page = await engine.registry.participants(ParticipantQuery(app=APP, ids=ids))
+    for stored in stored_page.items:
         revision, name = load.revisions[stored.id]
         assert stored.revision >= revision, f"the acknowledged update of {stored.id} is lost"
         assert stored.revision > revision or stored.name == name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from greenroom.engines.base import Bus, Directory, Outbox, Registry
 from greenroom.engines.redis import durability
 from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.bus import RedisBus
@@ -36,28 +37,31 @@ class RedisEngine:
         self._address = parse_address(url)
         self.store: Store = store or RedisStore(self._address, timeout=timeout, clock_us=clock_us)
         counts = Counts()
-        self.bus = RedisBus(self.store)
-        self.outbox = RedisOutbox(self.store)
-        self.directory = RedisDirectory(self.store)
+        self._bus = RedisBus(self.store)
+        self._outbox = RedisOutbox(self.store)
+        self._directory = RedisDirectory(self.store)
+        self.bus: Bus = self._bus
+        self.outbox: Outbox = self._outbox
+        self.directory: Directory = self._directory
         self._living = Living(
             self.store,
             counts,
-            applications=lambda: self.directory.known,
-            watched=self.bus.watched,
-            beaten=self.bus.beaten,
+            applications=lambda: self._directory.known,
+            watched=self._bus.watched,
+            beaten=self._bus.beaten,
         )
-        self.registry = RedisRegistry(self.store, counts, self._living)
-        self.store.listen(self._heard, self.bus.lost)
+        self.registry: Registry = RedisRegistry(self.store, counts, self._living)
+        self.store.listen(self.heard, self._bus.lost)
 
     async def start(self) -> None:
         """Connects, and refuses what cannot be used: Redis before 7.0, or one that evicts."""
         await self.store.start()
         durability.check(await self.store.facts())
-        await self.directory.applications()
+        await self._directory.applications()
 
     async def stop(self) -> None:
-        await self.outbox.stop()
-        await self.bus.stop()
+        await self._outbox.stop()
+        await self._bus.stop()
         await self.store.stop()
 
     async def healthy(self) -> None:
@@ -67,8 +71,13 @@ class RedisEngine:
     async def durability(self) -> tuple[str, ...]:
         return durability.describe(await self.store.facts(), self._address.wait_replicas)
 
-    def _heard(self, tag: str, channel: str, data: bytes) -> None:
+    async def subscribed(self) -> None:
+        """Returns when hints of new events are heard from all partitions, as far as they can be reached."""
+        await self._outbox.subscribed()
+
+    def heard(self, tag: str, channel: str, data: bytes) -> None:
+        """A message of the store."""
         if channel == EVENTS:
-            self.outbox.heard(data)
+            self._outbox.heard(data)
         else:
-            self.bus.heard(tag, channel, data)
+            self._bus.heard(tag, channel, data)
