@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import NodeBeat
+from greenroom.engines.base import NodeBeat, RestrictRequest
 from greenroom.engines.clock import ManualClock, SystemClock
 from greenroom.engines.embedded import DATABASE, EmbeddedEngine
 from greenroom.engines.embedded.schema import MINIMUM_SQLITE, SCHEMA_VERSION, check_sqlite, open_writer
@@ -26,7 +26,7 @@ from greenroom.engines.embedded.writer import Batcher
 from greenroom.errors import ConflictError, GreenroomError, ServiceUnavailableError
 from greenroom.model import Presence
 from greenroom.testing.engine_contract.base import refused
-from greenroom.testing.engine_world import EmbeddedWorld
+from greenroom.testing.engine_world import APP, EmbeddedWorld
 from greenroom.testing.powerloss import FullVFS
 
 _names = count(1)
@@ -357,6 +357,17 @@ async def test_a_disk_that_cannot_even_be_read_ends_no_writer(tmp_path: Path, di
         disk.full = disk.unreadable = False
         assert (await w.open("bob")).participant.sessions == 1
         assert (await w.record("alice")).sessions == 1
+
+
+async def test_watchers_forget_the_name_of_somebody_who_was_erased() -> None:
+    async with EmbeddedWorld() as w:
+        a = await w.client(name="Alice")
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=a.participant_id))
+        heard = w.ears.records(a.participant_id)
+        assert [record.name for record in heard] == ["Alice", ""]
+        assert heard[1].version > heard[0].version
+        assert heard[1].external_id is None
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------

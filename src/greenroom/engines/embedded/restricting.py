@@ -8,12 +8,12 @@ import msgspec
 
 from greenroom.core.policy import cutoff_now
 from greenroom.engines.base import Restricted, RestrictRequest
-from greenroom.engines.embedded.living import end_row, settle
+from greenroom.engines.embedded.living import bump, end_row, settle
 from greenroom.engines.embedded.records import Person, Row, decode_data
 from greenroom.engines.embedded.state import hashed_subject
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import IllegalArgumentError, NotFoundError
-from greenroom.model import EndReason, Event, Restriction, SessionRecord
+from greenroom.model import EndReason, Event, ParticipantRecord, Restriction, SessionRecord
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
@@ -94,7 +94,6 @@ def _jti(tx: Transaction, request: RestrictRequest) -> Restricted:
 
 def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
     """Ends, forgets, and leaves a block and the cut-off by hashed id alone."""
-    person = tx.person(request.app, request.participant_id)
     subject = hashed_subject(request.participant_id)
     block = tx.state.block_of(request.app, request.participant_id, tx.now)
     ended = _end_standing(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
@@ -103,11 +102,15 @@ def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
     if block is not None:
         store_restriction(tx, msgspec.structs.replace(block, subject=subject, reason=""))
     cutoff = _cut_off(tx, request, cutoff_now(tx.now), subject)
+    person = tx.person(request.app, request.participant_id)
     if person is not None:
+        bump(tx, person)
+        # The last that watchers hear names nobody.
+        tx.publish(ParticipantRecord(app=person.app, id=person.id, version=person.version))
         tx.forget_person(person)
         _forget_sessions(tx, person)
     _redact_events(tx, request.app, request.participant_id)
-    return Restricted(ended, person is not None, cutoff)
+    return Restricted(ended, person is not None or bool(ended), cutoff)
 
 
 _KINDS: dict[str, Callable[[Transaction, RestrictRequest], Restricted]] = {
