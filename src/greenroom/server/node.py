@@ -258,11 +258,14 @@ class Node:
             log.info("a session was not taken back", session=owner.session_id, error=error.message)
             await self._find_out(connection, owner)
         else:
-            if connection.is_over:
-                # Lost while it was taken back: nobody else will detach it.
-                await self._desk.detach(taken, self._config.grace)
-            else:
-                connection.unfence(taken)
+            await self._go_on(connection, taken)
+
+    async def _go_on(self, connection: SessionConnection, taken: Owned) -> None:
+        if connection.is_over:
+            # Lost while it was taken back: nobody else will detach it.
+            await self._desk.detach(taken, self._config.grace)
+        else:
+            connection.unfence(taken)
 
     def _joined(self, connection: SessionConnection) -> None:
         """A session was attached while the node lost its lease: it is fenced too, or taken back under the new one."""
@@ -357,7 +360,7 @@ class Node:
 
     async def _take_again(self, connection: SessionConnection, owner: Owned) -> None:
         try:
-            connection.unfence(await self._desk.take_back(owner, self.lease))
+            await self._go_on(connection, await self._desk.take_back(owner, self.lease))
         except GreenroomError as error:
             log.info("a session was not taken back", session=owner.session_id, error=error.message)
 
