@@ -214,6 +214,16 @@ class RestrictionsContract(ContractBase):
             assert (await b.record()).name == "Bob"
             assert not (await restrict(w, "erase", a.participant_id)).changed
 
+    async def test_watchers_forget_the_name_of_somebody_who_was_erased(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client(name="Alice")
+            await w.engine.bus.watch(APP, [a.participant_id])
+            await restrict(w, "erase", a.participant_id)
+            await w.settle()
+            last = w.ears.records(a.participant_id)[-1]
+            assert (last.name, last.external_id, last.presence) == ("", None, Presence.OFFLINE)
+            assert last.version > a.attached.participant.version
+
     async def test_an_unknown_kind_is_refused(self) -> None:
         async with self.make_world() as w:
             with refused(ErrorCode.ILLEGAL_ARGUMENT):

@@ -182,6 +182,10 @@ function kinds.erase(c, r, block, cutoff)
   end
   call('DEL', c.P .. ':ps:' .. who)
   if p then
+    -- The last that watchers hear names nobody.
+    p.ver = next_version(c, p.ver)
+    p.xid, p.name, p.avatar, p.rev, p.seen = nil, '', '', 0, nil
+    publish_change(c, p)
     forget_participant(c, p)
   end
   redact_events(c, r.app, r.participant_id)
