@@ -41,7 +41,7 @@ class LimitsContract(ContractBase):
             ghost = await w.client(device_id="laptop")
             await w.engine.bus.watch(APP, [ghost.participant_id])
             seen = len(await w.events())
-            new = await w.client(device_id="laptop")
+            new = await w.client(device_id="laptop", device_name="Laptop")
             await w.settle()
             (change,) = w.ears.records(new.participant_id)
             assert (change.shown, change.sessions) == (Presence.ONLINE, 1)
@@ -50,6 +50,7 @@ class LimitsContract(ContractBase):
             assert [event.type for event in events] == ["session.ended", "session.opened"]
             assert events[0].id == ghost.id + ":ended"
             assert events[0].data["reason"] == "replaced"
+            assert events[0].data["by"] == {"id": "laptop", "name": "Laptop"}
 
     async def test_an_unreachable_ghost_that_is_replaced_was_never_offline(self) -> None:
         async with self.make_world() as w:

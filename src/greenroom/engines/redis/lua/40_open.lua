@@ -142,8 +142,10 @@ functions.open = function(keys, args)
     return no
   end
   local flats = {}
+  local by = '{"id":' .. (some(r.device_id) and quote(r.device_id) or 'null') .. ',"name":'
+    .. (some(r.device_name) and quote(r.device_name) or 'null') .. '}'
   for i, old in ipairs(replaced) do
-    flats[i] = end_session(c, old, old.flat, p, 'replaced', r.device_name or r.device_id or '')
+    flats[i] = end_session(c, old, old.flat, p, 'replaced', '', by)
   end
   s = create(c, r, who)
   p.n, p.on = p.n + 1, p.on + 1

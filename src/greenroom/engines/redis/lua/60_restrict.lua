@@ -135,7 +135,7 @@ end
 
 -- Events stay, with their ids and order; what says who it was goes. A stream's entries cannot be changed, so the whole
 -- stream is written again; the last id stays the last.
-local NAMING = {'externalId', 'name', 'avatarUrl', 'device', 'text'}
+local NAMING = {'externalId', 'name', 'avatarUrl', 'device', 'text', 'by'}
 
 local function redacted(body)
   local head, data = string.match(body, '^(.-),"data":(.*)}$')
