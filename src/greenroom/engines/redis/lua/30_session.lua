@@ -58,17 +58,21 @@ local function emit_session(c, s, what, id, extra)
     ',"sessionId":' .. quote(s.id) .. ',"data":' .. session_data(s, extra))
 end
 
-local function emit_ended(c, s, reason, text)
+local function emit_ended(c, s, reason, text, by)
   local extra = '"reason":' .. cjson.encode(reason) .. ',"duration":'
     .. string.format('%.3f', math.max(0, c.ms - number(s.opened)) / 1000)
   if some(text) then
     extra = extra .. ',"text":' .. cjson.encode(text)
   end
+  if by then
+    extra = extra .. ',"by":' .. by
+  end
   emit_session(c, s, 'ended', 'ended', extra)
 end
 
 -- Ends a session; the caller settles the participant. The session as it was while owned, with when and why it ended.
-local function end_session(c, s, flat, p, reason, text)
+-- by: the device that took its place, as JSON.
+local function end_session(c, s, flat, p, reason, text, by)
   unhook(c, s)
   if p then
     p.n = math.max(0, p.n - 1)
@@ -83,7 +87,7 @@ local function end_session(c, s, flat, p, reason, text)
   call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
   call('ZADD', c.P .. ':due', int(c.clock + ENDED_MEMORY_MS), 'f' .. s.id, int(c.clock + OPEN_ID_MEMORY_MS), 'o' .. s.id)
   note(c, s.id, 'ended', s.node, some(text) and (reason .. ': ' .. text) or reason)
-  emit_ended(c, s, reason, text)
+  emit_ended(c, s, reason, text, by)
   for _, value in ipairs({'ended', c.now, 'reason', reason, 'text', text or ''}) do
     flat[#flat + 1] = value
   end
