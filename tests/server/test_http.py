@@ -430,6 +430,19 @@ async def test_raw_bytes_where_text_belongs_are_refused(name: str) -> None:
         assert (reply.status, reply.json["type"]) == (status, "ErrorResponse")
 
 
+async def test_a_later_head_that_is_too_large_is_refused_once(caplog: pytest.LogCaptureFixture) -> None:
+    # Found by schemathesis: aiohttp refused the long line, the front door the long head, on top of one another.
+    async with http_site() as site, site.wire() as wire:
+        await wire.send(request_bytes("GET", "/healthz"))
+        assert (await wire.reply()).status == 200
+        await wire.send(b"GET /" + b"a" * 9_000)
+        await wire.send(b"a" * 9_000)
+        reply = await wire.reply()
+        assert (reply.status, reply.json["error_reason"]) == (431, "Head_too_large")
+        assert await wire.at_end()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 # --- what goes wrong inside -------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from greenroom.server.decoding import convert, decode_body, decode_fields
 from greenroom.server.event_news import EventNews
 from greenroom.server.front_door import address_of
 from greenroom.server.limits import Limits
+from greenroom.server.link import WebSocketOptions
 from greenroom.server.problems import Problem, ProblemError, problem_of
 from greenroom.server.routes import Answer, Body, Call, Found, Origin, Route, Table, allowed
 from greenroom.server.tenants import Tenants
@@ -279,6 +280,8 @@ class _JsonRequestHandler(RequestHandler):
 
 
 class _JsonServer(web.Server):
+    max_head_bytes = WebSocketOptions().max_head_bytes
+
     def __call__(self) -> RequestHandler:
         return _JsonRequestHandler(
             self,
@@ -288,9 +291,9 @@ class _JsonServer(web.Server):
             lingering_time=2.0,
             # A small body must not become a large one before it is bounded.
             auto_decompress=False,
-            # The front door bounds the whole head; these are its bounds again for a server without one.
-            max_line_size=8_190,
-            max_field_size=16_384,
+            # The front door bounds the whole head. Less here would be a second refusal on top of its own.
+            max_line_size=self.max_head_bytes,
+            max_field_size=self.max_head_bytes,
         )
 
 
@@ -304,7 +307,9 @@ def make_http(service: HttpService, routes: Iterable[Route] | None = None) -> we
     if routes is None:
         routes = (*all_routes(), *(lobby.ROUTES if service.config.demo_page == "on" else ()))
     dispatcher = Dispatcher(service, routes)
-    return _JsonServer(dispatcher.handle)
+    server = _JsonServer(dispatcher.handle)
+    server.max_head_bytes = service.config.max_head_bytes
+    return server
 
 
 __all__ = ["BODY_TIMEOUT", "Dispatcher", "HttpService", "all_routes", "make_http", "read_body", "refusal"]

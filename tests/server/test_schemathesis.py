@@ -1,0 +1,87 @@
+"""schemathesis, from the service's own /openapi.json: no 5xx, no undocumented status, no answer beside its schema."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.harness import House, running_service
+from tests.server.http_service import basic
+
+pytestmark = pytest.mark.slow
+
+SEED = 20_260_101
+CASES = 15
+"""Of each operation, beside those that cover its schema."""
+
+# Not: that whatever fits the schema is accepted. A token that is none, or an unknown cursor, fits, and is refused.
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+)
+
+
+# What is too long for its schema may be too long for a request head too.
+CONFIG = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431]
+"""
+
+
+async def schemathesis(house: House, folder: Path, paths: str, authorization: str | None) -> None:
+    """Runs it against the paths that match. Raises AssertionError with what it says."""
+    command = [str(Path(sys.executable).with_name("st")), "run", f"{house.url}/openapi.json", "--no-color"]
+    command += ["--phases", "coverage,fuzzing", "-n", str(CASES), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
+    # Waits for events by design; `wait` up to 60 s is within its schema.
+    command += ["--include-path-regex", paths, "--exclude-path", "/v1/events", "--generation-database", "none"]
+    (folder / "schemathesis.toml").write_text(CONFIG)
+    if authorization is not None:
+        command += ["-H", f"Authorization: {authorization}"]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=pipe, stderr=asyncio.subprocess.STDOUT, cwd=folder, env={"PATH": os.environ["PATH"]}
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), 240)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, out.decode()
+
+
+# Who calls what with the credentials that it asks for; everybody else's are tried where nobody has any.
+PATHS = {
+    "nobody": "^/",
+    "backend": "^/v(1/(?!auth|oauth2)|2)",
+    "application": "^/v1/(auth|oauth2)",
+    "operator": "^/admin",
+}
+
+
+@pytest.mark.parametrize("who", PATHS)
+async def test_the_api(who: str, tmp_path: Path) -> None:
+    async with running_service(failed_sign_ins=1_000_000) as house:
+        app = await house.new_application()
+        form = {"grant_type": "client_credentials"}
+        own = basic(app.key, app.secret)
+        async with house.http.post(f"{house.url}/v1/auth/token", data=form, headers={"Authorization": own}) as reply:
+            token = (await reply.json())["access_token"]
+        credentials = {
+            "nobody": None,
+            "backend": f"Bearer {token}",
+            "application": own,
+            "operator": f"Bearer {house.service.admin_token}",
+        }
+        await schemathesis(house, tmp_path, PATHS[who], credentials[who])
+        async with house.http.get(f"{house.url}/readyz") as reply:
+            assert reply.status == 200
