@@ -201,7 +201,7 @@ class EndpointWorker:
 
     async def _fill(self) -> None:
         now = self._tools.clock()
-        if now - self._looked_at >= POLL:
+        if now >= self._looked_at + POLL:
             self._looked_at = now
             self._more = self._look_for_replays = True
         found = self._look()
@@ -305,7 +305,7 @@ class EndpointWorker:
             if isinstance(effect, Acknowledge):
                 later = next((each for each in itertools.islice(self._pending, 1, None)), None)
                 if not isinstance(later, Acknowledge):
-                    if not final and later is None and now - self._acknowledged_at < ACKNOWLEDGE_EVERY:
+                    if not final and later is None and now < self._acknowledged_at + ACKNOWLEDGE_EVERY:
                         return
                     await outbox.acknowledge(app, self._reader, effect.cursor)
                     self._acknowledged_at = now
