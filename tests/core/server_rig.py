@@ -81,10 +81,14 @@ class FakeHouse:
         """From the dict."""
         return self.applications.get(key)
 
-    def admit(self, now: Now) -> None:
+    def check_room(self, now: Now) -> None:
         """Unless full."""
         if self.full:
             raise RateLimitedError(retry_after=1.0)
+
+    def admit(self, now: Now) -> None:
+        """The same."""
+        self.check_room(now)
 
     def random_bytes(self, count: int) -> bytes:
         """Not random at all."""
@@ -93,9 +97,7 @@ class FakeHouse:
     def settings(self, **fields: Any) -> None:
         """Change the application's settings."""
         app = self.applications[APP]
-        self.applications[APP] = msgspec.structs.replace(
-            app, settings=msgspec.structs.replace(app.settings, **fields)
-        )
+        self.applications[APP] = msgspec.structs.replace(app, settings=msgspec.structs.replace(app.settings, **fields))
 
     def change(self, **fields: Any) -> None:
         """Change the application."""

@@ -101,8 +101,12 @@ class House(Protocol):
     def application(self, key: str) -> Application | None:
         """The application, disabled ones too; None where unknown or deleted."""
 
+    def check_room(self, now: Now) -> None:
+        """Raises RateLimitedError where the node takes no more opens in this second: before a signature is looked at,
+        which is what an open costs."""
+
     def admit(self, now: Now) -> None:
-        """Raises RateLimitedError where the node takes no more opens in this second."""
+        """Counts one open. Raises RateLimitedError as `check_room`."""
 
     def random_bytes(self, count: int) -> bytes:
         """For ids of sessions."""

@@ -115,11 +115,12 @@ def narrowed(policy: SessionPolicy, claim: PolicyClaim) -> SessionPolicy:
 def prepare_open(params: OpenParams, house: House, *, origin: str | None, address: str, now: Now) -> OpenSession:
     """What `session.open` asks the engine for. Raises what refuses it."""
     secret_hash = hash_of(params.resume_secret)
-    check_text(params.open_id, "openId", 128, 16)
+    check_text(params.open_id, "openId", 128, 1)
     check_text(params.device.id, "device.id", 128)
     check_text(params.device.name, "device.name", 256)
     check_text(params.sdk.name, "sdk.name", 64)
     check_text(params.sdk.version, "sdk.version", 64)
+    house.check_room(now)
     token = house.verify(params.token, address, now)
     application = known_application(house, token, origin=origin)
     settings = application.settings

@@ -50,14 +50,14 @@ class NodeHouse:
             found = verify(token, self._tenants.ring, kind=TokenKind.CLIENT, issuer=self._issuer, now=now.wall)
         except TokenInvalidError:
             if not self._addresses.is_trusted(address):
-                self._failed.take(_attempt(token, address), now.mono)
+                self._failed.take(self._attempt(token, address), now.mono)
             raise
         if self._tenants.is_withdrawn(found):
             raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
         return found
 
     def _check_failed(self, token: str, address: str, now: Now) -> None:
-        wait = self._failed.wait(_attempt(token, address), now.mono)
+        wait = self._failed.wait(self._attempt(token, address), now.mono)
         if wait > 0:
             raise RateLimitedError(
                 "Too many bad tokens came from this address.",
@@ -65,17 +65,26 @@ class NodeHouse:
                 retry_after=wait,
             )
 
+    def check_room(self, now: Now) -> None:
+        """See `House.check_room`."""
+        if self._opens.level(now.mono) < 1.0:
+            raise _no_room()
+
     def admit(self, now: Now) -> None:
         """See `House.admit`."""
         if not self._opens.take(now.mono):
-            # A crowd that came in one second is spread over the seconds that it takes to let it in.
-            raise RateLimitedError("The node takes no more opens in this second.", retry_after=1.0)
+            raise _no_room()
+
+    def _attempt(self, token: str, address: str) -> str:
+        """What a sign-in counts under: the application that the token says it is of, where there is such a one, and the
+        address. Names that are made up count as one, or making them up would be a way around."""
+        try:
+            app = peek(token).app
+        except GreenroomError:
+            app = ""
+        return f"{app if self.application(app) is not None else ''}\n{address}"
 
 
-def _attempt(token: str, address: str) -> str:
-    """What a sign-in counts under: the application that the token says it is of, and the address."""
-    try:
-        app = peek(token).app or ""
-    except GreenroomError:
-        app = ""
-    return f"{app[:64]}\n{address}"
+def _no_room() -> RateLimitedError:
+    # The SDK adds a random part: a crowd that came in one second is spread over those it takes to let it in.
+    return RateLimitedError("The node takes no more opens in this second.", retry_after=1.0)

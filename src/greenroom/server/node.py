@@ -293,8 +293,10 @@ class Node:
             return
         held = self._hub.sessions
         strays = [one for one in listed.values() if one.id not in held and one.state is SessionState.ATTACHED]
+        before, self._strays = self._strays, {one.id: one.generation for one in strays}
         for one in strays:
-            await self._detach_stray(one)
+            if before.get(one.id) == one.generation:
+                await self._detach_stray(one)
         doubtful = [
             connection
             for session_id, connection in held_before.items()
@@ -316,10 +318,6 @@ class Node:
     async def _detach_stray(self, record: SessionRecord) -> None:
         """Listed but not held: detached, never ended, by exact generation and lease. Attaches in flight are excepted:
         only what is still not held after the time an attach may take is a stray."""
-        if self._strays.get(record.id) != record.generation:
-            self._strays[record.id] = record.generation
-            return
-        del self._strays[record.id]
         log.warning("a session without connection is detached", session=record.id)
         owned = Owned(record.id, record.generation, record.lease)
         await self._desk.detach(owned, self._config.grace)
