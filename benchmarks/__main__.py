@@ -1,0 +1,54 @@
+"""``python -m benchmarks [--quick | --soak]``: makes the figures, the plots and docs/explanation/performance.md.
+
+--only NAME runs some jobs alone and writes nothing but build/bench/results.json. --page writes the page again from the
+results there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from benchmarks import page, results
+from benchmarks.jobs import FULL, JOBS, QUICK, Bench
+from benchmarks.process import GENERATOR_CORE, ROOT
+
+
+def main() -> int:
+    """The exit code: 0, 1 where the guard found a slow-down or a job failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--quick", action="store_true", help="the short form, up to 3 minutes")
+    form.add_argument("--soak", action="store_true", help="the long tests of endurance, an hour and more")
+    form.add_argument("--page", action="store_true", help="only write the page again, from the last results")
+    parser.add_argument("--only", action="append", choices=sorted(JOBS), help="run this job only; repeatable")
+    parser.add_argument("--baseline", action="store_true", help="keep this run's ratios as the guard's baseline")
+    options = parser.parse_args()
+    if options.page:
+        page.write(results.load())
+        return 0
+    if options.soak:
+        from benchmarks.soak import run
+
+        return run()
+    os.sched_setaffinity(0, {GENERATOR_CORE})
+    started = time.monotonic()
+    bench = Bench(QUICK if options.quick else FULL, ROOT / "build" / "bench")
+    try:
+        bench.run(options.only)
+    finally:
+        bench.stop()
+    found = results.collect(bench, time.monotonic() - started)
+    results.save(found, final=not options.only and not options.quick)
+    if not options.only and not options.quick:
+        page.write(found)
+    if options.baseline:
+        results.save_baseline(found)
+    results.show(found)
+    return 1 if found["failed"] or found["guard"]["slower"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

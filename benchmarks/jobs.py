@@ -1,0 +1,180 @@
+"""The jobs of a bench: which scenario runs against which servers, how often, in what order.
+
+Servers take turns within a round, so that what else the machine does hits all alike; ratios are taken within rounds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.process import PYTHON, ROOT, Server
+from benchmarks.runs import Run, Scenario, measure
+from benchmarks.world import World
+from greenroom.bench.crowds import churn, fanout, herd
+from greenroom.bench.scenarios import echo, idle, storm
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is done."""
+
+    name: str
+    rounds: int
+    opens: int
+    idle: tuple[int, ...]
+    idle_seconds: float
+    echoes: int
+    watchers: int
+    updates: int
+    herd: int
+    present: tuple[int, ...]
+    churn_seconds: float
+    tokens: int
+    limit: float
+    """Seconds after which no further job is begun; what was left out is said."""
+
+
+QUICK = Form(
+    name="quick", rounds=2, opens=2_000, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000, updates=5,
+    herd=2_000, present=(), churn_seconds=4, tokens=10_010, limit=150,
+)  # fmt: skip
+FULL = Form(
+    name="full", rounds=5, opens=5_000, idle=(10_000, 19_000), idle_seconds=16, echoes=60_000, watchers=5_000,
+    updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20, tokens=19_600, limit=1_500,
+)  # fmt: skip
+
+
+class Bench:
+    """One bench: the world, and the runs so far."""
+
+    def __init__(self, form: Form, folder: Path) -> None:
+        self.form = form
+        self.folder = folder
+        self.world = World(folder, form.tokens)
+        self.runs: list[Run] = []
+        self.extra: dict[str, Any] = {}
+        """What is no run: the time of an import, counts of instructions."""
+        self.failed: dict[str, str] = {}
+        self.left_out: list[str] = []
+        self._started = time.monotonic()
+
+    def run(self, only: list[str] | None = None) -> None:
+        """All jobs, or those named."""
+        self.say(f"{self.form.name} form: minting {self.form.tokens:,} tokens")
+        self.world.prepare()
+        for name, job in JOBS.items():
+            if only is not None and name not in only:
+                continue
+            if time.monotonic() - self._started > self.form.limit:
+                self.left_out.append(name)
+                continue
+            self.say(name)
+            try:
+                job(self)
+            except Exception as error:
+                self.failed[name] = f"{type(error).__name__}: {error}"
+                self.say(f"  failed: {self.failed[name]}")
+
+    def say(self, text: str) -> None:
+        """A line of progress."""
+        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", flush=True)
+
+    def stop(self) -> None:
+        """Nothing is left running: servers are stopped by their jobs."""
+
+    def once(
+        self, job: str, subject: str, number: int, scenario: Scenario, *, env: dict[str, str] | None = None
+    ) -> Run:
+        """One run against a fresh server."""
+        server = self.world.floor() if subject == "floor" else self.world.greenroom(env)
+        try:
+            found = self.against(server, job, subject, number, scenario)
+        finally:
+            server.stop()
+        return found
+
+    def against(self, server: Server, job: str, subject: str, number: int, scenario: Scenario) -> Run:
+        """One run against a server that is there."""
+        found = measure(job, subject, number, server, self.world.target(server), scenario)
+        self.runs.append(found)
+        finding = found.finding
+        last = finding.latency.get("p99", 0.0)
+        self.say(
+            f"  {subject:10} {found.cpu_us:9.1f} µs CPU each, {finding.rate:9,.0f}/s, p99 {last:8.1f} ms, "
+            f"generator {finding.generator_share:.0%}" + (f", errors {finding.errors}" if finding.errors else "")
+        )
+        return found
+
+
+def _storms(bench: Bench, width: int) -> None:
+    for number in range(bench.form.rounds):
+        for subject in ("floor", "greenroom"):
+            bench.once(f"open-{width}", subject, number, partial(storm, count=bench.form.opens, width=width))
+
+
+def _echo(bench: Bench) -> None:
+    for number in range(bench.form.rounds):
+        for subject in ("floor", "greenroom"):
+            bench.once("echo", subject, number, partial(echo, connections=64, count=bench.form.echoes))
+
+
+def _idle(bench: Bench) -> None:
+    for count in bench.form.idle:
+        for subject in ("floor", "greenroom"):
+            found = bench.once(f"idle-{count}", subject, 0, partial(idle, count=count, seconds=bench.form.idle_seconds))
+            bench.say(f"  {subject:10} {found.kib_each:.1f} KiB each")
+
+
+def _fanout(bench: Bench) -> None:
+    for number in range(2):
+        for subject in ("floor", "greenroom"):
+            bench.once(
+                "fanout", subject, number, partial(fanout, watchers=bench.form.watchers, updates=bench.form.updates)
+            )
+
+
+def _herd(bench: Bench) -> None:
+    found = bench.once("herd", "greenroom", 0, partial(herd, count=bench.form.herd))
+    bench.say(f"  {found.finding.more}")
+
+
+def _churn(bench: Bench) -> None:
+    bench.once(
+        "churn",
+        "greenroom",
+        0,
+        partial(churn, watchers=200, crowd=200, per_second=200.0, seconds=bench.form.churn_seconds),
+    )
+
+
+def _import(bench: Bench) -> None:
+    """Milliseconds of `import greenroom` in a new interpreter, beyond the interpreter's own start."""
+    code = "import time; t = time.perf_counter(); import greenroom; print(time.perf_counter() - t)"
+    times = [
+        float(subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+        for _ in range(7)
+    ]
+    bench.extra["import_ms"] = round(statistics.median(times) * 1000, 1)
+    bench.say(f"  {bench.extra['import_ms']} ms")
+
+
+JOBS: dict[str, Callable[[Bench], None]] = {
+    "open-64": partial(_storms, width=64),
+    "open-256": partial(_storms, width=256),
+    "idle": _idle,
+    "echo": _echo,
+    "fanout": _fanout,
+    "herd": _herd,
+    "churn": _churn,
+    "import": _import,
+}
+
+
+__all__ = ["FULL", "JOBS", "QUICK", "Bench", "Form"]

@@ -1,0 +1,115 @@
+"""Servers under test: started on one core, looked at from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+_CPUCLOCK_SCHED = 2
+
+
+def cores() -> tuple[int, int]:
+    """(the server's, the generator's). The same one where this process may use one only."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[1] if len(allowed) > 1 else allowed[0]
+
+
+SERVER_CORE, GENERATOR_CORE = cores()
+
+
+class StartError(Exception):
+    """A server did not come up. The text is the end of what it wrote."""
+
+
+class Server:
+    """A child process on the servers' core. ready: the line of JSON it printed when it was up."""
+
+    def __init__(
+        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None,
+        core: int | None = SERVER_CORE, limit: float = 30.0,
+    ) -> None:  # fmt: skip
+        self.log = log
+        self._out: IO[bytes] = log.open("wb")
+
+        def pin() -> None:
+            if core is not None:
+                os.sched_setaffinity(0, {core})
+
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self._out, stdin=subprocess.DEVNULL, preexec_fn=pin,
+            env={**os.environ, **(env or {})}, cwd=cwd or ROOT, start_new_session=True,
+        )  # fmt: skip
+        self.ready = self._wait(limit)
+
+    def _wait(self, limit: float) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        text = b""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            text += self.process.stdout.read() or b""
+            for line in text.split(b"\n")[:-1]:
+                if line.startswith(b"{"):
+                    found: dict[str, Any] = json.loads(line)
+                    return found
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.stop()
+        raise StartError(f"{self.log.name}: {self.log.read_text(errors='replace')[-2000:]}")
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self.process.pid
+
+    def cpu(self) -> float:
+        """Seconds of CPU it has used, user and system, all threads, to the nanosecond."""
+        return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
+
+    def split(self) -> tuple[float, float]:
+        """(user, system) seconds, to the tick."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        tick = os.sysconf("SC_CLK_TCK")
+        return int(fields[11]) / tick, int(fields[12]) / tick
+
+    def memory(self) -> int:
+        """Resident bytes (Rss of smaps_rollup)."""
+        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Rss:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def stop(self, limit: float = 15.0) -> None:
+        """SIGTERM, and SIGKILL where that is not enough. Harmless when repeated."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(limit)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._out.close()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.stop()
+
+
+PYTHON = sys.executable
+
+
+__all__ = ["GENERATOR_CORE", "PYTHON", "ROOT", "SERVER_CORE", "Server", "StartError"]

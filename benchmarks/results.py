@@ -1,0 +1,120 @@
+"""From runs to figures: the results file, the guard's baseline, and a table for the terminal."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.jobs import Bench
+from benchmarks.process import ROOT
+from benchmarks.runs import Run, as_data, cpu, median, of, ratio
+
+LATEST = ROOT / "benchmarks" / "results" / "latest.json"
+BASELINE = ROOT / "benchmarks" / "baseline.json"
+DRAFT = ROOT / "build" / "bench" / "results.json"
+
+TOLERANCE = 1.25
+"""A ratio above its baseline by more than this is called a slow-down: these machines are noisy."""
+
+
+def collect(bench: Bench, seconds: float) -> dict[str, Any]:
+    """All there is to know of a bench."""
+    figures = _figures(bench.runs, bench.extra)
+    return {
+        "form": bench.form.name,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round(seconds),
+        "machine": machine.describe(),
+        "figures": figures,
+        "guard": guard(figures),
+        "failed": bench.failed,
+        "leftOut": bench.left_out,
+        "extra": bench.extra,
+        "runs": [as_data(run) for run in bench.runs],
+    }
+
+
+def _figures(runs: list[Run], extra: dict[str, Any]) -> dict[str, float]:
+    """The figures that pages name. Only what was measured."""
+    found: dict[str, float] = {}
+    for width in (64, 256):
+        job = f"open-{width}"
+        if of(runs, job):
+            found[f"open_{width}_cpu_us"] = cpu(runs, job)
+            found[f"open_{width}_floor_cpu_us"] = cpu(runs, job, "floor")
+            found[f"open_{width}_ratio"] = round(ratio(runs, job), 3)
+            found[f"open_{width}_per_s"] = median(one.finding.rate for one in of(runs, job))
+            found[f"open_{width}_p99_ms"] = median(one.finding.latency["p99"] for one in of(runs, job))
+    for run in runs:
+        if run.job.startswith("idle-") and run.subject == "greenroom":
+            found[f"idle_{run.job[5:]}_kib"] = round(run.kib_each, 2)
+    if of(runs, "echo"):
+        found["echo_cpu_us"] = cpu(runs, "echo")
+        found["echo_ratio"] = round(ratio(runs, "echo"), 3)
+        found["echo_per_s"] = median(one.finding.rate for one in of(runs, "echo"))
+    fanouts = of(runs, "fanout")
+    if fanouts:
+        found["fanout_cpu_us"] = cpu(runs, "fanout")
+        found["fanout_ratio"] = round(ratio(runs, "fanout"), 3)
+        found["update_to_watcher_p99_ms"] = median(one.finding.latency["p99"] for one in fanouts)
+        found["update_to_last_watcher_ms"] = median(one.finding.more["last"]["p50"] for one in fanouts)
+    for run in of(runs, "herd"):
+        found["herd_sessions"] = run.finding.parameters["sessions"]
+        found["herd_all_back_s"] = run.finding.more["allBack"]
+        found["herd_admitted_p99_ms"] = run.finding.latency["p99"]
+        found["herd_mean_attempts"] = run.finding.more["meanAttempts"]
+    if "import_ms" in extra:
+        found["import_ms"] = extra["import_ms"]
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def guard(figures: dict[str, float]) -> dict[str, Any]:
+    """The ratios to the floor against the kept baseline: no wall clock is trusted."""
+    kept: dict[str, float] = json.loads(BASELINE.read_text())["ratios"] if BASELINE.exists() else {}
+    now = {name: value for name, value in figures.items() if name.endswith("_ratio")}
+    slower = {
+        name: f"{now[name]:.2f} was {value:.2f}"
+        for name, value in kept.items()
+        if name in now and now[name] > value * TOLERANCE
+    }
+    return {"tolerance": TOLERANCE, "baseline": kept, "now": now, "slower": slower}
+
+
+def save(found: dict[str, Any], *, final: bool) -> None:
+    """Where pages read it if final, else beside it in build/."""
+    DRAFT.parent.mkdir(parents=True, exist_ok=True)
+    DRAFT.write_text(json.dumps(found, indent=1) + "\n")
+    if final or not LATEST.exists() or load()["form"] == "quick":
+        LATEST.parent.mkdir(parents=True, exist_ok=True)
+        LATEST.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def load() -> dict[str, Any]:
+    """The results that are committed."""
+    found: dict[str, Any] = json.loads(LATEST.read_text())
+    return found
+
+
+def save_baseline(found: dict[str, Any]) -> None:
+    """Keep the ratios for the guard."""
+    kept = {"date": found["date"], "form": found["form"], "ratios": found["guard"]["now"]}
+    BASELINE.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def show(found: dict[str, Any]) -> None:
+    """The figures, for people."""
+    width = max((len(name) for name in found["figures"]), default=0)
+    for name, value in found["figures"].items():
+        print(f"{name:{width}}  {value:g}")
+    for name, text in found["guard"]["slower"].items():
+        print(f"slower than the baseline: {name}: {text}")
+    for name, text in found["failed"].items():
+        print(f"failed: {name}: {text}")
+    for name in found["leftOut"]:
+        print(f"left out, the time was over: {name}")
+    print(f"{found['form']} form, {found['seconds']} s; all of it in {DRAFT.relative_to(ROOT)}")
+
+
+__all__ = ["BASELINE", "LATEST", "collect", "guard", "load", "save", "save_baseline", "show"]

@@ -1,0 +1,110 @@
+"""One scenario against one server, measured from outside; and what several of the same add up to."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import msgspec
+import uvloop
+
+from benchmarks.process import Server
+from greenroom.bench.client import Target
+from greenroom.bench.figures import Finding
+
+
+class Run(msgspec.Struct, kw_only=True, rename="camel"):
+    """One run. cpu_us: of the server, an operation; store_cpu_us: of its Redis; memory in bytes."""
+
+    job: str
+    subject: str
+    round: int
+    finding: Finding
+    cpu_us: float
+    store_cpu_us: float = 0.0
+    memory_before: int = 0
+    memory_after: int = 0
+    server_share: float = 0.0
+    """CPU of the server in the measured time, of one core."""
+
+    @property
+    def kib_each(self) -> float:
+        """KiB that one operation left behind."""
+        return (self.memory_after - self.memory_before) / 1024 / max(1, self.finding.operations)
+
+
+Scenario = Callable[[Target], Awaitable[Finding]]
+
+
+def measure(
+    job: str,
+    subject: str,
+    number: int,
+    server: Server,
+    target: Target,
+    scenario: Scenario,
+    *,
+    store: Server | None = None,
+) -> Run:
+    """Run it, with the server's CPU and memory looked at where the scenario begins and ends."""
+    cpu: list[float] = []
+    stored: list[float] = []
+    memory: list[int] = []
+
+    def look() -> None:
+        memory.append(server.memory())
+        cpu.append(server.cpu())
+        stored.append(store.cpu() if store is not None else 0.0)
+
+    target.begin = target.end = look
+
+    async def go() -> Finding:
+        return await scenario(target)
+
+    finding = uvloop.run(go())
+    used = cpu[-1] - cpu[0]
+    each = 1e6 / max(1, finding.operations)
+    return Run(
+        job=job,
+        subject=subject,
+        round=number,
+        finding=finding,
+        cpu_us=round(used * each, 2),
+        store_cpu_us=round((stored[-1] - stored[0]) * each, 2),
+        memory_before=memory[0],
+        memory_after=memory[-1],
+        server_share=round(used / max(1e-9, finding.seconds), 3),
+    )
+
+
+def median(values: Iterable[float]) -> float:
+    """The median, 0 where there is nothing."""
+    found = list(values)
+    return statistics.median(found) if found else 0.0
+
+
+def of(runs: Iterable[Run], job: str, subject: str = "greenroom") -> list[Run]:
+    """The runs of one job with one server."""
+    return [one for one in runs if one.job == job and one.subject == subject]
+
+
+def cpu(runs: Iterable[Run], job: str, subject: str = "greenroom") -> float:
+    """Median CPU µs an operation."""
+    return median(one.cpu_us for one in of(runs, job, subject))
+
+
+def ratio(runs: Iterable[Run], job: str, subject: str = "greenroom", over: str = "floor") -> float:
+    """The median of the ratios of rounds that ran one after the other; 0 where one of both is missing."""
+    known = list(runs)
+    below = {one.round: one.cpu_us for one in of(known, job, over)}
+    return median(one.cpu_us / below[one.round] for one in of(known, job, subject) if below.get(one.round))
+
+
+def as_data(run: Run) -> dict[str, Any]:
+    """For the results file."""
+    data: dict[str, Any] = msgspec.to_builtins(run)
+    return data
+
+
+__all__ = ["Run", "Scenario", "as_data", "cpu", "measure", "median", "of", "ratio"]

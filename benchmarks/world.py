@@ -1,0 +1,86 @@
+"""What all scenarios share: an application, its tokens, and fresh servers that know them.
+
+One service is started to mint the tokens; its data directory is then copied for each run, so that every run begins
+with the same empty registry and nobody has to mint again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import urllib.request
+from base64 import urlsafe_b64decode
+from pathlib import Path
+from typing import Any
+
+from benchmarks.process import PYTHON, ROOT, Server
+from greenroom.bench.client import Target
+from greenroom.bench.dialect import Dialect, GreenroomDialect
+from greenroom.bench.minting import mint
+
+ISSUER = "https://bench.example"
+SETTINGS = f"""\
+# For benchmarks: limits that would refuse a crowd from one address are out of the way. All else is default.
+host = "127.0.0.1"
+port = 0
+issuer = "{ISSUER}"
+trusted_proxies = ["127.0.0.0/8"]
+opens_per_second = 1000000.0
+messages_per_second = 1000000.0
+messages_burst = 1000000
+log_level = "warning"
+log_format = "json"
+"""
+
+
+class World:
+    """folder: where everything is kept; emptied first. tokens: how many participants there are."""
+
+    def __init__(self, folder: Path, tokens: int) -> None:
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.external_ids = [f"bench-{number}" for number in range(tokens)]
+        self.tokens: list[str] = []
+        self._runs = 0
+
+    def prepare(self) -> None:
+        """Make the application and mint the tokens."""
+        settings = self.folder / "settings.toml"
+        settings.write_text(SETTINGS)
+        server = self._start(self.folder / "template", {}, core=None)
+        try:
+            url = server.ready["url"]
+            self.tokens = asyncio.run(mint(url, server.ready["appKey"], server.ready["appSecret"], self.external_ids))
+            with urllib.request.urlopen(url + "/.well-known/jwks.json") as reply:
+                key = json.load(reply)["keys"][0]["x"]
+        finally:
+            server.stop()
+        (self.folder / "public-key").write_text(urlsafe_b64decode(key + "=").hex())
+
+    def greenroom(self, env: dict[str, str] | None = None) -> Server:
+        """A fresh service with the application and no session."""
+        self._runs += 1
+        data = self.folder / f"run-{self._runs}"
+        shutil.copytree(self.folder / "template", data)
+        return self._start(data, env or {})
+
+    def _start(self, data: Path, env: dict[str, str], **more: Any) -> Server:
+        command = [PYTHON, "-m", "greenroom", "serve", "--dev", "--json", "--data", str(data)]
+        settings = {"GREENROOM_CONFIG": str(self.folder / "settings.toml"), **env}
+        return Server(command, log=self.folder / f"{data.name}.log", env=settings, cwd=ROOT, **more)
+
+    def floor(self) -> Server:
+        """The bare stack."""
+        self._runs += 1
+        command = [PYTHON, "-m", "benchmarks.floor", str(self.folder / "public-key")]
+        return Server(command, log=self.folder / f"floor-{self._runs}.log", cwd=ROOT)
+
+    def target(self, server: Server, dialect: Dialect | None = None, tokens: list[str] | None = None) -> Target:
+        """The server as the generator sees it."""
+        host, _, port = server.ready["url"].rpartition("/")[2].rpartition(":")
+        return Target(host, int(port), tokens or self.tokens, self.external_ids, dialect or GreenroomDialect())
+
+
+__all__ = ["ISSUER", "World"]

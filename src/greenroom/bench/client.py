@@ -1,0 +1,203 @@
+"""One simulated device: connects, says hello, waits for answers. Shared by all scenarios."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from greenroom.bench.dialect import Dialect, GreenroomDialect, Said
+from greenroom.bench.wire import ConnectFailedError, Dialer, WireConnection, loopback_sources
+
+
+class RefusedError(Exception):
+    """The server answered, and said no. Its message begins with what it said."""
+
+
+class Watcher(Protocol):
+    """Hears how far a scenario is: a progress bar, or nothing."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A new stage begins, of so many operations."""
+
+    def done(self, count: int, latency: float | None = None) -> None:
+        """So many more are done; the last one took so many seconds."""
+
+
+class Quiet:
+    """Hears, and says nothing."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Nothing is shown."""
+
+    def done(self, count: int, latency: float | None = None) -> None:
+        """Nothing is shown."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass
+class Target:
+    """A server under load.
+
+    tokens: one for each participant; scenarios take them from the front. external_ids: of the same participants.
+    begin, end: called around the measured part, so that whoever started the server can look at its CPU.
+    tls: an SSL context, None: plain.
+    """
+
+    host: str
+    port: int
+    tokens: Sequence[str]
+    external_ids: Sequence[str]
+    dialect: Dialect = field(default_factory=GreenroomDialect)
+    watcher: Watcher = field(default_factory=Quiet)
+    begin: Callable[[], None] = _nothing
+    end: Callable[[], None] = _nothing
+    tls: Any = None
+
+    def __post_init__(self) -> None:
+        self.dialer = Dialer(
+            self.host,
+            self.port,
+            path=self.dialect.path,
+            subprotocol=self.dialect.subprotocol,
+            sources=loopback_sources(self.host),
+        )
+
+
+class Device:
+    """One connection and the answer it waits for. on_notice: what the server says unasked."""
+
+    __slots__ = ("_answer", "_loop", "_target", "connection", "number", "on_notice", "reply")
+
+    def __init__(self, target: Target, number: int, on_notice: Callable[[Device, bytes], None] | None = None) -> None:
+        self._target = target
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[bytes] | None = None
+        self.number = number
+        self.connection: WireConnection | None = None
+        self.on_notice = on_notice
+        self.reply = b""
+        """The last answer."""
+
+    async def open(self) -> None:
+        """Connect and open a session. Raises RefusedError, ConnectFailedError, OSError."""
+        await self.dial()
+        await self.ask(self._target.dialect.hello(self._target.tokens[self.number], self.number))
+
+    async def dial(self) -> None:
+        """Connect, and hear the welcome of protocols that have one."""
+        if self._target.dialect.waits:
+            self._answer = self._loop.create_future()
+        connection = await self._target.dialer.dial(self._message, ssl=self._target.tls)
+        self.connection = connection
+        connection.lost.add_done_callback(self._lost)
+        if self._answer is not None:
+            await self._answer
+
+    async def ask(self, message: bytes) -> bytes:
+        """Send a request and wait for its answer. Raises RefusedError; ConnectFailedError where it is lost."""
+        connection = self.connection
+        assert connection is not None
+        if connection.lost.done():
+            raise ConnectFailedError(f"lost with {connection.close_code}")
+        answer = self._answer = self._loop.create_future()
+        connection.send(message)
+        self.reply = await answer
+        return self.reply
+
+    async def close(self) -> None:
+        """Close 1000, and wait until it is over."""
+        if self.connection is not None:
+            self.connection.close()
+            await self.connection.lost
+
+    def _message(self, message: bytes) -> None:
+        kind = self._target.dialect.kind(message)
+        if kind is Said.DONE or kind is Said.WELCOME:
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_result(message)
+        elif kind is Said.NOTICE:
+            if self.on_notice is not None:
+                self.on_notice(self, message)
+        elif kind is Said.REFUSED and self._answer is not None and not self._answer.done():
+            self._answer.set_exception(RefusedError(message[:200].decode("utf-8", "replace")))
+
+    def _lost(self, code: asyncio.Future[int]) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectFailedError(f"lost with {code.result()}"))
+            self._answer.exception()  # whoever waited may be gone
+
+
+async def in_flight(
+    target: Target, numbers: Sequence[int], width: int, work: Callable[[int], Any], errors: Counter[str]
+) -> list[tuple[float, int]]:
+    """Do `work` for each number, `width` at a time. Errors are counted, not raised. What was done when."""
+    items = iter(numbers)
+    started = time.perf_counter()
+    timeline: list[tuple[float, int]] = []
+    done = 0
+    every = max(1, len(numbers) // 100)
+
+    async def one_after_the_other() -> None:
+        nonlocal done
+        for number in items:
+            at = time.perf_counter()
+            try:
+                await work(number)
+            except (ConnectFailedError, RefusedError, OSError) as error:
+                errors[f"{type(error).__name__}: {str(error)[:120]}"] += 1
+            done += 1
+            if done % every == 0:
+                now = time.perf_counter()
+                timeline.append((round(now - started, 3), done))
+                target.watcher.done(every, now - at)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(width, len(numbers))):
+            group.create_task(one_after_the_other())
+    return timeline
+
+
+async def open_many(
+    target: Target,
+    numbers: Sequence[int],
+    *,
+    width: int = 64,
+    on_notice: Callable[[Device, bytes], None] | None = None,
+    errors: Counter[str],
+) -> list[Device]:
+    """Open a session for each number, and keep them."""
+    devices: list[Device] = []
+
+    async def one(number: int) -> None:
+        device = Device(target, number, on_notice)
+        await device.open()
+        devices.append(device)
+
+    target.watcher.stage("open", len(numbers))
+    await in_flight(target, numbers, width, one, errors)
+    return devices
+
+
+async def close_many(devices: Sequence[Device], limit: float = 30.0) -> None:
+    """Close them all with 1000. Harmless where some are gone. limit: seconds; what is left then is dropped."""
+    waiting = [device.connection.lost for device in devices if device.connection and not device.connection.lost.done()]
+    for number, device in enumerate(devices):
+        if device.connection is not None:
+            device.connection.close()
+        if number % 100 == 99:
+            await asyncio.sleep(0)
+    if waiting:
+        await asyncio.wait(waiting, timeout=limit)
+    for device in devices:
+        if device.connection is not None:
+            device.connection.abort()
+
+
+__all__ = ["Device", "Quiet", "RefusedError", "Target", "Watcher", "close_many", "in_flight", "open_many"]
