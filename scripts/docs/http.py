@@ -10,6 +10,7 @@ import msgspec
 from greenroom.codes import ERRORS
 from greenroom.server.http import all_routes
 from greenroom.server.openapi import errors_of
+from greenroom.server.problems import reason_of
 from greenroom.server.routes import Auth, Body, Nothing, Route
 
 _HEAD = """# HTTP
@@ -24,7 +25,7 @@ has the replies' types in full.
   stable word, `error_description` what is wrong and what to change:
 
   ```json
-  {"type": "ErrorResponse", "error": "invalid_client", "error_code": 89, "error_reason": "Invalid_client",
+  {"type": "ErrorResponse", "error": "invalid_client", "error_code": 89, "error_reason": "Invalid_token",
    "error_description": "App key or secret are wrong. Check app key and secret; make a new one if lost."}
   ```
 
@@ -72,7 +73,7 @@ def _section(route: Route) -> str:
         lines += ["| field | in | what it is |", "|---|---|---|", *fields, ""]
     codes = errors_of(route)
     if codes:
-        reasons = [f"{ERRORS[code].http_status} `{ERRORS[code].reason}`" for code in codes]
+        reasons = [f"{ERRORS[code].http_status} `{reason_of(code)}`" for code in codes]
         lines += [f"Refusals: {', '.join(dict.fromkeys(reasons))}.", ""]
     return "\n".join(lines)
 

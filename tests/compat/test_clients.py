@@ -139,9 +139,9 @@ async def test_python_client_reads_our_errors(version: str, tmp_path: Path) -> N
             assert error["error_description"]
         seen = {name: (e["status_code"], e["error_code"], e["error_reason"]) for name, e in errors.items()}
         assert seen == {
-            "secret": (401, 89, "Invalid_client"),
-            "latin": (401, 89, "Invalid_client"),
-            "key": (401, 89, "Invalid_client"),
+            "secret": (401, 89, "Invalid_token"),
+            "latin": (401, 89, "Invalid_token"),
+            "key": (401, 89, "Invalid_token"),
             "life": (400, 90, "Illegal_argument"),
             "token": (401, 89, "Invalid_token"),
             "scope": (403, 403, "Insufficient_scope"),
@@ -201,7 +201,7 @@ async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None
                 ("after", "getClientAccessTokenV2", [{"accessToken": "$api", "sessionScope": ["*"]}]),
             ],
         )
-        wanted = {"secret": (401, 89, "Invalid_client"), "life": (400, 90, "Illegal_argument")}
+        wanted = {"secret": (401, 89, "Invalid_token"), "life": (400, 90, "Illegal_argument")}
         for name, (status, code, reason) in (wanted | {"cut": (400, 90, "Illegal_argument")}).items():
             head, _, body = results[name]["error"].partition(" and description: ")
             assert head == f"This request has been rejected with the response code {status}"

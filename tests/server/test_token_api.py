@@ -391,7 +391,7 @@ async def test_wrong_secret_and_unknown_key_are_answered_alike() -> None:
             k: v for k, v in unknown.headers.items() if k != "date"
         }
         assert wrong.error["error"] == "invalid_client"
-        assert wrong.error["error_code"] == 89
+        assert (wrong.error["error_code"], wrong.error["error_reason"]) == (89, "Invalid_token")
         assert wrong.headers["www-authenticate"] == 'Basic realm="greenroom", charset="UTF-8"'
         assert wrong.headers["pragma"] == "no-cache"
 

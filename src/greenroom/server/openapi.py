@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from greenroom.codes import ERRORS, ErrorCode
-from greenroom.server.problems import ErrorResponse
+from greenroom.server.problems import ErrorResponse, reason_of
 from greenroom.server.routes import Auth, Nothing, Route
 
 _REF = "#/components/schemas/{name}"
@@ -139,7 +139,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in errors_of(route):
         row = ERRORS[code]
-        by_status.setdefault(row.http_status, []).append(f"`{row.reason}`: {row.meaning}")
+        by_status.setdefault(row.http_status, []).append(f"`{reason_of(code)}`: {row.meaning}")
     if route.has_body:
         by_status[408] = ["`Request_timeout`: The body took too long."]
         by_status[413] = ["`Body_too_large`: The body is too large."]

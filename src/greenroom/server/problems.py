@@ -92,6 +92,12 @@ class ProblemError(Exception):
         self.problem = problem
 
 
+def reason_of(code: ErrorCode) -> str:
+    """The `error_reason` of HTTP. The platform's number 89 has one word, whatever was wrong with the credentials:
+    `error` tells a bad key or secret from a bad token."""
+    return ERRORS[ErrorCode.TOKEN_INVALID if code is ErrorCode.INVALID_CLIENT else code].reason
+
+
 def problem_of(error: GreenroomError) -> Problem:
     """The refusal for an error of the tree. Nothing internal is in it: such errors hold texts made for people."""
     row = ERRORS[error.code]
@@ -103,7 +109,7 @@ def problem_of(error: GreenroomError) -> Problem:
         status=row.http_status,
         error=_ERROR_WORD.get(error.code, row.reason.lower()),
         code=row.platform_code,
-        reason=row.reason,
+        reason=reason_of(error.code),
         description=str(error),
         headers=headers,
         details=details,
@@ -207,6 +213,7 @@ __all__ = [
     "malformed",
     "no_such_path",
     "problem_of",
+    "reason_of",
     "retry_after_text",
     "too_large",
     "too_slow",
