@@ -8,13 +8,16 @@ import json
 import logging
 import os
 import socket
+import ssl
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 import structlog
+from cryptography import x509
 
 from greenroom.engines.base import NodeRecord
 from greenroom.errors import IllegalArgumentError, ServiceUnavailableError
@@ -22,7 +25,8 @@ from greenroom.server import logs
 from greenroom.server.app import Service, make_engine
 from greenroom.server.config import ServerConfig
 from greenroom.server.drain import jitter_for
-from tests.server.harness import new_service, running_service, short_config
+from tests.server.harness import House, new_service, running_service, short_config
+from tests.server.test_websocket_tls import certificate
 
 
 async def test_a_port_that_is_taken_is_said_and_nothing_is_left_behind() -> None:
@@ -182,3 +186,35 @@ def test_the_service_knows_nothing_before_it_listens() -> None:
     with tempfile.TemporaryDirectory() as data:
         service = Service(ServerConfig(data_dir=data))
         assert (service.url, service.issuer, service.admin_token) == ("", "", "")
+
+
+async def _serial(house: House) -> int:
+    """Of the certificate that a new connection gets."""
+    port = int(house.service.url.rpartition(":")[2])
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except (OSError, ssl.SSLError):
+        pass
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+async def test_a_new_certificate_counts_for_new_connections_and_a_bad_one_is_left_aside(tmp_path: Path) -> None:
+    used, other = certificate(tmp_path), tmp_path / "other"
+    await asyncio.to_thread(other.mkdir)
+    newer = await asyncio.to_thread(lambda: certificate(other).read_bytes())
+    async with running_service(tls_cert=str(used), tls_key=str(used)) as house:
+        assert house.url.startswith("https://")
+        first = await _serial(house)
+        await asyncio.to_thread(used.write_bytes, newer)
+        house.service.reload_tls()
+        second = await _serial(house)
+        assert second != first
+        await asyncio.to_thread(used.write_bytes, b"nonsense")
+        house.service.reload_tls()
+        assert await _serial(house) == second
