@@ -168,3 +168,27 @@ async def test_serve_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> N
             assert (second.returncode, out) == (Exit.USAGE, b"")
             assert f"greenroom: Port {port} of 127.0.0.1 cannot be listened on" in err.decode()
             assert b"Traceback" not in err
+
+
+@pytest.mark.slow
+async def test_serve_without_dev_makes_no_demo_and_takes_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "greenroom.toml").write_text(
+        'port = 0\ndata_dir = "data"\npublic_url = "https://sessions.example.com/"\n'
+    )
+    options = {"GREENROOM_ADMIN_TOKEN": "an-admin-token-of-mine"}
+    async with started("serve", "--config", "greenroom.toml", "--json", cwd=tmp_path, **options) as process:
+        ready = json.loads(await line_of(process))
+        assert ready == {"url": "https://sessions.example.com"}
+        # The token that was given is not kept in a file beside.
+        assert not (tmp_path / "data" / "admin-token").exists()
+        assert not (tmp_path / "data" / "demo-app").exists()
+        code, out, err = await end(process)
+    assert (code, out) == (Exit.DONE, "")
+    assert "an-admin-token-of-mine" not in err
+
+
+async def test_a_setting_that_is_wrong_stops_serve_in_one_line(tmp_path: Path) -> None:
+    ran = run_here("serve", "--data", str(tmp_path / "data"), GREENROOM_LEASE="5")
+    assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1)
+    assert "renew_interval" in ran.err
+    assert not (tmp_path / "data").exists()
