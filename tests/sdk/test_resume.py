@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -111,6 +112,17 @@ async def test_make_before_break() -> None:
         await service.until(lambda: old.close_code is not None)
         await sdk.session.get_participant()
         assert notes.names() == ["connecting", "connected"]
+        await sdk.session.close()
+
+
+async def test_a_close_frame_says_when_to_come_back() -> None:
+    async with FakeService() as service:
+        sdk, notes = new_sdk(service)
+        await sdk.session.open()
+        before = time.monotonic()
+        await service.links[0].drop(4001, '{"after":0.4,"jitter":0.1}')
+        await notes.comes("connected", 2)
+        assert time.monotonic() - before >= 0.4  # without it: 0.2 s at most
         await sdk.session.close()
 
 

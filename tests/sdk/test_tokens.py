@@ -98,6 +98,7 @@ async def test_what_a_callback_gives_is_checked_at_once(answer: Any, error: type
         await sdk.session.close()
 
 
+@pytest.mark.slow
 async def test_the_half_of_a_life_brings_a_new_token_on_the_open_connection() -> None:
     asked: list[bool] = []
 
@@ -117,6 +118,7 @@ async def test_the_half_of_a_life_brings_a_new_token_on_the_open_connection() ->
         await sdk.session.close()
 
 
+@pytest.mark.slow
 async def test_failing_at_expiry_ends_the_session() -> None:
     async def refresh(is_expired: bool) -> str:
         raise RuntimeError

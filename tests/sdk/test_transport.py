@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from greenroom import Greenroom, GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError
+from greenroom.messages import SUBPROTOCOL
 from greenroom.sdk.transport import Transport, retry_after_of, service_base
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.sdk import new_sdk
@@ -97,6 +98,31 @@ async def test_a_websocket_server_that_is_no_greenroom() -> None:
         await sdk.session.open()
     await sdk.session.close()
     await runner.cleanup()
+
+
+async def test_a_close_is_answered_with_4000_never_1000() -> None:
+    answered: list[int | None] = []
+
+    async def upgrade(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,))
+        await socket.prepare(request)
+        await socket.close(code=4001, message=b"why")
+        answered.append(socket.close_code)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/session", upgrade)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    transport = Transport(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    connection = await transport.connect()
+    assert [message async for message in connection.messages()] == []
+    assert (connection.end(), connection.reason()) == (4001, "why")
+    await connection.aclose()
+    await transport.aclose()
+    await runner.cleanup()
+    assert answered == [4000]
 
 
 def _certificate(folder: Path) -> Path:

@@ -53,6 +53,7 @@ async def test_if_not_is_open_open_does_not_fail_because_an_open_is_in_flight() 
         await sdk.session.close()
 
 
+@pytest.mark.slow
 async def test_after_a_refresh_the_old_token_is_never_used_again_also_not_after_sleep() -> None:
     fresh = make_token(external_id="ada", serial=2)
 
@@ -198,6 +199,7 @@ async def test_observers_see_one_change_when_a_device_takes_over_its_ghost() -> 
             await sdk.session.close()
 
 
+@pytest.mark.slow
 async def test_kicked_users_do_not_walk_back_in_with_the_same_token() -> None:
     async with api_house() as (house, tenant, api):
         token = tenant.token("ada")
@@ -214,6 +216,7 @@ async def test_kicked_users_do_not_walk_back_in_with_the_same_token() -> None:
         await sdk.session.close()
 
 
+@pytest.mark.slow
 async def test_a_resume_works_without_any_event_twice_and_after_a_restart() -> None:
     async with running_service() as house:
         tenant = await house.new_application()

@@ -109,7 +109,7 @@ class ClientTraffic(ClientBase):
         if participant != session.participant and (snapshot or wire.version > session.participant.version):
             session.participant = participant
             self._emit(Tell(ParticipantUpdated(participant)))
-        # The service tells each version once on a connection, in whatever message: whoever watches himself hears it too.
+        # The service tells each version once on a connection, in whatever message: also to whoever watches himself.
         self._tell_changed(self._watches.notify([wire]))
 
     def _tell_changed(self, changed: list[Participant]) -> None:

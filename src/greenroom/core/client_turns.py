@@ -18,6 +18,7 @@ from greenroom.core.client_verdicts import (
     Verdict,
     end_reason_of,
     error_of_close,
+    retry_of_close,
     verdict_of_close,
     verdict_of_end,
     verdict_of_error,
@@ -35,6 +36,7 @@ from greenroom.messages import (
     Incoming,
     MoveOn,
     OpenResult,
+    Retry,
     decode_result,
     encode_request,
 )
@@ -228,6 +230,8 @@ class ClientTurns(ClientTraffic):
             self._reopen(now, end_reason_of(error), error)
         elif verdict is Verdict.REFRESH and self._tokens.refreshable:
             self._refresh_then_dial(now)
+        elif (retry := retry_of_close(text)) is not None:
+            self._come_back(now, retry)
         else:
             message = f"The connection was lost (close code {code}{': ' + text if text else ''})."
             self._attempt_failed(now, ServiceUnavailableError(message))
@@ -252,6 +256,8 @@ class ClientTurns(ClientTraffic):
         self._cue(ClientCue.LOST)
         if verdict is Verdict.REFRESH and self._tokens.refreshable:
             self._refresh_then_dial(now)
+        elif candidate is None and (retry := retry_of_close(text)) is not None:
+            self._come_back(now, retry)
         elif candidate is None and self._dialer.due is None:
             if now >= link.since + self._settings.stable_after:
                 self._dialer.failures = 0
@@ -267,14 +273,18 @@ class ClientTurns(ClientTraffic):
             if self._session is not None:
                 self._session.lost_at = now
             self._cue(ClientCue.LOST)
-            self._dialer.steer(now, params.retry.after, params.retry.jitter)
-            self._retry_floor = now + params.retry.after
+            self._come_back(now, params.retry)
         elif verdict_of_end(params.reason) is Verdict.RENEW:
             self._reopen(now, params.reason, SessionEndedError(params.message or None, end_reason=params.reason))
         else:
             by = None if params.by is None else params.by.device
             error = SessionEndedError(params.message or None, end_reason=params.reason)
             self._ended(now, params.reason, params.message, by=by, error=error)
+
+    def _come_back(self, now: float, retry: Retry) -> None:
+        """The service said when: not sooner, also not on a hint."""
+        self._dialer.steer(now, retry.after, retry.jitter)
+        self._retry_floor = now + max(0.0, retry.after)
 
     def _move_on(self, now: float, params: MoveOn) -> None:
         """Make before break: the old connection is kept until another has been accepted (promise 8, S9)."""

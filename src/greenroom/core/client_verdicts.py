@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import msgspec
+
 from greenroom.codes import CLOSES, CloseCode, ErrorCode, is_retryable_close
 from greenroom.errors import (
     ExternalIdMismatchError,
@@ -14,6 +16,7 @@ from greenroom.errors import (
     TokenInvalidError,
     TooManySessionsError,
 )
+from greenroom.messages import Retry
 from greenroom.model import EndReason
 
 
@@ -91,6 +94,16 @@ def verdict_of_close(code: int) -> Verdict:
     return Verdict.RETRY if is_retryable_close(code) else Verdict.FINAL
 
 
+def retry_of_close(text: str) -> Retry | None:
+    """When to come back, where the service wrote it into the Close frame (S10): ``{"after": 2, "jitter": 5}``."""
+    if not text.startswith("{"):
+        return None
+    try:
+        return msgspec.json.decode(text, type=Retry)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+
+
 def end_reason_of(error: GreenroomError) -> str:
     """The word that the delegate hears."""
     if isinstance(error, SessionEndedError) and error.end_reason is not None:
@@ -100,7 +113,7 @@ def end_reason_of(error: GreenroomError) -> str:
 
 def error_of_close(code: int, text: str) -> GreenroomError:
     """The error of a final close code; text: what the service wrote into the Close frame."""
-    message = text or None
+    message = None if not text or text.startswith("{") else text
     if code == CloseCode.UNAUTHENTICATED:
         return TokenInvalidError(message)
     if code == CloseCode.IDENTITY_MISMATCH:

@@ -30,6 +30,9 @@ class Link(Protocol):
     def end(self) -> int:
         """The close code; 1006 where no Close frame came."""
 
+    def reason(self) -> str:
+        """What the Close frame says beside its code."""
+
     async def aclose(self) -> None:
         """Drop it with 4000 where it is still open."""
 

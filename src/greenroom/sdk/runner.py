@@ -167,17 +167,18 @@ class Runner:
     async def _serve(self, attempt: int, connection: Link) -> None:
         self._connections[attempt] = connection
         code: int = CloseCode.ABNORMAL
+        reason = ""
         try:
             self.machine.dialed(self.now(), attempt)
             self.pump()
             async for message in connection.messages():
                 self.machine.message(self.now(), attempt, message)
                 self.pump()
-            code = connection.end()
+            code, reason = connection.end(), connection.reason()
         finally:
             del self._connections[attempt]
             await connection.aclose()
-            self.machine.lost(self.now(), attempt, code, "")
+            self.machine.lost(self.now(), attempt, code, reason)
 
     async def _ask(self, number: int, is_expired: bool) -> None:
         answer: object

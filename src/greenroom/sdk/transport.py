@@ -74,6 +74,7 @@ class Connection:
         self._socket = web_socket
         self._outbox: asyncio.Queue[bytes | int] = asyncio.Queue()
         self._closing = False
+        self._reason = ""
 
     def send(self, data: bytes) -> None:
         if not self._closing:
@@ -91,9 +92,16 @@ class Connection:
 
         writer = asyncio.get_running_loop().create_task(self._write(), name="greenroom writer")
         try:
-            async for message in self._socket:
-                if message.type is aiohttp.WSMsgType.TEXT and not self._closing:
-                    yield message.data
+            while True:
+                message = await self._socket.receive()
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    if not self._closing:
+                        yield message.data
+                elif message.type is aiohttp.WSMsgType.CLOSE:
+                    self._reason = message.extra or ""
+                    return
+                elif message.type is not aiohttp.WSMsgType.BINARY:
+                    return
         finally:
             if self._closing:
                 await asyncio.wait({writer}, timeout=CLOSE_LIMIT)
@@ -122,6 +130,10 @@ class Connection:
     def end(self) -> int:
         """The close code; 1006 where no Close frame came."""
         return self._socket.close_code or CloseCode.ABNORMAL
+
+    def reason(self) -> str:
+        """What the Close frame says beside its code; "" where it says nothing, or none came."""
+        return self._reason
 
     async def aclose(self) -> None:
         with contextlib.suppress(OSError, TimeoutError, RuntimeError):
@@ -155,6 +167,7 @@ class Transport:
                 protocols=(SUBPROTOCOL,),
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_LIMIT),
                 compress=0,
+                autoclose=False,  # it would answer any Close with 1000, which is `close`'s alone (S6)
                 **options,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

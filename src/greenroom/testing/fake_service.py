@@ -129,19 +129,22 @@ class FakeSession:
 
 @dataclass
 class FakeLink:
-    """One connection of the fake. deaf: what comes in is ignored; close_code: with what the client closed it."""
+    """One connection of the fake. deaf: what comes in is ignored; close_code: with what it was closed, by whomever."""
 
     socket: web.WebSocketResponse
     transport: asyncio.Transport
     session: FakeSession | None = None
     deaf: bool = False
     close_code: int | None = None
+    dropped: int | None = None
+    """With what `drop` closed it."""
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         await self.socket.send_str(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
 
     async def drop(self, code: int = 1012, message: str = "") -> None:
         """Close with this code; 1006 cuts the connection without a word."""
+        self.dropped = code
         if code == CloseCode.ABNORMAL:
             self.transport.abort()
             return
@@ -294,7 +297,7 @@ class FakeService:
                 if message.type is WSMsgType.TEXT and not link.deaf:
                     await self._handle(link, json.loads(message.data))
         finally:
-            link.close_code = socket.close_code or CloseCode.ABNORMAL
+            link.close_code = link.dropped or socket.close_code or CloseCode.ABNORMAL
             self._happened.set()
             self._gone(link)
         return socket

@@ -151,7 +151,7 @@ class SimLink:
     def close(self, code: int, reason: str) -> None:
         if not self.closed:
             self.closed = True
-            self._wire.down.carry(lambda: self._wire.plug.asked_to_close(code))
+            self._wire.down.carry(lambda: self._wire.plug.asked_to_close(code, reason))
             self._timer = self._wire.node.loop.call_later(CLOSE_TIMEOUT, self.ended, CloseCode.ABNORMAL)
 
     def abort(self) -> None:
@@ -185,6 +185,7 @@ class Plug:
         self._wire = wire
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._code: int | None = None
+        self._reason = ""
         self._closing = False
 
     def send(self, data: bytes) -> None:
@@ -202,8 +203,11 @@ class Plug:
             if not self._closing:
                 yield message.decode()
 
-    def end(self) -> int:
-        return CloseCode.ABNORMAL if self._code is None else self._code
+    def end(self) -> tuple[int, str]:
+        return (CloseCode.ABNORMAL if self._code is None else self._code), ""
+
+    def reason(self) -> str:
+        return self._reason
 
     async def aclose(self) -> None:
         self.hang_up(CloseCode.COME_BACK)
@@ -220,8 +224,10 @@ class Plug:
             self._inbox.put_nowait(None)
             self._wire.app.wires.pop(self._wire, None)
 
-    def asked_to_close(self, code: int) -> None:
+    def asked_to_close(self, code: int, reason: str = "") -> None:
         """The node sent Close: answered as RFC 6455 section 5.5.1 has it."""
+        if self._code is None:
+            self._reason = reason
         self._wire.up.carry(lambda: self._wire.link.ended(code))
         self.ended(code)
 
