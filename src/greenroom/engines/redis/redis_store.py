@@ -41,7 +41,7 @@ class RedisStore:
         self._timeout = timeout
         self._clock_us = clock_us
         self._topology: Topology = make_topology(address, timeout=timeout, client_name=client_name)
-        self._links: dict[HostPort, Link] = {}
+        self._links: dict[tuple[HostPort, bool], Link] = {}
         self._ears = Ears(self._topology, self._key, timeout=timeout)
         self._library = library()
 
@@ -101,20 +101,22 @@ class RedisStore:
             return future
         now = "" if self._clock_us is None else self._clock_us()
         command = ("FCALL", f"{self._library.name}_{call.function}", 1, self._key(call.tag), now, call.argument)
-        return self._link(place).submit(command, durable=call.durable)
+        return self._link(place, waits=call.durable).submit(command, durable=call.durable)
 
-    def _link(self, place: HostPort) -> Link:
-        link = self._links.get(place)
+    def _link(self, place: HostPort, *, waits: bool = False) -> Link:
+        """Calls that wait for replicas have a connection of their own: beats must not wait behind them."""
+        key = (place, waits and self._address.wait_replicas > 0)
+        link = self._links.get(key)
         if link is None:
 
             async def connect() -> AbstractConnection:
                 return await self._topology.connect(place)
 
-            link = self._links[place] = Link(
+            link = self._links[key] = Link(
                 connect,
                 timeout=self._timeout,
                 wait_replicas=self._address.wait_replicas,
-                wait_timeout=self._timeout / 2,
+                wait_timeout=min(self._timeout / 4, 1.0),
                 lost=self._topology.doubt,
             )
         return link

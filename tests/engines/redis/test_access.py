@@ -1,0 +1,104 @@
+"""What stands before Redis: an ACL as documented, and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from greenroom.engines.redis import RedisEngine
+from greenroom.errors import ServiceUnavailableError
+from greenroom.testing.engine_contract import APP
+from greenroom.testing.redis_server import RedisServer, free_ports, single
+from greenroom.testing.redis_world import RedisWorld
+
+pytestmark = pytest.mark.slow
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "redis.md"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with single() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """(port, certificate) of a server that speaks TLS there."""
+    directory = tmp_path_factory.mktemp("tls")
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    make_certificate(certificate, key)
+    (port,) = free_ports(1)
+    options = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    with single(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no"):
+        yield port, certificate
+
+
+def make_certificate(path: Path, key_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
+        now + datetime.timedelta(days=1)
+    )
+    builder = builder.add_extension(names, False).add_extension(x509.BasicConstraints(True, None), True)
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+async def test_the_documented_acl_is_enough(server: RedisServer) -> None:
+    found = re.search(r"An ACL for the service: `([^`]+)`", REFERENCE.read_text())
+    assert found is not None
+    rules = found[1].split()
+    server.execute("ACL", "SETUSER", "greenroom", "reset", "on", ">pass-word", *rules)
+    url = server.url.replace("//", "//greenroom:pass-word@") + "?wait_replicas=0"
+    async with RedisWorld(url, lambda: server.execute("FLUSHALL")) as w:
+        a = await w.client()
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await a.update(name="x")
+        await w.settle()
+        assert w.ears.changes
+        await a.detach(5)
+        await w.advance(7)
+        assert (await w.types())[-1] == "participant.offline"
+        await w.engine.healthy()
+        assert "unknown" not in (await w.engine.durability())[0]
+    assert not server.execute("ACL", "LOG")
+
+
+async def test_a_wrong_password_is_a_clear_error_without_it(server: RedisServer) -> None:
+    engine = RedisEngine(server.url.replace("//", "//greenroom:hunter2@"))
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await engine.start()
+    assert "hunter2" not in str(caught.value)
+    await engine.stop()
+
+
+async def test_tls(tls: tuple[int, Path]) -> None:
+    port, certificate = tls
+    engine = RedisEngine(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}")
+    await engine.start()
+    (facts,) = await engine.store.facts()
+    assert facts.version.startswith("7.")
+    await engine.stop()
+
+
+async def test_tls_with_a_certificate_of_nobody_we_know_is_refused(tls: tuple[int, Path]) -> None:
+    engine = RedisEngine(f"rediss://127.0.0.1:{tls[0]}/0")
+    with pytest.raises(ServiceUnavailableError):
+        await engine.start()
+    await engine.stop()
+    await asyncio.sleep(0)
