@@ -26,7 +26,19 @@ def make_app() -> typer.Typer:
     """The whole command line."""
     import typer
 
-    from greenroom.cli import apps, config, keys, open_session, serve, status, token
+    from greenroom.cli import (
+        apps,
+        config,
+        events,
+        keys,
+        open_session,
+        participants,
+        serve,
+        sessions,
+        status,
+        token,
+        webhooks,
+    )
 
     app = typer.Typer(
         name="greenroom",
@@ -45,6 +57,10 @@ def make_app() -> typer.Typer:
     config.add_to(app)
     keys.add_to(app)
     status.add_to(app)
+    participants.add_to(app)
+    sessions.add_to(app)
+    events.add_to(app)
+    webhooks.add_to(app)
     return app
 
 

@@ -1,0 +1,68 @@
+"""``greenroom events``: what happened, and what happens."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+
+WAIT = 5
+"""Seconds that one poll waits; well below the HTTP client's patience."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("events")(events)
+
+
+def events(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens.")] = False,
+    type: Annotated[
+        list[str] | None, typer.Option(help="Types wanted, like session.ended or 'session.*'; repeatable.")
+    ] = None,
+    after: Annotated[str | None, typer.Option(help="A cursor; `now`: only new ones.", show_default=False)] = None,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Print events, oldest first: all that are kept (72 hours), and with --follow what happens from then on.
+
+    Example: greenroom events --follow --after now
+    """
+    from greenroom.cli.backend import TOKEN_LIFE, Backend
+
+    backend = Backend.find(url, data, key, secret, "events:read")
+    renewed = time.monotonic()
+    while True:
+        page = backend.call("GET", "/v1/events", None, after=after, type=type, wait=WAIT if follow else None, limit=500)
+        for event in page["items"]:
+            _print(event, json)
+        # With a filter a page may be empty and yet not the last: the cursor has moved then.
+        if not follow and page["cursor"] == after:
+            return
+        after = page["cursor"]
+        if time.monotonic() - renewed > TOKEN_LIFE / 2:
+            backend.renew()
+            renewed = time.monotonic()
+
+
+def _print(event: dict[str, object], as_json: bool) -> None:
+    from greenroom.cli.output import print_json
+
+    if as_json:
+        print_json(event)
+        return
+    who = event["sessionId"] or event["participantId"] or ""
+    details = event["data"]
+    told = " ".join(f"{name}={value}" for name, value in details.items()) if isinstance(details, dict) else ""
+    print(f"{event['timestamp']}  {event['type']:<24} {who}  {_printable(told)}", flush=True)
+
+
+def _printable(text: str) -> str:
+    """Names come from people: nothing of them may steer a terminal."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)

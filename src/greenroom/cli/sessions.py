@@ -1,0 +1,123 @@
+"""``greenroom sessions``: which sessions there are, what happened to one, and ending it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+
+Which = Annotated[str, typer.Argument(help="The session's id.")]
+_READ, _ADMIN = "sessions:read", "sessions:admin"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb."""
+    verb = typer.Typer(help="Sessions: list, show with what happened, end.", no_args_is_help=True)
+    verb.command("list")(list_)
+    verb.command("show")(show)
+    verb.command("end")(end)
+    app.add_typer(verb, name="sessions")
+
+
+def list_(
+    external_id: Annotated[str | None, typer.Option(help="Of that participant alone.", show_default=False)] = None,
+    node: Annotated[str | None, typer.Option(help="Held by that node.", show_default=False)] = None,
+    state: Annotated[str | None, typer.Option(help="attached or detached.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """List sessions.
+
+    Example: greenroom sessions list --external-id anna
+    """
+    from greenroom.cli.output import instant, print_json, print_table
+
+    query = {"externalId": external_id, "node": node, "state": state}
+    items = _backend(url, data, key, secret, _READ).pages("/v1/sessions", limit, **query)
+    if json:
+        print_json(items)
+        return
+    rows = [
+        (
+            one["externalId"] or one["participantId"],
+            one["state"],
+            instant(one["since"]),
+            one["device"]["name"] or one["device"]["id"] or "",
+            one["node"],
+            one["address"],
+            one["id"],
+        )
+        for one in items
+    ]
+    print_table(("Participant", "State", "Since", "Device", "Node", "Address", "Id"), rows, empty="There are none.")
+
+
+def show(
+    session: Which,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Show a session, and what happened to it: when, on which node, why. Ended ones for a day.
+
+    Example: greenroom sessions show p17-0f3c…
+    """
+    from greenroom.cli.output import instant, print_json, print_pairs, print_table
+    from greenroom.cli.service import segment
+
+    path = f"/v1/sessions/{segment(session)}/timeline"
+    found = _backend(url, data, key, secret, _READ).call("GET", path)
+    if json:
+        print_json(found)
+        return
+    record = found["session"]
+    print_pairs(
+        {
+            "participant": record["externalId"] or record["participantId"],
+            "state": record["state"] + (f" ({record['endReason']})" if record["endReason"] else ""),
+            "device": record["device"]["name"] or record["device"]["id"] or "",
+            "sdk": record["sdk"],
+            "address": record["address"],
+        }
+    )
+    rows = [(instant(one["at"]), one["what"], one["node"], one["detail"]) for one in found["items"]]
+    print_table(("When", "What", "Node", "Detail"), rows, empty="Nothing is known of it.")
+
+
+def end(
+    session: Which,
+    reason: Annotated[str, typer.Option(help="For people; the participant hears it.")] = "",
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """End one session. Its token stays good: to keep somebody out, kick or block the participant.
+
+    Example: greenroom sessions end p17-0f3c…
+    """
+    from greenroom.cli.output import print_json
+    from greenroom.cli.service import segment
+
+    path = f"/v1/sessions/{segment(session)}"
+    ended = _backend(url, data, key, secret, _ADMIN).call("DELETE", path, None, reason=reason or None)
+    if json:
+        print_json(ended)
+    else:
+        print(f"The session has ended: {ended['endReason']}.")
+
+
+def _backend(url: Any, data: Any, key: Any, secret: Any, scope: str) -> Any:
+    from greenroom.cli.backend import Backend
+
+    # Reading needs its own scope beside that of ending.
+    return Backend.find(url, data, key, secret, scope if scope == _READ else f"{_READ} {scope}")

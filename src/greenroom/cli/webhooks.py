@@ -1,0 +1,280 @@
+"""``greenroom webhooks``: endpoints, tests, dead letters, replay, and watching deliveries."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+
+Endpoint = Annotated[str, typer.Argument(help="The endpoint's id, as `webhooks list` shows it.")]
+_READ, _ADMIN = "events:read", "events:read sessions:admin"
+TAIL_EVERY = 1.0
+"""Seconds between two looks."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb."""
+    verb = typer.Typer(
+        help="Webhooks: add, list, remove, test, enable, rotate, dead-letters, replay, tail.", no_args_is_help=True
+    )
+    for name, command in (
+        ("add", add),
+        ("list", list_),
+        ("remove", remove),
+        ("test", try_),
+        ("enable", enable),
+        ("rotate-secret", rotate_secret),
+        ("dead-letters", dead_letters),
+        ("replay", replay),
+        ("tail", tail),
+    ):
+        verb.command(name)(command)
+    app.add_typer(verb, name="webhooks")
+
+
+def add(
+    address: Annotated[str, typer.Argument(help="Where events are to be posted: https://…")],
+    event: Annotated[
+        list[str] | None, typer.Option("--event", help="Types wanted, like session.ended or 'session.*'; repeatable.")
+    ] = None,
+    asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Ed25519 (v1a), not HMAC-SHA256 (v1).")] = False,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Add an endpoint. Its secret is shown this once.
+
+    Example: greenroom webhooks add https://app.example/hooks/greenroom --event "session.*"
+    """
+    body = {"url": address, "events": event or [], "signature": "v1a" if asymmetric else "v1"}
+    _print_secret(_backend(url, data, key, secret, _ADMIN).call("POST", "/v1/webhooks", body), json)
+
+
+def list_(key: AppKey = None, secret: AppSecret = None, json: Json = False, url: Url = None, data: Data = None) -> None:
+    """List endpoints.
+
+    Example: greenroom webhooks list
+    """
+    from greenroom.cli.output import print_json, print_table
+
+    items = _backend(url, data, key, secret, _READ).call("GET", "/v1/webhooks")["items"]
+    if json:
+        print_json(items)
+        return
+    rows = [
+        (one["id"], one["url"], " ".join(one["events"]) or "all", one["disabledReason"] or one["state"])
+        for one in items
+    ]
+    print_table(("Id", "URL", "Events", "State"), rows, empty="There are no endpoints.")
+
+
+def remove(
+    endpoint: Endpoint,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Remove an endpoint with its dead letters.
+
+    Example: greenroom webhooks remove wh_5d1c…
+    """
+    _done(_backend(url, data, key, secret, _ADMIN).call("DELETE", _path(endpoint)), json, "Removed.")
+
+
+def try_(
+    endpoint: Endpoint,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Send a test event now and say what came of it. Exit code 1 where it was not taken.
+
+    Example: greenroom webhooks test wh_5d1c…
+    """
+    from greenroom.cli.output import print_json
+
+    tried = _backend(url, data, key, secret, _ADMIN).call("POST", _path(endpoint) + "/test")
+    if json:
+        print_json(tried)
+    elif tried["delivered"]:
+        print(f"Delivered: status {tried['status']} in {tried['took']} s.")
+    else:
+        print(f"Not delivered: {tried['why']} ({tried['took']} s).")
+    if not tried["delivered"]:
+        raise typer.Exit(1)
+
+
+def enable(
+    endpoint: Endpoint,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Enable an endpoint again. It goes on from where it stopped, as far as events are still kept.
+
+    Example: greenroom webhooks enable wh_5d1c…
+    """
+    reply = _backend(url, data, key, secret, _ADMIN).call("PATCH", _path(endpoint), {"state": "enabled"})
+    _done(reply, json, "Enabled.")
+
+
+def rotate_secret(
+    endpoint: Endpoint,
+    overlap: Annotated[float, typer.Option(min=0, help="Seconds for which the old one goes on signing.")] = 86_400.0,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Make a new secret. Both sign until the overlap is over.
+
+    Example: greenroom webhooks rotate-secret wh_5d1c…
+    """
+    backend = _backend(url, data, key, secret, _ADMIN)
+    _print_secret(backend.call("POST", _path(endpoint) + "/rotate-secret", {"overlap": overlap}), json)
+
+
+def dead_letters(
+    endpoint: Endpoint,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """List events that were given up.
+
+    Example: greenroom webhooks dead-letters wh_5d1c…
+    """
+    from greenroom.cli.output import print_json, print_table
+
+    backend = _backend(url, data, key, secret, _READ)
+    items = backend.call("GET", _path(endpoint) + "/dead-letters", None, limit=limit)["items"]
+    if json:
+        print_json(items)
+        return
+    rows = [(one["event"]["timestamp"], one["event"]["type"], one["event"]["id"], one["why"]) for one in items]
+    print_table(("When", "Type", "Id", "Why"), rows, empty="There are no dead letters.")
+
+
+def replay(
+    endpoint: Endpoint,
+    first: Annotated[
+        int | None, typer.Option("--from", help="From this instant, Unix milliseconds.", show_default=False)
+    ] = None,
+    last: Annotated[int | None, typer.Option("--to", help="Up to this one; else now.", show_default=False)] = None,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Send events again: all dead letters, or with --from and --to everything between two instants.
+
+    Example: greenroom webhooks replay wh_5d1c… --from 1735689600000
+    """
+    from greenroom.cli.output import print_json
+
+    backend = _backend(url, data, key, secret, _ADMIN)
+    is_range = first is not None or last is not None
+    body: dict[str, Any] = {"from": first or 0, "to": last} if is_range else {"deadLetters": True}
+    queued = 0
+    while True:
+        reply = backend.call("POST", _path(endpoint) + "/replay", body)
+        queued += reply["queued"]
+        if not reply["more"] or (is_range and reply["next"] == body["from"]):
+            break
+        if is_range:
+            body = {**body, "from": reply["next"]}
+    if json:
+        print_json({"queued": queued})
+    else:
+        print(f"{queued} events will be sent again.")
+
+
+def tail(
+    endpoint: Endpoint,
+    key: AppKey = None,
+    secret: AppSecret = None,
+    json: Json = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Watch deliveries as they are made, until Ctrl-C. In a cluster: those of the node asked.
+
+    Example: greenroom webhooks tail wh_5d1c…
+    """
+    from greenroom.cli.backend import TOKEN_LIFE
+
+    backend = _backend(url, data, key, secret, _READ)
+    after, renewed = 0, time.monotonic()
+    while True:
+        found = backend.call("GET", _path(endpoint) + "/attempts", None, after=after)
+        for one in found["items"]:
+            after = max(after, one["number"])
+            _print_attempt(one, json)
+        time.sleep(TAIL_EVERY)
+        if time.monotonic() - renewed > TOKEN_LIFE / 2:
+            backend.renew()
+            renewed = time.monotonic()
+
+
+def _done(reply: Any, as_json: bool, text: str) -> None:
+    from greenroom.cli.output import print_json
+
+    if as_json:
+        print_json(reply)
+    else:
+        print(text)
+
+
+def _print_attempt(one: dict[str, Any], as_json: bool) -> None:
+    from greenroom.cli.output import instant, print_json
+
+    if as_json:
+        print_json(one)
+        return
+    outcome = f"{one['status']}" if one["delivered"] else one["why"]
+    print(
+        f"{instant(one['at'])}  {one['eventType']:<24} attempt {one['attempt']}  {outcome}  {one['took']} s  "
+        f"{one['eventId']}",
+        flush=True,
+    )
+
+
+def _print_secret(made: dict[str, Any], as_json: bool) -> None:
+    from greenroom.cli.output import print_json, print_pairs
+
+    if as_json:
+        print_json(made)
+        return
+    endpoint = made["endpoint"]
+    name = "public key" if endpoint["signature"] == "v1a" else "secret"
+    print_pairs({"endpoint": endpoint["id"], "url": endpoint["url"], name: made["secret"]})
+    if name == "secret":
+        print("The secret is shown this once.")
+
+
+def _path(endpoint: str) -> str:
+    from greenroom.cli.service import segment
+
+    return "/v1/webhooks/" + segment(endpoint)
+
+
+def _backend(url: Any, data: Any, key: Any, secret: Any, scope: str) -> Any:
+    from greenroom.cli.backend import Backend
+
+    return Backend.find(url, data, key, secret, scope)
