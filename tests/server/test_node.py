@@ -12,6 +12,7 @@ from greenroom.core.states import ServerState
 from greenroom.engines.base import Change, NodeBeat, SessionQuery
 from greenroom.model import EndReason, ParticipantRecord, SessionState, participant_id_of, partition_of
 from greenroom.server import node as node_module
+from greenroom.server import upkeep
 from greenroom.server.connection import SessionConnection
 from greenroom.server.node import NodeState
 from tests.core.server_rig import APP, NAMESPACE
@@ -218,7 +219,7 @@ async def test_comparing_detaches_strays_at_the_second_look_and_never_ends_them(
 
 
 async def test_comparing_reads_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "PAGE", 2)
+    monkeypatch.setattr(upkeep, "PAGE", 2)
     async with running_shell() as shell:
         for number in range(5):
             await shell.open("anna", openId=f"open id number {number}")
