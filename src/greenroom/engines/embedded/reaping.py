@@ -5,7 +5,6 @@ from __future__ import annotations
 from greenroom.core.presence import tell
 from greenroom.engines.base import (
     ENDED_SESSION_MEMORY,
-    MAX_CLOCK_STEP,
     OPEN_ID_MEMORY,
     BeatResult,
     NodeBeat,
@@ -122,9 +121,7 @@ def _lapse(state: State, lease: str) -> None:
 
 def move_clock(state: State, monotonic: float) -> None:
     """On by the time since the last pass, never back, never by more than 2 s (S8)."""
-    if state.passed_at is not None:
-        step = min(max(monotonic - state.passed_at, 0.0), MAX_CLOCK_STEP)
-        state.clock += round(step * 1000)
+    state.clock = state.clock_at(monotonic)
     state.passed_at = monotonic
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apsw
 import msgspec
 
-from greenroom.engines.base import NodeBeat
+from greenroom.engines.base import MAX_CLOCK_STEP, NodeBeat
 from greenroom.model import Application, Restriction
 
 decode_application = msgspec.msgpack.Decoder(Application).decode
@@ -87,6 +87,14 @@ class State:
         self.counts = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state < 2 GROUP BY app"))
         self._load_streams(con)
         self._find_orphans(con)
+
+    def clock_at(self, monotonic: float) -> int:
+        """The partition clock (ms) as a reaper pass at this instant would set it: on by the time since the last pass,
+        never back, never by more than 2 s (S8). Due times count from here, so that no grace is short by a pass."""
+        if self.passed_at is None:
+            return self.clock
+        step = min(max(monotonic - self.passed_at, 0.0), MAX_CLOCK_STEP)
+        return self.clock + round(step * 1000)
 
     def _find_orphans(self, con: apsw.Connection) -> None:
         """A roll-back undid the detaching of dead nodes' sessions, not what this object remembered of it."""

@@ -44,10 +44,11 @@ _encode_event = msgspec.msgpack.Encoder().encode
 class Transaction:
     """One batch's transaction. ``now`` is Unix ms, ``clock`` the partition clock in ms; both stand still in it."""
 
-    __slots__ = ("_find", "changes", "con", "events", "execute", "now", "ready", "state", "writes")
+    __slots__ = ("_clock", "_find", "changes", "con", "events", "execute", "now", "ready", "state", "writes")
 
-    def __init__(self, con: apsw.Connection, state: State, now: int) -> None:
+    def __init__(self, con: apsw.Connection, state: State, now: int, monotonic: float) -> None:
         self.con = con
+        self._clock = state.clock_at(monotonic)
         # One cursor for all statements costs a third less than one each. What is read is read to its end (fetchall):
         # a statement left open would keep the commit from letting go of the log.
         self.execute: Callable[..., Any] = con.cursor().execute
@@ -61,7 +62,7 @@ class Transaction:
 
     @property
     def clock(self) -> int:
-        return self.state.clock
+        return max(self._clock, self.state.clock)
 
     # -- participants --------------------------------------------------------------------------------------------
 

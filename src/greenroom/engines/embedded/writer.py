@@ -80,7 +80,7 @@ class Batcher:
             self._load()
         try:
             con.execute("BEGIN IMMEDIATE")
-            tx = Transaction(con, self.state, self._clock.now_ms())
+            tx = Transaction(con, self.state, self._clock.now_ms(), self._clock.monotonic())
             for operation in operations:
                 writes = tx.writes
                 try:

@@ -203,8 +203,8 @@ class Plug:
             if not self._closing:
                 yield message.decode()
 
-    def end(self) -> tuple[int, str]:
-        return (CloseCode.ABNORMAL if self._code is None else self._code), ""
+    def end(self) -> int:
+        return CloseCode.ABNORMAL if self._code is None else self._code
 
     def reason(self) -> str:
         return self._reason

@@ -203,6 +203,7 @@ class Watcher(SessionDelegate):
 
     def session_reopened(self, participant: Participant, reason: str, previous_id: str) -> None:
         self._app.reopened.append(reason)
+        self._app.previous_ids.append(previous_id)
         self._app.heard(f"reopened: {reason}")
 
     def participants_changed(self, participants: list[Participant]) -> None:
@@ -228,6 +229,7 @@ class SimApp:
         self.is_paused = False
         self.ends: list[str] = []
         self.reopened: list[str] = []
+        self.previous_ids: list[str] = []
         self.seen: dict[str, list[Participant]] = {}
         self.watches: list[Watch] = []
         self.log: list[str] = []

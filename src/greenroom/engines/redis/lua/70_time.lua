@@ -23,9 +23,8 @@ functions.renew = function(keys, args)
 end
 
 local function move_clock(c)
-  if c.at > 0 then
-    c.clock = c.clock + math.max(0, math.min(c.ms - c.at, MAX_STEP_MS))
-  end
+  c.clock = clock_now(c)
+  c.at = c.ms
   call('HSET', c.P, 'clock', int(c.clock), 'at', int(c.ms))
 end
 
