@@ -83,3 +83,13 @@ async def test_what_a_read_shows_is_never_older_than_what_an_event_told() -> Non
 async def _change(client: Client) -> None:
     for number in range(1, 31):
         await client.call("session.updateParticipantInfo", updateId=f"u{number}", name=f"n{number}")
+
+
+async def test_a_poll_whose_client_has_gone_does_not_outlive_the_service() -> None:
+    async with api_house() as (_, _tenant, api):
+        start = (await api.good("GET", "/v1/events", after="now"))["cursor"]
+        waiting = asyncio.create_task(api.good("GET", "/v1/events", after=start, wait=30))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    # The test's runner fails it for tasks that are left.

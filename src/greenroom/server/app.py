@@ -181,6 +181,8 @@ class Service:
     async def _open_door(self, listener: socket.socket) -> None:
         http = make_http(self)
         self._cleanups.append(_shut(http))
+        # Before that: long polls are answered, so that nothing is waited for or left behind.
+        self._cleanups.append(_later(self.news.close))
         self.door = make_front_door(
             http=http, sessions=self._session, limits=self.limits, options=self.config.websocket_options
         )

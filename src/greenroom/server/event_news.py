@@ -19,11 +19,18 @@ class EventNews:
     def __init__(self, outbox: Outbox) -> None:
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._marks: dict[str, int] = defaultdict(int)
+        self._is_open = True
         outbox.subscribe(self._ready)
 
     def may_wait(self, app: str) -> bool:
         """Whether one more may wait."""
-        return len(self._waiting.get(app, ())) < MAX_WAITING
+        return self._is_open and len(self._waiting.get(app, ())) < MAX_WAITING
+
+    def close(self) -> None:
+        """The service stops: every poll is answered now, those too whose client has gone."""
+        self._is_open = False
+        for app in tuple(self._waiting):
+            self._ready(app)
 
     def mark(self, app: str) -> int:
         """Where the application's news are now: to be taken before one reads, and given to `wait`."""

@@ -54,7 +54,7 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
     if after == "now":
         after = await outbox.newest(app)
     news = call.service.news
-    left = query.wait if news.may_wait(app) else 0.0
+    left = query.wait
     clock = time.monotonic
     until = clock() + left
     while True:
@@ -62,7 +62,7 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
         page = await outbox.read(app, after, query.limit)
         items = _items(call, page, after)
         left = until - clock()
-        if items or left <= 0:
+        if items or left <= 0 or not news.may_wait(app):
             return EventPageView(items=items, cursor=page.cursor)
         after = page.cursor
         if not page.items:
