@@ -18,7 +18,7 @@ from typing import Any
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from greenroom.engines.redis.errors import NOT_HERE, from_reply, outcome_open, unreachable
 
@@ -48,7 +48,7 @@ def _failure(error: ResponseError) -> Exception:
         return MissingFunctionError()
     if name in ("MovedError", "AskError", "TryAgainError", "ClusterDownError") or text.startswith(_REDIRECTS):
         return RedirectError(text)
-    return from_reply(text)
+    return from_reply(text, full=isinstance(error, OutOfMemoryError))
 
 
 class _Pending:

@@ -154,7 +154,7 @@ class Ears:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             await self._look_again()
-        del self._tasks[place]
+        self._tasks.pop(place, None)
 
     async def _look_again(self) -> None:
         self._topology.doubt()

@@ -29,8 +29,7 @@ def outcome_open(why: str, cause: BaseException | None = None) -> ServiceUnavail
     return error
 
 
-def from_reply(text: str) -> ServiceUnavailableError:
-    """An error reply: the call was not carried out."""
-    word = text.split(" ", 1)[0]
-    code = ErrorCode.STORAGE_FULL if word in FULL else ErrorCode.SERVICE_UNAVAILABLE
+def from_reply(text: str, *, full: bool = False) -> ServiceUnavailableError:
+    """An error reply: the call was not carried out. full: redis-py says that it was for want of memory."""
+    code = ErrorCode.STORAGE_FULL if full or text.startswith(FULL) else ErrorCode.SERVICE_UNAVAILABLE
     return ServiceUnavailableError(f"Redis refused: {text}", retry_after=1.0, code=code)

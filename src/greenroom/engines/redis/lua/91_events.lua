@@ -38,7 +38,7 @@ functions.events = function(keys, args)
   return {'ok', c.marker, first, last, out}
 end
 
--- Drops the oldest: those before an instant, and as many more as `excess` says. At most `limit`.
+-- Drops the oldest: those older than `age`, and those beyond the latest `keep`. At most `limit`. Several nodes may ask.
 functions.trim = function(keys, args)
   local c, no = enter(keys, args)
   if not c then
@@ -47,9 +47,10 @@ functions.trim = function(keys, args)
   local r = c.arg
   local key = stream(c)
   local bytes, count, last = 0, 0, nil
+  local excess = call('XLEN', key) - r.keep
   for _, entry in ipairs(call('XRANGE', key, '-', '+', 'COUNT', r.limit)) do
     local at = number(string.match(entry[2][2], '"at":(%d+)'))
-    if at >= c.ms - r.age and count >= r.excess then
+    if at >= c.ms - r.age and count >= excess then
       break
     end
     count = count + 1
