@@ -10,7 +10,7 @@ from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.directory import RedisDirectory
-from greenroom.engines.redis.living import Living
+from greenroom.engines.redis.living import LEASE, Living
 from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.registry import RedisRegistry
@@ -20,7 +20,8 @@ from greenroom.engines.redis.store import Store
 class RedisEngine:
     """Implements `Engine`.
 
-    url: see `parse_address`. timeout: seconds for connecting and for one call. store: in place of a Redis (tests).
+    url: see `parse_address`. timeout: seconds for connecting and for one call. lease: seconds for
+    which a node is believed to live. store: in place of a Redis (tests).
     clock_us: tests alone set it: the time in microseconds, asked at each call, in place of Redis TIME.
     """
 
@@ -31,6 +32,7 @@ class RedisEngine:
         url: str = "redis://127.0.0.1:6379/0",
         *,
         timeout: float = 2.0,
+        lease: float = LEASE,
         store: Store | None = None,
         clock_us: Callable[[], int] | None = None,
     ) -> None:
@@ -49,6 +51,7 @@ class RedisEngine:
             applications=lambda: self._directory.known,
             watched=self._bus.watched,
             beaten=self._bus.beaten,
+            lease=lease,
         )
         self.registry: Registry = RedisRegistry(self.store, counts, self._living)
         self.store.listen(self.heard, self._bus.lost)

@@ -20,7 +20,7 @@ from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of
 NODES = "nodes"
 DIRECTORY = "directory"
 LEASE = 10.0
-"""Seconds; the Lua files have it too."""
+"""Seconds, where the settings say nothing else; the Lua files have it too."""
 RESTORE_BATCH = 100
 """Sessions written back in one call."""
 APPLICATIONS_A_PASS = 16
@@ -45,6 +45,8 @@ class _StoredNode(msgspec.Struct):
     draining: bool = False
     sessions: int = 0
     protocol: int = 1
+    seconds: float = LEASE
+    """What its lease is renewed for."""
 
 
 _decode_node = msgspec.json.Decoder(_StoredNode).decode
@@ -54,7 +56,7 @@ class Living:
     """The parts of `Registry` that ask every partition.
 
     applications: those this process knows, for settings that the reaper needs. watched: partitions with watches.
-    beaten: told of every beat with the node's name and the newest change ids.
+    beaten: told of every beat with the node's name and the newest change ids. lease: seconds that a beat renews it for.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Living:
         applications: Applications,
         watched: Callable[[], Sequence[int]],
         beaten: Callable[[str, dict[int, int]], Any],
+        lease: float = LEASE,
     ) -> None:
         self._store = store
         self._counts = counts
         self._applications = applications
         self._watched = watched
         self._beaten = beaten
+        self._lease = lease
         self._boots: dict[str, tuple[str, int]] = {}
         self._markers: dict[int, bytes] = {}
         self._to_restore = False
@@ -82,7 +86,7 @@ class Living:
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
         """Renews the lease in each partition: 64 small calls in one write, whatever the number of sessions."""
-        body = argument(node=beat.node, lease=beat.lease, leaving=beat.leaving)
+        body = argument(node=beat.node, lease=beat.lease, leaving=beat.leaving, ms=round(self._lease * 1000))
         calls = [Call("renew", f"p{number}", body) for number in range(PARTITIONS)]
         at = asyncio.get_running_loop().time()
         calls += [self._node_call(beat), Call("directory_version", DIRECTORY, b"{}")]
@@ -146,6 +150,7 @@ class Living:
             draining=beat.draining,
             sessions=beat.sessions,
             protocol=beat.protocol,
+            seconds=self._lease,
         )
         body = argument(node=beat.node, record=encode(stored).decode(), leaving=beat.leaving)
         return Call("node", NODES, body)
@@ -170,7 +175,7 @@ class Living:
                     sessions=stored.sessions,
                     started_at=stored.started_at or at,
                     seen_at=at,
-                    lease_left=LEASE - (now - at) / 1000,
+                    lease_left=stored.seconds - (now - at) / 1000,
                 )
             )
         return now, tuple(nodes)

@@ -9,7 +9,7 @@ functions.renew = function(keys, args)
   local r = c.arg
   local renewed = take_lease(c, r.lease, r.node)
   if renewed then
-    call('ZADD', c.P .. ':leases', r.leaving and '-inf' or int(c.clock + LEASE_MS), r.lease)
+    call('ZADD', c.P .. ':leases', r.leaving and '-inf' or int(c.clock + (r.ms or LEASE_MS)), r.lease)
     local last = call('HGET', c.P .. ':leaseof', r.node)
     if last ~= r.lease then
       if last and call('ZSCORE', c.P .. ':leases', last) then
