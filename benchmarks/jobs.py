@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.process import PYTHON, ROOT, Server
+from benchmarks.peers.install import KINDS
+from benchmarks.process import PYTHON, ROOT
 from benchmarks.runs import Run, Scenario, measure
+from benchmarks.subjects import EDDSA, HS256, Subject, running
 from benchmarks.world import World
 from greenroom.bench.crowds import churn, fanout, herd
 from greenroom.bench.scenarios import echo, idle, storm
@@ -28,6 +30,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     rounds: int
     opens: int
+    warm: int
+    """Opens before the measured ones: interpreters and JITs get going."""
     idle: tuple[int, ...]
     idle_seconds: float
     echoes: int
@@ -37,17 +41,27 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     present: tuple[int, ...]
     churn_seconds: float
     tokens: int
+    peer_rounds: int
+    peer_opens: int
+    peer_idle: int
+    peer_watchers: int
+    redis_nodes: tuple[int, ...]
+    without: tuple[str, ...] = ()
+    """Jobs that only `--only` runs."""
     limit: float
     """Seconds after which no further job is begun; what was left out is said."""
 
 
 QUICK = Form(
-    name="quick", rounds=2, opens=2_000, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000, updates=5,
-    herd=2_000, present=(), churn_seconds=4, tokens=10_010, limit=150,
+    name="quick", rounds=2, opens=2_000, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000,
+    updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, peer_rounds=1, peer_opens=1_000,
+    peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), without=("peers", "present", "redis", "heartbeat", "guard"),
+    limit=150,
 )  # fmt: skip
 FULL = Form(
-    name="full", rounds=5, opens=5_000, idle=(10_000, 19_000), idle_seconds=16, echoes=60_000, watchers=5_000,
-    updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20, tokens=19_600, limit=1_500,
+    name="full", rounds=5, opens=5_000, warm=500, idle=(10_000, 19_000), idle_seconds=16, echoes=60_000,
+    watchers=5_000, updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20, tokens=19_700,
+    peer_rounds=3, peer_opens=3_000, peer_idle=5_000, peer_watchers=2_000, redis_nodes=(1, 2, 3), limit=1_500,
 )  # fmt: skip
 
 
@@ -57,7 +71,7 @@ class Bench:
     def __init__(self, form: Form, folder: Path) -> None:
         self.form = form
         self.folder = folder
-        self.world = World(folder, form.tokens)
+        self.world = World(folder, form.tokens, hs256=form.peer_opens + form.warm)
         self.runs: list[Run] = []
         self.extra: dict[str, Any] = {}
         """What is no run: the time of an import, counts of instructions."""
@@ -70,7 +84,7 @@ class Bench:
         self.say(f"{self.form.name} form: minting {self.form.tokens:,} tokens")
         self.world.prepare()
         for name, job in JOBS.items():
-            if only is not None and name not in only:
+            if name not in only if only is not None else name in self.form.without:
                 continue
             if time.monotonic() - self._started > self.form.limit:
                 self.left_out.append(name)
@@ -82,6 +96,10 @@ class Bench:
                 self.failed[name] = f"{type(error).__name__}: {error}"
                 self.say(f"  failed: {self.failed[name]}")
 
+    def storm(self, width: int, count: int | None = None) -> Scenario:
+        """The scenario of opens, with its warming up. count: None is the form's."""
+        return partial(storm, count=count or self.form.opens, width=width, warm=self.form.warm)
+
     def say(self, text: str) -> None:
         """A line of progress."""
         print(f"[{time.monotonic() - self._started:6.1f} s] {text}", flush=True)
@@ -90,25 +108,30 @@ class Bench:
         """Nothing is left running: servers are stopped by their jobs."""
 
     def once(
-        self, job: str, subject: str, number: int, scenario: Scenario, *, env: dict[str, str] | None = None
+        self,
+        job: str,
+        name: str,
+        number: int,
+        scenario: Scenario,
+        *,
+        alg: str = EDDSA,
+        env: dict[str, str] | None = None,
     ) -> Run:
         """One run against a fresh server."""
-        server = self.world.floor() if subject == "floor" else self.world.greenroom(env)
-        try:
-            found = self.against(server, job, subject, number, scenario)
-        finally:
-            server.stop()
-        return found
+        with running(self.world, name, alg, env) as subject:
+            return self.against(subject, job, name, number, scenario)
 
-    def against(self, server: Server, job: str, subject: str, number: int, scenario: Scenario) -> Run:
+    def against(self, subject: Subject, job: str, name: str, number: int, scenario: Scenario) -> Run:
         """One run against a server that is there."""
-        found = measure(job, subject, number, server, self.world.target(server), scenario)
+        found = measure(job, name, number, subject, scenario)
         self.runs.append(found)
         finding = found.finding
         last = finding.latency.get("p99", 0.0)
         self.say(
-            f"  {subject:10} {found.cpu_us:9.1f} µs CPU each, {finding.rate:9,.0f}/s, p99 {last:8.1f} ms, "
-            f"generator {finding.generator_share:.0%}" + (f", errors {finding.errors}" if finding.errors else "")
+            f"  {name:15} {found.cpu_us:9.1f} µs CPU each, {finding.rate:9,.0f}/s, p99 {last:8.1f} ms, "
+            f"generator {finding.generator_share:.0%}"
+            + (f", store {found.store_cpu_us:.0f} µs" if found.store_cpu_us else "")
+            + (f", errors {finding.errors}" if finding.errors else "")
         )
         return found
 
@@ -116,7 +139,7 @@ class Bench:
 def _storms(bench: Bench, width: int) -> None:
     for number in range(bench.form.rounds):
         for subject in ("floor", "greenroom"):
-            bench.once(f"open-{width}", subject, number, partial(storm, count=bench.form.opens, width=width))
+            bench.once(f"open-{width}", subject, number, bench.storm(width))
 
 
 def _echo(bench: Bench) -> None:
@@ -154,6 +177,21 @@ def _churn(bench: Bench) -> None:
     )
 
 
+def _peers(bench: Bench) -> None:
+    """The same work on other stacks: opens with both kinds of signature, memory, fan-out."""
+    form = bench.form
+    for alg in (EDDSA, HS256):
+        for number in range(form.peer_rounds):
+            for name in ("greenroom", *KINDS):
+                bench.once(f"peers-{alg}", name, number, bench.storm(64, form.peer_opens), alg=alg)
+    for name in ("greenroom", *KINDS):
+        bench.once("peers-idle", name, 0, partial(idle, count=form.peer_idle, seconds=1))
+    for name in ("greenroom", *KINDS):
+        bench.once("peers-fanout", name, 0, partial(fanout, watchers=form.peer_watchers, updates=form.updates))
+    for name in ("greenroom", *KINDS):
+        bench.once("peers-echo", name, 0, partial(echo, connections=64, count=form.echoes // 3))
+
+
 def _import(bench: Bench) -> None:
     """Milliseconds of `import greenroom` in a new interpreter, beyond the interpreter's own start."""
     code = "import time; t = time.perf_counter(); import greenroom; print(time.perf_counter() - t)"
@@ -173,6 +211,7 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "fanout": _fanout,
     "herd": _herd,
     "churn": _churn,
+    "peers": _peers,
     "import": _import,
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
-_CPUCLOCK_SCHED = 2
+CPUCLOCK_SCHED = 2
 
 
 def cores() -> tuple[int, int]:
@@ -73,7 +73,7 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU it has used, user and system, all threads, to the nanosecond."""
-        return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
+        return time.clock_gettime((~self.pid << 3) | CPUCLOCK_SCHED)
 
     def split(self) -> tuple[float, float]:
         """(user, system) seconds, to the tick."""
@@ -112,4 +112,4 @@ class Server:
 PYTHON = sys.executable
 
 
-__all__ = ["GENERATOR_CORE", "PYTHON", "ROOT", "SERVER_CORE", "Server", "StartError"]
+__all__ = ["CPUCLOCK_SCHED", "GENERATOR_CORE", "PYTHON", "ROOT", "SERVER_CORE", "Server", "StartError"]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from benchmarks.process import Server
+from benchmarks.subjects import Subject
 from greenroom.bench.client import Target
 from greenroom.bench.figures import Finding
 
@@ -37,17 +37,9 @@ class Run(msgspec.Struct, kw_only=True, rename="camel"):
 Scenario = Callable[[Target], Awaitable[Finding]]
 
 
-def measure(
-    job: str,
-    subject: str,
-    number: int,
-    server: Server,
-    target: Target,
-    scenario: Scenario,
-    *,
-    store: Server | None = None,
-) -> Run:
+def measure(job: str, name: str, number: int, subject: Subject, scenario: Scenario) -> Run:
     """Run it, with the server's CPU and memory looked at where the scenario begins and ends."""
+    server, target, store = subject.server, subject.target, subject.store
     cpu: list[float] = []
     stored: list[float] = []
     memory: list[int] = []
@@ -67,7 +59,7 @@ def measure(
     each = 1e6 / max(1, finding.operations)
     return Run(
         job=job,
-        subject=subject,
+        subject=name,
         round=number,
         finding=finding,
         cpu_us=round(used * each, 2),

@@ -35,41 +35,57 @@ log_format = "json"
 
 
 class World:
-    """folder: where everything is kept; emptied first. tokens: how many participants there are."""
+    """folder: where everything is kept; emptied first. tokens: how many participants there are; hs256: how many of them
+    get a token signed with a shared secret too."""
 
-    def __init__(self, folder: Path, tokens: int) -> None:
+    def __init__(self, folder: Path, tokens: int, hs256: int = 0) -> None:
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.external_ids = [f"bench-{number}" for number in range(tokens)]
+        self.hs256 = hs256
         self.tokens: list[str] = []
+        self.hs256_tokens: list[str] = []
+        self.peer_tokens: list[str] = []
         self._runs = 0
 
     def prepare(self) -> None:
         """Make the application and mint the tokens."""
         settings = self.folder / "settings.toml"
         settings.write_text(SETTINGS)
-        server = self._start(self.folder / "template", {}, core=None)
+        (self.folder / "public-key").write_text(self._mint("template", {}, self.external_ids, self.tokens))
+        if self.hs256:
+            env = {"GREENROOM_SIGNING_ALG": "HS256"}
+            self._mint("template-hs256", env, self.external_ids[: self.hs256], self.hs256_tokens)
+
+    def _mint(self, name: str, env: dict[str, str], external_ids: list[str], tokens: list[str]) -> str:
+        """Fills `tokens`; the public key in hex, "" where there is none."""
+        server = self._start(self.folder / name, env, core=None)
         try:
             url = server.ready["url"]
-            self.tokens = asyncio.run(mint(url, server.ready["appKey"], server.ready["appSecret"], self.external_ids))
+            tokens += asyncio.run(mint(url, server.ready["appKey"], server.ready["appSecret"], external_ids))
             with urllib.request.urlopen(url + "/.well-known/jwks.json") as reply:
-                key = json.load(reply)["keys"][0]["x"]
+                keys = json.load(reply)["keys"]
         finally:
             server.stop()
-        (self.folder / "public-key").write_text(urlsafe_b64decode(key + "=").hex())
+        return urlsafe_b64decode(keys[0]["x"] + "=").hex() if keys else ""
 
-    def greenroom(self, env: dict[str, str] | None = None) -> Server:
+    def greenroom(self, env: dict[str, str] | None = None, *, hs256: bool = False) -> Server:
         """A fresh service with the application and no session."""
         self._runs += 1
         data = self.folder / f"run-{self._runs}"
-        shutil.copytree(self.folder / "template", data)
+        shutil.copytree(self.folder / ("template-hs256" if hs256 else "template"), data)
         return self._start(data, env or {})
 
     def _start(self, data: Path, env: dict[str, str], **more: Any) -> Server:
         command = [PYTHON, "-m", "greenroom", "serve", "--dev", "--json", "--data", str(data)]
         settings = {"GREENROOM_CONFIG": str(self.folder / "settings.toml"), **env}
         return Server(command, log=self.folder / f"{data.name}.log", env=settings, cwd=ROOT, **more)
+
+    def on_redis(self, url: str, env: dict[str, str]) -> Server:
+        """A node on the Redis engine. Applications live in the engine, so the tokens are of its own: see `adopt`."""
+        self._runs += 1
+        return self._start(self.folder / f"run-{self._runs}", {"GREENROOM_ENGINE": url, **env})
 
     def floor(self) -> Server:
         """The bare stack."""

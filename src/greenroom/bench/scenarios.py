@@ -11,8 +11,11 @@ from greenroom.bench.client import Device, Target, close_many, in_flight, open_m
 from greenroom.bench.figures import Finding, Latencies, Stopwatch
 
 
-async def storm(target: Target, *, count: int, width: int, first: int = 0) -> Finding:
-    """Open and close, ``count`` times, ``width`` in flight. The latency is that of connect, hello and its answer."""
+async def storm(target: Target, *, count: int, width: int, first: int = 0, warm: int = 0) -> Finding:
+    """Open and close, ``count`` times, ``width`` in flight. The latency is that of connect, hello and its answer.
+
+    warm: opens before, which do not count; they take the tokens after those of the others.
+    """
     latencies: list[float] = []
 
     async def one(number: int) -> None:
@@ -22,6 +25,8 @@ async def storm(target: Target, *, count: int, width: int, first: int = 0) -> Fi
         latencies.append(time.perf_counter() - at)
         await device.close()
 
+    await in_flight(target, range(first + count, first + count + warm), width, one, Counter())
+    latencies.clear()
     return await _measured(target, "storm", one, range(first, first + count), width, latencies)
 
 

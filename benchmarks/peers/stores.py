@@ -1,0 +1,68 @@
+"""A Redis of our own, for peers and for the Redis engine: every write is in its log before it is answered."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.process import CPUCLOCK_SCHED, GENERATOR_CORE
+
+
+class Store:
+    """redis-server on the generator's core, with `appendfsync always`, the durability the embedded engine has."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "appendonly": "yes",
+                   "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}  # fmt: skip
+        command = ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", value))]
+        self._log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            command, stdout=self._log, stderr=self._log, start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {GENERATOR_CORE}),
+        )  # fmt: skip
+        self._wait()
+
+    @property
+    def url(self) -> str:
+        """For the Redis engine."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                    connection.sendall(b"PING\r\n")
+                    if connection.recv(16).startswith(b"+PONG"):
+                        return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        raise RuntimeError("redis-server did not start")
+
+    def cpu(self) -> float:
+        """Seconds of CPU it has used."""
+        return time.clock_gettime((~self.process.pid << 3) | CPUCLOCK_SCHED)
+
+    def stop(self) -> None:
+        """Harmless when repeated."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._log.close()
+
+
+__all__ = ["Store"]
