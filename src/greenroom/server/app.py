@@ -461,7 +461,7 @@ def make_engine(config: ServerConfig) -> Engine:
         from greenroom.engines.redis import RedisEngine
 
         # A Protocol's attributes are invariant, and this engine names its parts by their own classes.
-        return cast(Engine, RedisEngine(config.engine))
+        return cast(Engine, RedisEngine(config.engine, lease=config.lease))
     raise IllegalArgumentError(
         f"There is no engine for {config.engine.partition(':')[0]!r}.", hint="Use embedded, or the URL of a Redis."
     )
