@@ -32,7 +32,7 @@ from greenroom.server.app import Service
 from greenroom.server.config import ServerConfig, check
 from greenroom.tokens import SESSION_SCOPES, SessionPolicyClaim, mint_client_token
 
-WAIT = 5.0
+WAIT = 15.0
 """Seconds that anything may take before a test fails."""
 
 

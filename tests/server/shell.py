@@ -92,6 +92,7 @@ class Shell:
         self.hub = Hub(self.house, self.desk.perform, self.clocks)
         # Its timer is real, the clock is not: tests tick by hand.
         self.hub.wheel.stop()
+        self._hold_back()
         self.desk.attend(self.hub)
         counter = itertools.count(1)
         self.node = Node(
@@ -145,8 +146,16 @@ class Shell:
     async def flush(self) -> None:
         """Deliver what was gathered, without waiting for the tenth of a second."""
         await self.settle()
+        held = self.hub._flush_handle
+        assert held is not None
+        held.cancel()
         self.hub._flush()
+        self._hold_back()
         await self.settle()
+
+    def _hold_back(self) -> None:
+        """The hub believes that its tenth of a second is running: only `flush` ends it."""
+        self.hub._flush_handle = asyncio.get_running_loop().call_later(3600, lambda: None)
 
 
 @asynccontextmanager
