@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import ipaddress
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -123,6 +125,36 @@ async def test_a_close_is_answered_with_4000_never_1000() -> None:
     await transport.aclose()
     await runner.cleanup()
     assert answered == [4000]
+
+
+async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenroom.sdk.transport.CLOSE_LIMIT", 0.1)
+    stuck = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = next(line.split(": ")[1] for line in head.splitlines() if line.lower().startswith("sec-websocket-key"))
+        accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Protocol: greenroom.v1\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        await stuck.wait()  # and never reads
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    connection = await transport.connect()
+    for _ in range(200):
+        connection.send(b"x" * 100_000)
+    connection.hang_up(4000)
+    async with asyncio.timeout(5):
+        assert [message async for message in connection.messages()] == []
+        await connection.aclose()
+    await transport.aclose()
+    stuck.set()
+    server.close()
+    await server.wait_closed()
 
 
 def _certificate(folder: Path) -> Path:

@@ -39,7 +39,6 @@ from greenroom.model import EndReason, Participant, ParticipantInfo
 
 _WAKE_GAP = 5.0
 """Seconds by which the wall clock ran ahead of ours: the machine slept, and the connection may be long dead."""
-_FIRST = "Call initialize_token or close first."
 
 
 class ClientSession(ClientWire):
@@ -89,7 +88,7 @@ class ClientSession(ClientWire):
         keeper = self._tokens
         if token is None:
             if self.state is not SessionState.DISCONNECTED:
-                return SessionAlreadyOpenError("Key and secret cannot be changed under a session.", hint=_FIRST)
+                return SessionAlreadyOpenError("Key and secret cannot be changed under a session.", hint="Close first.")
             keeper.text, keeper.glance, keeper.refreshable = None, None, refreshable
             return None
         if self.state is SessionState.DISCONNECTED:
@@ -173,13 +172,11 @@ class ClientSession(ClientWire):
     ) -> None:
         """Any request of an open session; while reconnecting it waits. timeout: seconds, None for 10."""
         self._wake_up(now)
-        if self._session is None:
-            self._emit(Reject(waiter, SessionNotOpenError()))
-        else:
-            until = now + (self._settings.request_limit if timeout is None else timeout)
-            error = self._requests.add(method, params, waiter, until)
-            if error is not None:
-                self._emit(Reject(waiter, error))
+        until = now + (self._settings.request_limit if timeout is None else timeout)
+        is_open = self._session is not None
+        error = self._requests.add(method, params, waiter, until) if is_open else SessionNotOpenError()
+        if error is not None:
+            self._emit(Reject(waiter, error))
         self._settle(now)
 
     def update(

@@ -74,6 +74,7 @@ class Connection:
         self._socket = web_socket
         self._outbox: asyncio.Queue[bytes | int] = asyncio.Queue()
         self._closing = False
+        self._cutter: asyncio.TimerHandle | None = None
         self._reason = ""
 
     def send(self, data: bytes) -> None:
@@ -85,6 +86,8 @@ class Connection:
         if not self._closing:
             self._closing = True
             self._outbox.put_nowait(code)
+            # Where the peer does not even read, the writer never gets to it.
+            self._cutter = asyncio.get_running_loop().call_later(CLOSE_LIMIT * 1.5, self._cut)
 
     async def messages(self) -> AsyncIterator[str]:
         """What comes in, until the connection is over; its end is `end`."""
@@ -103,8 +106,9 @@ class Connection:
                 elif message.type is not aiohttp.WSMsgType.BINARY:
                     return
         finally:
-            if self._closing:
+            if self._cutter is not None:
                 await asyncio.wait({writer}, timeout=CLOSE_LIMIT)
+                self._cutter.cancel()
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
