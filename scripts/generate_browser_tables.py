@@ -46,6 +46,9 @@ SAID_BY_THE_SDK = frozenset(
 )
 """Errors that an SDK makes itself. All others come over the wire with their texts, which need not be in the module."""
 
+NOT_FOR_SESSIONS = (errors.NotFoundError, errors.ConflictError)
+"""Errors of the server API: no session ever hears them."""
+
 USED_CODES = frozenset(
     {
         "INTERNAL_ERROR",
@@ -106,7 +109,7 @@ def _tree() -> str:
 
     def walk(parent: type[errors.GreenroomError], name: str) -> None:
         for child in parent.__subclasses__():
-            if child.__module__ != errors.__name__:
+            if child.__module__ != errors.__name__ or child in NOT_FOR_SESSIONS:
                 continue
             if child.__name__.startswith("_"):  # a helper of the Python module: its children are its parent's
                 walk(child, name)
@@ -128,9 +131,17 @@ def _by_band(code: int) -> type[errors.GreenroomError]:
 def _errors() -> dict[str, list[str]]:
     return {
         _short(code): [row.reason, _renamed(row.meaning), _renamed(row.what_to_do)]
-        for code, row in ERRORS.items()
         if code in SAID_BY_THE_SDK
+        else [row.reason]
+        for code, row in ERRORS.items()
+        if code in SAID_BY_THE_SDK or code in _close_errors().values()
     }
+
+
+def _close_errors() -> dict[int, int]:
+    """Close codes that stand for an error of their own."""
+    found = {one: client_verdicts.error_of_close(one, "").code for one in CloseCode if one >= 4000}
+    return {int(one): int(code) for one, code in found.items() if code is not ErrorCode.SESSION_ENDED}
 
 
 def _transitions() -> dict[str, dict[str, str]]:
@@ -146,8 +157,8 @@ def tables() -> dict[str, tuple[str, Any]]:
     return {
         "TRANSITIONS": ("State, cue, next state. What is not here changes nothing.", _transitions()),
         "SETTINGS": (
-            "Durations in seconds, and counts.",
-            {_camel(one.name): _plain(getattr(settings, one.name)) for one in fields(settings)},
+            "Durations in seconds, and counts. The underscore lets the build shorten the names.",
+            {"_" + _camel(one.name): _plain(getattr(settings, one.name)) for one in fields(settings)},
         ),
         "FIRST_DELAY": ("Seconds.", backoff.FIRST_DELAY),
         "LONGEST_DELAY": ("Seconds.", _plain(backoff.LONGEST_DELAY)),
@@ -183,11 +194,7 @@ def tables() -> dict[str, tuple[str, Any]]:
         ),
         "CLOSE_ERRORS": (
             "Error codes that close codes stand for; the others end the session for the reason in CLOSE_REASONS.",
-            {
-                int(one): int(error.code)
-                for one, error in ((one, client_verdicts.error_of_close(one, "")) for one in CloseCode)
-                if one >= 4000 and error.code is not ErrorCode.SESSION_ENDED
-            },
+            _close_errors(),
         ),
         "HELD_CODES": (
             "Refusals that a resume, session.stay or a new token mends.",

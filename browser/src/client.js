@@ -29,7 +29,7 @@ export class ClientSession extends ClientWire {
   }
 
   /** The external id in the token, if there is a token and it has one. */
-  get tokenExternalId() {
+  get _tokenExternalId() {
     return this._tokens._glance?.externalId;
   }
 
@@ -39,7 +39,7 @@ export class ClientSession extends ClientWire {
   }
 
   /** What the shell must do, in order, since it last asked. */
-  effects() {
+  _effects() {
     const effects = this._out;
     this._out = [];
     return effects;
@@ -48,7 +48,7 @@ export class ClientSession extends ClientWire {
   // -- the app
 
   /** A token, or undefined: the first is asked for. The error where it is refused. */
-  setToken(now, token, refreshable) {
+  _setToken(now, token, refreshable) {
     this._wakeUp(now);
     const keeper = this._tokens;
     const idle = this.state === 'disconnected';
@@ -80,8 +80,8 @@ export class ClientSession extends ClientWire {
     this._wakeUp(now);
     const wanted = cleanInfo(info);
     const error = this._openError(wanted);
-    if (error) this._emit({ type: 'reject', waiter, error });
-    else if (this._session) this._emit({ type: 'resolve', waiter, result: this._session._participant });
+    if (error) this._emit({ type: 'reject', _waiter: waiter, error });
+    else if (this._session) this._emit({ type: 'resolve', _waiter: waiter, result: this._session._participant });
     else {
       if (!this._opening) {
         this._opening = this._newOpening(wanted, device);
@@ -101,13 +101,13 @@ export class ClientSession extends ClientWire {
     if (session) return session._isSame(info) ? undefined : new errors.SessionAlreadyOpenError();
     if (opening && !isEmpty(info) && !sameInfo(info, opening._info))
       return new errors.SessionAlreadyOpenError('A session is being opened with other info.');
-    const tokenSays = this.tokenExternalId;
+    const tokenSays = this._tokenExternalId;
     if (info.externalId && tokenSays !== undefined && info.externalId !== tokenSays) return new errors.ExternalIdMismatchError();
     return undefined;
   }
 
   /** The caller of `open` has gone. The open goes on while others wait for it. */
-  cancelOpen(now, waiter) {
+  _cancelOpen(now, waiter) {
     this._wakeUp(now);
     if (this._opening?._waiters.delete(waiter)) this._giveUpIfAlone(now);
     this._settle(now);
@@ -117,7 +117,7 @@ export class ClientSession extends ClientWire {
   close(now, waiter) {
     this._wakeUp(now);
     if (!this._opening && !this._session) {
-      if (!this._farewells._join(waiter)) this._emit({ type: 'resolve', waiter });
+      if (!this._farewells._join(waiter)) this._emit({ type: 'resolve', _waiter: waiter });
     } else {
       this._leave(now, [waiter], new errors.OpenCancelledError(), closed());
       this._cue('close');
@@ -133,24 +133,24 @@ export class ClientSession extends ClientWire {
   }
 
   /** Any request of an open session; while reconnecting it waits, `timeout` seconds at most (10). */
-  request(now, waiter, method, params = {}, timeout = this._settings.requestLimit) {
+  request(now, waiter, method, params = {}, timeout = this._settings._requestLimit) {
     this._wakeUp(now);
     const error = this._session
       ? this._requests._add(method, params, waiter, now + timeout)
       : new errors.SessionNotOpenError();
-    if (error) this._emit({ type: 'reject', waiter, error });
+    if (error) this._emit({ type: 'reject', _waiter: waiter, error });
     this._settle(now);
   }
 
   /** Change the own participant: undefined leaves as it is, "" clears. Resolves with the participant. */
   update(now, waiter, name, avatarUrl, ifRevision) {
-    const updateId = this._tools.randomHex(16);
+    const updateId = this._tools._randomHex(16);
     this.request(now, waiter, 'session.updateParticipantInfo', { updateId, name, avatarUrl, ifRevision });
   }
 
   /** The messages that so many ids need: each is a `request` of its own. */
-  participantRequests(ids, externalIds) {
-    return pieces(ids, externalIds, this._settings.resumeWatches);
+  _participantRequests(ids, externalIds) {
+    return pieces(ids, externalIds, this._settings._resumeWatches);
   }
 
   /** Stop watching; nothing more is told of these from now on. */
@@ -159,17 +159,10 @@ export class ClientSession extends ClientWire {
     this.request(now, waiter, 'participants.unwatch', params);
   }
 
-  /** The caller has gone. */
-  cancelRequest(now, waiter) {
-    this._wakeUp(now);
-    this._requests._cancel(waiter);
-    this._settle(now);
-  }
-
   // -- a page that goes, and the one that comes after it (S20)
 
   /** What the next page needs to resume this session, as JSON takes it; undefined where there is none. */
-  snapshot() {
+  _snapshot() {
     const session = this._session ?? this._opening?._saved;
     if (!session) return this._restored;
     const { app, externalId } = this._tokens._glance ?? {};
@@ -185,7 +178,7 @@ export class ClientSession extends ClientWire {
   }
 
   /** The session of the page before this one: the next `open` resumes it, if it asks for the same. */
-  restore(saved) {
+  _restore(saved) {
     this._restored = saved;
   }
 
@@ -277,7 +270,7 @@ export class ClientSession extends ClientWire {
 
   /** The machine slept. */
   wake(now) {
-    this._seen = [now, this._tools.wall()];
+    this._seen = [now, this._tools._wall()];
     this._woken(now);
     this._settle(now);
   }
@@ -290,7 +283,7 @@ export class ClientSession extends ClientWire {
   }
 
   _wakeUp(now) {
-    const wall = this._tools.wall();
+    const wall = this._tools._wall();
     const before = this._seen;
     this._seen = [now, wall];
     if (before && wall - before[1] - (now - before[0]) > WAKE_GAP) this._woken(now);
@@ -303,7 +296,7 @@ export class ClientSession extends ClientWire {
   }
 
   /** When `tick` is next due; undefined: never, unless something comes in. */
-  deadline() {
+  _deadline() {
     return earliest([
       this._seen && this._tokens._due(...this._seen, !!this._liveLink()),
       this._requests._due(),
@@ -337,9 +330,9 @@ export class ClientSession extends ClientWire {
     for (const [waiter, until] of [...opening._waiters])
       if (until <= now) {
         opening._waiters.delete(waiter);
-        const why = last ? ` The last attempt: ${last.text}` : '';
-        const error = new errors.OpenTimeoutError(`No session was opened in the time given.${why}`, { cause: last });
-        this._emit({ type: 'reject', waiter, error });
+        const why = last && `No session was opened in time. The last attempt: ${last.text}`;
+        const error = new errors.OpenTimeoutError(why, { cause: last });
+        this._emit({ type: 'reject', _waiter: waiter, error });
       }
     this._giveUpIfAlone(now);
   }
@@ -383,18 +376,18 @@ export class ClientSession extends ClientWire {
     const session = this._session ?? opening?._saved;
     const live = this._liveLink();
     const candidate = this._candidate();
-    for (const waiter of opening?._waiters.keys() ?? []) this._emit({ type: 'reject', waiter, error: openingError });
+    for (const waiter of opening?._waiters.keys() ?? []) this._emit({ type: 'reject', _waiter: waiter, error: openingError });
     this._forget(error);
     if (session && !opening?._isReopen) {
       if (candidate) this._emit({ type: 'hangup', attempt: candidate.attempt, code: CLOSE_COME_BACK });
       const rest = session._lostAt === undefined ? session._grace : session._lostAt + session._grace - now;
       this._emit(...this._farewells._start(now, session.id, session._secrets(), rest, live, waiters));
     } else if (candidate?._phase === HELLO) {
-      const { closeLimit } = this._settings;
-      this._emit(...this._farewells._start(now, undefined, [], closeLimit, candidate, waiters));
+      const { _closeLimit } = this._settings;
+      this._emit(...this._farewells._start(now, undefined, [], _closeLimit, candidate, waiters));
     } else {
       if (candidate) this._emit({ type: 'hangup', attempt: candidate.attempt, code: CLOSE_NORMAL });
-      for (const waiter of waiters) this._emit({ type: 'resolve', waiter });
+      for (const waiter of waiters) this._emit({ type: 'resolve', _waiter: waiter });
     }
   }
 }

@@ -32,7 +32,6 @@ export const errors = {};
 const byCode = {};
 
 const add = (one, name, codes) => {
-  Object.defineProperty(one, 'name', { value: name });
   Object.assign(one.prototype, { name, _code: -32000 - codes[0] });
   errors[name] = one;
   for (const code of codes) byCode[-32000 - code] = one; // a child's before its parent's
@@ -50,6 +49,4 @@ export const classOf = (code) =>
   byCode[code] ?? (isRetryableError(code) ? errors.ServiceUnavailableError : errors.ProtocolError);
 
 /** The error that the service sent. */
-export const fromWire = ({ code, message, data }) => {
-  return new (classOf(code))(String(message), { ...data, code });
-};
+export const fromWire = ({ code, message, data }) => new (classOf(code))(String(message), { ...data, code });

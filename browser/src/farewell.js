@@ -21,7 +21,7 @@ export class Farewells {
 
   /** Leave. sessionId: undefined where the open had not been answered. link: what carries the session or its open. */
   _start(now, sessionId, secrets, grace, link, waiters) {
-    const limit = now + this._settings.closeLimit;
+    const limit = now + this._settings._closeLimit;
     const farewell = {
       _sessionId: sessionId,
       _secrets: secrets,
@@ -30,7 +30,6 @@ export class Farewells {
       _waitersUntil: limit,
       _dialer: new Dialer(this._tools),
       _link: link,
-      _asked: undefined,
     };
     this._going.push(farewell);
     if (link) {
@@ -110,7 +109,7 @@ export class Farewells {
       if (one._link?._limit <= now) effects.push(...this._hang(now, one));
       if (one._until <= now) effects.push(...this._hang(now, one), ...this._finish(one));
       else if (!one._link && one._dialer._due <= now) {
-        one._link = new Link(nextAttempt(), DIALING, now + this._settings.attemptLimit);
+        one._link = new Link(nextAttempt(), DIALING, now + this._settings._attemptLimit);
         one._dialer._due = undefined;
         effects.push({ type: 'dial', attempt: one._link.attempt });
       }
@@ -141,7 +140,7 @@ export class Farewells {
   }
 
   _release(farewell) {
-    return farewell._waiters.splice(0).map((waiter) => ({ type: 'resolve', waiter }));
+    return farewell._waiters.splice(0).map((waiter) => ({ type: 'resolve', _waiter: waiter }));
   }
 
   _finish(farewell) {

@@ -153,8 +153,6 @@ export interface GreenroomOptions {
   webSocket?: new (url: string, protocol: string) => unknown;
   /** Left out: `crypto.getRandomValues`, which React Native has with `react-native-get-random-values`. */
   getRandomValues?: (bytes: Uint8Array) => Uint8Array;
-  /** Durations, for tests. */
-  settings?: Record<string, number>;
 }
 
 /** The way to one Greenroom service. Making it opens nothing. */
@@ -227,6 +225,4 @@ export declare const errors: {
   readonly ServiceUnavailableError: ErrorClass;
   readonly RateLimitedError: ErrorClass;
   readonly ProtocolError: ErrorClass;
-  readonly NotFoundError: ErrorClass;
-  readonly ConflictError: ErrorClass;
 };

@@ -47,7 +47,7 @@ export class Greenroom {
   }
 
   _setToken(token, refresh) {
-    const error = this._runner._machine.setToken(this._runner._now(), token, !!refresh);
+    const error = this._runner._machine._setToken(this._runner._now(), token, !!refresh);
     if (error) throw error;
     this._runner._refresh = refresh;
     this._runner._pump();

@@ -14,7 +14,7 @@ export class Link {
     this._phase = phase;
     this._limit = limit;
     this._since = since;
-    this._helloId = this._pingId = this._pingDue = this._pongUntil = undefined;
+    // Later: _helloId, _pingId, _pingDue, _pongUntil.
   }
 
   /** Answered: the heartbeat begins with a ping at once (S6). */
@@ -26,8 +26,8 @@ export class Link {
 
   _pinged(now, pingId, settings) {
     this._pingId = pingId;
-    this._pingDue = now + settings.pingEvery;
-    this._pongUntil ??= now + settings.pongLimit;
+    this._pingDue = now + settings._pingEvery;
+    this._pongUntil ??= now + settings._pongLimit;
   }
 
   _ponged() {
@@ -56,12 +56,12 @@ export class Dialer {
   /** After a failure. retryAfter: the service asks not to come sooner. */
   _again(now, retryAfter) {
     this._failures++;
-    this._due = now + Math.max(0, retryAfter || 0) + fullJitter(this._failures, this._tools.random);
+    this._due = now + Math.max(0, retryAfter || 0) + fullJitter(this._failures, this._tools._random);
   }
 
   /** The service said when. */
   _steer(now, after, jitter) {
-    this._due = now + steered(after, jitter, this._tools.random);
+    this._due = now + steered(after, jitter, this._tools._random);
   }
 }
 

@@ -1,18 +1,16 @@
-/** A participant as an app sees one, from the wire. Throws where it is none. */
+/** Participants. */
 import { STATUS } from './tables.js';
 
-/** "" and absent are both undefined. */
-const info = (wire) => ({
-  name: wire.name || undefined,
-  avatarUrl: wire.avatarUrl || undefined,
-  externalId: wire.externalId || undefined,
-});
-
+/** A participant as an app sees one, from the wire; "" and absent are both undefined. Throws where it is none. */
 export const toParticipant = (wire) => {
   if (typeof wire.id !== 'string' || typeof wire.version !== 'number' || !STATUS[wire.presence]) throw new TypeError();
-  return Object.freeze({
+  return {
     id: wire.id,
-    info: Object.freeze(info(wire)),
+    info: {
+      name: wire.name || undefined,
+      avatarUrl: wire.avatarUrl || undefined,
+      externalId: wire.externalId || undefined,
+    },
     status: STATUS[wire.presence],
     type: 'USER',
     presence: wire.presence,
@@ -20,7 +18,7 @@ export const toParticipant = (wire) => {
     revision: wire.revision,
     version: wire.version,
     lastSeen: wire.lastSeen ?? undefined,
-  });
+  };
 };
 
 /** Whether two are the same in all that an app sees. Both were made by `toParticipant`. */

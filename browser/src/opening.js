@@ -25,12 +25,9 @@ export class Opening {
     this._device = device;
     this._reopenReason = reopenReason;
     this._isReopen = reopenReason !== undefined;
-    this._openId = this._secret = '';
-    this._previousId = '';
     this._waiters = new Map();
-    /** A token was refused as spent once; a second time is the callback's fault. */
-    this._refreshed = this._renewed = false;
-    this._lastError = this._saved = undefined;
+    // Later: _openId, _secret, _previousId; _refreshed, a token was refused as spent once (a second time is the
+    // callback's fault), _renewed, _lastError, _saved.
   }
 
   _params(token, sdk) {
@@ -57,10 +54,7 @@ export class Session {
     this._info = info;
     this._device = device;
     this._attempt = 0;
-    this._reopened = false;
-    this._since = this._grace = 0;
-    this._participant = this._nextSecret = this._lostAt = undefined;
-    this._scopes = [];
+    // Later: _participant, _since, _reopened, _grace, _scopes; and _nextSecret, _lostAt.
   }
 
   /** The next attempt: +1, with the same next secret until one has been answered. */

@@ -3,14 +3,7 @@
  * the session's secret wait in sessionStorage while one page goes and the next comes, and are removed as they are read,
  * so that a duplicated tab has neither.
  */
-const used = new Map();
-
-/** Of the nth Greenroom with this address in this page. */
-const keyOf = (base) => {
-  const number = used.get(base) ?? 0;
-  used.set(base, number + 1);
-  return `greenroom:${base}` + (number ? `#${number}` : '');
-};
+let made = 0;
 
 const storage = () => {
   try {
@@ -33,18 +26,17 @@ const take = (key) => {
 /** Follow the page. The device of the tab, or undefined outside of browsers; and what stops following. */
 export const followPage = (base, runner) => {
   const { _machine: machine } = runner;
-  const target = globalThis.document && globalThis.addEventListener ? globalThis : undefined;
-  if (!target) return {};
-  const key = keyOf(base);
+  if (!globalThis.document || !globalThis.addEventListener) return {};
+  const key = `greenroom:${made++}:${base}`; // a page that makes several makes them in the same order again
   const { device = runner._randomHex(16), session } = take(key);
-  if (session) machine.restore(session);
+  if (session) machine._restore(session);
   const wake = () => runner._input((now) => machine.wake(now));
   const events = {
     online: () => runner._input((now) => machine.online(now)),
     offline: () => runner._input((now) => machine.offline(now)),
     pagehide: () => {
       try {
-        storage().setItem(key, JSON.stringify({ device, session: machine.snapshot() }));
+        storage().setItem(key, JSON.stringify({ device, session: machine._snapshot() }));
       } catch {
         // no room, or none allowed: the next page opens anew
       }
@@ -55,16 +47,9 @@ export const followPage = (base, runner) => {
       wake();
     },
   };
-  const visible = () => {
-    if (document.visibilityState === 'visible') wake();
-  };
-  for (const name in events) target.addEventListener(name, events[name]);
-  document.addEventListener('visibilitychange', visible);
-  document.addEventListener('resume', wake);
-  const stop = () => {
-    for (const name in events) target.removeEventListener(name, events[name]);
-    document.removeEventListener('visibilitychange', visible);
-    document.removeEventListener('resume', wake);
-  };
-  return { device: { id: device }, stop };
+  const controller = new AbortController();
+  const on = (target, name, handler) => target.addEventListener(name, handler, { signal: controller.signal });
+  for (const name in events) on(globalThis, name, events[name]);
+  on(document, 'visibilitychange', () => document.visibilityState === 'visible' && wake());
+  return { device: { id: device }, stop: () => controller.abort() };
 };

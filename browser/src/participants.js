@@ -3,7 +3,7 @@ import { errors } from './errors.js';
 
 const list = (value) => {
   const all = [...new Set(typeof value === 'string' ? [value] : (value ?? []))];
-  if (!all.every((one) => typeof one === 'string' && one))
+  if (!all.every((one) => typeof one === 'string' && one && !/\p{Cs}/u.test(one)))
     throw new errors.IllegalArgumentError("A participant's id is a string that is not empty.");
   return all;
 };
@@ -134,7 +134,7 @@ export class ParticipantsService {
   async _request(method, ids, externalIds) {
     const machine = this._machine();
     const found = new Map();
-    for (const params of machine.participantRequests(ids, externalIds)) {
+    for (const params of machine._participantRequests(ids, externalIds)) {
       const answer = await this._runner._call((now, waiter) => machine.request(now, waiter, method, params));
       for (const one of answer) found.set(one.id, one);
     }
@@ -144,7 +144,7 @@ export class ParticipantsService {
   async _unwatch(ids, externalIds) {
     const { _machine } = this._runner;
     try {
-      for (const params of _machine.participantRequests(ids, externalIds))
+      for (const params of _machine._participantRequests(ids, externalIds))
         await this._runner._call((now, waiter) => _machine.unwatch(now, waiter, params));
     } catch {
       // Nothing more is told of them here either way; with the session the service forgets them too.

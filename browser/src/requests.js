@@ -34,7 +34,7 @@ export class Requests {
     const size = utf8Length(encode(id, method, params));
     if (size > MAX_MESSAGE_BYTES)
       return new errors.IllegalArgumentError(`${method}: a message of ${size} bytes; at most ${MAX_MESSAGE_BYTES} are taken.`);
-    this._table.set(id, { _id: id, method, params, waiter, _until: until, _sentOn: undefined, _lastError: undefined });
+    this._table.set(id, { _id: id, method, params, waiter, _until: until });
   }
 
   /** The request that this answers, out of the table. */
@@ -68,7 +68,7 @@ export class Requests {
 
   /** Send what waits, as far as the service lets requests wait. */
   _flush(attempt) {
-    let room = this._settings.inFlight - this._all().filter((one) => one._sentOn === attempt).length;
+    let room = this._settings._inFlight - this._all().filter((one) => one._sentOn === attempt).length;
     const effects = [];
     for (const one of this._all()) {
       if (room <= 0) break;
@@ -93,7 +93,7 @@ export class Requests {
       .filter((one) => one.waiter !== undefined)
       .map(({ waiter, method, _lastError }) => ({
         type: 'reject',
-        waiter,
+        _waiter: waiter,
         error: _lastError ?? new errors.ServiceUnavailableError(`${method} was not answered in time.`),
       }));
   }
@@ -102,15 +102,6 @@ export class Requests {
   _rejectAll(error) {
     const all = this._all();
     this._table.clear();
-    return all.filter((one) => one.waiter !== undefined).map(({ waiter }) => ({ type: 'reject', waiter, error }));
-  }
-
-  /** The caller has gone; a request that was not sent yet is not sent. */
-  _cancel(waiter) {
-    for (const one of this._all())
-      if (one.waiter === waiter) {
-        if (one._sentOn === undefined) this._table.delete(one._id);
-        else one.waiter = undefined;
-      }
+    return all.filter((one) => one.waiter !== undefined).map(({ waiter }) => ({ type: 'reject', _waiter: waiter, error }));
   }
 }

@@ -11,37 +11,29 @@ const LATE = 2;
 
 const fill = (bytes) => {
   if (!globalThis.crypto?.getRandomValues)
-    throw new errors.IllegalArgumentError('There is no crypto.getRandomValues here.', {
-      hint: 'Import react-native-get-random-values first, or pass new Greenroom(url, { getRandomValues }).',
+    throw new errors.IllegalArgumentError('There is no crypto here.', {
+      hint: 'Import react-native-get-random-values first.',
     });
   return globalThis.crypto.getRandomValues(bytes);
 };
 
 export class Runner {
-  constructor(base, { webSocket, getRandomValues = fill, settings }) {
+  constructor(base, { webSocket, getRandomValues = fill }) {
     this._base = base;
     this._webSocket = webSocket;
-    this._refresh = undefined;
-    this._onEffect = undefined;
     this._sockets = new Map();
     this._waiters = new Map();
     this._lastWaiter = 0;
-    this._timer = undefined;
-    this._planned = 0;
-    this._pumping = false;
-    this._calls = [];
+    // Later: _refresh, _onEffect, _timer, _planned, _pumping.
     this._randomHex = (count) =>
       [...getRandomValues(new Uint8Array(count))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-    this._machine = new ClientSession(
-      {
-        random: Math.random,
-        randomHex: this._randomHex,
-        wall: () => Date.now() / 1000,
-        peek,
-        sdk: { name: 'greenroom-js', version: VERSION },
-      },
-      settings,
-    );
+    this._machine = new ClientSession({
+      _random: Math.random,
+      _randomHex: this._randomHex,
+      _wall: () => Date.now() / 1000,
+      _peek: peek,
+      _sdk: { name: 'greenroom-js', version: typeof VERSION === 'undefined' ? '' : VERSION },
+    });
   }
 
   /** The machine's clock: seconds. */
@@ -67,12 +59,12 @@ export class Runner {
     if (this._pumping) return;
     this._pumping = true;
     try {
-      for (let effects; (effects = this._machine.effects()).length; ) effects.forEach((effect) => this._apply(effect));
+      for (let effects; (effects = this._machine._effects()).length; ) effects.forEach((effect) => this._apply(effect));
     } finally {
       this._pumping = false;
     }
     clearTimeout(this._timer);
-    const due = this._machine.deadline();
+    const due = this._machine._deadline();
     if (due === undefined) return;
     const now = this._now();
     const wait = Math.min(Math.max(0, due - now), LONGEST_WAIT);
@@ -87,7 +79,7 @@ export class Runner {
   }
 
   _apply(effect) {
-    const { type, attempt, waiter } = effect;
+    const { type, attempt, _waiter: waiter } = effect;
     const socket = this._sockets.get(attempt);
     const caller = this._waiters.get(waiter);
     switch (type) {
@@ -100,7 +92,7 @@ export class Runner {
         break;
       case 'hangup':
         this._sockets.delete(attempt);
-        this._close(socket, effect.code);
+        socket?.close(effect.code);
         break;
       case 'askToken':
         this._ask(effect);
@@ -130,22 +122,14 @@ export class Runner {
       this._sockets.set(
         attempt,
         connect(this._base, this._webSocket ?? globalThis.WebSocket, {
-          dialed: () => this._input((now) => machine.dialed(now, attempt)),
-          message: (text) => this._input((now) => machine.message(now, attempt, text)),
-          failed: (error) => end((now) => machine.dialFailed(now, attempt, error)),
-          lost: (code, reason) => end((now) => machine.lost(now, attempt, code, reason)),
+          _dialed: () => this._input((now) => machine._dialed(now, attempt)),
+          _message: (text) => this._input((now) => machine.message(now, attempt, text)),
+          _failed: (error) => end((now) => machine._dialFailed(now, attempt, error)),
+          _lost: (code, reason) => end((now) => machine.lost(now, attempt, code, reason)),
         }),
       );
     } catch (error) {
-      machine.dialFailed(this._now(), attempt, error);
-    }
-  }
-
-  _close(socket, code) {
-    try {
-      socket?.close(code);
-    } catch {
-      // some WebSockets throw when closed while connecting
+      machine._dialFailed(this._now(), attempt, error);
     }
   }
 

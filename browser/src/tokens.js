@@ -9,7 +9,7 @@ import { TOKEN_LEEWAY } from './tables.js';
 const MAX_TOKEN_BYTES = 4096;
 
 const refuse = (text, hint) => {
-  throw new errors.TokenInvalidError(text, hint && { hint });
+  throw new errors.TokenInvalidError(text, { hint });
 };
 
 /** Base64url of UTF-8. (React Native has no TextDecoder everywhere.) */
@@ -17,30 +17,22 @@ const decode = (segment) => decodeURIComponent(escape(atob(segment.replace(/-/g,
 
 /** What a token says of itself, unverified: for timers and early, clear errors. Never for trust. Throws. */
 export const peek = (token) => {
-  if (typeof token !== 'string' || !token)
-    refuse('A token is a string that is not empty.', 'Return the access_token from your callback.');
-  if (token.length > MAX_TOKEN_BYTES) refuse(`The token is longer than ${MAX_TOKEN_BYTES} bytes.`);
-  const segments = token.split('.');
-  if (segments.length !== 3)
-    refuse('The token is not three parts with dots between them.', 'Pass the access_token alone, unchanged.');
   let claims;
   try {
-    claims = JSON.parse(decode(segments[1]));
+    if (token.length <= MAX_TOKEN_BYTES) claims = JSON.parse(decode(/^[^.]+\.([^.]+)\.[^.]+$/.exec(token)[1]));
   } catch {
-    refuse("The token's payload is not JSON in base64url.");
+    // refused below
   }
-  const claim = (name, kind, wanted) =>
-    (kind === 'number' ? Number.isInteger(claims?.[name]) : typeof claims?.[name] === kind)
-      ? claims[name]
-      : refuse(`The token's claim ${name} is missing or not ${wanted}.`, 'Get the token from this Greenroom service.');
-  const text = (name) => claim(name, 'string', 'a string');
-  const whole = (name) => claim(name, 'number', 'a whole number');
+  if (!claims) refuse('That is no token of Greenroom.', 'Pass the access_token alone, unchanged.');
+  const claim = (name, isRight) =>
+    isRight(claims[name]) ? claims[name] : refuse(`The token's claim ${name} is missing or not of its type.`);
+  const isText = (value) => typeof value === 'string';
+  claim('sub', isText);
   return {
-    app: text('app'),
-    sub: text('sub'),
-    externalId: claims?.xid === undefined ? undefined : text('xid'),
-    issuedAt: whole('iat'),
-    expiresAt: whole('exp'),
+    app: claim('app', isText),
+    externalId: claim('xid', (value) => value === undefined || isText(value)),
+    _issuedAt: claim('iat', Number.isInteger),
+    _expiresAt: claim('exp', Number.isInteger),
   };
 };
 
@@ -49,15 +41,12 @@ export class TokenKeeper {
   constructor(tools, settings) {
     this._tools = tools;
     this._settings = settings;
-    this._text = this._glance = undefined;
     this._refreshable = false;
-    /** What the service has taken last; a resume carries another one only. */
-    this._accepted = undefined;
     this._expires = 0; // wall
     this._marks = []; // [wall, isExpired], ascending
-    this._wanted = undefined;
     this._number = 0;
-    this._asking = this._askedAt = undefined;
+    // Later: _text, _glance; _accepted, what the service has taken last (a resume carries another one
+    // only); _wanted, the isExpired of a refresh that is needed; _asking, _askedAt, the one in flight.
   }
 
   _initialized() {
@@ -66,34 +55,27 @@ export class TokenKeeper {
 
   /** Whether there is a token whose life is not over. */
   _usable() {
-    return this._text !== undefined && this._tools.wall() < this._expires;
+    return this._text !== undefined && this._tools._wall() < this._expires;
   }
 
   /** Whether the service still takes a new token for this one: it waits 30 s after its end (S5). */
   _inLeeway() {
-    return this._tools.wall() < this._expires + TOKEN_LEEWAY;
+    return this._tools._wall() < this._expires + TOKEN_LEEWAY;
   }
 
   /** A token to adopt: [text, glance]. Throws errors.TokenRefreshError or errors.TokenInvalidError, which name the claim. */
   _check(answer) {
     if (answer === undefined || answer === null)
-      throw new errors.TokenRefreshError('The refresh callback returned nothing; did it forget its return?', {
-        hint: 'Return the new access_token.',
-      });
+      throw new errors.TokenRefreshError('The refresh callback returned nothing; did it forget its return?');
     if (typeof answer !== 'string')
-      throw new errors.TokenRefreshError(`The refresh callback returned ${typeof answer}, not a string.`, {
-        hint: 'Return the access_token alone.',
-      });
-    const glance = this._tools.peek(answer);
+      throw new errors.TokenRefreshError(`The refresh callback returned ${typeof answer}, not a string.`);
+    const glance = this._tools._peek(answer);
     for (const [claim, name] of [
       ['app', 'app'],
       ['externalId', 'xid (the external id)'],
     ])
       if (this._glance && this._glance[claim] !== glance[claim])
-        refuse(
-          `The new token's claim ${name} is not the old one's.`,
-          'Return a token for the same participant of the same application.',
-        );
+        refuse(`The new token's claim ${name} is not the old one's.`);
     return [answer, glance];
   }
 
@@ -102,8 +84,8 @@ export class TokenKeeper {
     this._text = text;
     this._glance = glance;
     this._wanted = undefined;
-    const wall = this._tools.wall();
-    const { issuedAt, expiresAt } = glance;
+    const wall = this._tools._wall();
+    const { _issuedAt: issuedAt, _expiresAt: expiresAt } = glance;
     const life = Math.max(0, expiresAt - issuedAt);
     // A token made this moment that looks spent, or not yet issued, says that this clock is wrong, not the token.
     const start = fromCallback && !(issuedAt <= wall && wall < expiresAt) ? wall : issuedAt;
@@ -122,7 +104,7 @@ export class TokenKeeper {
 
   /** The service said that the token is no longer good. */
   _spend() {
-    this._expires = Math.min(this._expires, this._tools.wall());
+    this._expires = Math.min(this._expires, this._tools._wall());
     this._marks = [];
     this._want(true);
   }
@@ -132,9 +114,9 @@ export class TokenKeeper {
    * the same instant on both clocks.
    */
   _due(now, wall, live) {
-    if (this._asking) return this._askedAt + this._settings.askLimit;
+    if (this._asking) return this._askedAt + this._settings._askLimit;
     if (this._wanted !== undefined)
-      return this._askedAt === undefined ? now : Math.max(now, this._askedAt + this._settings.askGap);
+      return this._askedAt === undefined ? now : Math.max(now, this._askedAt + this._settings._askGap);
     if (live && this._marks.length && this._refreshable)
       return now + Math.max(0, this._marks[0][0] - wall);
     return undefined;
@@ -144,13 +126,13 @@ export class TokenKeeper {
   _run(now, live) {
     if (this._asking) {
       const { number, isExpired } = this._asking;
-      const { askLimit } = this._settings;
-      if (now < this._askedAt + askLimit) return [[]];
+      const { _askLimit } = this._settings;
+      if (now < this._askedAt + _askLimit) return [[]];
       this._asking = undefined;
-      const error = new errors.TokenRefreshError(`The refresh callback took more than ${askLimit} s.`);
+      const error = new errors.TokenRefreshError(`The refresh callback took more than ${_askLimit} s.`);
       return [[{ type: 'dropAsk', number }], error, isExpired];
     }
-    const wall = this._tools.wall();
+    const wall = this._tools._wall();
     while (live && this._refreshable && this._marks.length && this._marks[0][0] <= wall)
       this._want(this._marks.shift()[1]);
     const due = this._due(now, wall, live);

@@ -6,31 +6,31 @@ import { INVALID_CLIENT, PATH, SUBPROTOCOL } from './tables.js';
 export const serviceBase = (url) => {
   const found = /^(http|ws)(s?:\/\/[^/?#\s@]+(?:\/[^?#\s]*?)?)\/*$/i.exec(url);
   if (!found)
-    throw new errors.IllegalArgumentError("The service's URL is not one.", { hint: 'Pass e.g. https://sessions.example.com.' });
+    throw new errors.IllegalArgumentError("The service's URL is not one.");
   return 'http' + found[2];
 };
 
 /**
- * A WebSocket whose events are given to `on`: dialed(), failed(error), message(text), lost(code, reason). It is closed
+ * A WebSocket whose events are given to `on`: _dialed(), _failed(error), _message(text), _lost(code, reason). It is closed
  * by its `close`. A browser tells no page why a connection was refused, so that every failure may be tried again.
  */
 export const connect = (base, WebSocket, on) => {
   if (!WebSocket)
     throw new errors.ProtocolError('There is no WebSocket here.', {
-      hint: 'Pass new Greenroom(url, { webSocket }), in Node 20 the one of the package ws.',
+      hint: 'Pass new Greenroom(url, { webSocket }).',
     });
   const socket = new WebSocket('ws' + base.slice(4) + PATH, SUBPROTOCOL);
   let open = false;
   socket.onopen = () => {
     open = true;
-    on.dialed();
+    on._dialed();
   };
-  socket.onmessage = ({ data }) => on.message(data);
+  socket.onmessage = ({ data }) => on._message(data);
   socket.onerror = () => {}; // the end follows
   socket.onclose = ({ code, reason }) => {
-    if (open) on.lost(code || 1006, reason || '');
+    if (open) on._lost(code || 1006, reason || '');
     else
-      on.failed(
+      on._failed(
         new errors.ServiceUnavailableError(`${base} cannot be reached.`, { hint: 'Check the URL, and that the service runs.' }),
       );
   };
@@ -54,10 +54,11 @@ export const fetchToken = async (base, key, secret) => {
   }
   const { status } = reply;
   if (status === 401) throw new errors.TokenInvalidError(undefined, { code: INVALID_CLIENT });
-  const retryAfter = +reply.headers.get('Retry-After') || undefined;
-  if (status === 429) throw new errors.RateLimitedError(undefined, { retryAfter });
-  if (status >= 500) throw new errors.ServiceUnavailableError(`${base} answered ${status}.`, { retryAfter });
   const token = status === 200 && (await reply.json().catch(() => 0))?.access_token;
-  if (!token) throw new errors.ProtocolError(`${base} answered ${status}, without a token.`);
-  return token;
+  if (token) return token;
+  const { ProtocolError, RateLimitedError, ServiceUnavailableError } = errors;
+  throw new (status === 429 ? RateLimitedError : status >= 500 ? ServiceUnavailableError : ProtocolError)(
+    `${base} answered ${status}, without a token.`,
+    { retryAfter: +reply.headers.get('Retry-After') || undefined },
+  );
 };

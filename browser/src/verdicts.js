@@ -16,9 +16,19 @@ export const verdictOfClose = (code) => CLOSE_VERDICTS[code] ?? (code >= 4500 &&
 /** The word that the app hears. */
 export const endReasonOf = (error) => error.endReason || (REASONS[error.code] ?? error.reason);
 
+/** When to come back, where the service wrote it into the Close frame (S10): {"after": 2, "jitter": 5}. */
+export const retryOfClose = (text) => {
+  try {
+    const { after, jitter } = JSON.parse(text);
+    return after >= 0 ? { after, jitter } : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 /** The error of a final close code; text: what the service wrote into the Close frame. */
 export const errorOfClose = (close, text) => {
   const code = CLOSE_ERRORS[close];
   const endReason = code ? undefined : (CLOSE_REASONS[close] ?? `close code ${close}`);
-  return new (code ? classOf(code) : errors.SessionEndedError)(text || undefined, { code, endReason });
+  return new (code ? classOf(code) : errors.SessionEndedError)(!text || text[0] === '{' ? undefined : text, { code, endReason });
 };

@@ -1,10 +1,9 @@
 /** Who is watched, and the latest that is known of each (S11, S12). */
-import { isSame, toParticipant, utf8Length } from './model.js';
+import { toParticipant, utf8Length } from './model.js';
 import { MAX_MESSAGE_BYTES } from './tables.js';
 
-/** Of ids in one message, as JSON in the worst case; the rest is room for the frame around them. */
+/** Of ids in one message; the rest is room for the frame around them. */
 const MAX_PIECE_BYTES = (MAX_MESSAGE_BYTES * 3) / 4;
-const WORST_ESCAPE = 6; // one byte as \u00xx
 
 /** Versions only grow, but for a snapshot (a reply), which replaces what is held. */
 export class Watches {
@@ -18,9 +17,9 @@ export class Watches {
       .map(toParticipant)
       .filter((one) => !onlyHeld || this._held.has(one.id))
       .filter((one) => {
-        const differs = !isSame(this._held.get(one.id), one);
+        const held = this._held.get(one.id);
         this._held.set(one.id, one);
-        return differs;
+        return held && held.version !== one.version;
       });
   }
 
@@ -50,22 +49,19 @@ export class Watches {
 /** Ids cut into messages that the service takes: at most `count` of them, and by their size. */
 export const pieces = (ids, externalIds, count) => {
   const found = [];
-  let piece;
-  let size = 0;
-  let number = 0;
-  for (const [field, list] of [
-    ['ids', ids],
-    ['externalIds', externalIds],
-  ])
-    for (const id of list) {
-      const cost = utf8Length(id) * (/^[\p{L}\p{N}]+$/u.test(id) ? 1 : WORST_ESCAPE) + 3;
-      if (!piece || number >= count || size + cost > MAX_PIECE_BYTES) {
-        found.push((piece = {}));
-        size = number = 0;
-      }
-      (piece[field] ??= []).push(id);
-      size += cost;
-      number++;
+  let number = count;
+  let size;
+  const cut = (field) => (id) => {
+    const cost = utf8Length(JSON.stringify(id)) + 1;
+    if (number >= count || size + cost > MAX_PIECE_BYTES) {
+      found.push({});
+      size = number = 0;
     }
+    (found.at(-1)[field] ??= []).push(id);
+    size += cost;
+    number++;
+  };
+  ids.forEach(cut('ids'));
+  externalIds.forEach(cut('externalIds'));
   return found;
 };

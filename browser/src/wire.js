@@ -16,10 +16,8 @@ import {
   TRANSITIONS,
 } from './tables.js';
 import { TokenKeeper } from './tokens.js';
-import { endReasonOf, errorOfClose, verdictOfClose, verdictOfEnd, verdictOfError } from './verdicts.js';
+import { endReasonOf, errorOfClose, retryOfClose, verdictOfClose, verdictOfEnd, verdictOfError } from './verdicts.js';
 import { Watches } from './watches.js';
-
-const isObject = (value) => typeof value === 'object' && value !== null;
 
 /** What the service sent. Throws where it is none of ours. */
 const decode = (data) => {
@@ -52,9 +50,8 @@ export class ClientWire {
     this._dialer = new Dialer(tools);
     this._links = new Map();
     this._lastAttempt = 0;
-    this._opening = this._session = this._seen = this._sentToken = undefined;
-    this._waitingForToken = this._offline = false;
     this._retryFloor = -Infinity;
+    // Later: _opening, _session, _seen, _sentToken, _waitingForToken, _offline, _restored.
   }
 
   _emit(...effects) {
@@ -104,7 +101,7 @@ export class ClientWire {
 
   _dial(now) {
     const attempt = this._nextAttempt();
-    this._links.set(attempt, new Link(attempt, DIALING, now + this._settings.attemptLimit, now));
+    this._links.set(attempt, new Link(attempt, DIALING, now + this._settings._attemptLimit, now));
     this._emit({ type: 'dial', attempt });
   }
 
@@ -135,7 +132,7 @@ export class ClientWire {
   // -- inputs of the shell
 
   /** The connection of this attempt is there. */
-  dialed(now, attempt) {
+  _dialed(now, attempt) {
     this._wakeUp(now);
     const farewell = this._farewells._of(attempt);
     const link = this._links.get(attempt);
@@ -145,7 +142,7 @@ export class ClientWire {
   }
 
   /** There is no connection. An error that is not retryable ends an open, never an open session. */
-  dialFailed(now, attempt, error, retryAfter) {
+  _dialFailed(now, attempt, error, retryAfter) {
     this._wakeUp(now);
     const farewell = this._farewells._of(attempt);
     if (farewell) this._emit(...this._farewells._lost(now, farewell, CLOSE_ABNORMAL));
@@ -188,7 +185,7 @@ export class ClientWire {
   _broken(now, link, problem) {
     if (!this._links.has(link?.attempt)) return;
     this._hangUp(link);
-    const error = new errors.ProtocolError(`The service sent a message that this SDK cannot read: ${problem.name}.`);
+    const error = new errors.ProtocolError(`The service sent what this SDK cannot read: ${problem.name}.`);
     if (link._phase === LIVE) this._liveLost(now, link, CLOSE_COME_BACK, '');
     else if (this._opening && !this._opening._isReopen) this._openFailed(now, error);
     else this._attemptFailed(now, error);
@@ -203,8 +200,8 @@ export class ClientWire {
   }
 
   _newIds(opening) {
-    opening._openId = this._tools.randomHex(16);
-    opening._secret = this._tools.randomHex(32);
+    opening._openId = this._tools._randomHex(16);
+    opening._secret = this._tools._randomHex(32);
   }
 
   /** Send open or resume, again where the first was refused on this connection. */
@@ -217,12 +214,12 @@ export class ClientWire {
       ? [
           'session.resume',
           session._resume(
-            this._tools.randomHex(32),
+            this._tools._randomHex(32),
             newer,
-            this._watches._known().slice(0, this._settings.resumeWatches),
+            this._watches._known().slice(0, this._settings._resumeWatches),
           ),
         ]
-      : ['session.open', opening._params(token, this._tools.sdk)];
+      : ['session.open', opening._params(token, this._tools._sdk)];
     link._phase = HELLO;
     link._helloId = this._requests._newId();
     this._sentToken = token;
@@ -278,7 +275,7 @@ export class ClientWire {
       this._requests._resend();
       this._watchAgain(this._watches._known());
     }
-    for (const waiter of opening._waiters.keys()) this._emit({ type: 'resolve', waiter, result: participant });
+    for (const waiter of opening._waiters.keys()) this._emit({ type: 'resolve', _waiter: waiter, result: participant });
   }
 
   _resumed(result) {
@@ -287,14 +284,14 @@ export class ClientWire {
     this._cue('resumed');
     this._own(result.participant, true);
     this._tellChanged(this._watches._snapshot(result.changed, true));
-    this._watchAgain(this._watches._known().slice(this._settings.resumeWatches));
+    this._watchAgain(this._watches._known().slice(this._settings._resumeWatches));
   }
 
   /** What the hello could not carry. Answers are snapshots of those that differ. */
   _watchAgain(known) {
     this._requests._dropOwn('participants.watch');
-    for (let start = 0; start < known.length; start += this._settings.resumeWatches)
-      this._requests._add('participants.watch', { known: known.slice(start, start + this._settings.resumeWatches) });
+    for (let start = 0; start < known.length; start += this._settings._resumeWatches)
+      this._requests._add('participants.watch', { known: known.slice(start, start + this._settings._resumeWatches) });
   }
 
   // -- refusals
@@ -311,7 +308,7 @@ export class ClientWire {
     } else if (opening._saved && verdict !== 'refresh') {
       // The session of the page before this one is gone: the same connection takes an open.
       opening._saved = undefined;
-      link._limit = now + this._settings.attemptLimit;
+      link._limit = now + this._settings._attemptLimit;
       this._hello(link);
     } else if (verdict === 'renew' && !opening._renewed) {
       // The session that an unanswered open made has come and gone meanwhile.
@@ -334,7 +331,7 @@ export class ClientWire {
     }
     this._forget(error);
     this._cue('failed');
-    for (const waiter of opening._waiters.keys()) this._emit({ type: 'reject', waiter, error });
+    for (const waiter of opening._waiters.keys()) this._emit({ type: 'reject', _waiter: waiter, error });
   }
 
   _resumeRefused(now, link, error) {
@@ -360,7 +357,7 @@ export class ClientWire {
     const session = this._session;
     if (!session) return;
     const can = this._tokens._usable() || this._tokens._refreshable;
-    if (!can || (session._reopened && now < session._since + this._settings.reopenGap)) {
+    if (!can || (session._reopened && now < session._since + this._settings._reopenGap)) {
       this._ended(now, reason, error.message, { error });
       return;
     }
@@ -371,7 +368,7 @@ export class ClientWire {
     this._tokens._accepted = undefined;
     this._cue('lost');
     if (link && this._tokens._usable()) {
-      link._limit = now + this._settings.attemptLimit;
+      link._limit = now + this._settings._attemptLimit;
       this._hello(link);
     } else {
       this._hangUp(link);
@@ -390,6 +387,7 @@ export class ClientWire {
   _candidateLost(now, code, text) {
     const verdict = verdictOfClose(code);
     const error = errorOfClose(code, text);
+    const retry = retryOfClose(text);
     if (verdict === 'final' && this._opening?._saved) {
       this._opening._saved = undefined;
       this._dialer._due = now;
@@ -398,6 +396,7 @@ export class ClientWire {
       else this._ended(now, endReasonOf(error), error.message, { error });
     } else if (verdict === 'renew' && !this._opening) this._reopen(now, endReasonOf(error), error);
     else if (verdict === 'refresh' && this._tokens._refreshable) this._refreshThenDial(now);
+    else if (retry) this._comeBack(now, retry);
     else
       this._attemptFailed(
         now,
@@ -410,6 +409,7 @@ export class ClientWire {
     if (!session) return;
     const error = errorOfClose(code, text);
     const candidate = this._candidate();
+    const retry = retryOfClose(text);
     let verdict = verdictOfClose(code);
     // Superseded by ourselves: the answer to the newer attempt is on its way.
     if (verdict === 'superseded' && candidate?._phase === HELLO) verdict = 'retry';
@@ -425,8 +425,9 @@ export class ClientWire {
     }
     this._cue('lost');
     if (verdict === 'refresh' && this._tokens._refreshable) this._refreshThenDial(now);
+    else if (!candidate && retry) this._comeBack(now, retry);
     else if (!candidate && this._dialer._due === undefined) {
-      if (now >= link._since + this._settings.stableAfter) this._dialer._failures = 0;
+      if (now >= link._since + this._settings._stableAfter) this._dialer._failures = 0;
       this._dialer._again(now);
     }
   }
@@ -435,7 +436,7 @@ export class ClientWire {
   _ended(now, reason, message, { by, error, session }) {
     const had = this._session ?? session;
     for (const link of this._all()) this._hangUp(link);
-    for (const waiter of this._opening?._waiters.keys() ?? []) this._emit({ type: 'reject', waiter, error });
+    for (const waiter of this._opening?._waiters.keys() ?? []) this._emit({ type: 'reject', _waiter: waiter, error });
     this._forget(new errors.SessionEndedError(message || undefined, { endReason: reason }));
     this._cue('ended');
     if (had) this._tell({ type: 'sessionEnded', reason, message, by, error });
@@ -468,10 +469,8 @@ export class ClientWire {
         this._own(result.participant);
       } else if (method === 'participants.get' || method === 'participants.watch') {
         value = result.participants.map(toParticipant);
-        if (method === 'participants.watch') {
-          const changed = this._watches._snapshot(result.participants, waiter === undefined);
-          if (waiter === undefined) this._tellChanged(changed);
-        }
+        if (method === 'participants.watch')
+          this._tellChanged(this._watches._snapshot(result.participants, waiter === undefined));
       } else if (method === 'session.refreshToken') {
         const { scopes } = result;
         if (!Array.isArray(scopes)) throw new TypeError();
@@ -481,10 +480,10 @@ export class ClientWire {
       }
     } catch {
       const unreadable = new errors.ProtocolError(`The answer to ${method} cannot be read.`);
-      if (waiter !== undefined) this._emit({ type: 'reject', waiter, error: unreadable });
+      if (waiter !== undefined) this._emit({ type: 'reject', _waiter: waiter, error: unreadable });
       return;
     }
-    if (waiter !== undefined) this._emit({ type: 'resolve', waiter, result: value });
+    if (waiter !== undefined) this._emit({ type: 'resolve', _waiter: waiter, result: value });
   }
 
   _refused(now, request, error) {
@@ -500,7 +499,7 @@ export class ClientWire {
         } catch {
           error.participant = undefined;
         }
-      this._emit({ type: 'reject', waiter, error });
+      this._emit({ type: 'reject', _waiter: waiter, error });
     } else if (error.retryable) this._requests._hold(request, error); // the machine's own: with the next resume
   }
 
@@ -545,24 +544,26 @@ export class ClientWire {
   _serviceEnded(now, { reason, message = '', retry, by }) {
     if (typeof reason !== 'string') throw new TypeError();
     const error = new errors.SessionEndedError(message || undefined, { endReason: reason });
-    if (isObject(retry)) {
+    if (retry) {
       this._hangUp(this._liveLink());
       if (this._session) this._session._lostAt = now;
       this._cue('lost');
-      this._dialer._steer(now, retry.after, retry.jitter ?? 0);
-      this._retryFloor = now + retry.after;
+      this._comeBack(now, retry);
     } else if (verdictOfEnd(reason) === 'renew') this._reopen(now, reason, error);
     else this._ended(now, reason, message, { by: by?.device ?? undefined, error });
+  }
+
+  /** The service said when: not sooner, also not on a hint. */
+  _comeBack(now, { after, jitter = 0 }) {
+    this._dialer._steer(now, after, jitter);
+    this._retryFloor = now + Math.max(0, after);
   }
 
   /** Make before break: the old connection is kept until another has been accepted (promise 8, S9). */
   _moveOn(now, { after, jitter, reason }) {
     if (typeof after !== 'number' || typeof jitter !== 'number') throw new TypeError();
     if (reason !== DRAINING) this._cue('move_on');
-    if (!this._candidate()) {
-      this._dialer._steer(now, after, jitter);
-      this._retryFloor = now + after;
-    }
+    if (!this._candidate()) this._comeBack(now, { after, jitter });
   }
 
   /** The node is well again. A resume already asked for is let finish: it may have been taken. */
@@ -585,6 +586,8 @@ export class ClientWire {
       session._participant = participant;
       this._tell({ type: 'participantUpdated', participant });
     }
+    // The service tells each version once on a connection, in whatever message: also to whoever watches himself.
+    this._tellChanged(this._watches._notify([wire]));
   }
 
   _tellChanged(participants) {

@@ -117,6 +117,8 @@ const STATES = {
 
 const showState = (state) => {
   $('state').dataset.state = state;
+  $('lobby').dataset.link = state; // what is shown while reconnecting is the last that was known
+  if (sdk.session.participant) draw();
   $('state-text').textContent = STATES[state];
   if (state === 'reconnecting') {
     lostAt = performance.now();
@@ -198,16 +200,19 @@ const WORDS = { online: 'here', unreachable: 'connection lost', offline: 'left' 
 /** Cards are kept and changed in place, so that nothing flickers. */
 const draw = () => {
   const own = sdk.session.participant?.id;
+  const presenceOf = ({ id, presence }) =>
+    id === own && sdk.session.state === 'reconnecting' ? 'unreachable' : presence;
   const order = [...people.values()].sort(
     (one, other) => (other.id === own) - (one.id === own) || nameOf(one).localeCompare(nameOf(other)),
   );
   const cards = new Map([...$('people').children].map((card) => [card.dataset.id, card]));
   const wanted = order.map((participant) => {
     const card = cards.get(participant.id) ?? document.createElement('li');
-    const look = JSON.stringify([participant.info, participant.presence, participant.sessions, participant.id === own]);
+    const shown = presenceOf(participant);
+    const look = JSON.stringify([participant.info, shown, participant.sessions, participant.id === own]);
     if (card.dataset.look === look) return card;
     card.className = 'person';
-    Object.assign(card.dataset, { id: participant.id, look, presence: participant.presence, name: nameOf(participant) });
+    Object.assign(card.dataset, { id: participant.id, look, presence: shown, name: nameOf(participant) });
     const name = document.createElement('strong');
     name.textContent = nameOf(participant);
     if (participant.id === own) {
@@ -218,7 +223,7 @@ const draw = () => {
     }
     const presence = document.createElement('small');
     const devices = participant.sessions > 1 ? `, on ${participant.sessions} devices` : '';
-    presence.textContent = WORDS[participant.presence] + devices;
+    presence.textContent = WORDS[shown] + devices;
     card.replaceChildren(portrait(participant), name, presence);
     return card;
   });

@@ -1,6 +1,7 @@
 /** Plays the scenarios of tests/scenarios against this machine; tests/support/scenarios.py does so against Python's. */
 import { Buffer } from 'node:buffer';
 import { strict as assert } from 'node:assert';
+import { readdirSync, readFileSync } from 'node:fs';
 import { ClientSession } from '../../src/client.js';
 import { classOf, errors } from '../../src/errors.js';
 import { SERVICE_UNAVAILABLE } from '../../src/tables.js';
@@ -33,8 +34,8 @@ const toEffect = ({ type, ...rest }) => {
     assert.equal(jsonrpc, '2.0');
     return { effect: type, attempt: rest.attempt, message };
   }
-  if (type === 'reject') return { effect: type, waiter: rest.waiter, ...toError(rest.error) };
-  if (type === 'resolve') return { effect: type, waiter: rest.waiter, result: plain(rest.result) };
+  if (type === 'reject') return { effect: type, waiter: rest._waiter, ...toError(rest.error) };
+  if (type === 'resolve') return { effect: type, waiter: rest._waiter, result: plain(rest.result) };
   if (type === 'tell') {
     const { type: event, ...fields } = rest.event;
     return { effect: type, event, ...Object.fromEntries(Object.entries(fields).map(([k, v]) => [k, plain(v)])) };
@@ -53,36 +54,36 @@ class Player {
     this.tokens = Object.fromEntries(Object.entries(tokens).map(([name, claims]) => [name, tokenText(claims)]));
     this.machine = new ClientSession(
       {
-        random: () => random[this.#random++ % random.length],
-        randomHex: (bytes) => (++this.#made).toString(16).padStart(bytes * 2, '0'),
-        wall: () => WALL + this.now + this.#wallAhead,
-        peek,
-        sdk: { name: 'test', version: '0' },
+        _random: () => random[this.#random++ % random.length],
+        _randomHex: (bytes) => (++this.#made).toString(16).padStart(bytes * 2, '0'),
+        _wall: () => WALL + this.now + this.#wallAhead,
+        _peek: peek,
+        _sdk: { name: 'test', version: '0' },
       },
-      settings,
+      Object.fromEntries(Object.entries(settings ?? {}).map(([name, value]) => [`_${name}`, value])),
     );
   }
 
   play(step) {
     const at = step.at ?? this.now;
-    const due = this.machine.deadline();
+    const due = this.machine._deadline();
     assert.ok(at >= this.now - 1e-9, 'time goes back');
     if (step.do === 'quiet') return this.#quiet(step.until);
     if (step.do === 'tick') assert.ok(Math.abs(due - at) < 1e-6, `the deadline is ${due}, not ${at}`);
     else assert.ok(due === undefined || due >= at - 1e-6, `something is due before, at ${due}`);
     this.now = step.do === 'tick' ? due : at;
     this.#inputs[step.do](step);
-    return this.machine.effects().map(toEffect);
+    return this.machine._effects().map(toEffect);
   }
 
   /** Nothing but heartbeats until then: pings are answered. */
   #quiet(until) {
     for (;;) {
-      const due = this.machine.deadline();
+      const due = this.machine._deadline();
       if (due === undefined || due >= until - 1e-6) break;
       this.now = Math.max(due, this.now);
       this.machine.tick(this.now);
-      for (const effect of this.machine.effects()) {
+      for (const effect of this.machine._effects()) {
         const sent = toEffect(effect);
         if (sent.message?.method !== 'ping') return [sent];
         const reply = JSON.stringify({ jsonrpc: '2.0', id: sent.message.id, result: {} });
@@ -98,25 +99,25 @@ class Player {
 
   #inputs = {
     setToken: ({ token, refreshable = false, error }) => {
-      const refused = this.machine.setToken(this.now, this.#token(token) ?? undefined, refreshable);
+      const refused = this.machine._setToken(this.now, this.#token(token) ?? undefined, refreshable);
       assert.equal(refused?.reason, error);
     },
     open: ({ waiter, info, device, timeout }) => this.machine.open(this.now, waiter, info, device, timeout),
-    cancelOpen: ({ waiter }) => this.machine.cancelOpen(this.now, waiter),
+    cancelOpen: ({ waiter }) => this.machine._cancelOpen(this.now, waiter),
     close: ({ waiter }) => this.machine.close(this.now, waiter),
     update: ({ waiter, name, avatarUrl, ifRevision }) =>
       this.machine.update(this.now, waiter, name, avatarUrl, ifRevision),
     getParticipant: ({ waiter }) => this.machine.request(this.now, waiter, 'session.getParticipant'),
     watch: (step) =>
       this.machine
-        .participantRequests(this.#ids(step), step.externalIds ?? [])
+        ._participantRequests(this.#ids(step), step.externalIds ?? [])
         .forEach((params, number) =>
           this.machine.request(this.now, step.waiter + number, 'participants.watch', params),
         ),
     unwatch: (step) => this.machine.unwatch(this.now, step.waiter, { ids: this.#ids(step) }),
-    dialed: ({ attempt }) => this.machine.dialed(this.now, attempt),
+    dialed: ({ attempt }) => this.machine._dialed(this.now, attempt),
     dialFailed: ({ attempt, code = SERVICE_UNAVAILABLE, retryAfter }) =>
-      this.machine.dialFailed(this.now, attempt, new (classOf(code))(undefined, { code }), retryAfter),
+      this.machine._dialFailed(this.now, attempt, new (classOf(code))(undefined, { code }), retryAfter),
     lost: ({ attempt, code, reason }) => this.machine.lost(this.now, attempt, code, reason),
     message: ({ attempt, message }) =>
       this.machine.message(
@@ -178,12 +179,21 @@ class Matcher {
   }
 }
 
-/** Play all steps; throws at the first that does not do what is expected. */
-export const play = (scenario) => {
+const folder = new URL('../../../tests/scenarios/', import.meta.url);
+
+/** All scenarios. */
+export const scenarios = () =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => JSON.parse(readFileSync(new URL(name, folder), 'utf8')));
+
+/** Play all steps; throws at the first that does not do what is expected. look(machine): after each. */
+export const play = (scenario, look = () => {}) => {
   const player = new Player(scenario);
   const matcher = new Matcher(player.tokens);
   scenario.steps.forEach(({ expect = [], ...inputs }, number) => {
     const effects = player.play(matcher.filled(inputs));
+    look(player.machine);
     const where = `${scenario.name}, step ${number} (${inputs.do} at ${inputs.at})`;
     const shown = effects.map((one) => `\n  ${JSON.stringify(one).slice(0, 400)}`).join('');
     assert.equal(effects.length, expect.length, `${where}: ${effects.length} effects, not ${expect.length}:${shown}`);

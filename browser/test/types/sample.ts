@@ -1,0 +1,47 @@
+/** An app's code against the types, compiled with `tsc --strict`; what must not compile says so. */
+import { errors, Greenroom, GreenroomError, type Participant, type SessionState } from '@greenroom/client';
+import { configure, bridge } from '@greenroom/react-native-compat';
+
+const sdk = new Greenroom('https://sessions.example.com', { device: { id: 'phone-1', name: 'My phone' } });
+sdk.initializeToken('token', async (isExpired: boolean) => (isExpired ? 'new' : 'newer'));
+sdk.initializeToken(null, () => 'token');
+sdk.initialize('key', 'secret');
+// @ts-expect-error a refresh that forgot its return
+sdk.initializeToken('token', async () => {});
+// @ts-expect-error no URL
+new Greenroom();
+// @ts-expect-error made by Greenroom alone
+new (sdk.session.constructor as typeof import('@greenroom/client').SessionService)();
+
+export const run = async (): Promise<void> => {
+  const me: Participant = await sdk.session.open({ name: 'Anna' }, { timeout: null });
+  const state: SessionState = sdk.session.state;
+  const name: string | undefined = me.info.name;
+  // @ts-expect-error a participant is not changed in place
+  me.info.name = 'Ben';
+  // @ts-expect-error a promise is always true: await it
+  if (sdk.session.isOpen()) console.log(state, name);
+  if (await sdk.session.isOpen()) await sdk.session.updateParticipantInfo('Ben', null, { ifRevision: me.revision });
+  const off = sdk.session.onStateChanged((next) => console.log(next.toUpperCase()));
+  off();
+  off.remove();
+  sdk.session.onEnded(({ reason, by }) => console.log(reason, by?.name));
+  const watch = await sdk.participants.watch({ externalIds: ['ben'] }, (one) => console.log(one.presence));
+  for await (const participant of watch) {
+    if (participant.presence === 'offline') break;
+    // @ts-expect-error there is no such presence
+    if (participant.presence === 'away') break;
+  }
+  await sdk.participants.unwatch(['id']);
+  try {
+    await sdk.session.getParticipant();
+  } catch (error) {
+    if (error instanceof errors.RevisionConflictError) console.log(error.participant?.revision);
+    if (error instanceof GreenroomError && error.retryable) console.log(error.code, error.hint);
+  }
+  await sdk.session.close();
+  sdk.dispose();
+};
+
+configure({ url: 'https://sessions.example.com' });
+bridge.sdk?.session.onReopened(({ previousId }) => console.log(previousId));
