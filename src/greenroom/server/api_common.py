@@ -28,6 +28,8 @@ Reason = Annotated[str, Meta(max_length=256, description="For people; the partic
 PresenceName = Literal["online", "unreachable", "offline"]
 
 NO_STORE = {"Cache-Control": "no-store"}
+MAX_BODY_BYTES = 1 << 20
+"""Larger than on token endpoints: callers are known, and a body that is nonsense is to be called so (400), not large."""
 
 
 class ParticipantPath(msgspec.Struct, frozen=True):
@@ -118,6 +120,7 @@ def row(method: str, path: str, handler: Any, summary: str, *, tag: str, scope: 
         reply_type=reply,
         errors=errors,
         headers=NO_STORE,
+        max_body_bytes=MAX_BODY_BYTES,
         **more,
     )
 
