@@ -39,6 +39,7 @@ check: ## lint, format, types, direction of imports, generated pages
 	$(VENV_PYTHON) -m mypy
 	.venv/bin/lint-imports
 	$(VENV_PYTHON) scripts/docs_generate.py --check
+	$(VENV_PYTHON) scripts/generate_browser_tables.py --check
 
 format: ## let ruff mend what it can
 	@scripts/venv
