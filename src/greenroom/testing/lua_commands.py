@@ -57,7 +57,7 @@ def _number(text: bytes) -> float:
 
 
 def _format(score: float) -> bytes:
-    return b"%d" % score if score == int(score) else repr(score).encode()
+    return b"%d" % score if score.is_integer() else f"{score:.17g}".encode()
 
 
 def _bound(text: bytes) -> tuple[float, bool]:
@@ -234,7 +234,7 @@ class Commands:
 
     def do_zscore(self, key: bytes, member: bytes) -> Reply:
         score = self._get(key, SortedSet).scores.get(member)
-        return None if score is None else _format(score) if abs(score) != float("inf") else str(score).encode()
+        return None if score is None else _format(score)
 
     def do_zcard(self, key: bytes) -> Reply:
         return len(self._get(key, SortedSet).order)
