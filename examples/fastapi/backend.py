@@ -118,13 +118,13 @@ class Online:
                 self.people[event["participantId"]] = record
         self._tell()
 
-    def list(self) -> list[dict[str, Any]]:
+    def shown(self) -> list[dict[str, Any]]:
         """Who is there, by name. Nothing but what everybody may see."""
-        shown = [
+        people = [
             {name: one.get(name) for name in ("id", "externalId", "name", "avatarUrl", "presence")}
             for one in self.people.values()
         ]
-        return sorted(shown, key=lambda one: (one["name"] or "", one["id"]))
+        return sorted(people, key=lambda one: (one["name"] or "", one["id"]))
 
     async def changes(self) -> AsyncIterator[list[dict[str, Any]]]:
         """The list now, and again after each change."""
@@ -132,7 +132,7 @@ class Online:
         self._listeners.add(queue)
         try:
             while True:
-                yield self.list()
+                yield self.shown()
                 await queue.get()
         finally:
             self._listeners.discard(queue)
@@ -178,7 +178,7 @@ async def token(body: SignIn) -> dict[str, str]:
 @app.get("/who")
 async def who() -> list[dict[str, Any]]:
     """Who is online."""
-    people: list[dict[str, Any]] = app.state.online.list()
+    people: list[dict[str, Any]] = app.state.online.shown()
     return people
 
 

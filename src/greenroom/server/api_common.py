@@ -29,7 +29,7 @@ PresenceName = Literal["online", "unreachable", "offline"]
 
 NO_STORE = {"Cache-Control": "no-store"}
 MAX_BODY_BYTES = 1 << 20
-"""Larger than on token endpoints: callers are known, and a body that is nonsense is to be called so (400), not large."""
+"""More than token endpoints take: callers are known here, and what is nonsense is to be called so (400), not large."""
 
 
 class ParticipantPath(msgspec.Struct, frozen=True):
