@@ -151,6 +151,10 @@ class Delivery:
         """How many more events may be taken."""
         return 0 if self.receiver is Receiver.GONE else max(0, self._capacity - self._held)
 
+    def oldest_at(self) -> int | None:
+        """When the oldest event that is held happened (Unix ms); None where none is. Looks at each participant."""
+        return min((lane.items[0].event.at for lane in self._lanes.values()), default=None)
+
     def replays(self, event_id: str) -> bool:
         """Whether a replay of this event is under way."""
         return event_id in self._replaying

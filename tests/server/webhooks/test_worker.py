@@ -349,6 +349,7 @@ async def test_one_node_at_a_time_delivers_and_the_next_goes_on_from_the_cursor(
 @virtual
 async def test_a_slow_receiver_holds_a_bounded_number_of_events(clock: VirtualTime) -> None:
     async with world(clock) as here, working(here, capacity=50, concurrency=4) as worker:
+        assert worker.lag() == 0.0
         held = asyncio.Event()
         under_way = 0
         most = 0
@@ -368,6 +369,7 @@ async def test_a_slow_receiver_holds_a_bounded_number_of_events(clock: VirtualTi
         await here.clock.go(5)
         assert most == 4
         assert worker.held <= 50
+        assert 4.9 < worker.lag() < 5.1
         held.set()
         await here.clock.go(5)
         assert len(here.delivered) == len(await here.all_events())

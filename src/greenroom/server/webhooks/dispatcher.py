@@ -16,6 +16,7 @@ from greenroom.errors import GreenroomError
 from greenroom.model import Application, Event, WebhookEndpoint
 from greenroom.server.event_views import view_of_event
 from greenroom.server.tenants import Tenants
+from greenroom.server.tracing import Tracing
 from greenroom.server.webhooks import signing
 from greenroom.server.webhooks.sending import Outcome, Sender
 from greenroom.server.webhooks.worker import EndpointWorker, Tools
@@ -46,6 +47,8 @@ class WebhookDispatcher:
     ) -> None:
         self.sender = sender
         self.node = node
+        self.on_attempt: Callable[[Application, Event, Outcome], None] = lambda _app, _event, _outcome: None
+        self.tracing: Tracing | None = None
         self._tenants = tenants
         self._announce = announce
         self._sleep = sleep
@@ -128,7 +131,10 @@ class WebhookDispatcher:
             "User-Agent": USER_AGENT,
             **signing.headers(secrets, event.id, int(now), body),
         }
-        return await self.sender.send(endpoint.url, body, headers)
+        work = self.sender.send(endpoint.url, body, headers)
+        outcome = await (work if self.tracing is None else self.tracing.webhook(app, event, work))
+        self.on_attempt(app, event, outcome)
+        return outcome
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
