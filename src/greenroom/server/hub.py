@@ -32,6 +32,9 @@ REMEMBER_COMMANDS = 10.0
 _PIECE = MAX_PIECE_BYTES - 1_024
 """What fits into one piece with its frame and commas; more goes the way of what waits."""
 
+_AT_ONCE = 0.002
+"""Seconds for which the first change waits for others of the same instant."""
+
 _ALL = set(range(PARTITIONS))
 
 Performer = Callable[[SessionConnection, EngineCall], Coroutine[Any, Any, Any]]
@@ -56,12 +59,22 @@ class Hub:
         self.on_lost: Callable[[Sequence[int]], None] = lambda _partitions: None
         self.on_command: Callable[[Command], None] = lambda _command: None
         self.on_unwatched: Callable[[str, Sequence[str]], None] = lambda _app, _ids: None
+        self.on_refused: Callable[[str, bool], None] = lambda _reason, _resuming: None
+        """An open, or (True) a resume was refused."""
+        self.on_left: Callable[[int], None] = lambda _code: None
+        self.on_silent: Callable[[float], None] = lambda _seconds: None
+        """A connection is dropped that gave no sign of life for so long."""
+        self.on_told: Callable[[Sequence[ParticipantRecord]], None] = lambda _records: None
+        """The watchers of these were written to."""
+        self.messages_received = 0
+        self.messages_sent = 0
         self._perform: Performer | None = perform
         self._gatherer = Gatherer()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._recent: dict[str, tuple[float, Command]] = {}
         self._loop = asyncio.get_running_loop()
         self._flush_handle: asyncio.TimerHandle | None = None
+        self._flushed_at = -BATCH_SECONDS
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
@@ -104,6 +117,7 @@ class Hub:
     def left(self, connection: SessionConnection, code: int) -> None:
         """A WebSocket is gone."""
         self.connections.discard(connection)
+        self.on_left(code)
         machine = connection.machine
         session = machine.owner.session_id if machine.owner is not None else None
         log.info("connection lost", code=code, address=machine.address, session=session)
@@ -209,7 +223,9 @@ class Hub:
             return
         self._gatherer.changed(record, self._loop.time())
         if self._flush_handle is None:
-            self._flush_handle = self._loop.call_later(BATCH_SECONDS, self._flush)
+            # The first change after a quiet time goes at once; a crowd of them waits for the rest of the tenth second.
+            rest = self._flushed_at + BATCH_SECONDS - self._loop.time()
+            self._flush_handle = self._loop.call_later(max(_AT_ONCE, rest), self._flush)
 
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""
@@ -241,8 +257,10 @@ class Hub:
 
     def _flush(self) -> None:
         self._flush_handle = None
+        self._flushed_at = self._loop.time()
         batches: dict[SessionConnection, list[Told]] = {}
-        for record in self._gatherer.take():
+        records = self._gatherer.take()
+        for record in records:
             watchers = self.watchers.get((record.app, record.id))
             if watchers:
                 item = tell(record)
@@ -253,6 +271,7 @@ class Hub:
         frames: dict[tuple[int, ...], bytes] = {}
         for connection, items in batches.items():
             self._deliver(connection, items, frames)
+        self.on_told(records)
 
     def _deliver(self, connection: SessionConnection, items: list[Told], frames: dict[tuple[int, ...], bytes]) -> None:
         if not connection.may_write or sum([len(item.data) for item in items]) > _PIECE:
@@ -267,4 +286,5 @@ class Hub:
         data = frames.get(key)
         if data is None:
             data = frames[key] = frame(items)
+        self.messages_sent += 1
         link.send(data)

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 _IPV6_PREFIX: Final = 64
+_REMEMBERED: Final = 4_096
 _V2_SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 _V1_MAX_BYTES: Final = 107
 
@@ -100,6 +101,8 @@ class Limits:
         self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, trusted_proxies))
         self._max = connections_per_address
         self._open: dict[str, int] = {}
+        self._trusted: dict[str, bool] = {}
+        """Of the addresses last seen: behind a proxy a connection asks five times."""
 
     @property
     def connections_per_address(self) -> int:
@@ -110,8 +113,14 @@ class Limits:
         """Whether `address` is one of our proxies."""
         if not self._networks:
             return False
-        parsed = _parse_address(address)
-        return parsed is not None and any(parsed in network for network in self._networks)
+        known = self._trusted.get(address)
+        if known is None:
+            if len(self._trusted) >= _REMEMBERED:
+                self._trusted.clear()
+            parsed = _parse_address(address)
+            known = parsed is not None and any(parsed in network for network in self._networks)
+            self._trusted[address] = known
+        return known
 
     def resolve(self, peer: str, forwarded_for: str) -> str:
         """The client's address: from the right of X-Forwarded-For, the first that is not a trusted proxy.
