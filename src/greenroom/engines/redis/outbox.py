@@ -120,11 +120,11 @@ class RedisOutbox:
             )
 
     async def _subscribe_all(self) -> None:
-        for number in range(PARTITIONS):
-            try:
-                await self._store.subscribe(f"p{number}", EVENTS)
-            except ServiceUnavailableError:
-                continue  # the store goes on trying
+        calls = (self._store.subscribe(f"p{number}", EVENTS) for number in range(PARTITIONS))
+        for failure in await asyncio.gather(*calls, return_exceptions=True):
+            # where one is not confirmed in time the store goes on trying
+            if isinstance(failure, BaseException) and not isinstance(failure, ServiceUnavailableError):
+                raise failure
 
     async def subscribed(self) -> None:
         """Returns when hints are heard from all partitions, as far as they can be reached."""
