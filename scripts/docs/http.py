@@ -48,7 +48,13 @@ has the replies' types in full.
 """
 
 _TITLES = {"tokens": "Tokens", "service": "The service", "admin": "For operators"}
-_CREDENTIALS = {Auth.NONE: "none", Auth.BASIC: "Basic", Auth.API: "API token", Auth.ADMIN: "admin token"}
+_CREDENTIALS = {
+    Auth.NONE: "none",
+    Auth.BASIC: "Basic",
+    Auth.API: "API token",
+    Auth.ADMIN: "admin token",
+    Auth.LOCAL_OR_ADMIN: "admin token, or none from the machine itself",
+}
 
 
 def generate() -> dict[str, str]:

@@ -20,6 +20,7 @@ import structlog
 from cryptography import x509
 
 from greenroom.engines.base import NodeRecord
+from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import IllegalArgumentError, ServiceUnavailableError
 from greenroom.server import logs
 from greenroom.server.app import Service, make_engine
@@ -44,8 +45,8 @@ async def test_a_port_that_is_taken_is_said_and_nothing_is_left_behind() -> None
 
 async def test_a_second_service_on_the_same_data_is_refused() -> None:
     async with running_service() as house:
-        second = new_service(short_config(house.data_dir))
-        second.engine._lock_timeout = 0.1  # type: ignore[attr-defined]
+        config = short_config(house.data_dir)
+        second = Service(config, engine=EmbeddedEngine(config.data_dir, lock_timeout=0.1))
         with pytest.raises(ServiceUnavailableError):
             await second.start()
 

@@ -100,6 +100,7 @@ class ServerSession(ServerJoin):
 
     def pong(self, now: Now) -> None:
         """A pong came."""
+        self.heard_at = now.mono
         if self._beat is Heartbeat.WAITING:
             self._beat = Heartbeat.RESTING
             self._beat_due = now.mono + self.house.limits.ping

@@ -114,12 +114,14 @@ class ServerGround:
         "app",
         "expires_at",
         "external_id",
+        "heard_at",
         "held",
         "house",
         "issued_at",
         "origin",
         "owner",
         "participant_id",
+        "refused",
         "scopes",
         "state",
         "watches",
@@ -143,6 +145,10 @@ class ServerGround:
         self.expires_at = 0
         """Of the token; Unix seconds."""
         self.watches = Watches()
+        self.heard_at = now.mono
+        """When the client last gave a sign of life that proves both directions."""
+        self.refused: tuple[str, bool] | None = None
+        """The last refusal, for the shell to count: its reason, and whether it was of a resume."""
         self._effects: list[Effect] = []
         self._queue: deque[Request] | None = None
         self._current: Doing | None = None

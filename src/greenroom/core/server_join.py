@@ -89,6 +89,7 @@ class ServerJoin(ServerGround):
 
     def _refuse(self, request_id: RequestId, error: GreenroomError, now: Now, *, resuming: bool) -> None:
         """Answer why, then wait for another open or close, as the refusal asks."""
+        self.refused = (error.reason, resuming)
         self._fail(request_id, error)
         if not may_go_on(error, resuming=resuming):
             self._drop(close_of_refusal(error), first_words(error), now)

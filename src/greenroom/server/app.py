@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
@@ -33,10 +34,13 @@ from greenroom.server.house import NodeHouse
 from greenroom.server.http import make_http
 from greenroom.server.hub import Hub
 from greenroom.server.link import Handler, Refusal, UpgradeRequest
+from greenroom.server.measuring import Measure, MeasuredEngine, look_at
+from greenroom.server.metrics import Metrics
 from greenroom.server.node import Node
 from greenroom.server.reaper import Reaper
 from greenroom.server.secret_file import load_admin_token, load_master_key
 from greenroom.server.tenants import Tenants
+from greenroom.server.tracing import make_tracing
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
@@ -68,7 +72,10 @@ class Service:
         self.config = config
         self.clocks = clocks
         self._chance = random.Random(int.from_bytes(random_bytes(8))) if chance is None else chance
-        self.engine: Engine = make_engine(config) if engine is None else engine
+        self.tracing = make_tracing(config.tracing)
+        self.metrics = Metrics()
+        self.measure = Measure(self.metrics, clocks.monotonic, clocks.wall, self.tracing)
+        self.engine: Engine = MeasuredEngine(make_engine(config) if engine is None else engine, self.measure)
         self.limits = config.make_limits()
         self.tenants: Tenants
         self.hub: Hub
@@ -105,6 +112,9 @@ class Service:
 
     async def _start(self) -> None:
         self._started_at = self.clocks.monotonic()
+        if self.tracing is not None:
+            # It waits for its last spans: beside the loop.
+            self._cleanups.append(partial(asyncio.to_thread, self.tracing.close))
         self._tls = self._load_tls()
         await self.engine.start()
         self._cleanups.append(self.engine.stop)
@@ -122,7 +132,10 @@ class Service:
             raise ServiceUnavailableError("The engine gave this node no lease.", hint="See the log for why.")
         await self._load_directory()
         await self._open_door(listener)
-        self._begin(self.node.run(), self.node.watch_fence(), self.reaper.run(), self.webhooks.run())
+        look_at(self, self.metrics)
+        self._begin(
+            self.node.run(), self.node.watch_fence(), self.reaper.run(), self.webhooks.run(), self.measure.probe()
+        )
         self.durability = await self.engine.durability()
         for line in self.durability:
             log.info("durability", what=line)
@@ -143,7 +156,8 @@ class Service:
             random_bytes=self._random_bytes,
         )
         self.desk = Desk(self.engine, node=name, lease=self._lease, grace=config.grace)
-        self.hub = Hub(house, self.desk.perform, self.clocks)
+        self.hub = Hub(house, self.measure.performer(self.desk.perform), self.clocks)
+        self.measure.attend(self.hub)
         self.desk.attend(self.hub)
         self.node = Node(
             self.engine, self.hub, self.desk, config, name=name, random_hex=lambda: self._random_bytes(16).hex(),
@@ -174,12 +188,14 @@ class Service:
             announce=self.announce_directory,
             concurrency=config.webhook_concurrency,
         )
+        self.webhooks.on_attempt = self.measure.attempted
+        self.webhooks.tracing = self.tracing
 
     def _lease(self) -> str | None:
         return self.node.current_lease()
 
     async def _open_door(self, listener: socket.socket) -> None:
-        http = make_http(self)
+        http = make_http(self, count=self.measure.answered)
         self._cleanups.append(_shut(http))
         # Before that: long polls are answered, so that nothing is waited for or left behind.
         self._cleanups.append(_later(self.news.close))
@@ -343,9 +359,14 @@ class Service:
         if node.draining:
             return _unavailable("draining", "The node is being shut down. Connect again.", 1)
         if node.current_lease() is None:
-            # 15 to 30 s: a client with a live old connection has no reason to hurry (S9).
-            return _unavailable("fenced", "The node has lost touch with the engine.", self._chance.randint(15, 30))
+            return _unavailable("fenced", "The node has lost touch with the engine.", self._fenced_for())
         return SessionConnection(self.hub, request)
+
+    def _fenced_for(self) -> int:
+        """Seconds: 15 to 30 with the default grace (S9). A client with a live old connection has no reason to hurry,
+        and one without must be back before its grace is over, however short it is set."""
+        grace = self.config.grace
+        return self._chance.randint(max(1, round(grace * 3 / 8)), max(1, round(grace * 3 / 4)))
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
         """`Registry.restrict`, and what follows from it: the nodes that hold what it ended are told."""

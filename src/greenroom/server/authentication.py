@@ -7,7 +7,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from greenroom.codes import ErrorCode
 from greenroom.errors import GreenroomError, RateLimitedError, ScopeMissingError, TokenInvalidError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("greenroom.http")
 
 _MAX_KEY = 64
+_PASSED_ON = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
+"""Headers that proxies add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,14 @@ class Authenticator:
 
     def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
         """Who calls the route. Raises ProblemError 401, 403 or 429, with the challenge that belongs to the route."""
-        if route.auth is Auth.NONE:
+        if route.auth is Auth.NONE or (route.auth is Auth.LOCAL_OR_ADMIN and is_local(headers, address)):
             return _NOBODY
         scheme = "Basic" if route.auth is Auth.BASIC else "Bearer"
         given = headers.get("Authorization")
         try:
             if route.auth is Auth.BASIC:
                 return self._basic(given, address)
-            if route.auth is Auth.ADMIN:
+            if route.auth is Auth.ADMIN or route.auth is Auth.LOCAL_OR_ADMIN:
                 return self._admin(given, address)
             return self._api(given, route.scope)
         except GreenroomError as error:
@@ -127,6 +131,28 @@ class Authenticator:
         if self._failed.wait(attempt, now) > 0:
             # Once for each time the limit is reached: what is refused by it is not counted, and not logged.
             log.warning("too many failed sign-ins: address=%s", attempt.rpartition("\n")[2])
+
+
+def is_local(headers: Mapping[str, str], address: str) -> bool:
+    """Whether a request is of this machine itself. headers: with names in any letter case.
+
+    Not, though its address is loopback, where a proxy on this machine passed it on, or where the Host is another's: a
+    page of elsewhere may have had its name made to resolve to loopback.
+    """
+    if any(name in headers for name in _PASSED_ON) or not _is_loopback(address):
+        return False
+    try:
+        host = urlsplit("//" + headers.get("Host", "")).hostname or ""
+    except ValueError:
+        return False
+    return host == "localhost" or _is_loopback(host)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _bearer(given: str | None, what: str) -> str:

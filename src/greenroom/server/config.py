@@ -86,6 +86,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Literal["auto", "json", "text"], _doc("`auto`: text on a terminal, else JSON, one line an event.")
     ] = "auto"
 
+    # -- traces
+    tracing: Annotated[
+        Literal["off", "otlp"],
+        _doc("`otlp` sends OpenTelemetry spans to where `OTEL_EXPORTER_OTLP_ENDPOINT` says; needs `greenroom[otel]`."),
+    ] = "off"
+
     # -- timers
     hello_timeout: Annotated[Seconds, _doc("To the first `session.open` or `session.resume`.", "s")] = 10.0
     ping_interval: Annotated[Seconds, _doc("From a pong to the next ping.", "s")] = 15.0

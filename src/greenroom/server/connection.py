@@ -55,7 +55,9 @@ class SessionConnection:
 
     def text(self, message: bytes) -> None:
         """A message came."""
-        at = self._hub.now()
+        hub = self._hub
+        hub.messages_received += 1
+        at = hub.now()
         self.machine.message(message, at)
         self._pump(at)
 
@@ -170,13 +172,18 @@ class SessionConnection:
             elif link is None:
                 pass
             elif kind is Send:
+                self._hub.messages_sent += 1
                 link.send(effect.data)  # type: ignore[union-attr]
             elif kind is Ping:
                 link.ping()
             elif kind is Close:
                 link.close(effect.code, effect.reason)  # type: ignore[union-attr]
             elif kind is Abort:
+                self._hub.on_silent(at.mono - machine.heard_at)
                 link.abort()
+        if machine.refused is not None:
+            self._hub.on_refused(*machine.refused)
+            machine.refused = None
         if machine.watches.waiting:
             self._send_pieces(at)
         if machine.owner is not None or machine.state is ServerState.GONE:
@@ -193,4 +200,5 @@ class SessionConnection:
                 return
             for effect in effects:
                 if type(effect) is Send:
+                    self._hub.messages_sent += 1
                     link.send(effect.data)

@@ -293,6 +293,7 @@ class _Visitor(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or self._state is _State.LINGERING:
             return
+        self._door.note_refused(refusal.status)
         log.info("refused: status=%d address=%s", refusal.status, self.address)
         self._stop_timer()
         self._state = _State.LINGERING
@@ -339,6 +340,8 @@ class FrontDoor:
         """Connections that are not sessions': reading their head, or HTTP."""
         self.connections: set[Connection] = set()
         """Sessions' connections."""
+        self.refused: dict[int, int] = {}
+        """How many were refused here, by status."""
         self.on_gone = self._gone
         self._sessions = sessions
         self._ws_path = ws_path
@@ -349,6 +352,10 @@ class FrontDoor:
 
     def __call__(self) -> asyncio.BaseProtocol:
         return _Visitor(self)
+
+    def note_refused(self, status: int) -> None:
+        """One more was refused."""
+        self.refused[status] = self.refused.get(status, 0) + 1
 
     def close_sessions(self, code: int, reason: str) -> None:
         """Close every session's connection, as `Link.close` does; 1001 when the service stops."""
@@ -406,6 +413,7 @@ class FrontDoor:
             return None
         handler = visitor.choose_handler(verdict.request) if isinstance(verdict, Accepted) else verdict
         if isinstance(handler, Refusal):
+            self.note_refused(handler.status)
             log.info("refused: status=%d address=%s", handler.status, visitor.address)
             headers_out = {"Content-Type": "application/json", **handler.headers}
             response = web.Response(status=handler.status, headers=headers_out, body=handler.body)

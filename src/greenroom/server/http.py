@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from greenroom.engines.base import EndRequest, Engine, Restricted, RestrictRequest
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionRecord
-from greenroom.server import admin_api, lobby, problems, public_api, server_api, static, token_api
+from greenroom.server import admin_api, lobby, metrics, problems, public_api, server_api, static, token_api
 from greenroom.server.authentication import Authenticator
 from greenroom.server.config import ServerConfig
 from greenroom.server.counting import Counter
@@ -29,6 +29,7 @@ from greenroom.server.event_news import EventNews
 from greenroom.server.front_door import address_of
 from greenroom.server.limits import Limits
 from greenroom.server.link import WebSocketOptions
+from greenroom.server.metrics import Metrics
 from greenroom.server.problems import Problem, ProblemError, problem_of
 from greenroom.server.routes import Answer, Body, Call, Found, Origin, Route, Table, allowed
 from greenroom.server.tenants import Tenants
@@ -79,6 +80,10 @@ class HttpService(Protocol):
         """Who delivers events."""
 
     @property
+    def metrics(self) -> Metrics:
+        """What is counted and measured."""
+
+    @property
     def issuer(self) -> str:
         """The ``iss`` of tokens: a setting, by default the public URL."""
 
@@ -103,23 +108,37 @@ class HttpService(Protocol):
 
 
 class Dispatcher:
-    """Answers requests from the table. `handle` never raises but for a client that is gone."""
+    """Answers requests from the table. `handle` never raises but for a client that is gone.
 
-    def __init__(self, service: HttpService, routes: Iterable[Route]) -> None:
+    count: is told of each answer: the row (None where there is none) and the status.
+    """
+
+    def __init__(
+        self,
+        service: HttpService,
+        routes: Iterable[Route],
+        count: Callable[[Route | None, int], None] = lambda _route, _status: None,
+    ) -> None:
+        self._count = count
         self.table = Table(routes)
         self._service = service
         self._authenticator = Authenticator(service)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, one answer."""
+        response, route = await self._answer(request)
+        self._count(route, response.status)
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> tuple[web.StreamResponse, Route | None]:
         route: Route | None = None
         try:
             _check_host(request)
             if request.method == "OPTIONS":
-                return self._options(request)
+                return self._options(request), None
             found = self.table.find(request.method, _path_of(request))
             route = found.route
-            return _reply(await self._call(request, found), route)
+            return _reply(await self._call(request, found), route), route
         except ProblemError as error:
             problem = error.problem
         except GreenroomError as error:
@@ -130,7 +149,7 @@ class Dispatcher:
             # Path only: a query could hold anything.
             log.exception("unexpected error: method=%s path=%s", request.method, _path_of(request))
             problem = problems.internal()
-        return refusal(problem, route)
+        return refusal(problem, route), route
 
     async def _call(self, request: web.BaseRequest, found: Found) -> Any:
         route = found.route
@@ -299,14 +318,26 @@ class _JsonServer(web.Server):
 
 def all_routes() -> tuple[Route, ...]:
     """Every row, of every API module."""
-    return (*token_api.ROUTES, *server_api.ROUTES, *public_api.ROUTES, *static.ROUTES, *admin_api.ROUTES)
+    return (
+        *token_api.ROUTES,
+        *server_api.ROUTES,
+        *public_api.ROUTES,
+        *static.ROUTES,
+        *metrics.ROUTES,
+        *admin_api.ROUTES,
+    )
 
 
-def make_http(service: HttpService, routes: Iterable[Route] | None = None) -> web.Server:
-    """The HTTP server: a protocol factory, also for the front door. routes: None is `all_routes`."""
+def make_http(
+    service: HttpService,
+    routes: Iterable[Route] | None = None,
+    count: Callable[[Route | None, int], None] = lambda _route, _status: None,
+) -> web.Server:
+    """The HTTP server: a protocol factory, also for the front door. routes: None is `all_routes`. count: see
+    `Dispatcher`."""
     if routes is None:
         routes = (*all_routes(), *(lobby.ROUTES if service.config.demo_page == "on" else ()))
-    dispatcher = Dispatcher(service, routes)
+    dispatcher = Dispatcher(service, routes, count)
     server = _JsonServer(dispatcher.handle)
     server.max_head_bytes = service.config.max_head_bytes
     return server

@@ -258,8 +258,30 @@ class Hub:
     def _flush(self) -> None:
         self._flush_handle = None
         self._flushed_at = self._loop.time()
-        batches: dict[SessionConnection, list[Told]] = {}
         records = self._gatherer.take()
+        if len(records) == 1:
+            self._tell_one(records[0])
+        else:
+            self._tell_batches(records)
+        self.on_told(records)
+
+    def _tell_one(self, record: ParticipantRecord) -> None:
+        """The case with the most watchers for the least gathered: nothing is made for each of them."""
+        item = tell(record)
+        data = frame((item,))
+        fits = len(item.data) <= _PIECE
+        for connection in tuple(self.watchers.get((record.app, record.id), ())):
+            machine = connection.machine
+            if machine.participant_id == record.id and machine.held is not None:
+                machine.held.participant = record
+            if not fits or not connection.may_write:
+                connection.take([item])
+            elif machine.watches.is_news(item):
+                self.messages_sent += 1
+                connection.link.send(data)  # type: ignore[union-attr]
+
+    def _tell_batches(self, records: Sequence[ParticipantRecord]) -> None:
+        batches: dict[SessionConnection, list[Told]] = {}
         for record in records:
             watchers = self.watchers.get((record.app, record.id))
             if watchers:
@@ -271,7 +293,6 @@ class Hub:
         frames: dict[tuple[int, ...], bytes] = {}
         for connection, items in batches.items():
             self._deliver(connection, items, frames)
-        self.on_told(records)
 
     def _deliver(self, connection: SessionConnection, items: list[Told], frames: dict[tuple[int, ...], bytes]) -> None:
         if not connection.may_write or sum([len(item.data) for item in items]) > _PIECE:

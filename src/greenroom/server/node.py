@@ -63,6 +63,8 @@ class Node(Upkeep):
         self.clock_difference = 0.0
         """Seconds by which this node's wall clock is ahead of the engine's."""
         self.others: tuple[NodeRecord, ...] = ()
+        self.application_sessions: dict[str, int] = {}
+        """Of each application over the cluster, as the last beat said."""
         self.draining = False
         self.on_directory: Callable[[int], None] = lambda _version: None
         self._random_hex = random_hex
@@ -83,6 +85,11 @@ class Node(Upkeep):
         if self.state is NodeState.ACTING and self._clock() < self._good_until:
             return self.lease
         return None
+
+    @property
+    def lease_age(self) -> float:
+        """Seconds since a renewal was sent that succeeded; from the start of the clock where none has."""
+        return self._clock() - (self._good_until - self._config.fence_after)
 
     def not_ready(self) -> str | None:
         """Why the node should get no traffic, or None."""
@@ -155,6 +162,7 @@ class Node(Upkeep):
             return
         self.state = NodeState.ACTING
         self.clock_difference = self._wall() - result.now / 1000
+        self.application_sessions = result.application_sessions
         self.others = tuple(one for one in result.nodes if one.node != self.name)
         if result.recovering:
             self._restore_soon()

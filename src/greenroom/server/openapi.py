@@ -36,6 +36,7 @@ _AUTH_ERRORS = {
     Auth.BASIC: (ErrorCode.INVALID_CLIENT, ErrorCode.APPLICATION_DISABLED, ErrorCode.RATE_LIMITED),
     Auth.API: (ErrorCode.TOKEN_INVALID, ErrorCode.SCOPE_MISSING, ErrorCode.APPLICATION_DISABLED),
     Auth.ADMIN: (ErrorCode.TOKEN_INVALID, ErrorCode.RATE_LIMITED),
+    Auth.LOCAL_OR_ADMIN: (ErrorCode.TOKEN_INVALID, ErrorCode.RATE_LIMITED),
 }
 
 
@@ -96,7 +97,7 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses(route, schemas),
     }
     if route.auth is not Auth.NONE:
-        operation["security"] = [{route.auth.value: []}]
+        operation["security"] = [{}, {"admin": []}] if route.auth is Auth.LOCAL_OR_ADMIN else [{route.auth.value: []}]
     if route.scope is not None:
         operation["description"] += f" Needs the scope `{route.scope}`."
     if route.has_body:

@@ -36,6 +36,8 @@ class Auth(Enum):
     """A Bearer API token, with the route's scope."""
     ADMIN = "admin"
     """The admin token as Bearer."""
+    LOCAL_OR_ADMIN = "admin or local"
+    """The admin token, or a request of this machine itself that came through no proxy."""
 
 
 class Body(Enum):

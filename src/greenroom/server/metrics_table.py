@@ -1,0 +1,124 @@
+"""Every metric of the service, in words: what is not here is not exposed, and the reference page is made from it.
+
+Labels have few values each, and none of them comes from a client: no participants, external ids, names, tokens or
+addresses. `app` is an application's key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+
+class Kind(Enum):
+    """What a metric is."""
+
+    COUNTER = "counter"
+    """Since the start of the process."""
+    GAUGE = "gauge"
+    """As it is when it is asked for."""
+    HISTOGRAM = "histogram"
+    INFO = "info"
+    """Always 1; the labels say it."""
+
+
+MILLIS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Bounds in seconds of what takes milliseconds."""
+SILENCE = (1.0, 5.0, 10.0, 15.0, 20.0, 23.0, 25.0, 30.0, 60.0)
+FANOUT = (0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+DELIVERY = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0)
+LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One metric. name: as it is exposed, counters with ``_total``. buckets: upper bounds in seconds."""
+
+    name: str
+    kind: Kind
+    text: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    group: str = ""
+
+
+def _rows(group: str, *rows: tuple[Any, ...]) -> tuple[Description, ...]:
+    found = (Description(*row) for row in rows)
+    return tuple(replace(row, group=group) for row in found)
+
+
+_C, _G, _H, _I = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM, Kind.INFO
+
+TABLE: tuple[Description, ...] = (
+    *_rows(
+        "Sessions",
+        ("greenroom_sessions", _G, "Sessions whose connection this node holds, by state of the connection: open, fenced, expired (its token), ending.", ("state",)),
+        ("greenroom_application_sessions", _G, "Sessions of an application that have not ended, over the whole cluster, detached ones too; at most 5 s old. Every node says the same: take the maximum, not the sum.", ("app",)),
+        ("greenroom_opens_total", _C, "Answers to `session.open`: `ok`, or the reason of the refusal.", ("result",)),
+        ("greenroom_resumes_total", _C, "Answers to `session.resume`: `ok`, or the reason of the refusal.", ("result",)),
+        ("greenroom_open_seconds", _H, "Time to open: from a `session.open` whose token was found good to the engine's answer.", (), MILLIS),
+        ("greenroom_resume_seconds", _H, "The same for `session.resume`.", (), MILLIS),
+        ("greenroom_sessions_ended_total", _C, "Sessions that this node ended, by reason. Over the cluster each end is counted once.", ("reason",)),
+        ("greenroom_sessions_orphaned_total", _C, "Sessions that this node detached because the node that held them let its lease lapse.",),
+    ),
+    *_rows(
+        "Connections",
+        ("greenroom_connections", _G, "WebSocket connections, those that have said no hello yet too."),
+        ("greenroom_http_connections", _G, "Other connections: reading a request's head, or HTTP."),
+        ("greenroom_connections_lost_total", _C, "WebSocket connections that ended, by close code; codes that are not in the reference count as `other`.", ("code",)),
+        ("greenroom_silence_seconds", _H, "Detection time: from the last pong of a connection to the moment it was dropped for its silence. Promise 4 says 25 s.", (), SILENCE),
+        ("greenroom_messages_received_total", _C, "Messages of clients."),
+        ("greenroom_messages_sent_total", _C, "Messages to clients: replies and notifications."),
+        ("greenroom_requests_refused_total", _C, "Connections that were refused before a session or HTTP had them, upgrades among them, by status.", ("status",)),
+        ("greenroom_http_requests_total", _C, "HTTP requests, by path of the table of routes (`none` where there is no such path), method and status.", ("path", "method", "status")),
+    ),
+    *_rows(
+        "Watching",
+        ("greenroom_watched_participants", _G, "Participants whom some connection of this node watches."),
+        ("greenroom_update_to_watcher_seconds", _H, "From a profile update that came to this node to the moment its watchers on this node have been written to. Up to 0.1 s of it is gathering. Promise 5 says 1 s.", (), FANOUT),
+    ),
+    *_rows(
+        "Node",
+        ("greenroom_node_state", _G, "1 for the state the node is in: starting, acting, fenced, stopped.", ("state",)),
+        ("greenroom_node_ready", _G, "1 while `/readyz` says that the node takes traffic."),
+        ("greenroom_nodes", _G, "Nodes with a lease, this one too, as the last beat listed them."),
+        ("greenroom_lease_age_seconds", _G, "Seconds since a renewal of the lease was sent that succeeded. At `fence_after` (7 s) the node stops acting."),
+        ("greenroom_kept_writes", _G, "Ends and detaches that the engine could not take, and that wait for it."),
+        ("greenroom_clock_difference_seconds", _G, "By which this node's clock is ahead of the engine's."),
+        ("greenroom_loop_lag_seconds", _H, "By how much a timer of the event loop was late, twice a second.", (), LAG),
+        ("greenroom_start_time_seconds", _G, "When the service started, Unix seconds."),
+        ("greenroom_build_info", _I, "Version of the service, version of Python, name of the engine.", ("version", "python", "engine")),
+    ),
+    *_rows(
+        "Engine",
+        ("greenroom_engine_call_seconds", _H, "Time of a call to the engine, refused ones too.", ("contract", "call"), MILLIS),
+        ("greenroom_engine_errors_total", _C, "Calls that failed: the engine was away, or made an error. Refusals are answers, and not counted.", ("contract", "call")),
+        ("greenroom_engine_durability_info", _I, "What the engine really promises, a line each, as it was found at start.", ("promise",)),
+        ("greenroom_reaper_lag_seconds", _G, "By which the oldest due time had passed at the last pass of the reaper."),
+        ("greenroom_reaper_failing", _G, "1 while passes of the reaper fail."),
+    ),
+    *_rows(
+        "Webhooks",
+        ("greenroom_webhook_attempts_total", _C, "Attempts to deliver an event, by what was answered: 2xx, 3xx, 4xx, 5xx, or `none`.", ("app", "answer")),
+        ("greenroom_webhook_delivery_seconds", _H, "Lag: from an event to its delivery, retries and all.", ("app",), DELIVERY),
+        ("greenroom_webhook_waiting", _G, "Events that this node has read for endpoints and not delivered yet; at most 1,000 for each endpoint.", ("app",)),
+        ("greenroom_webhook_endpoints", _G, "Endpoints that this node delivers for, by how the receiver is doing: up, down, gone.", ("app", "receiver")),
+        ("greenroom_webhook_set_aside_total", _C, "Events set aside as dead letters.", ("app",)),
+    ),
+)  # fmt: skip
+# ruff: noqa: E501 - a table reads better in rows
+
+FOREIGN = {
+    "process_cpu_seconds_total": "CPU time of the process.",
+    "process_max_fds": "File descriptors that it may have.",
+    "process_open_fds": "File descriptors that it has.",
+    "process_resident_memory_bytes": "Memory in use.",
+    "process_start_time_seconds": "When the process started, Unix seconds.",
+    "process_virtual_memory_bytes": "Address space in use.",
+}
+"""Of the client library, about the process (Linux)."""
+
+BY_NAME = {row.name: row for row in TABLE}
+
+__all__ = ["BY_NAME", "FOREIGN", "TABLE", "Description", "Kind"]
