@@ -1,15 +1,17 @@
 /**
  * The lobby: sign in, see who is here, change name and face, pull the plug and watch it come back.
  *
- * The backend beside this page has two calls: POST token {externalId, name} -> {token, url}, which signs somebody in
- * (yours would check a password), and GET members -> {ids}, which says whom to watch.
+ * The backend has two calls: POST token {externalId, name} -> {token, url}, which signs somebody in (yours would check
+ * a password), and GET who -> [{id, …}, …], which says whom to watch. `greenroom serve --dev` has them beside this
+ * page; examples/fastapi is one of your own: put its address into the <meta name="backend"> of index.html.
  */
 import { SwitchableSocket } from './plug.js';
 
 const FACES = Array.from({ length: 6 }, (_, number) => new URL(`face-${number + 1}.svg`, location.href).href);
-const MEMBERS_EVERY = 2500; // ms
+const LOOK_EVERY = 2500; // ms
 const GONE_AFTER = 6000; // ms that somebody who left is still shown
 const ME = 'lobby-me';
+const BACKEND = new URL(document.querySelector('meta[name=backend]').content, location.href);
 
 const $ = (id) => document.getElementById(id);
 const plug = new SwitchableSocket.Plug();
@@ -23,7 +25,7 @@ let lostAt;
 // -- signing in
 
 const askBackend = async (path, body) => {
-  const reply = await fetch(path, {
+  const reply = await fetch(new URL(path, BACKEND), {
     method: body ? 'POST' : 'GET',
     headers: body ? { 'Content-Type': 'application/json' } : {},
     body: body && JSON.stringify(body),
@@ -77,7 +79,7 @@ const enter = async () => {
 const lookAround = async () => {
   if (sdk?.session.state !== 'connected' || document.hidden || plug.isPulled) return;
   try {
-    const { ids } = await askBackend('members');
+    const ids = (await askBackend('who')).map((one) => one.id);
     const known = new Set(watch?.participants.map((one) => one.id));
     if (!watch || ids.some((id) => !known.has(id))) {
       const wider = await sdk.participants.watch([...new Set([...known, ...ids, sdk.session.participant.id])]);
@@ -90,7 +92,7 @@ const lookAround = async () => {
     console.warn('lobby: looking around failed', error);
   }
 };
-setInterval(lookAround, MEMBERS_EVERY);
+setInterval(lookAround, LOOK_EVERY);
 
 const leaveLobby = (problem) => {
   people.clear();

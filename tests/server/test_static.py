@@ -104,11 +104,11 @@ async def test_the_lobby_signs_in_whoever_is_on_this_machine() -> None:
         async with house.connect() as client:
             opened = await client.open(signed_in["token"])
             assert opened.participant["externalId"] == "anna"
-            async with house.http.get(house.url + "/lobby/members") as reply:
-                assert (await reply.json())["ids"] == [opened.participant["id"]]
+            async with house.http.get(house.url + "/lobby/who") as reply:
+                assert await reply.json() == [{"id": opened.participant["id"]}]
 
 
-@pytest.mark.parametrize("path", ["/lobby/", "/lobby/lobby.js", "/lobby/members"])
+@pytest.mark.parametrize("path", ["/lobby/", "/lobby/lobby.js", "/lobby/who"])
 async def test_a_name_made_to_resolve_to_this_machine_gets_nothing(path: str) -> None:
     async with running_service(demo_page="on") as house:
         status, _, body = await _get(house, path, Host="evil.example:7465")

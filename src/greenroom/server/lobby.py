@@ -66,10 +66,10 @@ class SignedIn(msgspec.Struct, frozen=True):
     url: str
 
 
-class Members(msgspec.Struct, frozen=True):
-    """Participant ids of those who are here."""
+class Somebody(msgspec.Struct, frozen=True):
+    """Somebody who is here. Name, face and presence the page hears by watching."""
 
-    ids: list[str]
+    id: str
 
 
 @lru_cache(maxsize=1)
@@ -122,12 +122,12 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
     return SignedIn(minted.token, f"http://{call.headers['host']}")
 
 
-async def members(call: Call[Nothing, Nothing, Nothing]) -> Members:
+async def who(call: Call[Nothing, Nothing, Nothing]) -> list[Somebody]:
     """Who of the demo application is here, for the page to watch."""
     _check_host(call)
     query = ParticipantQuery(app=_demo(call).key, presence=(Presence.ONLINE, Presence.UNREACHABLE), limit=MEMBERS)
     found = await call.service.engine.registry.participants(query)
-    return Members([record.id for record in found.items])
+    return [Somebody(record.id) for record in found.items]
 
 
 def _demo(call: Call[Any, Any, Any]) -> Application:
@@ -174,11 +174,11 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path="/lobby/members",
-        handler=members,
+        path="/lobby/who",
+        handler=who,
         summary="Who is in the lobby",
         tag="demo",
-        reply_type=Members,
+        reply_type=list[Somebody],
         headers={"Cache-Control": "no-store"},
     ),
     Route(
