@@ -60,6 +60,8 @@ _HIGH_WATER: Final = 32_768
 _LOW_WATER: Final = 8_192
 _SCRATCH = memoryview(bytearray(16_384))
 """Where bytes that nobody will look at are read into; one for all connections, since nothing is ever read out."""
+_last_sent: tuple[bytes, bytes] = (b"", b"")
+"""A message and its frame: a fan-out sends the same object to thousands, one after the other."""
 _DISCARD_LIMIT: Final = 1_048_576
 """What a client may still send while its connection is being failed, before reading stops. Reading on lets it see the
 Close: closing a socket with unread bytes resets it, and a reset throws the Close away."""
@@ -240,7 +242,13 @@ class Connection(WSListener, asyncio.BufferedProtocol):
 
     def send(self, message: bytes) -> None:
         """Send one text message; see `Link.send`."""
-        self._send(SEND_TEXT, message)
+        global _last_sent
+        if len(message) >= 65_536:
+            self._send(SEND_TEXT, message)
+            return
+        if _last_sent[0] is not message:
+            _last_sent = (message, encode(SEND_TEXT, message))
+        self._write(_last_sent[1])
 
     def send_binary(self, message: bytes) -> None:
         """Send one binary message; otherwise as `send`."""
