@@ -31,6 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked soak run only where they are asked for (`-m soak`): `make soak` does."""
+    if "soak" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("soak") is not None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+
+
 def _wrap_inner_test(function: Any, *, uvloop: bool) -> None:
     """Let Hypothesis, which calls the inner test itself, run an `async def` one."""
     inner: Callable[..., Any] = function.hypothesis.inner_test

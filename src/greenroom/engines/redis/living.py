@@ -257,6 +257,8 @@ class Living:
         for number, reply in enumerate(replies):
             self._markers[number] = accepted(reply)[1]
         self._to_restore = False
+        # What was lost began anew with a lower number, which is news to nobody from now on.
+        self._directory_version = 0
 
 
 class _Total:

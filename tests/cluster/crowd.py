@@ -1,0 +1,409 @@
+"""Many SDKs in this process, which open, update, move and close; and the oracles of the simulated world, on real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from greenroom.core.client_effects import ClientSettings
+from greenroom.core.states import SessionState
+from greenroom.engines.base import ParticipantPage, ParticipantQuery, SessionPage, SessionQuery
+from greenroom.engines.redis import RedisEngine
+from greenroom.errors import GreenroomError, ServiceUnavailableError
+from greenroom.messages import Device as DeviceInfo
+from greenroom.model import (
+    Application,
+    Event,
+    Participant,
+    ParticipantInfo,
+    ParticipantRecord,
+    SessionRecord,
+    participant_id_of,
+)
+from greenroom.sdk.client import Greenroom
+from greenroom.sdk.delegate import SessionDelegate
+from greenroom.sdk.ground import Ground, Link, Way
+from greenroom.sdk.participants import Watch
+from greenroom.sdk.transport import Transport
+from greenroom.server.tenants import Tenants
+from greenroom.testing.sim import oracles
+from greenroom.tokens import SESSION_SCOPES, mint_client_token
+from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster
+
+T = TypeVar("T")
+
+SETTINGS = ClientSettings(attempt_limit=4.0, ping_every=3.0, pong_limit=2.0, stable_after=3.0)
+OPENING = 50
+"""SDKs that open at the same time."""
+
+
+class Balanced:
+    """The way of an SDK: to any node that takes the connection, as through a proxy in front of them."""
+
+    def __init__(self, cluster: Cluster, dice: random.Random) -> None:
+        self._transports = {node.name: Transport(node.url) for node in cluster.nodes}
+        self._cluster = cluster
+        self._dice = dice
+        self.link: Any = None
+        self.is_dead = False
+
+    async def connect(self) -> Link:
+        last: GreenroomError = ServiceUnavailableError("There is no node.")
+        if self.is_dead:
+            raise last
+        names = list(self._transports)
+        self._dice.shuffle(names)
+        for name in names:
+            try:
+                self.link = await self._transports[name].connect()
+                return cast(Link, self.link)
+            except ServiceUnavailableError as error:
+                if error.retry_after is not None:
+                    raise
+                last = error
+        raise last
+
+    async def fetch_token(self, app_key: str, app_secret: str) -> str:
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        """The connection is gone."""
+        if self.link is not None:
+            self.link._cut()
+
+    async def aclose(self) -> None:
+        for transport in self._transports.values():
+            await transport.aclose()
+
+
+class Member(SessionDelegate):
+    """One device with its SDK. Has what the oracles look at."""
+
+    def __init__(self, crowd: Crowd, name: str, external_id: str, device: str | None) -> None:
+        self.crowd = crowd
+        self.name = name
+        self.external_id = external_id
+        self.is_alive = True
+        self.is_paused = False
+        self.ends: list[str] = []
+        self.reopened: list[str] = []
+        self.states: list[str] = []
+        self.seen: dict[str, list[Participant]] = {}
+        self.watches: list[Watch] = []
+        self.way = Balanced(crowd.cluster, random.Random(crowd.dice.getrandbits(64)))
+        self.sdk = Greenroom("http://greenroom.test", settings=SETTINGS, ground=Ground(way=self._way))
+        self.sdk.session.delegate = self
+        if device is not None:
+            self.sdk.session.device = DeviceInfo(device, None)
+        self.sdk.initialize_token(crowd.mint(external_id))
+
+    def _way(self, _base: str, _tls: ssl.SSLContext | None) -> Way:
+        return self.way
+
+    # -- SessionDelegate ----------------------------------------------------------------------------------------------
+
+    def session_updated(self, state: SessionState) -> None:
+        self.states.append(state.value)
+        if state is SessionState.DISCONNECTED:
+            self.watches.clear()
+
+    def session_ended(self, reason: str, message: str, by: object) -> None:
+        self.ends.append(reason)
+
+    def session_reopened(self, participant: Participant, reason: str, previous_id: str) -> None:
+        self.reopened.append(reason)
+
+    def participants_changed(self, participants: list[Participant]) -> None:
+        for one in participants:
+            self.seen.setdefault(one.id, []).append(one)
+
+    # -- what it does -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        return self.sdk.session.state is SessionState.CONNECTED
+
+    async def open(self, timeout: float = 40.0) -> None:
+        await self.sdk.session.open(ParticipantInfo(name=self.external_id.title()), timeout=timeout)
+
+    async def watch(self, external_ids: Sequence[str]) -> None:
+        self.watches.append(await self.sdk.participants.watch(external_ids=external_ids))
+
+    async def rename(self, name: str) -> None:
+        """An acknowledged change is kept for the oracles; one that is not may have happened or not."""
+        try:
+            done = await self.sdk.session.update_participant_info(name=name)
+        except GreenroomError:
+            return
+        known = self.crowd.acknowledged.get(self.external_id, (0, ""))
+        if done.revision >= known[0]:
+            self.crowd.acknowledged[self.external_id] = (done.revision, done.info.name or "")
+
+    def die(self) -> None:
+        """Its process is killed: the connection is reset, nothing is said, and nothing comes any more."""
+        self.is_alive = False
+        self.way.is_dead = True
+        self.way.cut()
+
+    async def end(self) -> None:
+        with suppress(GreenroomError):
+            await self.sdk.session.close()
+        await self.sdk.__aexit__(None, None, None)
+
+
+class _Registry:
+    """The engine's registry, as the oracles ask it: lists of all pages, each record read once."""
+
+    def __init__(self, engine: RedisEngine, app: str) -> None:
+        self._registry = engine.registry
+        self._app = app
+        self._records: dict[str, ParticipantRecord] = {}
+
+    async def load(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), 200):
+            query = ParticipantQuery(app=self._app, ids=ids[start : start + 200], limit=200)
+            self._records |= {one.id: one for one in (await self._registry.participants(query)).items}
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        found: list[Any] = []
+        cursor = None
+        while True:
+            page = await self._registry.sessions(msgspec.structs.replace(query, cursor=cursor))
+            found += page.items
+            cursor = page.cursor
+            if cursor is None:
+                return SessionPage(tuple(found), None)
+
+    async def participants(self, query: ParticipantQuery) -> ParticipantPage:
+        missing = [one for one in query.ids or () if one not in self._records]
+        if missing:
+            await self.load(missing)
+        return ParticipantPage(tuple(self._records[one] for one in query.ids or ()), None)
+
+
+class _Engine:
+    def __init__(self, engine: RedisEngine, registry: _Registry) -> None:
+        self.outbox = engine.outbox
+        self.registry = registry
+
+
+class Scene:
+    """What the oracles of the simulated world are given: the same attributes, on the real thing. Its `run` is called
+    in another thread and carries coroutines out in the test's loop."""
+
+    def __init__(self, crowd: Crowd, registry: _Registry) -> None:
+        self.application = crowd.application
+        self.acknowledged = crowd.acknowledged
+        self.apps = crowd.members
+        self.engine = _Engine(crowd.engine, registry)
+        self.node = self
+        self._loop = asyncio.get_running_loop()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+
+class Crowd:
+    """Members of one application. dice: all chance comes from it."""
+
+    def __init__(self, cluster: Cluster, engine: RedisEngine, tenants: Tenants, app: Application, seed: int) -> None:
+        self.cluster = cluster
+        self.engine = engine
+        self.tenants = tenants
+        self.application = app
+        self.dice = random.Random(seed)
+        self.members: list[Member] = []
+        self.acknowledged: dict[str, tuple[int, str]] = {}
+        self._number = 0
+        self._life: asyncio.Task[None] | None = None
+        self._doing: set[asyncio.Task[Any]] = set()
+
+    def mint(self, external_id: str) -> str:
+        """A client access token of the application."""
+        return mint_client_token(
+            self.tenants.ring,
+            issuer=ISSUER,
+            app=self.application.key,
+            version=2,
+            scopes=SESSION_SCOPES,
+            now=time.time(),
+            random_bytes=self.dice.randbytes,
+            participant_id=participant_id_of(self.application.namespace, external_id),
+            external_id=external_id,
+            life=7200,
+        ).token
+
+    def member(self, external_id: str, device: str | None = None) -> Member:
+        """One more. Not yet open."""
+        made = Member(self, f"{external_id}/{len(self.members)}", external_id, device)
+        self.members.append(made)
+        return made
+
+    async def come(self, count: int, *, watchers: int = 20, watched: int = 20) -> None:
+        """So many people sign in; some of them watch others."""
+        people = [f"p{number:04d}" for number in range(count)]
+        members = [self.member(person) for person in people]
+        gate = asyncio.Semaphore(OPENING)
+
+        async def enter(member: Member) -> None:
+            async with gate:
+                await member.open()
+
+        await _all(enter(member) for member in members)
+        await _all(
+            member.watch(self.dice.sample(people, min(watched, count))) for member in members[: min(watchers, count)]
+        )
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def live(self, pace: float = 20.0) -> None:
+        """From now on things happen, `pace` a second."""
+        self._life = asyncio.get_running_loop().create_task(self._living(pace))
+
+    async def calm(self) -> None:
+        """Nothing new happens; what was begun is over."""
+        if self._life is not None:
+            self._life.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._life
+            self._life = None
+        if self._doing:
+            await asyncio.wait(tuple(self._doing), timeout=60)
+
+    async def _living(self, pace: float) -> None:
+        while True:
+            await asyncio.sleep(self.dice.expovariate(pace))
+            busy = [one for one in self.members if one.is_alive]
+            member = self.dice.choice(busy)
+            what = self.dice.choices((self._rename, self._move, self._leave), (6, 2, 1))[0]
+            task = asyncio.get_running_loop().create_task(what(member))
+            self._doing.add(task)
+            task.add_done_callback(self._doing.discard)
+
+    async def _rename(self, member: Member) -> None:
+        self._number += 1
+        if member.sdk.session.is_open():
+            await member.rename(f"{member.external_id} {self._number}")
+
+    async def _move(self, member: Member) -> None:
+        member.way.cut()
+
+    async def _leave(self, member: Member) -> None:
+        """Closes and comes back."""
+        if member.watches:
+            return
+        await member.sdk.session.close()
+        with suppress(GreenroomError):
+            await member.open()
+
+    # -- judging ------------------------------------------------------------------------------------------------------
+
+    async def wrong(self, what: Sequence[Callable[[Any], Any]] = oracles.AT_REST) -> list[str]:
+        """What the oracles say now."""
+        registry = _Registry(self.engine, self.application.key)
+        held = {one.id for member in self.members for watch in member.watches for one in watch.participants.values()}
+        await registry.load(sorted(held))
+        scene = Scene(self, registry)
+        return await asyncio.to_thread(lambda: [line for oracle in what for line in oracle(scene)])
+
+    async def settled(self, seconds: float, what: Sequence[Callable[[Any], Any]] = oracles.AT_REST) -> float:
+        """Returns when everybody is back and the oracles are content: after how many seconds. Raises AssertionError
+        with what is wrong and the nodes' logs."""
+        began = time.monotonic()
+        lines = ["nobody looked"]
+        while time.monotonic() - began < seconds:
+            away = [one.name for one in self.members if one.is_alive and one.sdk.session.is_open() != one.is_connected]
+            lines = [f"{len(away)} are away: {away[:5]}"] if away else await self._looked(what)
+            if not lines:
+                return time.monotonic() - began
+            await asyncio.sleep(0.5)
+        raise AssertionError("\n".join([*lines[:30], self.cluster.logs()]))
+
+    async def _looked(self, what: Sequence[Callable[[Any], Any]]) -> list[str]:
+        try:
+            return await self.wrong(what)
+        except (GreenroomError, TimeoutError) as error:
+            return [f"the engine does not answer: {error}"]
+
+    def nobody_was_lost(self) -> None:
+        """No session ended but by its own close, and none was opened in place of a lost one."""
+        ends = [(one.name, one.ends) for one in self.members if one.ends]
+        again = [(one.name, one.reopened) for one in self.members if one.reopened]
+        assert not ends, ends[:5]
+        assert not again, again[:5]
+
+    async def end(self) -> None:
+        await self.calm()
+        gate = asyncio.Semaphore(OPENING)
+
+        async def leave(member: Member) -> None:
+            async with gate:
+                await member.end()
+
+        await _all(leave(member) for member in self.members)
+
+    # -- what the engine says -----------------------------------------------------------------------------------------
+
+    async def sessions(self) -> tuple[SessionRecord, ...]:
+        """Those that have not ended."""
+        query = SessionQuery(app=self.application.key, limit=500)
+        return (await _Registry(self.engine, self.application.key).sessions(query)).items
+
+    async def events(self) -> list[Event]:
+        """All there are, in order."""
+        found: list[Event] = []
+        cursor: str | None = None
+        while True:
+            page = await self.engine.outbox.read(self.application.key, cursor, 1000)
+            if not page.items:
+                return found
+            found += page.items
+            cursor = page.cursor
+
+
+async def _all(work: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        for one in work:
+            group.create_task(one)
+
+
+async def _until_known(cluster: Cluster, tenants: Tenants, key: str) -> None:
+    """Every node has read the directory since: its next beat at the latest, which is a second away."""
+    await asyncio.sleep(1.5)
+
+
+@asynccontextmanager
+async def crowd_at(cluster: Cluster, *, seed: int, apps: int = 1) -> AsyncIterator[list[Crowd]]:
+    """Crowds of new applications of the cluster."""
+    print(f"seed {seed}")
+    engine = RedisEngine(cluster.nodes[0].engine)
+    await engine.start()
+    crowds: list[Crowd] = []
+    try:
+        tenants = Tenants(
+            engine.directory,
+            master_key=bytes.fromhex(MASTER_KEY),
+            clock=time.time,
+            random_bytes=os.urandom,
+        )
+        await tenants.load()
+        for number in range(apps):
+            app, _ = await tenants.create_application(f"crowd {seed}.{number}")
+            crowds.append(Crowd(cluster, engine, tenants, app, seed + number))
+            await _until_known(cluster, tenants, app.key)
+        yield crowds
+    finally:
+        for crowd in crowds:
+            await crowd.end()
+        await engine.stop()
+
+
+__all__ = ["Balanced", "Crowd", "Member", "crowd_at"]
