@@ -12,6 +12,7 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
@@ -202,6 +203,31 @@ async def test_dead_letters_are_listed_replayed_and_dropped() -> None:
         await there.wait_for(3)
         assert sorted(got.event["id"] for got in there.got) == ["e:0", "e:1", "e:2"]
         assert (await api.good("GET", path + "/dead-letters"))["items"] == []
+
+
+async def test_what_waits_for_an_erased_participant_goes_out_without_a_name() -> None:
+    from greenroom.model import Event
+    from greenroom.server.webhooks.worker import reader_of
+
+    async with api_house(**LOOPBACK) as (house, tenant, api), receiver(answer(500)) as there:
+        endpoint, _ = await add(api, there)
+        async with house.connect() as client:
+            opened = await client.open(tenant.token("anna"), participant={"name": "Anna-To-Forget"})
+            await there.wait_for(1)
+        dead = Event(id="e1", type="participant.updated", at=1, app=tenant.key, data={"name": "Anna-To-Forget"})
+        dead = msgspec.structs.replace(dead, participant_id=opened.participant["id"])
+        await house.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), [dead], "old")
+        await api.good("DELETE", "/v1/participants/ext:anna")
+        assert (await api.good("GET", f"/v1/webhooks/{endpoint}/dead-letters"))["items"] == []
+        there.answer = answer(200)
+        there.got.clear()
+        await api.good("POST", f"/v1/webhooks/{endpoint}/replay", {"from": 0})
+        await there.wait_for(2)
+        assert all(b"Anna-To-Forget" not in got.raw and b'"anna"' not in got.raw for got in there.got)
+        # And she may come back at once: a new token lies above the cut-off of the erasure.
+        reply = await api.call("POST", "/v2/client-access-token", {"externalId": "anna"})
+        async with house.connect() as client:
+            await client.open(reply.body["access_token"])
 
 
 @pytest.mark.slow

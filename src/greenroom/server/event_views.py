@@ -26,6 +26,10 @@ ALWAYS = ("gap", "partition.reset", "webhook.test")
 """What a receiver gets whatever it asked for: it is about the stream itself."""
 
 
+_NAMING = ("externalId", "name", "avatarUrl", "device", "text")
+"""Members of an event's data that say who somebody is; engines leave out the same."""
+
+
 class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Something that happened. timestamp and at are the same instant, for people and for programs (Unix ms).
 
@@ -56,6 +60,12 @@ def view_of_event(event: Event) -> EventView:
     )
 
 
+def unnamed(event: Event) -> Event:
+    """The event without what says who it was, for a participant who was erased since."""
+    data = {name: value for name, value in event.data.items() if name not in _NAMING}
+    return msgspec.structs.replace(event, data=data)
+
+
 def iso(at: int) -> str:
     """Unix milliseconds as ISO 8601, UTC."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -82,4 +92,4 @@ def notices(app: str, page: EventPage, before: str | None, at: int) -> list[Even
     return found
 
 
-__all__ = ["ALWAYS", "EVENT_TYPES", "EventView", "iso", "notices", "view_of_event", "wanted"]
+__all__ = ["ALWAYS", "EVENT_TYPES", "EventView", "iso", "notices", "unnamed", "view_of_event", "wanted"]

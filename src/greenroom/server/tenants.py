@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from math import floor
 from typing import Any
 
@@ -149,7 +150,7 @@ class Tenants:
         """
         cutoff = app.revoked_before
         if participant_id is not None:
-            cutoff = max(cutoff, self._cutoffs.get((app.key, participant_id), 0))
+            cutoff = max(cutoff, self._cutoff_of(app.key, participant_id))
         if not cutoff:
             return None
         ahead = cutoff + 1 - floor(self._clock())
@@ -166,8 +167,17 @@ class Tenants:
         app = self._applications.get(token.app)
         if app is None or token.issued_at <= app.revoked_before or (token.app, token.jti) in self._revoked:
             return True
-        cutoff = self._cutoffs.get((token.app, token.participant_id or ""), 0)
-        return token.issued_at <= cutoff
+        return token.issued_at <= self._cutoff_of(token.app, token.participant_id or "")
+
+    def erased_at(self, app_key: str, participant_id: str) -> int:
+        """Up to when (Unix seconds) everything about the participant was erased, as far as it is known here; 0: never.
+        An erased one's cut-off is stored by hashed id."""
+        subject = "sha256:" + sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
+        return self._cutoffs.get((app_key, subject), 0)
+
+    def _cutoff_of(self, app_key: str, participant_id: str) -> int:
+        own = self._cutoffs.get((app_key, participant_id), 0)
+        return max(own, self.erased_at(app_key, participant_id))
 
     # --- other secrets at rest --------------------------------------------------------------------------------------
 

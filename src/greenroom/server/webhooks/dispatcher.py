@@ -14,7 +14,7 @@ import structlog
 from greenroom.engines.base import Engine
 from greenroom.errors import GreenroomError
 from greenroom.model import Application, Event, WebhookEndpoint
-from greenroom.server.event_views import view_of_event
+from greenroom.server.event_views import unnamed, view_of_event
 from greenroom.server.tenants import Tenants
 from greenroom.server.tracing import Tracing
 from greenroom.server.webhooks import signing
@@ -123,6 +123,9 @@ class WebhookDispatcher:
 
     async def post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> Outcome:
         """Signs and sends one event, once."""
+        if event.at <= self._tenants.erased_at(app.key, event.participant_id) * 1000:
+            # It was read, or waited, before the participant was erased.
+            event = unnamed(event)
         body = msgspec.json.encode(view_of_event(event))
         now = self._tenants.now()
         secrets = signing.open_secrets(self._tenants, app.key, endpoint, now)
