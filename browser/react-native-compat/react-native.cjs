@@ -30,5 +30,5 @@ const replaced = {
 
 // React Native loads its parts as they are asked for: a copy would load them all.
 module.exports = new Proxy(ReactNative, {
-  get: (target, name) => (Object.hasOwn(replaced, name) ? replaced[name] : target[name]),
+  get: (target, name) => (name in replaced ? replaced[name] : target[name]),
 });

@@ -55,7 +55,7 @@ export class ClientSession extends ClientWire {
     if (token === undefined) {
       if (!idle)
         return new errors.SessionAlreadyOpenError('Key and secret cannot be changed under a session.', {
-          hint: 'Call initializeToken or close first.',
+          hint: 'Close first.',
         });
       keeper._text = keeper._glance = undefined;
       keeper._refreshable = refreshable;

@@ -3,7 +3,7 @@ import { errors } from './errors.js';
 
 const list = (value) => {
   const all = [...new Set(typeof value === 'string' ? [value] : (value ?? []))];
-  if (!all.every((one) => typeof one === 'string' && one && !/\p{Cs}/u.test(one)))
+  if (!all.every((one) => typeof one === 'string' && one && !/[\uD800-\uDFFF]/u.test(one)))
     throw new errors.IllegalArgumentError("A participant's id is a string that is not empty.");
   return all;
 };

@@ -5,7 +5,7 @@ import { errors } from './errors.js';
 const checkText = (fields) => {
   for (const name in fields) {
     const value = fields[name] ?? '';
-    if (typeof value !== 'string' || /\p{Cs}/u.test(value))
+    if (typeof value !== 'string' || /[\uD800-\uDFFF]/u.test(value))
       throw new errors.IllegalArgumentError(`${name} is not a string.`);
   }
 };

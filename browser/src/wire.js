@@ -388,7 +388,7 @@ export class ClientWire {
     const verdict = verdictOfClose(code);
     const error = errorOfClose(code, text);
     const retry = retryOfClose(text);
-    if (verdict === 'final' && this._opening?._saved) {
+    if (verdict !== 'retry' && this._opening?._saved) {
       this._opening._saved = undefined;
       this._dialer._due = now;
     } else if (verdict === 'final' && !this._liveLink()) {

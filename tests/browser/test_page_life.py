@@ -141,6 +141,18 @@ async def test_a_duplicated_tab_has_neither_the_secret_nor_the_device() -> None:
         assert await page.evaluate("sdk.session.state") == await other.evaluate("sdk.session.state") == "connected"
 
 
+async def test_another_participant_after_a_reload_is_another_session() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        async with watcher(lobby, "anna") as watching:
+            await page.reload()
+            await start_app(lobby, page, "ben")
+            assert await page.evaluate("sdk.session.participant.info.externalId") == "ben"
+            assert await watching.until_presence("offline", 10) > 4
+        (session,) = await sessions_of(lobby, "ben")
+        assert session.generation == 1
+
+
 async def test_a_closed_tab_is_gone_after_five_seconds() -> None:
     async with open_lobby() as lobby:
         page = await app(lobby, "anna")
@@ -248,7 +260,7 @@ async def test_back_and_forward() -> None:
             await start_app(lobby, page, "anna")
         await page.until("sdk.session.state === 'connected'")
         (after,) = await sessions_of(lobby, "anna")
-        assert after.id == before.id
+        assert (after.id, after.generation) == (before.id, before.generation + 1)
         assert await page.evaluate("Object.keys(sessionStorage).length") == 0
 
 
