@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from greenroom.engines.base import EndRequest, Engine, Restricted, RestrictRequest
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionRecord
-from greenroom.server import admin_api, lobby, metrics, problems, public_api, server_api, static, token_api
+from greenroom.server import admin_api, console, lobby, metrics, problems, public_api, server_api, static, token_api
 from greenroom.server.authentication import Authenticator
 from greenroom.server.config import ServerConfig
 from greenroom.server.counting import Counter
@@ -336,7 +336,7 @@ def make_http(
     """The HTTP server: a protocol factory, also for the front door. routes: None is `all_routes`. count: see
     `Dispatcher`."""
     if routes is None:
-        routes = (*all_routes(), *(lobby.ROUTES if service.config.demo_page == "on" else ()))
+        routes = (*all_routes(), *console.ROUTES, *(lobby.ROUTES if service.config.demo_page == "on" else ()))
     dispatcher = Dispatcher(service, routes, count)
     server = _JsonServer(dispatcher.handle)
     server.max_head_bytes = service.config.max_head_bytes

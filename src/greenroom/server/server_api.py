@@ -7,6 +7,7 @@ from greenroom.server import (
     events_api,
     participants_api,
     restrictions_api,
+    service_api,
     sessions_api,
     settings_api,
     webhooks_api,
@@ -19,6 +20,7 @@ ROUTES = (
     *settings_api.ROUTES,
     *events_api.ROUTES,
     *webhooks_api.ROUTES,
+    *service_api.ROUTES,
     *asyncapi.ROUTES,
 )
 

@@ -1,0 +1,42 @@
+/** Asks before anything is done to anybody. */
+import { $ } from './dom.js';
+
+/**
+ * Show the dialog; `act({reason, seconds})` when it is confirmed, which may reject: then the dialog says why and stays.
+ * seconds: null is until lifted, undefined where no term is asked for.
+ */
+export const ask = ({ title, text, yes, withTerm = false, withReason = true }, act) => {
+  const dialog = $('ask');
+  const form = $('ask-form');
+  $('ask-title').textContent = title;
+  $('ask-text').textContent = text;
+  $('ask-yes').textContent = yes;
+  $('ask-term-part').hidden = !withTerm;
+  $('ask-reason').value = '';
+  $('ask-reason').hidden = form.querySelector('[for=ask-reason]').hidden = !withReason;
+  $('ask-problem').hidden = true;
+  $('ask-yes').disabled = false;
+  const over = new AbortController();
+  const { signal } = over;
+  $('ask-cancel').addEventListener('click', () => dialog.close(), { signal });
+  dialog.addEventListener('close', () => over.abort(), { signal });
+  form.addEventListener(
+    'submit',
+    async (event) => {
+      event.preventDefault();
+      $('ask-yes').disabled = true;
+      const term = $('ask-term').value;
+      try {
+        await act({ reason: $('ask-reason').value, seconds: withTerm ? (term ? Number(term) : null) : undefined });
+        dialog.close();
+      } catch (error) {
+        $('ask-problem').textContent = error.message;
+        $('ask-problem').hidden = false;
+        $('ask-yes').disabled = false;
+      }
+    },
+    { signal },
+  );
+  dialog.showModal();
+  $(withReason ? 'ask-reason' : 'ask-cancel').focus();
+};

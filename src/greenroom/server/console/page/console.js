@@ -1,0 +1,227 @@
+/**
+ * The console: sign in, see who is here and what happens, look closer, kick and block.
+ *
+ * What is shown of people comes over the service's own protocol (`live.js`), the rest from the server API (`api.js`).
+ * Key, secret and token are in no storage, no address and no cookie.
+ */
+import { Api, LIFE, path } from './api.js';
+import { ask } from './ask.js';
+import { Chart, EVERY } from './chart.js';
+import { Detail } from './detail.js';
+import { $, shown } from './dom.js';
+import { Events } from './events.js';
+import { Live } from './live.js';
+import { People } from './people.js';
+import { drawBlocks, drawBounds, drawNode } from './side.js';
+
+const STATES = {
+  connecting: 'Connecting',
+  connected: 'Live',
+  reconnecting: 'Reconnecting',
+  disconnected: 'Connecting',
+  polling: 'By events',
+};
+let api;
+let live;
+let timers = [];
+let opens = 0; // since the last sample
+let blocks = [];
+
+const people = new People((id) => void choose(id));
+const detail = new Detail(people, {
+  kick: (person) => kick(person),
+  block: (person) => block(person),
+  end: (session) => end(session),
+});
+const events = new Events((id) => people.get(id), (id) => void choose(id));
+const chart = new Chart($('chart'));
+
+// -- in and out
+
+$('sign-in').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const button = event.submitter ?? $('sign-in').querySelector('[type=submit]');
+  const [key, secret] = [$('key').value.trim(), $('secret').value.trim()];
+  $('sign-in-problem').hidden = true;
+  button.disabled = true;
+  try {
+    api = await Api.signIn(key, secret, $('look-only').checked, () => leave('The token has ended. Please sign in again.'));
+    await enter(key);
+  } catch (error) {
+    leave(error.status === 401 ? 'There is no such app key and secret.' : error.message);
+  } finally {
+    $('secret').value = ''; // it is needed no more
+    button.disabled = false;
+  }
+});
+
+$('sign-out').addEventListener('click', () => leave());
+
+const enter = async (key) => {
+  $('app').textContent = key;
+  showState('connecting');
+  live = new Live(api, { people: putPeople, event: heard, state: showState, listed });
+  await Promise.all([look(), readBlocks()]);
+  $('door').hidden = true;
+  $('console').hidden = $('who').hidden = false;
+  timers = [
+    setInterval(() => void look().catch(failed), EVERY * 1000),
+    setInterval(() => void readBlocks().catch(failed), 30_000),
+    setTimeout(() => leave('The hour is over. Please sign in again.'), (LIFE - 10) * 1000),
+  ];
+  await live.start();
+  $('people').focus({ preventScroll: true });
+};
+
+const leave = (problem) => {
+  timers.forEach(clearTimeout); // clears intervals too (HTML, timers)
+  timers = [];
+  void live?.stop();
+  api?.close();
+  api = live = undefined;
+  if ($('ask').open) $('ask').close();
+  [people, detail, events, chart].forEach((part) => part.clear());
+  opens = 0;
+  $('console').hidden = $('who').hidden = true;
+  $('door').hidden = false;
+  $('sign-in-problem').textContent = problem ?? '';
+  $('sign-in-problem').hidden = !problem;
+  $('key').focus();
+};
+
+// -- what comes in
+
+const putPeople = (list) => {
+  people.ownId = live?.ownId;
+  people.put(list);
+  if (list.some((one) => one.id === detail.id)) detail.draw();
+};
+
+const listed = (isComplete) => {
+  people.isComplete = isComplete;
+};
+
+const heard = (event) => {
+  if (event.type === 'session.opened') opens += 1;
+  events.add(event);
+  if (event.participantId && event.participantId === detail.id) detail.soon();
+};
+
+const showState = (state) => {
+  $('state').dataset.state = state;
+  $('state-text').textContent = STATES[state];
+};
+
+const failed = (error) => console.warn('console: not read', error);
+
+const look = async () => {
+  const [counts, service] = await Promise.all([api.get('/v1/counts'), api.get('/v1/service')]);
+  const sessions = counts.sessions.attached + counts.sessions.detached;
+  chart.add(sessions, opens);
+  opens = 0;
+  const figures = { online: counts.participants.online, unreachable: counts.participants.unreachable, sessions, opens: chart.opensAMinute };
+  for (const [name, value] of Object.entries(figures)) $(`n-${name}`).textContent = value.toLocaleString();
+  drawNode(service);
+  drawBounds(service.bounds);
+};
+
+const readBlocks = async () => {
+  blocks = (await api.get('/v1/blocks', { limit: 100 })).items;
+  showBlocks();
+};
+
+const showBlocks = () => {
+  const name = (id) => (people.get(id) ? shown(people.get(id)) : id.startsWith('sha256:') ? 'Somebody who was erased' : id);
+  drawBlocks(blocks, api.mayChange, lift, name);
+};
+
+// -- one participant
+
+const choose = async (id) => {
+  people.chosen = id;
+  people.draw();
+  if (!people.get(id)) await live.look(id);
+  if (!people.get(id)) return toast('There is no record of them any more.');
+  await detail.show(api, id);
+  if (matchMedia('(max-width: 60rem)').matches) {
+    $('detail').scrollIntoView({ block: 'start' });
+    $('detail').focus({ preventScroll: true });
+  }
+};
+
+$('find').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const text = $('search').value.trim();
+  if (!text) return;
+  const first = $('people').querySelector('button');
+  if (first) return first.click();
+  const { items } = await api.get('/v1/participants', { externalId: text }).catch(() => ({ items: [] }));
+  if (items.length) people.put(items);
+  await choose(items[0]?.id ?? text);
+});
+
+// -- what is done
+
+const done = async (words) => {
+  toast(words);
+  detail.soon();
+  await readBlocks();
+};
+
+const kick = (person) =>
+  ask(
+    {
+      title: `Kick ${shown(person)}?`,
+      text: 'Ends all their sessions and revokes the tokens given out so far. With a new token they can come back.',
+      yes: 'Kick',
+    },
+    async ({ reason }) => {
+      const { ended } = await api.post(path('participants', person.id, 'kick'), { reason });
+      await done(`${shown(person)} was kicked: ${ended.length === 1 ? 'one session' : `${ended.length} sessions`} ended.`);
+    },
+  );
+
+const block = (person) =>
+  ask(
+    {
+      title: `Block ${shown(person)}?`,
+      text: 'Ends all their sessions. No token lets them in again until the block ends.',
+      yes: 'Block',
+      withTerm: true,
+    },
+    async ({ reason, seconds }) => {
+      await api.post(path('participants', person.id, 'kick'), { reason, block: seconds === null ? {} : { seconds } });
+      await done(`${shown(person)} is blocked.`);
+    },
+  );
+
+const lift = (one) =>
+  ask(
+    { title: 'Lift the block?', text: 'With a new token they can come back at once.', yes: 'Lift', withReason: false },
+    async () => {
+      await api.delete(path('blocks', one.participantId));
+      await done('The block was lifted.');
+    },
+  );
+
+const end = (session) =>
+  ask(
+    {
+      title: 'End this session?',
+      text: `${session.device.name || 'The device'} is signed out. Its token stays good: to keep somebody out, kick or block them.`,
+      yes: 'End session',
+    },
+    async ({ reason }) => {
+      const query = new URLSearchParams(reason ? { reason } : {});
+      await api.delete(`${path('sessions', session.id)}${reason ? `?${query}` : ''}`);
+      await done('The session was ended.');
+    },
+  );
+
+let toastTimer;
+const toast = (words) => {
+  clearTimeout(toastTimer);
+  $('toast').textContent = words;
+  $('toast').classList.add('shown');
+  toastTimer = setTimeout(() => $('toast').classList.remove('shown'), 4000);
+};

@@ -1,0 +1,76 @@
+/** What happens, newest first. */
+import { $, el, shown, span, time } from './dom.js';
+
+const KEPT = 300;
+const SHOWN = 120;
+
+export class Events {
+  #all = [];
+  #names;
+  #choose;
+  #frame;
+
+  /** names(id): the participant, where known. choose(id): somebody was chosen. */
+  constructor(names, choose) {
+    this.#names = names;
+    this.#choose = choose;
+    $('events-kind').addEventListener('change', () => this.draw());
+    $('events-pause').addEventListener('click', () => {
+      const paused = $('events-pause').getAttribute('aria-pressed') !== 'true';
+      $('events-pause').setAttribute('aria-pressed', String(paused));
+      $('events-pause').textContent = paused ? 'Go on' : 'Pause';
+      this.draw();
+    });
+  }
+
+  clear() {
+    this.#all = [];
+    $('events').replaceChildren();
+  }
+
+  add(event) {
+    // What is told of a name is what it was then.
+    this.#all = [event, ...this.#all].slice(0, KEPT);
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = undefined;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if ($('events-pause').getAttribute('aria-pressed') === 'true') return;
+    const kind = $('events-kind').value;
+    const found = this.#all.filter((one) => one.type.startsWith(kind)).slice(0, SHOWN);
+    const list = $('events');
+    const old = new Map([...list.children].map((child) => [child.dataset.event, child]));
+    const items = found.map((one) => old.get(one.id) ?? this.#line(one));
+    list.replaceChildren(...(items.length ? items : [el('li', { class: 'muted' }, 'Nothing since this page was opened.')]));
+  }
+
+  #line(event) {
+    const { data = {}, participantId: id } = event;
+    const person = this.#names(id) ?? { id: id ?? '', name: data.name, externalId: data.externalId };
+    const [subject, verb] = event.type.split('.');
+    return el(
+      'li',
+      { data: { event: event.id, verb: verb ?? '' } },
+      time(event.at),
+      el('span', { class: `kind ${subject}` }, verb ?? event.type),
+      el(
+        'span',
+        { class: 'about' },
+        id ? el('button', { type: 'button', class: 'link', onclick: () => this.#choose(id) }, el('bdi', {}, shown(person))) : '',
+        el('span', { class: 'muted' }, words(event.type, data)),
+      ),
+    );
+  }
+}
+
+const words = (type, data) => {
+  const parts = [];
+  if (type === 'gap') parts.push(`${data.dropped} events were dropped`);
+  if (data.device?.name) parts.push(data.device.name);
+  if (data.reason) parts.push(data.reason);
+  if (typeof data.duration === 'number') parts.push(`after ${span(data.duration)}`);
+  return parts.length ? ` ${parts.join(' · ')}` : '';
+};

@@ -1,0 +1,51 @@
+/** The blocked, the node, and the bounds. */
+import { $, el, span, time } from './dom.js';
+
+export const drawBlocks = (items, mayLift, lift, nameOf) => {
+  const rows = items.map((block) =>
+    el(
+      'li',
+      { class: 'row', data: { id: block.participantId } },
+      el(
+        'span',
+        { class: 'words' },
+        el('span', { class: 'name' }, el('bdi', {}, nameOf(block.participantId))),
+        el('span', { class: 'sub' }, block.until ? el('span', {}, 'until ', time(block.until)) : 'until lifted', block.reason ? ` · ${block.reason}` : ''),
+      ),
+      mayLift ? el('button', { type: 'button', class: 'small', onclick: () => lift(block) }, 'Lift') : '',
+    ),
+  );
+  $('blocks').replaceChildren(...(rows.length ? rows : [el('li', { class: 'muted' }, 'Nobody.')]));
+};
+
+export const drawNode = ({ node, otherNodes }) => {
+  const isWell = node.notReady === null && !node.reaperFailing;
+  const rows = [
+    ['State', el('span', {}, el('i', { class: `dot ${isWell ? 'online' : 'unreachable'}` }), node.notReady ?? node.state)],
+    ['Name', el('code', {}, node.name)],
+    ['Version', node.version],
+    ['Up for', span(node.uptime)],
+    ['Engine', node.engine],
+    ['Reaper', node.reaperFailing || `${span(node.reaperLag)} behind`],
+    ['Clock', `${node.clockDifference >= 0 ? '+' : '−'}${span(Math.abs(node.clockDifference))}`],
+    ['Waiting writes', String(node.keptWrites)],
+    ['Other nodes', otherNodes.length ? String(otherNodes.length) : 'none'],
+  ];
+  $('node').replaceChildren(...rows.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
+};
+
+export const drawBounds = (bounds) => {
+  const cell = (value, from, name) =>
+    el('td', { data: { label: name } }, value === null ? '–' : from && value === 0 ? `at ${from}` : `${from ? `${from} + ` : ''}${span(value)}`);
+  $('bounds').replaceChildren(
+    ...bounds.map(({ cause, what, unreachable, ended, counts_from: from }) =>
+      el(
+        'tr',
+        { data: { cause } },
+        el('th', { scope: 'row' }, what),
+        cell(unreachable, from, 'unreachable within'),
+        cell(ended, from, 'ended within'),
+      ),
+    ),
+  );
+};

@@ -1,0 +1,316 @@
+"""The console in a real Chromium, against the real service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import Browser, Page, chromium
+from tests.server.harness import Client, ClosedError, House, Opened, Tenant, running_service
+
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
+NASTY = ("<img src=x onerror=\"document.title='owned'\">", "__proto__", "constructor", "</script><b>bold", "{{7*7}}")
+"""Names that are just names."""
+
+
+@dataclass
+class Site:
+    """A service, an application, and a console that is signed in to it."""
+
+    house: House
+    tenant: Tenant
+    browser: Browser
+    page: Page
+
+    async def arrive(self, external_id: str, name: str, **device: str) -> tuple[Client, Opened]:
+        """Somebody opens a session."""
+        client = await self.house.dial()
+        return client, await client.open(
+            self.tenant.token(external_id), participant={"name": name}, device=device or None
+        )
+
+    async def choose(self, name: str) -> None:
+        """Click on somebody in the list."""
+        await self.page.until(is_here(name))
+        await self.page.evaluate(f"({row(name)}).querySelector('button').click()")
+        await self.page.until(f"document.querySelector('#detail .portrait .name bdi')?.textContent === {quoted(name)}")
+        await self.page.until("!!document.querySelector('#detail .timeline li, #detail .sessions + *') || true")
+
+
+def quoted(text: str) -> str:
+    return json.dumps(text)
+
+
+def row(name: str) -> str:
+    """An expression: the item of the list that shows the name."""
+    return (
+        "[...document.querySelectorAll('#people > li')]"
+        f".find((one) => one.querySelector('bdi').textContent === {quoted(name)})"
+    )
+
+
+def is_here(name: str, presence: str = "online") -> str:
+    return f"({row(name)})?.dataset.presence === {quoted(presence)}"
+
+
+def said(name: str, verb: str) -> str:
+    """An expression: whether the stream tells of it."""
+    return (
+        "[...document.querySelectorAll('#events > li')].some((one) =>"
+        f" one.dataset.verb === {quoted(verb)} && one.querySelector('bdi')?.textContent === {quoted(name)})"
+    )
+
+
+async def sign_in(page: Page, tenant: Tenant, *, look_only: bool = False, secret: str = "") -> None:
+    await page.until("!!document.getElementById('sign-in')")
+    await page.evaluate(f"document.getElementById('key').value = {quoted(tenant.key)}")
+    await page.evaluate(f"document.getElementById('secret').value = {quoted(secret or tenant.secret)}")
+    await page.evaluate(f"document.getElementById('look-only').checked = {json.dumps(look_only)}")
+    await page.evaluate("document.getElementById('sign-in').requestSubmit()")
+
+
+@asynccontextmanager
+async def signed_in(
+    *, look_only: bool = False, width: int = 1280, height: int = 900, **more: Any
+) -> AsyncIterator[Site]:
+    """more: settings of the application."""
+    async with running_service() as house, chromium() as browser:
+        tenant = await house.new_application("Studio", **more)
+        page = await browser.open(house.url + "/console/", width=width, height=height)
+        await sign_in(page, tenant, look_only=look_only)
+        await page.until("document.getElementById('state').dataset.state === 'connected'")
+        yield Site(house, tenant, browser, page)
+
+
+async def test_who_comes_and_goes_is_seen_at_once() -> None:
+    async with signed_in() as site:
+        page = site.page
+        anna, opened = await site.arrive("anna", "Anna Karlsson", name="Anna's phone")
+        ben, _ = await site.arrive("ben", "Ben Okafor")
+        await page.until(is_here("Anna Karlsson"))
+        await page.until(is_here("Ben Okafor"))
+        await page.until(said("Anna Karlsson", "opened"))
+        await ben.call("session.updateParticipantInfo", updateId="1", name="Benjamin Okafor")
+        await page.until(is_here("Benjamin Okafor"))
+        anna.abort()
+        await page.until(is_here("Anna Karlsson", "unreachable"))
+        async with site.house.connect() as again:
+            await again.resume(opened)
+            await page.until(is_here("Anna Karlsson"))
+            await again.call("session.close")
+            await page.until(f"!({row('Anna Karlsson')}) || {is_here('Anna Karlsson', 'offline')}")
+            await page.until(f"!({row('Anna Karlsson')})", 10)
+        await page.until(said("Anna Karlsson", "ended"))
+        await ben.drop()
+        assert page.problems == []
+
+
+async def test_a_kick_and_a_block_are_confirmed_and_happen() -> None:
+    async with signed_in() as site:
+        page = site.page
+        anna, _ = await site.arrive("anna", "Anna Karlsson", name="Anna's phone")
+        await site.choose("Anna Karlsson")
+        await page.until("document.querySelectorAll('#detail .timeline li').length > 0")
+        assert "Anna's phone" in await page.evaluate("document.querySelector('#detail .session').textContent")
+        await page.evaluate("document.getElementById('kick').click()")
+        await page.until("document.getElementById('ask').open")
+        await page.screenshot("console-kick")
+        # Cancelled, nothing happens.
+        await page.evaluate("document.getElementById('ask-cancel').click()")
+        assert await anna.call("session.getParticipant")
+        await page.evaluate("document.getElementById('kick').click()")
+        await page.evaluate("document.getElementById('ask-reason').value = 'The show is over'")
+        await page.evaluate("document.getElementById('ask-form').requestSubmit()")
+        ended = await anna.notified("session.ended")
+        assert (ended["reason"], ended["message"]) == ("kicked", "The show is over")
+        await page.until("document.querySelector('#detail .session')?.dataset.state === 'closed'")
+        await page.until("document.getElementById('toast').textContent.includes('was kicked')")
+        ben, _ = await site.arrive("ben", "Ben Okafor")
+        await site.choose("Ben Okafor")
+        await page.evaluate("document.getElementById('block').click()")
+        await page.evaluate("document.getElementById('ask-term').value = ''")
+        await page.evaluate("document.getElementById('ask-form').requestSubmit()")
+        assert (await ben.notified("session.ended"))["reason"] == "blocked"
+        await page.until("document.querySelector('#blocks .name')?.textContent === 'Ben Okafor'")
+        await page.screenshot("console-blocked")
+        await page.evaluate("document.querySelector('#blocks button').click()")
+        await page.evaluate("document.getElementById('ask-form').requestSubmit()")
+        await page.until("document.getElementById('blocks').textContent === 'Nobody.'")
+        assert page.problems == []
+
+
+async def test_one_session_is_ended_and_the_other_goes_on() -> None:
+    async with signed_in() as site:
+        page = site.page
+        phone, _ = await site.arrive("anna", "Anna", id="phone", name="Phone")
+        desk, _ = await site.arrive("anna", "Anna", id="desk", name="Desk")
+        await site.choose("Anna")
+        await page.until("document.querySelectorAll('#detail .session').length === 2")
+        await page.evaluate(
+            "[...document.querySelectorAll('#detail .session')].find((one) => one.textContent.includes('Phone'))"
+            ".querySelector('button').click()"
+        )
+        await page.evaluate("document.getElementById('ask-form').requestSubmit()")
+        assert (await phone.notified("session.ended"))["reason"] == "kicked"
+        assert await desk.call("session.getParticipant")
+        assert page.problems == []
+
+
+async def test_names_are_just_names() -> None:
+    async with signed_in() as site:
+        page = site.page
+        clients = []
+        for number, name in enumerate(NASTY):
+            client = await site.house.dial()
+            clients.append(client)
+            avatar = ("javascript:document.title='owned'", "http://example.com/a.png", "")[number % 3]
+            try:
+                await client.open(site.tenant.token(name), participant={"name": name, "avatarUrl": avatar})
+            except Exception:
+                await client.open(site.tenant.token(name), participant={"name": name})
+            await page.until(is_here(name))
+            await site.choose(name)
+        await page.until(said(NASTY[0], "opened"))
+        await page.screenshot("console-names")
+        assert await page.evaluate("document.title") == "Greenroom console"
+        assert await page.evaluate("document.querySelectorAll('#console img, #console script, #console b').length") == 0
+        assert await page.evaluate("({}).polluted === undefined && Object.keys(Object.prototype).length === 0")
+        assert page.problems == []
+
+
+async def test_the_policy_stops_scripts_in_the_page() -> None:
+    """What a hole would be used for does not run either; and what is asked for at sign-in is kept nowhere."""
+    async with signed_in() as site:
+        page = site.page
+        assert page.problems == []
+        stored = await page.evaluate(
+            "JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location"
+        )
+        assert site.tenant.secret not in stored
+        assert "eyJ" not in stored
+        assert await page.evaluate("document.getElementById('secret').value") == ""
+        await page.evaluate(
+            "(() => { const s = document.createElement('div'); try { s.innerHTML = '<b>x</b>' }"
+            " catch { document.body.dataset.stopped = 'yes' } })()"
+        )
+        assert await page.evaluate("document.body.dataset.stopped") == "yes"
+        await page.evaluate("document.body.setAttribute('onclick', \"document.title='owned'\")")
+        await page.evaluate("document.body.click()")
+        assert await page.evaluate("document.title") == "Greenroom console"
+        assert any("Content Security Policy" in problem or "Trusted" in problem for problem in page.problems)
+
+
+async def test_who_looks_only_can_do_nothing() -> None:
+    async with signed_in(look_only=True) as site:
+        await site.arrive("anna", "Anna")
+        await site.choose("Anna")
+        await site.page.until("document.querySelectorAll('#detail .session').length === 1")
+        assert await site.page.evaluate("document.querySelectorAll('#detail button').length") == 0
+        assert site.page.problems == []
+
+
+async def test_a_wrong_secret_is_said_and_signing_out_forgets() -> None:
+    async with signed_in() as site:
+        page = site.page
+        await site.arrive("anna", "Anna")
+        await page.until(is_here("Anna"))
+        await page.evaluate("document.getElementById('sign-out').click()")
+        assert await page.evaluate("document.getElementById('console').hidden")
+        assert await page.evaluate("document.getElementById('people').children.length") == 0
+        await sign_in(page, site.tenant, secret="wrong")
+        await page.until("!document.getElementById('sign-in-problem').hidden")
+        assert "no such app key" in await page.evaluate("document.getElementById('sign-in-problem').textContent")
+        await page.screenshot("console-sign-in")
+        # Its session has ended: it is nobody's ghost.
+        counts = await site.house.service.counter.count(site.tenant.key, site.house.service.clocks.wall() + 60)
+        assert counts.sessions.attached == 1
+
+
+async def test_without_a_session_of_its_own_it_goes_by_events() -> None:
+    """An application whose pages may come from elsewhere only: the console's own origin is refused."""
+    async with running_service() as house, chromium() as browser:
+        tenant = await house.new_application("Studio", allowed_origins=("https://app.example.com",))
+        page = await browser.open(house.url + "/console/")
+        await sign_in(page, tenant)
+        await page.until("document.getElementById('state').dataset.state === 'polling'")
+        client = await house.dial()
+        await client.open(tenant.token("anna"), participant={"name": "Anna"})
+        await page.until(is_here("Anna"))
+        await client.call("session.updateParticipantInfo", updateId="1", name="Anna Two")
+        await page.until(is_here("Anna Two"))
+
+
+PEOPLE = (
+    "Anna Karlsson", "Ben Okafor", "Chloé Dubois", "Dmitri Volkov", "Esra Yılmaz", "Farid Haddad", "Grace Lin",
+    "Hiroshi Tanaka", "李小龍", "Ngozi Adeyemi", "Ola Nordmann", "Zoë van der Berg",
+)  # fmt: skip
+DEVICES = ("iPhone", "Firefox on Linux", "Studio iPad", "Chrome on Windows")
+
+
+@pytest.mark.parametrize(("size", "width", "height"), [("desktop", 1280, 1500), ("phone", 390, 844)])
+async def test_how_it_looks(size: str, width: int, height: int) -> None:
+    """By day and night, at a desk and on a phone: nothing sticks out, and the pictures are kept."""
+    async with signed_in(width=width, height=height) as site:
+        page = site.page
+        clients: list[Client] = []
+        for number, name in enumerate(PEOPLE):
+            client, opened = await site.arrive(f"user-{number}", name, name=DEVICES[number % len(DEVICES)])
+            clients.append(client)
+            if name == "Ngozi Adeyemi":
+                lost = opened
+        clients[3].abort()
+        clients[9].abort()
+        async with site.house.connect() as again:
+            await again.resume(lost)
+        await site.arrive("user-0", "Anna Karlsson", name="MacBook")
+        await page.until(is_here("Dmitri Volkov", "unreachable"))
+        await site.choose("Anna Karlsson")
+        await page.until("document.querySelectorAll('#detail .session').length === 2")
+        await page.until("document.getElementById('n-sessions').textContent !== '1'", 12)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        for scheme in ("light", "dark"):
+            await page.scheme(scheme)
+            await page.evaluate("scrollTo(0, 0)")
+            await page.screenshot(f"console-{size}-{scheme}")
+        if size == "phone":
+            for part in ("detail", "events", "bounds"):
+                await page.evaluate(f"document.querySelector('.{part}').scrollIntoView()")
+                await page.screenshot(f"console-phone-{part}")
+        assert page.problems == []
+
+
+async def test_it_is_usable_with_the_keyboard_alone() -> None:
+    async with signed_in() as site:
+        page = site.page
+        client, _ = await site.arrive("anna", "Anna")
+        await page.until(is_here("Anna"))
+        await page.evaluate(f"({row('Anna')}).querySelector('button').focus()")
+        await press(page, "Enter")
+        await page.until("!!document.getElementById('kick')")
+        await page.evaluate("document.getElementById('kick').focus()")
+        await press(page, "Enter")
+        await page.until("document.activeElement.id === 'ask-reason'")
+        await press(page, "Escape")
+        await page.until("!document.getElementById('ask').open")
+        assert await page.evaluate("document.activeElement.id") == "kick"
+        await press(page, "Enter")
+        await page.until("document.activeElement.id === 'ask-reason'")
+        await press(page, "Enter")
+        with pytest.raises(ClosedError):
+            while True:
+                await client.receive()
+        assert page.problems == []
+
+
+async def press(page: Page, key: str) -> None:
+    code = {"Enter": 13, "Escape": 27}[key]
+    text = {"text": "\r"} if key == "Enter" else {}
+    for kind in ("keyDown", "keyUp"):
+        more = text if kind == "keyDown" else {}
+        await page.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
