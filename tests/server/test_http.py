@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from greenroom.server import http
-from greenroom.server.routes import Call, Nothing, Route
+from greenroom.server.routes import MAX_BODY_BYTES, Call, Nothing, Route
 from tests.server.http_service import ADMIN_TOKEN, FakeService, Site, basic, http_site, request_bytes
 
 FORM = "application/x-www-form-urlencoded"
@@ -264,7 +264,7 @@ async def test_a_body_that_says_it_is_too_large_is_413_before_it_is_read() -> No
         headers = {
             "Authorization": f"Bearer {await api_token(site)}",
             "Content-Type": "application/json",
-            "Content-Length": "65537",
+            "Content-Length": str(MAX_BODY_BYTES + 1),
         }
         await wire.send(request_bytes("POST", "/v2/client-access-token", b"", headers))
         reply = await wire.reply()
@@ -280,14 +280,14 @@ async def test_a_chunked_body_is_413_when_it_has_grown_too_large() -> None:
             "Transfer-Encoding": "chunked",
         }
         await wire.send(request_bytes("POST", "/v2/client-access-token", None, headers))
-        await wire.send(b"10000\r\n" + b" " * 65_536 + b"\r\n")
+        await wire.send(b"%x\r\n" % MAX_BODY_BYTES + b" " * MAX_BODY_BYTES + b"\r\n")
         await wire.send(b"2\r\n{}\r\n0\r\n\r\n")
         assert (await wire.reply()).status == 413
 
 
 async def test_the_largest_body_that_is_taken() -> None:
     async with http_site() as site:
-        body = b"{}".ljust(65_536)
+        body = b"{}".ljust(MAX_BODY_BYTES)
         token = await api_token(site)
         reply = await site.json("POST", "/v2/client-access-token", body, Authorization=f"Bearer {token}")
         assert reply.status == 200

@@ -28,8 +28,6 @@ Reason = Annotated[str, Meta(max_length=256, description="For people; the partic
 PresenceName = Literal["online", "unreachable", "offline"]
 
 NO_STORE = {"Cache-Control": "no-store"}
-MAX_BODY_BYTES = 1 << 20
-"""More than token endpoints take: callers are known here, and what is nonsense is to be called so (400), not large."""
 
 
 class ParticipantPath(msgspec.Struct, frozen=True):
@@ -120,7 +118,6 @@ def row(method: str, path: str, handler: Any, summary: str, *, tag: str, scope: 
         reply_type=reply,
         errors=errors,
         headers=NO_STORE,
-        max_body_bytes=MAX_BODY_BYTES,
         **more,
     )
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from greenroom.server.http import HttpService
     from greenroom.tokens import VerifiedToken
 
-MAX_BODY_BYTES = 65_536
+MAX_BODY_BYTES = 1 << 20
+"""Callers have shown credentials before a body is read; what is nonsense is to be called so (400), not large."""
 
 
 class Auth(Enum):
