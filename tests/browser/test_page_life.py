@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from greenroom.engines.base import RestrictRequest
+from tests.browser.cable import cable_to
 from tests.browser.chromium import Page
 from tests.browser.lobby import STATE, Lobby, is_presence, open_lobby, sign_in
-from tests.server.harness import Client, ClosedError
+from tests.server.harness import Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
@@ -28,49 +30,51 @@ async def watcher(lobby: Lobby, external_id: str) -> AsyncIterator[Watcher]:
         await client.open(lobby.tenant.token("watcher"))
         participant = lobby.tenant.participant_id(external_id)
         await client.call("participants.watch", ids=[participant])
-        yield Watcher(client)
+        watching = Watcher()
+        reader = asyncio.create_task(watching.read(client))
+        try:
+            yield watching
+        finally:
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
 
 
 class Watcher:
     """What a watcher was told."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self) -> None:
+        self._told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def read(self, client: Client) -> None:
+        """Until cancelled, so that the service's pings are answered all the time."""
+        while True:
+            with contextlib.suppress(TimeoutError):  # the client waits only so long for a message
+                for participant in (await client.notified("participants.changed"))["participants"]:
+                    self._told.put_nowait(participant)
 
     async def told(self, seconds: float) -> list[dict[str, Any]]:
         """All changes in so many seconds."""
-        changes: list[dict[str, Any]] = []
-        end = time.monotonic() + seconds
-        while (rest := end - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(rest):
-                    changes += (await self._client.notified("participants.changed"))["participants"]
-            except TimeoutError:
-                break
-        return changes
+        await asyncio.sleep(seconds)
+        return [self._told.get_nowait() for _ in range(self._told.qsize())]
 
     async def until_presence(self, presence: str, seconds: float) -> float:
-        """Wait for it; how long that took. Raises AssertionError."""
+        """Wait for it; how long that took. Raises TimeoutError."""
         start = time.monotonic()
-        while (rest := start + seconds - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(rest):
-                    changes = (await self._client.notified("participants.changed"))["participants"]
-            except (TimeoutError, ClosedError):
-                break
-            if changes[-1]["presence"] == presence:
-                return time.monotonic() - start
-        raise AssertionError(f"not {presence} in {seconds} s")
+        async with asyncio.timeout(seconds):
+            while (await self._told.get())["presence"] != presence:
+                pass
+        return time.monotonic() - start
 
 
-async def app(lobby: Lobby, external_id: str, **token: Any) -> Page:
-    """A bare page with the SDK, as an app would use it, with a session open."""
-    page = await lobby.browser.open(lobby.house.url + "/sdk/greenroom.json")
+async def app(lobby: Lobby, external_id: str | None, *, url: str | None = None, **token: Any) -> Page:
+    """A bare page with the SDK, as an app would use it, with a session open. url: of the service; None: its own."""
+    page = await lobby.browser.open((url or lobby.house.url) + "/sdk/greenroom.json")
     await start_app(lobby, page, external_id, **token)
     return page
 
 
-async def start_app(lobby: Lobby, page: Page, external_id: str, **token: Any) -> None:
+async def start_app(lobby: Lobby, page: Page, external_id: str | None, **token: Any) -> None:
     text = lobby.tenant.token(external_id, **token)
     await page.evaluate(
         f"""(async () => {{
@@ -115,6 +119,15 @@ async def test_a_reload_resumes_the_same_session_and_nobody_sees_a_flicker() -> 
         assert after.id == before.id
         assert after.generation > before.generation
         assert await page.evaluate("Object.keys(sessionStorage).length") == 0
+
+
+async def test_an_anonymous_participant_is_the_same_after_a_reload() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, None)
+        before = await page.evaluate("sdk.session.participant.id")
+        await page.reload()
+        await start_app(lobby, page, None)
+        assert await page.evaluate("sdk.session.participant.id") == before
 
 
 async def test_the_lobby_reloads_without_a_flicker() -> None:
@@ -184,6 +197,28 @@ async def test_the_network_goes_and_comes_back() -> None:
         assert await page.evaluate("sdk.session.state") == "reconnecting"
         await page.offline(yes=False)
         await page.until("sdk.session.state === 'connected'", 5)
+        (after,) = await sessions_of(lobby, "anna")
+        assert after.id == before.id
+
+
+async def test_a_cable_that_is_cut_without_a_word() -> None:
+    async with (
+        open_lobby(ping_interval=1.0, pong_timeout=0.8) as lobby,
+        cable_to(lobby.house.url) as cable,
+        watcher(lobby, "anna") as watching,
+    ):
+        page = await app(lobby, "anna", url=cable.url)
+        (before,) = await sessions_of(lobby, "anna")
+        await watching.until_presence("online", 5)
+        cable.cut()
+        # The tab is looked at: the SDK asks at once whether the connection lives, and waits 8 s for the answer.
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange')), 1")
+        await watching.until_presence("unreachable", 8)
+        await page.until("sdk.session.state === 'reconnecting'", 12)
+        cable.mend()
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange')), 1")
+        await page.until("sdk.session.state === 'connected'", 12)
+        await watching.until_presence("online", 5)
         (after,) = await sessions_of(lobby, "anna")
         assert after.id == before.id
 
