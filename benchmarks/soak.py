@@ -10,6 +10,7 @@ import msgspec
 
 from benchmarks.jobs import FULL, Bench
 from benchmarks.process import PYTHON, ROOT
+from benchmarks.subjects import running
 from greenroom.bench.crowds import churn
 from greenroom.bench.scenarios import idle, storm
 
@@ -40,9 +41,8 @@ def _endurance() -> bool:
     form = msgspec.structs.replace(FULL, name="soak")
     bench = Bench(form, ROOT / "build" / "soak")
     bench.world.prepare()
-    server = bench.world.greenroom()
     sizes = []
-    try:
+    with running(bench.world, "greenroom") as server:
         for number in range(10):
             bench.against(server, "soak-storm", "greenroom", number, partial(storm, count=19_000, width=128))
             bench.against(
@@ -51,10 +51,8 @@ def _endurance() -> bool:
             )  # fmt: skip
             bench.against(server, "soak-idle", "greenroom", number, partial(idle, count=10_000, seconds=45.0))
             time.sleep(2)
-            sizes.append(server.memory())
+            sizes.append(server.server.memory())
             print(f"resident after round {number}: {sizes[-1] / 2**20:.1f} MiB")
-    finally:
-        server.stop()
     # The first two rounds fill the allocator's pools.
     return sizes[-1] > sizes[2] * _MOST_GROWTH
 

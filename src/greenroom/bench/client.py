@@ -47,7 +47,7 @@ class Target:
 
     tokens: one for each participant; scenarios take them from the front. external_ids: of the same participants.
     begin, end: called around the measured part, so that whoever started the server can look at its CPU.
-    tls: an SSL context, None: plain.
+    tls: an SSL context, None: plain. ramp: seconds over which scenarios grow to their width.
     """
 
     host: str
@@ -59,6 +59,7 @@ class Target:
     begin: Callable[[], None] = _nothing
     end: Callable[[], None] = _nothing
     tls: Any = None
+    ramp: float = 0.0
 
     def __post_init__(self) -> None:
         self.dialer = Dialer(
@@ -144,8 +145,9 @@ async def in_flight(
     done = 0
     every = max(1, len(numbers) // 100)
 
-    async def one_after_the_other() -> None:
+    async def one_after_the_other(delay: float) -> None:
         nonlocal done
+        await asyncio.sleep(delay)
         for number in items:
             at = time.perf_counter()
             try:
@@ -159,8 +161,9 @@ async def in_flight(
                 target.watcher.done(every, now - at)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(width, len(numbers))):
-            group.create_task(one_after_the_other())
+        workers = min(width, len(numbers))
+        for worker in range(workers):
+            group.create_task(one_after_the_other(target.ramp * worker / workers))
     return timeline
 
 

@@ -71,8 +71,8 @@ def finding(
     )
 
 
-async def echo(target: Target, *, connections: int, count: int, first: int = 0) -> Finding:
-    """The smallest request and its answer, one under way on each connection."""
+async def echo(target: Target, *, connections: int, count: int, first: int = 0, pause: float = 0.0) -> Finding:
+    """The smallest request and its answer, one under way on each connection. pause: seconds between two of one."""
     errors: Counter[str] = Counter()
     devices = await open_many(target, range(first, first + connections), errors=errors)
     message = target.dialect.echo()
@@ -84,15 +84,20 @@ async def echo(target: Target, *, connections: int, count: int, first: int = 0) 
             at = time.perf_counter()
             await device.ask(message)
             latencies.append(time.perf_counter() - at)
+            if pause:
+                target.watcher.done(1, latencies[-1])
+                await asyncio.sleep(pause)
 
     watch = Stopwatch()
     target.watcher.stage("echo", each * len(devices))
     target.begin()
     watch.start()
-    await asyncio.gather(*(one(device) for device in devices))
+    results = await asyncio.gather(*(one(device) for device in devices), return_exceptions=True)
     watch.stop()
     target.end()
-    target.watcher.done(each * len(devices))
+    for result in results:
+        if isinstance(result, BaseException):
+            errors[f"{type(result).__name__}: {str(result)[:120]}"] += 1
     await close_many(devices)
     return finding("echo", {"connections": connections}, latencies, watch, errors)
 

@@ -28,6 +28,7 @@ def make_app() -> typer.Typer:
 
     from greenroom.cli import (
         apps,
+        bench,
         config,
         events,
         keys,
@@ -57,6 +58,7 @@ def make_app() -> typer.Typer:
     config.add_to(app)
     keys.add_to(app)
     status.add_to(app)
+    bench.add_to(app)
     participants.add_to(app)
     sessions.add_to(app)
     events.add_to(app)

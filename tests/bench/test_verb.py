@@ -1,0 +1,77 @@
+"""``greenroom bench`` against the real service on a real socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from greenroom.cli.exits import Exit
+from tests.cli.running import run
+from tests.server.harness import running_service
+
+
+@pytest.mark.slow
+async def test_every_scenario_runs_against_a_service(tmp_path: Path) -> None:
+    report, page = tmp_path / "report.json", tmp_path / "report.html"
+    async with running_service(opens_per_second=100_000.0) as house:
+        app = await house.new_application()
+        ran = await run(
+            "bench", "run", "--url", house.url, "--key", app.key, "--secret", app.secret, "--clients", "12",
+            "--opens", "20", "--in-flight", "4", "--ramp", "0.1", "--seconds", "1", "--updates", "2", "--output", str(report), "--html", str(page),
+        )  # fmt: skip
+    assert ran.code == Exit.DONE, ran
+    findings = {one["scenario"]: one for one in json.loads(report.read_text())["findings"]}
+    assert list(findings) == ["storm", "echo", "idle", "fanout", "herd", "churn"]
+    assert all(one["errors"] == {} for one in findings.values())
+    assert findings["storm"]["operations"] == 20
+    assert findings["fanout"]["operations"] == 11 * 2
+    assert findings["herd"]["more"]["back"] == 12
+    assert findings["herd"]["more"]["meanAttempts"] == 1.0
+    assert page.read_text().count("<svg") >= len(findings)
+    compared = await run("bench", "compare", str(report), str(report), "--json")
+    assert {one["ratio"] for one in compared.json} <= {1.0, None}
+
+
+@pytest.mark.slow
+async def test_the_limit_of_time_ends_a_run(tmp_path: Path) -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        ran = await run(
+            "bench", "run", "idle", "--url", house.url, "--key", app.key, "--secret", app.secret, "--clients", "2",
+            "--seconds", "60", "--limit", "1", "--output", str(tmp_path / "report.json"),
+        )  # fmt: skip
+    assert ran.code == Exit.FAILED
+    assert json.loads((tmp_path / "report.json").read_text())["stopped"] == "the limit of 1 s"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("flood",), "no scenario 'flood'"),
+        (("idle", "--clients", "60000"), "open files"),
+    ],
+)
+async def test_what_cannot_be_carried_out_is_said_before_anything_is_done(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    import resource
+
+    if "60000" in arguments and resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 60_064:
+        arguments, words = ("idle", "--clients", "60001"), "clients must be"
+    ran = await run("bench", "run", *arguments, "--key", "k", "--secret", "s", "--url", "http://127.0.0.1:1")
+    assert ran.code == Exit.USAGE
+    assert words in ran.err
+
+
+async def test_a_wrong_secret_is_told_as_such() -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        ran = await run("bench", "run", "storm", "--url", house.url, "--key", app.key, "--secret", "wrong")
+    assert ran.code == Exit.CREDENTIALS
+
+
+async def test_no_service_is_told_as_such() -> None:
+    ran = await run("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s")
+    assert ran.code == Exit.UNREACHABLE
