@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -13,8 +15,10 @@ from greenroom.engines.base import Change, NodeBeat, SessionQuery
 from greenroom.model import EndReason, ParticipantRecord, SessionState, participant_id_of, partition_of
 from greenroom.server import node as node_module
 from greenroom.server import upkeep
+from greenroom.server.config import ServerConfig
 from greenroom.server.connection import SessionConnection
-from greenroom.server.node import NodeState
+from greenroom.server.node import Node, NodeState
+from greenroom.testing.sim.loop import Timeline
 from tests.core.server_rig import APP, NAMESPACE
 from tests.server.shell import Shell, running_shell
 
@@ -56,6 +60,25 @@ async def test_a_node_counts_from_when_the_renewal_was_sent() -> None:
         assert node.current_lease() is None
         node.check_fence()
         assert node.state is NodeState.FENCED
+
+
+def test_a_beat_that_had_no_answer_in_time_is_followed_by_another_before_the_fence() -> None:
+    timeline = Timeline()
+    loop = timeline.make_loop("node")
+    config = ServerConfig()
+    began: list[float] = []
+
+    async def beat() -> None:
+        began.append(loop.time())
+        if len(began) == 2:  # lost
+            await asyncio.sleep(config.renew_interval)
+
+    life = loop.create_task(Node.run(cast(Any, SimpleNamespace(_config=config, beat=beat))))
+    timeline.run(20)
+    assert [after - before for before, after in pairwise(began)] == [config.renew_interval] * (len(began) - 1)
+    assert began[2] - began[0] < config.fence_after
+    life.cancel()
+    timeline.close()
 
 
 async def test_a_machine_that_slept_writes_nothing_when_it_wakes() -> None:

@@ -104,9 +104,16 @@ class Node(Upkeep):
         return None
 
     async def run(self) -> None:
-        """Beats until cancelled. The first beat is the start's own."""
+        """Beats until cancelled. The first beat is the start's own.
+
+        The interval is from the beginning of a beat to that of the next: after one that had no answer in time there is
+        another at once. A pause in between would leave no second try before the fence.
+        """
+        loop, every = asyncio.get_running_loop(), self._config.renew_interval
+        began = loop.time()
         while True:
-            await asyncio.sleep(self._config.renew_interval)
+            await asyncio.sleep(max(0.0, began + every - loop.time()))
+            began = loop.time()
             await self.beat()
 
     async def watch_fence(self) -> None:
