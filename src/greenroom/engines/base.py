@@ -400,7 +400,8 @@ class Listener(Protocol):
     """A node's ears. Every method is quick, sync and does not raise."""
 
     def changed(self, change: Change) -> None:
-        """A watched participant changed. May come twice and late; versions decide."""
+        """A participant changed who is watched, or who shares the partition with somebody watched: its number counts
+        for S13. May come twice and late; versions decide."""
 
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""

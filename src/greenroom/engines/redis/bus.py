@@ -100,11 +100,10 @@ class RedisBus:
     def _changed(self, partition: int, data: bytes) -> None:
         message = _decode_change(data)
         self._heard[partition] = max(message.id, self._heard.get(partition, 0))
-        record = message.participant
-        if (record.app, record.id) in self._watched:
-            change = Change(partition, message.id, record)
-            for listener in self._listeners:
-                listener.changed(change)
+        # Also of those who are not watched: the node counts the changes of the partition (S13), and tells nobody.
+        change = Change(partition, message.id, message.participant)
+        for listener in self._listeners:
+            listener.changed(change)
 
     def lost(self, pairs: Sequence[tuple[str, str]]) -> None:
         """A subscription was made anew: what was published in between is gone."""

@@ -1,0 +1,36 @@
+"""A look at the streams takes a moment, and events come meanwhile: none of them may cost an older one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenroom.engines.redis.store import Call, Reply
+from greenroom.engines.redis.trimming import trim
+from tests.engines.redis.worlds import LuaWorld
+
+
+class _Between:
+    """The store, with something that happens between the counting and the trimming."""
+
+    def __init__(self, world: LuaWorld) -> None:
+        self._world = world
+        self._calls = 0
+
+    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+        self._calls += 1
+        if self._calls == 2:
+            for n in range(40):
+                await self._world.open(f"late-{n}")
+        return await self._world.node_store.call_many(calls)
+
+
+async def test_s17_events_that_come_while_it_is_trimmed_push_none_out() -> None:
+    async with LuaWorld() as w:
+        for n in range(20):
+            await w.open(f"early-{n}")
+        before = [event.id for event in await w.events()]
+        between: object = _Between(w)
+        assert await trim(between) == 0  # type: ignore[arg-type]
+        after = [event.id for event in await w.events()]
+        assert set(before) <= set(after)
+        assert len(after) == 120
