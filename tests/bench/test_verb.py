@@ -19,7 +19,8 @@ async def test_every_scenario_runs_against_a_service(tmp_path: Path) -> None:
         app = await house.new_application()
         ran = await run(
             "bench", "run", "--url", house.url, "--key", app.key, "--secret", app.secret, "--clients", "12",
-            "--opens", "20", "--in-flight", "4", "--ramp", "0.1", "--seconds", "1", "--updates", "2", "--output", str(report), "--html", str(page),
+            "--opens", "20", "--in-flight", "4", "--ramp", "0.1", "--seconds", "1", "--updates", "2",
+            "--output", str(report), "--html", str(page),
         )  # fmt: skip
     assert ran.code == Exit.DONE, ran
     findings = {one["scenario"]: one for one in json.loads(report.read_text())["findings"]}

@@ -62,6 +62,8 @@ class Target:
     ramp: float = 0.0
 
     def __post_init__(self) -> None:
+        self.connections: set[WireConnection] = set()
+        """Those that are there now."""
         self.dialer = Dialer(
             self.host,
             self.port,
@@ -97,6 +99,7 @@ class Device:
             self._answer = self._loop.create_future()
         connection = await self._target.dialer.dial(self._message, ssl=self._target.tls)
         self.connection = connection
+        self._target.connections.add(connection)
         connection.lost.add_done_callback(self._lost)
         if self._answer is not None:
             await self._answer
@@ -130,6 +133,8 @@ class Device:
             self._answer.set_exception(RefusedError(message[:200].decode("utf-8", "replace")))
 
     def _lost(self, code: asyncio.Future[int]) -> None:
+        if self.connection is not None:
+            self._target.connections.discard(self.connection)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectFailedError(f"lost with {code.result()}"))
             self._answer.exception()  # whoever waited may be gone
@@ -203,4 +208,13 @@ async def close_many(devices: Sequence[Device], limit: float = 30.0) -> None:
             device.connection.abort()
 
 
-__all__ = ["Device", "Quiet", "RefusedError", "Target", "Watcher", "close_many", "in_flight", "open_many"]
+async def abandon(target: Target) -> None:
+    """Drop every connection that a scenario has left, and see it gone."""
+    left = tuple(target.connections)
+    for connection in left:
+        connection.abort()
+    if left:
+        await asyncio.wait([connection.lost for connection in left], timeout=5)
+
+
+__all__ = ["Device", "Quiet", "RefusedError", "Target", "Watcher", "abandon", "close_many", "in_flight", "open_many"]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from greenroom.bench.client import Quiet, Target, Watcher
+from greenroom.bench.client import Quiet, Target, Watcher, abandon
 from greenroom.bench.crowds import churn, fanout, herd
 from greenroom.bench.figures import Finding
 from greenroom.bench.minting import mint
@@ -127,6 +127,7 @@ async def carry_out(plan: Plan, *, url: str, key: str, secret: str, watcher: Wat
         generator=_generator(),
         findings=[],
     )
+    target: Target | None = None
     try:
         async with asyncio.timeout(plan.limit):
             watcher.stage("tokens", needed)
@@ -144,6 +145,9 @@ async def carry_out(plan: Plan, *, url: str, key: str, secret: str, watcher: Wat
                 report.findings.append(await SCENARIOS[name](target, plan))
     except TimeoutError:
         report.stopped = f"the limit of {plan.limit:g} s"
+    finally:
+        if target is not None:
+            await abandon(target)
     return report
 
 
