@@ -8,7 +8,9 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,16 @@ from typing import Any
 import msgspec
 
 from benchmarks.peers.install import KINDS
+from benchmarks.probe import probing
 from benchmarks.process import PYTHON, ROOT
 from benchmarks.runs import Run, Scenario, measure
-from benchmarks.subjects import EDDSA, HS256, Subject, running
+from benchmarks.subjects import EDDSA, HS256, Subject, cluster, running
 from benchmarks.world import World
+from greenroom.bench.client import Target, close_many, open_many
 from greenroom.bench.crowds import churn, fanout, herd
-from greenroom.bench.scenarios import echo, idle, storm
+from greenroom.bench.figures import Finding
+from greenroom.bench.scenarios import echo, heartbeats, idle, storm
+from greenroom.bench.vanishing import vanish
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +61,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 QUICK = Form(
     name="quick", rounds=2, opens=2_000, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000,
     updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, peer_rounds=1, peer_opens=1_000,
-    peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), without=("peers", "present", "redis", "heartbeat", "guard"),
-    limit=150,
+    peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=120,
+    without=("peers", "present", "redis", "heartbeat", "stall", "vanish"),
 )  # fmt: skip
 FULL = Form(
     name="full", rounds=5, opens=5_000, warm=500, idle=(10_000, 19_000), idle_seconds=16, echoes=60_000,
@@ -121,9 +127,15 @@ class Bench:
         with running(self.world, name, alg, env) as subject:
             return self.against(subject, job, name, number, scenario)
 
-    def against(self, subject: Subject, job: str, name: str, number: int, scenario: Scenario) -> Run:
-        """One run against a server that is there."""
-        found = measure(job, name, number, subject, scenario)
+    def against(
+        self, subject: Subject, job: str, name: str, number: int, scenario: Scenario, *, probe: bool = False
+    ) -> Run:
+        """One run against a server that is there. probe: look at stalls of its loop meanwhile."""
+        stall: dict[str, Any] = {}
+        with probing(subject, self.form.tokens - 1, stall) if probe else nullcontext():
+            found = measure(job, name, number, subject, scenario)
+        if probe:
+            found.finding.more["stall"] = stall
         self.runs.append(found)
         finding = found.finding
         last = finding.latency.get("p99", 0.0)
@@ -192,6 +204,59 @@ def _peers(bench: Bench) -> None:
         bench.once("peers-echo", name, 0, partial(echo, connections=64, count=form.echoes // 3))
 
 
+async def _opens_beside(target: Target, *, present: int, count: int) -> Finding:
+    """Opens and closes while so many sessions are there and stay."""
+    errors: Counter[str] = Counter()
+    devices = await open_many(target, range(present), errors=errors)
+    found = await storm(target, count=count, width=64, first=present, warm=100)
+    found.parameters["present"] = len(devices)
+    await close_many(devices)
+    return found
+
+
+def _present(bench: Bench) -> None:
+    """What an open costs with few and with many sessions present."""
+    for number in range(2):
+        for present in bench.form.present:
+            count = min(2_000, bench.form.tokens - 101 - present)
+            bench.once(f"present-{present}", "greenroom", number, partial(_opens_beside, present=present, count=count))
+
+
+def _heartbeat(bench: Bench) -> None:
+    """Heartbeats every 2 s instead of 15, so that there are enough of them to be seen; nothing else happens."""
+    env = {"GREENROOM_PING_INTERVAL": "2", "GREENROOM_PONG_TIMEOUT": "1.9"}
+    with running(bench.world, "greenroom", env=env) as subject:
+        found = bench.against(subject, "heartbeat", "greenroom", 0, partial(heartbeats, count=5_000, seconds=16.0))
+    bench.say(f"  {found.cpu_us:.1f} µs each, {found.finding.operations:,} of them, {found.finding.more}")
+
+
+def _vanish(bench: Bench) -> None:
+    """Detection and false leaves, with the default timers."""
+    found = bench.once("vanish", "greenroom", 0, partial(vanish, each=50, bystanders=1_000))
+    bench.say(f"  {found.finding.more}")
+
+
+def _stall(bench: Bench) -> None:
+    """The worst scenarios once more, with one more client that pings every 10 ms."""
+    form = bench.form
+    scenarios: dict[str, Scenario] = {
+        "storm": bench.storm(256),
+        "herd": partial(herd, count=form.herd),
+        "fanout": partial(fanout, watchers=form.watchers, updates=form.updates),
+    }
+    for name, scenario in scenarios.items():
+        with running(bench.world, "greenroom") as subject:
+            found = bench.against(subject, f"stall-{name}", "greenroom", 0, scenario, probe=True)
+        bench.say(f"  {found.finding.more['stall']}")
+
+
+def _redis(bench: Bench) -> None:
+    """Opens through the Redis engine, on one to three nodes that share the servers' core."""
+    for nodes in bench.form.redis_nodes:
+        with cluster(bench.world, nodes, bench.form.opens + bench.form.warm) as subject:
+            bench.against(subject, f"redis-{nodes}", "greenroom", 0, bench.storm(64))
+
+
 def _import(bench: Bench) -> None:
     """Milliseconds of `import greenroom` in a new interpreter, beyond the interpreter's own start."""
     code = "import time; t = time.perf_counter(); import greenroom; print(time.perf_counter() - t)"
@@ -212,6 +277,11 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "herd": _herd,
     "churn": _churn,
     "peers": _peers,
+    "redis": _redis,
+    "present": _present,
+    "heartbeat": _heartbeat,
+    "stall": _stall,
+    "vanish": _vanish,
     "import": _import,
 }
 

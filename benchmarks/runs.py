@@ -46,7 +46,7 @@ def measure(job: str, name: str, number: int, subject: Subject, scenario: Scenar
 
     def look() -> None:
         memory.append(server.memory())
-        cpu.append(server.cpu())
+        cpu.append(server.cpu() + sum(other.cpu() for other in subject.others))
         stored.append(store.cpu() if store is not None else 0.0)
 
     target.begin = target.end = look

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,6 +22,7 @@ from benchmarks.process import Server
 from benchmarks.world import ISSUER, World
 from greenroom.bench.client import Target
 from greenroom.bench.dialect import Dialect, GreenroomDialect
+from greenroom.bench.minting import mint
 from greenroom.tokens import SESSION_SCOPES, KeyRing, SigningKey, mint_client_token
 
 EDDSA, HS256 = "EdDSA", "HS256"
@@ -33,13 +35,14 @@ class Subject:
     server: Server
     target: Target
     store: Store | None = None
+    others: tuple[Server, ...] = ()
+    """Further nodes of the same cluster; their CPU is counted with the first one's."""
 
 
 @contextmanager
 def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | None = None) -> Iterator[Subject]:
-    """Start it, stop it. name: `floor`, `greenroom`, `greenroom-redis`, or one of the peers."""
-    needs_store = name in KINDS or name == "greenroom-redis"
-    store = Store(world.folder / "redis") if needs_store else None
+    """Start it, stop it. name: `floor`, `greenroom`, or one of the peers."""
+    store = Store(world.folder / "redis") if name in KINDS else None
     server: Server | None = None
     try:
         server = _start(world, name, alg, store, env or {})
@@ -52,14 +55,36 @@ def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | Non
             store.stop()
 
 
+@contextmanager
+def cluster(world: World, nodes: int, tokens: int) -> Iterator[Subject]:
+    """So many nodes on one Redis, all on the servers' core. Applications live in the engine, so tokens are minted."""
+    store = Store(world.folder / "redis")
+    servers: list[Server] = []
+    try:
+        # One key for all: signing keys are sealed with it.
+        env = {"GREENROOM_MASTER_KEY": os.urandom(32).hex(), "GREENROOM_ADMIN_TOKEN": "bench"}
+        servers += [world.on_redis(store.url, env) for _ in range(nodes)]
+        ready = servers[0].ready
+        ids = world.external_ids[:tokens]
+        minted = asyncio.run(mint(ready["url"], ready["appKey"], ready["appSecret"], ids))
+        # A node hears of an application that another made with its next beat at the latest.
+        time.sleep(4.0 if nodes > 1 else 0.0)
+        target = world.target(servers[0], GreenroomDialect(), minted)
+        ports = tuple(int(one.ready["url"].rpartition(":")[2]) for one in servers[1:])
+        target = replace(target, more_ports=ports)
+        yield Subject(servers[0], target, store, tuple(servers[1:]))
+    finally:
+        for server in servers:
+            server.stop()
+        store.stop()
+
+
 def _start(world: World, name: str, alg: str, store: Store | None, env: dict[str, str]) -> Server:
     if name == "floor":
         return world.floor()
     if name == "greenroom":
         return world.greenroom(env, hs256=alg == HS256)
     assert store is not None
-    if name == "greenroom-redis":
-        return world.on_redis(store.url, env)
     key = _public_pem(world) if alg == EDDSA else _secret(world)
     log = world.folder / f"{name}-{alg}.log"
     return Server(command(name, alg, key, store.port), log=log)
@@ -109,4 +134,4 @@ def _hs256_tokens(world: World, name: str) -> list[str]:
     return world.peer_tokens
 
 
-__all__ = ["EDDSA", "HS256", "Subject", "running"]
+__all__ = ["EDDSA", "HS256", "Subject", "cluster", "running"]

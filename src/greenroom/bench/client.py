@@ -48,6 +48,7 @@ class Target:
     tokens: one for each participant; scenarios take them from the front. external_ids: of the same participants.
     begin, end: called around the measured part, so that whoever started the server can look at its CPU.
     tls: an SSL context, None: plain. ramp: seconds over which scenarios grow to their width.
+    more_ports: of other nodes on the same host, which take turns.
     """
 
     host: str
@@ -60,13 +61,14 @@ class Target:
     end: Callable[[], None] = _nothing
     tls: Any = None
     ramp: float = 0.0
+    more_ports: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.connections: set[WireConnection] = set()
         """Those that are there now."""
         self.dialer = Dialer(
             self.host,
-            self.port,
+            (self.port, *self.more_ports),
             path=self.dialect.path,
             subprotocol=self.dialect.subprotocol,
             sources=loopback_sources(self.host),

@@ -139,8 +139,29 @@ async def idle(target: Target, *, count: int, seconds: float, width: int = 64, f
     return found
 
 
+async def heartbeats(target: Target, *, count: int, seconds: float, first: int = 0) -> Finding:
+    """``count`` sessions that do nothing but answer heartbeats: the operations. begin is called after the opens."""
+    errors: Counter[str] = Counter()
+    devices = await open_many(target, range(first, first + count), errors=errors)
+    await asyncio.sleep(1.0)
+    watch = Stopwatch()
+    target.watcher.stage("heartbeats", int(seconds))
+    before = _pings(devices)
+    target.begin()
+    watch.start()
+    await asyncio.sleep(seconds)
+    watch.stop()
+    target.end()
+    found = finding("heartbeats", {"sessions": len(devices)}, [], watch, errors)
+    found.operations = _pings(devices) - before
+    found.rate = found.operations / watch.seconds
+    found.more["lost"] = sum(1 for one in devices if one.connection is None or one.connection.lost.done())
+    await close_many(devices)
+    return found
+
+
 def _pings(devices: Sequence[Device]) -> int:
     return sum(device.connection.pings for device in devices if device.connection is not None)
 
 
-__all__ = ["echo", "finding", "idle", "storm"]
+__all__ = ["echo", "finding", "heartbeats", "idle", "storm"]

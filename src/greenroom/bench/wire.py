@@ -32,10 +32,7 @@ def frame(message: bytes, first: int = _TEXT) -> bytes:
 
 
 class WireConnection(asyncio.Protocol):
-    """One connection. on_message: every text message; on_lost: once, with the Close code that came, or 1006.
-
-    answer_pings: turned off, the client looks dead to the service.
-    """
+    """One connection. on_message: every text message."""
 
     __slots__ = (
         "_buffer",
@@ -44,6 +41,7 @@ class WireConnection(asyncio.Protocol):
         "_opened",
         "_transport",
         "close_code",
+        "deaf",
         "lost",
         "on_message",
         "pings",
@@ -59,6 +57,8 @@ class WireConnection(asyncio.Protocol):
         self.lost: asyncio.Future[int] = loop.create_future()
         """The Close code that came, or 1006."""
         self.close_code = 1006
+        self.deaf = False
+        """Whether it hears nothing any more, and so answers nothing: a cable pulled, as far as the server can see."""
         self.pings = 0
         """Pings that came, and were answered."""
 
@@ -69,6 +69,8 @@ class WireConnection(asyncio.Protocol):
         self._transport.write(self._head)
 
     def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -152,14 +154,17 @@ class WireConnection(asyncio.Protocol):
 
 
 class Dialer:
-    """Connects to one server. sources: local addresses used in turn; one has some 28,000 ports at most."""
+    """Connects to servers in turn. sources: local addresses used in turn; one has some 28,000 ports at most."""
 
-    def __init__(self, host: str, port: int, *, path: str, subprotocol: str | None, sources: tuple[str, ...]) -> None:
-        self._address = (host, port)
+    def __init__(
+        self, host: str, ports: tuple[int, ...], *, path: str, subprotocol: str | None, sources: tuple[str, ...]
+    ) -> None:
+        self._host = host
+        self._ports = cycle(ports)
         self._sources = cycle(sources) if sources else None
         lines = [
             f"GET {path} HTTP/1.1",
-            f"Host: {host}:{port}",
+            f"Host: {host}:{ports[0]}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             "Sec-WebSocket-Version: 13",
@@ -173,9 +178,12 @@ class Dialer:
         """A connection past its handshake. Raises ConnectFailedError or OSError."""
         loop = asyncio.get_running_loop()
         local = None if self._sources is None else (next(self._sources), 0)
-        host, port = self._address
         _, connection = await loop.create_connection(
-            lambda: WireConnection(self._head, loop, on_message), host, port, local_addr=local, ssl=ssl
+            lambda: WireConnection(self._head, loop, on_message),
+            self._host,
+            next(self._ports),
+            local_addr=local,
+            ssl=ssl,
         )
         await connection.opened()
         return connection

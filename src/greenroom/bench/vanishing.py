@@ -1,0 +1,88 @@
+"""How soon watchers hear that somebody is gone (promise 4), and whether anybody is taken for gone who is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from greenroom.bench.client import Device, Target, close_many, open_many
+from greenroom.bench.figures import Finding, Stopwatch
+from greenroom.bench.scenarios import finding
+from greenroom.bench.wire import WireConnection
+
+
+async def vanish(target: Target, *, each: int, bystanders: int, limit: float = 80.0, first: int = 0) -> Finding:
+    """``each`` devices go silent without a word, as many lose their connection, ``bystanders`` stay.
+
+    An operation is a participant whose end was heard. ``more`` has the longest times, in seconds, and false leaves:
+    bystanders of whom a watcher heard anything but online. limit: seconds after which what was not heard is an error.
+    """
+    errors: Counter[str] = Counter()
+    groups = {
+        "vanished": range(first, first + each),
+        "reset": range(first + each, first + 2 * each),
+        "stayed": range(first + 2 * each, first + 2 * each + bystanders),
+    }
+    everybody = [number for numbers in groups.values() for number in numbers]
+    devices = {device.number: device for device in await open_many(target, everybody, errors=errors)}
+    heard: dict[tuple[str, str], float] = {}
+    gone = [target.external_ids[number] for name in ("vanished", "reset") for number in groups[name]]
+    waiting = set(gone)
+    all_heard = asyncio.Event()
+
+    def notice(_device: Device, message: bytes) -> None:
+        now = time.perf_counter()
+        for one in msgspec.json.decode(message)["params"].get("participants", ()):
+            heard.setdefault((one["externalId"], one["presence"]), now)
+            if one["presence"] == "offline":
+                waiting.discard(one["externalId"])
+        if not waiting:
+            all_heard.set()
+
+    (watcher,) = await open_many(target, [everybody[-1] + 1], on_notice=notice, errors=errors)
+    ids = [target.external_ids[number] for number in everybody]
+    for start in range(0, len(ids), 100):
+        await watcher.ask(target.dialect.watch(ids[start : start + 100]))
+    stopwatch = Stopwatch()
+    target.watcher.stage("vanish", 2 * each)
+    target.begin()
+    stopwatch.start()
+    at = time.perf_counter()
+    for number in groups["vanished"]:
+        _connection(devices[number]).deaf = True
+    for number in groups["reset"]:
+        _connection(devices[number]).abort()
+    try:
+        await asyncio.wait_for(all_heard.wait(), limit)
+    except TimeoutError:
+        errors["no end was heard"] = len(waiting)
+    stopwatch.stop()
+    target.end()
+    latencies = [heard[one, "offline"] - at for one in gone if (one, "offline") in heard]
+    found = finding("vanish", {"each": each, "bystanders": bystanders}, latencies, stopwatch, errors)
+    for name in ("vanished", "reset"):
+        for presence in ("unreachable", "offline"):
+            found.more[f"{name}_{presence}_s"] = _longest(target, groups[name], heard, presence, at)
+    stayed = {target.external_ids[number] for number in groups["stayed"]}
+    found.more["falseLeaves"] = len({one for one, presence in heard if one in stayed and presence != "online"})
+    await close_many([watcher, *devices.values()])
+    return found
+
+
+def _connection(device: Device) -> WireConnection:
+    assert device.connection is not None
+    return device.connection
+
+
+def _longest(
+    target: Target, numbers: Sequence[int], heard: dict[tuple[str, str], float], presence: str, at: float
+) -> float:
+    times = [heard.get((target.external_ids[number], presence), 0.0) - at for number in numbers]
+    return round(max(times, default=0.0), 2)
+
+
+__all__ = ["vanish"]
