@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.browser.chromium import Browser, Page, chromium
-from tests.server.harness import Client, ClosedError, House, Opened, Tenant, running_service
+from tests.browser.chromium import Browser, Page, ScriptError, chromium
+from tests.server.harness import Client, House, Opened, Tenant, running_service
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
@@ -27,12 +27,14 @@ class Site:
     tenant: Tenant
     browser: Browser
     page: Page
+    clients: list[Client] = field(default_factory=list)
 
-    async def arrive(self, external_id: str, name: str, **device: str) -> tuple[Client, Opened]:
+    async def arrive(self, external_id: str, called: str, **device: str) -> tuple[Client, Opened]:
         """Somebody opens a session."""
         client = await self.house.dial()
+        self.clients.append(client)  # one that nobody holds is collected, and lost
         return client, await client.open(
-            self.tenant.token(external_id), participant={"name": name}, device=device or None
+            self.tenant.token(external_id), participant={"name": called}, device=device or {}
         )
 
     async def choose(self, name: str) -> None:
@@ -40,7 +42,6 @@ class Site:
         await self.page.until(is_here(name))
         await self.page.evaluate(f"({row(name)}).querySelector('button').click()")
         await self.page.until(f"document.querySelector('#detail .portrait .name bdi')?.textContent === {quoted(name)}")
-        await self.page.until("!!document.querySelector('#detail .timeline li, #detail .sessions + *') || true")
 
 
 def quoted(text: str) -> str:
@@ -165,15 +166,11 @@ async def test_one_session_is_ended_and_the_other_goes_on() -> None:
 async def test_names_are_just_names() -> None:
     async with signed_in() as site:
         page = site.page
-        clients = []
-        for number, name in enumerate(NASTY):
-            client = await site.house.dial()
-            clients.append(client)
-            avatar = ("javascript:document.title='owned'", "http://example.com/a.png", "")[number % 3]
-            try:
-                await client.open(site.tenant.token(name), participant={"name": name, "avatarUrl": avatar})
-            except Exception:
-                await client.open(site.tenant.token(name), participant={"name": name})
+        for name in NASTY:
+            client, _ = await site.arrive(name, name)
+            # Nothing is loaded but over TLS: others on the way would read who is looked at.
+            avatar = "http://avatars.example.com/a.png"
+            await client.call("session.updateParticipantInfo", updateId="1", avatarUrl=avatar)
             await page.until(is_here(name))
             await site.choose(name)
         await page.until(said(NASTY[0], "opened"))
@@ -195,15 +192,17 @@ async def test_the_policy_stops_scripts_in_the_page() -> None:
         assert site.tenant.secret not in stored
         assert "eyJ" not in stored
         assert await page.evaluate("document.getElementById('secret').value") == ""
+        for attempt in (
+            "document.createElement('div').innerHTML = '<b>x</b>'",
+            "document.body.setAttribute('onclick', 'document.title = 1')",
+        ):
+            with pytest.raises(ScriptError, match="Trusted|Content Security Policy"):
+                await page.evaluate(attempt)
         await page.evaluate(
-            "(() => { const s = document.createElement('div'); try { s.innerHTML = '<b>x</b>' }"
-            " catch { document.body.dataset.stopped = 'yes' } })()"
+            "document.body.append(Object.assign(document.createElement('img'), {src: 'http://a.invalid'}))"
         )
-        assert await page.evaluate("document.body.dataset.stopped") == "yes"
-        await page.evaluate("document.body.setAttribute('onclick', \"document.title='owned'\")")
-        await page.evaluate("document.body.click()")
         assert await page.evaluate("document.title") == "Greenroom console"
-        assert any("Content Security Policy" in problem or "Trusted" in problem for problem in page.problems)
+        assert any("Content Security Policy" in problem for problem in page.problems)
 
 
 async def test_who_looks_only_can_do_nothing() -> None:
@@ -246,6 +245,8 @@ async def test_without_a_session_of_its_own_it_goes_by_events() -> None:
         await page.until(is_here("Anna Two"))
 
 
+STILL = "!document.getAnimations().some((one) => one instanceof CSSTransition)"
+"""An expression: whether nothing fades any more."""
 PEOPLE = (
     "Anna Karlsson", "Ben Okafor", "Chloé Dubois", "Dmitri Volkov", "Esra Yılmaz", "Farid Haddad", "Grace Lin",
     "Hiroshi Tanaka", "李小龍", "Ngozi Adeyemi", "Ola Nordmann", "Zoë van der Berg",
@@ -258,25 +259,20 @@ async def test_how_it_looks(size: str, width: int, height: int) -> None:
     """By day and night, at a desk and on a phone: nothing sticks out, and the pictures are kept."""
     async with signed_in(width=width, height=height) as site:
         page = site.page
-        clients: list[Client] = []
         for number, name in enumerate(PEOPLE):
-            client, opened = await site.arrive(f"user-{number}", name, name=DEVICES[number % len(DEVICES)])
-            clients.append(client)
-            if name == "Ngozi Adeyemi":
-                lost = opened
-        clients[3].abort()
-        clients[9].abort()
-        async with site.house.connect() as again:
-            await again.resume(lost)
+            await site.arrive(f"user-{number}", name, name=DEVICES[number % len(DEVICES)])
+        site.clients[3].abort()
         await site.arrive("user-0", "Anna Karlsson", name="MacBook")
         await page.until(is_here("Dmitri Volkov", "unreachable"))
         await site.choose("Anna Karlsson")
         await page.until("document.querySelectorAll('#detail .session').length === 2")
-        await page.until("document.getElementById('n-sessions').textContent !== '1'", 12)
+        await page.until("document.getElementById('n-sessions').textContent === '14'")
+        await page.until("document.querySelector('#chart svg').getAttribute('aria-label').startsWith('14 ')")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         for scheme in ("light", "dark"):
             await page.scheme(scheme)
             await page.evaluate("scrollTo(0, 0)")
+            await page.until(STILL)
             await page.screenshot(f"console-{size}-{scheme}")
         if size == "phone":
             for part in ("detail", "events", "bounds"):
@@ -302,9 +298,7 @@ async def test_it_is_usable_with_the_keyboard_alone() -> None:
         await press(page, "Enter")
         await page.until("document.activeElement.id === 'ask-reason'")
         await press(page, "Enter")
-        with pytest.raises(ClosedError):
-            while True:
-                await client.receive()
+        assert (await client.notified("session.ended"))["reason"] == "kicked"
         assert page.problems == []
 
 

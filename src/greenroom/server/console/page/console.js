@@ -26,6 +26,7 @@ let live;
 let timers = [];
 let opens = 0; // since the last sample
 let blocks = [];
+let figuresDue; // a timer
 
 const people = new People((id) => void choose(id));
 const detail = new Detail(people, {
@@ -76,6 +77,8 @@ const enter = async (key) => {
 const leave = (problem) => {
   timers.forEach(clearTimeout); // clears intervals too (HTML, timers)
   timers = [];
+  clearTimeout(figuresDue);
+  figuresDue = undefined;
   void live?.stop();
   api?.close();
   api = live = undefined;
@@ -94,6 +97,7 @@ const leave = (problem) => {
 const putPeople = (list) => {
   people.ownId = live?.ownId;
   people.put(list);
+  events.named();
   if (list.some((one) => one.id === detail.id)) detail.draw();
 };
 
@@ -103,6 +107,8 @@ const listed = (isComplete) => {
 
 const heard = (event) => {
   if (event.type === 'session.opened') opens += 1;
+  // The service keeps counts for 2 s.
+  figuresDue ??= setTimeout(() => ((figuresDue = undefined), void showFigures().catch(failed)), 2100);
   events.add(event);
   if (event.participantId && event.participantId === detail.id) detail.soon();
 };
@@ -114,13 +120,20 @@ const showState = (state) => {
 
 const failed = (error) => console.warn('console: not read', error);
 
-const look = async () => {
-  const [counts, service] = await Promise.all([api.get('/v1/counts'), api.get('/v1/service')]);
+/** The present counts; the sum of sessions. */
+const showFigures = async () => {
+  const counts = await api?.get('/v1/counts');
+  if (!counts) return 0;
   const sessions = counts.sessions.attached + counts.sessions.detached;
+  const figures = { online: counts.participants.online, unreachable: counts.participants.unreachable, sessions, opens: chart.opensAMinute + opens };
+  for (const [name, value] of Object.entries(figures)) $(`n-${name}`).textContent = value.toLocaleString();
+  return sessions;
+};
+
+const look = async () => {
+  const [sessions, service] = await Promise.all([showFigures(), api.get('/v1/service')]);
   chart.add(sessions, opens);
   opens = 0;
-  const figures = { online: counts.participants.online, unreachable: counts.participants.unreachable, sessions, opens: chart.opensAMinute };
-  for (const [name, value] of Object.entries(figures)) $(`n-${name}`).textContent = value.toLocaleString();
   drawNode(service);
   drawBounds(service.bounds);
 };

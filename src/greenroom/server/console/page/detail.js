@@ -1,6 +1,6 @@
 /** One participant: who it is, their sessions with a timeline each, and what can be done. */
 import { path } from './api.js';
-import { $, el, shown, span, time } from './dom.js';
+import { $, el, span, time } from './dom.js';
 import { portrait } from './people.js';
 
 const WORDS = {
@@ -180,5 +180,3 @@ const facts = (one) =>
   );
 
 const fact = (name, value) => (value ? [el('dt', {}, name), el('dd', {}, el('bdi', {}, value))] : []);
-
-export const nameOf = shown;

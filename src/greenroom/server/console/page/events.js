@@ -29,8 +29,11 @@ export class Events {
   }
 
   add(event) {
-    // What is told of a name is what it was then.
     this.#all = [event, ...this.#all].slice(0, KEPT);
+    this.#soon();
+  }
+
+  #soon() {
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = undefined;
       this.draw();
@@ -43,17 +46,28 @@ export class Events {
     const found = this.#all.filter((one) => one.type.startsWith(kind)).slice(0, SHOWN);
     const list = $('events');
     const old = new Map([...list.children].map((child) => [child.dataset.event, child]));
-    const items = found.map((one) => old.get(one.id) ?? this.#line(one));
+    const items = found.map((one) => this.#kept(old.get(one.id), one) ?? this.#line(one));
     list.replaceChildren(...(items.length ? items : [el('li', { class: 'muted' }, 'Nothing since this page was opened.')]));
+  }
+
+  /** A line that is there already, unless it could not name its participant and now can. */
+  #kept(line, { participantId: id }) {
+    return line?.dataset.named === 'no' && this.#names(id) ? undefined : line;
+  }
+
+  /** Somebody was heard of. */
+  named() {
+    if ($('events').querySelector('[data-named=no]')) this.#soon();
   }
 
   #line(event) {
     const { data = {}, participantId: id } = event;
-    const person = this.#names(id) ?? { id: id ?? '', name: data.name, externalId: data.externalId };
+    const known = this.#names(id);
+    const person = known ?? { id: id ?? '', name: data.name, externalId: data.externalId };
     const [subject, verb] = event.type.split('.');
     return el(
       'li',
-      { data: { event: event.id, verb: verb ?? '' } },
+      { data: { event: event.id, verb: verb ?? '', named: known || !id ? 'yes' : 'no' } },
       time(event.at),
       el('span', { class: `kind ${subject}` }, verb ?? event.type),
       el(

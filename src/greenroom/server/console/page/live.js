@@ -67,7 +67,7 @@ export class Live {
   }
 
   async #open() {
-    const sdk = new Greenroom(location.origin, { device: { name: 'Greenroom console' } });
+    const sdk = new Greenroom(location.origin, { device: { name: 'browser' } });
     try {
       sdk.initializeToken(await this.#token(), () => this.#token());
       await sdk.session.open({ name: 'Greenroom console' }, { timeout: 10 });

@@ -113,7 +113,7 @@ export class People {
   }
 
   #button(one) {
-    const devices = one.presence === 'offline' ? '' : plural(one.sessions, 'device');
+    const devices = this.ownId === one.id ? 'this page' : one.presence === 'offline' || (one.presence === 'unreachable' && one.sessions === 1) ? '' : plural(one.sessions, 'device');
     return el(
       'button',
       {
@@ -126,7 +126,7 @@ export class People {
       el(
         'span',
         { class: 'words' },
-        el('span', { class: 'name' }, el('bdi', {}, shown(one)), this.ownId === one.id ? el('span', { class: 'tag' }, 'this page') : ''),
+        el('span', { class: 'name' }, el('bdi', {}, shown(one))),
         el('span', { class: 'sub' }, el('i', { class: `dot ${one.presence}` }), [WORD[one.presence], devices].filter(Boolean).join(' · ')),
       ),
     );

@@ -26,8 +26,8 @@ export const drawNode = ({ node, otherNodes }) => {
     ['Version', node.version],
     ['Up for', span(node.uptime)],
     ['Engine', node.engine],
-    ['Reaper', node.reaperFailing || `${span(node.reaperLag)} behind`],
-    ['Clock', `${node.clockDifference >= 0 ? '+' : '−'}${span(Math.abs(node.clockDifference))}`],
+    ['Reaper', node.reaperFailing || node.reaperLag < 0.05 ? 'in time' : `${span(node.reaperLag)} behind`],
+    ['Clock', Math.abs(node.clockDifference) < 0.05 ? 'in step' : `${node.clockDifference > 0 ? '+' : '−'}${span(Math.abs(node.clockDifference))}`],
     ['Waiting writes', String(node.keptWrites)],
     ['Other nodes', otherNodes.length ? String(otherNodes.length) : 'none'],
   ];
