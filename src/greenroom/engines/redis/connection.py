@@ -10,6 +10,7 @@ redis-py makes the connection (address, TLS, AUTH, SELECT, CLIENT SETNAME) and p
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -18,9 +19,11 @@ from typing import Any
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from greenroom.engines.redis.errors import NOT_HERE, from_reply, outcome_open, unreachable
+
+log = logging.getLogger("greenroom.engine")
 
 MAX_WAITING = 50_000
 """Calls sent or waiting on one connection; beyond it a call fails at once."""
@@ -91,7 +94,7 @@ class Link:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._connection: AbstractConnection | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self.sent_commands = 0
         self.sent_bytes = 0
@@ -112,34 +115,38 @@ class Link:
     async def close(self) -> None:
         """Fails what is under way and closes the connection."""
         self._closed = True
+        self.drop()
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def drop(self) -> None:
+        """This server is not the one to talk to: what is under way fails, the next call connects anew."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    def drop(self) -> None:
-        """This server is not the one to talk to: the next call connects anew."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            self._give_up(None)
 
     async def _run(self) -> None:
-        """The life of one connection."""
+        """The life of one connection. ``pending`` is its own, so that a life that is over touches no later one's."""
+        pending = self._pending = deque[_Pending]()
+        connection: AbstractConnection | None = None
         why: BaseException | None = None
         try:
-            connection = self._connection = await self._connect_in_time()
+            connection = await self._connect_in_time()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(connection))
-                group.create_task(self._write(connection))
+                group.create_task(self._read(connection, pending))
+                group.create_task(self._write(connection, pending))
         except BaseExceptionGroup as errors:
             why = errors.exceptions[0]
-        except (RedisError, OSError) as error:
+        except Exception as error:
             why = error
-        except asyncio.CancelledError as error:
-            why = error
-            raise
         finally:
-            await self._end(asyncio.current_task(), why)
+            if self._pending is pending:
+                self._task = None
+                self._give_up(why)
+            if connection is not None:
+                await connection.disconnect(nowait=True)
 
     async def _connect_in_time(self) -> AbstractConnection:
         try:
@@ -148,36 +155,33 @@ class Link:
         except TimeoutError as error:
             raise RedisConnectionError("no connection in time") from error
 
-    async def _end(self, me: asyncio.Task[Any] | None, why: BaseException | None) -> None:
-        connection, self._connection = self._connection, None
-        if self._task is me:
-            self._task = None
+    def _give_up(self, why: BaseException | None) -> None:
+        """Fails what was sent and what was not; the life that this was takes nothing more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        reason = type(why).__name__ if why is not None else "closed"
+        reason = "no reply in time" if why is None else f"{type(why).__name__}: {why}"
         queue, self._queue = self._queue, []
         pending, self._pending = self._pending, deque()
         for entry in pending:
             for one in (entry,) if entry.waits is None else entry.waits:
-                _fail(one.future, outcome_open(f"the connection was lost ({reason})", why))
+                _fail(one.future, outcome_open(reason, why))
         for _, _, future in queue:
-            _fail(future, unreachable(f"{reason}: {why}" if why is not None else reason, why))
-        if self._lost is not None and not self._closed:
-            self._lost()
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+            _fail(future, unreachable(reason, why))
+        if not self._closed:
+            log.warning("the connection to Redis was lost: %s", reason)
+            if self._lost is not None:
+                self._lost()
 
-    async def _write(self, connection: AbstractConnection) -> None:
+    async def _write(self, connection: AbstractConnection, pending: deque[_Pending]) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
+        while self._pending is pending:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+                continue  # this life may be over by now
             queue, self._queue = self._queue, []
-            if not queue:
-                continue
-            due = loop.time() + self._timeout
-            data = self._pack(queue, due)
+            data = self._pack(queue, loop.time() + self._timeout)
             self._arm(loop)
             self.sent_commands += len(queue)
             self.sent_bytes += len(data)
@@ -201,7 +205,7 @@ class Link:
             self._pending.append(_Pending(nobody, due, counted))
         return b"".join(parts)
 
-    async def _read(self, connection: AbstractConnection) -> None:
+    async def _read(self, connection: AbstractConnection, pending: deque[_Pending]) -> None:
         read = connection.read_response
         while True:
             try:
@@ -209,12 +213,11 @@ class Link:
             except RedisConnectionError:
                 raise
             except ResponseError as error:
-                self._answer_error(error)
+                self._answer_error(pending.popleft(), error)
             else:
-                self._answer(reply)
+                self._answer(pending.popleft(), reply)
 
-    def _answer(self, reply: Any) -> None:
-        entry = self._pending.popleft()
+    def _answer(self, entry: _Pending, reply: Any) -> None:
         if entry.waits is not None:
             self._confirm(entry.waits, int(reply))
         elif entry.counted is not None:
@@ -222,8 +225,7 @@ class Link:
         elif not entry.future.done():
             entry.future.set_result(reply)
 
-    def _answer_error(self, error: ResponseError) -> None:
-        entry = self._pending.popleft()
+    def _answer_error(self, entry: _Pending, error: ResponseError) -> None:
         if entry.waits is not None:
             self._confirm(entry.waits, -1)
         else:

@@ -1,4 +1,7 @@
-"""What Redis says when it refuses, as errors of ours: all retryable, none tells a client anything internal."""
+"""What Redis says when it refuses, as errors of ours: all retryable.
+
+Texts go to clients, so they hold nothing internal; what Redis or the network said is in ``detail``, for logs.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,41 @@ NOT_HERE = ("READONLY", "MASTERDOWN", "LOADING", "UNBLOCKED")
 class NotSentError(ServiceUnavailableError):
     """The call has not reached Redis: nothing was changed."""
 
-
-def unreachable(why: str, cause: BaseException | None = None) -> ServiceUnavailableError:
-    """Nothing was sent."""
-    error = NotSentError(f"Redis cannot be reached: {why}.", retry_after=1.0)
-    error.__cause__ = cause
-    return error
+    detail = ""
 
 
-def outcome_open(why: str, cause: BaseException | None = None) -> ServiceUnavailableError:
+class RefusedError(ServiceUnavailableError):
+    """Redis answered with an error: nothing was changed."""
+
+    detail = ""
+
+
+class OutcomeOpenError(ServiceUnavailableError):
     """Sent, and not answered, or not by enough replicas."""
-    error = ServiceUnavailableError(f"Redis did not confirm: {why}.", retry_after=1.0, code=ErrorCode.OUTCOME_UNKNOWN)
+
+    detail = ""
+
+
+def unreachable(detail: str, cause: BaseException | None = None) -> NotSentError:
+    """Nothing was sent."""
+    error = NotSentError("The engine cannot be reached.", retry_after=1.0)
+    error.detail = detail
     error.__cause__ = cause
     return error
 
 
-def from_reply(text: str, *, full: bool = False) -> ServiceUnavailableError:
+def outcome_open(detail: str, cause: BaseException | None = None) -> OutcomeOpenError:
+    """Sent, and not answered, or not by enough replicas."""
+    error = OutcomeOpenError("The engine did not confirm.", retry_after=1.0, code=ErrorCode.OUTCOME_UNKNOWN)
+    error.detail = detail
+    error.__cause__ = cause
+    return error
+
+
+def from_reply(text: str, *, full: bool = False) -> RefusedError:
     """An error reply: the call was not carried out. full: redis-py says that it was for want of memory."""
-    code = ErrorCode.STORAGE_FULL if full or text.startswith(FULL) else ErrorCode.SERVICE_UNAVAILABLE
-    return ServiceUnavailableError(f"Redis refused: {text}", retry_after=1.0, code=code)
+    full = full or text.startswith(FULL)
+    code = ErrorCode.STORAGE_FULL if full else ErrorCode.SERVICE_UNAVAILABLE
+    error = RefusedError(None if full else "The engine refused.", retry_after=1.0, code=code)
+    error.detail = text
+    return error

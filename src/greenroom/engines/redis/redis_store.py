@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 from greenroom.engines.redis.address import Address, HostPort
 from greenroom.engines.redis.connection import Link, MissingFunctionError, RedirectError
 from greenroom.engines.redis.ears import Ears
-from greenroom.engines.redis.errors import unreachable
+from greenroom.engines.redis.errors import RefusedError, unreachable
 from greenroom.engines.redis.library import library
 from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.engines.redis.topology import Topology, make_topology
@@ -143,8 +143,8 @@ class RedisStore:
             return
         try:
             await self._link(place).submit(("FUNCTION", "LOAD", self._library.code))
-        except ServiceUnavailableError as error:
-            if "already exists" not in error.message:
+        except RefusedError as error:
+            if "already exists" not in error.detail:
                 raise
         except RedirectError:
             pass
@@ -209,10 +209,8 @@ class RedisStore:
         names = ("appendonly", "appendfsync", "min-replicas-to-write", "min-replicas-max-lag", "maxmemory-policy")
         try:
             flat = await self.command(place, "CONFIG", "GET", *names)
-        except ServiceUnavailableError as error:
-            if error.message.startswith("Redis refused"):
-                return {}
-            raise
+        except RefusedError:
+            return {}
         texts = [value.decode() for value in flat]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
