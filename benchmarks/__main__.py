@@ -41,8 +41,7 @@ def main() -> int:
     finally:
         bench.stop()
     found = results.collect(bench, time.monotonic() - started)
-    results.save(found, final=not options.only and not options.quick)
-    if not options.only and not options.quick:
+    if results.save(found, whole=not options.only):
         page.write(found)
     if options.baseline:
         results.save_baseline(found)

@@ -1,26 +1,277 @@
-"""docs/explanation/performance.md, from the results."""
+"""docs/explanation/performance.md and its plots, from the results. Nothing on the page is written by hand but words."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.aims import AIMS, FORMAT, Aim
 from benchmarks.process import ROOT
+from greenroom.bench import svg
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
+PLOTS = "plots"
+_NAMES = ("greenroom", "ws", "socket.io", "python-socketio")
+
+_HOW = """
+## How it is measured
+
+The service runs alone on one core of the machine, the load generator on the other, both pinned. Every run begins with
+a fresh process and an empty registry; tokens are minted before, through the API, one for each participant. Servers that
+are compared take turns within a round, and ratios are taken within rounds and their median is shown, so that what else
+the machine does hits all alike. CPU is what the kernel counted for the server's process (user and system, all threads)
+from the first measured operation to a tenth of a second after the last. Wall figures are of this machine on this day:
+trust the ratios.
+
+*The floor* is picows and aiohttp on one port and nothing else: one raw Ed25519 verification and a canned reply for each
+open, Close answered, nothing stored, nobody told. *An open* here is a TCP connection, the WebSocket handshake,
+`session.open`, its answer, and a Close that is answered. Greenroom verifies the token with all its claims, checks
+policy and revocation, commits session, participant and event to disk (`synchronous=FULL`), and answers then; the Close
+commits the end. Its settings are the defaults, but for limits that would refuse a crowd from one address, and the log
+level, which is `warning` (a line for each lost connection is written at `info`).
+"""
+
+_PEERS = """
+## Peers, doing the same work
+
+Each peer is a session service as its documentation would have one built, in `benchmarks/peers/`: it verifies the token
+(issuer, audience, required claims, expiry) with a fast library of its world, stores session and participant in Redis in
+one transaction before it answers, counts the participant's sessions, publishes presence to watchers through its own
+Redis adapter, and undoes all that at the end. Redis writes its log before it answers (`appendfsync always`) and runs on
+the generator's core; what it spends is added to the peer's CPU, for the embedded engine is inside Greenroom's. None of
+them resumes, orders events, keeps revisions, revokes, or limits anything: that work is Greenroom's alone. All peers
+have JIT and caches warmed up by opens that are not counted.
+"""
 
 
 def write(found: dict[str, Any]) -> None:
-    """The page."""
-    lines = [
+    """The page and its plots."""
+    folder = PAGE.parent / PLOTS
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = _plots(found)
+    for name, (_, text) in plots.items():
+        (folder / f"{name}.svg").write_text(text)
+    PAGE.write_text(text_of(found, {name: title for name, (title, _) in plots.items()}))
+
+
+def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
+    """The page. plots: the title of each that there is, by the name of its file."""
+    figures: dict[str, float] = found["figures"]
+    parts = [
         "# Performance",
         "",
-        f"Made by `make bench` on {found['date']} ({found['form']} form).",
+        f"Made by `make bench{'' if found['form'] == 'full' else '-quick'}` on {found['date']}, in"
+        f" {found['seconds'] / 60:.0f} minutes; do not edit. All figures and every single run are in"
+        " `benchmarks/results/latest.json`.",
+        "",
+        *_said_before(found),
+        "## Aims",
+        "",
+        "| what | aim | measured | |",
+        "|---|---|---|---|",
+        *(_row(aim, figures.get(aim.figure)) for aim in AIMS),
+        "",
+        *_misses(figures),
+        *(f"![{title}]({PLOTS}/{name}.svg)\n" for name, title in plots.items()),
+        _HOW,
+        *_peer_table(figures),
+        *_detection(figures),
+        *_generator(found),
+        *_guard(found),
+        *_machine(found),
+        "## All figures",
         "",
         "| figure | value |",
         "|---|---|",
-        *(f"| `{name}` | {value:g} |" for name, value in found["figures"].items()),
+        *(f"| `{name}` | {value:,g} |" for name, value in figures.items()),
     ]
-    PAGE.write_text("\n".join(lines) + "\n")
+    return "\n".join(parts).rstrip("\n") + "\n"
 
 
-__all__ = ["PAGE", "write"]
+def _said_before(found: dict[str, Any]) -> list[str]:
+    lines = []
+    if found["form"] != "full":
+        lines += ["**These are figures of the short form**: fewer rounds, smaller crowds.", ""]
+    load = float(found["machine"]["load before"].split()[0])
+    if load > 0.5:
+        lines += [f"**The machine was not quiet**: its load was {load:g} before the bench began.", ""]
+    for name, text in found["failed"].items():
+        lines += [f"**The job {name} failed**: {text.splitlines()[0][:200]}", ""]
+    if found["leftOut"]:
+        lines += [f"**Left out, for the time was over**: {', '.join(found['leftOut'])}.", ""]
+    return lines
+
+
+def _row(aim: Aim, value: float | None) -> str:
+    shown = FORMAT[aim.unit]
+    bound = f"at {'least' if aim.at_least else 'most'} {shown(aim.bound)}"
+    if value is None:
+        return f"| {aim.text} | {bound} | not measured | |"
+    verdict = "met" if aim.met(value) else f"**missed** by {aim.missed_by(value):.0f} %"
+    return f"| {aim.text} | {bound} | {shown(value)} | {verdict} |"
+
+
+def _misses(figures: dict[str, float]) -> list[str]:
+    missed = [aim for aim in AIMS if aim.figure in figures and not aim.met(figures[aim.figure])]
+    if not missed:
+        return []
+    reasons: dict[str, list[str]] = {}
+    for aim in missed:
+        reasons.setdefault(aim.why, []).append(aim.text)
+    lines = [f"- {'; '.join(texts)}. {why}" for why, texts in reasons.items()]
+    return ["### Why some are missed", "", *lines, ""]
+
+
+def _peer_table(figures: dict[str, float]) -> list[str]:
+    names = [
+        name for name in ("greenroom", "ws", "socket.io", "python-socketio") if f"peers_idle_{name}_kib" in figures
+    ]
+    if not names:
+        return []
+    rows = []
+    for name in names:
+        cells = [
+            figures.get(f"peers_EdDSA_{name}_cpu_us"),
+            figures.get(f"peers_HS256_{name}_cpu_us"),
+            figures.get(f"peers_idle_{name}_kib"),
+            figures.get(f"peers_fanout_{name}_cpu_us"),
+            figures.get(f"peers_echo_{name}_cpu_us"),
+        ]
+        rows.append(f"| {name} | " + " | ".join("" if one is None else f"{one:,.1f}" for one in cells) + " |")
+    return [
+        _PEERS,
+        "| | CPU µs an open, EdDSA | the same, HS256 | KiB an idle session | CPU µs a delivery | CPU µs an echo |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+        *_losses(figures, names),
+    ]
+
+
+def _losses(figures: dict[str, float], names: list[str]) -> list[str]:
+    """Where a peer is better, said plainly."""
+    columns = {
+        "peers_EdDSA_{}_cpu_us": "opens with EdDSA",
+        "peers_HS256_{}_cpu_us": "opens with HS256",
+        "peers_idle_{}_kib": "memory",
+        "peers_fanout_{}_cpu_us": "fan-out",
+        "peers_echo_{}_cpu_us": "echo",
+    }
+    lines = []
+    for key, what in columns.items():
+        own = figures.get(key.format("greenroom"))
+        for name in names[1:]:
+            value = figures.get(key.format(name))
+            if own is not None and value is not None and value < own:
+                lines.append(f"- {name} is better at {what}: {value:,.1f} against {own:,.1f}.")
+    return ["Where peers are better:", "", *lines, ""] if lines else ["No peer is better at any of these.", ""]
+
+
+def _detection(figures: dict[str, float]) -> list[str]:
+    if "false_leaves" not in figures:
+        return []
+    rows = [
+        ("went silent without a word", "vanished", 27, 68),
+        ("lost its connection", "reset", 3, 44),
+    ]
+    return [
+        "## Who is gone, and when it is known",
+        "",
+        "Default timers, as a watcher hears it (2 s of `unreachable` are told to nobody); the slowest of 50 each.",
+        "",
+        "| the client | `unreachable` after | bound | ended after | bound |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {text} | {figures[f'detect_{name}_unreachable_s']:.1f} s | {first} s |"
+            f" {figures[f'detect_{name}_offline_s']:.1f} s | {second} s |"
+            for text, name, first, second in rows
+        ),
+        "",
+        f"False leaves, among 1,000 that stayed: {figures['false_leaves']:g}.",
+        "",
+    ]
+
+
+def _generator(found: dict[str, Any]) -> list[str]:
+    shares: dict[tuple[str, str], float] = {}
+    for run in found["runs"]:
+        key = (run["job"], run["subject"])
+        shares[key] = max(shares.get(key, 0.0), run["finding"]["generatorShare"])
+    rows = [
+        f"| {job} | {subject} | {share:.0%} | {'the generator may have been the bottleneck' if share > 0.85 else ''} |"
+        for (job, subject), share in shares.items()
+    ]
+    return [
+        "## The generator's share",
+        "",
+        "What the generator used of its own core, at most. Above 85 % a rate is the generator's, not the server's; CPU",
+        "an operation is the server's all the same.",
+        "",
+        "| job | server | generator | |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _guard(found: dict[str, Any]) -> list[str]:
+    guard = found["guard"]
+    lines = [f"- `{name}`: {text}" for name, text in guard["slower"].items()]
+    return [
+        "## The guard",
+        "",
+        f"Ratios to the floor are compared with `benchmarks/baseline.json`; more than {guard['tolerance']:g} times the"
+        " baseline is a slow-down, and `make bench` fails.",
+        "",
+        *(lines or ["None was found."]),
+        "",
+    ]
+
+
+def _machine(found: dict[str, Any]) -> list[str]:
+    rows = [f"| {name} | {value} |" for name, value in found["machine"].items()]
+    return ["## The machine", "", "| | |", "|---|---|", *rows, ""]
+
+
+def _plots(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Title and SVG, by name."""
+    figures: dict[str, float] = found["figures"]
+    plots: dict[str, tuple[str, str]] = {}
+
+    def add(name: str, title: str, unit: str, keys: list[tuple[str, str]], aim: float | None = None) -> None:
+        values = [(label, figures[key]) for label, key in keys if key in figures]
+        if len(values) > 1:
+            plots[name] = (title, svg.bars(title, unit, values, aim=aim))
+
+    widths = [("floor, 64", "open_64_floor_cpu_us"), ("greenroom, 64", "open_64_cpu_us")]
+    widths += [("floor, 256", "open_256_floor_cpu_us"), ("greenroom, 256", "open_256_cpu_us")]
+    add("opens", "CPU of an open and close, by opens in flight", "µs", widths)
+    for alg in ("EdDSA", "HS256"):
+        keys = [(name, f"peers_{alg}_{name}_cpu_us") for name in _NAMES]
+        add(f"peers-{alg.lower()}", f"CPU of an open and close, {alg}, stores included", "µs", keys)
+    add("peers-memory", "Memory of an idle session", "KiB", [(name, f"peers_idle_{name}_kib") for name in _NAMES])
+    present = [key for key in figures if key.startswith("present_") and key.endswith("_cpu_us")]
+    labels = [(f"{int(key.split('_')[1]):,}", key) for key in present]
+    add("present", "CPU of an open and close, by sessions present", "µs", labels)
+    nodes = [(f"{count} on Redis", f"redis_{count}_cpu_us") for count in (1, 2, 3)]
+    add("redis", "CPU of an open and close, all nodes", "µs", [("embedded", "open_64_cpu_us"), *nodes])
+    _add_curves(found, plots)
+    return plots
+
+
+def _add_curves(found: dict[str, Any], plots: dict[str, tuple[str, str]]) -> None:
+    runs = found["runs"]
+    herds = [run["finding"]["timeline"] for run in runs if run["job"] == "herd"]
+    if herds and herds[0]:
+        title = "A herd comes back"
+        plots["herd"] = (title, svg.curves(title, "seconds after the loss", "sessions back", [("", herds[0])]))
+    tails = [
+        (f"{run['subject']}, {run['job'][5:]} in flight", svg.tail(run["finding"]["curve"]))
+        for run in runs
+        if run["job"] in ("open-64", "open-256") and run["round"] == 0
+    ]
+    if tails:
+        title = "Latency of an open: 1 is the 90th percentile, 2 the 99th, 3 the 99.9th"
+        plots["latency"] = (title, svg.curves(title, "nines", "ms", tails))
+
+
+__all__ = ["PAGE", "text_of", "write"]

@@ -65,9 +65,57 @@ def _figures(runs: list[Run], extra: dict[str, Any]) -> dict[str, float]:
         found["herd_all_back_s"] = run.finding.more["allBack"]
         found["herd_admitted_p99_ms"] = run.finding.latency["p99"]
         found["herd_mean_attempts"] = run.finding.more["meanAttempts"]
+    found |= _crowded(runs) | _peers(runs)
     if "import_ms" in extra:
         found["import_ms"] = extra["import_ms"]
     return {name: round(value, 3) for name, value in found.items()}
+
+
+def _crowded(runs: list[Run]) -> dict[str, float]:
+    """Of the jobs that need many sessions, much time, or Redis."""
+    found: dict[str, float] = {}
+    present = {int(run.job[8:]): cpu(runs, run.job) for run in runs if run.job.startswith("present-")}
+    for count, value in present.items():
+        found[f"present_{count}_cpu_us"] = value
+    if len(present) > 1:
+        found["present_flat"] = max(present.values()) / present[min(present)]
+    for run in of(runs, "heartbeat"):
+        found["heartbeat_cpu_us"] = run.cpu_us
+        found["heartbeat_lost"] = run.finding.more["lost"]
+    for run in of(runs, "vanish"):
+        found |= {f"detect_{name}": value for name, value in run.finding.more.items() if name.endswith("_s")}
+        found["false_leaves"] = run.finding.more["falseLeaves"]
+    stalls = [run.finding.more["stall"] for run in runs if "stall" in run.finding.more]
+    if stalls:
+        found["stall_p999_ms"] = max(one.get("p99.9", 0.0) for one in stalls)
+    for run in runs:
+        if run.job.startswith("redis-"):
+            found[f"redis_{run.job[6:]}_cpu_us"] = run.cpu_us
+            found[f"redis_{run.job[6:]}_store_cpu_us"] = run.store_cpu_us
+            found[f"redis_{run.job[6:]}_per_s"] = run.finding.rate
+    embedded = median(one.finding.rate for one in of(runs, "open-64"))
+    if embedded and "redis_1_per_s" in found:
+        found["redis_of_embedded"] = found["redis_1_per_s"] / embedded
+    return found
+
+
+def _peers(runs: list[Run]) -> dict[str, float]:
+    """CPU of each peer, and how many times ours it is; the store's CPU counts, for ours is in the process."""
+    found: dict[str, float] = {}
+    for alg in ("EdDSA", "HS256"):
+        job = f"peers-{alg}"
+        own = cpu(runs, job)
+        for name in sorted({run.subject for run in runs if run.job == job}):
+            value = median(one.cpu_us + one.store_cpu_us for one in of(runs, job, name))
+            found[f"peers_{alg}_{name}_cpu_us"] = value
+            if name != "greenroom" and own:
+                found[f"peers_{alg}_{name}_times"] = value / own
+    for run in runs:
+        if run.job == "peers-idle":
+            found[f"peers_idle_{run.subject}_kib"] = run.kib_each
+        elif run.job in ("peers-fanout", "peers-echo"):
+            found[f"{run.job.replace('-', '_')}_{run.subject}_cpu_us"] = run.cpu_us
+    return found
 
 
 def guard(figures: dict[str, float]) -> dict[str, Any]:
@@ -82,13 +130,16 @@ def guard(figures: dict[str, float]) -> dict[str, Any]:
     return {"tolerance": TOLERANCE, "baseline": kept, "now": now, "slower": slower}
 
 
-def save(found: dict[str, Any], *, final: bool) -> None:
-    """Where pages read it if final, else beside it in build/."""
+def save(found: dict[str, Any], *, whole: bool) -> bool:
+    """In build/, and where pages read it if all jobs were run; the short form never takes the place of the full one."""
     DRAFT.parent.mkdir(parents=True, exist_ok=True)
-    DRAFT.write_text(json.dumps(found, indent=1) + "\n")
-    if final or not LATEST.exists() or load()["form"] == "quick":
-        LATEST.parent.mkdir(parents=True, exist_ok=True)
-        LATEST.write_text(json.dumps(found, indent=1) + "\n")
+    text = json.dumps(found, indent=1) + "\n"
+    DRAFT.write_text(text)
+    if not whole or (found["form"] == "quick" and LATEST.exists() and load()["form"] == "full"):
+        return False
+    LATEST.parent.mkdir(parents=True, exist_ok=True)
+    LATEST.write_text(text)
+    return True
 
 
 def load() -> dict[str, Any]:

@@ -79,6 +79,7 @@ def test_secrets_are_never_shown() -> None:
         ({"public_url": "example.org"}, "public_url"),
         ({"public_url": "https://example.org?x=1"}, "public_url"),
         ({"trusted_proxies": ("nonsense",)}, "trusted_proxies"),
+        ({"port_sharing": "on"}, "port_sharing needs an engine that nodes share"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_by_name(values: dict[str, Any], words: str) -> None:

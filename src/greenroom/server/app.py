@@ -22,6 +22,7 @@ from greenroom.errors import IllegalArgumentError, ServiceUnavailableError
 from greenroom.model import EndReason, SessionRecord
 from greenroom.server import logs
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
+from greenroom.server.cluster import ClusterDesk
 from greenroom.server.config import ServerConfig
 from greenroom.server.connection import SessionConnection
 from greenroom.server.counting import Counter
@@ -84,6 +85,7 @@ class Service:
         self.reaper: Reaper
         self.news: EventNews
         self.counter: Counter
+        self.cluster: ClusterDesk
         self.webhooks: WebhookDispatcher
         self.door: FrontDoor
         self.url = ""
@@ -165,6 +167,7 @@ class Service:
         )  # fmt: skip
         self.node.directory_copy = lambda: self.tenants.copy
         self.hub.on_command = self._command
+        self.cluster = ClusterDesk(self, name, lambda: self._random_bytes(16).hex())
         self.reaper = Reaper(
             self.engine.registry,
             interval=config.reap_interval,
@@ -220,7 +223,9 @@ class Service:
     async def stop(self) -> None:
         """Drains, then closes everything; what was accepted is written first. Harmless when repeated."""
         if self._server is not None:
-            await Drain(self.hub, self.node, self.config, self.clocks.monotonic).run()
+            await Drain(
+                self.hub, self.node, self.config, self.clocks.monotonic, rate=self.cluster.drain_rate
+            ).run()
             self._server.close()
             self._server = None
             await self.hub.settle_tasks(self.config.close_timeout)
@@ -268,6 +273,8 @@ class Service:
             listener = socket.socket(family, socket.SOCK_STREAM)
             try:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if self.config.port_sharing == "on":
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 listener.bind(address)
                 listener.setblocking(False)
             except BaseException:
@@ -391,6 +398,11 @@ class Service:
         """Why the node should get no traffic, or None where it should."""
         return self.node.not_ready()
 
+    @property
+    def uptime(self) -> float:
+        """Seconds since start."""
+        return self.clocks.monotonic() - self._started_at
+
     def status(self) -> Mapping[str, Any]:
         """What an operator wants to know of this node."""
         return {
@@ -402,7 +414,7 @@ class Service:
             "url": self.url,
             "engine": self.engine.name,
             "durability": list(self.durability),
-            "uptime": round(self.clocks.monotonic() - self._started_at, 1),
+            "uptime": round(self.uptime, 1),
             "sessions": len(self.hub.sessions),
             "connections": len(self.hub.connections),
             "keptWrites": len(self.desk.kept),
@@ -417,8 +429,8 @@ class Service:
     def _command(self, command: Command) -> None:
         if command.kind == "directory":
             self.hub.spawn(self._read_directory(None))
-        elif command.kind == "drain":
-            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self.cluster.hears(command)
 
     def _directory_at(self, number: int) -> None:
         if number != self.tenants.version:
@@ -453,6 +465,7 @@ class Service:
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload_tls)
         await self.start()
+        self.cluster.on_drain = stopping.set
         try:
             if ready is not None:
                 await ready(self)

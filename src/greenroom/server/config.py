@@ -44,6 +44,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     # -- where
     host: Annotated[str, _doc("The address to listen on.")] = "127.0.0.1"
     port: Annotated[Port, _doc("The one port, for sessions and HTTP; 0 takes a free one.")] = DEFAULT_PORT
+    port_sharing: Annotated[
+        Literal["off", "on"],
+        _doc("Whether other nodes on this machine may listen on the same port (SO_REUSEPORT); not with `embedded`."),
+    ] = "off"
     public_url: Annotated[
         str | None, _doc("How clients reach the service, with https or http. None: http(s)://host:port.")
     ] = None
@@ -278,6 +282,7 @@ def _contradictions(c: ServerConfig) -> list[tuple[bool, str]]:
         (c.grace_left > c.grace, "grace_left must not be above grace."),
         (c.grace_unconfirmed > c.grace, "grace_unconfirmed must not be above grace."),
         (c.reap_interval > 2, "reap_interval must be at most 2 s: a pass moves a partition's clock by 2 s at most."),
+        (c.port_sharing == "on" and c.engine == "embedded", "port_sharing needs an engine that nodes share: Redis."),
         ((c.tls_cert is None) != (c.tls_key is None), "tls_cert and tls_key go together."),
         (url.scheme not in ("http", "https") or not url.netloc, "public_url must begin with https:// or http://."),
         (bool(url.query or url.fragment), "public_url has neither query nor fragment."),

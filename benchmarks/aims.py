@@ -1,0 +1,73 @@
+"""What the speed is to be, and what to say where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Aim:
+    """figure: its key. most: the bound; at_least: the bound is a lower one. why: said where it is missed."""
+
+    text: str
+    figure: str
+    bound: float
+    unit: str
+    why: str
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether the figure keeps the bound."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def missed_by(self, value: float) -> float:
+        """Per cent of the bound."""
+        return abs(value - self.bound) / self.bound * 100
+
+
+_OPEN = (
+    "The front door reads each head with its own strict parser before picows sees the connection; claims are read "
+    "by a parser that refuses duplicate keys and fractions; and the registry's writer thread shares the interpreter's "
+    "lock with the loop. The floor does none of that, and commits nothing."
+)
+_PEER = (
+    "The stack on Node compiles its hot paths, and its store is another process that batches the writes of many opens; "
+    "Greenroom verifies more of a token, and commits to disk in its own process."
+)
+_WAIT = "Changes are gathered for up to a tenth of a second (S13); on one core the last of thousands waits for all."
+
+AIMS = (
+    Aim("CPU of an open and close over the floor's, 64 in flight", "open_64_ratio", 1.6, "×", _OPEN),
+    Aim("the same, 256 in flight", "open_256_ratio", 1.6, "×", _OPEN),
+    Aim("CPU of python-socketio over ours, EdDSA", "peers_EdDSA_python-socketio_times", 2.0, "×", _PEER, True),
+    Aim("CPU of python-socketio over ours, HS256", "peers_HS256_python-socketio_times", 2.0, "×", _PEER, True),
+    Aim("CPU of socket.io over ours, EdDSA", "peers_EdDSA_socket.io_times", 2.0, "×", _PEER, True),
+    Aim("CPU of socket.io over ours, HS256", "peers_HS256_socket.io_times", 2.0, "×", _PEER, True),
+    Aim("memory of an idle session at 10,000", "idle_10000_kib", 16, "KiB", "Each connection has its own parser."),
+    Aim("memory of an idle session at 19,000", "idle_19000_kib", 16, "KiB", "Each connection has its own parser."),
+    Aim("CPU of a heartbeat", "heartbeat_cpu_us", 40, "µs", "Ping, pong and the wheel's turn, in Python."),
+    Aim("CPU of a delivery over the floor's", "fanout_ratio", 1.25, "×",
+        "Each watcher's version is compared first (S11), and uvloop queues what the floor writes at once."),
+    Aim("an update reaches the last watcher", "update_to_last_watcher_ms", 100, "ms", _WAIT),
+    Aim("a herd is all back", "herd_all_back_s", 20, "s", "Each resume is a commit and a secret rotated."),
+    Aim("a resume once admitted, p99", "herd_admitted_p99_ms", 1_000, "ms",
+        "The accept queue is what a client of a herd waits in, and it counts here: latency runs from dialing."),
+    Aim("opens a second through Redis over the embedded engine's", "redis_of_embedded", 0.6, "×",
+        "Redis shares the other core with the load generator here.", True),
+    Aim("an open with the most sessions present over one with the fewest", "present_flat", 1.15, "×",
+        "Caches of the processor, and indexes a level deeper."),
+    Aim("loop stall, p99.9, any scenario", "stall_p999_ms", 50, "ms",
+        "Measured from outside, so it holds the wait for the probe's own core and for what was in the queue before."),
+)  # fmt: skip
+
+FORMAT: dict[str, Callable[[float], str]] = {
+    "×": lambda value: f"{value:.2f} ×",
+    "ms": lambda value: f"{value:,.0f} ms",
+    "s": lambda value: f"{value:.1f} s",
+    "µs": lambda value: f"{value:.1f} µs",
+    "KiB": lambda value: f"{value:.1f} KiB",
+}
+
+
+__all__ = ["AIMS", "FORMAT", "Aim"]
