@@ -110,7 +110,7 @@ class ServiceProcess:
         """Light WebSocket connections to it, from several addresses of loopback."""
         dialect = GreenroomDialect()
         return Dialer(
-            "127.0.0.1", self.port, path=dialect.path, subprotocol=dialect.subprotocol,
+            "127.0.0.1", (self.port,), path=dialect.path, subprotocol=dialect.subprotocol,
             sources=loopback_sources("127.0.0.1"),
         )  # fmt: skip
 

@@ -26,6 +26,8 @@ MIN_SECRET_CHARACTERS = 43
 MAX_SECRET_CHARACTERS = 128
 MAX_WATCHING = 256
 """Pairs that a resume may carry; the rest follows as `participants.watch` (S12)."""
+MAX_ID_CHARACTERS = 64
+"""Of a participant id that a client names; ours have 36."""
 _SESSION_ID_BYTES = 16
 _EVERYTHING = "*"
 _UPDATE = "session:update"
@@ -162,6 +164,8 @@ def prepare_resume(params: ResumeParams, house: House, *, origin: str | None, ad
         raise IllegalArgumentError(
             f"watching may have {MAX_WATCHING} pairs.", hint="Send the rest with participants.watch {known}."
         )
+    for one, _ in params.watching:
+        check_text(one, "watching", MAX_ID_CHARACTERS, 1)
     token = None
     if params.token is not None:
         token = house.verify(params.token, address, now)

@@ -18,7 +18,7 @@ from greenroom.core.calls import (
     UpdateProfile,
     WatchParticipants,
 )
-from greenroom.core.hello import check_same_identity, check_text, known_application
+from greenroom.core.hello import MAX_ID_CHARACTERS, check_same_identity, check_text, known_application
 from greenroom.core.profile import check_avatar_url, check_name
 from greenroom.core.server_ground import RequestId
 from greenroom.core.watching import to_wire
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 Handler = Callable[["ServerSession", RequestId, Any, Now], None]
 
 MAX_UPDATE_ID_CHARACTERS = 64
+MAX_ASKED = 1000
+"""Participants named in one request. As UUIDs fewer fit into a message; of shorter ids thousands do, and each costs."""
 
 
 def close(session: ServerSession, request_id: RequestId, params: CloseParams, now: Now) -> None:
@@ -112,6 +114,8 @@ def watch(session: ServerSession, request_id: RequestId, params: ParticipantsPar
     watches = session.watches
     known = dict(params.known)
     asked = _ids(session, params)
+    for one in known:
+        check_text(one, "known", MAX_ID_CHARACTERS, 1)
     ids = tuple(dict.fromkeys((*asked, *known)))
     application = session.house.application(session.app)
     most = 0 if application is None else application.settings.max_watched
@@ -142,6 +146,8 @@ def unwatch(session: ServerSession, request_id: RequestId, params: ParticipantsP
 
 
 def _ids(session: ServerSession, params: ParticipantsParams) -> tuple[str, ...]:
+    if len(params.ids) + len(params.external_ids) > MAX_ASKED:
+        raise IllegalArgumentError(f"ids and externalIds may be {MAX_ASKED}.", hint="Ask for fewer at a time.")
     ids = list(params.ids)
     if params.external_ids:
         application = session.house.application(session.app)
@@ -149,7 +155,7 @@ def _ids(session: ServerSession, params: ParticipantsParams) -> tuple[str, ...]:
             raise GreenroomError(code=ErrorCode.SERVICE_UNAVAILABLE)
         ids += [participant_id_of(application.namespace, one) for one in params.external_ids]
     for one in ids:
-        check_text(one, "ids", 64, 1)
+        check_text(one, "ids", MAX_ID_CHARACTERS, 1)
     return tuple(dict.fromkeys(ids))
 
 
