@@ -1,4 +1,4 @@
-"""Many SDKs in this process, which open, update, move and close; and the oracles of the simulated world, on real ones."""
+"""Many SDKs in this process that open, update, move and close, judged by the simulated world's oracles."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster
 T = TypeVar("T")
 
 SETTINGS = ClientSettings(attempt_limit=4.0, ping_every=3.0, pong_limit=2.0, stable_after=3.0)
+PATIENCE = 1.0
+"""Seconds after which the proxy, which looks at its nodes' health, takes another one."""
 OPENING = 50
 """SDKs that open at the same time."""
 
@@ -63,8 +65,11 @@ class Balanced:
         self._dice.shuffle(names)
         for name in names:
             try:
-                self.link = await self._transports[name].connect()
+                async with asyncio.timeout(PATIENCE):
+                    self.link = await self._transports[name].connect()
                 return cast(Link, self.link)
+            except TimeoutError:
+                continue
             except ServiceUnavailableError as error:
                 if error.retry_after is not None:
                     raise

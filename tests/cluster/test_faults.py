@@ -173,9 +173,7 @@ async def test_redis_is_restarted_without_its_data(whole: Place, form: Form) -> 
         crowd.live()
         await asyncio.sleep(2.0)
         await crowd.calm()
-        await crowd.settled(
-            BACK, (oracles.versions_only_grow, oracles.is_open_never_lies, oracles.watchers_converged)
-        )
+        await crowd.settled(BACK, (oracles.versions_only_grow, oracles.is_open_never_lies, oracles.watchers_converged))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -30,8 +30,11 @@ def make_app() -> typer.Typer:
         apps,
         bench,
         config,
+        doctor,
+        drain,
         events,
         keys,
+        nodes,
         open_session,
         participants,
         serve,
@@ -58,6 +61,9 @@ def make_app() -> typer.Typer:
     config.add_to(app)
     keys.add_to(app)
     status.add_to(app)
+    nodes.add_to(app)
+    drain.add_to(app)
+    doctor.add_to(app)
     bench.add_to(app)
     participants.add_to(app)
     sessions.add_to(app)

@@ -17,6 +17,8 @@ log = structlog.stdlib.get_logger("greenroom.drain")
 CLIENTS_PER_SECOND = 400.0
 """Which another node takes without its own clients noticing: a resume is an open without a signature."""
 SHORTEST_JITTER = 1.0
+MOVING = 0.6
+"""The share of the limit over which clients are told to come; the rest is for those who do not manage at once."""
 
 
 def jitter_for(clients: int, nodes: int, longest: float) -> float:
@@ -25,13 +27,23 @@ def jitter_for(clients: int, nodes: int, longest: float) -> float:
 
 
 class Drain:
-    """One for each node. clock: monotonic seconds."""
+    """One for each node. clock: monotonic seconds. rate: sessions a second that are moved; None: as many as the others
+    take within the limit. A rate that needs longer than `drain_limit` gets longer: it was asked for."""
 
-    def __init__(self, hub: Hub, node: Node, config: ServerConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        node: Node,
+        config: ServerConfig,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        rate: float | None = None,
+    ) -> None:
         self._hub = hub
         self._node = node
         self._config = config
         self._clock = clock
+        self._rate = rate
 
     def ready_nodes(self) -> int:
         """Other nodes that take clients, as the last beat listed them."""
@@ -54,7 +66,12 @@ class Drain:
     async def _move(self, others: int) -> None:
         """Make-before-break: a client closes its old connection when a new one has its session."""
         limit = self._config.drain_limit
-        jitter = jitter_for(len(self._hub.sessions), others, limit * 0.6)
+        clients = len(self._hub.sessions)
+        if self._rate is None:
+            jitter = jitter_for(clients, others, limit * MOVING)
+        else:
+            jitter = max(SHORTEST_JITTER, clients / self._rate)
+            limit = max(limit, jitter / MOVING)
         for connection in tuple(self._hub.sessions.values()):
             connection.move_on(0.0, jitter, "draining")
         await self._wait(limit, lambda: not self._hub.sessions)

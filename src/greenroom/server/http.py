@@ -20,8 +20,20 @@ from multidict import CIMultiDict
 from greenroom.engines.base import EndRequest, Engine, Restricted, RestrictRequest
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionRecord
-from greenroom.server import admin_api, console, lobby, metrics, problems, public_api, server_api, static, token_api
+from greenroom.server import (
+    admin_api,
+    cluster_api,
+    console,
+    lobby,
+    metrics,
+    problems,
+    public_api,
+    server_api,
+    static,
+    token_api,
+)
 from greenroom.server.authentication import Authenticator
+from greenroom.server.cluster import ClusterDesk
 from greenroom.server.config import ServerConfig
 from greenroom.server.counting import Counter
 from greenroom.server.decoding import convert, decode_body, decode_fields
@@ -74,6 +86,10 @@ class HttpService(Protocol):
     @property
     def counter(self) -> Counter:
         """Counts of applications."""
+
+    @property
+    def cluster(self) -> ClusterDesk:
+        """What concerns all nodes."""
 
     @property
     def webhooks(self) -> WebhookDispatcher:
@@ -325,6 +341,7 @@ def all_routes() -> tuple[Route, ...]:
         *static.ROUTES,
         *metrics.ROUTES,
         *admin_api.ROUTES,
+        *cluster_api.ROUTES,
     )
 
 

@@ -65,6 +65,8 @@ class Node(Upkeep):
         self.others: tuple[NodeRecord, ...] = ()
         self.application_sessions: dict[str, int] = {}
         """Of each application over the cluster, as the last beat said."""
+        self.known: tuple[NodeRecord, ...] = ()
+        """All nodes with a record, this one too, as the last beat listed them."""
         self.draining = False
         self.on_directory: Callable[[int], None] = lambda _version: None
         self._random_hex = random_hex
@@ -170,6 +172,7 @@ class Node(Upkeep):
         self.state = NodeState.ACTING
         self.clock_difference = self._wall() - result.now / 1000
         self.application_sessions = result.application_sessions
+        self.known = result.nodes
         self.others = tuple(one for one in result.nodes if one.node != self.name)
         if result.recovering:
             self._restore_soon()

@@ -7,6 +7,7 @@ Reading is sync and never waits. A node loads the copy at start and again when t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -85,7 +86,13 @@ class Tenants:
         self._revoked: set[tuple[str, str]] = set()
         self._copy: tuple[tuple[Application, ...], tuple[SealedKey, ...], tuple[Restriction, ...]] = ((), (), ())
         self._version = -1
+        self._begun = self._finished = 0  # numbers of loads
         self._changing = asyncio.Lock()
+
+    @property
+    def master_key_fingerprint(self) -> str:
+        """Enough to see that two nodes have different master keys, and nothing about them."""
+        return hashlib.blake2b(self._master, digest_size=6, person=b"greenroom-doctor").hexdigest()
 
     def now(self) -> float:
         """Unix seconds, of the clock given."""
@@ -214,11 +221,14 @@ class Tenants:
         return True
 
     async def reload(self) -> None:
-        """Read everything again."""
+        """Read everything again: when this returns, what was stored before the call is known here."""
+        wanted = self._begun + 1
         async with self._changing:
-            await self._load()
+            if self._finished < wanted:  # else one that began since the call has read it for all who waited
+                await self._load()
 
     async def _load(self) -> None:
+        self._begun = number = self._begun + 1
         # The version first: what changes while the rest is read is then read again.
         version = await self._directory.version()
         # Nothing missing is read as deleted (S15): what is gone has a tombstone, and the copy restores the rest.
@@ -232,6 +242,7 @@ class Tenants:
         self._ring = None
         self._note_restrictions(self._copy[2])
         self._version = version
+        self._finished = number
 
     def _opened(self, sealed: SealedKey) -> SigningKey:
         known = next((key for key in self._keys if key.kid == sealed.kid), None)

@@ -1,0 +1,46 @@
+"""The inside of ``greenroom doctor --engine``: the engine itself is asked, no service has to run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from greenroom.cli.exits import CliError, Exit
+from greenroom.cli.options import DEFAULT_DATA
+from greenroom.engines.base import Engine, SessionQuery
+from greenroom.server.app import make_engine
+from greenroom.server.cluster_api import report_of
+from greenroom.server.config import load
+from greenroom.server.doctor.examination import examine_engine, repair
+from greenroom.server.doctor.lives import life_of
+
+
+def look(engine: str, data: Path | None, session: str | None, *, repair: bool) -> dict[str, Any]:
+    """The report, or one session's life, as JSON has it. Raises GreenroomError, CliError."""
+    loaded = load(None, os.environ, {"engine": engine, "data_dir": str(data or DEFAULT_DATA)})
+    work = _look(make_engine(loaded.config), session, grace=loaded.config.grace, wanted=repair)
+    built: dict[str, Any] = msgspec.to_builtins(asyncio.run(work))
+    return built
+
+
+async def _look(engine: Engine, session: str | None, *, grace: float, wanted: bool) -> object:
+    await engine.start()
+    try:
+        if session is not None:
+            page = await engine.registry.sessions(SessionQuery(session_id=session, with_timeline=True))
+            if not page.items:
+                raise CliError("There is no such session, or it ended more than a day ago.", Exit.NOT_FOUND)
+            return life_of(page.items[0])
+        examined = await examine_engine(engine, grace=grace, random_hex=lambda: secrets.token_hex(16))
+        done = await repair(engine, examined.findings, grace=grace) if wanted else []
+        return report_of(examined, done)
+    finally:
+        await engine.stop()
+
+
+__all__ = ["look"]

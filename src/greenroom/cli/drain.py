@@ -1,0 +1,97 @@
+"""``greenroom drain``: move the clients of a node to the others, and stop it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from greenroom.cli.exits import CliError, Exit
+from greenroom.cli.options import AdminToken, Data, Json, Url
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at what is left."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("drain")(drain)
+
+
+def drain(
+    node: Annotated[
+        str | None,
+        typer.Argument(help="Its name; see greenroom nodes. Left out: the node at --url.", show_default=False),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Sessions a second; else as many as the others take.", show_default=False),
+    ] = None,
+    limit: Annotated[float, typer.Option(min=1, help="Seconds to wait for its end.")] = 120.0,
+    json: Json = False,
+    url: Url = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+) -> None:
+    """Drain a node: not ready at once, its clients move to other nodes, no session ends, then it stops.
+
+    Shows what is left until the node is gone. A node that is alone tells its clients when to come back. Exit code 7:
+    it was not gone within --limit; it goes on draining.
+
+    Example: greenroom drain node2 --rate 50
+    """
+    from greenroom.cli.output import print_json
+    from greenroom.cli.service import Service
+
+    service = Service.find(url, data, admin_token)
+    order = {} if node is None else {"node": node}
+    ordered = service.admin("POST", "/drain", {**order, **({} if rate is None else {"rate": rate})})
+    name, total = ordered["node"], ordered["sessions"]
+    began = time.monotonic()
+    *_, left = (total, *_watched(service, name, total, limit, as_json=json))
+    took = round(time.monotonic() - began, 1)
+    gone = left == 0
+    if json:
+        print_json({"node": name, "sessions": total, "left": left, "seconds": took, "gone": gone})
+    if not gone:
+        raise CliError(f"{name} has {left} sessions after {took:.0f} s. It goes on draining.", Exit.TRY_LATER)
+    if not json:
+        print(f"{name} is gone; {total} sessions had {took:.0f} s to move.")
+
+
+def _watched(service: Any, name: str, total: int, limit: float, *, as_json: bool) -> Iterator[int]:
+    """What is left, again and again, until the node is gone (0, last) or the limit is over."""
+    if as_json:
+        yield from _left(service, name, total, limit)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("moved"))
+    with Progress(*columns, TimeElapsedColumn(), transient=True) as progress:
+        task = progress.add_task(f"draining {name}", total=max(total, 1))
+        for left in _left(service, name, total, limit):
+            progress.update(task, completed=max(total, 1) - left)
+            yield left
+
+
+def _left(service: Any, name: str, total: int, limit: float) -> Iterator[int]:
+    until = time.monotonic() + limit
+    left = max(total, 1)
+    while time.monotonic() < until:
+        try:
+            items = service.admin("GET", "/nodes")["items"]
+        except CliError as error:
+            if error.exit is not Exit.UNREACHABLE:
+                raise
+            # The node that was asked is the one that is gone.
+            yield 0
+            return
+        found = next((one for one in items if one["node"] == name and one["leaseLeft"] > 0), None)
+        if found is None:
+            yield 0
+            return
+        left = max(1, found["sessions"])
+        yield left
+        time.sleep(LOOK_EVERY)
