@@ -19,7 +19,7 @@ from greenroom.server.app import Service
 from greenroom.testing.redis_server import RedisServer, free_ports
 from tests.server.harness import House, Tenant, short_config
 
-SECRETS = {"master_key": "ab" * 32, "admin_token": "a" * 32, "issuer": "http://greenroom.test"}
+SECRETS = {"master_key": "ab" * 32, "admin_token": "a" * 32}
 
 
 @asynccontextmanager

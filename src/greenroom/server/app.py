@@ -51,6 +51,8 @@ log = structlog.stdlib.get_logger("greenroom.server")
 GC_THRESHOLD = (50_000, 20, 100)
 """Sessions are many and live long: the default of 700 looks at all of them far too often."""
 BACKLOG = 4_096
+SHARED_ISSUER = "greenroom"
+"""The `iss` of tokens where nodes share an engine and were given neither issuer nor public URL."""
 _END_REASON = {"kick": EndReason.KICKED, "block": EndReason.BLOCKED, "erase": EndReason.KICKED}
 
 
@@ -223,9 +225,7 @@ class Service:
     async def stop(self) -> None:
         """Drains, then closes everything; what was accepted is written first. Harmless when repeated."""
         if self._server is not None:
-            await Drain(
-                self.hub, self.node, self.config, self.clocks.monotonic, rate=self.cluster.drain_rate
-            ).run()
+            await Drain(self.hub, self.node, self.config, self.clocks.monotonic, rate=self.cluster.drain_rate).run()
             self._server.close()
             self._server = None
             await self.hub.settle_tasks(self.config.close_timeout)
@@ -301,7 +301,9 @@ class Service:
         )
         own = f"{'https' if self._tls else 'http'}://{shown}:{port}"
         self.url = (self.config.public_url or own).rstrip("/")
-        self.issuer = self.config.issuer or self.url
+        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
+        shared = self.config.engine != "embedded" and not self.config.public_url
+        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
 
     def _load_secrets(self) -> None:
         config = self.config
@@ -381,6 +383,8 @@ class Service:
         reason = _END_REASON.get(request.kind, EndReason.TOKEN_REVOKED)
         self.desk.tell_ended(restricted.ended, reason, request.reason)
         await self.announce_directory()
+        # Before it is answered: whoever kicks and asks for a new token next gets one above the cut-off (S18).
+        await self._read_directory(None)
         return restricted
 
     async def end_session(self, request: EndRequest) -> SessionRecord | None:

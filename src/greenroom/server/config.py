@@ -51,7 +51,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     public_url: Annotated[
         str | None, _doc("How clients reach the service, with https or http. None: http(s)://host:port.")
     ] = None
-    issuer: Annotated[str | None, _doc("The `iss` of tokens. None: the public URL.")] = None
+    issuer: Annotated[
+        str | None, _doc("The `iss` of tokens. None: the public URL; without one, on a shared engine, `greenroom`.")
+    ] = None
     node: Annotated[str | None, _doc("This node's name, unique in the cluster. None: made anew at each start.")] = None
     data_dir: Annotated[
         str, _doc("Where the embedded engine keeps its database, and the service its master key and admin token.")
