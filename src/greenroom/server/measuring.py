@@ -96,6 +96,18 @@ class MeasuredEngine:
         return await self.inner.durability()
 
 
+class _Update:
+    """A profile update under way. version: that it made, None until the engine has answered. told: versions that
+    watchers were written to meanwhile, and when."""
+
+    __slots__ = ("began", "told", "version")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.version: int | None = None
+        self.told: list[tuple[int, float]] = []
+
+
 class Measure:
     """Of one service. clock: seconds that do not go back. tracing: None is none."""
 
@@ -109,7 +121,7 @@ class Measure:
         self._orphaned = metrics.counter("greenroom_sessions_orphaned_total").cell()
         self._attempts = metrics.counter("greenroom_webhook_attempts_total")
         self._delivery = metrics.spread("greenroom_webhook_delivery_seconds")
-        self._updates: dict[tuple[str, str], float] = {}
+        self._updates: dict[tuple[str, str], _Update] = {}
         self._told = metrics.spread("greenroom_update_to_watcher_seconds").cell()
         self._after: dict[str, Callable[[Any, tuple[Any, ...]], None]] = {
             "registry.open": self._opened,
@@ -212,16 +224,18 @@ class Measure:
         key = (call.app, call.participant_id)
         held = connection.machine.held
         before = 0 if held is None else held.participant.version
-        began = self._clock()
-        self._updates.setdefault(key, began)
+        update = self._updates.setdefault(key, _Update(self._clock()))
         try:
             record = await work
         except BaseException:
             self._updates.pop(key, None)
             raise
+        update.version = record.version
         if record.version <= before:
             # What was there already: nobody is told anything.
             self._updates.pop(key, None)
+        for told, at in update.told:
+            self._note_told(key, update, told, at)
         return record
 
     def told(self, records: Sequence[ParticipantRecord]) -> None:
@@ -230,11 +244,19 @@ class Measure:
             return
         now = self._clock()
         for record in records:
-            began = self._updates.pop((record.app, record.id), None)
-            if began is not None and now - began < FORGET_UPDATES:
-                self._told.observe(now - began)
-        for key in [key for key, began in self._updates.items() if now - began >= FORGET_UPDATES]:
+            key = (record.app, record.id)
+            update = self._updates.get(key)
+            if update is not None and update.version is None:
+                # The change is heard before the engine has answered; or this was an older one.
+                update.told.append((record.version, now))
+            elif update is not None:
+                self._note_told(key, update, record.version, now)
+        for key in [key for key, update in self._updates.items() if now - update.began >= FORGET_UPDATES]:
             del self._updates[key]
+
+    def _note_told(self, key: tuple[str, str], update: _Update, version: int, at: float) -> None:
+        if update.version is not None and version >= update.version and self._updates.pop(key, None) is not None:
+            self._told.observe(at - update.began)
 
     def attend(self, hub: Hub) -> None:
         """The hub whose connections are counted."""
