@@ -232,7 +232,7 @@ def _heartbeat(bench: Bench) -> None:
 
 def _vanish(bench: Bench) -> None:
     """Detection and false leaves, with the default timers."""
-    found = bench.once("vanish", "greenroom", 0, partial(vanish, each=50, bystanders=1_000))
+    found = bench.once("vanish", "greenroom", 0, partial(vanish, each=50, bystanders=900))
     bench.say(f"  {found.finding.more}")
 
 

@@ -186,7 +186,7 @@ def _detection(figures: dict[str, float]) -> list[str]:
             for text, name, first, second in rows
         ),
         "",
-        f"False leaves, among 1,000 that stayed: {figures['false_leaves']:g}.",
+        f"False leaves, among 900 that stayed: {figures['false_leaves']:g}.",
         "",
     ]
 

@@ -62,7 +62,7 @@ def cluster(world: World, nodes: int, tokens: int) -> Iterator[Subject]:
     servers: list[Server] = []
     try:
         # One key for all: signing keys are sealed with it.
-        env = {"GREENROOM_MASTER_KEY": os.urandom(32).hex(), "GREENROOM_ADMIN_TOKEN": "bench"}
+        env = {"GREENROOM_MASTER_KEY": os.urandom(32).hex(), "GREENROOM_ADMIN_TOKEN": os.urandom(16).hex()}
         servers += [world.on_redis(store.url, env) for _ in range(nodes)]
         ready = servers[0].ready
         ids = world.external_ids[:tokens]
