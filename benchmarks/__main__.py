@@ -13,7 +13,7 @@ import time
 
 from benchmarks import page, results
 from benchmarks.jobs import FULL, JOBS, QUICK, Bench
-from benchmarks.process import GENERATOR_CORE, ROOT
+from benchmarks.process import GENERATOR_CORE, ROOT, raise_file_limit
 
 
 def main() -> int:
@@ -34,6 +34,7 @@ def main() -> int:
 
         return run()
     os.sched_setaffinity(0, {GENERATOR_CORE})
+    raise_file_limit()
     started = time.monotonic()
     bench = Bench(QUICK if options.quick else FULL, ROOT / "build" / "bench")
     try:

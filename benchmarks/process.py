@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +26,12 @@ def cores() -> tuple[int, int]:
 SERVER_CORE, GENERATOR_CORE = cores()
 
 
+def raise_file_limit() -> None:
+    """As many open files as this process may have: a connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class StartError(Exception):
     """A server did not come up. The text is the end of what it wrote."""
 
@@ -40,6 +47,7 @@ class Server:
         self._out: IO[bytes] = log.open("wb")
 
         def pin() -> None:
+            raise_file_limit()
             if core is not None:
                 os.sched_setaffinity(0, {core})
 
@@ -112,4 +120,13 @@ class Server:
 PYTHON = sys.executable
 
 
-__all__ = ["CPUCLOCK_SCHED", "GENERATOR_CORE", "PYTHON", "ROOT", "SERVER_CORE", "Server", "StartError"]
+__all__ = [
+    "CPUCLOCK_SCHED",
+    "GENERATOR_CORE",
+    "PYTHON",
+    "ROOT",
+    "SERVER_CORE",
+    "Server",
+    "StartError",
+    "raise_file_limit",
+]

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import random
+import resource
 import signal
 import socket
 import ssl
@@ -485,8 +486,19 @@ def run(config: ServerConfig, ready: Callable[[Service], Awaitable[None]] | None
     import uvloop
 
     logs.configure(config.log_level, config.log_format)
+    raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Service(config).serve(ready))
+
+
+def raise_file_limit() -> None:
+    """As many open files as this process may have: each connection is one, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as error:
+            log.warning("the limit of open files was not raised", soft=soft, hard=hard, error=str(error))
 
 
 def make_engine(config: ServerConfig) -> Engine:
@@ -541,4 +553,4 @@ def _shut(http: Any) -> Callable[[], Awaitable[None]]:
     return shut
 
 
-__all__ = ["Service", "make_engine", "run", "tune_collector"]
+__all__ = ["Service", "make_engine", "raise_file_limit", "run", "tune_collector"]
