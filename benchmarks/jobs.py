@@ -61,7 +61,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 QUICK = Form(
     name="quick", rounds=2, opens=2_000, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000,
     updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, peer_rounds=1, peer_opens=1_000,
-    peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=120,
+    peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=145,
     without=("peers", "present", "redis", "heartbeat", "stall", "vanish"),
 )  # fmt: skip
 FULL = Form(
@@ -269,12 +269,13 @@ def _import(bench: Bench) -> None:
 
 
 JOBS: dict[str, Callable[[Bench], None]] = {
+    "import": _import,
     "open-64": partial(_storms, width=64),
     "open-256": partial(_storms, width=256),
     "idle": _idle,
-    "echo": _echo,
     "fanout": _fanout,
     "herd": _herd,
+    "echo": _echo,
     "churn": _churn,
     "peers": _peers,
     "redis": _redis,
@@ -282,7 +283,6 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "heartbeat": _heartbeat,
     "stall": _stall,
     "vanish": _vanish,
-    "import": _import,
 }
 
 

@@ -62,6 +62,7 @@ async def _demo(service: Service, data: Path) -> Demo:
     known = await _known_demo(service, data)
     if known is None:
         app, secret = await tenants.create_application(DEMO_NAME)
+        data.mkdir(parents=True, exist_ok=True)  # the embedded engine has made it; with Redis nobody has
         (data / DEMO_FILE).write_text(app.key + "\n", encoding="utf-8")
     else:
         app, secret = await tenants.rotate_secret(known.key, overlap=0)
