@@ -89,7 +89,7 @@ const leave = (problem) => {
   $('door').hidden = false;
   $('sign-in-problem').textContent = problem ?? '';
   $('sign-in-problem').hidden = !problem;
-  $('key').focus();
+  $($('key').value ? 'secret' : 'key').focus();
 };
 
 // -- what comes in
@@ -134,6 +134,8 @@ const look = async () => {
   const [sessions, service] = await Promise.all([showFigures(), api.get('/v1/service')]);
   chart.add(sessions, opens);
   opens = 0;
+  // How long a session has lasted; but what somebody is about to copy stays.
+  if (getSelection().isCollapsed) detail.draw();
   drawNode(service);
   drawBounds(service.bounds);
 };
