@@ -50,8 +50,8 @@ class NodeList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class DrainOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Which node is to stop, and how fast its clients are moved."""
 
-    node: Annotated[str | None, Meta(max_length=200, description="None: the node that answers.")] = None
-    rate: Annotated[float | None, Meta(gt=0, le=100_000, description="Sessions a second; None: the default.")] = None
+    node: Annotated[str, Meta(max_length=200, description="Its name; null: the node that answers.")] | None = None
+    rate: Annotated[float, Meta(gt=0, le=100_000, description="Sessions a second; null: the default.")] | None = None
 
 
 class Draining(msgspec.Struct, frozen=True, kw_only=True):

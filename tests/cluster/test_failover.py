@@ -1,0 +1,144 @@
+"""Redis is failed over by Sentinel, and a node is cut off from Redis while its clients still reach it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from greenroom.testing.redis_server import DURABLE, sentinel_trio, single, wait_for
+from tests.cluster.crowd import Crowd, crowd_at
+from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
+from tests.cluster.test_faults import BACK, FORMS, Form
+
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_paused_master_is_failed_over_and_nothing_acknowledged_is_lost(form: Form) -> None:
+    """The durable profile (S16). The master is paused, not killed: killed it would have lost nothing."""
+    with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, sentinel_trio(*DURABLE) as trio:
+        cluster = Cluster.of(trio.url, Path(directory))
+        try:
+            await asyncio.to_thread(cluster.start)
+            async with crowd_at(cluster, seed=301) as (crowd,):
+                await crowd.come(form.people)
+                crowd.live()
+                await asyncio.sleep(1.0)
+                old = await asyncio.to_thread(trio.master)
+                old.pause()
+                await asyncio.to_thread(wait_for, lambda: trio.master() is not old, "the failover", timeout=40)
+                await asyncio.sleep(1.0)
+                old.resume()
+                await asyncio.sleep(3.0)
+                await crowd.calm()
+                print(f"at rest after {await crowd.settled(BACK):.1f} s")
+                crowd.nobody_was_lost()
+        finally:
+            cluster.end()
+
+
+class Namespace:
+    """A network namespace with two cables: by one its clients come, by the other it reaches Redis."""
+
+    def __init__(self) -> None:
+        self.name = f"greenroom-{id(self) & 0xFFFF:x}"
+        tag = self.name[-4:].strip("-")
+        self.cables = {"c": f"gr{tag}c", "r": f"gr{tag}r"}
+        self.net = id(self) >> 8 & 0x3F
+        self.addresses = {"c": f"10.213.{self.net}", "r": f"10.213.{self.net + 64}"}
+
+    @property
+    def inside(self) -> str:
+        return f"{self.addresses['c']}.2"
+
+    @property
+    def redis(self) -> str:
+        return f"{self.addresses['r']}.1"
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        return ("ip", "netns", "exec", self.name)
+
+    def make(self) -> None:
+        _ip("netns", "add", self.name)
+        _ip("-n", self.name, "link", "set", "lo", "up")
+        for end, cable in self.cables.items():
+            _ip("link", "add", cable, "type", "veth", "peer", "name", f"{cable}x", "netns", self.name)
+            _ip("addr", "add", f"{self.addresses[end]}.1/24", "dev", cable)
+            _ip("-n", self.name, "addr", "add", f"{self.addresses[end]}.2/24", "dev", f"{cable}x")
+            _ip("link", "set", cable, "up")
+            _ip("-n", self.name, "link", "set", f"{cable}x", "up")
+
+    def cut(self) -> None:
+        """The cable to Redis is pulled: nobody is told."""
+        _ip("link", "set", self.cables["r"], "down")
+
+    def mend(self) -> None:
+        _ip("link", "set", self.cables["r"], "up")
+
+    def remove(self) -> None:
+        for cable in self.cables.values():
+            subprocess.run(["ip", "link", "del", cable], check=False, capture_output=True)
+        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@contextmanager
+def namespace() -> Iterator[Namespace]:
+    one = Namespace()
+    try:
+        try:
+            one.make()
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            pytest.skip(f"network namespaces are not permitted here: {error}")
+        yield one
+    finally:
+        one.remove()
+
+
+async def _fenced(crowd: Crowd, node: NodeProcess) -> None:
+    """The node noticed, and refuses newcomers; those it has may stay."""
+    async with asyncio.timeout(TIMERS["lease"]):
+        while await asyncio.to_thread(node.ask, "/readyz") == 200:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_node_that_is_cut_off_from_redis_loses_nobody(form: Form) -> None:
+    """It stops acting before its lease lapses; its clients are asked to move, and what it held is not undone later."""
+    with (
+        tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory,
+        namespace() as network,
+        single("--bind", f"127.0.0.1 {network.redis}", "--protected-mode", "no") as redis,
+    ):
+        away = f"redis://{network.redis}:{redis.port}/0"
+        root = Path(directory)
+        lonely = NodeProcess("node3", away, root, host=network.inside, prefix=network.prefix)
+        cluster = Cluster([NodeProcess("node1", redis.url, root), NodeProcess("node2", redis.url, root), lonely])
+        try:
+            await asyncio.to_thread(cluster.start)
+            async with crowd_at(cluster, seed=302) as (crowd,):
+                await crowd.come(form.people)
+                assert any(one.node == "node3" for one in await crowd.sessions())
+                crowd.live()
+                network.cut()
+                await _fenced(crowd, lonely)
+                await asyncio.sleep(form.standstill)
+                await crowd.calm()
+                await crowd.settled(BACK)
+                assert {one.node for one in await crowd.sessions()} == {"node1", "node2"}
+                network.mend()
+                await asyncio.to_thread(lonely.wait)
+                print(f"at rest after {await crowd.settled(BACK):.1f} s")
+                crowd.nobody_was_lost()
+        finally:
+            cluster.end()
