@@ -83,3 +83,9 @@ def test_the_tree_drawn_at_the_top_is_the_tree() -> None:
     assert len(classes) > 20
     for name in classes:
         assert name in drawn, f"{name} is missing in the tree at the top of errors.py"
+
+
+def test_an_ended_session_says_why() -> None:
+    assert SessionEndedError(end_reason="kicked").reason == "kicked"
+    assert SessionEndedError().reason == "Session_ended"
+    assert to_wire_data(SessionEndedError(end_reason="kicked"))["reason"] == "Session_ended"

@@ -537,7 +537,8 @@ export class ClientWire {
         this._stay();
         break;
       case 'session.tokenExpiring':
-        if (this._tokens._text === this._tokens._accepted) this._tokens._want(false);
+        // News only where this clock is so far behind that no mark of the schedule has come yet.
+        if (this._tokens._text === this._tokens._accepted && this._tokens._marks.length > 2) this._tokens._want(false);
     }
   }
 

@@ -6,7 +6,7 @@
       NotInitializedError            IllegalArgumentError
       SessionError
         SessionNotOpenError          SessionAlreadyOpenError     OpenCancelledError
-        OpenTimeoutError             SessionEndedError(end_reason)
+        OpenTimeoutError             SessionEndedError(reason)
       TokenError
         TokenInvalidError            TokenExpiredError           TokenRefreshError
         ScopeMissingError(scope)
@@ -127,7 +127,11 @@ class OpenTimeoutError(SessionError, TimeoutError):
 
 
 class SessionEndedError(SessionError):
-    """The session has ended, or cannot be resumed. ``end_reason`` is one of the reasons of an end, or None."""
+    """The session has ended, or cannot be resumed.
+
+    ``end_reason`` is one of the reasons of an end (``kicked``, ``replaced``, …), or None where there is none.
+    ``reason`` is the same, and the code's own word where there is none.
+    """
 
     default_code = ErrorCode.SESSION_ENDED
 
@@ -143,6 +147,11 @@ class SessionEndedError(SessionError):
         if message is None and end_reason is not None:
             message = f"The session has ended: {end_reason}."
         super().__init__(message, hint=hint, code=code)
+
+    @property
+    def reason(self) -> str:
+        """Why the session ended, where that is known; else the code's own word."""
+        return super().reason if self.end_reason is None else self.end_reason
 
     def details(self) -> dict[str, Any]:
         return {} if self.end_reason is None else {"endReason": self.end_reason}
@@ -388,7 +397,8 @@ def from_wire(code: int, message: str, data: Mapping[str, Any] | None = None) ->
 
 def to_wire_data(error: GreenroomError) -> dict[str, Any]:
     """The ``data`` member of the JSON-RPC error for this error."""
-    data: dict[str, Any] = {"reason": error.reason, "retryable": error.retryable, **error.details()}
+    # On the wire the word is the code's, whatever the session ended of.
+    data: dict[str, Any] = {"reason": ERRORS[error.code].reason, "retryable": error.retryable, **error.details()}
     if error.hint:
         data["hint"] = error.hint
     return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -30,7 +31,7 @@ from greenroom.core.calls import (
 from greenroom.core.endings import CLOSE_OF_REASON, TEXT_OF_REASON
 from greenroom.core.server import ServerSession
 from greenroom.core.states import SERVER_TRANSITIONS, ServerCue, ServerState, step
-from greenroom.core.watching import tell
+from greenroom.core.watching import tell, to_wire
 from greenroom.errors import (
     GreenroomError,
     ParticipantBlockedError,
@@ -644,8 +645,11 @@ def test_an_update_without_scope_names_it() -> None:
 def test_a_revision_conflict_carries_the_record() -> None:
     rig = Rig().open()
     number = rig.send("session.updateParticipantInfo", updateId="u1", name="A", ifRevision=1)
-    rig.answer(RevisionConflictError(participant={"id": ANNA}))
-    assert rig.reply(number)["error"]["data"]["participant"] == {"id": ANNA}
+    record = person(ANNA, 9, name="Anna", avatar_url="/a.png", revision=4)
+    rig.answer(RevisionConflictError(participant=record))
+    told = rig.reply(number)["error"]["data"]["participant"]
+    assert told == json.loads(msgspec.json.encode(to_wire(record)))
+    assert (told["avatarUrl"], "app" in told, "shown" in told) == ("/a.png", False, False)
 
 
 # -- heartbeat --------------------------------------------------------------------------------------------------------
@@ -690,6 +694,14 @@ def test_token_expiring_is_told_once_60_seconds_ahead() -> None:
     rig.pass_alive(2)
     assert rig.notifications("session.tokenExpiring") == [{"expiresAt": (int(WALL) + 3600) * 1000}]
     rig.pass_alive(50)
+    assert len(rig.notifications("session.tokenExpiring")) == 1
+
+
+def test_a_short_token_is_not_said_to_expire_before_the_last_quarter_of_its_life() -> None:
+    rig = Rig().open(token_expires_at=int(WALL) + 40)
+    rig.pass_alive(29)
+    assert not rig.notifications("session.tokenExpiring")
+    rig.pass_alive(2)
     assert len(rig.notifications("session.tokenExpiring")) == 1
 
 

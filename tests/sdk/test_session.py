@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,12 @@ def test_an_url_that_is_none(url: str) -> None:
 @pytest.mark.parametrize("token", ["", "a.b", "a.b.c", "a.b.c.d"])
 def test_a_token_that_is_none(token: str) -> None:
     with pytest.raises(TokenInvalidError):
+        Greenroom("http://h").initialize_token(token)
+
+
+@pytest.mark.parametrize("token", [None, 5, b"a.b.c"])
+def test_a_token_that_is_no_string_is_told_at_once(token: Any) -> None:
+    with pytest.raises(TokenInvalidError, match="not a string"):
         Greenroom("http://h").initialize_token(token)
 
 

@@ -112,6 +112,16 @@ async def test_a_kick_ends_the_sessions_and_the_old_token() -> None:
             assert refused.value.data["reason"] == "Token_revoked"
 
 
+async def test_after_each_kick_a_new_token_lets_the_participant_in_at_once() -> None:
+    async with api_house() as (house, _, api):
+        for _ in range(5):
+            token = (await api.good("POST", "/v2/client-access-token", {"externalId": "anna"}))["access_token"]
+            async with house.connect() as client:
+                await client.open(token)
+                await api.good("POST", "/v1/participants/ext:anna/kick", {})
+                assert await client.closed() == CloseCode.KICKED
+
+
 async def test_a_block_keeps_out_until_it_is_lifted() -> None:
     async with api_house() as (house, tenant, api), house.connect() as client:
         await client.open(tenant.token("anna"))

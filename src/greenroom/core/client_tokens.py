@@ -13,6 +13,8 @@ from greenroom.errors import GreenroomError, TokenError, TokenInvalidError, Toke
 
 _LEEWAY = 25.0
 """Seconds; 5 fewer than the service's, for the way there."""
+_MARKS = 3
+"""Of a whole schedule: at 1/2, at 3/4, at the end."""
 
 
 class Origin(Enum):
@@ -106,6 +108,12 @@ class TokenKeeper:
         """A refresh is needed. Joined to the one in flight, if any."""
         if self.refreshable and self._asking is None:
             self._wanted = bool(self._wanted) or is_expired
+
+    def warned(self) -> None:
+        """The service said that the token ends soon. News only where this clock is so far behind that no mark of the
+        schedule has come yet; else one more call would be one too many."""
+        if len(self._marks) == _MARKS:
+            self.want(is_expired=False)
 
     def spend(self) -> None:
         """The service said that the token is no longer good."""

@@ -130,7 +130,7 @@ class ClientWire(ClientTurns):
         elif method == "session.stay":
             self._stay()
         elif method == "session.tokenExpiring" and self._tokens.text == self._tokens.accepted:
-            self._tokens.want(is_expired=False)
+            self._tokens.warned()
 
     def _run_links(self, now: float) -> None:
         for link in list(self._links.values()):

@@ -30,11 +30,13 @@ from greenroom.core.server_ground import EMPTY, HELD, WATCH_SCOPE, Heartbeat, Re
 from greenroom.core.server_join import ServerJoin
 from greenroom.core.serving import HANDLERS
 from greenroom.core.states import ServerCue, ServerState
+from greenroom.core.watching import to_wire
 from greenroom.errors import (
     ConflictError,
     GreenroomError,
     IllegalArgumentError,
     RateLimitedError,
+    RevisionConflictError,
     ScopeMissingError,
     ServiceUnavailableError,
     SessionEndedError,
@@ -51,7 +53,7 @@ from greenroom.messages import (
     decode_request,
     encode_notification,
 )
-from greenroom.model import EndReason
+from greenroom.model import EndReason, ParticipantRecord
 
 _S, _C = ServerState, ServerCue
 _STAY = encode_notification("session.stay", EMPTY)
@@ -283,7 +285,10 @@ class ServerSession(ServerJoin):
         self._ask(call, finish)
 
     def _excused(self, error: GreenroomError, generation: int) -> GreenroomError:
-        """While a call was under way the node took its session back: the refusal is for the old right (S7)."""
+        """The refusal as the client may hear it. While a call was under way the node took its session back: then it is
+        for the old right (S7)."""
+        if isinstance(error, RevisionConflictError) and isinstance(error.participant, ParticipantRecord):
+            error.participant = to_wire(error.participant)
         if isinstance(error, SessionEndedError) and self.owner is not None and self.owner.generation > generation:
             return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=0.5)
         return error

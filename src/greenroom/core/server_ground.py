@@ -53,6 +53,7 @@ from greenroom.model import EndReason
 _S, _C = ServerState, ServerCue
 _REASONS = {reason.value: reason for reason in EndReason}
 EMPTY = Empty()
+_WARNED_OF_LIFE = 0.25
 WATCH_SCOPE = "notifications:set"
 RequestId = int | str | None
 HELD = frozenset({_S.OPEN, _S.FENCED, _S.EXPIRED})
@@ -281,13 +282,18 @@ class ServerGround:
         if self.state is _S.EXPIRED:
             return self._ends_at
         if self._warned_for != self.expires_at:
-            return self.expires_at - self.house.limits.token_warning
+            return self.expires_at - self._warning()
         return float(self.expires_at)
+
+    def _warning(self) -> float:
+        """Seconds before the token's end at which its client is told: never before SDKs would have refreshed it."""
+        life = max(0, self.expires_at - self.issued_at)
+        return min(self.house.limits.token_warning, life * _WARNED_OF_LIFE)
 
     def _check_token(self, now: Now) -> None:
         if self.state is _S.OPEN:
             left = self.expires_at - now.wall
-            if left <= self.house.limits.token_warning and self._warned_for != self.expires_at:
+            if left <= self._warning() and self._warned_for != self.expires_at:
                 self._warned_for = self.expires_at
                 self._notify("session.tokenExpiring", TokenExpiring(self.expires_at * 1000))
             if left <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from greenroom.codes import CloseCode
+from greenroom.codes import ERRORS, CloseCode
 from greenroom.core.calls import (
     CloseBySecret,
     Joined,
@@ -89,7 +89,7 @@ class ServerJoin(ServerGround):
 
     def _refuse(self, request_id: RequestId, error: GreenroomError, now: Now, *, resuming: bool) -> None:
         """Answer why, then wait for another open or close, as the refusal asks."""
-        self.refused = (error.reason, resuming)
+        self.refused = (ERRORS[error.code].reason, resuming)
         self._fail(request_id, error)
         if not may_go_on(error, resuming=resuming):
             self._drop(close_of_refusal(error), first_words(error), now)

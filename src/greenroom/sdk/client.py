@@ -6,7 +6,7 @@ from importlib import metadata
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from greenroom.errors import IllegalArgumentError
+from greenroom.errors import IllegalArgumentError, TokenInvalidError
 from greenroom.messages import SdkVersion
 from greenroom.sdk.ground import Ground
 from greenroom.sdk.participants import ParticipantsService
@@ -58,6 +58,12 @@ class Greenroom:
 
         Raises TokenInvalidError for what is no token, SessionAlreadyOpenError where a session of somebody else is open.
         """
+        given: object = token
+        if not isinstance(given, str):
+            raise TokenInvalidError(
+                f"token is {'None' if given is None else type(given).__name__}, not a string.",
+                hint="Pass the access_token of the reply.",
+            )
         if refresh is not None and not callable(refresh):
             raise IllegalArgumentError("refresh is a function of is_expired, or None.")
         error = self._runner.machine.set_token(self._runner.now(), token, refreshable=refresh is not None)

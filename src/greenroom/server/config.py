@@ -116,7 +116,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     compare_interval: Annotated[
         Seconds, _doc("From one comparison of what the node holds with what the engine lists to the next.", "s")
     ] = 10.0
-    token_warning: Annotated[Seconds, _doc("Before a token's end, `session.tokenExpiring` is sent.", "s")] = 60.0
+    token_warning: Annotated[
+        Seconds, _doc("Before a token's end, `session.tokenExpiring` is sent; at most a quarter of its life.", "s")
+    ] = 60.0
     token_overrun: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = 30.0
     drain_limit: Annotated[Seconds, _doc("For a node that stops to move its clients to others.", "s")] = 30.0
     restart_after: Annotated[
