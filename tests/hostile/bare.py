@@ -33,14 +33,15 @@ class Bare:
 
     def __init__(self) -> None:
         self.connection: WireConnection | None = None
-        self._heard: asyncio.Queue[dict[str, Any] | int] = asyncio.Queue()
+        self.everything: asyncio.Queue[dict[str, Any] | int] = asyncio.Queue()
+        """What came, in order; the close code last."""
 
     async def dial(self, url: str) -> None:
         dialect = GreenroomDialect()
         port = int(url.rpartition(":")[2])
         dialer = Dialer("127.0.0.1", (port,), path=dialect.path, subprotocol=dialect.subprotocol, sources=())
-        self.connection = await dialer.dial(lambda message: self._heard.put_nowait(msgspec.json.decode(message)))
-        self.connection.lost.add_done_callback(lambda lost: self._heard.put_nowait(lost.result()))
+        self.connection = await dialer.dial(lambda message: self.everything.put_nowait(msgspec.json.decode(message)))
+        self.connection.lost.add_done_callback(lambda lost: self.everything.put_nowait(lost.result()))
 
     def send(self, message: bytes) -> None:
         """One text message of these bytes, whatever they are."""
@@ -54,7 +55,7 @@ class Bare:
     async def heard(self) -> dict[str, Any] | int:
         """The next message, or the close code that ended the connection. Changes of participants are left out."""
         while True:
-            found = await asyncio.wait_for(self._heard.get(), PATIENCE)
+            found = await asyncio.wait_for(self.everything.get(), PATIENCE)
             if isinstance(found, int) or found.get("method") != "participants.changed":
                 return found
 

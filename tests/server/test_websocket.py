@@ -354,6 +354,17 @@ async def test_a_client_that_goes_on_after_being_failed_is_reset(data: bytes) ->
 
 
 @pytest.mark.uvloop
+async def test_a_client_that_floods_instead_of_answering_close_is_not_read_for_long() -> None:
+    """Before its Close a client may send what was under way, and no more than that is read."""
+    async with serving(BRIEF) as house, house.session() as client:
+        (connection,) = house.door.connections
+        link_of(house).close(4004, "too many messages")
+        await client.flood(frame(TEXT, b"x" * 1000) * 64)
+        await until_empty(house)
+        assert 1_048_576 < connection._discarded < 2 * 1_048_576
+
+
+@pytest.mark.uvloop
 async def test_the_read_buffer_grows_with_frames_and_not_with_the_line() -> None:
     """Small messages at line speed leave the buffer as small as it was; 32 KiB make it 56 KiB and no more."""
     async with serving(WebSocketOptions(max_buffered_bytes=1 << 30)) as house, house.session() as client:

@@ -331,6 +331,9 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         if parser is None or self._state is _State.DRAINING:
             self._discard(nbytes)
             return
+        if self._state is _State.CLOSING:
+            # Its Close is waited for, and what a flood puts before it costs no more than after a failure.
+            self._discard(nbytes)
         parser.buffer_updated(nbytes)
         if self._fragments is not None and self._fragments.timer is None:
             # Only now: most messages in fragments are whole within one read, and timers are dear.
