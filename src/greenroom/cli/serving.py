@@ -62,8 +62,7 @@ async def _demo(service: Service, data: Path) -> Demo:
     known = await _known_demo(service, data)
     if known is None:
         app, secret = await tenants.create_application(DEMO_NAME)
-        data.mkdir(parents=True, exist_ok=True)  # the embedded engine has made it; with Redis nobody has
-        (data / DEMO_FILE).write_text(app.key + "\n", encoding="utf-8")
+        _note_demo(data, app.key)
     else:
         app, secret = await tenants.rotate_secret(known.key, overlap=0)
     participant_id = tenants.participant_id(app, DEMO_EXTERNAL_ID)
@@ -81,6 +80,11 @@ async def _demo(service: Service, data: Path) -> Demo:
         issued_after=tenants.cutoff(app, participant_id),
     )
     return Demo(app.key, secret, minted.token, DEMO_EXTERNAL_ID)
+
+
+def _note_demo(data: Path, key: str) -> None:
+    data.mkdir(parents=True, exist_ok=True)  # the embedded engine has made it; with Redis nobody has
+    (data / DEMO_FILE).write_text(key + "\n", encoding="utf-8")
 
 
 async def _known_demo(service: Service, data: Path) -> Application | None:
