@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import shutil
@@ -18,8 +19,10 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from greenroom.codes import ERRORS
+from greenroom.core.calls import OpenSession
 from greenroom.server.bounds import bounds_of
 from greenroom.server.config import ServerConfig
+from greenroom.server.measuring import Measure, MeasuredEngine
 from greenroom.server.metrics import Metrics, Spread
 from greenroom.server.metrics_table import BY_NAME, FOREIGN, TABLE, Kind
 from tests.server.harness import House, RefusedError, running_service
@@ -158,6 +161,36 @@ async def test_deliveries_are_counted_for_each_application() -> None:
         listener.close()
         await receiver.shutdown(0.1)
         await listener.wait_closed()
+
+
+async def test_an_open_is_measured_by_four_looks_at_the_clock() -> None:
+    """What measuring costs, in counted work: 1.6 µs of an open were measured with it."""
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return float(looks)
+
+    async with running_service() as house:
+        engine: Any = house.service.engine
+        measure = Measure(Metrics(), clock, clock)
+        measured = MeasuredEngine(engine.inner, measure)
+        assert measured.bus is engine.inner.bus
+        opened: list[Any] = []
+
+        async def perform(_connection: Any, call: Any) -> Any:
+            await measured.bus.watch("app", ("p",))
+            opened.append(call)
+            return await measured.directory.version()
+
+        nothing: dict[str, Any] = dict.fromkeys(inspect.signature(OpenSession).parameters)
+        request = OpenSession(**nothing)
+        nobody: Any = None
+        await measure.performer(perform)(nobody, request)
+        assert opened == [request]
+        assert looks == 4
+        assert measure.metrics.spread("greenroom_open_seconds").cell().total == 3.0
 
 
 async def test_an_update_that_changes_nothing_is_not_measured() -> None:

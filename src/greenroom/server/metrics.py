@@ -35,16 +35,16 @@ class Cell:
 class Spread:
     """A histogram: how many of what was observed fell between two bounds."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = tuple(bounds)
+        self.bounds = tuple(bounds)
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def observe(self, value: float) -> None:
         """value: seconds."""
-        self.counts[bisect_left(self._bounds, value)] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     @property
@@ -55,7 +55,7 @@ class Spread:
     def buckets(self) -> list[tuple[str, float]]:
         """As Prometheus has them: each counts what is at or below its bound."""
         found, so_far = [], 0
-        for bound, count in zip((*self._bounds, inf), self.counts, strict=True):
+        for bound, count in zip((*self.bounds, inf), self.counts, strict=True):
             so_far += count
             found.append(("+Inf" if bound == inf else repr(bound), float(so_far)))
         return found

@@ -92,7 +92,7 @@ TABLE: tuple[Description, ...] = (
     ),
     *_rows(
         "Engine",
-        ("greenroom_engine_call_seconds", _H, "Time of a call to the engine, refused ones too.", ("contract", "call"), MILLIS),
+        ("greenroom_engine_call_seconds", _H, "Time of a call to the engine, refused ones too. The embedded engine's bus is memory, and not measured.", ("contract", "call"), MILLIS),
         ("greenroom_engine_errors_total", _C, "Calls that failed: the engine was away, or made an error. Refusals are answers, and not counted.", ("contract", "call")),
         ("greenroom_engine_durability_info", _I, "What the engine really promises, a line each, as it was found at start.", ("promise",)),
         ("greenroom_reaper_lag_seconds", _G, "By which the oldest due time had passed at the last pass of the reaper."),
