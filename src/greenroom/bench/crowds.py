@@ -123,6 +123,8 @@ async def herd(target: Target, *, count: int, first: int = 0, seed: int = 1) -> 
                 await asyncio.sleep(wait)
                 continue
             latencies.append(time.perf_counter() - at)
+            if device.connection is not None:
+                device.connection.send(target.dialect.echo())
             back.append(device)
             if len(back) % every == 0:
                 timeline.append((round(time.perf_counter() - lost, 3), len(back)))
@@ -154,6 +156,9 @@ async def _assembled(
         chosen = secret()
         await device.dial()
         reply = await device.ask(hello(target.tokens[number], chosen))
+        await device.ask(
+            target.dialect.echo()
+        )  # as the SDK does: it confirms the open, and with it the full grace (S6)
         members.append(_Member(number, _session_id(reply), chosen))
         devices.append(device)
 
