@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import AsyncIterator
@@ -27,6 +28,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 GREENROOM_URL = os.environ.get("GREENROOM_URL", "http://127.0.0.1:7465").rstrip("/")
 SCOPES = "comms:client_access_token:create participants:read events:read"
+
+log = logging.getLogger("uvicorn.error")
 
 
 class Greenroom:
@@ -51,8 +54,9 @@ class Greenroom:
         if time.monotonic() > self._good_until:
             form = {"grant_type": "client_credentials", "scope": SCOPES}
             async with self._http.post(f"{GREENROOM_URL}/v1/auth/token", data=form, auth=self._basic) as reply:
-                reply.raise_for_status()
                 granted = await reply.json()
+                if reply.status >= 400:
+                    raise HTTPException(502, f"Greenroom: {granted['error_description']}")
             self._token = granted["access_token"]
             self._good_until = time.monotonic() + granted["expires_in"] / 2
         return self._token
@@ -82,7 +86,8 @@ class Online:
                         self.note(event)
                     if any(event["type"] in ("gap", "partition.reset") for event in page["items"]):
                         break  # events were lost: read again
-            except (aiohttp.ClientError, TimeoutError, HTTPException):
+            except (aiohttp.ClientError, TimeoutError, HTTPException) as error:
+                log.warning("Nobody is known to be online for now, asking again: %s", error)
                 await asyncio.sleep(2)
 
     async def _read(self, greenroom: Greenroom) -> None:
@@ -145,8 +150,11 @@ class Online:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    key, secret = os.environ.get("GREENROOM_APP_KEY"), os.environ.get("GREENROOM_APP_SECRET")
+    if not key or not secret:
+        raise RuntimeError("GREENROOM_APP_KEY and GREENROOM_APP_SECRET are not set: see `greenroom apps create`.")
     async with aiohttp.ClientSession() as http:
-        app.state.greenroom = Greenroom(http, os.environ["GREENROOM_APP_KEY"], os.environ["GREENROOM_APP_SECRET"])
+        app.state.greenroom = Greenroom(http, key, secret)
         app.state.online = Online()
         following = asyncio.create_task(app.state.online.follow(app.state.greenroom))
         yield

@@ -11,9 +11,23 @@ import sys
 
 import aiohttp
 
-from greenroom import Greenroom, ParticipantInfo
+from greenroom import Greenroom, GreenroomError, ParticipantInfo, SessionDelegate
 
 BACKEND = os.environ.get("BACKEND_URL", "http://127.0.0.1:8000")
+
+
+class Told(SessionDelegate):
+    """What the service says to this session."""
+
+    def session_ended(self, reason: str, message: str, by: object) -> None:
+        print(f"The session was ended: {reason}. {message}", flush=True)
+
+
+async def enter() -> None:
+    """Until Enter is pressed. Not in a thread: that would hold up Ctrl-C."""
+    pressed = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin, pressed.set)
+    await pressed.wait()
 
 
 async def main(external_id: str, name: str) -> None:
@@ -31,10 +45,18 @@ async def main(external_id: str, name: str) -> None:
         token = await fetch()
         async with Greenroom(url[0]) as sdk:
             sdk.initialize_token(token, fetch)
+            sdk.session.delegate = Told()
             async with sdk.session.opened(ParticipantInfo(name=name)) as participant:
                 print(f"{participant.info.name} is online as {participant.id}. Enter ends it.", flush=True)
-                await asyncio.to_thread(sys.stdin.readline)
+                await enter()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else sys.argv[1]))
+    if len(sys.argv) not in (2, 3):
+        sys.exit('usage: python participant.py EXTERNAL-ID ["NAME"]')
+    try:
+        asyncio.run(main(sys.argv[1], sys.argv[-1]))
+    except (GreenroomError, aiohttp.ClientError) as error:
+        sys.exit(f"Not online: {error}")
+    except KeyboardInterrupt:
+        pass

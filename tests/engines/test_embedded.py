@@ -124,6 +124,16 @@ async def test_s10_the_lock_is_waited_for(tmp_path: Path) -> None:
     await second.stop()
 
 
+async def test_s10_it_is_said_what_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("greenroom.engines.embedded.lock._SAY_SO_AFTER", 0.0)
+    async with running(tmp_path):
+        with pytest.raises(ServiceUnavailableError):
+            await EmbeddedEngine(tmp_path, lock_timeout=0.01).start()
+    assert [f"process {os.getpid()} uses" in record.getMessage() for record in caplog.records] == [True]
+
+
 async def test_s10_that_the_lock_file_exists_means_nothing(tmp_path: Path) -> None:
     (tmp_path / "greenroom.lock").write_text("12345\n")
     async with running(tmp_path):

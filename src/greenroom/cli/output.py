@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+_PIPE_WIDTH = 1000
+"""Columns. In a pipe a row is a line: what reads it does not know how wide some terminal is."""
+_SHARE_OF_IDS = 0.6
+"""Of a terminal's width: columns of ids are kept in one piece, so that they can be copied, up to this much."""
 
 
 def print_json(value: Any) -> None:
@@ -26,18 +32,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     for row in rows:
         # Text: a name is never taken for markup.
         table.add_row(*(Text(cell) for cell in row))
-    Console(soft_wrap=False).print(table if table.rows else empty)
+    console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    room = console.width * _SHARE_OF_IDS
+    for made in table.columns:
+        cells = [str(cell) for cell in made.cells]
+        room -= max(map(len, cells), default=0)
+        made.no_wrap = room >= 0 and not any(" " in cell for cell in cells)
+    console.print(table if table.rows else empty)
 
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
-    """Names and values, one a line."""
+    """Names and values, one a line; further lines of a value stand under its first."""
     from rich.console import Console
     from rich.text import Text
 
     width = max(map(len, pairs), default=0)
     console = Console(soft_wrap=True, highlight=False)
     for name, value in pairs.items():
-        console.print(Text.assemble((name.ljust(width + 2), "bold"), value))
+        text = (value or "none").replace("\n", "\n" + " " * (width + 2))
+        console.print(Text.assemble((name.ljust(width + 2), "bold"), text))
 
 
 def instant(milliseconds: int | None) -> str:

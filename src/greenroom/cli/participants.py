@@ -189,7 +189,7 @@ def erase(
     if json:
         print_json(reply)
     else:
-        print(f"Erased; {len(reply['ended'])} sessions were ended.")
+        print(f"Erased. {_ended(reply)}")
 
 
 def _restrict(url: Any, data: Any, key: Any, secret: Any, as_json: bool, who: str, body: dict[str, Any]) -> None:
@@ -200,11 +200,16 @@ def _restrict(url: Any, data: Any, key: Any, secret: Any, as_json: bool, who: st
     if as_json:
         print_json(reply)
         return
-    print(f"{len(reply['ended'])} sessions were ended.")
+    print(_ended(reply))
     if reply["blocked"]:
         print(
             "Blocked " + ("for good." if reply["blockedUntil"] is None else f"until {instant(reply['blockedUntil'])}.")
         )
+
+
+def _ended(reply: dict[str, Any]) -> str:
+    number = len(reply["ended"])
+    return "1 session was ended." if number == 1 else f"{number or 'No'} sessions were ended."
 
 
 def _backend(url: Any, data: Any, key: Any, secret: Any, scope: str) -> Any:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 from pathlib import Path
 
 from greenroom.errors import ServiceUnavailableError
 
+log = logging.getLogger("greenroom.engine")
+
 _RETRY = 0.05
+_SAY_SO_AFTER = 1.0
+"""Seconds of waiting after which it is said what is waited for: a hand-over from the process before is faster."""
 
 
 class FileLock:
@@ -27,10 +32,20 @@ class FileLock:
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             loop = asyncio.get_running_loop()
-            last = loop.time() + timeout
+            began = loop.time()
+            quiet = True
             while not _try_lock(fd):
-                if loop.time() >= last:
+                waited = loop.time() - began
+                if waited >= timeout:
                     raise self._held(fd)
+                if quiet and waited >= _SAY_SO_AFTER:
+                    quiet = False
+                    log.warning(
+                        "process %s uses the data directory %s: waiting up to %g s for its end",
+                        _owner(fd),
+                        self._path.parent,
+                        timeout,
+                    )
                 await asyncio.sleep(_RETRY)
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
@@ -46,11 +61,14 @@ class FileLock:
             self._fd = None
 
     def _held(self, fd: int) -> ServiceUnavailableError:
-        owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
         return ServiceUnavailableError(
-            f"Another process (pid {owner}) uses the data directory {self._path.parent}.",
+            f"Another process (pid {_owner(fd)}) uses the data directory {self._path.parent}.",
             hint="Stop it first, or give this one another data directory; several nodes need the redis engine.",
         )
+
+
+def _owner(fd: int) -> str:
+    return os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
 
 
 def _try_lock(fd: int) -> bool:
