@@ -48,7 +48,8 @@ OPENING = 50
 
 
 class Balanced:
-    """The way of an SDK: to any node that takes the connection, as through a proxy in front of them."""
+    """The way of an SDK: to any node that takes the connection, as through a proxy in front of them that asks the next
+    where one does not answer or says 503 (`deploy/proxies`)."""
 
     def __init__(self, cluster: Cluster, dice: random.Random) -> None:
         self._transports = {node.name: Transport(node.url) for node in cluster.nodes}
@@ -71,8 +72,6 @@ class Balanced:
             except TimeoutError:
                 continue
             except ServiceUnavailableError as error:
-                if error.retry_after is not None:
-                    raise
                 last = error
         raise last
 

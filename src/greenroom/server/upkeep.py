@@ -233,12 +233,21 @@ class Upkeep:
 
     async def read_again(self, partitions: Sequence[int] | None) -> None:
         """Read what is watched here (in these partitions; None: in all) and tell what is newer. Never raises."""
+        holders = {(one.machine.app, one.machine.participant_id): one for one in tuple(self._hub.sessions.values())}
         for app, ids in self._hub.watched(partitions).items():
             try:
                 for record in await self._desk.read(app, ids):
                     self._hub.note(record)
+                    await self._raise(holders.get((app, record.id)), record)
             except GreenroomError as error:
                 log.info("not read again", error=error.message)
+
+    async def _raise(self, holder: SessionConnection | None, record: ParticipantRecord) -> None:
+        """S11: a record below the version that was passed on (a failover lost what came after) is written above it.
+        holder: who has a session of the participant here."""
+        held = None if holder is None else holder.machine.held
+        if holder is not None and held is not None and record.version < held.participant.version:
+            await self._write_again(holder)
 
 
 def _agrees(connection: SessionConnection, record: SessionRecord | None) -> bool:

@@ -116,7 +116,8 @@ def _without_socket(session: SessionRecord, answer: Answer | None) -> Iterator[F
 def _unlisted(name: str, answer: Answer, listed: Mapping[str, SessionRecord]) -> Iterator[Finding]:
     for session_id, generation in (answer.held or {}).items():
         session = listed.get(session_id)
-        if session is not None and (session.node, session.generation) == (name, generation):
+        right = (SessionState.ATTACHED, name, generation)
+        if session is not None and (session.state, session.node, session.generation) == right:
             continue
         what = (
             "which the registry does not list"

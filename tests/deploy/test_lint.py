@@ -1,0 +1,141 @@
+"""The deployment files are what they say: each is judged by the tool that reads it, or by that tool's own schema."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from greenroom.server.config import PREFIX, ServerConfig, load, settings
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
+SCRIPTS = Path(sys.executable).parent
+KNOWN = {setting.variable for setting in settings()} | {"GREENROOM_CONFIG"}
+
+
+def run(*command: str | Path) -> str:
+    """What it says. Fails the test where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def program(name: str) -> str:
+    """A program of a Debian package that `make test` installs."""
+    found = shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
+    assert found is not None, f"{name} is not installed (make system)"
+    return found
+
+
+def yaml(path: Path) -> list[Any]:
+    import yaml as library
+
+    return [one for one in library.safe_load_all(path.read_text()) if one is not None]
+
+
+def with_hosts(path: Path, folder: Path) -> Path:
+    """The proxies' files name the nodes; what checks them wants names that resolve."""
+    text = re.sub(r"\bnode([123]):7465", r"127.0.0.\1:7465", path.read_text())
+    copy = folder / path.name
+    copy.write_text(text)
+    return copy
+
+
+def test_dockerfile() -> None:
+    # DL3008 and the like are about packages that are not installed here.
+    run(SCRIPTS / "hadolint", "--failure-threshold", "info", DEPLOY / "Dockerfile")
+
+
+def test_dockerfile_is_slim_not_root_and_copies_what_the_context_has() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert re.findall(r"^FROM (\S+)", text, re.M) == ["python:3.13-slim"] * 2
+    assert re.findall(r"^USER (\d+)", text, re.M) == ["10001"]
+    context = set(re.findall(r"^!(\S+)", (DEPLOY / "Dockerfile.dockerignore").read_text(), re.M))
+    for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.M):
+        *sources, _ = line.split()
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert source in context, source
+
+
+def test_compose_is_what_its_schema_says() -> None:
+    import jsonschema
+
+    (document,) = yaml(DEPLOY / "compose.yaml")
+    schema = json.loads((Path(__file__).parent / "compose-subset.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    assert set(document["services"]) == {"node1", "node2", "node3", "redis", "proxy"}
+    for name, service in document["services"].items():
+        assert set(service["networks"]) <= set(document["networks"])
+        for dependency in service.get("depends_on", ()):
+            assert dependency in document["services"], name
+    for number in (1, 2, 3):
+        node = document["services"][f"node{number}"]
+        assert node["environment"]["GREENROOM_NODE"] == f"node{number}"
+        assert node["read_only"] is True
+        assert set(node["environment"]) <= KNOWN
+        assert (DEPLOY / node["build"]["context"]).resolve() == ROOT
+
+
+def test_kubernetes() -> None:
+    run(SCRIPTS / "kubernetes-validate", "--strict", DEPLOY / "kubernetes" / "greenroom.yaml")
+
+
+def test_kubernetes_names_settings_that_exist_and_waits_for_the_drain() -> None:
+    documents = {one["kind"]: one for one in yaml(DEPLOY / "kubernetes" / "greenroom.yaml")}
+    pod = documents["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {one["name"] for one in container["env"]} <= KNOWN
+    assert pod["terminationGracePeriodSeconds"] > ServerConfig().drain_limit + 5
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert documents["Service"]["spec"]["selector"] == documents["Deployment"]["spec"]["selector"]["matchLabels"]
+
+
+def test_systemd(tmp_path: Path) -> None:
+    text = (DEPLOY / "systemd" / "greenroom.service").read_text()
+    assert "TimeoutStopSec=40" in text
+    assert set(re.findall(rf"\b({PREFIX}[A-Z_]+)=", text)) <= KNOWN
+    unit = tmp_path / "greenroom.service"
+    # The program has to be there for the check; where it lies is up to who installs it.
+    unit.write_text(text.replace("/opt/greenroom/bin/greenroom", "/bin/true"))
+    said = run(program("systemd-analyze"), "verify", "--man=no", unit)
+    assert "greenroom" not in said, said
+
+
+def test_nginx(tmp_path: Path) -> None:
+    conf = with_hosts(DEPLOY / "proxies" / "nginx.conf", tmp_path)
+    run(program("nginx"), "-t", "-q", "-c", conf, "-g", f"pid {tmp_path}/pid; error_log stderr;")
+
+
+def test_haproxy(tmp_path: Path) -> None:
+    conf = with_hosts(DEPLOY / "proxies" / "haproxy.cfg", tmp_path)
+    said = run(program("haproxy"), "-c", "-f", conf)
+    assert "WARNING" not in said, said
+
+
+def test_caddy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    conf = with_hosts(DEPLOY / "proxies" / "Caddyfile", tmp_path)
+    run(program("caddy"), "validate", "--adapter", "caddyfile", "--config", conf)
+    run(program("caddy"), "fmt", "--diff", DEPLOY / "proxies" / "Caddyfile")
+
+
+def test_settings_that_the_files_give_are_good_together() -> None:
+    """What compose sets is loaded as the service would."""
+    (document,) = yaml(DEPLOY / "compose.yaml")
+    given = dict(document["services"]["node1"]["environment"])
+    given |= {"GREENROOM_MASTER_KEY": "0" * 64, "GREENROOM_ADMIN_TOKEN": "a" * 48}
+    given["GREENROOM_PUBLIC_URL"] = "http://localhost:8080"
+    config = load(None, given).config
+    assert msgspec.structs.asdict(config)["trusted_proxies"] == ("172.30.7.0/24",)
