@@ -156,9 +156,7 @@ async def _assembled(
         chosen = secret()
         await device.dial()
         reply = await device.ask(hello(target.tokens[number], chosen))
-        await device.ask(
-            target.dialect.echo()
-        )  # as the SDK does: it confirms the open, and with it the full grace (S6)
+        await device.ask(target.dialect.echo())  # as the SDK does: it confirms the open (S6)
         members.append(_Member(number, _session_id(reply), chosen))
         devices.append(device)
 

@@ -30,9 +30,7 @@ async def vanish(target: Target, *, each: int, bystanders: int, limit: float = 8
     everybody = [number for numbers in groups.values() for number in numbers]
     devices = {device.number: device for device in await open_many(target, everybody, errors=errors)}
     for device in devices.values():
-        await device.ask(
-            target.dialect.echo()
-        )  # as the SDK does: it confirms the open, and with it the full grace (S6)
+        await device.ask(target.dialect.echo())  # as the SDK does: it confirms the open (S6)
     heard: dict[tuple[str, str], float] = {}
     gone = [target.external_ids[number] for name in ("vanished", "reset") for number in groups[name]]
     waiting = set(gone)
