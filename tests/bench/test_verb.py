@@ -76,3 +76,10 @@ async def test_a_wrong_secret_is_told_as_such() -> None:
 async def test_no_service_is_told_as_such() -> None:
     ran = await run("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s")
     assert ran.code == Exit.UNREACHABLE
+
+
+async def test_what_is_to_be_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    ran = await run("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s")
+    assert ran.code == Exit.USAGE
+    assert "greenroom[server,bench]" in ran.err

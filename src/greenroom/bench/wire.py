@@ -40,6 +40,7 @@ class WireConnection(asyncio.Protocol):
         "_head",
         "_opened",
         "_transport",
+        "_upgraded",
         "close_code",
         "deaf",
         "lost",
@@ -51,7 +52,8 @@ class WireConnection(asyncio.Protocol):
         self._head = head
         self._buffer = b""
         self._close_sent = False
-        self._opened: asyncio.Future[None] | None = loop.create_future()
+        self._opened: asyncio.Future[None] = loop.create_future()
+        self._upgraded = False
         self._transport: asyncio.Transport | None = None
         self.on_message = on_message
         self.lost: asyncio.Future[int] = loop.create_future()
@@ -74,19 +76,18 @@ class WireConnection(asyncio.Protocol):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        if self._opened is not None:
+        if not self._upgraded:
             end = data.find(_HEAD_END)
             if end < 0:
                 self._buffer = data
                 return
-            opened, self._opened = self._opened, None
+            self._upgraded = True
             if not data.startswith(b"HTTP/1.1 101"):
-                if not opened.done():
-                    opened.set_exception(ConnectFailedError(data[:12].decode("latin-1")))
+                self._fail(data[:12].decode("latin-1"))
                 self.abort()
                 return
-            if not opened.done():
-                opened.set_result(None)
+            if not self._opened.done():
+                self._opened.set_result(None)
             data = data[end + 4 :]
         if data:
             self._frames(data)
@@ -121,8 +122,7 @@ class WireConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(ConnectFailedError("lost in the handshake"))
+        self._fail("lost in the handshake")
         if not self.lost.done():
             self.lost.set_result(self.close_code)
 
@@ -130,8 +130,12 @@ class WireConnection(asyncio.Protocol):
 
     async def opened(self) -> None:
         """Returns when the handshake is done. Raises ConnectFailedError."""
-        if self._opened is not None:
-            await self._opened
+        await self._opened
+
+    def _fail(self, why: str) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(ConnectFailedError(why))
+            self._opened.exception()  # whoever dialed may be gone
 
     def send(self, message: bytes) -> None:
         """One text message."""

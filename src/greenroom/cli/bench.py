@@ -49,6 +49,7 @@ def run(
 
     Example: greenroom bench run storm herd --clients 2000 --key 5f2c… --secret 8b1e… --html report.html
     """
+    _check_installed()
     from greenroom.bench import plan as plans
 
     if not key or not secret:
@@ -62,6 +63,13 @@ def run(
     _show(report, json)
     if report.stopped or any(finding.errors for finding in report.findings):
         raise typer.Exit(Exit.FAILED)
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("hdrh") is None:
+        raise CliError("hdrhistogram is not installed. Run: pip install 'greenroom[server,bench]'", Exit.USAGE)
 
 
 def _find(url: str | None, data: Path | None) -> str:
@@ -147,6 +155,7 @@ def compare(
 
     Example: greenroom bench compare before.json after.json
     """
+    _check_installed()
     import msgspec
 
     from greenroom.bench import report as reports
