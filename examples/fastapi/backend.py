@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,7 +38,7 @@ class Greenroom:
 
     def __init__(self, http: aiohttp.ClientSession, key: str, secret: str) -> None:
         self._http = http
-        self._basic = aiohttp.BasicAuth(key, secret)
+        self._basic = {"Authorization": "Basic " + b64encode(f"{key}:{secret}".encode()).decode()}
         self._token = ""
         self._good_until = 0.0
 
@@ -53,7 +54,7 @@ class Greenroom:
     async def _api_token(self) -> str:
         if time.monotonic() > self._good_until:
             form = {"grant_type": "client_credentials", "scope": SCOPES}
-            async with self._http.post(f"{GREENROOM_URL}/v1/auth/token", data=form, auth=self._basic) as reply:
+            async with self._http.post(f"{GREENROOM_URL}/v1/auth/token", data=form, headers=self._basic) as reply:
                 granted = await reply.json()
                 if reply.status >= 400:
                     raise HTTPException(502, f"Greenroom: {granted['error_description']}")

@@ -61,6 +61,7 @@ def _show_demo(console: Console, url: str, data: Path, demo: Demo) -> None:
 
     pairs = {
         "Lobby": f"{url}/lobby/  (open it in two tabs)",
+        "Console": f"{url}/console/  (sign in with key and secret)",
         "App key": demo.app_key,
         "App secret": f"{demo.app_secret}  (new at each start)",
         "HTTP API": f"{url}/openapi.json",

@@ -101,7 +101,10 @@ def check_url(url: str, *, allow_http: bool = False, allowed: Sequence[Network] 
     except ValueError:
         raise IllegalArgumentError("The webhook's URL is malformed.", hint="Write https://host/path.") from None
     if parts.scheme != "https" and not (allow_http and parts.scheme == "http"):
-        raise IllegalArgumentError("A webhook's URL begins with https://.", hint="Use https, with a valid certificate.")
+        raise IllegalArgumentError(
+            "A webhook's URL begins with https://.",
+            hint="Use https, with a valid certificate; to try things out, the setting webhook_http may be allowed.",
+        )
     if parts.username is not None or parts.password is not None or "@" in parts.netloc or "\\" in url:
         raise IllegalArgumentError("A webhook's URL holds no user name.", hint="Verify the signature instead.")
     if not host:
