@@ -59,6 +59,8 @@ AIMS = (
         "Caches of the processor, and indexes a level deeper."),
     Aim("loop stall, p99.9, any scenario", "stall_p999_ms", 50, "ms",
         "Measured from outside, so it holds the wait for the probe's own core and for what was in the queue before."),
+    Aim("a client's pings and opens beside one that misbehaves at line speed, p99", "neighbours_worst_p99_ms", 50, "ms",
+        "The attacker shares the generator's core with the client that is timed."),
 )  # fmt: skip
 
 FORMAT: dict[str, Callable[[float], str]] = {

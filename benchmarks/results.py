@@ -88,6 +88,10 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
     stalls = [run.finding.more["stall"] for run in runs if "stall" in run.finding.more]
     if stalls:
         found["stall_p999_ms"] = max(one.get("p99.9", 0.0) for one in stalls)
+    beside = {run.job[11:]: run.finding.latency["p99"] for run in runs if run.job.startswith("neighbours-")}
+    if len(beside) > 1:
+        found["neighbours_alone_p99_ms"] = beside.pop("none")
+        found["neighbours_worst_p99_ms"] = max(beside.values())
     for run in runs:
         if run.job.startswith("redis-"):
             found[f"redis_{run.job[6:]}_cpu_us"] = run.cpu_us
