@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.testing.redis_server import DURABLE, sentinel_trio, single, wait_for
+from greenroom.model import SessionState
+from greenroom.testing.redis_server import DURABLE, SentinelTrio, sentinel_trio, single, wait_for
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
 from tests.cluster.test_faults import BACK, FORMS, Form
@@ -19,28 +20,36 @@ from tests.cluster.test_faults import BACK, FORMS, Form
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_a_paused_master_is_failed_over_and_nothing_acknowledged_is_lost(form: Form) -> None:
-    """The durable profile (S16). The master is paused, not killed: killed it would have lost nothing."""
+@pytest.fixture
+def durable() -> Iterator[tuple[SentinelTrio, Cluster]]:
+    """Three nodes on the durable profile (S16)."""
     with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, sentinel_trio(*DURABLE) as trio:
         cluster = Cluster.of(trio.url, Path(directory))
         try:
-            await asyncio.to_thread(cluster.start)
-            async with crowd_at(cluster, seed=301) as (crowd,):
-                await crowd.come(form.people)
-                crowd.live()
-                await asyncio.sleep(1.0)
-                old = await asyncio.to_thread(trio.master)
-                old.pause()
-                await asyncio.to_thread(wait_for, lambda: trio.master() is not old, "the failover", timeout=40)
-                await asyncio.sleep(1.0)
-                old.resume()
-                await asyncio.sleep(3.0)
-                await crowd.calm()
-                print(f"at rest after {await crowd.settled(BACK):.1f} s")
-                crowd.nobody_was_lost()
+            yield trio, cluster.start()
         finally:
             cluster.end()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_paused_master_is_failed_over_and_nothing_acknowledged_is_lost(
+    durable: tuple[SentinelTrio, Cluster], form: Form
+) -> None:
+    """The master is paused, not killed: killed it would have lost nothing."""
+    trio, cluster = durable
+    async with crowd_at(cluster, seed=301) as (crowd,):
+        await crowd.come(form.people)
+        crowd.live()
+        await asyncio.sleep(1.0)
+        old = await asyncio.to_thread(trio.master)
+        old.pause()
+        await asyncio.to_thread(wait_for, lambda: trio.master() is not old, "the failover", timeout=40)
+        await asyncio.sleep(1.0)
+        old.resume()
+        await asyncio.sleep(3.0)
+        await crowd.calm()
+        print(f"at rest after {await crowd.settled(BACK):.1f} s")
+        crowd.nobody_was_lost()
 
 
 class Namespace:
@@ -112,33 +121,44 @@ async def _fenced(crowd: Crowd, node: NodeProcess) -> None:
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_a_node_that_is_cut_off_from_redis_loses_nobody(form: Form) -> None:
-    """It stops acting before its lease lapses; its clients are asked to move, and what it held is not undone later."""
+@pytest.fixture
+def torn() -> Iterator[tuple[Namespace, Cluster]]:
+    """Three nodes, the last of which reaches Redis by a cable that can be pulled."""
     with (
         tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory,
         namespace() as network,
         single("--bind", f"127.0.0.1 {network.redis}", "--protected-mode", "no") as redis,
     ):
-        away = f"redis://{network.redis}:{redis.port}/0"
         root = Path(directory)
+        away = f"redis://{network.redis}:{redis.port}/0"
         lonely = NodeProcess("node3", away, root, host=network.inside, prefix=network.prefix)
         cluster = Cluster([NodeProcess("node1", redis.url, root), NodeProcess("node2", redis.url, root), lonely])
         try:
-            await asyncio.to_thread(cluster.start)
-            async with crowd_at(cluster, seed=302) as (crowd,):
-                await crowd.come(form.people)
-                assert any(one.node == "node3" for one in await crowd.sessions())
-                crowd.live()
-                network.cut()
-                await _fenced(crowd, lonely)
-                await asyncio.sleep(form.standstill)
-                await crowd.calm()
-                await crowd.settled(BACK)
-                assert {one.node for one in await crowd.sessions()} == {"node1", "node2"}
-                network.mend()
-                await asyncio.to_thread(lonely.wait)
-                print(f"at rest after {await crowd.settled(BACK):.1f} s")
-                crowd.nobody_was_lost()
+            yield network, cluster.start()
         finally:
             cluster.end()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_node_that_is_cut_off_from_redis_loses_nobody(torn: tuple[Namespace, Cluster], form: Form) -> None:
+    """It stops acting before its lease lapses; its clients are asked to move, and what it held is not undone later."""
+    network, cluster = torn
+    lonely = cluster.nodes[2]
+    async with crowd_at(cluster, seed=302) as (crowd,):
+        await crowd.come(form.people)
+        assert "node3" in await _connected_to(crowd)
+        crowd.live()
+        network.cut()
+        await _fenced(crowd, lonely)
+        await asyncio.sleep(form.standstill)
+        await crowd.calm()
+        await crowd.settled(BACK)
+        assert await _connected_to(crowd) == {"node1", "node2"}
+        network.mend()
+        await asyncio.to_thread(lonely.wait)
+        print(f"at rest after {await crowd.settled(BACK):.1f} s")
+        crowd.nobody_was_lost()
+
+
+async def _connected_to(crowd: Crowd) -> set[str]:
+    return {one.node for one in await crowd.sessions() if one.state is SessionState.ATTACHED}
