@@ -42,6 +42,21 @@ them resumes, orders events, keeps revisions, revokes, or limits anything: that 
 have JIT and caches warmed up by opens that are not counted.
 """
 
+_SPENT = """
+## What was found with it, and changed
+
+Measured on a machine shared with other work, each the median of three rounds with 2,000 watchers:
+
+| what was spent | what was done | before | after |
+|---|---|---|---|
+| every change waited a tenth of a second for others | the first after a quiet time goes at once | p50 134 ms | p50 73 ms |
+| a list, a key and a frame for each watcher | one change is framed once, and written | 13.1 µs | 9.9 µs |
+
+Changed without a measurement of their own: a fan-out lets the loop have its turn every 512 watchers (it held it for all
+of them); an address behind a proxy is judged once, not five times (parsing it was 5.6 % of the loop's time in opens);
+a log line that nobody wants costs the question for its level only (structlog took 5.6 µs to drop it).
+"""
+
 
 def write(found: dict[str, Any]) -> None:
     """The page and its plots."""
@@ -77,6 +92,7 @@ def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
         *_detection(figures),
         *_generator(found),
         *_guard(found),
+        _SPENT,
         *_machine(found),
         "## All figures",
         "",
