@@ -40,7 +40,7 @@ from greenroom.server.webhooks.sending import Outcome
 if TYPE_CHECKING:
     from greenroom.server.app import Service
 
-PROBE_EVERY = 0.5
+PROBE_EVERY = 1.0
 """Seconds from one look at the event loop's lag to the next."""
 FORGET_UPDATES = 10.0
 """Seconds after which an update that nobody was told of is not measured any more."""

@@ -86,7 +86,7 @@ TABLE: tuple[Description, ...] = (
         ("greenroom_lease_age_seconds", _G, "Seconds since a renewal of the lease was sent that succeeded. At `fence_after` (7 s) the node stops acting."),
         ("greenroom_kept_writes", _G, "Ends and detaches that the engine could not take, and that wait for it."),
         ("greenroom_clock_difference_seconds", _G, "By which this node's clock is ahead of the engine's."),
-        ("greenroom_loop_lag_seconds", _H, "By how much a timer of the event loop was late, twice a second.", (), LAG),
+        ("greenroom_loop_lag_seconds", _H, "By how much a timer of the event loop was late, once a second.", (), LAG),
         ("greenroom_start_time_seconds", _G, "When the service started, Unix seconds."),
         ("greenroom_build_info", _I, "Version of the service, version of Python, name of the engine.", ("version", "python", "engine")),
     ),
