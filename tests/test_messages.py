@@ -14,6 +14,7 @@ from greenroom.messages import (
     NOTIFICATIONS,
     SCOPE_OF_METHOD,
     Empty,
+    HalfPairError,
     MoveOn,
     NoParams,
     OpenParams,
@@ -78,6 +79,34 @@ def test_params_may_be_absent_and_unknown_fields_are_ignored() -> None:
     )
     assert isinstance(params, OpenParams)
     assert params.participant.name is None
+
+
+HALF_A_PAIR = (
+    rb'{"jsonrpc":"2.0","id":"a","method":"session.updateParticipantInfo","params":{"updateId":"u","name":"\ud800"}}'
+)
+
+
+def test_half_a_surrogate_pair_is_grammatical_json_and_answered_with_its_id() -> None:
+    with pytest.raises(HalfPairError, match="half a surrogate pair") as caught:
+        decode_request(HALF_A_PAIR)
+    assert caught.value.code is ErrorCode.ILLEGAL_ARGUMENT
+    assert caught.value.request_id == "a"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HALF_A_PAIR.replace(b'"a"', rb'"\udc00"'),
+        HALF_A_PAIR.replace(b'"session.updateParticipantInfo"', rb'"\udc00"'),
+        HALF_A_PAIR.replace(b'"u"', b"NaN"),
+        HALF_A_PAIR[:-1],
+        rb'{"params":"\ud800"',
+    ],
+)
+def test_half_a_surrogate_pair_elsewhere_or_in_what_is_no_json(data: bytes) -> None:
+    with pytest.raises(IllegalArgumentError) as caught:
+        decode_request(data)
+    assert caught.value.code is ErrorCode.PARSE_ERROR
 
 
 def test_a_reply_comes_back_typed() -> None:

@@ -5,6 +5,7 @@ Unknown fields are ignored, new fields have defaults. Instants are integer Unix 
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import msgspec
@@ -291,17 +292,57 @@ _encoder = msgspec.json.Encoder()
 _NO_PARAMS = b"{}"
 
 
+class HalfPairError(IllegalArgumentError):
+    """Params with half a surrogate pair somewhere. request_id: of the request, which is readable but for that."""
+
+    def __init__(self, request_id: int | str) -> None:
+        super().__init__("A text in params has half a surrogate pair in it.", hint="Leave it out: it is no character.")
+        self.request_id = request_id
+
+
 def decode_request(data: bytes) -> Request:
-    """What a client sent. Raises IllegalArgumentError with code PARSE_ERROR (not JSON) or INVALID_REQUEST."""
+    """What a client sent. Raises IllegalArgumentError with code PARSE_ERROR (not JSON) or INVALID_REQUEST, and
+    HalfPairError."""
     try:
         request = _request_decoder.decode(data)
     except msgspec.ValidationError as error:
         raise IllegalArgumentError(_explain(error), code=ErrorCode.INVALID_REQUEST) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        request_id = _id_despite_half_pair(data)
+        if request_id is not None:
+            raise HalfPairError(request_id) from None
         raise IllegalArgumentError(f"The message is not JSON: {error}.", code=ErrorCode.PARSE_ERROR) from None
     if isinstance(request.id, str) and len(request.id) > 64:
         raise IllegalArgumentError("An id may have at most 64 characters.", code=ErrorCode.INVALID_REQUEST)
     return request
+
+
+def _id_despite_half_pair(data: bytes) -> int | str | None:
+    """The id of a message that is refused for half a surrogate pair in its params alone, else None.
+
+    It is grammatical JSON (RFC 8259, section 8.2), though msgspec takes none of it: its sender waits for an answer.
+    """
+    if b"\\u" not in data:
+        return None
+    try:
+        message = json.loads(data, parse_constant=_no_constant)
+        if _is_unicode(json.dumps(message.pop("params"), ensure_ascii=False)):
+            return None
+        return _request_decoder.decode(json.dumps(message)).id
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
+        return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
 
 
 def decode_params(method: str, raw: msgspec.Raw) -> Any:

@@ -94,6 +94,8 @@ NOT_JSON = {
     "half a unicode escape": in_string(rb"\u12"),
     "no unicode escape": in_string(rb"\uzzzz"),
     "escaped quote at the end": b'{"jsonrpc":"2.0","id":1,"method":"ping\\"}',
+}
+HALF_A_PAIR = {
     "lone high surrogate": in_string(rb"\ud800"),
     "lone low surrogate": in_string(rb"\udc00"),
     "surrogates the wrong way round": in_string(rb"\udc00\ud800"),
@@ -156,6 +158,8 @@ def malformed() -> Iterator[tuple[str, bytes, int]]:
         yield name, message, PARSE
     for name, message in NOT_A_REQUEST.items():
         yield name, message, INVALID
+    for name, message in HALF_A_PAIR.items():
+        yield name, message, ILLEGAL
     for end in range(1, len(LONG)):
         # Cut inside the one character of two and the one of three bytes, it is no UTF-8.
         if _is_utf8(LONG[:end]):

@@ -29,6 +29,7 @@ from greenroom.errors import (
 )
 from greenroom.messages import (
     MAX_PIECE_BYTES,
+    HalfPairError,
     OpenResult,
     Request,
     WireSession,
@@ -221,6 +222,7 @@ class ServerJoin(ServerGround):
         self._ask(call, then)
 
     def _malformed(self, error: GreenroomError, now: Now) -> None:
-        self._effects.append(Send(encode_error(None, error)))
+        request_id = error.request_id if isinstance(error, HalfPairError) else None
+        self._effects.append(Send(encode_error(request_id, error)))
         if self.state is _S.HELLO:
             self._drop(CloseCode.PROTOCOL_ERROR, first_words(error), now)
