@@ -52,7 +52,7 @@ AIMS = (
     Aim("an update reaches the last watcher", "update_to_last_watcher_ms", 100, "ms", _WAIT),
     Aim("a herd is all back", "herd_all_back_s", 20, "s", "Each resume is a commit and a secret rotated."),
     Aim("a resume once admitted, p99", "herd_admitted_p99_ms", 1_000, "ms",
-        "The accept queue is what a client of a herd waits in, and it counts here: latency runs from dialing."),
+        "From the end of the handshake to the answer: what had come before it has to be answered first."),
     Aim("opens a second through Redis over the embedded engine's", "redis_of_embedded", 0.6, "×",
         "Redis shares the other core with the load generator here.", True),
     Aim("an open with the most sessions present over one with the fewest", "present_flat", 1.15, "×",

@@ -64,6 +64,7 @@ def _figures(runs: list[Run], extra: dict[str, Any]) -> dict[str, float]:
         found["herd_sessions"] = run.finding.parameters["sessions"]
         found["herd_all_back_s"] = run.finding.more["allBack"]
         found["herd_admitted_p99_ms"] = run.finding.latency["p99"]
+        found["herd_from_dialing_p99_ms"] = run.finding.more["fromDialing"].get("p99", 0.0)
         found["herd_mean_attempts"] = run.finding.more["meanAttempts"]
     found |= _crowded(runs) | _peers(runs)
     if "import_ms" in extra:
