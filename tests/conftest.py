@@ -10,12 +10,21 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.async_runner import is_async_test, run_async_test
 from tests.support.skips import forbidden_skips
 
 pytest_plugins = ["pytester"]
+
+# A service that runs inside a test logs where pytest collects it: unconfigured, structlog prints to standard output,
+# which tests of the command line read.
+structlog.configure(
+    processors=[structlog.stdlib.add_log_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+)
 
 # No deadlines: how long an example takes says more about the machine than about the code. The blob printed with a
 # failure repeats it anywhere.
