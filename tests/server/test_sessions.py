@@ -408,7 +408,7 @@ async def test_a_node_without_its_lease_serves_nothing_and_recovers() -> None:
 
 
 async def test_a_lapsed_lease_is_replaced_and_sessions_are_taken_back() -> None:
-    async with running_service() as house:
+    async with running_service(grace=40.0) as house:  # the wait asked for follows from the grace
         app = await house.new_application()
         async with house.connect() as client:
             opened = await client.open(app.token("anna"))
