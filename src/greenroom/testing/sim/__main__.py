@@ -8,6 +8,7 @@ import sys
 
 import structlog
 
+from greenroom.testing.sim.cluster import walk_cluster
 from greenroom.testing.sim.walk import WalkError, walk
 
 
@@ -15,14 +16,16 @@ def main() -> int:
     """0 where all walks were fine, 1 where one was not."""
     parser = argparse.ArgumentParser(prog="python -m greenroom.testing.sim", description=__doc__)
     parser.add_argument("seeds", nargs="+", type=int, metavar="SEED")
+    parser.add_argument("--cluster", action="store_true", help="three nodes on a simulated Redis")
     parser.add_argument("--quiet", action="store_true", help="print failing walks only")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)
+    one_walk = walk_cluster if arguments.cluster else walk
     failed = 0
     for seed in arguments.seeds:
         try:
-            notes = walk(seed)
+            notes = one_walk(seed)
         except WalkError as error:
             failed += 1
             print(error)

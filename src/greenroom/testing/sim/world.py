@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from greenroom.core.calls import Now
 from greenroom.core.states import SessionState
@@ -513,7 +513,7 @@ class World:
             self.engine_died(node)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,84 @@
+"""Random lives of a cluster over the shipped Lua files, judged by the same oracles. A failing seed:
+``python -m greenroom.testing.sim --cluster SEED``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from greenroom.engines.redis.bus import RedisBus
+from greenroom.server.node import Node
+from greenroom.testing.sim.cluster import ClusterWorld, walk_cluster
+from greenroom.testing.sim.oracles import watchers_converged
+
+SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "24"))
+"""How many are walked; the variable asks for more."""
+CHUNK = 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_walks_of_a_cluster_are_fine(first: int) -> None:
+    print(f"seeds {first} to {first + CHUNK - 1}")
+    for seed in range(first, first + CHUNK):
+        walk_cluster(seed)
+
+
+@pytest.mark.slow
+def test_a_seed_is_one_life() -> None:
+    assert walk_cluster(7) == walk_cluster(7)
+
+
+def test_a_session_moves_to_another_node_when_its_own_loses_power() -> None:
+    with ClusterWorld(5) as world:
+        anna, bob = world.make_app("anna"), world.make_app("bob")
+        bob.open()
+        bob.run(bob.watch("anna"))
+        anna.open()
+        (wire,) = anna.wires
+        held = anna.sdk._runner.machine.session_id
+        wire.node.lose_power()
+        world.until(lambda: any(one.node is not wire.node for one in anna.wires), within=40)
+        world.run(5.0)
+        assert anna.sdk._runner.machine.session_id == held
+        assert not anna.ends
+        assert not anna.reopened
+
+
+def test_nothing_ends_while_redis_is_away() -> None:
+    with ClusterWorld(6) as world:
+        apps = [world.make_app(name) for name in ("anna", "bob", "carla")]
+        for app in apps:
+            app.open()
+        world.redis_away()
+        world.run(120.0)
+        world.redis_back()
+        world.until(lambda: all(app.sdk.session.state.value == "connected" for app in apps), within=60)
+        assert all(not app.ends and not app.reopened for app in apps)
+
+
+def _renamed_while_all_messages_are_lost(seed: int) -> list[str]:
+    """What the oracles say some seconds after a change that no message told of."""
+    with ClusterWorld(seed) as world:
+        anna, bob = world.make_app("anna"), world.make_app("bob")
+        anna.open()
+        bob.open()
+        bob.run(bob.watch("anna"))
+        world.run(5.0)
+        world.losses = 1.0
+        anna.run(anna.rename("Anna B."))
+        world.run(15.0)
+        return list(watchers_converged(world))
+
+
+def test_a_watcher_hears_of_a_change_within_15_seconds_although_every_message_was_lost() -> None:
+    assert _renamed_while_all_messages_are_lost(8) == []
+
+
+def test_the_oracle_sees_where_a_silent_subscription_is_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with S13 switched off, in the engine and in the node: the world above is not fine by chance."""
+    monkeypatch.setattr(Node, "_look_for_silence", lambda _self, _result: None)
+    monkeypatch.setattr(RedisBus, "_check_later", lambda _self, _expected: None)
+    monkeypatch.setattr(Node, "_catch_up", lambda _self: None)
+    assert _renamed_while_all_messages_are_lost(8) != []
