@@ -30,8 +30,8 @@ class FakeTenants:
     def get(self, app_key: str) -> Application | None:
         return self.known.get(app_key)
 
-    def is_withdrawn(self, token: object) -> bool:
-        return False
+    def withdrawn(self, token: object) -> None:
+        return None
 
     def token(self, app: str = "a", *, bad: bool = False, now: float = WALL) -> str:
         ring = KeyRing(generate_key(os.urandom, created_at=0)) if bad else self.ring

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from greenroom.codes import ErrorCode
 from greenroom.core.calls import Now, SessionLimits
 from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
 from greenroom.model import Application
@@ -52,8 +51,9 @@ class NodeHouse:
             if not self._addresses.is_trusted(address):
                 self._failed.take(self._attempt(token, address), now.mono)
             raise
-        if self._tenants.is_withdrawn(found):
-            raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
+        refusal = self._tenants.withdrawn(found)
+        if refusal is not None:
+            raise refusal
         return found
 
     def _check_failed(self, token: str, address: str, now: Now) -> None:

@@ -19,8 +19,17 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from greenroom.codes import ErrorCode
 from greenroom.engines.base import Directory
-from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError, ServiceUnavailableError
+from greenroom.errors import (
+    ConflictError,
+    GreenroomError,
+    IllegalArgumentError,
+    NotFoundError,
+    ParticipantBlockedError,
+    ServiceUnavailableError,
+    TokenInvalidError,
+)
 from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, StoredSecret, participant_id_of
 from greenroom.server.config import ServerConfig
 from greenroom.tokens import (
@@ -84,6 +93,7 @@ class Tenants:
         self._ring_until = 0.0
         self._cutoffs: dict[tuple[str, str], int] = {}
         self._revoked: set[tuple[str, str]] = set()
+        self._blocks: dict[tuple[str, str], Restriction] = {}
         self._copy: tuple[tuple[Application, ...], tuple[SealedKey, ...], tuple[Restriction, ...]] = ((), (), ())
         self._version = -1
         self._begun = self._finished = 0  # numbers of loads
@@ -179,8 +189,7 @@ class Tenants:
     def erased_at(self, app_key: str, participant_id: str) -> int:
         """Up to when (Unix seconds) everything about the participant was erased, as far as it is known here; 0: never.
         An erased one's cut-off is stored by hashed id."""
-        subject = "sha256:" + sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
-        return self._cutoffs.get((app_key, subject), 0)
+        return self._cutoffs.get((app_key, _hashed(participant_id)), 0)
 
     def _cutoff_of(self, app_key: str, participant_id: str) -> int:
         own = self._cutoffs.get((app_key, participant_id), 0)
@@ -196,10 +205,19 @@ class Tenants:
         """The inverse of `seal_text`. Raises `IllegalArgumentError` for another master key or context."""
         return open_sealed(self._master, b64decode(sealed), context).decode()
 
-    def is_withdrawn(self, token: VerifiedToken) -> bool:
-        """Whether this one token was revoked, by its jti. Asked at `open` too: a token that names no participant is
-        revoked in no participant's partition, where the engine would find it (S18)."""
-        return (token.app, token.jti) in self._revoked
+    def withdrawn(self, token: VerifiedToken) -> GreenroomError | None:
+        """Why this one token, revoked by its jti, opens nothing; None where it was not. A block comes first (S2).
+
+        Asked at `open` too: a token that names no participant is revoked in no participant's partition, where the
+        engine would find it (S18).
+        """
+        if (token.app, token.jti) not in self._revoked:
+            return None
+        for subject in (token.participant_id or "", _hashed(token.participant_id or "")):
+            block = self._blocks.get((token.app, subject))
+            if block is not None and (block.until is None or block.until > self._now_ms()):
+                return ParticipantBlockedError(until=block.until)
+        return TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
@@ -252,6 +270,7 @@ class Tenants:
         held = [entry for entry in restrictions if not entry.lifted]
         self._cutoffs = {(entry.app, entry.subject): entry.before for entry in held if entry.kind == "cutoff"}
         self._revoked = {(entry.app, entry.subject) for entry in held if entry.kind == "jti"}
+        self._blocks = {(entry.app, entry.subject): entry for entry in held if entry.kind == "block"}
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
@@ -386,6 +405,11 @@ def _ring_at(keys: tuple[SigningKey, ...], now: float) -> tuple[KeyRing, float]:
     changes = [key.created_at + ANNOUNCED for key in upcoming]
     # An hour at most: what `pruned` drops is dropped within it.
     return ring, min([*changes, now + 3_600])
+
+
+def _hashed(participant_id: str) -> str:
+    """The subject by which restrictions of an erased participant are stored."""
+    return "sha256:" + sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 __all__ = [
