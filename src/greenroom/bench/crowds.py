@@ -85,6 +85,8 @@ class _Member(msgspec.Struct):
     number: int
     session_id: str
     secret: str
+    following: str = ""
+    """The next secret: the same for every attempt until one is answered, or a lost reply would lock the client out."""
     attempts: int = 0
     admitted_at: float = 0.0
     """When the last attempt's handshake was done."""
@@ -175,12 +177,12 @@ async def _assembled(
 async def _resume_once(target: Target, member: _Member, errors: Counter[str]) -> tuple[float, Device | None]:
     """(seconds the service asks to wait, None) or (0, the device that is back)."""
     device = Device(target, member.number)
-    following = secret()
+    member.following = member.following or secret()
     try:
         async with asyncio.timeout(10):
             await device.dial()
             member.admitted_at = time.perf_counter()
-            await device.ask(resume(member.session_id, member.secret, following, member.attempts))
+            await device.ask(resume(member.session_id, member.secret, member.following, member.attempts))
     except RefusedError as error:
         errors[f"refused: {_reason(str(error))}"] += 1
         wait = _retry_after(str(error))
@@ -188,7 +190,7 @@ async def _resume_once(target: Target, member: _Member, errors: Counter[str]) ->
         errors[f"failed: {type(error).__name__} {str(error)[:60]}"] += 1
         wait = 0.0
     else:
-        member.secret = following
+        member.secret, member.following = member.following, ""
         return 0.0, device
     if device.connection is not None:
         device.connection.abort()
