@@ -16,7 +16,9 @@ from greenroom.bench.figures import Finding, Latencies, Stopwatch
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import ConnectFailedError
 from greenroom.core.backoff import full_jitter
+from greenroom.core.client_effects import ClientSettings
 
+_ATTEMPT_LIMIT = ClientSettings().attempt_limit
 _HERD_LIMIT = 60.0
 """Seconds after which a herd that is not all back is given up: the grace is 40 s."""
 
@@ -179,7 +181,7 @@ async def _resume_once(target: Target, member: _Member, errors: Counter[str]) ->
     device = Device(target, member.number)
     member.following = member.following or secret()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_ATTEMPT_LIMIT):
             await device.dial()
             member.admitted_at = time.perf_counter()
             await device.ask(resume(member.session_id, member.secret, member.following, member.attempts))
