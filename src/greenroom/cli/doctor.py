@@ -43,7 +43,7 @@ def doctor(
     Also: the durability that the engine really has, clocks, versions, settings that contradict each other. Looks
     twice before it says that something is wrong. Changes nothing without --repair. Exit code 1: there are problems.
 
-    Examples: greenroom doctor; greenroom doctor --session p17-0f3c…; greenroom doctor --engine redis://10.0.0.5
+    Example: greenroom doctor --engine redis://10.0.0.5
     """
     from greenroom.cli.output import print_json
 
