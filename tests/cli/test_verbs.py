@@ -183,3 +183,4 @@ async def test_a_service_with_tls_is_trusted_by_its_authority_alone(tmp_path: Pa
         refused = await run("keys", "list", "--url", house.url, "--data", house.data_dir)
         assert (refused.code, refused.err.count("\n")) == (Exit.UNREACHABLE, 1)
         assert "certificate" in refused.err.lower()
+        assert "SSL_CERT_FILE" in refused.err

@@ -68,6 +68,12 @@ class Service:
             connection.request(method, self._base + path, body, {"Accept": "application/json", **headers})
             response = connection.getresponse()
             raw = response.read(_MAX_REPLY)
+        except ssl.SSLCertVerificationError as error:
+            raise CliError(
+                f"The certificate of {self.url} is not trusted: {error.verify_message}. "
+                "If it is of your own authority, name that: SSL_CERT_FILE=authority.pem.",
+                Exit.UNREACHABLE,
+            ) from None
         except (OSError, http.client.HTTPException, UnicodeEncodeError) as error:
             raise CliError(
                 f"No service answers at {self.url}: {_words_of(error)}. Is it running, and is --url right?",
