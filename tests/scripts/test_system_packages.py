@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts/system-packages"
 TOOLS = ("bash", "dirname", "env", "mktemp", "rm", "chmod", "tail", "sleep")
-COMMANDS = ("redis-server", "ip", "openssl", "chromium", "nginx", "haproxy", "promtool", "valgrind")
+COMMANDS = ("redis-server", "ip", "openssl", "chromium", "nginx", "haproxy", "caddy", "promtool", "valgrind")
 
 
 class Machine:
