@@ -139,7 +139,7 @@ export declare class Watch implements AsyncIterableIterator<Participant> {
 /** Needs an open session, and the session scope `notifications:set`. */
 export declare class ParticipantsService {
   private constructor();
-  /** The present records. Whoever has never been here reads as offline, version 0, without name and externalId. */
+  /** The present records. Whoever has never been here reads as offline, version 0, without a name; with the externalId it was asked by. */
   get(who: Who): Promise<Participant[]>;
   watch(who: Who, onChange?: (participant: Participant) => void): Promise<Watch>;
   /** Stops watching these, for every `Watch`. */

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from greenroom.codes import ErrorCode
 from greenroom.core.calls import (
     Now,
@@ -102,7 +104,7 @@ def get(session: ServerSession, request_id: RequestId, params: ParticipantsParam
     """`participants.get`: those asked for, in that order; unknown ones are offline with version 0."""
 
     def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
-        reply = _many(session, request_id, records)
+        reply = _many(session, request_id, records, params)
         session.watches.replied({record.id: record.version for record in records})
         return reply
 
@@ -127,7 +129,7 @@ def watch(session: ServerSession, request_id: RequestId, params: ParticipantsPar
 
     def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
         differing = [one for one in records if one.id in asked_set or known.get(one.id) != one.version]
-        reply = _many(session, request_id, differing)
+        reply = _many(session, request_id, differing, params)
         watches.answer({record.id: record.version for record in records})
         return reply
 
@@ -159,12 +161,30 @@ def _ids(session: ServerSession, params: ParticipantsParams) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ids))
 
 
-def _many(session: ServerSession, request_id: RequestId, records: Sequence[ParticipantRecord]) -> bytes:
+def _many(
+    session: ServerSession, request_id: RequestId, records: Sequence[ParticipantRecord], params: ParticipantsParams
+) -> bytes:
+    if params.external_ids:
+        records = _named(session, records, params.external_ids)
     reply = encode_reply(request_id, ParticipantsResult([to_wire(record) for record in records]))
     most = session.house.limits.max_reply_bytes
     if len(reply) > most:
         raise IllegalArgumentError(f"The answer would have more than {most} bytes.", hint="Ask for fewer at a time.")
     return reply
+
+
+def _named(
+    session: ServerSession, records: Sequence[ParticipantRecord], external_ids: Sequence[str]
+) -> list[ParticipantRecord]:
+    """Who was never seen has no record with an external id; whoever asked by it must be able to tell whose it is."""
+    application = session.house.application(session.app)
+    if application is None:
+        return list(records)
+    names = {participant_id_of(application.namespace, one): one for one in external_ids}
+    return [
+        msgspec.structs.replace(one, external_id=names[one.id]) if one.external_id is None and one.id in names else one
+        for one in records
+    ]
 
 
 HANDLERS: dict[str, Handler] = {

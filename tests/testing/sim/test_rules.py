@@ -483,6 +483,7 @@ def test_s12_unknown_ids_read_as_offline_at_version_zero_and_may_be_watched(worl
     bob.run(bob.watch("nobody yet"))
     (held,) = bob.watches[0].participants.values()
     assert (held.presence, held.version) == (Presence.OFFLINE, 0)
+    assert held.info.external_id == "nobody yet", "whoever asked must be able to tell whose record it is"
     late = world.make_app("nobody yet")
     late.open()
     world.run(2.0)
