@@ -17,9 +17,14 @@ from typing import Any
 
 from greenroom import errors, messages
 from greenroom.codes import CLOSES, ERRORS, CloseCode, ErrorCode, is_retryable_error
-from greenroom.core import backoff, client, client_requests, client_tokens, client_turns, client_verdicts
-from greenroom.core.client_effects import ClientSettings
-from greenroom.core.client_verdicts import Verdict
+from greenroom.core import backoff
+from greenroom.core.client import requests as client_requests
+from greenroom.core.client import session as client
+from greenroom.core.client import tokens as client_tokens
+from greenroom.core.client import turns as client_turns
+from greenroom.core.client import verdicts as client_verdicts
+from greenroom.core.client.effects import ClientSettings
+from greenroom.core.client.verdicts import Verdict
 from greenroom.core.states import CLIENT_TRANSITIONS
 from greenroom.model import _STATUS_OF, EndReason
 

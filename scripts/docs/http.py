@@ -30,7 +30,7 @@ has the replies' types in full.
   ```
 
 * Bodies are strict: JSON (or the form, on token endpoints) in UTF-8, of the type that is declared, without duplicate
-  members, at most 64 KiB (1 MiB in the server API). What is malformed or mistyped is 400 `Illegal_argument` (90), and names the field; unknown
+  members, at most 1 MiB. What is malformed or mistyped is 400 `Illegal_argument` (90), and names the field; unknown
   members are ignored unless the type says otherwise. Larger is 413, another type 415, slower than 10 s 408.
 * 401 comes with `WWW-Authenticate`, 429 and 503 with `Retry-After`, 405 with `Allow`. HEAD is answered wherever GET is,
   OPTIONS everywhere.

@@ -6,7 +6,7 @@ import json
 import re
 
 from greenroom.codes import ErrorCode, is_retryable_error
-from greenroom.core.client_effects import ClientSettings
+from greenroom.core.client.effects import ClientSettings
 from greenroom.core.states import CLIENT_TRANSITIONS
 from greenroom.errors import CLASS_OF_CODE
 from scripts import generate_browser_tables as tables

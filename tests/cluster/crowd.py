@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from greenroom.core.client_effects import ClientSettings
+from greenroom.core.client.effects import ClientSettings
 from greenroom.core.states import SessionState
 from greenroom.engines.base import ParticipantPage, ParticipantQuery, SessionPage, SessionQuery
 from greenroom.engines.redis import RedisEngine

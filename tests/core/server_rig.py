@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from greenroom.core.calls import Call, Close, Joined, Now, Owned, Ping, Send, SessionLimits
 from greenroom.core.server import ServerSession
+from greenroom.core.server.calls import Call, Close, Joined, Now, Owned, Ping, Send, SessionLimits
 from greenroom.core.states import ServerState
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.core import client_effects as fx
 from greenroom.core.client import ClientSession
+from greenroom.core.client import effects as fx
 from greenroom.core.states import CLIENT_TRANSITIONS, ClientCue, SessionState, step
 from greenroom.errors import CLASS_OF_CODE, ServiceUnavailableError, TokenRefreshError
 from greenroom.messages import Device, ParticipantsParams

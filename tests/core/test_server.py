@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.core.calls import (
+from greenroom.core.server import ServerSession
+from greenroom.core.server.calls import (
     Abort,
     CloseBySecret,
     DetachSession,
@@ -28,8 +29,7 @@ from greenroom.core.calls import (
     UpdateProfile,
     WatchParticipants,
 )
-from greenroom.core.endings import CLOSE_OF_REASON, TEXT_OF_REASON
-from greenroom.core.server import ServerSession
+from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON
 from greenroom.core.states import SERVER_TRANSITIONS, ServerCue, ServerState, step
 from greenroom.core.watching import tell, to_wire
 from greenroom.errors import (

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from greenroom import Greenroom, Participant, ParticipantInfo, SessionDelegate, SessionState
-from greenroom.core.client_effects import ClientSettings
+from greenroom.core.client.effects import ClientSettings
 
 SETTINGS = ClientSettings(ping_every=1.0, pong_limit=1.0)
 

@@ -86,7 +86,7 @@ async def test_a_session_that_is_gone_is_opened_anew_once_and_told() -> None:
 
 
 async def test_half_open_links_are_found_from_this_side() -> None:
-    from greenroom.core.client_effects import ClientSettings
+    from greenroom.core.client.effects import ClientSettings
     from greenroom.sdk.client import Greenroom
 
     async with FakeService() as service:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from greenroom.core.calls import Now
+from greenroom.core.server.calls import Now
 from greenroom.engines.base import BeatResult, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine

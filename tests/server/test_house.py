@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.core.calls import Now, SessionLimits
+from greenroom.core.server.calls import Now, SessionLimits
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import Application
 from greenroom.server.house import NodeHouse

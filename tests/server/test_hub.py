@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.core.calls import Now
+from greenroom.core.server.calls import Now
 from greenroom.engines.base import Attached, Command, OpenRequest, RestrictRequest, UpdateRequest
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import participant_id_of

@@ -19,7 +19,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from greenroom.codes import ERRORS
-from greenroom.core.calls import OpenSession
+from greenroom.core.server.calls import OpenSession
 from greenroom.server.bounds import bounds_of
 from greenroom.server.config import ServerConfig
 from greenroom.server.measuring import Measure, MeasuredEngine

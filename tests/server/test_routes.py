@@ -133,7 +133,7 @@ def test_the_description_tells_all_rows_with_their_credentials_and_errors() -> N
         if row.auth is Auth.NONE:
             assert "security" not in operation
         else:
-            needed = [{row.auth.value: []}]
+            needed: list[dict[str, list[str]]] = [{row.auth.value: []}]
             assert operation["security"] == ([{}, {"admin": []}] if row.auth is Auth.LOCAL_OR_ADMIN else needed)
             assert "401" in operation["responses"]
         assert ("requestBody" in operation) == row.has_body

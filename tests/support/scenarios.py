@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from greenroom.codes import ErrorCode
-from greenroom.core import client_effects as fx
 from greenroom.core.client import ClientSession
+from greenroom.core.client import effects as fx
 from greenroom.errors import CLASS_OF_CODE, GreenroomError, SessionEndedError, TokenRefreshError
 from greenroom.messages import Device, ParticipantsParams
 from greenroom.model import Participant, ParticipantInfo

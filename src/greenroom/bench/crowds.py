@@ -16,7 +16,7 @@ from greenroom.bench.figures import Finding, Latencies, Stopwatch
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import ConnectFailedError
 from greenroom.core.backoff import full_jitter
-from greenroom.core.client_effects import ClientSettings
+from greenroom.core.client.effects import ClientSettings
 
 _ATTEMPT_LIMIT = ClientSettings().attempt_limit
 _HERD_LIMIT = 60.0

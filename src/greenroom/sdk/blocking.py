@@ -26,7 +26,7 @@ from greenroom.sdk.runner import Refresh
 if TYPE_CHECKING:
     import ssl
 
-    from greenroom.core.client_effects import ClientSettings
+    from greenroom.core.client.effects import ClientSettings
 
 log = logging.getLogger("greenroom.sdk")
 

@@ -17,7 +17,7 @@ from greenroom.sdk.transport import service_base
 if TYPE_CHECKING:
     import ssl
 
-    from greenroom.core.client_effects import ClientSettings
+    from greenroom.core.client.effects import ClientSettings
 
 
 class Greenroom:

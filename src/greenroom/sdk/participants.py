@@ -97,7 +97,7 @@ class ParticipantsService(Service):
         self._watches: list[Watch] = []
 
     async def get(self, ids: Iterable[str] = (), *, external_ids: Iterable[str] = ()) -> list[Participant]:
-        """The present records. Unknown ids read as offline, version 0; unknown external ids are left out.
+        """The present records. Unknown ids read as offline at version 0, with the external id they were asked by.
 
         Raises SessionNotOpenError, ScopeMissingError, ServiceUnavailableError.
         """

@@ -11,7 +11,7 @@ from typing import Any
 
 from greenroom.codes import CloseCode
 from greenroom.core.client import ClientSession
-from greenroom.core.client_effects import (
+from greenroom.core.client.effects import (
     AskToken,
     ClientSettings,
     ClientTools,

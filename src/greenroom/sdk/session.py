@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from greenroom.core.client import ClientSession
-from greenroom.core.client_effects import (
+from greenroom.core.client.effects import (
     ParticipantsChanged,
     ParticipantUpdated,
     SessionEnded,

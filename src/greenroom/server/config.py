@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from greenroom.core.calls import SessionLimits
+from greenroom.core.server.calls import SessionLimits
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.egress import parse_networks
 from greenroom.server.limits import Limits

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from greenroom.core.calls import Abort, Call, Close, Now, Owned, Ping, Send
 from greenroom.core.server import ServerSession
+from greenroom.core.server.calls import Abort, Call, Close, Now, Owned, Ping, Send
 from greenroom.core.states import ServerState
 from greenroom.core.watching import Told
 from greenroom.messages import Device

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from greenroom.codes import ErrorCode
-from greenroom.core.calls import (
+from greenroom.core.server.calls import (
     ClientToken,
     CloseBySecret,
     DetachSession,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from greenroom.core.calls import Now, SessionLimits
+from greenroom.core.server.calls import Now, SessionLimits
 from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
 from greenroom.model import Application
 from greenroom.server.limits import KeyedBuckets, Limits, TokenBucket

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from greenroom.codes import ErrorCode
-from greenroom.core.calls import EngineCall, House
+from greenroom.core.server.calls import EngineCall, House
 from greenroom.core.states import ServerState
 from greenroom.core.watching import BATCH_SECONDS, Gatherer, Told, frame, tell
 from greenroom.engines.base import Change, Command

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from greenroom.codes import CloseCode
-from greenroom.core.calls import EngineCall, OpenSession, ResumeSession, UpdateProfile
+from greenroom.core.server.calls import EngineCall, OpenSession, ResumeSession, UpdateProfile
 from greenroom.core.states import ServerState
 from greenroom.engines.base import (
     Attached,

@@ -11,14 +11,14 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from greenroom.core.calls import Joined, ResumeSession
+from greenroom.core.server.calls import Joined, ResumeSession
 from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.server.version import version
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
-    from greenroom.core.calls import EngineCall
+    from greenroom.core.server.calls import EngineCall
     from greenroom.model import Application, Event
     from greenroom.server.connection import SessionConnection
     from greenroom.server.webhooks.sending import Outcome

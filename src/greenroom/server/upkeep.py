@@ -10,7 +10,7 @@ from math import inf
 import msgspec
 import structlog
 
-from greenroom.core.calls import Owned
+from greenroom.core.server.calls import Owned
 from greenroom.engines.base import Engine, RestoreRequest, SessionQuery
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import (

@@ -207,9 +207,9 @@ def _judge(world: World) -> str:
     if world.broken:
         return world.broken
     node, generation = world.client
-    if node >= 0 and world.nodes[node].acts and generation == world.generation and world.owner != node:
-        if not world.nodes[node].lapsed:
-            return "a session with a live connection was taken for gone"
+    acts_well = node >= 0 and world.nodes[node].acts and not world.nodes[node].lapsed
+    if acts_well and generation == world.generation and world.owner != node:
+        return "a session with a live connection was taken for gone"
     for index in NODES:
         if world.nodes[index].acts and world.nodes[index].lapsed and world.owner == 1 - index:
             return f"node {index} acts for a session that node {1 - index} owns"

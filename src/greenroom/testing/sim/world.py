@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from greenroom.core.calls import Now
+from greenroom.core.server.calls import Now
 from greenroom.core.states import SessionState
 from greenroom.engines.base import Engine, RestrictRequest
 from greenroom.engines.embedded import EmbeddedEngine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from greenroom.core.client_effects import AskToken, ClientSettings, ClientTools, DropAsk, Effect, Glance
+from greenroom.core.client.effects import AskToken, ClientSettings, ClientTools, DropAsk, Effect, Glance
 from greenroom.errors import GreenroomError, TokenError, TokenInvalidError, TokenRefreshError
 
 _LEEWAY = 25.0

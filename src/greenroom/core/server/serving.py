@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from greenroom.codes import ErrorCode
-from greenroom.core.calls import (
+from greenroom.core.profile import check_avatar_url, check_name
+from greenroom.core.server.calls import (
     Now,
     ReadParticipants,
     RefreshSession,
@@ -20,9 +21,8 @@ from greenroom.core.calls import (
     UpdateProfile,
     WatchParticipants,
 )
-from greenroom.core.hello import MAX_ID_CHARACTERS, check_same_identity, check_text, known_application
-from greenroom.core.profile import check_avatar_url, check_name
-from greenroom.core.server_ground import RequestId
+from greenroom.core.server.ground import RequestId
+from greenroom.core.server.hello import MAX_ID_CHARACTERS, check_same_identity, check_text, known_application
 from greenroom.core.watching import to_wire
 from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.messages import (

@@ -6,7 +6,7 @@ bring in, timers) < `ClientSession` (what the app asks for)."""
 from __future__ import annotations
 
 from greenroom.codes import CloseCode
-from greenroom.core.client_effects import (
+from greenroom.core.client.effects import (
     ClientSettings,
     ClientTools,
     Dial,
@@ -17,12 +17,12 @@ from greenroom.core.client_effects import (
     StateChanged,
     Tell,
 )
-from greenroom.core.client_farewell import Farewells
-from greenroom.core.client_links import Dialer, Link, Phase
-from greenroom.core.client_opening import Opening, Session
-from greenroom.core.client_requests import Requests
-from greenroom.core.client_tokens import TokenKeeper
-from greenroom.core.client_watches import Watches
+from greenroom.core.client.farewell import Farewells
+from greenroom.core.client.links import Dialer, Link, Phase
+from greenroom.core.client.opening import Opening, Session
+from greenroom.core.client.requests import Requests
+from greenroom.core.client.tokens import TokenKeeper
+from greenroom.core.client.watches import Watches
 from greenroom.core.states import CLIENT_TRANSITIONS, ClientCue, SessionState, step
 from greenroom.errors import (
     GreenroomError,

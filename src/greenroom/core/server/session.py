@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.core.calls import (
+from greenroom.core.server.calls import (
     ClientToken,
     Close,
     EndSession,
@@ -25,10 +25,10 @@ from greenroom.core.calls import (
     Owned,
     Send,
 )
-from greenroom.core.hello import allows
-from greenroom.core.server_ground import EMPTY, HELD, WATCH_SCOPE, Heartbeat, RequestId
-from greenroom.core.server_join import ServerJoin
-from greenroom.core.serving import HANDLERS
+from greenroom.core.server.ground import EMPTY, HELD, WATCH_SCOPE, Heartbeat, RequestId
+from greenroom.core.server.hello import allows
+from greenroom.core.server.join import ServerJoin
+from greenroom.core.server.serving import HANDLERS
 from greenroom.core.states import ServerCue, ServerState
 from greenroom.core.watching import to_wire
 from greenroom.errors import (

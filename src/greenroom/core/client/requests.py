@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from greenroom.codes import ErrorCode
-from greenroom.core.client_effects import ClientSettings, Effect, Reject, Send
+from greenroom.core.client.effects import ClientSettings, Effect, Reject, Send
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError
 from greenroom.messages import MAX_MESSAGE_BYTES, encode_request
 

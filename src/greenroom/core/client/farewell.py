@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from greenroom.codes import CloseCode
-from greenroom.core.client_effects import ClientSettings, ClientTools, Dial, Effect, Hangup, Resolve, Send
-from greenroom.core.client_links import Dialer, Link, Phase
-from greenroom.core.client_requests import Requests
+from greenroom.core.client.effects import ClientSettings, ClientTools, Dial, Effect, Hangup, Resolve, Send
+from greenroom.core.client.links import Dialer, Link, Phase
+from greenroom.core.client.requests import Requests
 from greenroom.errors import GreenroomError, SessionEndedError
 from greenroom.messages import CloseParams, encode_request
 

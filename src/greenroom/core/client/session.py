@@ -4,9 +4,9 @@ Inputs go in with ``now`` (seconds, a clock that never goes back) and never rais
 `effects` in order; `deadline` says when `tick` is next due. Every dial has an attempt number that is retired when the
 attempt is over, so a late input dies by number. The shell pumps effects and owns one timer; it decides nothing.
 
-The pieces: `client_tokens` (the token and its refresh), `client_requests`, `client_watches`, `client_farewell`
-(closing), `client_links` (connections and delays), `client_verdicts` (what a refusal means), `client_opening`.
-Below this class, in this order: `client_wire`, `client_turns`, `client_traffic`, `client_base`.
+The pieces: `tokens` (the token and its refresh), `requests`, `watches`, `farewell`
+(closing), `links` (connections and delays), `verdicts` (what a refusal means), `opening`.
+Below this class, in this order: `wire`, `turns`, `traffic`, `base`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 import msgspec
 
 from greenroom.codes import CloseCode
-from greenroom.core.client_effects import Effect, Hangup, Reject, Resolve, Tell, TokenRefreshFailed
-from greenroom.core.client_links import Phase
-from greenroom.core.client_opening import NO_INFO, Session
-from greenroom.core.client_tokens import Origin
-from greenroom.core.client_watches import pieces
-from greenroom.core.client_wire import ClientWire
+from greenroom.core.client.effects import Effect, Hangup, Reject, Resolve, Tell, TokenRefreshFailed
+from greenroom.core.client.links import Phase
+from greenroom.core.client.opening import NO_INFO, Session
+from greenroom.core.client.tokens import Origin
+from greenroom.core.client.watches import pieces
+from greenroom.core.client.wire import ClientWire
 from greenroom.core.states import ClientCue, SessionState
 from greenroom.errors import (
     ExternalIdMismatchError,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from greenroom.codes import CloseCode
-from greenroom.core.client_effects import (
+from greenroom.core.client.effects import (
     Send,
 )
-from greenroom.core.client_links import Link, Phase
-from greenroom.core.client_turns import ClientTurns
+from greenroom.core.client.links import Link, Phase
+from greenroom.core.client.turns import ClientTurns
 from greenroom.errors import (
     GreenroomError,
     ProtocolError,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from greenroom.codes import CloseCode
-from greenroom.core.calls import (
+from greenroom.core.server.calls import (
     Abort,
     Call,
     Close,
@@ -31,7 +31,7 @@ from greenroom.core.calls import (
     Send,
     UnwatchParticipants,
 )
-from greenroom.core.endings import CLOSE_OF_REASON, TEXT_OF_REASON
+from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON
 from greenroom.core.states import SERVER_TRANSITIONS, ServerCue, ServerState, step
 from greenroom.core.watching import Watches
 from greenroom.errors import (

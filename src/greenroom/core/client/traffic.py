@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from greenroom.core.client_base import ClientBase
-from greenroom.core.client_effects import (
+from greenroom.core.client.base import ClientBase
+from greenroom.core.client.effects import (
     ParticipantsChanged,
     ParticipantUpdated,
     Reject,
@@ -13,12 +13,12 @@ from greenroom.core.client_effects import (
     Tell,
     TokenRefreshFailed,
 )
-from greenroom.core.client_requests import HELD_CODES, Request
-from greenroom.core.client_verdicts import (
+from greenroom.core.client.requests import HELD_CODES, Request
+from greenroom.core.client.verdicts import (
     Verdict,
     verdict_of_error,
 )
-from greenroom.core.client_watches import pieces_of_known
+from greenroom.core.client.watches import pieces_of_known
 from greenroom.errors import (
     GreenroomError,
     ProtocolError,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenroom.codes import ERRORS, CloseCode
-from greenroom.core.calls import (
+from greenroom.core.server.calls import (
     CloseBySecret,
     Joined,
     Now,
@@ -16,9 +16,9 @@ from greenroom.core.calls import (
     Send,
     WatchParticipants,
 )
-from greenroom.core.endings import close_of_refusal, may_go_on
-from greenroom.core.hello import allows, check_same_identity, first_words, hash_of, prepare_open, prepare_resume
-from greenroom.core.server_ground import EMPTY, HELD, WATCH_SCOPE, Held, RequestId, ServerGround
+from greenroom.core.server.endings import close_of_refusal, may_go_on
+from greenroom.core.server.ground import EMPTY, HELD, WATCH_SCOPE, Held, RequestId, ServerGround
+from greenroom.core.server.hello import allows, check_same_identity, first_words, hash_of, prepare_open, prepare_resume
 from greenroom.core.states import ServerCue, ServerState
 from greenroom.core.watching import Watches, cut, tell, to_wire
 from greenroom.errors import (

@@ -8,8 +8,8 @@ import unicodedata
 from msgspec import UNSET
 
 from greenroom.codes import ErrorCode
-from greenroom.core.calls import ClientToken, House, Now, OpenSession, PolicyClaim, ResumeSession
 from greenroom.core.profile import check_avatar_url, check_external_id, check_name
+from greenroom.core.server.calls import ClientToken, House, Now, OpenSession, PolicyClaim, ResumeSession
 from greenroom.errors import ExternalIdMismatchError, GreenroomError, IllegalArgumentError, TokenInvalidError
 from greenroom.messages import OpenParams, ResumeParams
 from greenroom.model import (

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from greenroom.core.client_effects import (
+from greenroom.core.client.effects import (
     Reject,
     Resolve,
     Send,
     SessionReopened,
     Tell,
 )
-from greenroom.core.client_links import Link, Phase
-from greenroom.core.client_opening import Opening, Session
-from greenroom.core.client_traffic import ClientTraffic
-from greenroom.core.client_verdicts import (
+from greenroom.core.client.links import Link, Phase
+from greenroom.core.client.opening import Opening, Session
+from greenroom.core.client.traffic import ClientTraffic
+from greenroom.core.client.verdicts import (
     Verdict,
     end_reason_of,
     error_of_close,

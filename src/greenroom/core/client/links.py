@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from greenroom.core.backoff import full_jitter, steered
-from greenroom.core.client_effects import ClientSettings, ClientTools
+from greenroom.core.client.effects import ClientSettings, ClientTools
 
 
 class Phase(StrEnum):
