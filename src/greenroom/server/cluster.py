@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+import structlog
 
 from greenroom.engines.base import Command, Engine, NodeRecord
 from greenroom.errors import NotFoundError
@@ -15,16 +15,14 @@ from greenroom.server.version import version
 if TYPE_CHECKING:
     from greenroom.server.app import Service
 
+log = structlog.stdlib.get_logger("greenroom.server")
+
 SAME_EVERYWHERE = (
     "engine", "grace", "grace_left", "grace_unconfirmed", "lease", "renew_interval", "fence_after", "reap_interval",
     "ping_interval", "pong_timeout", "token_overrun", "signing_alg",
 )  # fmt: skip
 """Settings of which a cluster can have one value only."""
 DRAIN = "drain"
-
-
-def _terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class ClusterDesk:
@@ -34,11 +32,16 @@ class ClusterDesk:
         self._service = service
         self.drain_rate: float | None = None
         """Sessions a second that the coming drain moves; None: as many as the other nodes take."""
-        self.on_drain: Callable[[], None] = _terminate
-        """Stops the process; what stops it drains it."""
+        self.on_drain: Callable[[], None] = self._get_no_more
+        """Stops the process; what stops it drains it. `Service.serve` sets it."""
         self.roll_call = RollCall(
             name, tell=service.engine.bus.tell, report=self.report, held=self._held, random_hex=random_hex
         )
+
+    def _get_no_more(self) -> None:
+        """A service that is a part of another program does not end that program: it is not ready from now on."""
+        log.warning("asked to drain: not ready from now on; the program that this service is a part of must stop it")
+        self._service.node.draining = True
 
     @property
     def engine(self) -> Engine:
