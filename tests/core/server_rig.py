@@ -64,6 +64,8 @@ class FakeHouse:
         self.tokens: dict[str, Token] = {"anna": token_for("anna"), "nobody": Token()}
         self.applications: dict[str, Application] = {APP: Application(key=APP, name="App", namespace=NAMESPACE)}
         self.full = False
+        self.cut_offs: list[str] = []
+        self.bad: set[str] = set()
         self._counter = itertools.count(1)
 
     def verify(self, token: str, address: str, now: Now) -> Token:
@@ -89,6 +91,15 @@ class FakeHouse:
     def admit(self, now: Now) -> None:
         """The same."""
         self.check_room(now)
+
+    def cut_off(self, key: str, now: Now) -> None:
+        """Kept."""
+        self.cut_offs.append(key)
+
+    def check_conduct(self, key: str, now: Now) -> None:
+        """Unless it is among the bad."""
+        if key in self.bad:
+            raise RateLimitedError(retry_after=2.0)
 
     def random_bytes(self, count: int) -> bytes:
         """Not random at all."""

@@ -613,6 +613,36 @@ def test_more_than_the_messages_allowed_closes() -> None:
     assert rig.requests == [DetachSession(rig.owner, 40.0)]
 
 
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 4004])
+def test_promise_10_who_is_cut_off_is_counted_by_participant_and_session(code: int) -> None:
+    house = FakeHouse()
+    rig = Rig(house).open()
+    assert rig.machine.owner is not None
+    rig.machine.lost(code, rig.now)
+    assert house.cut_offs == [rig.machine.owner.session_id, rig.machine.participant_id]
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1005, 1006, 4002])
+def test_whose_line_broke_or_is_slow_is_not_cut_off(code: int) -> None:
+    house = FakeHouse()
+    rig = Rig(house).open()
+    rig.machine.lost(code, rig.now)
+    assert house.cut_offs == []
+
+
+def test_who_was_cut_off_too_often_has_to_wait() -> None:
+    house = FakeHouse()
+    first = Rig(house).open()
+    assert first.machine.owner is not None
+    house.bad = {first.machine.participant_id}
+    rig = Rig(house)
+    assert rig.error(rig.hello()) == ErrorCode.RATE_LIMITED
+    assert rig.close_code == CloseCode.RATE_LIMITED
+    house.bad = {first.machine.owner.session_id}
+    rig = Rig(house)
+    assert rig.error(rig.resume(sessionId=first.machine.owner.session_id)) == ErrorCode.RATE_LIMITED
+
+
 def test_fifty_messages_a_second_may_go_on_for_ever() -> None:
     rig = Rig().open()
     for _ in range(600):

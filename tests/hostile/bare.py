@@ -24,6 +24,7 @@ HOSTILE = {
     "messages_per_second": 1_000_000.0,
     "messages_burst": 1_000_000,
     "failed_sign_ins": 1_000_000,
+    "cut_offs": 1_000_000,
     "opens_per_second": 1_000_000.0,
 }
 

@@ -42,7 +42,7 @@ class FakeTenants:
 
 
 def _house(tenants: Any, **options: Any) -> NodeHouse:
-    values: dict[str, Any] = {"opens_per_second": 2.0, "failed_sign_ins": 3, "limits": Limits(), **options}
+    values: dict[str, Any] = {"opens_per_second": 2.0, "failed_sign_ins": 3, "cut_offs": 3, "limits": Limits(), **options}
     return NodeHouse(tenants, issuer=ISSUER, session_limits=SessionLimits(), now=0.0, **values)
 
 
@@ -101,6 +101,19 @@ def test_a_token_that_has_expired_is_no_bad_sign_in() -> None:
         with refused(TokenExpiredError):
             house.verify(tenants.token(now=WALL - 100), "192.0.2.1", Now(10.0, WALL))
     assert house.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
+
+
+def test_who_is_cut_off_all_the_time_has_to_wait_and_nobody_else() -> None:
+    house = _house(FakeTenants())
+    now = Now(10.0, WALL)
+    for _ in range(3):
+        house.check_conduct("bad", now)
+        house.cut_off("bad", now)
+    with pytest.raises(RateLimitedError) as caught:
+        house.check_conduct("bad", now)
+    assert caught.value.retry_after == pytest.approx(20.0)
+    house.check_conduct("good", now)
+    house.check_conduct("bad", Now(31.0, WALL))
 
 
 def test_trusted_proxies_are_exempt() -> None:

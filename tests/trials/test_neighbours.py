@@ -23,14 +23,14 @@ MOST = 2 * 1024 * 1024
 """Bytes of the service's memory for one client that misbehaves."""
 SECONDS = 3.0
 ENDS = {
-    "control-frames": {1008},
+    "control-frames": {1008, 4004},
     "messages": {4004},
-    "fragments": {1008},
+    "fragments": {1008, 4004},
     "no-hello": {4500},
     "half-open": {408},
     "greedy": {4002, 0},  # whoever never reads again does not read the Close either
 }
-"""Close codes and HTTP statuses with which the service gets rid of each."""
+"""Close codes and HTTP statuses with which the service gets rid of each; 4004 once it has come back too often."""
 SHORT = {"hello_timeout": 1, "head_timeout": 1, "close_timeout": 1}
 
 

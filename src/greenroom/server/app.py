@@ -157,6 +157,7 @@ class Service:
             limits=self.limits,
             opens_per_second=config.opens_per_second,
             failed_sign_ins=config.failed_sign_ins,
+            cut_offs=config.cut_offs,
             now=self.clocks.monotonic(),
             random_bytes=self._random_bytes,
         )

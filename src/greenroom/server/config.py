@@ -153,6 +153,15 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Count, _doc("Bad tokens a minute from one address for one application, before more are refused.", "1/min")
     ] = 10
 
+    cut_offs: Annotated[
+        Count,
+        _doc(
+            "Connections a minute of one participant, or one session, that are cut off for breaking the protocol,"
+            " before its next `open` or `resume` is refused (`rate_limited`).",
+            "1/min",
+        ),
+    ] = 200
+
     # -- webhooks
     webhook_allowed_networks: Annotated[
         tuple[str, ...],

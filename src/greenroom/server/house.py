@@ -17,7 +17,8 @@ class NodeHouse:
     """Implements `core.calls.House`.
 
     opens_per_second: of the node, with a burst of the same number. failed_sign_ins: bad tokens a minute for each
-    application and address; trusted proxies are exempt. now: monotonic seconds at start.
+    application and address; trusted proxies are exempt. cut_offs: connections a minute, of a participant or a session,
+    that may be cut off for how they behave; above it the next `open` or `resume` is refused. now: monotonic seconds at start.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class NodeHouse:
         limits: Limits,
         opens_per_second: float,
         failed_sign_ins: float,
+        cut_offs: float,
         now: float,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -40,6 +42,7 @@ class NodeHouse:
         self._addresses = limits
         self._opens = TokenBucket(opens_per_second, max(1.0, opens_per_second), now)
         self._failed = KeyedBuckets(failed_sign_ins / 60, failed_sign_ins)
+        self._cut_off = KeyedBuckets(cut_offs / 60, cut_offs)
 
     def verify(self, token: str, address: str, now: Now) -> VerifiedToken:
         """See `House.verify`."""
@@ -74,6 +77,20 @@ class NodeHouse:
         """See `House.admit`."""
         if not self._opens.take(now.mono):
             raise _no_room()
+
+    def cut_off(self, key: str, now: Now) -> None:
+        """See `House.cut_off`."""
+        self._cut_off.take(key, now.mono)
+
+    def check_conduct(self, key: str, now: Now) -> None:
+        """See `House.check_conduct`."""
+        wait = self._cut_off.wait(key, now.mono)
+        if wait > 0:
+            raise RateLimitedError(
+                "Too many connections were cut off for breaking the protocol.",
+                hint="Mend the client: the close code of each said what was wrong.",
+                retry_after=wait,
+            )
 
     def _attempt(self, token: str, address: str) -> str:
         """What a sign-in counts under: the application that the token says it is of, where there is such a one, and the

@@ -257,9 +257,14 @@ class Hub:
 
     def _remember(self, command: Command) -> None:
         at = self.now().mono
-        for session_id in [one for one, (until, _) in self._recent.items() if until < at]:
-            del self._recent[session_id]
-        self._recent[command.session_id] = (at + REMEMBER_COMMANDS, command)
+        recent = self._recent  # oldest first
+        while recent:
+            oldest = next(iter(recent))
+            if recent[oldest][0] >= at:
+                break
+            del recent[oldest]
+        recent.pop(command.session_id, None)
+        recent[command.session_id] = (at + REMEMBER_COMMANDS, command)
 
     # -- fan-out ------------------------------------------------------------------------------------------------------
 

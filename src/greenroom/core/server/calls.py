@@ -108,6 +108,12 @@ class House(Protocol):
     def admit(self, now: Now) -> None:
         """Counts one open. Raises RateLimitedError as `check_room`."""
 
+    def cut_off(self, key: str, now: Now) -> None:
+        """A connection was cut off for how it behaved. key: its participant, or its session."""
+
+    def check_conduct(self, key: str, now: Now) -> None:
+        """Raises RateLimitedError where too many connections of the participant, or session, were cut off lately."""
+
     def random_bytes(self, count: int) -> bytes:
         """For ids of sessions."""
 

@@ -55,6 +55,17 @@ _REASONS = {reason.value: reason for reason in EndReason}
 EMPTY = Empty()
 _WARNED_OF_LIFE = 0.25
 WATCH_SCOPE = "notifications:set"
+_MISBEHAVED = frozenset(
+    {
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.MESSAGE_TOO_BIG,
+        CloseCode.WS_PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_UTF8,
+        CloseCode.RATE_LIMITED,
+    }
+)
+"""What a connection is cut off with for how its client behaved."""
 RequestId = int | str | None
 HELD = frozenset({_S.OPEN, _S.FENCED, _S.EXPIRED})
 """States in which the connection has a session that is to be detached when it is lost."""
@@ -219,9 +230,12 @@ class ServerGround:
             return self.house.limits.grace_left
         return self._grace_if_lost
 
-    def _let_go(self, code: int) -> None:
+    def _let_go(self, code: int, now: Now) -> None:
         """The connection of a session is gone: end it where its client said so, else detach it."""
         assert self.owner is not None
+        if code in _MISBEHAVED:
+            self.house.cut_off(self.owner.session_id, now)
+            self.house.cut_off(self.participant_id, now)
         if code == CloseCode.NORMAL:
             self._duty(EndSession(self.owner, EndReason.CLOSED))
         else:
@@ -236,7 +250,7 @@ class ServerGround:
     def _drop(self, code: CloseCode, reason: str, now: Now) -> None:
         """Our side ends the connection; its session, if any, is kept for its grace."""
         if self.state in HELD:
-            self._let_go(code)
+            self._let_go(code, now)
         if self._step(_C.DROP):
             self._effects.append(Close(code, reason))
 
@@ -273,7 +287,7 @@ class ServerGround:
             self._effects.append(Ping())
             return
         if self.state in HELD:
-            self._let_go(CloseCode.ABNORMAL)
+            self._let_go(CloseCode.ABNORMAL, now)
         self._step(_C.DROP)
         self._effects.append(Abort())
 

@@ -130,6 +130,7 @@ def prepare_open(params: OpenParams, house: House, *, origin: str | None, addres
     participant_id, external_id = identify(token, info.external_id, application, params.open_id)
     name = None if info.name is None else check_name(info.name)
     avatar_url = None if info.avatar_url is None else check_avatar_url(info.avatar_url)
+    house.check_conduct(participant_id, now)
     house.admit(now)
     session_id = make_session_id(partition_of(application.key, participant_id), house.random_bytes(_SESSION_ID_BYTES))
     return OpenSession(
@@ -166,6 +167,7 @@ def prepare_resume(params: ResumeParams, house: House, *, origin: str | None, ad
         )
     for one, _ in params.watching:
         check_text(one, "watching", MAX_ID_CHARACTERS, 1)
+    house.check_conduct(params.session_id, now)
     token = None
     if params.token is not None:
         token = house.verify(params.token, address, now)

@@ -121,7 +121,7 @@ class ServerSession(ServerJoin):
         if state is _S.JOINING:
             self._grace_if_lost = 0.0 if code == CloseCode.NORMAL else self._grace_of(code)
         elif state in HELD:
-            self._let_go(code)
+            self._let_go(code, now)
         self._step(_C.DROP)
 
     def tick(self, now: Now) -> None:
