@@ -42,7 +42,8 @@ class FakeTenants:
 
 
 def _house(tenants: Any, **options: Any) -> NodeHouse:
-    values: dict[str, Any] = {"opens_per_second": 2.0, "failed_sign_ins": 3, "cut_offs": 3, "limits": Limits(), **options}
+    limits: dict[str, Any] = {"opens_per_second": 2.0, "failed_sign_ins": 3, "cut_offs": 3}
+    values = {**limits, "limits": Limits(), **options}
     return NodeHouse(tenants, issuer=ISSUER, session_limits=SessionLimits(), now=0.0, **values)
 
 

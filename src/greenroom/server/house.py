@@ -18,7 +18,8 @@ class NodeHouse:
 
     opens_per_second: of the node, with a burst of the same number. failed_sign_ins: bad tokens a minute for each
     application and address; trusted proxies are exempt. cut_offs: connections a minute, of a participant or a session,
-    that may be cut off for how they behave; above it the next `open` or `resume` is refused. now: monotonic seconds at start.
+    that may be cut off for how they behave; above it the next `open` or `resume` is refused. now: monotonic seconds at
+    start.
     """
 
     def __init__(
