@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from greenroom.tokens.reader import refuse
+from greenroom.tokens.reader import read_object, refuse
 
 API_TOKEN_LIFE = 1_800
 """Seconds; the default of `POST /v1/auth/token`."""
@@ -91,12 +91,12 @@ class SessionClaims(Struct, frozen=True, kw_only=True):
     app: _TEXT
     sub: _TEXT
     ver: Literal[1, 2]
+    xid: Annotated[str, Meta(min_length=1, max_length=MAX_EXTERNAL_ID_BYTES)] | UnsetType = UNSET
+    pol: SessionPolicyClaim | UnsetType = UNSET
     scope: _SCOPE
     iat: _SECONDS
     exp: _SECONDS
     jti: _JTI
-    xid: Annotated[str, Meta(min_length=1, max_length=MAX_EXTERNAL_ID_BYTES)] | UnsetType = UNSET
-    pol: SessionPolicyClaim | UnsetType = UNSET
     nbf: _SECONDS | UnsetType = UNSET
 
 
@@ -127,6 +127,9 @@ _STRUCTS: dict[TokenKind, type[ApiClaims] | type[SessionClaims]] = {
     TokenKind.CLIENT: SessionClaims,
 }
 
+_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in _STRUCTS.items()}
+_ENCODER = msgspec.json.Encoder()
+
 # Where msgspec says the fault is: the claim at the top of the path, or the one that is missing.
 _AT_FAULT = re.compile(r"(?:at `\$\.|required field `)([a-z]+)[^`]*`\Z")
 
@@ -150,6 +153,21 @@ _MEANING = {
 def refuse_claim(name: str, problem: str) -> NoReturn:
     """Raise the `TokenInvalidError` that names the claim and where it is set."""
     refuse(f"The token's claim {name} {problem}.", _MEANING[name][1])
+
+
+def read_claims(payload: bytes, kind: TokenKind) -> ApiClaims | SessionClaims:
+    """The typed claims of a payload whose signature was found good. Raises `TokenInvalidError`.
+
+    Nearly every payload is byte for byte what the claims in it are written as: then nothing can stand in it twice,
+    be of another type, or be unknown, and the strict reader, which costs ten times as much, has nothing to find.
+    """
+    try:
+        claims = _DECODERS[kind].decode(payload)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        claims = None  # the strict reader says what is wrong
+    if claims is not None and _ENCODER.encode(claims) == payload:
+        return claims
+    return to_claims(read_object(payload, "payload"), kind)
 
 
 def to_claims(members: dict[str, Any], kind: TokenKind) -> ApiClaims | SessionClaims:

@@ -12,11 +12,11 @@ from greenroom.tokens.claims import (
     SessionPolicyClaim,
     TokenKind,
     VerifiedToken,
+    read_claims,
     refuse_claim,
-    to_claims,
 )
 from greenroom.tokens.keyring import KeyRing, SigningKey
-from greenroom.tokens.reader import Parts, read_object, refuse, split_token
+from greenroom.tokens.reader import Parts, refuse, split_token
 
 EXPIRY_LEEWAY = 30.0
 """Seconds after ``exp`` (semantics.md, S5)."""
@@ -54,7 +54,7 @@ def verify(
     if not signature_is_good(parts, key):
         refuse("The token's signature is not good.", "Pass the access_token unchanged.")
     # Claims are parsed only now: nobody without a key gets to feed the parser.
-    claims = to_claims(read_object(parts.payload, "payload"), kind)
+    claims = read_claims(parts.payload, kind)
     _check_address(claims, kind, issuer)
     _check_times(claims, now, expiry_leeway, issued_leeway)
     return _verified(claims, kind, key.kid)
