@@ -18,6 +18,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
+from greenroom.server.familiar import FamiliarHeads, accept, take_key_out
 from greenroom.server.handshake import Accepted, Head, MalformedHeadError, judge, parse_head, switching_protocols
 from greenroom.server.limits import Limits, MalformedProxyHeaderError, normalise, read_proxy_header
 from greenroom.server.link import Handler, Refusal, UpgradeRequest, WebSocketOptions
@@ -189,17 +190,16 @@ class _Visitor(asyncio.BufferedProtocol):
             self._to_http(head, rest)
             return
         try:
-            parsed = parse_head(head)
+            verdict = door.read(head, self.address)
         except MalformedHeadError as error:
             self._refuse(Refusal.error(400, description=f"The request is malformed: {error}."))
             return
-        verdict = door.judge(parsed, self.address)
         if verdict is None:
             self._to_http(head, rest)
             return
         handler = self.choose_handler(verdict.request) if isinstance(verdict, Accepted) else verdict
         if isinstance(handler, Refusal):
-            self._refuse(handler, parsed.method)
+            self._refuse(handler, "HEAD" if head.startswith(b"HEAD ") else "GET")
         else:
             assert isinstance(verdict, Accepted)
             self.hand_over(verdict, handler, rest)
@@ -346,6 +346,7 @@ class FrontDoor:
         self._sessions = sessions
         self._ws_path = ws_path
         self._subprotocol = subprotocol
+        self._familiar = FamiliarHeads()
         if isinstance(http, web.Server):
             self._http_handler: _HttpHandler = http.request_handler
             http.request_handler = self._serve
@@ -372,6 +373,19 @@ class FrontDoor:
     def asks_for_sessions(self, head: bytes) -> bool:
         """Whether the request line names the sessions' path; a quick look, `judge` looks closely."""
         return self._ws_path is not None and self._ws_path.encode() in head[: head.find(b"\r\n")]
+
+    def read(self, head: bytes, peer: str) -> Accepted | Refusal | None:
+        """`parse_head` and `judge`, or what they found the last time. Raises MalformedHeadError."""
+        keyless = take_key_out(head)
+        if keyless is not None:
+            shape = self._familiar.find(keyless)
+            if shape is not None:
+                return accept(shape, keyless.key, self.limits.resolve(peer, shape.forwarded_for))
+        parsed = parse_head(head)
+        verdict = self.judge(parsed, peer)
+        if keyless is not None and isinstance(verdict, Accepted):
+            self._familiar.remember(keyless, verdict, parsed.get("x-forwarded-for"))
+        return verdict
 
     def judge(self, head: Head, peer: str) -> Accepted | Refusal | None:
         """See `handshake.judge`; `peer` is who is at the other end of the transport."""
