@@ -1,6 +1,8 @@
 /** Asks before anything is done to anybody. */
 import { $ } from './dom.js';
 
+let over = new AbortController();
+
 /**
  * Show the dialog; `act({reason, seconds})` when it is confirmed, which may reject: then the dialog says why and stays.
  * seconds: null is until lifted, undefined where no term is asked for.
@@ -16,10 +18,12 @@ export const ask = ({ title, text, yes, withTerm = false, withReason = true }, a
   $('ask-reason').hidden = form.querySelector('[for=ask-reason]').hidden = !withReason;
   $('ask-problem').hidden = true;
   $('ask-yes').disabled = false;
-  const over = new AbortController();
+  over.abort();
+  over = new AbortController();
   const { signal } = over;
   $('ask-cancel').addEventListener('click', () => dialog.close(), { signal });
-  dialog.addEventListener('close', () => over.abort(), { signal });
+  // The event comes late: by then somebody else may have been asked, and the dialog be open again.
+  dialog.addEventListener('close', () => dialog.open || over.abort(), { signal });
   form.addEventListener(
     'submit',
     async (event) => {
@@ -28,8 +32,9 @@ export const ask = ({ title, text, yes, withTerm = false, withReason = true }, a
       const term = $('ask-term').value;
       try {
         await act({ reason: $('ask-reason').value, seconds: withTerm ? (term ? Number(term) : null) : undefined });
-        dialog.close();
+        if (!signal.aborted) dialog.close();
       } catch (error) {
+        if (signal.aborted) return;
         $('ask-problem').textContent = error.message;
         $('ask-problem').hidden = false;
         $('ask-yes').disabled = false;

@@ -43,6 +43,7 @@ $('sign-in').addEventListener('submit', async (event) => {
   event.preventDefault();
   const button = event.submitter ?? $('sign-in').querySelector('[type=submit]');
   const [key, secret] = [$('key').value.trim(), $('secret').value.trim()];
+  $('secret').value = ''; // it is needed no more
   $('sign-in-problem').hidden = true;
   button.disabled = true;
   try {
@@ -51,7 +52,6 @@ $('sign-in').addEventListener('submit', async (event) => {
   } catch (error) {
     leave(error.status === 401 ? 'There is no such app key and secret.' : error.message);
   } finally {
-    $('secret').value = ''; // it is needed no more
     button.disabled = false;
   }
 });
