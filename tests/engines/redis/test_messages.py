@@ -48,6 +48,25 @@ async def test_s13_a_silent_subscription_is_noticed_by_the_next_beat(monkeypatch
         assert len(w.ears.losses) == 1, "heard, or told once"
 
 
+async def test_s13_a_renewal_that_fails_is_tried_again_with_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no connection broke, so that nothing else would say that something was missed."""
+    monkeypatch.setattr(bus, "SILENT_AFTER", 0.01)
+    async with LuaWorld() as w:
+        a = await w.client()
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await w.join(w.node, w.lease)
+        w.server.is_lost = lambda channel: channel.endswith(":c")
+        await a.update(name="unheard")
+        w.server.is_lost = lambda channel: False
+        await w.join(w.node, w.lease)
+        w.server.up = False
+        await asyncio.sleep(0.03)
+        w.server.up = True
+        assert not w.ears.losses
+        await w.join(w.node, w.lease)
+        await until(lambda: w.ears.losses)
+
+
 async def test_s13_what_was_heard_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus, "SILENT_AFTER", 0.01)
     async with LuaWorld() as w:

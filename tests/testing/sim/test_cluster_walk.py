@@ -1,20 +1,24 @@
 """Random lives of a cluster over the shipped Lua files, judged by the same oracles. A failing seed:
-``python -m greenroom.testing.sim --cluster SEED``."""
+``python -m greenroom.testing.sim --cluster SEED``, or ``--lossy SEED``."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import msgspec
 import pytest
 
+from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis.bus import RedisBus
+from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.server.node import Node
-from greenroom.testing.sim.cluster import ClusterWorld, walk_cluster
-from greenroom.testing.sim.oracles import watchers_converged
+from greenroom.testing.sim.cluster import ClusterWorld, walk_cluster, walk_lossy
+from greenroom.testing.sim.oracles import record_of, watchers_converged
 
-SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "24"))
-"""How many are walked; the variable asks for more."""
-CHUNK = 4
+SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "100"))
+"""How many are walked of each kind; the variable asks for more."""
+CHUNK = 10
 
 
 @pytest.mark.slow
@@ -23,6 +27,15 @@ def test_walks_of_a_cluster_are_fine(first: int) -> None:
     print(f"seeds {first} to {first + CHUNK - 1}")
     for seed in range(first, first + CHUNK):
         walk_cluster(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_s15_walks_over_a_redis_that_loses_data_are_fine(first: int) -> None:
+    """Failovers that lose the last writes, and a Redis that comes back empty."""
+    print(f"seeds {first} to {first + CHUNK - 1}")
+    for seed in range(first, first + CHUNK):
+        walk_lossy(seed)
 
 
 @pytest.mark.slow
@@ -82,3 +95,34 @@ def test_the_oracle_sees_where_a_silent_subscription_is_not_noticed(monkeypatch:
     monkeypatch.setattr(RedisBus, "_check_later", lambda _self, _expected: None)
     monkeypatch.setattr(Node, "_catch_up", lambda _self: None)
     assert _renamed_while_all_messages_are_lost(8) != []
+
+
+def test_s15_who_is_connected_stays_so_when_redis_comes_back_empty() -> None:
+    """Nodes write back what they hold: nobody's session ends, and watchers see the truth."""
+    with ClusterWorld(9) as world:
+        apps = [world.make_app(name) for name in ("anna", "bob", "carla")]
+        for app in apps:
+            app.open()
+        held = [app.sdk._runner.machine.session_id for app in apps]
+        apps[1].run(apps[1].watch("anna", "carla"))
+        world.redis_away()
+        world.run(2.0)
+        world.redis.lose_everything()
+        world.redis_back()
+        world.run(60.0)
+        assert [app.sdk._runner.machine.session_id for app in apps] == held
+        assert all(not app.ends and not app.reopened for app in apps)
+        assert list(watchers_converged(world)) == []
+        assert {record_of(world, name).presence.value for name in ("anna", "bob", "carla")} == {"online"}
+
+
+def test_s15_the_oracle_sees_where_nobody_writes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, where a node restores the markers and not the sessions it holds."""
+    restore = RedisRegistry.restore
+
+    async def forgetful(self: RedisRegistry, request: RestoreRequest) -> Any:
+        return await restore(self, msgspec.structs.replace(request, sessions=()))
+
+    monkeypatch.setattr(RedisRegistry, "restore", forgetful)
+    with pytest.raises(AssertionError):
+        test_s15_who_is_connected_stays_so_when_redis_comes_back_empty()

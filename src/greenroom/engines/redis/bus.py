@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
 from greenroom.engines.base import Change, Command, Listener
 from greenroom.engines.redis.store import Store
+from greenroom.errors import ServiceUnavailableError
 from greenroom.model import ParticipantRecord, partition_of
 
 CHANGES = "c"
@@ -147,9 +149,10 @@ class RedisBus:
         self._timers.add(timer)
 
     async def _renew(self, partitions: Sequence[int]) -> None:
-        for partition in partitions:
-            self._heard.pop(partition, None)
-        await self._store.renew_subscription([(f"p{partition}", CHANGES) for partition in partitions])
+        # Where it fails, what was heard stays as it is: the next beat finds the same silence and tries again. Where it
+        # does not, `lost` forgets it.
+        with suppress(ServiceUnavailableError):
+            await self._store.renew_subscription([(f"p{partition}", CHANGES) for partition in partitions])
 
     async def stop(self) -> None:
         """Ends timers and tasks."""

@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from greenroom.testing.sim.cluster import walk_cluster
+from greenroom.testing.sim.cluster import walk_cluster, walk_lossy
 from greenroom.testing.sim.walk import WalkError, walk
 
 
@@ -17,11 +17,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m greenroom.testing.sim", description=__doc__)
     parser.add_argument("seeds", nargs="+", type=int, metavar="SEED")
     parser.add_argument("--cluster", action="store_true", help="three nodes on a simulated Redis")
+    parser.add_argument("--lossy", action="store_true", help="the same, on a Redis that loses data")
     parser.add_argument("--quiet", action="store_true", help="print failing walks only")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)
-    one_walk = walk_cluster if arguments.cluster else walk
+    one_walk = walk_lossy if arguments.lossy else walk_cluster if arguments.cluster else walk
     failed = 0
     for seed in arguments.seeds:
         try:

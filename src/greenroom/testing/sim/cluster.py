@@ -1,7 +1,7 @@
 """A world of several nodes on one simulated Redis: the shipped Lua files in process, with pub/sub that loses messages,
 a Redis that is away or is failed over, and nodes that are cut off from it.
 
-``python -m greenroom.testing.sim --cluster SEED`` walks one again.
+``python -m greenroom.testing.sim --cluster SEED`` walks one again; ``--lossy SEED`` one over a Redis that loses data.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from greenroom.engines.redis.store import Call, Reply
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.testing.lua_redis import LuaServer, LuaStore
 from greenroom.testing.sim.loop import ProcessClock, SimLoop, Timeline
+from greenroom.testing.sim.oracles import (
+    known_versions_only_grow,
+    one_end_each,
+    order_of_events,
+    updates_are_kept,
+    versions_only_grow,
+)
 from greenroom.testing.sim.walk import Walk
 from greenroom.testing.sim.world import SimNode, World
 
@@ -271,6 +278,54 @@ class ClusterWalk(Walk):
         super()._rest()
 
 
+class LossyWalk(ClusterWalk):
+    """A life without the durable profile: a failover may lose the last seconds, and Redis may come back empty.
+
+    What a failover may lose is not asked for (S16): events, ends that were written last, updates. All else is: nobody
+    who is connected is without a session, nobody who left is a ghost, watchers hold what is stored, and no observer
+    goes back.
+    """
+
+    def redis_loses_the_last_writes(self) -> None:
+        """A replica becomes master that had not heard of all."""
+        before = self.world.redis.snapshot()
+        self.world.run(self.dice.choice((0.05, 0.5, 2.0, 5.0)))
+        self.world.redis_away()
+        self.world.run(self.dice.uniform(0.5, 5.0))
+        self.world.redis.go_back(before)
+        self.world.note("another Redis is master, and has not heard of the last writes")
+        self.world.redis_back()
+
+    def redis_comes_back_empty(self) -> None:
+        """Restarted without its data (S15)."""
+        self.world.redis_away()
+        self.world.run(self.dice.uniform(0.5, 5.0))
+        self.world.redis.lose_everything()
+        self.world.note("Redis is empty")
+        self.world.redis_back()
+
+    def steps(self) -> list[tuple[int, Callable[[], None]]]:
+        return [*super().steps(), (3, self.redis_loses_the_last_writes), (2, self.redis_comes_back_empty)]
+
+    def _judge(self, oracles: Any) -> None:
+        super()._judge([LESS_IS_ASKED.get(one, one) for one in oracles if one not in MAY_BE_LOST])
+
+
+MAY_BE_LOST = (one_end_each, order_of_events, updates_are_kept)
+"""Oracles that ask for what a Redis without the durable profile does not promise."""
+LESS_IS_ASKED: dict[Any, Any] = {versions_only_grow: known_versions_only_grow}
+
+
+def walk_lossy(seed: int) -> list[tuple[float, str]]:
+    """As `walk_cluster`, over a Redis that loses data."""
+    one = LossyWalk(seed)
+    try:
+        one.run()
+        return one.world.notes
+    finally:
+        one.close_world()
+
+
 def walk_cluster(seed: int) -> list[tuple[float, str]]:
     """One walk to its end. The timeline. Raises WalkError."""
     one = ClusterWalk(seed)
@@ -281,4 +336,4 @@ def walk_cluster(seed: int) -> list[tuple[float, str]]:
         one.close_world()
 
 
-__all__ = ["ClusterWalk", "ClusterWorld", "SimStore", "walk_cluster"]
+__all__ = ["ClusterWalk", "ClusterWorld", "LossyWalk", "SimStore", "walk_cluster", "walk_lossy"]

@@ -98,6 +98,17 @@ def versions_only_grow(world: World) -> Iterator[str]:
                     yield f"{app.name} saw {participant_id} at {after} after {before}"
 
 
+def known_versions_only_grow(world: World) -> Iterator[str]:
+    """As `versions_only_grow`, where an engine may lose its data: of whom it knows nothing any more, the version is 0.
+    What is told of them afterwards is newer than all that was told before."""
+    for app in world.apps:
+        for participant_id, seen in app.seen.items():
+            versions = [participant.version for participant in seen if participant.version]
+            for before, after in pairwise(versions):
+                if after <= before:
+                    yield f"{app.name} saw {participant_id} at {after} after {before}"
+
+
 def is_open_never_lies(world: World) -> Iterator[str]:
     """After the world has come to rest: an app that says it is open has a session that is attached, and no other."""
     attached = {session.id for session in sessions_of(world) if session.state == "attached"}
@@ -122,7 +133,8 @@ def watchers_converged(world: World) -> Iterator[str]:
         for watch in app.watches:
             for held in watch.participants.values():
                 record = record_by_id(world, held.id)
-                if held.version != record.version or (record.version and held.presence != record.shown):
+                # Nothing is stored of somebody of whom a Redis that lost its data, or the reaper, knows nothing more.
+                if held.presence != record.shown or (record.version and held.version != record.version):
                     yield (
                         f"{app.name} holds {record.external_id or held.id} as {held.presence.value}"
                         f" (version {held.version}), stored is {record.shown.value} (version {record.version})"
@@ -161,7 +173,8 @@ def nothing_left_over(world: World) -> Iterator[str]:
             yield f"{app.name} is closed and has a timer"
     for loop in (*(app.loop for app in world.apps), *(node.loop for node in world.nodes)):
         for context in loop.failures:
-            yield f"{loop.name}: {context.get('message')}: {context.get('exception')!r}"
+            whose = context.get("future") or context.get("handle") or ""
+            yield f"{loop.name}: {context.get('message')}: {context.get('exception')!r} {whose!r}"
 
 
 AT_REST = (one_end_each, order_of_events, versions_only_grow, is_open_never_lies, watchers_converged, updates_are_kept)
