@@ -179,6 +179,9 @@ class Node(Upkeep):
         else:
             self.on_directory(result.directory_version)
         self._look_for_silence(result)
+        if self._unread:
+            self._unread = False
+            self._hub.spawn(self.read_again(None))
         due = self._clock() - self._compared_at >= self._config.compare_interval
         if before is NodeState.FENCED:
             log.info("the lease is good again")

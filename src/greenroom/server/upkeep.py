@@ -49,6 +49,7 @@ class Upkeep:
         self._desk = desk
         self._config = config
         self._strays: dict[str, int] = {}
+        self._unread = False
         self._restoring: asyncio.Task[None] | None = None
         self._compared_at = -inf
 
@@ -232,7 +233,10 @@ class Upkeep:
         return record, held.participant, held.secret_hash, held.attempt
 
     async def read_again(self, partitions: Sequence[int] | None) -> None:
-        """Read what is watched here (in these partitions; None: in all) and tell what is newer. Never raises."""
+        """Read what is watched here (in these partitions; None: in all) and tell what is newer.
+
+        Never raises: what could not be read is read after the next beat.
+        """
         holders = {(one.machine.app, one.machine.participant_id): one for one in tuple(self._hub.sessions.values())}
         for app, ids in self._hub.watched(partitions).items():
             try:
@@ -241,6 +245,7 @@ class Upkeep:
                     await self._raise(holders.get((app, record.id)), record)
             except GreenroomError as error:
                 log.info("not read again", error=error.message)
+                self._unread = True
 
     async def _raise(self, holder: SessionConnection | None, record: ParticipantRecord) -> None:
         """S11: a record below the version that was passed on (a failover lost what came after) is written above it.

@@ -29,13 +29,53 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def _first_beat(w: RedisWorld) -> None:
+    """This is where the partition is now; what was lost since the watch began is not known, so it is read again."""
+    await w.join(w.node, w.lease)
+    assert len(w.ears.losses) == 1
+    w.ears.losses.clear()
+
+
+async def test_s13_a_change_that_is_lost_between_two_that_are_heard_is_noticed() -> None:
+    async with LuaWorld() as w:
+        a = await w.client()
+        partition = partition_of(APP, a.participant_id)
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await _first_beat(w)
+        await a.update(name="heard")
+        await w.settle()
+        assert w.ears.losses == []
+        w.server.is_lost = lambda channel: channel.endswith(":c")
+        await a.update(name="lost")
+        w.server.is_lost = lambda channel: False
+        await a.update(name="heard too")
+        await w.settle()
+        assert [change.participant.name for change in w.ears.changes] == ["heard", "heard too"]
+        assert w.ears.losses == [[partition]]
+
+
+async def test_s13_a_partition_that_lost_its_past_is_read_again_with_its_first_message() -> None:
+    """Also where it has caught up by the next beat: the newest change then has the number that was heard before."""
+    async with LuaWorld() as w:
+        a = await w.client()
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await _first_beat(w)
+        before = w.server.snapshot()
+        await a.update(name="lost with the master")
+        await w.settle()
+        w.server.go_back(before)
+        await a.update(name="after the failover")
+        await w.settle()
+        assert len(w.ears.losses) == 1
+
+
 async def test_s13_a_silent_subscription_is_noticed_by_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus, "SILENT_AFTER", 0.01)
     async with LuaWorld() as w:
         a = await w.client()
         partition = partition_of(APP, a.participant_id)
         await w.engine.bus.watch(APP, [a.participant_id])
-        await w.join(w.node, w.lease)  # a beat: this is where the partition is now
+        await _first_beat(w)
         w.server.is_lost = lambda channel: channel.endswith(":c")
         await a.update(name="unheard")
         w.server.is_lost = lambda channel: False
@@ -54,7 +94,7 @@ async def test_s13_a_renewal_that_fails_is_tried_again_with_the_next_beat(monkey
     async with LuaWorld() as w:
         a = await w.client()
         await w.engine.bus.watch(APP, [a.participant_id])
-        await w.join(w.node, w.lease)
+        await _first_beat(w)
         w.server.is_lost = lambda channel: channel.endswith(":c")
         await a.update(name="unheard")
         w.server.is_lost = lambda channel: False
@@ -72,7 +112,7 @@ async def test_s13_what_was_heard_is_not_silent(monkeypatch: pytest.MonkeyPatch)
     async with LuaWorld() as w:
         a = await w.client()
         await w.engine.bus.watch(APP, [a.participant_id])
-        await w.join(w.node, w.lease)
+        await _first_beat(w)
         for n in range(5):
             await a.update(name=f"name-{n}")
             await w.join(w.node, w.lease)

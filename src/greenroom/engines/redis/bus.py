@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 import msgspec
 
@@ -101,7 +100,12 @@ class RedisBus:
 
     def _changed(self, partition: int, data: bytes) -> None:
         message = _decode_change(data)
-        self._heard[partition] = max(message.id, self._heard.get(partition, 0))
+        before = self._heard.get(partition)
+        if before is not None:
+            self._heard[partition] = message.id
+            if message.id != before + 1:
+                # One before it was lost, or the partition lost its past. Its own change is told below all the same.
+                self._missed([partition])
         # Also of those who are not watched: the node counts the changes of the partition (S13), and tells nobody.
         change = Change(partition, message.id, message.participant)
         for listener in self._listeners:
@@ -110,10 +114,11 @@ class RedisBus:
     def lost(self, pairs: Sequence[tuple[str, str]]) -> None:
         """A subscription was made anew: what was published in between is gone."""
         partitions = [int(tag[1:]) for tag, channel in pairs if channel == CHANGES]
-        partitions = [partition for partition in partitions if partition in self._partitions]
+        # What was heard stays as it is: what was missed shows as a gap, and is read again when all is heard again.
+        self._missed([partition for partition in partitions if partition in self._partitions])
+
+    def _missed(self, partitions: Sequence[int]) -> None:
         if partitions:
-            for partition in partitions:
-                self._heard.pop(partition, None)
             for listener in self._listeners:
                 listener.lost(partitions)
 
@@ -125,21 +130,25 @@ class RedisBus:
             await self._store.subscribe(EVERYBODY, COMMANDS)
             await self._store.subscribe(f"node:{node}", COMMANDS)
             self._nodes.add(node)
-        expected = {}
+        expected, missed = {}, []
         for partition, change in newest.items():
-            if partition not in self._heard or change < self._heard[partition]:
-                self._heard[partition] = change  # the first look, or a partition that lost its past
-            elif change > self._heard[partition]:
+            if partition not in self._partitions:
+                continue
+            heard = self._heard.get(partition)
+            if heard is None or change < heard:
+                # The first look: what was lost since the watch began is not known. Or the partition lost its past.
+                self._heard[partition] = change
+                missed.append(partition)
+            elif change > heard:
                 expected[partition] = change
+        self._missed(missed)
         if expected:
             self._check_later(expected)
 
     def _check_later(self, expected: dict[int, int]) -> None:
         def check() -> None:
             self._timers.discard(timer)
-            silent = [
-                p for p, change in expected.items() if p in self._partitions and self._heard.get(p, change) < change
-            ]
+            silent = {p: change for p, change in expected.items() if self._heard.get(p, change) < change}
             if silent:
                 task = asyncio.get_running_loop().create_task(self._renew(silent), name="greenroom-redis-renew")
                 self._renewals.add(task)
@@ -148,11 +157,14 @@ class RedisBus:
         timer = asyncio.get_running_loop().call_later(SILENT_AFTER, check)
         self._timers.add(timer)
 
-    async def _renew(self, partitions: Sequence[int]) -> None:
-        # Where it fails, what was heard stays as it is: the next beat finds the same silence and tries again. Where it
-        # does not, `lost` forgets it.
-        with suppress(ServiceUnavailableError):
-            await self._store.renew_subscription([(f"p{partition}", CHANGES) for partition in partitions])
+    async def _renew(self, silent: dict[int, int]) -> None:
+        try:
+            await self._store.renew_subscription([(f"p{partition}", CHANGES) for partition in silent])
+        except ServiceUnavailableError:
+            return  # what was heard stays as it is: the next beat finds the same silence, and tries again
+        for partition, change in silent.items():
+            if partition in self._heard:
+                self._heard[partition] = max(change, self._heard[partition])
 
     async def stop(self) -> None:
         """Ends timers and tasks."""
