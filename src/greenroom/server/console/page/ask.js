@@ -22,8 +22,18 @@ export const ask = ({ title, text, yes, withTerm = false, withReason = true }, a
   over = new AbortController();
   const { signal } = over;
   $('ask-cancel').addEventListener('click', () => dialog.close(), { signal });
-  // The event comes late: by then somebody else may have been asked, and the dialog be open again.
-  dialog.addEventListener('close', () => dialog.open || over.abort(), { signal });
+  const { id } = document.activeElement;
+  dialog.addEventListener(
+    'close',
+    () => {
+      // The event comes late: by then somebody else may have been asked, and the dialog be open again.
+      if (dialog.open) return;
+      over.abort();
+      // What was drawn anew meanwhile has not got the focus back.
+      if (id && document.activeElement.id !== id) $(id)?.focus();
+    },
+    { signal },
+  );
   form.addEventListener(
     'submit',
     async (event) => {
