@@ -148,6 +148,10 @@ class Watches:
             self._waiting.pop(participant_id, None)
         return gone
 
+    def told(self, participant_id: str) -> int:
+        """The version that was told of somebody; 0 where none was."""
+        return self._told.get(participant_id, 0)
+
     def is_news(self, item: Told) -> bool:
         """Whether it may be sent at once. Then it counts as told; what is held or not newer is taken care of."""
         participant_id = item.id

@@ -5,12 +5,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from greenroom.core.server import ServerSession
 from greenroom.core.server.calls import Abort, Call, Close, Now, Owned, Ping, Send
 from greenroom.core.states import ServerState
-from greenroom.core.watching import Told
+from greenroom.core.watching import Told, tell
 from greenroom.messages import Device
-from greenroom.model import EndReason
+from greenroom.model import EndReason, ParticipantRecord
 
 if TYPE_CHECKING:
     from greenroom.server.hub import Hub
@@ -159,6 +161,12 @@ class SessionConnection:
         for item in items:
             self.machine.watches.take(item)
         self._send_pieces(self._hub.now())
+
+    def forget(self, record: ParticipantRecord) -> None:
+        """Nothing is stored of somebody any more (S15): told above what was told before, so that it is not dropped."""
+        told = self.machine.watches.told(record.id)
+        if told:
+            self.take([tell(structs.replace(record, version=told + 1))])
 
     # -- effects ------------------------------------------------------------------------------------------------------
 

@@ -225,6 +225,11 @@ class Hub:
             self.seen[change.partition] = change.id
         self.note(change.participant)
 
+    def forget(self, record: ParticipantRecord) -> None:
+        """Nothing is stored of the participant any more: those who watch are told."""
+        for connection in tuple(self.watchers.get((record.app, record.id), ())):
+            connection.forget(record)
+
     def note(self, record: ParticipantRecord) -> None:
         """Gather a record that was heard of, or read again."""
         if (record.app, record.id) not in self.watchers:

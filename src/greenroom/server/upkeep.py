@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from math import inf
 
@@ -32,6 +32,8 @@ log = structlog.stdlib.get_logger("greenroom.node")
 AT_ONCE = 64
 """Sessions that are taken back, or compared, at the same time."""
 PAGE = 500
+RECOVERED_AFTER = 25.0
+"""Seconds after which every node has written back what it holds into an engine that had lost it (S15: 20 s)."""
 
 DirectoryCopy = Callable[[], tuple[Sequence[Application], Sequence[SealedKey], Sequence[Restriction]]]
 
@@ -50,6 +52,7 @@ class Upkeep:
         self._config = config
         self._strays: dict[str, int] = {}
         self._unread = False
+        self._suspected: set[tuple[str, str]] = set()
         self._restoring: asyncio.Task[None] | None = None
         self._compared_at = -inf
 
@@ -240,12 +243,34 @@ class Upkeep:
         holders = {(one.machine.app, one.machine.participant_id): one for one in tuple(self._hub.sessions.values())}
         for app, ids in self._hub.watched(partitions).items():
             try:
-                for record in await self._desk.read(app, ids):
+                records = await self._desk.read(app, ids)
+                self._suspect(app, [record.id for record in records if not record.version])
+                for record in records:
                     self._hub.note(record)
                     await self._raise(holders.get((app, record.id)), record)
             except GreenroomError as error:
                 log.info("not read again", error=error.message)
                 self._unread = True
+
+    def _suspect(self, app: str, unknown: Iterable[str]) -> None:
+        """Nothing is stored of these: they were never here, or the engine lost them. Others may yet write them back."""
+        ids = [one for one in unknown if (app, one) not in self._suspected]
+        if ids:
+            self._suspected.update((app, one) for one in ids)
+            self._hub.spawn(self._confirm(app, ids))
+
+    async def _confirm(self, app: str, ids: Sequence[str]) -> None:
+        """Who is still unknown when an engine would have recovered is not here: no watcher goes on seeing a ghost."""
+        try:
+            await asyncio.sleep(RECOVERED_AFTER)
+            for record in await self._desk.read(app, ids):
+                if not record.version:
+                    self._hub.forget(record)
+        except GreenroomError as error:
+            log.info("not read again", error=error.message)
+            self._unread = True
+        finally:
+            self._suspected.difference_update((app, one) for one in ids)
 
     async def _raise(self, holder: SessionConnection | None, record: ParticipantRecord) -> None:
         """S11: a record below the version that was passed on (a failover lost what came after) is written above it.

@@ -13,6 +13,7 @@ from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.server.node import Node
+from greenroom.server.upkeep import Upkeep
 from greenroom.testing.sim.cluster import ClusterWorld, walk_cluster, walk_lossy
 from greenroom.testing.sim.oracles import record_of, watchers_converged
 
@@ -126,3 +127,32 @@ def test_s15_the_oracle_sees_where_nobody_writes_back(monkeypatch: pytest.Monkey
     monkeypatch.setattr(RedisRegistry, "restore", forgetful)
     with pytest.raises(AssertionError):
         test_s15_who_is_connected_stays_so_when_redis_comes_back_empty()
+
+
+def _gone_with_the_data(seed: int) -> tuple[ClusterWorld, str]:
+    """Redis comes back empty, and whom it knew of has died meanwhile. What a watcher sees 60 s later."""
+    with ClusterWorld(seed) as world:
+        anna, bob = world.make_app("anna"), world.make_app("bob")
+        anna.open()
+        bob.open()
+        bob.run(bob.watch("anna"))
+        world.run(3.0)
+        world.redis_away()
+        anna.kill()
+        world.run(2.0)
+        world.redis.lose_everything()
+        world.redis_back()
+        world.run(60.0)
+        (watch,) = bob.watches
+        (seen,) = watch.participants.values()
+        return world, seen.presence.value
+
+
+def test_s15_who_was_lost_with_the_data_is_no_ghost() -> None:
+    world, presence = _gone_with_the_data(10)
+    assert presence == "offline", world.story()
+
+
+def test_the_ghost_is_there_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Upkeep, "_suspect", lambda _self, _app, _unknown: None)
+    assert _gone_with_the_data(10)[1] != "offline"
