@@ -8,6 +8,7 @@ import typing
 import msgspec
 
 from greenroom import messages
+from greenroom.core.server import serving
 
 
 def _type_text(kind: object) -> str:
@@ -47,7 +48,10 @@ def generate() -> dict[str, str]:
         "",
         "Made from `greenroom.messages`. JSON-RPC 2.0 in text frames over `GET /v1/session`, WebSocket subprotocol",
         f"`{messages.SUBPROTOCOL}`. The first message within 10 s is `session.open` or `session.resume`. Unknown",
-        "fields are ignored; `?` marks what may be absent. Instants are integer Unix milliseconds, durations seconds.",
+        "fields are ignored; `?` marks what may be absent; of a member that stands twice the last counts. Instants are",
+        "integer Unix milliseconds, durations seconds. One request names at most "
+        f"{serving.MAX_ASKED:,} participants, ids and external ids",
+        "together; more is `Illegal_argument` (90).",
         "",
         "## Requests",
         "",

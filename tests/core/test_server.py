@@ -603,6 +603,13 @@ def test_ids_are_integers_or_short_strings(number: Any) -> None:
     assert rig.result(number) == {}
 
 
+def test_of_a_member_that_stands_twice_the_last_counts() -> None:
+    rig = Rig().open()
+    rig.raw(b'{"jsonrpc":"2.0","id":1,"id":7,"method":"session.close","method":"ping"}')
+    assert rig.result(7) == {}
+    assert not rig.is_closed()
+
+
 def test_more_than_the_messages_allowed_closes() -> None:
     rig = Rig().open()
     for _ in range(98):

@@ -81,7 +81,9 @@ def show_report(found: dict[str, Any]) -> None:
 
     console = Console(soft_wrap=True, highlight=False)
     sockets = "not asked" if found["sockets"] is None else str(found["sockets"])
-    console.print(f"{found['nodes']} nodes, {found['sessions']} sessions in the registry, {sockets} with a connection.")
+    nodes, sessions = found["nodes"], found["sessions"]
+    seen = f"{nodes} node{'' if nodes == 1 else 's'}, {sessions} session{'' if sessions == 1 else 's'} in the registry"
+    console.print(f"{seen}, {sockets} with a connection.")
     for line in found["durability"]:
         console.print(Text(line, "dim"))
     for one in found["findings"]:
