@@ -56,6 +56,8 @@ class NodeProcess:
         self.host = host
         (self.port,) = free_ports(1)
         self.log = directory / f"{name}.log"
+        self.module = "greenroom"
+        """What is run: another one is another version."""
         self._directory = directory
         self._prefix = tuple(prefix)
         self._settings = dict(settings)
@@ -90,10 +92,10 @@ class NodeProcess:
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
         environment |= {f"GREENROOM_{name.upper()}": str(value) for name, value in settings.items()}
-        environment["PYTHONPATH"] = str(ROOT / "src")
+        environment["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._prefix, sys.executable, "-m", "greenroom", "serve", "--json"],
+                [*self._prefix, sys.executable, "-m", self.module, "serve", "--json"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
