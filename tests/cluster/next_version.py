@@ -29,9 +29,9 @@ def become_the_next_version() -> None:
     """Change what is loaded."""
     from greenroom import messages
     from greenroom.engines.redis import library as libraries
-    from greenroom.server import app, version
+    from greenroom.server import app as app  # loads all of it
+    from greenroom.server import version
 
-    assert app
     shipped = libraries.library()
     name = "greenroom_2_next"
     code = shipped.code.replace(shipped.name, name)
@@ -58,4 +58,4 @@ if __name__ == "__main__":
     become_the_next_version()
     from greenroom.cli import main
 
-    sys.exit(main())
+    main()
