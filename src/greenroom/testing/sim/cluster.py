@@ -20,6 +20,7 @@ from greenroom.engines.redis.store import Call, Reply
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.testing.lua_redis import LuaServer, LuaStore
 from greenroom.testing.sim.loop import ProcessClock, SimLoop, Timeline
+from greenroom.testing.sim.nodes import SimNode
 from greenroom.testing.sim.oracles import (
     known_versions_only_grow,
     one_end_each,
@@ -28,7 +29,7 @@ from greenroom.testing.sim.oracles import (
     versions_only_grow,
 )
 from greenroom.testing.sim.walk import Walk
-from greenroom.testing.sim.world import SimNode, World
+from greenroom.testing.sim.world import World
 
 FASTEST, SLOWEST = 0.0002, 0.003
 """Seconds between a node and Redis, one way."""

@@ -18,8 +18,9 @@ from greenroom.messages import PATH, SUBPROTOCOL
 from greenroom.server.link import Handler, Refusal, UpgradeRequest
 
 if TYPE_CHECKING:
+    from greenroom.testing.sim.apps import SimApp
     from greenroom.testing.sim.loop import SimLoop, Timeline
-    from greenroom.testing.sim.world import SimApp, SimNode
+    from greenroom.testing.sim.nodes import SimNode
 
 CLOSE_TIMEOUT = 2.0
 """Seconds in which a Close is to be answered, on both sides."""

@@ -13,8 +13,9 @@ from typing import Any
 from greenroom.core.states import SessionState
 from greenroom.errors import GreenroomError
 from greenroom.model import ParticipantInfo
+from greenroom.testing.sim.apps import SimApp
 from greenroom.testing.sim.oracles import AT_REST, AT_THE_END
-from greenroom.testing.sim.world import SimApp, World
+from greenroom.testing.sim.world import World
 
 PEOPLE = ("anna", "bob", "carla")
 STEPS = 24
