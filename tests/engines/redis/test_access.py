@@ -1,4 +1,4 @@
-"""What stands before Redis: an ACL as documented, and TLS."""
+"""What stands before Redis: an ACL as documented, and TLS; and how connections to it end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import asyncio
 import datetime
 import ipaddress
 import re
-from collections.abc import Iterator
+import time
+from asyncio.trsock import TransportSocket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from redis.asyncio.connection import AbstractConnection
 
 from greenroom.engines.redis import RedisEngine
+from greenroom.engines.redis.address import parse_address
+from greenroom.engines.redis.topology import ask, make_topology
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
 from greenroom.testing.redis_server import RedisServer, free_ports, single
@@ -31,16 +38,28 @@ def server() -> Iterator[RedisServer]:
         yield running
 
 
+@dataclass(frozen=True)
+class Secured:
+    """A server that speaks TLS at a port of its own."""
+
+    server: RedisServer
+    port: int
+    certificate: Path
+
+    @property
+    def url(self) -> str:
+        return f"rediss://127.0.0.1:{self.port}/0?ssl_ca_certs={self.certificate}"
+
+
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
-    """(port, certificate) of a server that speaks TLS there."""
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     directory = tmp_path_factory.mktemp("tls")
     certificate, key = directory / "cert.pem", directory / "key.pem"
     make_certificate(certificate, key)
     (port,) = free_ports(1)
     options = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key))
-    with single(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no"):
-        yield port, certificate
+    with single(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no") as running:
+        yield Secured(running, port, certificate)
 
 
 def make_certificate(path: Path, key_path: Path) -> None:
@@ -87,18 +106,66 @@ async def test_a_wrong_password_is_a_clear_error_without_it(server: RedisServer)
     await engine.stop()
 
 
-async def test_tls(tls: tuple[int, Path]) -> None:
-    port, certificate = tls
-    engine = RedisEngine(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}")
+async def test_tls(tls: Secured) -> None:
+    engine = RedisEngine(tls.url)
     await engine.start()
     (facts,) = await engine.store.facts()
     assert facts.version.startswith("7.")
     await engine.stop()
 
 
-async def test_tls_with_a_certificate_of_nobody_we_know_is_refused(tls: tuple[int, Path]) -> None:
-    engine = RedisEngine(f"rediss://127.0.0.1:{tls[0]}/0")
+async def test_tls_with_a_certificate_of_nobody_we_know_is_refused(tls: Secured) -> None:
+    engine = RedisEngine(f"rediss://127.0.0.1:{tls.port}/0")
     with pytest.raises(ServiceUnavailableError):
         await engine.start()
     await engine.stop()
-    await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def dialed(url: str) -> AsyncIterator[tuple[AbstractConnection, TransportSocket]]:
+    """A connection as the engine makes them, and its socket."""
+    topology = make_topology(parse_address(url), timeout=2.0, client_name="test")
+    connection = await topology.connect(topology.masters()[0])
+    assert connection._writer is not None
+    try:
+        yield connection, connection._writer.get_extra_info("socket")
+    finally:
+        await connection.disconnect()
+        await topology.stop()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])
+async def test_the_end_of_a_tls_connection_leaves_no_socket_behind(tls: Secured, loop: str) -> None:
+    async with dialed(tls.url) as (connection, socket):
+        assert socket.fileno() >= 0
+        await connection.disconnect()
+        assert socket.fileno() == -1
+
+
+@pytest.mark.parametrize("by", ["the reader", "the owner"])
+async def test_a_server_that_stands_still_holds_up_no_end_of_a_tls_connection(tls: Secured, by: str) -> None:
+    """It takes no goodbye; redis-py itself ends a connection on which a read is given up."""
+    async with dialed(tls.url) as (connection, socket):
+        tls.server.pause()
+        try:
+            at = time.monotonic()
+            if by == "the owner":
+                await connection.disconnect()
+            else:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(ask(connection, "PING"), 0.05)
+            assert socket.fileno() == -1
+            assert time.monotonic() - at < 1
+        finally:
+            tls.server.resume()
+
+
+async def test_what_a_server_does_not_take_holds_up_no_end_of_a_connection(server: RedisServer) -> None:
+    async with dialed(server.url) as (connection, socket):
+        server.pause()
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(ask(connection, "ECHO", "x" * 30_000_000), 0.5)
+            assert socket.fileno() == -1
+        finally:
+            server.resume()

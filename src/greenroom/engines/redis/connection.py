@@ -146,7 +146,7 @@ class Link:
                 self._task = None
                 self._give_up(why)
             if connection is not None:
-                await connection.disconnect(nowait=True)
+                await connection.disconnect()
 
     async def _connect_in_time(self) -> AbstractConnection:
         try:

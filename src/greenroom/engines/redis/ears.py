@@ -102,7 +102,7 @@ class Ears:
             task = self._tasks.get(place) if place is not None else None
             ear = self._ears.get(place) if place is not None else None
             if task is not None and ear is not None:
-                await ear.connection.disconnect(nowait=True)
+                await ear.connection.disconnect()
 
     async def stop(self) -> None:
         self._stopped = True
@@ -176,11 +176,11 @@ class Ears:
             pass
         finally:
             del self._ears[place]
-            await ear.connection.disconnect(nowait=True)
             for pair in ear.confirmed & self._wanted.keys():
                 self._missed.add(pair)
                 if self._wanted[pair] is None:
                     self._wanted[pair] = asyncio.get_running_loop().create_future()
+            await ear.connection.disconnect()  # last: it takes turns of the loop, and a subscribe may come in them
 
     async def _read(self, ear: _Ear) -> None:
         while True:

@@ -5,18 +5,44 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from greenroom.engines.redis.address import Address, HostPort
 from greenroom.engines.redis.errors import unreachable
 
 ANY: HostPort = ("", 0)
 """The one master, wherever it is: asked for at each connect."""
+
+
+class _EndedAtOnce:
+    """Whoever ends a connection here wants nothing more of it, what is under way included, and its server may stand
+    still. redis-py's own end would wait for it: TLS until the server says goodbye (asyncio gives it 30 s), TCP until
+    the server has taken what was written; and with `nowait` the socket stays open behind it for as long."""
+
+    _writer: asyncio.StreamWriter | None
+
+    async def disconnect(self, *arguments: Any, **options: Any) -> None:
+        """Returns when the socket is closed, which takes a turn of the loop or two."""
+        writer = self._writer
+        if writer is not None and not writer.transport.is_closing():
+            writer.transport.abort()
+        with suppress(RedisTimeoutError):  # this process stood still meanwhile; it is closed all the same
+            await super().disconnect(*arguments, **{**options, "nowait": False})  # type: ignore[misc]
+
+
+class _Plain(_EndedAtOnce, Connection):
+    """A connection over TCP."""
+
+
+class _Secured(_EndedAtOnce, SSLConnection):
+    """A connection over TLS."""
 
 
 class Topology(ABC):
@@ -80,7 +106,7 @@ class Topology(ABC):
 
     async def dial(self, host: str, port: int, options: dict[str, Any]) -> AbstractConnection:
         """A connection, made by redis-py; `asyncio.timeout` outside bounds it."""
-        kind = SSLConnection if self.address.tls else Connection
+        kind = _Secured if self.address.tls else _Plain
         connection = kind(
             host=host,
             port=port,
@@ -93,7 +119,7 @@ class Topology(ABC):
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
             raise
         return connection
 
@@ -112,7 +138,7 @@ class Single(Topology):
 
     async def _refresh(self) -> None:
         connection = await self.connect(self.address.hosts[0])
-        await connection.disconnect(nowait=True)
+        await connection.disconnect()
 
 
 class Sentinel(Topology):
@@ -132,13 +158,13 @@ class Sentinel(Topology):
             if role[0] != b"master":
                 raise RedisConnectionError(f"{host}:{port} is a {role[0].decode()}, not the master")
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
             raise
         return connection
 
     async def _refresh(self) -> None:
         connection = await self.connect(ANY)
-        await connection.disconnect(nowait=True)
+        await connection.disconnect()
 
     async def _ask(self) -> HostPort:
         """The first answer counts; sentinels that hang must not hold up the others."""
@@ -164,7 +190,7 @@ class Sentinel(Topology):
                 raise RedisConnectionError("unknown master")
             return found[0].decode(), int(found[1])
         finally:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
 
 
 class Cluster(Topology):
@@ -209,7 +235,7 @@ class Cluster(Topology):
         try:
             rows = await ask(connection, "CLUSTER", "SLOTS")
         finally:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
         found = []
         for first, last, master, *_ in rows:
             host = (master[0] or b"").decode() or place[0]
