@@ -84,7 +84,8 @@ class RedisStore:
                     failure = failure or error
         finally:
             for future in futures:
-                future.cancel() if not future.done() else future.exception()
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # nobody else will look at it
         if failure is not None:
             raise failure
         return replies
