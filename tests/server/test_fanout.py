@@ -44,12 +44,15 @@ async def test_the_loop_has_its_turn_within_a_large_fan_out(monkeypatch: pytest.
     monkeypatch.setattr(hub_module, "_SLICE", 2)
     async with running_shell() as shell:
         anna, links = await _watched(shell)
-        shell.say(anna, "session.updateParticipantInfo", 4, updateId="u" * 16, name="B")
-        await shell.settle()
-        handle = shell.hub._flush_handle
+        hub = shell.hub
+        async with asyncio.timeout(10):
+            shell.say(anna, "session.updateParticipantInfo", 4, updateId="u" * 16, name="B")
+            while not any(one.name == "B" for one in hub._gatherer._changed.values()):  # noqa: ASYNC110 - the engine's thread
+                await asyncio.sleep(0)
+        handle = hub._flush_handle
         assert handle is not None
         handle.cancel()
-        shell.hub._flush()
+        hub._flush()
         heard = []
         for _ in range(WATCHERS):
             heard.append(sum(1 for link in links if link.frames))
