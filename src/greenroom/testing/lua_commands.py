@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 Reply = Any
@@ -84,15 +85,17 @@ class Commands:
         self.data: dict[bytes, Any] = {}
         self._now_us = now_us
         self._publish = publish
-        self.calls = 0
+
+    def find(self, name: str) -> Callable[..., Reply]:
+        """The command of this name. Raises CommandError for what this Redis does not know."""
+        method: Callable[..., Reply] | None = getattr(self, "do_" + name.lower(), None)
+        if method is None:
+            raise CommandError(f"unknown command {name}")
+        return method
 
     def execute(self, name: str, *args: bytes) -> Reply:
         """One command. Raises CommandError for what this Redis does not know."""
-        method = getattr(self, "do_" + name.lower(), None)
-        if method is None:
-            raise CommandError(f"unknown command {name}")
-        self.calls += 1
-        return method(*args)
+        return self.find(name)(*args)
 
     def _get(self, key: bytes, kind: type, *, make: bool = False) -> Any:
         value = self.data.get(key)
@@ -266,10 +269,12 @@ class Commands:
         return end - start
 
     def _between(self, stored: SortedSet, low: bytes, high: bytes) -> tuple[int, int]:
-        scores = [score for score, _ in stored.order]
+        order = stored.order
+        if not order:
+            return 0, 0
         (first, after), (last, before) = _bound(low), _bound(high)
-        start = bisect_right(scores, first) if after else bisect_left(scores, first)
-        return start, max(start, bisect_left(scores, last) if before else bisect_right(scores, last))
+        start = (bisect_right if after else bisect_left)(order, first, key=_score)
+        return start, max(start, (bisect_left if before else bisect_right)(order, last, key=_score))
 
     def do_zrangebylex(self, key: bytes, low: bytes, high: bytes, *options: bytes) -> Reply:
         members = [member for _, member in self._get(key, SortedSet).order]
@@ -314,6 +319,9 @@ class Commands:
 
 class _Set(dict[bytes, None]):
     """A set that keeps the order of insertion."""
+
+
+_score = itemgetter(0)
 
 
 def _slice(length: int, first: bytes, last: bytes) -> slice:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from lupa import lua51
 
@@ -20,11 +19,21 @@ from greenroom.engines.redis.library import library
 from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.lua_commands import CommandError, Commands
+from greenroom.testing.lua_values import argument, from_json, to_json, to_lua, to_reply
 
 _WRITES = frozenset(
     "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()  # noqa: SIM905
 )
-_KEYLESS = frozenset({"TIME"})
+_KEY_AT = {"TIME": None, "XINFO": 1}
+"""Which argument of a command is its key, where that is not the first."""
+
+
+class _Known(NamedTuple):
+    """A command that a script has used: looked up once."""
+
+    run: Callable[..., Any]
+    key_at: int | None
+    writes: bool
 
 
 class LuaServer:
@@ -48,9 +57,12 @@ class LuaServer:
         self.calls = 0
         self._stores: list[LuaStore] = []
         self._functions: dict[str, tuple[Any, bool]] = {}
+        self._known: dict[bytes, _Known] = {}
         self._key = b""
         self._may_write = True
+        # Lua 5.1 as in Redis, and not the faster LuaJIT: what is proven is proven of the language that runs there.
         self._lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=True)
+        self._table = self._lua.table_from
         self._load()
 
     # -- what can happen to it ---------------------------------------------------------------------------------------
@@ -80,20 +92,18 @@ class LuaServer:
     def call(self, call: Call, key: str) -> Reply:
         """One FCALL. Keys outside the call's tag, and writes of a function that says it has none, are errors."""
         self.calls += 1
-        name = f"{library().name}_{call.function}"
-        function, self._may_write = self._functions[name]
+        function, self._may_write = self._functions[call.function]
         self._key = key.encode()
-        keys = self._lua.table_from([self._key])
-        arguments = self._lua.table_from([b"", call.argument])
-        reply = self._to_reply(function(keys, arguments))
-        assert isinstance(reply, list)
+        table = self._table
+        reply = to_reply(function(table((self._key,)), table((b"", call.argument))))
+        assert type(reply) is list
         return reply
 
     def _load(self) -> None:
-        table = self._lua.table_from
+        table = self._table
         redis = table({b"call": self._call, b"register_function": self._register})
         null = object()
-        cjson = table({b"encode": self._encode, b"decode": self._decode, b"null": null})
+        cjson = table({b"encode": to_json, b"decode": lambda text: from_json(text, table), b"null": null})
         scope = self._lua.globals()
         scope[b"redis"], scope[b"cjson"] = redis, cjson
         _, _, code = library().code.partition("\n")
@@ -101,57 +111,26 @@ class LuaServer:
 
     def _register(self, given: Any) -> None:
         flags = list(given[b"flags"].values())
-        self._functions[given[b"function_name"].decode()] = (given[b"callback"], b"no-writes" not in flags)
+        name = given[b"function_name"].decode().removeprefix(f"{library().name}_")
+        self._functions[name] = (given[b"callback"], b"no-writes" not in flags)
 
     def _call(self, name: bytes, *args: Any) -> Any:
+        known = self._known.get(name) or self._learn(name)
+        if known.writes and not self._may_write:
+            raise CommandError(f"{name.decode()} in a function that only reads")
+        for arg in args:
+            if type(arg) is not bytes:
+                args = tuple([each if type(each) is bytes else argument(each) for each in args])
+                break
+        if known.key_at is not None and not args[known.key_at].startswith(self._key):
+            raise CommandError(f"key {args[known.key_at]!r} is not of {self._key!r}")
+        return to_lua(known.run(*args), self._table)
+
+    def _learn(self, name: bytes) -> _Known:
         command = name.decode().upper()
-        given = [_argument(arg) for arg in args]
-        if command in _WRITES and not self._may_write:
-            raise CommandError(f"{command} in a function that only reads")
-        if command not in _KEYLESS:
-            key = given[1] if command == "XINFO" else given[0]
-            if not key.startswith(self._key):
-                raise CommandError(f"key {key!r} is not of {self._key!r}")
-        return self._to_lua(self.commands.execute(command, *given))
-
-    def _to_lua(self, reply: Any) -> Any:
-        if reply is None:
-            return False
-        if isinstance(reply, list):
-            return self._lua.table_from([self._to_lua(each) for each in reply])
-        return reply
-
-    def _to_reply(self, value: Any) -> Any:
-        """As Redis turns what a function returns into a reply: numbers lose what is behind the point, nil ends."""
-        if value is None or value is False:
-            return None
-        if value is True:
-            return 1
-        if isinstance(value, int | float):
-            return int(value)
-        if isinstance(value, bytes):
-            return value
-        out = []
-        index = 1
-        while (each := value[index]) is not None:
-            out.append(self._to_reply(each))
-            index += 1
-        return out
-
-    # -- cjson -------------------------------------------------------------------------------------------------------
-
-    def _decode(self, text: bytes) -> Any:
-        return self._table(json.loads(text.decode("utf-8", "surrogateescape")))
-
-    def _table(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return self._lua.table_from({_key(name): self._table(each) for name, each in value.items()})
-        if isinstance(value, list):
-            return self._lua.table_from([self._table(each) for each in value])
-        return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-
-    def _encode(self, value: Any) -> bytes:
-        return _json(value).encode("utf-8", "surrogateescape")
+        known = _Known(self.commands.find(command), _KEY_AT.get(command, 0), command in _WRITES)
+        self._known[name] = known
+        return known
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -256,37 +235,3 @@ class LuaStore:
     def _check(self) -> None:
         if not (self.reachable and self.server.up):
             raise unreachable("simulated")
-
-
-def _argument(value: Any) -> bytes:
-    """As Redis turns an argument of redis.call into a string."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:.17g}".encode()
-    raise CommandError("Lua redis lib command arguments must be strings or integers")
-
-
-def _key(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
-
-
-def _json(value: Any) -> str:
-    """As cjson writes: 14 digits of a number (S21 is about that), an empty table as an object."""
-    if isinstance(value, bytes):
-        return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"{value:.14g}"
-    if value is None:
-        return "null"
-    items: Iterable[tuple[Any, Any]] = list(value.items())
-    keys = [name for name, _ in items]
-    if keys and sorted(map(repr, keys)) == sorted(map(repr, range(1, len(keys) + 1))):
-        return "[" + ",".join(_json(value[index]) for index in range(1, len(keys) + 1)) + "]"
-    return "{" + ",".join(f"{_json(_text(name))}:{_json(each)}" for name, each in items) + "}"
-
-
-def _text(name: Any) -> bytes:
-    return name if isinstance(name, bytes) else _argument(name)

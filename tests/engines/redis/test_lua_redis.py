@@ -15,6 +15,7 @@ from greenroom.engines.redis.store import Call
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.lua_commands import CommandError, Commands
 from greenroom.testing.lua_redis import LuaServer
+from greenroom.testing.lua_values import to_json
 from greenroom.testing.redis_server import RedisServer, single
 from tests.engines.redis.test_connection import link_to
 from tests.engines.redis.worlds import LuaWorld
@@ -141,15 +142,13 @@ async def test_a_key_of_another_partition_is_an_error() -> None:
 
 def test_a_function_that_says_it_only_reads_must_not_write() -> None:
     server = LuaServer(lambda: 1_700_000_000_000_000)
-    name = next(name for name in server._functions if name.endswith("_probe"))
-    function, _ = server._functions[name]
-    server._functions[name] = (function, False)
+    function, _ = server._functions["probe"]
+    server._functions["probe"] = (function, False)
     with pytest.raises((CommandError, lua51.LuaError), match="only reads"):
         server.call(Call("probe", "p1", argument()), "greenroom:{p1}")
 
 
 def test_s21_a_number_that_lua_would_shorten_is_shortened_here_too() -> None:
     """So that a function that forgets to format one fails in process as it would in Redis."""
-    server = LuaServer(lambda: 0)
-    assert server._encode(1_795_221_272_468_529) == b"1.7952212724685e+15"
-    assert server._encode(12) == b"12"
+    assert to_json(1_795_221_272_468_529) == b"1.7952212724685e+15"
+    assert to_json(12) == b"12"

@@ -14,6 +14,7 @@ import itertools
 import threading
 from asyncio import events
 from collections.abc import Callable
+from math import inf
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -22,6 +23,8 @@ START_MONOTONIC = 1_000.0
 START_WALL = 1_700_000_000.0
 """Where a world's clocks begin: Unix seconds."""
 
+MANY = 50
+"""Cancelled timers of a loop above which asyncio may throw them out, all at once."""
 CLOSING_TURNS = 500
 """Turns in which a cancelled task may still clean up when the world ends."""
 
@@ -72,10 +75,26 @@ class SimLoop(asyncio.BaseEventLoop):
         self._thread_id = threading.get_ident()
         events._set_running_loop(self)
         try:
-            self._run_once()  # type: ignore[attr-defined]
+            if self._timer_cancelled_count > MANY:  # type: ignore[attr-defined]
+                self._run_once()  # type: ignore[attr-defined]  # which also throws out what was cancelled
+            else:
+                self._run_due()
         finally:
             events._set_running_loop(None)
             self._thread_id = None  # type: ignore[assignment]
+
+    def _run_due(self) -> None:
+        """`_run_once` without the selector, which is half of the time of a turn that has one thing to do."""
+        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        end = self._timeline.now + self._clock_resolution
+        while scheduled and scheduled[0]._when < end:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _process_events(self, event_list: list[Any]) -> None:
         assert not event_list
@@ -158,16 +177,18 @@ class Timeline:
         heapq.heappush(self._later, (self.now + max(0.0, delay), next(self._numbers), action))
 
     def _next(self) -> tuple[float, SimLoop | None] | None:
-        best: tuple[float, SimLoop | None] | None = None
+        now, earliest, chosen = self.now, inf, None
         for loop in self.loops:
             if loop in self._paused:
                 continue
             due = loop.due()
-            if due is not None and (best is None or due < best[0]):
-                best = (due, loop)
-        if self._later and (best is None or self._later[0][0] < best[0]):
-            best = (self._later[0][0], None)
-        return best
+            if due is not None and due < earliest:
+                if due <= now:
+                    return due, loop  # nothing is due before now
+                earliest, chosen = due, loop
+        if self._later and self._later[0][0] < earliest:
+            return self._later[0][0], None
+        return None if chosen is None else (earliest, chosen)
 
     def step(self, until: float) -> bool:
         """Do the one next thing, if it is due by ``until``; else the time becomes ``until``. Whether there was one."""
