@@ -14,7 +14,8 @@ from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.server.node import Node
 from greenroom.server.upkeep import Upkeep
-from greenroom.testing.sim.cluster import ClusterWorld, walk_cluster, walk_lossy
+from greenroom.testing.sim.cluster import ClusterWorld
+from greenroom.testing.sim.cluster_walk import walk_cluster, walk_lossy
 from greenroom.testing.sim.oracles import record_of, watchers_converged
 
 SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "100"))

@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from greenroom.testing.sim.cluster import walk_cluster, walk_lossy
+from greenroom.testing.sim.cluster_walk import walk_cluster, walk_lossy
 from greenroom.testing.sim.walk import WalkError, walk
 
 

@@ -1,0 +1,161 @@
+"""Random lives of a cluster, from their seeds.
+
+``python -m greenroom.testing.sim --cluster SEED`` walks one again; ``--lossy SEED`` one over a Redis that loses data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenroom.testing.sim.cluster import ClusterWorld
+from greenroom.testing.sim.nodes import SimNode
+from greenroom.testing.sim.oracles import (
+    known_versions_only_grow,
+    one_end_each,
+    order_of_events,
+    updates_are_kept,
+    versions_only_grow,
+)
+from greenroom.testing.sim.walk import Walk
+from greenroom.testing.sim.world import World
+
+
+class ClusterWalk(Walk):
+    """A random life of a cluster. What an app and its network do is as in `Walk`."""
+
+    world: ClusterWorld
+
+    def __init__(self, seed: int, make_world: Callable[[int], World] = ClusterWorld) -> None:
+        super().__init__(seed, make_world)
+
+    def _node(self) -> SimNode:
+        return self.dice.choice(self.world.nodes)
+
+    def _revive(self, node: SimNode) -> None:
+        if node.is_paused:
+            node.wake()
+        self.world.joined_up(node)
+        self.world.redis_back()
+
+    def node_dies(self) -> None:
+        """Killed, without power, or restarted in order; another process takes its name."""
+        node = self._node()
+        self._revive(node)
+        self.dice.choice((node.kill, node.lose_power, node.stop))()
+        self.world.run(self.dice.uniform(0.5, 20.0))
+        self.world.redis_back()
+        self._start(node)
+
+    def _start(self, node: SimNode) -> None:
+        """A start whose calls are not answered fails, and is repeated by whatever watches over the process; here it is
+        answered at once."""
+        before, self.world.unanswered = self.world.unanswered, 0.0
+        node.start()
+        self.world.unanswered = before
+
+    def node_sleeps(self) -> None:
+        node = self._node()
+        if not node.is_paused:
+            node.pause()
+            self.world.run(self.dice.choice((1.0, 6.0, 8.0, 12.0, 30.0, 70.0)))
+            node.wake()
+
+    def node_is_cut_off(self) -> None:
+        node = self._node()
+        self.world.cut_off(node)
+        self.world.run(self.dice.choice((1.0, 4.0, 9.0, 15.0, 60.0)))
+        self.world.joined_up(node)
+
+    def redis_stands_still(self) -> None:
+        self.world.redis_away()
+        self.world.run(self.dice.choice((0.5, 2.0, 6.0, 12.0, 60.0)))
+        self.world.redis_back()
+
+    def redis_fails_over(self) -> None:
+        """With the durable profile: all that was acknowledged is there, the clock is another machine's."""
+        self.world.redis_away()
+        self.world.run(self.dice.uniform(0.5, 5.0))
+        self.world.redis_clock.offset += self.dice.choice((-1.0, 0.0, 0.3, 2.0))
+        self.world.note(f"another Redis is master, its clock {self.world.redis_clock.offset:+.1f} s off")
+        self.world.redis_back()
+
+    def messages_get_lost(self) -> None:
+        self.world.losses = self.dice.choice((0.0, 0.0, 0.2, 0.5, 1.0))
+        self.world.note(f"{self.world.losses:.0%} of messages get lost")
+
+    def answers_get_lost(self) -> None:
+        self.world.unanswered = self.dice.choice((0.0, 0.0, 0.002, 0.01))
+        self.world.note(f"{self.world.unanswered:.1%} of calls are not answered")
+
+    def steps(self) -> list[tuple[int, Callable[[], None]]]:
+        return [
+            *super().steps(),
+            (1, self.node_dies), (1, self.node_sleeps), (1, self.node_is_cut_off), (1, self.redis_stands_still),
+            (1, self.redis_fails_over), (2, self.messages_get_lost), (1, self.answers_get_lost),
+        ]  # fmt: skip
+
+    def _rest(self) -> None:
+        self.world.losses = self.world.unanswered = 0.0
+        self.world.redis_back()
+        for node in self.world.nodes:
+            self._revive(node)
+        super()._rest()
+
+
+class LossyWalk(ClusterWalk):
+    """A life without the durable profile: a failover may lose the last seconds, and Redis may come back empty.
+
+    What a failover may lose is not asked for (S16): events, ends that were written last, updates. All else is: nobody
+    who is connected is without a session, nobody who left is a ghost, watchers hold what is stored, and no observer
+    goes back.
+    """
+
+    def redis_loses_the_last_writes(self) -> None:
+        """A replica becomes master that had not heard of all."""
+        before = self.world.redis.snapshot()
+        self.world.run(self.dice.choice((0.05, 0.5, 2.0, 5.0)))
+        self.world.redis_away()
+        self.world.run(self.dice.uniform(0.5, 5.0))
+        self.world.redis.go_back(before)
+        self.world.note("another Redis is master, and has not heard of the last writes")
+        self.world.redis_back()
+
+    def redis_comes_back_empty(self) -> None:
+        """Restarted without its data (S15)."""
+        self.world.redis_away()
+        self.world.run(self.dice.uniform(0.5, 5.0))
+        self.world.redis.lose_everything()
+        self.world.note("Redis is empty")
+        self.world.redis_back()
+
+    def steps(self) -> list[tuple[int, Callable[[], None]]]:
+        return [*super().steps(), (3, self.redis_loses_the_last_writes), (2, self.redis_comes_back_empty)]
+
+    def _judge(self, oracles: Any) -> None:
+        super()._judge([LESS_IS_ASKED.get(one, one) for one in oracles if one not in MAY_BE_LOST])
+
+
+MAY_BE_LOST = (one_end_each, order_of_events, updates_are_kept)
+"""Oracles that ask for what a Redis without the durable profile does not promise."""
+LESS_IS_ASKED: dict[Any, Any] = {versions_only_grow: known_versions_only_grow}
+
+
+def walk_lossy(seed: int) -> list[tuple[float, str]]:
+    """As `walk_cluster`, over a Redis that loses data."""
+    one = LossyWalk(seed)
+    try:
+        one.run()
+        return one.world.notes
+    finally:
+        one.close_world()
+
+
+def walk_cluster(seed: int) -> list[tuple[float, str]]:
+    """One walk to its end. The timeline. Raises WalkError."""
+    one = ClusterWalk(seed)
+    try:
+        one.run()
+        return one.world.notes
+    finally:
+        one.close_world()
