@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
+import aiohttp
 import msgspec
 
 from greenroom.core.client.effects import ClientSettings
@@ -35,8 +36,8 @@ from greenroom.sdk.participants import Watch
 from greenroom.sdk.transport import Transport
 from greenroom.server.tenants import Tenants
 from greenroom.testing.sim import oracles
-from greenroom.tokens import SESSION_SCOPES, mint_client_token
-from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster
+from greenroom.tokens import API_SCOPES, SESSION_SCOPES, mint_api_token, mint_client_token
+from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster, NodeProcess
 
 T = TypeVar("T")
 
@@ -57,12 +58,14 @@ class Balanced:
         self._dice = dice
         self.link: Any = None
         self.is_dead = False
+        self.only: str | None = None
+        """The one node that it goes to from now on; None: any."""
 
     async def connect(self) -> Link:
         last: GreenroomError = ServiceUnavailableError("There is no node.")
         if self.is_dead:
             raise last
-        names = list(self._transports)
+        names = list(self._transports) if self.only is None else [self.only]
         self._dice.shuffle(names)
         for name in names:
             try:
@@ -245,6 +248,21 @@ class Crowd:
             life=7200,
         ).token
 
+    async def post(self, node: NodeProcess, path: str, body: object) -> Any:
+        """What the server API of that node answers. Raises AssertionError where that is a refusal."""
+        token = mint_api_token(
+            self.tenants.ring,
+            issuer=ISSUER,
+            app=self.application.key,
+            scopes=tuple(API_SCOPES),
+            now=time.time(),
+            random_bytes=os.urandom,
+        ).token
+        headers = {"Authorization": f"Bearer {token}"}
+        async with aiohttp.ClientSession() as http, http.post(node.url + path, json=body, headers=headers) as reply:
+            assert reply.status < 300, await reply.text()
+            return await reply.json()
+
     def member(self, external_id: str, device: str | None = None) -> Member:
         """One more. Not yet open."""
         made = Member(self, f"{external_id}/{len(self.members)}", external_id, device)
@@ -380,8 +398,17 @@ async def _all(work: Any) -> None:
 
 
 async def _until_known(cluster: Cluster, tenants: Tenants, key: str) -> None:
-    """Every node has read the directory since: its next beat at the latest, which is a second away."""
-    await asyncio.sleep(1.5)
+    """Every node has read the directory since: with its next beat, which is a second away, on a busy machine more."""
+    token = mint_api_token(
+        tenants.ring, issuer=ISSUER, app=key, scopes=tuple(API_SCOPES), now=time.time(), random_bytes=os.urandom
+    ).token
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http, asyncio.timeout(20):
+        for node in cluster.nodes:
+            while True:
+                async with http.get(f"{node.url}/v1/counts") as reply:
+                    if reply.status == 200:
+                        break
+                await asyncio.sleep(0.5)  # ten bad sign-ins a minute are too many
 
 
 @asynccontextmanager

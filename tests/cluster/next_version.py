@@ -1,7 +1,8 @@
 """Greenroom as its next version might be: ``python -m tests.cluster.next_version serve …``.
 
 It is the shipped service but for what S21 lets a next version differ in: its version, its Lua library (another name,
-another record version, one more field in what it stores), and one more member in what it says to clients.
+another record version, one more field in what it stores and in events), and one more member in what it says to clients
+and to other nodes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,26 @@ import msgspec
 NEXT = "9.0.0"
 FIELD = b"of_the_future"
 VALUE = b"kept"
+_FIELD, _VALUE = FIELD.decode(), VALUE.decode()
+CHANGES = (
+    # sessions
+    ("    v = '1', id = r.session_id", f"    v = '2', {_FIELD} = '{_VALUE}', id = r.session_id"),
+    ("local CREATED = {'v',", f"local CREATED = {{'v', '{_FIELD}',"),
+    # participants
+    ("    v = '1', app = app, id = pid", f"    v = '2', {_FIELD} = '{_VALUE}', app = app, id = pid"),
+    ("local WHOLE = {'v',", f"local WHOLE = {{'v', '{_FIELD}',"),
+    # what nodes are told of a change, and what is in an event
+    (
+        """return '{"app":' .. quote(p.app) .. ',"id":'""",
+        f"""return '{{"{_FIELD}":[1],"app":' .. quote(p.app) .. ',"id":'""",
+    ),
+    (
+        """, '{"id":' .. int(id) .. ',"participant":'""",
+        f""", '{{"{_FIELD}":{{}},"id":' .. int(id) .. ',"participant":'""",
+    ),
+    ("""',"data":{"version":' .. version ..""", f"""',"data":{{"{_FIELD}":[1],"version":' .. version .."""),
+)
+"""In the Lua files: what is there, and what the next version has in its place."""
 
 
 def replace(old: Callable[..., Any], new: Callable[..., Any]) -> None:
@@ -28,6 +49,8 @@ def replace(old: Callable[..., Any], new: Callable[..., Any]) -> None:
 def become_the_next_version() -> None:
     """Change what is loaded."""
     from greenroom import messages
+    from greenroom.engines.base import Command
+    from greenroom.engines.redis import bus
     from greenroom.engines.redis import library as libraries
     from greenroom.server import app as app  # loads all of it
     from greenroom.server import version
@@ -35,14 +58,18 @@ def become_the_next_version() -> None:
     shipped = libraries.library()
     name = "greenroom_2_next"
     code = shipped.code.replace(shipped.name, name)
-    for old, new in (
-        ("    v = '1', id = r.session_id", f"    v = '2', {FIELD.decode()} = '{VALUE.decode()}', id = r.session_id"),
-        ("local CREATED = {'v',", f"local CREATED = {{'v', '{FIELD.decode()}',"),
-    ):
+    for old, new in CHANGES:
         assert code.count(old) == 1, old
         code = code.replace(old, new)
     replace(libraries.library, lambda: libraries.Library(name, code))
     replace(version.version, lambda: NEXT)
+
+    async def tell(self: bus.RedisBus, node: str, command: Command) -> None:
+        tag = bus.EVERYBODY if node == "*" else f"node:{node}"
+        members = {_FIELD: [1], **msgspec.to_builtins(command)}
+        await self._store.publish(tag, bus.COMMANDS, msgspec.json.encode(members))
+
+    bus.RedisBus.tell = tell  # type: ignore[method-assign]
 
     said = messages.encode_reply
 

@@ -6,11 +6,14 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from greenroom.engines.redis.bus import SILENT_AFTER
+from greenroom.model import SessionRecord
 from greenroom.testing.redis_server import RedisServer, single
-from tests.cluster.crowd import crowd_at
+from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.next_version import FIELD, NEXT, VALUE
 from tests.cluster.nodes import Cluster
 from tests.cluster.test_operating import seen
@@ -33,8 +36,87 @@ def place() -> Iterator[tuple[RedisServer, Cluster]]:
             cluster.end()
 
 
-def stored(redis: RedisServer, partition: str, session_id: str, field: bytes) -> object:
-    return redis.execute("HGET", f"greenroom:{{{partition}}}:s:{session_id}", field.decode())
+Fields = dict[bytes, bytes]
+
+
+def stored(redis: RedisServer, crowd: Crowd, session: SessionRecord) -> tuple[Fields, Fields]:
+    """The hashes of a session and of its participant."""
+    app, who = crowd.application.key, session.participant_id
+    partition = f"greenroom:{{{session.id.partition('-')[0]}}}"
+    hashes = [
+        redis.execute("HGETALL", key)
+        for key in (f"{partition}:s:{session.id}", f"{partition}:p:{len(app)}:{app}:{who}")
+    ]
+    assert all(isinstance(one, dict) and one for one in hashes)
+    return cast(tuple[Fields, Fields], tuple(hashes))
+
+
+async def session_of(crowd: Crowd, member: Member) -> SessionRecord:
+    (found,) = [one for one in await crowd.sessions() if one.id == member.sdk._runner.machine.session_id]
+    return found
+
+
+async def move(crowd: Crowd, member: Member, node: str) -> SessionRecord:
+    """Its connection is lost, and it resumes on that node."""
+    member.way.only = node
+    member.way.cut()
+    async with asyncio.timeout(15):
+        while (found := await session_of(crowd, member)).node != node or not member.is_connected:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    return found
+
+
+async def newcomer(crowd: Crowd, name: str, node: str) -> Member:
+    member = crowd.member(name)
+    member.way.only = node
+    await member.open()
+    return member
+
+
+async def sees(watcher: Member, name: str) -> None:
+    """The watcher is told that somebody has this name now: by the message, not by what finds a lost one later (S13)."""
+    async with asyncio.timeout(SILENT_AFTER):
+        while name not in {one.info.name for seen in watcher.seen.values() for one in seen}:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_s21_sessions_and_records_go_to_and_fro_between_two_versions(place: tuple[RedisServer, Cluster]) -> None:
+    """What one version wrote the other one changes, and watchers on either are told; kicks reach both."""
+    redis, cluster = place
+    async with crowd_at(cluster, seed=402) as (crowd,):
+        newer, older = await newcomer(crowd, "ann", "node3"), await newcomer(crowd, "ben", "node1")
+        watchers = [await newcomer(crowd, "cleo", "node2"), await newcomer(crowd, "dan", "node3")]
+        for watcher in watchers:
+            await watcher.watch(["ann", "ben"])
+        kept = [one.get(FIELD) for one in stored(redis, crowd, await session_of(crowd, newer))]
+        assert kept == [VALUE, VALUE]
+
+        for turn, (one, other) in enumerate([("node1", "node3"), ("node3", "node2")] * 2):
+            for member, node in ((newer, one), (older, other)):
+                name = f"{member.external_id} {turn} by {node}"
+                await move(crowd, member, node)
+                await member.rename(name)
+                assert crowd.acknowledged[member.external_id][1] == name
+                for watcher in watchers:
+                    await sees(watcher, name)
+        session, participant = stored(redis, crowd, await session_of(crowd, newer))
+        assert (session[FIELD], session[b"v"], session[b"gen"], session[b"node"]) == (VALUE, b"2", b"5", b"node3")
+        assert (participant[FIELD], participant[b"v"], participant[b"name"]) == (VALUE, b"2", b"ann 3 by node3")
+        session, participant = stored(redis, crowd, await session_of(crowd, older))
+        assert (session[b"v"], session[b"gen"], session[b"node"]) == (b"1", b"5", b"node2")
+        assert (participant[b"v"], participant[b"name"]) == (b"1", b"ben 3 by node2")
+        await crowd.settled(20)
+        crowd.nobody_was_lost()
+
+        # Commands: the node that is asked is of the one version, the node that has the session of the other.
+        for member, asked in ((newer, cluster.nodes[0]), (older, cluster.nodes[2])):
+            who = (await session_of(crowd, member)).participant_id
+            await crowd.post(asked, f"/v1/participants/{who}/kick", {"reason": "enough"})
+            async with asyncio.timeout(2):  # at once, and not by the comparison 3 s later
+                while not member.ends:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            assert member.ends == ["kicked"]
+        await crowd.settled(20)
 
 
 async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_one_knows(
@@ -48,24 +130,25 @@ async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_o
         libraries = str(redis.execute("FUNCTION", "LIST"))
         assert "greenroom_2_next" in libraries
         assert "greenroom_1_" in libraries
+        crowd.live(pace=40.0)
+        await asyncio.sleep(3.0)  # side by side, for a while
 
         # The newer node's sessions, which it wrote a field to that the older ones do not know, go to the older ones.
-        futures = [one for one in await crowd.sessions() if one.node == "node3"]
+        futures = [one for one in await crowd.sessions() if stored(redis, crowd, one)[0].get(FIELD) == VALUE]
         assert futures
-        crowd.live(pace=40.0)
         cluster.nodes[2].terminate()
         assert await asyncio.to_thread(cluster.nodes[2].ended, 30) == 0
         await asyncio.sleep(2.0)
         await crowd.calm()
         await crowd.settled(20)
         crowd.nobody_was_lost()
-        moved = {one.id: one for one in await crowd.sessions()}
-        still = [one for one in futures if one.id in moved]  # some closed and opened anew, as people do
+        now = {one.id: one for one in await crowd.sessions()}
+        still = [one for one in futures if one.id in now]  # some closed and opened anew, as people do
         assert still
         for one in still:
-            assert moved[one.id].node in ("node1", "node2")
-            assert moved[one.id].generation > one.generation
-            assert stored(redis, one.id.partition("-")[0], one.id, FIELD) == VALUE
+            assert now[one.id].node in ("node1", "node2")
+            assert stored(redis, crowd, one)[0][FIELD] == VALUE
+        assert any(now[one.id].generation > one.generation for one in still)
 
         # Then the older ones are replaced, one by one, while people go on.
         crowd.live(pace=40.0)
@@ -80,3 +163,6 @@ async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_o
         crowd.nobody_was_lost()
         items = await seen(cluster.nodes[0], "node1", "node2", "node3")
         assert {one["report"]["version"] for one in items} == {NEXT}
+        for one in await crowd.sessions():
+            if one.id in {each.id for each in still}:
+                assert stored(redis, crowd, one)[0][FIELD] == VALUE
