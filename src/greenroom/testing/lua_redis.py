@@ -1,8 +1,8 @@
 """The shipped Lua files in process: over a small Redis in memory, with the world's clock, and pub/sub that can fail.
 
 One `LuaServer` is the Redis of a simulated cluster; each node has a `LuaStore` on it. Everything happens at once and in
-order, so that a seed gives the same run twice. `LuaServer` can be away, lose its data, go back to a snapshot (a
-failover that lost writes), lose messages, and carry calls out without answering.
+order, so that a seed gives the same run twice. `LuaServer` can be away, lose its data, have a replica that takes its
+place without the last writes (`lua_replica`), lose messages, and carry calls out without answering.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from lupa import lua51
 
-from greenroom.engines.redis.errors import outcome_open, unreachable
+from greenroom.engines.redis.errors import from_reply, outcome_open, unreachable
 from greenroom.engines.redis.library import library
 from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.lua_commands import CommandError, Commands
+from greenroom.testing.lua_replica import Replica, Writes
 from greenroom.testing.lua_values import argument, from_json, to_json, to_lua, to_reply
 
 _WRITES = frozenset(
@@ -31,6 +32,7 @@ _KEY_AT = {"TIME": None, "XINFO": 1}
 class _Known(NamedTuple):
     """A command that a script has used: looked up once."""
 
+    name: str
     run: Callable[..., Any]
     key_at: int | None
     writes: bool
@@ -55,6 +57,11 @@ class LuaServer:
         self.fate = fate
         self.up = True
         self.calls = 0
+        self.replica: Replica | None = None
+        """Who is told of every write, if anybody is."""
+        self.takes_writes = True
+        """False: "NOREPLICAS", as a master answers that has too few replicas (`min-replicas-to-write`)."""
+        self._written: Writes = []
         self._stores: list[LuaStore] = []
         self._functions: dict[str, tuple[Any, bool]] = {}
         self._known: dict[bytes, _Known] = {}
@@ -70,6 +77,8 @@ class LuaServer:
     def lose_everything(self) -> None:
         """It comes back empty."""
         self.commands.data.clear()
+        if self.replica is not None:
+            self.replica.follow()
 
     def snapshot(self) -> dict[bytes, Any]:
         """What it knows now."""
@@ -78,6 +87,8 @@ class LuaServer:
     def go_back(self, snapshot: dict[bytes, Any]) -> None:
         """A failover to a replica that had not heard of what came after the snapshot."""
         self.commands.data = copy.deepcopy(snapshot)
+        if self.replica is not None:
+            self.replica.follow()
 
     def attach(self, store: LuaStore) -> None:
         """Messages go to this store too."""
@@ -93,10 +104,15 @@ class LuaServer:
         """One FCALL. Keys outside the call's tag, and writes of a function that says it has none, are errors."""
         self.calls += 1
         function, self._may_write = self._functions[call.function]
+        if self._may_write and not self.takes_writes:
+            raise from_reply("NOREPLICAS Not enough good replicas to write.")
         self._key = key.encode()
         table = self._table
         reply = to_reply(function(table((self._key,)), table((b"", call.argument))))
         assert type(reply) is list
+        if self._written and self.replica is not None:
+            self.replica.sent(self._written)
+            self._written = []
         return reply
 
     def _load(self) -> None:
@@ -124,11 +140,13 @@ class LuaServer:
                 break
         if known.key_at is not None and not args[known.key_at].startswith(self._key):
             raise CommandError(f"key {args[known.key_at]!r} is not of {self._key!r}")
+        if known.writes and self.replica is not None:
+            self._written.append((known.name, args))
         return to_lua(known.run(*args), self._table)
 
     def _learn(self, name: bytes) -> _Known:
         command = name.decode().upper()
-        known = _Known(self.commands.find(command), _KEY_AT.get(command, 0), command in _WRITES)
+        known = _Known(command, self.commands.find(command), _KEY_AT.get(command, 0), command in _WRITES)
         self._known[name] = known
         return known
 
@@ -158,6 +176,10 @@ class LuaStore:
         self._subscribed: dict[str, tuple[str, str]] = {}
         self._on_message: OnMessage = lambda tag, channel, data: None
         self._on_lost: OnLost = lambda pairs: None
+
+    @property
+    def waits(self) -> bool:
+        return False
 
     async def start(self) -> None:
         self._check()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,25 +46,48 @@ class RedisOutbox:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def read(self, app: str, cursor: str | None, limit: int = 100) -> EventPage:
-        positions = None if cursor is None else _decode(cursor)
-        parts = await self._parts(app, positions, limit)
-        return _page(parts, positions, limit)
+        return await self._page(app, None if cursor is None else _decode(cursor), limit)
 
     async def newest(self, app: str) -> str:
-        return _encode([(part.marker, part.last) for part in await self._parts(app, None, 0)])
+        parts = await self._parts(app, None, 0)
+        await self._confirm(app, {number: (part.last, None) for number, part in enumerate(parts) if part.last})
+        return _encode([(part.marker, part.last) for part in parts])
 
     async def replay(self, app: str, first_at: int, last_at: int, limit: int = 1000) -> EventPage:
         positions = [(part.marker, part.first - 1) for part in await self._parts(app, None, 0)]
         items: list[Event] = []
         while len(items) < limit:
-            parts = await self._parts(app, positions, 500)
-            page = _page(parts, positions, 500)
+            page = await self._page(app, positions, 500)
             positions = _decode(page.cursor)
             wanted = [event for event in page.items if first_at <= event.at <= last_at]
             items += wanted
             if not page.items:
                 break
         return EventPage(tuple(items[:limit]), _encode(positions))
+
+    async def _page(self, app: str, positions: Positions | None, limit: int) -> EventPage:
+        parts = await self._parts(app, positions, limit)
+        page = _page(parts, positions, limit)
+        if page.items and self._store.waits:
+            given = {}
+            for number, (_, position) in enumerate(_decode(page.cursor)):
+                event = dict(parts[number].entries).get(position)
+                if event is not None:
+                    given[number] = (position, event.id)
+            await self._confirm(app, given)
+        return page
+
+    async def _confirm(self, app: str, given: Mapping[int, tuple[int, str | None]]) -> None:
+        """Replicas have these events, the last of each partition that are given out, and all before them. Where a
+        failover could still take them back, or has, the reader has to ask again."""
+        if not self._store.waits:
+            return
+        calls = [
+            Call("confirm", f"p{number}", argument(app=app, position=position, id=event_id), True)
+            for number, (position, event_id) in given.items()
+        ]
+        for reply in await self._store.call_many(calls):
+            accepted(reply)
 
     async def _parts(self, app: str, positions: Positions | None, limit: int) -> list[_Part]:
         calls = []

@@ -56,6 +56,10 @@ class RedisStore:
         await asyncio.gather(*(link.close() for link in links))
         await self._topology.stop()
 
+    @property
+    def waits(self) -> bool:
+        return self._address.wait_replicas > 0
+
     # -- calls -------------------------------------------------------------------------------------------------------
 
     async def call(self, call: Call) -> Reply:

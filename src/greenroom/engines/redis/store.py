@@ -42,6 +42,10 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Store(Protocol):
     """Function calls and messages. All errors of the way there are ServiceUnavailableError."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether durable calls are answered only when replicas have what was written."""
+
     async def start(self) -> None:
         """Connects. Raises ServiceUnavailableError, IllegalArgumentError for an address that cannot be used."""
 

@@ -35,6 +35,8 @@ class Watcher(SessionDelegate):
 
     def session_updated(self, state: object) -> None:
         self._app.heard(f"state {state}")
+        if state is SessionState.CONNECTED:
+            self._app.joined()
         if state is SessionState.DISCONNECTED:
             self._app.watches.clear()
 
@@ -108,6 +110,12 @@ class SimApp:
         """The delegate was told."""
         self.log.append(text)
         self.world.note(f"{self.name}: {text}")
+
+    def joined(self) -> None:
+        """Its session is acknowledged."""
+        session_id = self.sdk._runner.machine.session_id
+        if session_id is not None:
+            self.world.opened.add(session_id)
 
     def saw(self, participant: Participant) -> None:
         """A watched participant changed."""

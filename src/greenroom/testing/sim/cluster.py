@@ -13,6 +13,8 @@ from greenroom.engines.base import Engine
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import GreenroomError
 from greenroom.testing.lua_redis import LuaServer
+from greenroom.testing.lua_replica import REFUSES_AFTER, Replica
+from greenroom.testing.sim.backend import Backend
 from greenroom.testing.sim.loop import ProcessClock
 from greenroom.testing.sim.nodes import SimNode
 from greenroom.testing.sim.store import SimStore
@@ -41,9 +43,14 @@ def _fewer_partitions() -> Callable[[], None]:
 
 
 class ClusterWorld(World):
-    """Several nodes. redis: the one Redis; its clock is its own."""
+    """Several nodes. redis: the one Redis, with a replica behind it; its clock is its own.
 
-    def __init__(self, seed: int = 0, **settings: Any) -> None:
+    durable: the profile under which a failover loses nothing that was acknowledged (`wait_replicas=1`, and a master
+    that takes no writes without its replica).
+    """
+
+    def __init__(self, seed: int = 0, *, durable: bool = True, **settings: Any) -> None:
+        self.durable = durable
         self._all_partitions = _fewer_partitions()
         try:
             super().__init__(seed, **settings)
@@ -67,6 +74,8 @@ class ClusterWorld(World):
             is_lost=lambda _channel: dice.random() < self.losses,
             fate=lambda _call: "unanswered" if self.unanswered and dice.random() < self.unanswered else None,
         )
+        self.replica = self.redis.replica = Replica(self.redis, lambda: self.timeline.now)
+        self.backend = Backend(self)
         self.stores: dict[SimNode, SimStore] = {}
         for number in range(NODES):
             node = SimNode(self, f"node{number + 1}")
@@ -78,7 +87,7 @@ class ClusterWorld(World):
         self.run(4.0)  # the longest until each has read it with a beat
 
     def make_engine(self, node: SimNode) -> Engine:
-        store = SimStore(self.redis, self.timeline, node.loop, self.chance.getrandbits(64))
+        store = SimStore(self.redis, self.timeline, node.loop, self.chance.getrandbits(64), waits=self.durable)
         self.stores[node] = store
         return cast(Engine, RedisEngine("redis://in-process", store=store))
 
@@ -105,7 +114,7 @@ class ClusterWorld(World):
         self.note("Redis is away")
         self.redis.up = False
         for store in self.stores.values():
-            store.breaks += 1
+            store.broken()
 
     def redis_back(self) -> None:
         if self.redis.up:
@@ -115,12 +124,41 @@ class ClusterWorld(World):
         for store in self.stores.values():
             store.mend()
 
+    def replica_behind(self) -> None:
+        """The replica hears of nothing more. With the durable profile the master soon takes no writes either."""
+        self.note("the replica is cut off")
+        self.replica.cut_off()
+        if self.durable:
+            self.timeline.at(REFUSES_AFTER, self._look_at_replica)
+
+    def _look_at_replica(self) -> None:
+        if self.redis.up and self.replica.silent_for >= REFUSES_AFTER:
+            self.note("Redis takes no writes without its replica")
+            self.redis.takes_writes = False
+
+    def replica_back(self) -> None:
+        """It reaches the master again, and hears of what it missed."""
+        self.replica.joined_up()
+        self.redis.takes_writes = True
+
+    def failover(self, seconds: float) -> int:
+        """The master is gone; after so many seconds the replica, who has not heard of everything, takes its place. How
+        many functions' writes are lost."""
+        self.redis_away()
+        self.replica.cut_off()
+        self.run(seconds)
+        lost = self.replica.promote()
+        self.redis.takes_writes = True
+        self.note(f"the replica is master, and has not heard of the last {lost} writes")
+        self.redis_back()
+        return lost
+
     def cut_off(self, node: SimNode) -> None:
         """From Redis; its clients still reach it."""
         self.note(f"{node.name} is cut off from Redis")
         store = self.stores[node]
         store.reachable = False
-        store.breaks += 1
+        store.broken()
 
     def joined_up(self, node: SimNode) -> None:
         store = self.stores.get(node)

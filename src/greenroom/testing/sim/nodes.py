@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.core.server.calls import Now
 from greenroom.engines.base import Engine
+from greenroom.errors import ServiceUnavailableError
 from greenroom.server.app import Service
 from greenroom.server.config import ServerConfig
 from greenroom.server.link import Handler, Refusal, UpgradeRequest
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 URL = "http://greenroom.sim"
 """Where every node of a world is found, and who issues its tokens."""
+RESTARTS_AFTER = 2.0
+"""Seconds from the end of a process to its next start, as in the systemd unit."""
+ATTEMPTS = 10
 
 
 class NodeClocks:
@@ -119,6 +123,19 @@ class SimNode:
         self.service = SimService(self, self.world.config_of(self.name), self.engine)
         self.timeline.call(self.loop, self.service.start())
         self.world.note(f"{self.name} started")
+
+    def restart(self) -> None:
+        """Start the process, again and again where it ends at once: what systemd and orchestrators do."""
+        for _ in range(ATTEMPTS):
+            try:
+                self.start()
+                return
+            except ServiceUnavailableError as error:
+                self.world.note(f"{self.name} does not start: {error.message}")
+                self._forget()
+                self.world.engine_died(self)
+                self.world.run(RESTARTS_AFTER)
+        raise AssertionError(f"{self.name} does not start")
 
     def stop(self) -> None:
         """SIGTERM: drains, then ends."""

@@ -151,6 +151,23 @@ def updates_are_kept(world: World) -> Iterator[str]:
             yield f"{external_id} was acknowledged as {name!r} and is stored as {record.name!r}"
 
 
+def opens_are_kept(world: World) -> Iterator[str]:
+    """A session that an app was told to have is known: it was opened, whatever became of it (promise 1)."""
+    known = {event.session_id for event in events_of(world) if event.type == "session.opened"}
+    for session_id in sorted(world.opened - known):
+        yield f"session {session_id} was acknowledged, and nobody knows of it"
+
+
+def kicks_are_kept(world: World) -> Iterator[str]:
+    """What an acknowledged kick has ended stays ended, and by the kick (promise 7)."""
+    reasons = {
+        event.session_id: event.data.get("reason") for event in events_of(world) if event.type == "session.ended"
+    }
+    for session_id in sorted(world.kicked):
+        if reasons.get(session_id) != "kicked":
+            yield f"session {session_id} was kicked, and its end says {reasons.get(session_id)}"
+
+
 def no_ghosts(world: World) -> Iterator[str]:
     """After everything was closed or died and the bounds have passed: nobody is there (promise 4)."""
     for session in sessions_of(world):
@@ -177,7 +194,9 @@ def nothing_left_over(world: World) -> Iterator[str]:
             yield f"{loop.name}: {context.get('message')}: {context.get('exception')!r} {whose!r}"
 
 
-AT_REST = (one_end_each, order_of_events, versions_only_grow, is_open_never_lies, watchers_converged, updates_are_kept)
+KEPT = (one_end_each, order_of_events, updates_are_kept, opens_are_kept, kicks_are_kept)
+"""What was acknowledged, and the events that tell of it."""
+AT_REST = (*KEPT, versions_only_grow, is_open_never_lies, watchers_converged)
 """For a world in which everything was healed and has had its time."""
-AT_THE_END = (one_end_each, order_of_events, versions_only_grow, updates_are_kept, no_ghosts, nothing_left_over)
+AT_THE_END = (*KEPT, versions_only_grow, no_ghosts, nothing_left_over)
 """For a world in which every app was closed or died, and the bounds have passed."""

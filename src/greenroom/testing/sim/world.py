@@ -44,6 +44,10 @@ class World:
         self.app_secret = ""
         self.acknowledged: dict[str, tuple[int, str]] = {}
         """Revision and name of the last acknowledged update, by external id."""
+        self.opened: set[str] = set()
+        """Sessions that an app was told to have."""
+        self.kicked: set[str] = set()
+        """Sessions that an acknowledged kick has ended."""
         self.apps: list[SimApp] = []
         self.nodes: list[SimNode] = []
         self._engines: dict[SimNode, EmbeddedEngine] = {}
@@ -124,7 +128,8 @@ class World:
             participant_id=participant_id_of(self.application.namespace, external_id),
             reason="out",
         )
-        self.node.run(self.node.service.restrict(request))
+        restricted = self.node.run(self.node.service.restrict(request))
+        self.kicked.update(session.id for session in restricted.ended)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,25 @@ functions.events = function(keys, args)
   return {'ok', c.marker, first, last, out}
 end
 
+-- Of what was read, whether it is still there, and a write behind it for WAIT: what a failover could still take back is
+-- given to nobody (S16). Else its number would be another event's, which who had read so far would never hear of.
+functions.confirm = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local r = c.arg
+  if r.id then
+    local place = '1-' .. int(r.position - 1)
+    local entry = call('XRANGE', stream(c), place, place)[1]
+    if not entry or string.find(entry[2][2], '{"id":' .. quote(r.id) .. ',', 1, true) ~= 1 then
+      return refuse('recovering')
+    end
+  end
+  call('HSET', c.P, 'confirmed', c.now)
+  return {'ok'}
+end
+
 -- Drops the oldest: those older than `age`, and those beyond the latest `keep`. At most `limit`. Several nodes may ask.
 functions.trim = function(keys, args)
   local c, no = enter(keys, args)
