@@ -5,6 +5,7 @@ What ends or detaches a session and cannot be written now is kept, and written f
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -47,6 +48,8 @@ from greenroom.server.hub import Hub
 
 log = structlog.stdlib.get_logger("greenroom.session")
 
+LOOKS, LOOK_EVERY = 8, 0.25
+"""How often a record that a failover has put back is read again before it is shown, and the seconds in between."""
 READ_AT_ONCE = 256
 """Participants in one read of the engine."""
 _DUTIES = (EndSession, DetachSession)
@@ -215,9 +218,23 @@ class Desk:
             records += page.items
         return records
 
+    async def _read_whole(self, app: str, ids: Sequence[str]) -> list[ParticipantRecord]:
+        """As `read`, for a client. A record below the version that was passed on here was put back by a failover: the
+        node that holds a session of theirs is about to write it above that (S11), which is waited for."""
+        records = await self.read(app, ids)
+        for _ in range(LOOKS):
+            passed_on = self._hub.passed_on
+            behind = [at for at, one in enumerate(records) if 0 < one.version < passed_on.get((app, one.id), 0)]
+            if not behind:
+                break
+            await asyncio.sleep(LOOK_EVERY)
+            for at, record in zip(behind, await self.read(app, [records[at].id for at in behind]), strict=True):
+                records[at] = record
+        return records
+
     async def _read(self, _connection: SessionConnection, call: ReadParticipants) -> list[ParticipantRecord]:
         self._acting()
-        return await self.read(call.app, call.ids)
+        return await self._read_whole(call.app, call.ids)
 
     async def _listen(self, connection: SessionConnection, app: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Subscribe. Those that were not subscribed to before."""
@@ -240,7 +257,7 @@ class Desk:
         self._acting()
         fresh = await self._listen(connection, call.app, call.ids)
         try:
-            return await self.read(call.app, call.ids)
+            return await self._read_whole(call.app, call.ids)
         except BaseException:
             self._hub.unsubscribe(connection, fresh)
             raise

@@ -59,6 +59,8 @@ class Hub:
         """The connection that holds a session, by the session's id."""
         self.watchers: dict[tuple[str, str], set[SessionConnection]] = {}
         """By application and participant."""
+        self.passed_on: dict[tuple[str, str], int] = {}
+        """The newest version that watchers were told, of those who are watched (S11)."""
         self.seen: dict[int, int] = {}
         """Newest change heard of each partition (S13)."""
         self.on_joined: Callable[[SessionConnection], None] = lambda _connection: None
@@ -200,6 +202,7 @@ class Hub:
                 watchers.discard(connection)
                 if not watchers:
                     del self.watchers[(app, one)]
+                    self.passed_on.pop((app, one), None)
         if live:
             self.on_unwatched(app, live)
         return tuple(live)
@@ -277,6 +280,10 @@ class Hub:
         self._flush_handle = None
         self._flushed_at = self._loop.time()
         records = self._gatherer.take()
+        for record in records:
+            key = (record.app, record.id)
+            if key in self.watchers and self.passed_on.get(key, 0) < record.version:
+                self.passed_on[key] = record.version
         if len(records) == 1:
             self._go_on(self._tell_one(records[0]))
         else:

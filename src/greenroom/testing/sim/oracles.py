@@ -158,6 +158,15 @@ def opens_are_kept(world: World) -> Iterator[str]:
         yield f"session {session_id} was acknowledged, and nobody knows of it"
 
 
+def events_tell_the_names(world: World) -> Iterator[str]:
+    """The last event about a participant has the name that is stored: a change and its event are one step."""
+    last = {event.participant_id: event for event in events_of(world) if event.type.startswith("participant.")}
+    for participant_id, event in last.items():
+        record = record_by_id(world, participant_id)
+        if record.version and (record.name, record.revision) != (event.data["name"], event.data["revision"]):
+            yield f"{record.external_id} is {record.name!r} and was last told to be {event.data['name']!r}"
+
+
 def kicks_are_kept(world: World) -> Iterator[str]:
     """What an acknowledged kick has ended stays ended, and by the kick (promise 7)."""
     reasons = {
@@ -194,7 +203,7 @@ def nothing_left_over(world: World) -> Iterator[str]:
             yield f"{loop.name}: {context.get('message')}: {context.get('exception')!r} {whose!r}"
 
 
-KEPT = (one_end_each, order_of_events, updates_are_kept, opens_are_kept, kicks_are_kept)
+KEPT = (one_end_each, order_of_events, updates_are_kept, opens_are_kept, kicks_are_kept, events_tell_the_names)
 """What was acknowledged, and the events that tell of it."""
 AT_REST = (*KEPT, versions_only_grow, is_open_never_lies, watchers_converged)
 """For a world in which everything was healed and has had its time."""

@@ -143,6 +143,12 @@ local function enter(keys, args)
   return c
 end
 
+-- What a call finds done already, by another connection or node, may be on no replica yet. WAIT counts what its own
+-- connection has written, so such a call writes too before it is acknowledged (S16).
+local function found_done(c)
+  call('HSET', c.P, 'repeated', c.now)
+end
+
 local function owner_key(app, pid)
   return #app .. ':' .. app .. ':' .. pid
 end

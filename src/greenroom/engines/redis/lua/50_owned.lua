@@ -122,6 +122,7 @@ functions.close = function(keys, args)
   local r = c.arg
   local s, flat = load_session(c, r.session_id)
   if not s or s.state == 'closed' or not may_close(r, s) then
+    found_done(c)
     return {'ok'}
   end
   if r.secret_hash and not r.owner and r.secret_hash ~= s.secret and r.secret_hash ~= s.prev then
@@ -168,6 +169,7 @@ functions.update = function(keys, args)
     end
     local first = r.update_id and remembered(s, r.update_id)
     if first then
+      found_done(c)
       return {'ok', first}
     end
   end
@@ -185,6 +187,8 @@ functions.update = function(keys, args)
   if change_profile(p, r.name, r.avatar_url) then
     settle(c, p, before)
     hint_events(c)
+  else
+    found_done(c)
   end
   local record = participant_json(p)
   if s and r.update_id then

@@ -213,6 +213,9 @@ functions.restrict = function(keys, args)
     return refuse('not_found')
   end
   local flats, changed, before = kinds[r.kind](c, r, block, cutoff)
+  if #flats == 0 then
+    found_done(c)
+  end
   hint_events(c)
   return {'ok', flats, changed and 1 or 0, before, count_of(c, r.app)}
 end

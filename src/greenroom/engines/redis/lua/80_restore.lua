@@ -8,7 +8,10 @@ local function restore_participant(p, given)
   if not p.fresh and p.ver >= given.ver then
     return false
   end
-  p.name, p.avatar, p.rev, p.ver, p.shown = given.name, given.avatar, given.rev, given.ver, given.shown
+  p.name, p.avatar, p.rev, p.ver = given.name, given.avatar, given.rev, given.ver
+  if p.fresh then
+    p.shown = given.shown -- else what was shown is as stored, like the events that tell of it
+  end
   return true
 end
 
@@ -48,7 +51,7 @@ local function restore_one(c, item)
     return 0
   end
   -- S11: a version above the one the node has passed on, though nothing else may differ; news only of what changed
-  before.shown, before.n, before.rev = p.shown, -1, p.rev
+  before.shown, before.n = p.shown, -1
   settle(c, p, before)
   return 1
 end
