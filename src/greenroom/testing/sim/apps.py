@@ -74,6 +74,8 @@ class SimApp:
         self.reopened: list[str] = []
         self.previous_ids: list[str] = []
         self.seen: dict[str, list[Participant]] = {}
+        self.seen_at: dict[str, list[float]] = {}
+        """When each of them was seen, in the world's time."""
         self.watches: list[Watch] = []
         self.log: list[str] = []
         self.token_life = 3600
@@ -120,6 +122,7 @@ class SimApp:
     def saw(self, participant: Participant) -> None:
         """A watched participant changed."""
         self.seen.setdefault(participant.id, []).append(participant)
+        self.seen_at.setdefault(participant.id, []).append(self.timeline.now)
         self.world.note(
             f"{self.name} sees {participant.info.external_id}: {participant.presence.value},"
             f" {participant.sessions} sessions, version {participant.version}"

@@ -76,6 +76,8 @@ class ClusterWorld(World):
         )
         self.replica = self.redis.replica = Replica(self.redis, lambda: self.timeline.now)
         self.backend = Backend(self)
+        self.lost_at: list[float] = []
+        """When writes were lost."""
         self.stores: dict[SimNode, SimStore] = {}
         for number in range(NODES):
             node = SimNode(self, f"node{number + 1}")
@@ -148,10 +150,18 @@ class ClusterWorld(World):
         self.replica.cut_off()
         self.run(seconds)
         lost = self.replica.promote()
+        if lost:
+            self.lost_at.append(self.timeline.now)
         self.redis.takes_writes = True
         self.note(f"the replica is master, and has not heard of the last {lost} writes")
         self.redis_back()
         return lost
+
+    def redis_loses_everything(self) -> None:
+        """It was restarted without its data."""
+        self.note("Redis is empty")
+        self.redis.lose_everything()
+        self.lost_at.append(self.timeline.now)
 
     def cut_off(self, node: SimNode) -> None:
         """From Redis; its clients still reach it."""

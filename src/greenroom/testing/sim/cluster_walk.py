@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from greenroom.testing.sim.backend import backend_heard_all
@@ -13,7 +14,6 @@ from greenroom.testing.sim.cluster import ClusterWorld
 from greenroom.testing.sim.nodes import SimNode
 from greenroom.testing.sim.oracles import (
     KEPT,
-    known_versions_only_grow,
     versions_only_grow,
 )
 from greenroom.testing.sim.walk import Walk
@@ -131,8 +131,7 @@ class LossyWalk(ClusterWalk):
         """Restarted without its data (S15)."""
         self.world.redis_away()
         self.world.run(self.dice.uniform(0.5, 5.0))
-        self.world.redis.lose_everything()
-        self.world.note("Redis is empty")
+        self.world.redis_loses_everything()
         self.world.redis_back()
 
     def steps(self) -> list[tuple[int, Callable[[], None]]]:
@@ -142,7 +141,23 @@ class LossyWalk(ClusterWalk):
         Walk._judge(self, [LESS_IS_ASKED.get(one, one) for one in oracles if one not in KEPT])
 
 
-LESS_IS_ASKED: dict[Any, Any] = {versions_only_grow: known_versions_only_grow}
+UNDER_WAY = 2.0
+"""Seconds for which what was told before a loss may still be under way to an app."""
+
+
+def versions_grow_between_losses(world: ClusterWorld) -> Iterator[str]:
+    """As `versions_only_grow`, where writes that nobody waited for are lost. Of whom the engine knows nothing any more
+    the version is 0. An answer to a `watch` or `resume` replaces what an app held (S11): after a loss it may be older."""
+    for app in world.apps:
+        for participant_id, seen in app.seen.items():
+            times = zip(seen, app.seen_at[participant_id], strict=True)
+            for (before, then), (after, now) in pairwise([each for each in times if each[0].version]):
+                is_lost = any(then - UNDER_WAY <= at <= now for at in world.lost_at)
+                if after.version <= before.version and not is_lost:
+                    yield f"{app.name} saw {participant_id} at {after.version} after {before.version}"
+
+
+LESS_IS_ASKED: dict[Any, Any] = {versions_only_grow: versions_grow_between_losses}
 
 
 def walk_lossy(seed: int) -> list[tuple[float, str]]:

@@ -98,17 +98,6 @@ def versions_only_grow(world: World) -> Iterator[str]:
                     yield f"{app.name} saw {participant_id} at {after} after {before}"
 
 
-def known_versions_only_grow(world: World) -> Iterator[str]:
-    """As `versions_only_grow`, where an engine may lose its data: of whom it knows nothing any more, the version is 0.
-    What is told of them afterwards is newer than all that was told before."""
-    for app in world.apps:
-        for participant_id, seen in app.seen.items():
-            versions = [participant.version for participant in seen if participant.version]
-            for before, after in pairwise(versions):
-                if after <= before:
-                    yield f"{app.name} saw {participant_id} at {after} after {before}"
-
-
 def is_open_never_lies(world: World) -> Iterator[str]:
     """After the world has come to rest: an app that says it is open has a session that is attached, and no other."""
     attached = {session.id for session in sessions_of(world) if session.state == "attached"}
