@@ -256,6 +256,8 @@ class Commands:
         return _scored(stored.order[_slice(len(stored.order), first, last)], options)
 
     def do_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *options: bytes) -> Reply:
+        if key not in self.data:
+            return []  # what a reaper mostly finds
         stored = self._get(key, SortedSet)
         start, end = self._between(stored, low, high)
         return _scored(_limited(stored.order[start:end], options), options)

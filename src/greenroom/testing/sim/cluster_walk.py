@@ -147,7 +147,8 @@ UNDER_WAY = 2.0
 
 def versions_grow_between_losses(world: ClusterWorld) -> Iterator[str]:
     """As `versions_only_grow`, where writes that nobody waited for are lost. Of whom the engine knows nothing any more
-    the version is 0. An answer to a `watch` or `resume` replaces what an app held (S11): after a loss it may be older."""
+    the version is 0. An answer to a `watch` or `resume` replaces what an app held (S11): it may be older after a loss.
+    """
     for app in world.apps:
         for participant_id, seen in app.seen.items():
             times = zip(seen, app.seen_at[participant_id], strict=True)

@@ -23,8 +23,8 @@ START_MONOTONIC = 1_000.0
 START_WALL = 1_700_000_000.0
 """Where a world's clocks begin: Unix seconds."""
 
-MANY = 50
-"""Cancelled timers of a loop above which asyncio may throw them out, all at once."""
+MANY = 100
+"""Timers of a loop above which asyncio may throw out those that were cancelled."""
 CLOSING_TURNS = 500
 """Turns in which a cancelled task may still clean up when the world ends."""
 
@@ -75,7 +75,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._thread_id = threading.get_ident()
         events._set_running_loop(self)
         try:
-            if self._timer_cancelled_count > MANY:  # type: ignore[attr-defined]
+            if len(self._scheduled) > MANY:  # type: ignore[attr-defined]
                 self._run_once()  # type: ignore[attr-defined]  # which also throws out what was cancelled
             else:
                 self._run_due()
