@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -19,8 +20,11 @@ from greenroom.testing.sim.cluster_walk import walk_cluster, walk_lossy
 from greenroom.testing.sim.oracles import record_of, watchers_converged
 
 SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "100"))
-"""How many are walked of each kind; the variable asks for more."""
+"""How many are walked of each kind, in some 90 s of one core for both; the variable asks for more."""
 CHUNK = 10
+"""Seeds of one test, so that all workers have their share."""
+SOAK = 2000
+"""How many `make soak` walks of each kind, in half an hour of one core."""
 
 
 @pytest.mark.slow
@@ -38,6 +42,15 @@ def test_s15_walks_over_a_redis_that_loses_data_are_fine(first: int) -> None:
     print(f"seeds {first} to {first + CHUNK - 1}")
     for seed in range(first, first + CHUNK):
         walk_lossy(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("one_walk", [walk_cluster, walk_lossy])
+def test_many_more_walks_are_fine(one_walk: Callable[[int], object]) -> None:
+    print(f"seeds {SEEDS} to {SOAK - 1}")
+    for seed in range(SEEDS, SOAK):
+        one_walk(seed)
 
 
 @pytest.mark.slow
