@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from greenroom.engines.base import RestrictRequest, UpdateRequest
+from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.library import Library, library
 from greenroom.engines.redis.outbox import RedisOutbox
 from greenroom.errors import GreenroomError
@@ -311,6 +312,43 @@ def test_s11_what_is_written_above_has_its_events_and_no_other() -> None:
 def test_s11_a_backend_is_told_twice_where_watchers_and_stream_are_taken_for_one(without: Without) -> None:
     without("if p.fresh then\n    p.shown = given.shown", "if true then\n    p.shown = given.shown")
     assert _told_and_lost() != []
+
+
+# -- S13: numbers of changes ------------------------------------------------------------------------------------------
+
+
+def _number_used_twice() -> list[str]:
+    """One change is lost, and the one that takes its number is not heard of."""
+    with ClusterWorld(29, durable=False) as world:
+        anna, bob = _open(world, "anna", "bob")
+        bob.run(bob.watch("anna"))
+        (holder,) = (wire.node for wire in anna.wires)
+        assert holder not in {wire.node for wire in bob.wires}
+        world.run(5.0)
+        world.replica_behind()
+        anna.run(anna.rename("Anna B."))
+        world.run(0.3)
+        world.cut_off(holder)
+        world.failover(1.0)
+        world.run(0.5)
+        world.losses = 1.0
+        world.joined_up(holder)
+        world.run(0.5)
+        world.losses = 0.0
+        world.run(30.0)
+        return _wrong(world, versions_only_grow, watchers_converged)
+
+
+def test_s13_a_change_with_the_number_of_a_lost_one_is_noticed() -> None:
+    assert _number_used_twice() == []
+
+
+def test_s13_it_is_not_where_numbers_of_the_old_master_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RedisBus, "_forget", lambda *_: None)
+    assert _number_used_twice() != []
+
+
+# -- S11, of nobody's session -----------------------------------------------------------------------------------------
 
 
 def _farewell_lost(offset: float) -> list[str]:

@@ -114,8 +114,14 @@ class RedisBus:
     def lost(self, pairs: Sequence[tuple[str, str]]) -> None:
         """A subscription was made anew: what was published in between is gone."""
         partitions = [int(tag[1:]) for tag, channel in pairs if channel == CHANGES]
-        # What was heard stays as it is: what was missed shows as a gap, and is read again when all is heard again.
+        self._forget(partitions)
         self._missed([partition for partition in partitions if partition in self._partitions])
+
+    def _forget(self, partitions: Sequence[int]) -> None:
+        """Another master may count otherwise: what was lost and what took its number are told apart by nothing. So the
+        next beat is a first look, and all is read again then."""
+        for partition in partitions:
+            self._heard.pop(partition, None)
 
     def _missed(self, partitions: Sequence[int]) -> None:
         if partitions:
@@ -163,8 +169,8 @@ class RedisBus:
         except ServiceUnavailableError:
             return  # what was heard stays as it is: the next beat finds the same silence, and tries again
         for partition, change in silent.items():
-            if partition in self._heard:
-                self._heard[partition] = max(change, self._heard[partition])
+            if partition in self._partitions:
+                self._heard[partition] = max(change, self._heard.get(partition, 0))
 
     async def stop(self) -> None:
         """Ends timers and tasks."""
