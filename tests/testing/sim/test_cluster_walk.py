@@ -20,7 +20,7 @@ from greenroom.testing.sim.cluster_walk import walk_cluster, walk_lossy
 from greenroom.testing.sim.oracles import record_of, watchers_converged
 
 SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "100"))
-"""How many are walked of each kind, in some 90 s of one core for both; the variable asks for more."""
+"""How many are walked of each kind, in 90 to 130 s of one core for both; the variable asks for more."""
 CHUNK = 10
 """Seeds of one test, so that all workers have their share."""
 SOAK = 2000
