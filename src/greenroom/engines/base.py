@@ -309,6 +309,8 @@ class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True):
     lease: str
     sessions: tuple[tuple[SessionRecord, ParticipantRecord, bytes, int], ...]
     """(session, participant, current secret hash, last attempt)."""
+    versions: tuple[tuple[str, str, int], ...] = ()
+    """(application, participant, version that watchers were told): records below are written above it (S11)."""
     finish: bool = False
     """All directory and blocks were written before: the markers of the partitions may be set."""
 

@@ -244,7 +244,7 @@ class Upkeep:
         for app, ids in self._hub.watched(partitions).items():
             try:
                 records = await self._desk.read(app, ids)
-                self._suspect(app, [record.id for record in records if not record.version])
+                self._suspect(app, [record.id for record in records if self._is_doubtful(record)])
                 for record in records:
                     self._hub.note(record)
                     await self._raise(holders.get((app, record.id)), record)
@@ -252,20 +252,30 @@ class Upkeep:
                 log.info("not read again", error=error.message)
                 self._unread = True
 
+    def _is_doubtful(self, record: ParticipantRecord) -> bool:
+        return not record.version or record.version < self._hub.passed_on.get((record.app, record.id), 0)
+
     def _suspect(self, app: str, unknown: Iterable[str]) -> None:
-        """Nothing is stored of these: they were never here, or the engine lost them. Others may yet write them back."""
+        """Nothing, or something older than was told, is stored of these: they were never here, or the engine lost them.
+        Others may yet write them back."""
         ids = [one for one in unknown if (app, one) not in self._suspected]
         if ids:
             self._suspected.update((app, one) for one in ids)
             self._hub.spawn(self._confirm(app, ids))
 
     async def _confirm(self, app: str, ids: Sequence[str]) -> None:
-        """Who is still unknown when an engine would have recovered is not here: no watcher goes on seeing a ghost."""
+        """Who is still unknown when an engine would have recovered is not here: no watcher goes on seeing a ghost. Of
+        whom still less is known than was told nobody holds a session: what is stored counts, above what was told."""
         try:
             await asyncio.sleep(RECOVERED_AFTER)
-            for record in await self._desk.read(app, ids):
+            records = [record for record in await self._desk.read(app, ids) if self._is_doubtful(record)]
+            told = tuple((app, record.id, self._hub.passed_on[app, record.id]) for record in records if record.version)
+            for record in records:
                 if not record.version:
                     self._hub.forget(record)
+            if told:
+                request = RestoreRequest(node=self.name, lease=self.lease, sessions=(), versions=told)
+                await self._engine.registry.restore(request)
         except GreenroomError as error:
             log.info("not read again", error=error.message)
             self._unread = True

@@ -362,11 +362,17 @@ def _farewell_lost(offset: float) -> list[str]:
         world.redis_clock.offset += offset
         world.failover(1.0)
         world.run(90.0)
+        wrong = _wrong(world, versions_only_grow, watchers_converged)
         bob.close()
         world.run(5.0)
-        return _wrong(world, versions_only_grow, watchers_converged, no_ghosts)
+        return [*wrong, *_wrong(world, no_ghosts)]
 
 
 @pytest.mark.parametrize("offset", [0.0, -600.0])
 def test_s11_also_of_who_has_gone(offset: float) -> None:
     assert _farewell_lost(offset) == []
+
+
+def test_s11_nobody_hears_of_who_has_gone_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Upkeep, "_suspect", lambda *_: None)
+    assert _farewell_lost(-600.0) != []

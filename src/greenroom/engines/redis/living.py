@@ -15,7 +15,7 @@ from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted, session
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.engines.redis.trimming import trim
-from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of_session
+from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of, partition_of_session
 
 NODES = "nodes"
 DIRECTORY = "directory"
@@ -240,7 +240,7 @@ class Living:
             if partition is not None:
                 items.setdefault(partition, []).append(restore_item(*item))
         marker = secrets.token_hex(8)
-        written = 0
+        written = await self._raise(request)
         for number in range(PARTITIONS):
             held = items.get(number, [])
             for start in range(0, len(held), RESTORE_BATCH):
@@ -250,6 +250,19 @@ class Living:
         if request.finish:
             await self._finish(request, marker)
         return written
+
+    async def _raise(self, request: RestoreRequest) -> int:
+        """S11, of those of whom nobody holds a session."""
+        told: dict[int, list[tuple[str, str, int]]] = {}
+        for app, participant_id, version in request.versions:
+            told.setdefault(partition_of(app, participant_id), []).append((app, participant_id, version))
+        calls = [
+            Call(
+                "restore", f"p{number}", argument(node=request.node, lease=request.lease, items=[], versions=each), True
+            )
+            for number, each in told.items()
+        ]
+        return sum(accepted(reply)[0] for reply in await self._store.call_many(calls))
 
     async def _finish(self, request: RestoreRequest, marker: str) -> None:
         body = argument(node=request.node, lease=request.lease, items=[], finish=True, marker=marker)

@@ -56,6 +56,19 @@ local function restore_one(c, item)
   return 1
 end
 
+-- S11, of whom nobody holds a session: what watchers were told was lost, so what is stored gets a version above it.
+local function raise_version(c, app, pid, told)
+  local p = load_participant(c, app, pid)
+  if not p or p.ver >= told then
+    return 0
+  end
+  local before = snapshot(p)
+  before.changed = true
+  p.ver = told
+  settle(c, p, before)
+  return 1
+end
+
 functions.restore = function(keys, args)
   local c, _, bare = enter(keys, args)
   c = c or bare
@@ -69,6 +82,9 @@ functions.restore = function(keys, args)
   local written = 0
   for _, item in ipairs(r.items) do
     written = written + restore_one(c, item)
+  end
+  for _, told in ipairs(c.marker and r.versions or {}) do
+    written = written + raise_version(c, told[1], told[2], told[3])
   end
   if not c.marker then
     call('HSETNX', keys[1], 'clock', int(c.clock))
