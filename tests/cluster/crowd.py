@@ -140,6 +140,9 @@ class Member(SessionDelegate):
 
     async def open(self, timeout: float = 40.0) -> None:
         await self.sdk.session.open(ParticipantInfo(name=self.external_id.title()), timeout=timeout)
+        session_id = self.sdk._runner.machine.session_id
+        if session_id is not None:
+            self.crowd.opened.add(session_id)
 
     async def watch(self, external_ids: Sequence[str]) -> None:
         self.watches.append(await self.sdk.participants.watch(external_ids=external_ids))
@@ -209,6 +212,7 @@ class Scene:
     def __init__(self, crowd: Crowd, registry: _Registry) -> None:
         self.application = crowd.application
         self.acknowledged = crowd.acknowledged
+        self.opened = crowd.opened
         self.apps = crowd.members
         self.engine = _Engine(crowd.engine, registry)
         self.node = self
@@ -229,6 +233,8 @@ class Crowd:
         self.dice = random.Random(seed)
         self.members: list[Member] = []
         self.acknowledged: dict[str, tuple[int, str]] = {}
+        self.opened: set[str] = set()
+        """Sessions that somebody was told to have."""
         self._number = 0
         self._life: asyncio.Task[None] | None = None
         self._doing: set[asyncio.Task[Any]] = set()
