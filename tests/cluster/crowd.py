@@ -213,6 +213,8 @@ class Scene:
         self.application = crowd.application
         self.acknowledged = crowd.acknowledged
         self.opened = crowd.opened
+        self.kicked: frozenset[str] = frozenset()
+        """A crowd kicks nobody."""
         self.apps = crowd.members
         self.engine = _Engine(crowd.engine, registry)
         self.node = self
