@@ -470,7 +470,8 @@ class Outbox(Protocol):
         """Dead letters that were replayed or are not wanted. How many there were."""
 
     async def claim(self, app: str, reader: str, node: str, seconds: float) -> bool:
-        """One node at a time reads for a reader: True where this one has, or has renewed, the claim."""
+        """One node at a time reads for a reader: True where this one has, or has renewed, the claim. seconds: how long
+        it lasts; 0 hands it over to whoever asks next."""
 
 
 class Directory(Protocol):

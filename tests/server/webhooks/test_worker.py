@@ -347,6 +347,25 @@ async def test_one_node_at_a_time_delivers_and_the_next_goes_on_from_the_cursor(
 
 
 @virtual
+async def test_a_node_that_stops_hands_over_what_it_delivers(clock: VirtualTime) -> None:
+    async with world(clock) as here:
+        await here.open("anna")
+        one = here.worker("n1")
+        delivers = asyncio.create_task(one.run())
+        await here.clock.go(1)
+        async with working(here, "n2") as two:
+            await here.clock.go(1)
+            assert [one.is_delivering, two.is_delivering] == [True, False]
+            delivers.cancel()
+            await asyncio.gather(delivers, return_exceptions=True)
+            count = len(here.delivered)
+            await here.update("anna")
+            await here.clock.go(1)
+            assert two.is_delivering, "it waits for a claim of a node that is gone"
+            assert len(here.delivered) == count + 1
+
+
+@virtual
 async def test_a_slow_receiver_holds_a_bounded_number_of_events(clock: VirtualTime) -> None:
     async with world(clock) as here, working(here, capacity=50, concurrency=4) as worker:
         assert worker.lag() == 0.0

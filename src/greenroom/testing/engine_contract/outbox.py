@@ -146,3 +146,5 @@ class OutboxContract(ContractBase):
             await w.step(11)
             assert await claim(APP, "r", "node-2", 10)
             assert not await claim(APP, "r", "node-1", 10)
+            assert await claim(APP, "r", "node-2", 0)
+            assert await claim(APP, "r", "node-1", 10), "a claim that was handed over still holds"
