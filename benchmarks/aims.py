@@ -36,6 +36,7 @@ _PEER = (
     "Greenroom verifies more of a token, and commits to disk in its own process."
 )
 _WAIT = "Changes are gathered for up to a tenth of a second (S13); on one core the last of thousands waits for all."
+_AWAY = "Events are read and tried again while opens come as fast as they can; at 50 events a second it is less."
 
 AIMS = (
     Aim("CPU of an open and close over the floor's, 64 in flight", "open_64_ratio", 1.6, "×", _OPEN),
@@ -59,6 +60,8 @@ AIMS = (
         "Caches of the processor, and indexes a level deeper."),
     Aim("loop stall, p99.9, any scenario", "stall_p999_ms", 50, "ms",
         "Measured from outside, so it holds the wait for the probe's own core and for what was in the queue before."),
+    Aim("an open while a webhook receiver refuses, over one without", "outage_refuses_times", 1.1, "×", _AWAY),
+    Aim("an open while a webhook receiver hangs, over one without", "outage_hangs_times", 1.1, "×", _AWAY),
     Aim("a client's pings and opens beside one that misbehaves at line speed, p99", "neighbours_worst_p99_ms", 50, "ms",
         "The attacker shares the generator's core with the client that is timed."),
 )  # fmt: skip

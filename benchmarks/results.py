@@ -93,6 +93,10 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
     if len(beside) > 1:
         found["neighbours_alone_p99_ms"] = beside.pop("none")
         found["neighbours_worst_p99_ms"] = max(beside.values())
+    for how in ("refuses", "hangs"):
+        value = ratio(runs, f"outage-{how}", over_job="outage-none", over="greenroom")
+        if value:
+            found[f"outage_{how}_times"] = value
     for run in runs:
         if run.job.startswith("redis-"):
             found[f"redis_{run.job[6:]}_cpu_us"] = run.cpu_us

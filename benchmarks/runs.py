@@ -86,10 +86,13 @@ def cpu(runs: Iterable[Run], job: str, subject: str = "greenroom") -> float:
     return median(one.cpu_us for one in of(runs, job, subject))
 
 
-def ratio(runs: Iterable[Run], job: str, subject: str = "greenroom", over: str = "floor") -> float:
-    """The median of the ratios of rounds that ran one after the other; 0 where one of both is missing."""
+def ratio(
+    runs: Iterable[Run], job: str, subject: str = "greenroom", over: str = "floor", over_job: str | None = None
+) -> float:
+    """The median of the ratios of rounds that ran one after the other; 0 where one of both is missing. over_job: None
+    is the same job."""
     known = list(runs)
-    below = {one.round: one.cpu_us for one in of(known, job, over)}
+    below = {one.round: one.cpu_us for one in of(known, over_job or job, over)}
     return median(one.cpu_us / below[one.round] for one in of(known, job, subject) if below.get(one.round))
 
 

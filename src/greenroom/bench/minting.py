@@ -30,8 +30,7 @@ async def mint(
     todo = iter(range(len(external_ids)))
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
     async with aiohttp.ClientSession(url, connector=connector) as session:
-        api_token = await _api_token(session, key, secret)
-        headers = {"Authorization": f"Bearer {api_token}"}
+        headers = {"Authorization": f"Bearer {await api_token(session, key, secret)}"}
 
         async def worker() -> None:
             for number in todo:
@@ -47,7 +46,8 @@ async def mint(
     return tokens
 
 
-async def _api_token(session: aiohttp.ClientSession, key: str, secret: str) -> str:
+async def api_token(session: aiohttp.ClientSession, key: str, secret: str) -> str:
+    """An API token of the application. session: of the service's URL. Raises MintingError."""
     form = {"grant_type": "client_credentials", "expires_in": str(LIFE)}
     headers = {"Authorization": "Basic " + b64encode(f"{key}:{secret}".encode()).decode()}
     async with session.post("/v1/auth/token", data=form, headers=headers) as response:
@@ -57,4 +57,4 @@ async def _api_token(session: aiohttp.ClientSession, key: str, secret: str) -> s
         return str(reply["access_token"])
 
 
-__all__ = ["MintingError", "mint"]
+__all__ = ["MintingError", "api_token", "mint"]
