@@ -1,4 +1,4 @@
-"""No secret, token or resume secret in any log, metric, event, error, page or file: a whole life with canaries.
+"""No secret, token or resume secret in any log, metric, trace, event, error, page or file: a whole life with canaries.
 
 Each secret goes through every path it can take, good and bad; then everything that came out is searched for it.
 """
@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from greenroom.testing.redis_server import single
 from tests.server.api_house import Api, api_house
 from tests.server.harness import ClosedError, House, RefusedError, Tenant, new_secret
 from tests.server.http_service import basic
+from tests.server.test_tracing import traced
 from tests.server.webhooks.receiver import Receiver, answer, receiver
 
 SETTINGS: dict[str, Any] = {
@@ -170,21 +174,41 @@ def _hear_files(aviary: Aviary, folder: str) -> None:
             aviary.hear(f"file {file.name}", file.read_bytes())
 
 
+@contextmanager
+def _redis() -> Iterator[tuple[dict[str, Any], Path | None]]:
+    """The setting for the engine, and where Redis keeps its files."""
+    with single("--appendonly", "yes") as redis:
+        yield {"engine": redis.url}, redis.directory
+
+
+@contextmanager
+def _embedded() -> Iterator[tuple[dict[str, Any], Path | None]]:
+    yield {}, None
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", [_embedded, _redis])
 async def test_no_secret_comes_out_anywhere(
-    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, engine: Any
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    aviary = Aviary()
-    async with receiver() as there, api_house(**SETTINGS) as (house, tenant, api):
-        aviary.add("app secret", tenant.secret)
-        aviary.add("API token", api.token)
-        aviary.add("admin token", SETTINGS["admin_token"])
-        aviary.add("master key", SETTINGS["master_key"])
-        await _life(aviary, house, tenant, api, there)
-        await house.service.stop()
-        _hear_files(aviary, house.data_dir)
+    aviary, spans = Aviary(), traced(monkeypatch)
+    with engine() as (settings, files):
+        async with receiver() as there, api_house(**SETTINGS, **settings) as (house, tenant, api):
+            aviary.add("app secret", tenant.secret)
+            aviary.add("API token", api.token)
+            aviary.add("admin token", SETTINGS["admin_token"])
+            aviary.add("master key", SETTINGS["master_key"])
+            await _life(aviary, house, tenant, api, there)
+            await house.service.stop()
+            _hear_files(aviary, house.data_dir)
+        if files is not None:
+            _hear_files(aviary, str(files))
+            assert any(tenant.key.encode() in heard for where, heard in aviary.heard if where.startswith("file append"))
     assert any(where.startswith("file ") for where, _ in aviary.heard)
+    for span in spans.get_finished_spans():
+        aviary.hear(f"span {span.name}", span.to_json())
+    assert {"span session.open", "span session.resume", "span webhook"} <= {where for where, _ in aviary.heard}
     out, err = capfd.readouterr()
     aviary.hear("stdout", out)
     aviary.hear("stderr", err)

@@ -318,7 +318,9 @@ def short_config(data_dir: str, **settings: Any) -> ServerConfig:
 
 
 def new_service(config: ServerConfig) -> Service:
-    """On the embedded engine, with a short commit window."""
+    """On the embedded engine, with a short commit window, unless the settings name another."""
+    if config.engine != "embedded":
+        return Service(config)
     engine = EmbeddedEngine(config.data_dir, lease=config.lease, commit_window=0.0, lock_timeout=2.0)
     return Service(config, engine=engine)
 
