@@ -280,7 +280,10 @@ class Crowd:
     async def come(self, count: int, *, watchers: int = 20, watched: int = 20) -> None:
         """So many people sign in; some of them watch others."""
         people = [f"p{number:04d}" for number in range(count)]
-        members = [self.member(person) for person in people]
+        members = []
+        for person in people:
+            members.append(self.member(person))
+            await asyncio.sleep(0)  # a thousand tokens take a while
         gate = asyncio.Semaphore(OPENING)
 
         async def enter(member: Member) -> None:

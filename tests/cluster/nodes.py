@@ -34,8 +34,6 @@ TIMERS: Mapping[str, float] = {
     "restart_after": 1.0,
 }
 """Shorter than the defaults, so that a test takes seconds; in the same proportions."""
-GHOST_BOUND = TIMERS["lease"] + TIMERS["grace"] + 4.0
-"""Seconds within which whoever vanished with his node is gone: lease, grace, a pass of the reaper, and slack."""
 
 
 class NodeProcess:
@@ -88,6 +86,7 @@ class NodeProcess:
             "admin_token": ADMIN_TOKEN,
             "issuer": ISSUER,
             "log_format": "text",
+            "connections_per_address": 20_000,  # a whole crowd comes from loopback
             **self._settings,
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}

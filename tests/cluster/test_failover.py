@@ -14,24 +14,23 @@ import pytest
 from greenroom.model import SessionState
 from greenroom.testing.redis_server import DURABLE, SentinelTrio, sentinel_trio, single, wait_for
 from tests.cluster.crowd import Crowd, crowd_at
+from tests.cluster.forms import BACK, Form
 from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
-from tests.cluster.test_faults import BACK, FORMS, Form
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 
 @pytest.fixture
-def durable() -> Iterator[tuple[SentinelTrio, Cluster]]:
+def durable(form: Form) -> Iterator[tuple[SentinelTrio, Cluster]]:
     """Three nodes on the durable profile (S16)."""
     with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, sentinel_trio(*DURABLE) as trio:
-        cluster = Cluster.of(trio.url, Path(directory))
+        cluster = Cluster.of(trio.url, Path(directory), grace=form.grace)
         try:
             yield trio, cluster.start()
         finally:
             cluster.end()
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_a_paused_master_is_failed_over_and_nothing_acknowledged_is_lost(
     durable: tuple[SentinelTrio, Cluster], form: Form
 ) -> None:
@@ -122,7 +121,7 @@ async def _fenced(crowd: Crowd, node: NodeProcess) -> None:
 
 
 @pytest.fixture
-def torn() -> Iterator[tuple[Namespace, Cluster]]:
+def torn(form: Form) -> Iterator[tuple[Namespace, Cluster]]:
     """Three nodes, the last of which reaches Redis by a cable that can be pulled."""
     with (
         tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory,
@@ -131,15 +130,16 @@ def torn() -> Iterator[tuple[Namespace, Cluster]]:
     ):
         root = Path(directory)
         away = f"redis://{network.redis}:{redis.port}/0"
-        lonely = NodeProcess("node3", away, root, host=network.inside, prefix=network.prefix)
-        cluster = Cluster([NodeProcess("node1", redis.url, root), NodeProcess("node2", redis.url, root), lonely])
+        settings = {**TIMERS, "grace": form.grace}
+        lonely = NodeProcess("node3", away, root, host=network.inside, prefix=network.prefix, settings=settings)
+        others = [NodeProcess(name, redis.url, root, settings=settings) for name in ("node1", "node2")]
+        cluster = Cluster([*others, lonely])
         try:
             yield network, cluster.start()
         finally:
             cluster.end()
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_a_node_that_is_cut_off_from_redis_loses_nobody(torn: tuple[Namespace, Cluster], form: Form) -> None:
     """It stops acting before its lease lapses; its clients are asked to move, and what it held is not undone later."""
     network, cluster = torn

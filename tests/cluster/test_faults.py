@@ -18,25 +18,10 @@ import pytest
 from greenroom.testing.redis_server import RedisServer, single
 from greenroom.testing.sim import oracles
 from tests.cluster.crowd import Crowd, crowd_at
-from tests.cluster.nodes import GHOST_BOUND, TIMERS, Cluster
+from tests.cluster.forms import BACK, Form
+from tests.cluster.nodes import TIMERS, Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
-
-
-@dataclass(frozen=True)
-class Form:
-    """How many, and how long something stands still."""
-
-    people: int
-    standstill: float
-
-
-FORMS = [
-    pytest.param(Form(300, 9.0), id="short"),
-    pytest.param(Form(2000, 60.0), id="long", marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
-]
-BACK = 45.0
-"""Seconds after a fault within which everything is as it should be."""
 
 
 @dataclass
@@ -48,12 +33,12 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+def place(form: Form) -> Iterator[Place]:
     with (
         tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory,
         single("--appendonly", "yes", "--appendfsync", "always") as redis,
     ):
-        cluster = Cluster.of(redis.url, Path(directory))
+        cluster = Cluster.of(redis.url, Path(directory), grace=form.grace)
         try:
             yield Place(redis, cluster.start())
         finally:
@@ -83,7 +68,6 @@ async def _end(crowd: Crowd) -> None:
     crowd.nobody_was_lost()
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_a_node_is_killed(whole: Place, form: Form) -> None:
     async with crowd_at(whole.cluster, seed=101) as (crowd,):
         await _begin(crowd, form)
@@ -92,7 +76,6 @@ async def test_a_node_is_killed(whole: Place, form: Form) -> None:
         await _end(crowd)
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_who_vanishes_with_his_node_is_gone_within_the_bound(whole: Place, form: Form) -> None:
     async with crowd_at(whole.cluster, seed=102) as (crowd,):
         await crowd.come(form.people // 3)
@@ -105,16 +88,15 @@ async def test_who_vanishes_with_his_node_is_gone_within_the_bound(whole: Place,
             if member.sdk._runner.machine.session_id in victims:
                 member.die()
         while victims & {one.id for one in await crowd.sessions()}:
-            assert time.time() - at < GHOST_BOUND, "ghosts"
+            assert time.time() - at < form.ghost_bound, "ghosts"
             await asyncio.sleep(0.2)
-        assert time.time() - at > TIMERS["grace"], "a grace was cut short"
+        assert time.time() - at > form.grace, "a grace was cut short"
         await crowd.settled(BACK)
         ends = {one.session_id: one for one in await crowd.events() if one.type == "session.ended"}
         assert {ends[one].data["reason"] for one in victims} == {"timeout"}
 
 
-@pytest.mark.parametrize("seconds", [pytest.param(5.0), "standstill"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("seconds", [5.0, pytest.param(15.0, marks=pytest.mark.soak), "standstill"])
 async def test_a_node_stands_still(whole: Place, form: Form, seconds: float | str) -> None:
     """SIGSTOP, shorter than a lease and longer: what it missed is not undone when it goes on."""
     async with crowd_at(whole.cluster, seed=103) as (crowd,):
@@ -126,7 +108,6 @@ async def test_a_node_stands_still(whole: Place, form: Form, seconds: float | st
         await _end(crowd)
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_redis_stands_still(whole: Place, form: Form) -> None:
     """Nothing ends because of it (promise 9)."""
     async with crowd_at(whole.cluster, seed=104) as (crowd,):
@@ -138,7 +119,6 @@ async def test_redis_stands_still(whole: Place, form: Form) -> None:
         await _end(crowd)
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_redis_is_restarted_with_its_data(whole: Place, form: Form) -> None:
     async with crowd_at(whole.cluster, seed=105) as (crowd,):
         await _begin(crowd, form)
@@ -148,7 +128,6 @@ async def test_redis_is_restarted_with_its_data(whole: Place, form: Form) -> Non
         await _end(crowd)
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_redis_is_restarted_without_its_data(whole: Place, form: Form) -> None:
     """What the nodes hold is written back (S15); events of before are gone, so ends cannot be counted."""
     async with crowd_at(whole.cluster, seed=106) as (crowd,):
@@ -176,7 +155,6 @@ async def test_redis_is_restarted_without_its_data(whole: Place, form: Form) -> 
         await crowd.settled(BACK, (oracles.versions_only_grow, oracles.is_open_never_lies, oracles.watchers_converged))
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_all_nodes_are_restarted_one_after_the_other(whole: Place, form: Form) -> None:
     """No session ends, nobody is shown as gone (promise 8)."""
     async with crowd_at(whole.cluster, seed=107) as (crowd,):
