@@ -7,40 +7,22 @@ import io
 import json
 import logging
 import os
-import socket
-import ssl
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 import structlog
-from cryptography import x509
 
 from greenroom.engines.base import NodeRecord
 from greenroom.engines.embedded import EmbeddedEngine
-from greenroom.errors import IllegalArgumentError, ServiceUnavailableError
+from greenroom.errors import ServiceUnavailableError
 from greenroom.server import logs
-from greenroom.server.app import Service, make_engine
+from greenroom.server.app import Service
 from greenroom.server.config import ServerConfig
 from greenroom.server.drain import jitter_for
-from tests.server.harness import House, new_service, running_service, short_config
-from tests.server.test_websocket_tls import certificate
-
-
-async def test_a_port_that_is_taken_is_said_and_nothing_is_left_behind() -> None:
-    with socket.socket() as taken, tempfile.TemporaryDirectory() as data:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        config = short_config(data, port=taken.getsockname()[1])
-        with pytest.raises(IllegalArgumentError, match="cannot be listened on"):
-            await new_service(config).start()
-        # The database was let go: another may start on it.
-        service = new_service(short_config(data))
-        await service.start()
-        await service.stop()
+from tests.server.harness import new_service, running_service, short_config
 
 
 async def test_a_second_service_on_the_same_data_is_refused() -> None:
@@ -49,18 +31,6 @@ async def test_a_second_service_on_the_same_data_is_refused() -> None:
         second = Service(config, engine=EmbeddedEngine(config.data_dir, lock_timeout=0.1))
         with pytest.raises(ServiceUnavailableError):
             await second.start()
-
-
-async def test_certificates_that_are_not_there_are_refused() -> None:
-    with tempfile.TemporaryDirectory() as data:
-        config = short_config(data, tls_cert=f"{data}/none.pem", tls_key=f"{data}/none.key")
-        with pytest.raises(IllegalArgumentError, match="cannot be loaded"):
-            await new_service(config).start()
-
-
-def test_an_engine_nobody_knows_is_refused() -> None:
-    with pytest.raises(IllegalArgumentError, match="engine"):
-        make_engine(ServerConfig(engine="oracle://somewhere"))
 
 
 async def test_stop_is_harmless_when_repeated_and_before_start() -> None:
@@ -143,17 +113,6 @@ def test_the_jitter_follows_from_the_number_of_clients() -> None:
     assert jitter_for(10**6, 2, 18) == 18.0
 
 
-async def test_listening_beyond_this_machine_without_tls_is_warned_of() -> None:
-    with tempfile.TemporaryDirectory() as data, structlog.testing.capture_logs() as captured:
-        for settings, warned in (({"host": "0.0.0.0"}, 1), ({"host": "127.0.0.1"}, 1),
-                                 ({"host": "0.0.0.0", "trusted_proxies": ("10.0.0.1",)}, 1)):  # fmt: skip
-            service = new_service(short_config(data, **settings))
-            await service.start()
-            await service.stop()
-            found = [one for one in captured if "without TLS" in str(one["event"])]
-            assert len(found) == warned
-
-
 def _logged(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
@@ -187,35 +146,3 @@ def test_the_service_knows_nothing_before_it_listens() -> None:
     with tempfile.TemporaryDirectory() as data:
         service = Service(ServerConfig(data_dir=data))
         assert (service.url, service.issuer, service.admin_token) == ("", "", "")
-
-
-async def _serial(house: House) -> int:
-    """Of the certificate that a new connection gets."""
-    port = int(house.service.url.rpartition(":")[2])
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.close()
-    try:
-        await writer.wait_closed()
-    except (OSError, ssl.SSLError):
-        pass
-    return x509.load_der_x509_certificate(der).serial_number
-
-
-async def test_a_new_certificate_counts_for_new_connections_and_a_bad_one_is_left_aside(tmp_path: Path) -> None:
-    used, other = certificate(tmp_path), tmp_path / "other"
-    await asyncio.to_thread(other.mkdir)
-    newer = await asyncio.to_thread(lambda: certificate(other).read_bytes())
-    async with running_service(tls_cert=str(used), tls_key=str(used)) as house:
-        assert house.url.startswith("https://")
-        first = await _serial(house)
-        await asyncio.to_thread(used.write_bytes, newer)
-        house.service.reload_tls()
-        second = await _serial(house)
-        assert second != first
-        await asyncio.to_thread(used.write_bytes, b"nonsense")
-        house.service.reload_tls()
-        assert await _serial(house) == second

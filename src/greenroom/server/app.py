@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
-import resource
-import signal
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
 from greenroom.engines.base import Command, EndRequest, Engine, Restricted, RestrictRequest
-from greenroom.errors import IllegalArgumentError, ServiceUnavailableError
+from greenroom.errors import ServiceUnavailableError
 from greenroom.model import EndReason, SessionRecord
-from greenroom.server import logs
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.cluster import ClusterDesk
 from greenroom.server.config import ServerConfig
@@ -30,17 +24,20 @@ from greenroom.server.counting import Counter
 from greenroom.server.desk import Desk
 from greenroom.server.drain import Drain
 from greenroom.server.egress import parse_networks
+from greenroom.server.engine_choice import make_engine
 from greenroom.server.event_news import EventNews
 from greenroom.server.front_door import FrontDoor, make_front_door
 from greenroom.server.house import NodeHouse
 from greenroom.server.http import make_http
 from greenroom.server.hub import Hub
 from greenroom.server.link import Handler, Refusal, UpgradeRequest
+from greenroom.server.listening import Certificate, listen, url_of, warn_of_plain_text
 from greenroom.server.measuring import Measure, MeasuredEngine, look_at
 from greenroom.server.metrics import Metrics
 from greenroom.server.node import Node
 from greenroom.server.reaper import Reaper
 from greenroom.server.secret_file import load_admin_token, load_master_key
+from greenroom.server.standing import Standing
 from greenroom.server.tenants import Tenants
 from greenroom.server.tracing import make_tracing
 from greenroom.server.version import version
@@ -49,8 +46,6 @@ from greenroom.server.webhooks.sending import Sender
 
 log = structlog.stdlib.get_logger("greenroom.server")
 
-GC_THRESHOLD = (50_000, 20, 100)
-"""Sessions are many and live long: the default of 700 looks at all of them far too often."""
 BACKLOG = 4_096
 SHARED_ISSUER = "greenroom"
 """The `iss` of tokens where nodes share an engine and were given neither issuer nor public URL."""
@@ -82,6 +77,7 @@ class Service:
         self.engine: Engine = MeasuredEngine(make_engine(config) if engine is None else engine, self.measure)
         self.limits = config.make_limits()
         self.tenants: Tenants
+        self.standing: Standing
         self.hub: Hub
         self.desk: Desk
         self.node: Node
@@ -97,12 +93,10 @@ class Service:
         self.admin_token = ""
         self.durability: tuple[str, ...] = ()
         self._random_bytes = random_bytes
-        self._tls: ssl.SSLContext | None = None
+        self._certificate: Certificate | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._started_at = 0.0
-        self._enforced: dict[str, tuple[bool, int]] = {}
-        """Of each application what its open sessions were last measured by: disabled, revoked_before."""
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -120,12 +114,15 @@ class Service:
         if self.tracing is not None:
             # It waits for its last spans: beside the loop.
             self._cleanups.append(partial(asyncio.to_thread, self.tracing.close))
-        self._tls = self._load_tls()
+        self._certificate = Certificate(self.config)
         await self.engine.start()
         self._cleanups.append(self.engine.stop)
-        listener = self._listen()
+        listener = listen(self.config)
         self._cleanups.append(_later(listener.close))
-        self._find_urls(listener)
+        self.url = url_of(self.config, listener)
+        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
+        shared = self.config.engine != "embedded" and not self.config.public_url
+        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
         self._load_secrets()
         self._compose()
         self._cleanups.append(self._stop_hub)
@@ -135,7 +132,9 @@ class Service:
         await self.node.restored()
         if self.node.current_lease() is None:
             raise ServiceUnavailableError("The engine gave this node no lease.", hint="See the log for why.")
-        await self._load_directory()
+        await self.standing.load()
+        # From now on a higher version is news.
+        self.node.on_directory = self.standing.at
         await self._open_door(listener)
         look_at(self, self.metrics)
         self._begin(
@@ -144,7 +143,7 @@ class Service:
         self.durability = await self.engine.durability()
         for line in self.durability:
             log.info("durability", what=line)
-        self._warn_of_plain_text()
+        warn_of_plain_text(self.config, self._certificate)
         log.info("ready", url=self.url, node=self.node.name, engine=self.engine.name, version=version())
 
     def _compose(self) -> None:
@@ -170,6 +169,7 @@ class Service:
             url=self.url, clocks=self.clocks,
         )  # fmt: skip
         self.node.directory_copy = lambda: self.tenants.copy
+        self.standing = Standing(self.tenants, self.hub)
         self.hub.on_command = self._command
         self.cluster = ClusterDesk(self, name, lambda: self._random_bytes(16).hex())
         self.reaper = Reaper(
@@ -210,14 +210,15 @@ class Service:
             http=http, sessions=self._session, limits=self.limits, options=self.config.websocket_options
         )
         loop = asyncio.get_running_loop()
+        tls = None if self._certificate is None else self._certificate.context
         # Without these a client has 60 s for its TLS handshake, before the front door sees it, and 30 s to say goodbye.
         self._server = await loop.create_server(
             self.door,
             sock=listener,
-            ssl=self._tls,
+            ssl=tls,
             backlog=BACKLOG,
-            ssl_handshake_timeout=self.config.head_timeout if self._tls else None,
-            ssl_shutdown_timeout=self.config.close_timeout if self._tls else None,
+            ssl_handshake_timeout=self.config.head_timeout if tls else None,
+            ssl_shutdown_timeout=self.config.close_timeout if tls else None,
         )
 
     def _begin(self, *work: Any) -> None:
@@ -266,47 +267,6 @@ class Service:
 
     # -- parts of start -----------------------------------------------------------------------------------------------
 
-    def _listen(self) -> socket.socket:
-        host, port = self.config.host, self.config.port
-        try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-                0
-            ]
-            listener = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if self.config.port_sharing == "on":
-                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                listener.bind(address)
-                listener.setblocking(False)
-            except BaseException:
-                listener.close()
-                raise
-        except OSError as error:
-            raise IllegalArgumentError(
-                f"Port {port} of {host} cannot be listened on: {error.strerror or error}.",
-                hint="Choose another with --port or GREENROOM_PORT.",
-            ) from None
-        return listener
-
-    def _find_urls(self, listener: socket.socket) -> None:
-        port = listener.getsockname()[1]
-        host = self.config.host
-        shown = (
-            "127.0.0.1"
-            if host in ("", "0.0.0.0")
-            else "[::1]"
-            if host == "::"
-            else f"[{host}]"
-            if ":" in host
-            else host
-        )
-        own = f"{'https' if self._tls else 'http'}://{shown}:{port}"
-        self.url = (self.config.public_url or own).rstrip("/")
-        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
-        shared = self.config.engine != "embedded" and not self.config.public_url
-        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
-
     def _load_secrets(self) -> None:
         config = self.config
         data = Path(config.data_dir) if config.engine == "embedded" else None
@@ -320,48 +280,10 @@ class Service:
             config=config,
         )
 
-    async def _load_directory(self) -> None:
-        await self.tenants.load()
-        self._enforced = self._standing()
-        # From now on a higher version is news.
-        self.node.on_directory = self._directory_at
-
-    def _load_tls(self) -> ssl.SSLContext | None:
-        if self.config.tls_cert is None or self.config.tls_key is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._load_chain(context)
-        return context
-
-    def _load_chain(self, context: ssl.SSLContext) -> None:
-        assert self.config.tls_cert is not None
-        try:
-            context.load_cert_chain(self.config.tls_cert, self.config.tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise IllegalArgumentError(
-                f"tls_cert and tls_key cannot be loaded: {error}.", hint="Both are PEM files and belong together."
-            ) from None
-
     def reload_tls(self) -> None:
-        """SIGHUP: new connections get the new certificate. A bad one is logged, and the old one kept."""
-        if self._tls is None:
-            return
-        try:
-            # Into a context of its own first: a half-loaded pair must not reach the one in use.
-            self._load_chain(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-            self._load_chain(self._tls)
-        except IllegalArgumentError as error:
-            log.error("the certificate was not reloaded", error=error.message)
-        else:
-            log.info("the certificate was reloaded")
-
-    def _warn_of_plain_text(self) -> None:
-        if self._tls is None and not self.config.trusted_proxies and not _is_loopback(self.config.host):
-            log.warning(
-                "listening beyond this machine without TLS: tokens can be read on the way",
-                hint="Set tls_cert and tls_key, or trusted_proxies where a proxy does TLS.",
-            )
+        """SIGHUP; see `Certificate.reload`."""
+        if self._certificate is not None:
+            self._certificate.reload()
 
     # -- what the front door and HTTP ask -----------------------------------------------------------------------------
 
@@ -386,7 +308,7 @@ class Service:
         self.desk.tell_ended(restricted.ended, reason, request.reason)
         await self.announce_directory()
         # Before it is answered: whoever kicks and asks for a new token next gets one above the cut-off (S18).
-        await self._read_directory(None)
+        await self.standing.read(None)
         return restricted
 
     async def end_session(self, request: EndRequest) -> SessionRecord | None:
@@ -430,114 +352,17 @@ class Service:
             "otherNodes": [one.node for one in self.node.others],
         }
 
-    # -- the directory ------------------------------------------------------------------------------------------------
-
     def _command(self, command: Command) -> None:
         if command.kind == "directory":
-            self.hub.spawn(self._read_directory(None))
+            self.standing.soon()
         else:
             self.cluster.hears(command)
-
-    def _directory_at(self, number: int) -> None:
-        if number != self.tenants.version:
-            self.hub.spawn(self._read_directory(number))
-
-    async def _read_directory(self, number: int | None) -> None:
-        try:
-            if number is None:
-                await self.tenants.reload()
-            else:
-                await self.tenants.reload_if(number)
-        except ServiceUnavailableError as error:
-            log.warning("the directory was not read", error=error.message)
-            return
-        before, self._enforced = self._enforced, self._standing()
-        changed = {key for key, value in self._enforced.items() if before.get(key) != value}
-        if changed:
-            for connection in tuple(self.hub.sessions.values()):
-                if connection.machine.app in changed:
-                    connection.directory_changed()
-
-    def _standing(self) -> dict[str, tuple[bool, int]]:
-        return {app.key: (app.disabled, app.revoked_before) for app in self.tenants.applications}
-
-    # -- as a process -------------------------------------------------------------------------------------------------
-
-    async def serve(self, ready: Callable[[Service], Awaitable[None]] | None = None) -> None:
-        """Runs until SIGTERM or SIGINT. SIGHUP reads the certificate again. ready: awaited when the service is."""
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reload_tls)
-        await self.start()
-        self.cluster.on_drain = stopping.set
-        try:
-            if ready is not None:
-                await ready(self)
-            tune_collector()
-            await stopping.wait()
-            log.info("stopping")
-        finally:
-            await self.stop()
-
-
-def run(config: ServerConfig, ready: Callable[[Service], Awaitable[None]] | None = None) -> None:
-    """The service as a process, on uvloop; returns when it has stopped."""
-    import uvloop
-
-    logs.configure(config.log_level, config.log_format)
-    raise_file_limit()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Service(config).serve(ready))
-
-
-def raise_file_limit() -> None:
-    """As many open files as this process may have: each connection is one, and the usual soft limit is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError) as error:
-            log.warning("the limit of open files was not raised", soft=soft, hard=hard, error=str(error))
-
-
-def make_engine(config: ServerConfig) -> Engine:
-    """The engine that the settings name. Raises IllegalArgumentError."""
-    if config.engine == "embedded":
-        from greenroom.engines.embedded import EmbeddedEngine
-
-        return EmbeddedEngine(config.data_dir, lease=config.lease)
-    if config.engine.startswith("redis"):
-        from greenroom.engines.redis import RedisEngine
-
-        # A Protocol's attributes are invariant, and this engine names its parts by their own classes.
-        return cast(Engine, RedisEngine(config.engine, lease=config.lease))
-    raise IllegalArgumentError(
-        f"There is no engine for {config.engine.partition(':')[0]!r}.", hint="Use embedded, or the URL of a Redis."
-    )
-
-
-def tune_collector() -> None:
-    """What was made at start is never garbage; what comes later is looked at less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
 
 
 def _unavailable(word: str, text: str, seconds: int) -> Refusal:
     return Refusal.error(
         503, error="temporarily_unavailable", reason=word, description=text, headers={"Retry-After": str(seconds)}
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _later(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
@@ -554,4 +379,4 @@ def _shut(http: Any) -> Callable[[], Awaitable[None]]:
     return shut
 
 
-__all__ = ["Service", "make_engine", "raise_file_limit", "run", "tune_collector"]
+__all__ = ["Service"]

@@ -139,18 +139,19 @@ def is_local(headers: Mapping[str, str], address: str) -> bool:
     Not, though its address is loopback, where a proxy on this machine passed it on, or where the Host is another's: a
     page of elsewhere may have had its name made to resolve to loopback.
     """
-    if any(name in headers for name in _PASSED_ON) or not _is_loopback(address):
+    if any(name in headers for name in _PASSED_ON) or not is_loopback(address):
         return False
     try:
         host = urlsplit("//" + headers.get("Host", "")).hostname or ""
     except ValueError:
         return False
-    return host == "localhost" or _is_loopback(host)
+    return is_loopback(host)
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, which nobody reaches from elsewhere."""
     try:
-        return ip_address(address).is_loopback
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -163,4 +164,4 @@ def _bearer(given: str | None, what: str) -> str:
     return token.strip(" ")
 
 
-__all__ = ["Authenticator", "Who"]
+__all__ = ["Authenticator", "Who", "is_local", "is_loopback"]

@@ -7,7 +7,7 @@ import sys
 
 _CODE = """
 import resource
-from greenroom.server.app import raise_file_limit
+from greenroom.server.process import raise_file_limit
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 raise_file_limit()

@@ -1,0 +1,70 @@
+"""The service as a process: signals, limits of the system, and the collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from greenroom.server import logs
+from greenroom.server.app import Service
+from greenroom.server.config import ServerConfig
+
+log = structlog.stdlib.get_logger("greenroom.server")
+
+GC_THRESHOLD = (50_000, 20, 100)
+"""Sessions are many and live long: the default of 700 looks at all of them far too often."""
+
+
+def run(config: ServerConfig, ready: Callable[[Service], Awaitable[None]] | None = None) -> None:
+    """The service, on uvloop; returns when it has stopped. ready: see `serve`."""
+    import uvloop
+
+    logs.configure(config.log_level, config.log_format)
+    raise_file_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(Service(config), ready))
+
+
+async def serve(service: Service, ready: Callable[[Service], Awaitable[None]] | None = None) -> None:
+    """Runs until SIGTERM or SIGINT, or a drain that was asked for. SIGHUP reads the certificate again. ready: awaited
+    when the service is; None: nobody waits for that."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, service.reload_tls)
+    await service.start()
+    service.cluster.on_drain = stopping.set
+    try:
+        if ready is not None:
+            await ready(service)
+        tune_collector()
+        await stopping.wait()
+        log.info("stopping")
+    finally:
+        await service.stop()
+
+
+def raise_file_limit() -> None:
+    """As many open files as this process may have: each connection is one, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as error:
+            log.warning("the limit of open files was not raised", soft=soft, hard=hard, error=str(error))
+
+
+def tune_collector() -> None:
+    """What was made at start is never garbage; what comes later is looked at less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+
+
+__all__ = ["raise_file_limit", "run", "serve", "tune_collector"]
