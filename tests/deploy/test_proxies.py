@@ -38,11 +38,11 @@ class Front(NodeProcess):
 
 
 @contextmanager
-def nodes_behind(kind: str) -> Iterator[tuple[Cluster, Cluster]]:
-    """The nodes, and what clients see of them."""
+def nodes_behind(kind: str, count: int = 3) -> Iterator[tuple[Cluster, Cluster]]:
+    """The nodes, three at most, and what clients see of them."""
     with tempfile.TemporaryDirectory(prefix="greenroom-proxy-") as directory, single("--appendonly", "yes") as redis:
         root = Path(directory)
-        cluster = Cluster.of(redis.url, root, trusted_proxies="127.0.0.1")
+        cluster = Cluster.of(redis.url, root, count, trusted_proxies="127.0.0.1")
         (port,) = free_ports(1)
         try:
             cluster.start()
@@ -60,6 +60,7 @@ def _proxy(kind: str, cluster: Cluster, root: Path, port: int) -> Iterator[None]
     text = (DEPLOY / "proxies" / name).read_text()
     for node in cluster.nodes:
         text = text.replace(f"{node.name}:7465", f"127.0.0.1:{node.port}")
+    text = re.sub(r"^ *server \b.*:7465.*\n", "", text, flags=re.M)  # nodes that there are not
     # As many as this machine's limits are sure to allow.
     text = text.replace("maxconn 65536", "maxconn 2048").replace("worker_rlimit_nofile 65536;", "")
     text = text.replace("worker_connections 32768", "worker_connections 2048")
