@@ -59,7 +59,8 @@ AIMS = (
     Aim("an open with the most sessions present over one with the fewest", "present_flat", 1.15, "×",
         "Caches of the processor, and indexes a level deeper."),
     Aim("loop stall, p99.9, any scenario", "stall_p999_ms", 50, "ms",
-        "Measured from outside, so it holds the wait for the probe's own core and for what was in the queue before."),
+        "In a herd a thousand sockets are ready at once, and each of them is served before the loop looks again. "
+        "Measured from outside, so it holds the wait for the probe's own core too."),
     Aim("an open while a webhook receiver refuses, over one without", "outage_refuses_times", 1.1, "×", _AWAY),
     Aim("an open while a webhook receiver hangs, over one without", "outage_hangs_times", 1.1, "×", _AWAY),
     Aim("a client's pings and opens beside one that misbehaves at line speed, p99", "neighbours_worst_p99_ms", 50, "ms",

@@ -30,6 +30,9 @@ from greenroom.bench.figures import Finding
 from greenroom.bench.scenarios import echo, heartbeats, idle, storm
 from greenroom.bench.vanishing import vanish
 
+_FEW_ROUNDS = 3
+"""Of what takes long: an odd number, so that a median is a run's."""
+
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
     """How much is done."""
@@ -169,7 +172,7 @@ def _idle(bench: Bench) -> None:
 
 
 def _fanout(bench: Bench) -> None:
-    for number in range(2):
+    for number in range(_FEW_ROUNDS):
         for subject in ("floor", "greenroom"):
             bench.once(
                 "fanout", subject, number, partial(fanout, watchers=bench.form.watchers, updates=bench.form.updates)
@@ -217,7 +220,7 @@ async def _opens_beside(target: Target, *, present: int, count: int) -> Finding:
 
 def _present(bench: Bench) -> None:
     """What an open costs with few and with many sessions present."""
-    for number in range(2):
+    for number in range(_FEW_ROUNDS):
         for present in bench.form.present:
             count = min(2_000, bench.form.tokens - 101 - present)
             bench.once(f"present-{present}", "greenroom", number, partial(_opens_beside, present=present, count=count))
@@ -252,10 +255,12 @@ def _stall(bench: Bench) -> None:
 
 
 def _redis(bench: Bench) -> None:
-    """Opens through the Redis engine, on one to three nodes that share the servers' core."""
-    for nodes in bench.form.redis_nodes:
-        with cluster(bench.world, nodes, bench.form.opens + bench.form.warm) as subject:
-            bench.against(subject, f"redis-{nodes}", "greenroom", 0, bench.storm(64))
+    """Opens through the Redis engine, on one to three nodes that share the servers' core, and the embedded engine's."""
+    for number in range(_FEW_ROUNDS):
+        bench.once("redis-embedded", "greenroom", number, bench.storm(64))
+        for nodes in bench.form.redis_nodes:
+            with cluster(bench.world, nodes, bench.form.opens + bench.form.warm) as subject:
+                bench.against(subject, f"redis-{nodes}", "greenroom", number, bench.storm(64))
 
 
 def _import(bench: Bench) -> None:

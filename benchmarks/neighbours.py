@@ -31,6 +31,8 @@ HALF_OPEN = 200
 """Request heads that never end, at a time."""
 SILENT = 50
 """Connections without a hello, at a time."""
+FIRST_NEIGHBOUR = 10
+"""Tokens from here on are the neighbours'; the attacker has one of those before."""
 _PING, _TEXT_BEGIN, _MORE = 0x89, 0x01, 0x00
 _ECHO = frame(b'{"jsonrpc":"2.0","id":2,"method":"ping","params":{}}')
 _HEAD = (
@@ -204,7 +206,7 @@ async def beside(target: Target, *, attack: str | None, seconds: float) -> Findi
             if turn % 5:
                 await steady.ask(target.dialect.echo())
             else:
-                device = Device(target, 1)
+                device = Device(target, FIRST_NEIGHBOUR + turn)  # one participant may not open as often as this
                 await device.open()
                 await device.close()
             latencies.append(loop.time() - at)

@@ -269,7 +269,7 @@ def _plots(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     labels = [(f"{int(key.split('_')[1]):,}", key) for key in present]
     add("present", "CPU of an open and close, by sessions present", "µs", labels)
     nodes = [(f"{count} on Redis", f"redis_{count}_cpu_us") for count in (1, 2, 3)]
-    add("redis", "CPU of an open and close, all nodes", "µs", [("embedded", "open_64_cpu_us"), *nodes])
+    add("redis", "CPU of an open and close, all nodes", "µs", [("embedded", "redis_embedded_cpu_us"), *nodes])
     _add_curves(found, plots)
     return plots
 

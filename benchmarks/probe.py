@@ -74,8 +74,9 @@ def main() -> None:
         while not stop.is_set():
             at = time.perf_counter()
             connection.sendall(ping)
-            while b'"id":2' not in connection.recv(65_536):
-                continue
+            while b'"id":2' not in (data := connection.recv(65_536)):
+                if not data:
+                    sys.exit("the service closed the probe's connection")
             took = time.perf_counter() - at
             latencies.add(took)
             # A stall of 1 s is met by one ping, where there should have been a hundred: they count as well.

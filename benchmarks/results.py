@@ -97,14 +97,21 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
         value = ratio(runs, f"outage-{how}", over_job="outage-none", over="greenroom")
         if value:
             found[f"outage_{how}_times"] = value
-    for run in runs:
-        if run.job.startswith("redis-"):
-            found[f"redis_{run.job[6:]}_cpu_us"] = run.cpu_us
-            found[f"redis_{run.job[6:]}_store_cpu_us"] = run.store_cpu_us
-            found[f"redis_{run.job[6:]}_per_s"] = run.finding.rate
-    embedded = median(one.finding.rate for one in of(runs, "open-64"))
-    if embedded and "redis_1_per_s" in found:
-        found["redis_of_embedded"] = found["redis_1_per_s"] / embedded
+    return found | _redis(runs)
+
+
+def _redis(runs: list[Run]) -> dict[str, float]:
+    """Opens through the Redis engine, and one node's rate over the embedded engine's within the same round."""
+    found: dict[str, float] = {}
+    for job in sorted({run.job for run in runs if run.job.startswith("redis-")}):
+        name = job.replace("-", "_")
+        found[f"{name}_cpu_us"] = cpu(runs, job)
+        found[f"{name}_store_cpu_us"] = median(one.store_cpu_us for one in of(runs, job))
+        found[f"{name}_per_s"] = median(one.finding.rate for one in of(runs, job))
+    embedded = {one.round: one.finding.rate for one in of(runs, "redis-embedded")}
+    ratios = [one.finding.rate / embedded[one.round] for one in of(runs, "redis-1") if embedded.get(one.round)]
+    if ratios:
+        found["redis_of_embedded"] = median(ratios)
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 from itertools import cycle
 from typing import Any, cast
@@ -15,6 +16,8 @@ from typing import Any, cast
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
 _NO_KEY = b"\0\0\0\0"
 _HEAD_END = b"\r\n\r\n"
+_BIND_ADDRESS_NO_PORT = 24
+"""IP_BIND_ADDRESS_NO_PORT of ip(7); Python has no name for it."""
 
 
 class ConnectFailedError(Exception):
@@ -181,16 +184,41 @@ class Dialer:
     async def dial(self, on_message: Callable[[bytes], None], *, ssl: Any = None) -> WireConnection:
         """A connection past its handshake. Raises ConnectFailedError or OSError."""
         loop = asyncio.get_running_loop()
-        local = None if self._sources is None else (next(self._sources), 0)
-        _, connection = await loop.create_connection(
-            lambda: WireConnection(self._head, loop, on_message),
-            self._host,
-            next(self._ports),
-            local_addr=local,
-            ssl=ssl,
-        )
+        host, port = self._host, next(self._ports)
+        if self._sources is None:
+            _, connection = await loop.create_connection(self._made(loop, on_message), host, port, ssl=ssl)
+        else:
+            bound = await _connected_from(next(self._sources), port, loop)
+            try:
+                _, connection = await loop.create_connection(
+                    self._made(loop, on_message), sock=bound, ssl=ssl, server_hostname=host if ssl else None
+                )
+            except BaseException:
+                bound.close()
+                raise
         await connection.opened()
         return connection
+
+    def _made(
+        self, loop: asyncio.AbstractEventLoop, on_message: Callable[[bytes], None]
+    ) -> Callable[[], WireConnection]:
+        return lambda: WireConnection(self._head, loop, on_message)
+
+
+async def _connected_from(source: str, port: int, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """A connection of loopback that comes from an address of ours. The kernel chooses the port as it connects: a port
+    chosen by bind() must be free of all connections that lately ended, and to look for one takes it ever longer."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        if sys.platform == "linux":
+            made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+        made.bind((source, 0))
+        await loop.sock_connect(made, ("127.0.0.1", port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def loopback_sources(host: str, count: int = 8) -> tuple[str, ...]:
