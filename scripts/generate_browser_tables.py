@@ -18,6 +18,7 @@ from typing import Any
 from greenroom import errors, messages
 from greenroom.codes import CLOSES, ERRORS, CloseCode, ErrorCode, is_retryable_error
 from greenroom.core import backoff
+from greenroom.core.client import links as client_links
 from greenroom.core.client import requests as client_requests
 from greenroom.core.client import session as client
 from greenroom.core.client import tokens as client_tokens
@@ -168,6 +169,7 @@ def tables() -> dict[str, tuple[str, Any]]:
         "FIRST_DELAY": ("Seconds.", backoff.FIRST_DELAY),
         "LONGEST_DELAY": ("Seconds.", _plain(backoff.LONGEST_DELAY)),
         "WAKE_GAP": ("Seconds by which the wall clock ran ahead: the machine slept.", _plain(client._WAKE_GAP)),
+        "LATE": ("Seconds. A timer as late as this slept.", _plain(client_links.LATE)),
         "TOKEN_LEEWAY": (
             "Seconds for which a spent token can still be replaced.",
             _plain(client_tokens._LEEWAY),

@@ -8,7 +8,7 @@
  * One input more than in Python: `restore`, for the page that comes after a reload (S20).
  */
 import { errors } from './errors.js';
-import { earliest, HELLO, LIVE } from './links.js';
+import { earliest, HELLO } from './links.js';
 import { cleanInfo, isEmpty, sameInfo, Session } from './opening.js';
 import { CLOSE_COME_BACK, CLOSE_NORMAL, WAKE_GAP } from './tables.js';
 import { pieces } from './watches.js';
@@ -277,7 +277,7 @@ export class ClientSession extends ClientWire {
 
   _woken(now) {
     const live = this._liveLink();
-    if (live && live._pongUntil === undefined) live._pingDue = now;
+    if (live && !live._pongUntil) live._pingDue = now;
     if (this._dialer._due !== undefined && this._retryFloor <= now) this._dialer._soon(now);
     this._farewells._hurry(now);
   }
@@ -302,10 +302,8 @@ export class ClientSession extends ClientWire {
       this._requests._due(),
       this._farewells._due(),
       this._dialDue(),
-      ...this._all().flatMap((link) => [
-        link._limit,
-        link._phase === LIVE ? (link._pongUntil ?? link._pingDue) : undefined,
-      ]),
+      // Only what is live has times of pings.
+      ...this._all().flatMap((link) => [link._limit, link._pongUntil ?? link._pingDue]),
       ...(this._opening?._waiters.values() ?? []),
     ]);
   }

@@ -14,7 +14,7 @@ export class Link {
     this._phase = phase;
     this._limit = limit;
     this._since = since;
-    // Later: _helloId, _pingId, _pingDue, _pongUntil.
+    // Later: _helloId, _pingId, _pingDue, _pongUntil, _sleptUntil.
   }
 
   /** Answered: the heartbeat begins with a ping at once (S6). */
@@ -24,14 +24,8 @@ export class Link {
     this._since = this._pingDue = now;
   }
 
-  _pinged(now, pingId, settings) {
-    this._pingId = pingId;
-    this._pingDue = now + settings._pingEvery;
-    this._pongUntil ??= now + settings._pongLimit;
-  }
-
   _ponged() {
-    this._pingId = this._pongUntil = undefined;
+    this._pingId = this._pongUntil = this._sleptUntil = undefined;
   }
 }
 

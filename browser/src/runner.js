@@ -1,13 +1,12 @@
 /** The shell around the machine: pumps its effects, and owns its timer and connections. It decides nothing. */
 import { ClientSession } from './client.js';
 import { errors } from './errors.js';
+import { LATE } from './tables.js';
 import { peek } from './tokens.js';
 import { connect } from './transport.js';
 
 /** Seconds. After a sleep the wall clock says what the timer's does not. */
 const LONGEST_WAIT = 60;
-/** A timer as late as this, in seconds: the page was frozen, and what has arrived meanwhile is read first. */
-const LATE = 2;
 
 const fill = (bytes) => {
   if (!globalThis.crypto?.getRandomValues)
@@ -24,7 +23,7 @@ export class Runner {
     this._sockets = new Map();
     this._waiters = new Map();
     this._lastWaiter = 0;
-    // Later: _refresh, _onEffect, _timer, _planned, _pumping.
+    // Later: _refresh, _onEffect, _timer, _pumping.
     this._randomHex = (count) =>
       [...getRandomValues(new Uint8Array(count))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     this._machine = new ClientSession({
@@ -68,14 +67,12 @@ export class Runner {
     if (due === undefined) return;
     const now = this._now();
     const wait = Math.min(Math.max(0, due - now), LONGEST_WAIT);
-    this._planned = now + wait;
-    this._timer = setTimeout(() => this._tick(), wait * 1000);
-  }
-
-  _tick() {
-    const tick = () => this._input((now) => this._machine.tick(now));
-    if (this._now() > this._planned + LATE) this._timer = setTimeout(tick, 50);
-    else tick();
+    const tick = () => this._input((at) => this._machine.tick(at));
+    this._timer = setTimeout(() => {
+      // The page was frozen: what has arrived meanwhile is read first.
+      if (this._now() > now + wait + LATE) this._timer = setTimeout(tick, 50);
+      else tick();
+    }, wait * 1000);
   }
 
   _apply(effect) {

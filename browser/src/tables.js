@@ -20,6 +20,9 @@ export const LONGEST_DELAY = 20;
 /** Seconds by which the wall clock ran ahead: the machine slept. */
 export const WAKE_GAP = 5;
 
+/** Seconds. A timer as late as this slept. */
+export const LATE = 1;
+
 /** Seconds for which a spent token can still be replaced. */
 export const TOKEN_LEEWAY = 25;
 

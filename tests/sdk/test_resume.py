@@ -102,6 +102,37 @@ async def test_half_open_links_are_found_from_this_side() -> None:
         await sdk.aclose()
 
 
+def _stands_still(url: str) -> None:
+    """An SDK in a loop of its own, which stands still from the turn in which a ping goes out till its timer is late."""
+    from greenroom.core.client.effects import ClientSettings
+    from greenroom.sdk.client import Greenroom
+
+    async def life() -> None:
+        sdk = Greenroom(url, settings=ClientSettings(ping_every=0.2, pong_limit=1.0))
+        sdk.initialize_token(make_token())
+        await sdk.session.open()
+        link = sdk._runner.machine._live_link()
+        assert link is not None
+        async with asyncio.timeout(5):
+            while link.pong_until is None:  # noqa: ASYNC110 - no turn may pass after it
+                await asyncio.sleep(0)
+        time.sleep(2.5)  # noqa: ASYNC251 - the answer waits to be read
+        await asyncio.sleep(0.2)
+        await sdk.session.get_participant()
+        await sdk.aclose()
+
+    asyncio.run(life())
+
+
+@pytest.mark.slow
+async def test_a_process_that_stood_still_does_not_give_its_connection_up() -> None:
+    async with FakeService() as service:
+        await asyncio.to_thread(_stands_still, service.url)
+        assert "session.resume" not in service.methods()
+        assert [link.close_code for link in service.links if link.close_code == 4000] == []
+        assert len(service.sessions) == 1
+
+
 async def test_make_before_break() -> None:
     async with FakeService() as service:
         sdk, notes = new_sdk(service)

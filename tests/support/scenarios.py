@@ -63,16 +63,16 @@ class Player:
         self.machine = ClientSession(tools, fx.ClientSettings(**settings))
 
     def play(self, step: Mapping[str, Json]) -> list[Json]:
-        """Carry a step out. `at` may not be after the machine's deadline; a tick is at the deadline."""
-        at = float(step.get("at", self.now))
+        """Carry a step out. `at` may not be after the machine's deadline, but by `late`; a tick is at the deadline."""
+        at, late = float(step.get("at", self.now)), float(step.get("late", 0.0))
         due = self.machine.deadline()
         assert at >= self.now - 1e-9, f"{step}: time goes back"
         if step["do"] == "quiet":
             return self._quiet(float(step["until"]))
-        if step["do"] == "tick":
+        if step["do"] == "tick" or late:
             assert due is not None, f"{step}: nothing is due"
-            assert abs(due - at) < 1e-6, f"{step}: the deadline is {due:.6f}"
-            at = due
+            assert abs(due + late - at) < 1e-6, f"{step}: the deadline is {due:.6f}"
+            at = due + late
         else:
             assert due is None or due >= at - 1e-6, f"{step}: something is due before, at {due}"
         self.now = at

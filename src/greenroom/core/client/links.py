@@ -8,6 +8,9 @@ from enum import StrEnum
 from greenroom.core.backoff import full_jitter, steered
 from greenroom.core.client.effects import ClientSettings, ClientTools
 
+LATE = 1.0
+"""Seconds. A timer as late as this slept: what came meanwhile may not have been read yet."""
+
 
 class Phase(StrEnum):
     """Where a connection is."""
@@ -24,7 +27,8 @@ class Phase(StrEnum):
 
 @dataclass(slots=True)
 class Link:
-    """limit: when the attempt has taken too long, None once it is answered."""
+    """limit: when the attempt has taken too long, None once it is answered. slept_until: when a timer was found to have
+    slept over the time of an answer that is still waited for."""
 
     attempt: int
     phase: Phase
@@ -34,6 +38,7 @@ class Link:
     ping_id: int | None = None
     ping_due: float | None = None
     pong_until: float | None = None
+    slept_until: float | None = None
 
     def go_live(self, now: float) -> None:
         """Answered: the heartbeat begins with a ping at once (S6)."""
@@ -41,11 +46,18 @@ class Link:
 
     def pinged(self, now: float, ping_id: int, settings: ClientSettings) -> None:
         self.ping_id, self.ping_due = ping_id, now + settings.ping_every
-        if self.pong_until is None:
-            self.pong_until = now + settings.pong_limit
+        self.pong_until = now + settings.pong_limit
 
     def ponged(self) -> None:
-        self.ping_id, self.pong_until = None, None
+        self.ping_id = self.pong_until = self.slept_until = None
+
+    def slept(self, now: float) -> bool:
+        """Whether the timer slept over the time of the answer, which may wait to be read. Once: where timers are always
+        late, as those of a hidden page, a dead connection must be found too."""
+        if self.slept_until is not None or self.pong_until is None or now <= self.pong_until + LATE:
+            return False
+        self.slept_until = now
+        return True
 
 
 class Dialer:

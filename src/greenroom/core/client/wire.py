@@ -137,6 +137,8 @@ class ClientWire(ClientTurns):
             if link.limit is not None and link.limit <= now:
                 self._hang_up(link)
                 self._attempt_failed(now, ServiceUnavailableError("The service did not answer in time."))
+            elif link.slept(now):
+                self._ping(now, link)
             elif link.pong_until is not None and link.pong_until <= now:
                 self._hang_up(link)
                 self._live_lost(now, link, CloseCode.HEARTBEAT, "")
@@ -144,6 +146,9 @@ class ClientWire(ClientTurns):
     def _run_heartbeat(self, now: float) -> None:
         live = self._live_link()
         if live is not None and live.ping_due is not None and live.ping_due <= now and live.pong_until is None:
-            live.pinged(now, self._requests.new_id(), self._settings)
-            assert live.ping_id is not None
-            self._emit(Send(live.attempt, encode_request(live.ping_id, "ping", NoParams())))
+            self._ping(now, live)
+
+    def _ping(self, now: float, live: Link) -> None:
+        ping_id = self._requests.new_id()
+        live.pinged(now, ping_id, self._settings)
+        self._emit(Send(live.attempt, encode_request(ping_id, "ping", NoParams())))
