@@ -117,12 +117,9 @@ class Service:
         self._certificate = Certificate(self.config)
         await self.engine.start()
         self._cleanups.append(self.engine.stop)
-        listener = listen(self.config)
+        listener = self._listen()
         self._cleanups.append(_later(listener.close))
-        self.url = url_of(self.config, listener)
-        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
-        shared = self.config.engine != "embedded" and not self.config.public_url
-        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
+        self._find_urls(listener)
         self._load_secrets()
         self._compose()
         self._cleanups.append(self._stop_hub)
@@ -266,6 +263,15 @@ class Service:
             await self._cleanups.pop()()
 
     # -- parts of start -----------------------------------------------------------------------------------------------
+
+    def _listen(self) -> socket.socket:
+        return listen(self.config)
+
+    def _find_urls(self, listener: socket.socket) -> None:
+        self.url = url_of(self.config, listener)
+        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
+        shared = self.config.engine != "embedded" and not self.config.public_url
+        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
 
     def _load_secrets(self) -> None:
         config = self.config

@@ -68,7 +68,7 @@ class _Door:
 
 
 class SimService(Service):
-    """A node of the service without sockets and files; all else is `Service`."""
+    """A node of the service without sockets and files; all else but what is overridden here is `Service`."""
 
     def __init__(self, node: SimNode, config: ServerConfig, engine: Engine) -> None:
         chance = random.Random(node.world.chance.getrandbits(64))
