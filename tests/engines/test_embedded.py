@@ -8,9 +8,10 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from itertools import count
+from functools import partial
+from itertools import count, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -22,7 +23,7 @@ from greenroom.engines.embedded import DATABASE, EmbeddedEngine
 from greenroom.engines.embedded.schema import MINIMUM_SQLITE, SCHEMA_VERSION, check_sqlite, open_writer
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
-from greenroom.engines.embedded.writer import Batcher
+from greenroom.engines.embedded.writer import PORTION, Batcher, Outcome, ThreadedWriter
 from greenroom.errors import ConflictError, GreenroomError, ServiceUnavailableError
 from greenroom.model import Presence
 from greenroom.testing.engine_contract.base import refused
@@ -428,3 +429,40 @@ async def test_a_cursor_from_the_future_means_that_the_file_was_put_back(tmp_pat
         page = await w.engine.outbox.read("app-1", encode_cursor(1000))
         assert page.reset
         assert len(page.items) == 2
+
+
+# -- a storm of answers -----------------------------------------------------------------------------------------------
+
+
+class FakeBatcher:
+    """Answers each operation with its own result, a whole batch at once."""
+
+    def run(self, operations: list[Any]) -> tuple[list[Outcome], None]:
+        return [Outcome(operation(None)) for operation in operations], None
+
+
+def _itself(number: int, _tx: Transaction) -> int:
+    return number
+
+
+async def test_answers_of_a_large_batch_are_handed_out_in_portions_and_in_order() -> None:
+    writer = ThreadedWriter(cast(Any, FakeBatcher()), cast(Any, None), window=0.0)
+    answered: list[int] = []
+    turns = [0]
+    for number in range(4 * PORTION):
+        future = writer.submit(partial(_itself, number))
+        future.add_done_callback(lambda done: answered.append(done.result()))
+    async with asyncio.timeout(20):
+        while len(answered) < 4 * PORTION:
+            await asyncio.sleep(0)
+            turns.append(len(answered))
+    assert answered == list(range(4 * PORTION))
+    assert max(after - before for before, after in pairwise(turns)) <= PORTION
+    await writer.stop()
+
+
+async def test_a_writer_that_stops_has_handed_out_every_answer() -> None:
+    writer = ThreadedWriter(cast(Any, FakeBatcher()), cast(Any, None), window=0.0)
+    futures = [writer.submit(partial(_itself, number)) for number in range(5 * PORTION)]
+    await writer.stop()
+    assert [future.result() for future in futures] == list(range(5 * PORTION))

@@ -63,9 +63,12 @@ class SessionConnection:
         self.machine.message(message, at)
         self._pump(at)
 
-    def lost(self, code: int, reason: str) -> None:
+    def lost(self, code: int, _reason: str) -> None:
         """The connection is over."""
         self.link = None
+        self._hub.pace(self._lost, code)
+
+    def _lost(self, code: int) -> None:
         at = self._hub.now()
         self.machine.lost(code, at)
         self._pump(at)

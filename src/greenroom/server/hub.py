@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -40,6 +41,9 @@ _AT_ONCE = 0.002
 _SLICE = 512
 """Watchers that are told before the loop gets its turn: some 5 ms."""
 _DONE = object()
+
+_PORTION = 64
+"""Calls to the engine begun, and lost connections dealt with, before the loop gets its turn: some 5 ms."""
 
 _ALL = set(range(PARTITIONS))
 
@@ -79,6 +83,9 @@ class Hub:
         self._perform: Performer | None = perform
         self._gatherer = Gatherer()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._paced: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        """What waits for its turn: more came at once than the loop should have in one."""
+        self._done_in_turn = 0
         self._recent: dict[str, tuple[float, Command]] = {}
         self._loop = asyncio.get_running_loop()
         self._flush_handle: asyncio.TimerHandle | None = None
@@ -95,16 +102,43 @@ class Hub:
 
     async def settle_tasks(self, seconds: float) -> None:
         """Wait for what is under way, at most so long; then cancel the rest."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+        end = self._loop.time() + seconds
+        while self._tasks or self._paced:
+            left = end - self._loop.time()
+            if left <= 0:
+                break
+            if self._tasks:
+                await asyncio.wait(tuple(self._tasks), timeout=left)
+            await asyncio.sleep(0)
         await self.cancel_tasks()
 
     async def cancel_tasks(self) -> None:
-        """Cancel what is under way and wait for it."""
+        """Cancel what is under way and wait for it; what was not begun is not."""
+        self._paced.clear()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def pace(self, work: Callable[..., None], *arguments: Any) -> None:
+        """At once, or, where thousands come in one turn of the loop, in one of the next, in the order they came."""
+        if self._done_in_turn == _PORTION:
+            self._paced.append((work, arguments))
+            return
+        if self._done_in_turn == 0:
+            self._loop.call_soon(self._next_turn)
+        self._done_in_turn += 1
+        work(*arguments)
+
+    def _next_turn(self) -> None:
+        # Whatever waits fills this turn before anything new may be done at once: so the order is kept.
+        waiting = min(len(self._paced), _PORTION)
+        self._done_in_turn = waiting
+        if waiting:
+            self._loop.call_soon(self._next_turn)
+        for _ in range(waiting):
+            work, arguments = self._paced.popleft()
+            work(*arguments)
 
     def stop(self) -> None:
         """No more timers."""
@@ -134,6 +168,9 @@ class Hub:
 
     def start(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
         """Carry a call out and hand its answer back."""
+        self.pace(self._begin, connection, number, request)
+
+    def _begin(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
         if self._perform is not None:
             self.spawn(self._run(self._perform(connection, request), connection, number))
 
