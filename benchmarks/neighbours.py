@@ -33,6 +33,8 @@ SILENT = 50
 """Connections without a hello, at a time."""
 FIRST_NEIGHBOUR = 10
 """Tokens from here on are the neighbours'; the attacker has one of those before."""
+PAUSE = 0.02
+"""Seconds between what the neighbour does: some 36 messages a second, below the 50 that everybody may send."""
 _PING, _TEXT_BEGIN, _MORE = 0x89, 0x01, 0x00
 _ECHO = frame(b'{"jsonrpc":"2.0","id":2,"method":"ping","params":{}}')
 _HEAD = (
@@ -206,14 +208,14 @@ async def beside(target: Target, *, attack: str | None, seconds: float) -> Findi
             if turn % 5:
                 await steady.ask(target.dialect.echo())
             else:
-                device = Device(target, FIRST_NEIGHBOUR + turn)  # one participant may not open as often as this
+                device = Device(target, FIRST_NEIGHBOUR + turn)
                 await device.open()
                 await device.close()
             latencies.append(loop.time() - at)
         except (ConnectFailedError, OSError) as error:
             errors[type(error).__name__] += 1
         turn += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(PAUSE)
     stopwatch.stop()
     target.end()
     found = finding("neighbours", {"attack": attack or "none"}, latencies, stopwatch, errors)
