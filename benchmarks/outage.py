@@ -22,7 +22,7 @@ from greenroom.bench.minting import api_token
 if TYPE_CHECKING:
     from benchmarks.jobs import Bench
 
-RECEIVERS = ("none", "refuses", "hangs")
+AWAY = ("refuses", "hangs")
 ROUNDS = 3
 SEEN = 1.5
 """Seconds after which a new endpoint has its worker."""
@@ -51,7 +51,7 @@ async def _subscribe(server: Server, port: int) -> None:
 def job(bench: Bench) -> None:
     """Each kind of receiver in turn."""
     for number in range(ROUNDS):
-        for how in RECEIVERS:
+        for how in ("none", *AWAY):
             with running(bench.world, "greenroom", env=_ALLOWED) as subject, away(how) as port:
                 if how != "none":
                     asyncio.run(_subscribe(subject.server, port))
@@ -59,4 +59,4 @@ def job(bench: Bench) -> None:
                 bench.against(subject, f"outage-{how}", "greenroom", number, bench.storm(64))
 
 
-__all__ = ["RECEIVERS", "away", "job"]
+__all__ = ["AWAY", "away", "job"]

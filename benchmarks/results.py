@@ -6,7 +6,7 @@ import datetime
 import json
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import machine, outage
 from benchmarks.jobs import Bench
 from benchmarks.process import ROOT
 from benchmarks.runs import Run, as_data, cpu, median, of, ratio
@@ -93,7 +93,7 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
     if len(beside) > 1:
         found["neighbours_alone_p99_ms"] = beside.pop("none")
         found["neighbours_worst_p99_ms"] = max(beside.values())
-    for how in ("refuses", "hangs"):
+    for how in outage.AWAY:
         value = ratio(runs, f"outage-{how}", over_job="outage-none", over="greenroom")
         if value:
             found[f"outage_{how}_times"] = value

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from greenroom.bench.wire import ConnectFailedError, WireConnection, frame, loopback_sources
+from greenroom.bench.wire import ConnectFailedError, Dialer, WireConnection, frame, loopback_sources
 
 _UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
@@ -100,3 +100,28 @@ def test_several_sources_on_loopback_only() -> None:
     assert loopback_sources("127.0.0.1", 2) == ("127.0.0.2", "127.0.0.3")
     assert loopback_sources("192.0.2.1") == ()
     assert loopback_sources("greenroom.example") == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.5", "127.0.0.5"), ("localhost", "127.0.0.1")]
+)
+async def test_the_dialer_comes_from_its_sources_in_turn_to_the_host_that_was_named(host: str, address: str) -> None:
+    came: list[str] = []
+
+    async def upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(writer.get_extra_info("peername")[0])
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(_UPGRADED)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(upgraded, address, 0)
+    port = server.sockets[0].getsockname()[1]
+    dialer = Dialer(host, (port,), path="/", subprotocol=None, sources=loopback_sources(host, 2))
+    for _ in range(3):
+        connection = await dialer.dial(lambda _message: None)
+        connection.abort()
+        await connection.lost
+    server.close()
+    await server.wait_closed()
+    assert came == ["127.0.0.2", "127.0.0.3", "127.0.0.2"]

@@ -109,8 +109,9 @@ async def test_the_lobby_signs_in_whoever_is_on_this_machine() -> None:
 
 
 @pytest.mark.parametrize("path", ["/lobby/", "/lobby/lobby.js", "/lobby/who"])
-async def test_a_name_made_to_resolve_to_this_machine_gets_nothing(path: str) -> None:
+@pytest.mark.parametrize("host", ["evil.example:7465", "127.0.0.1.evil.example", "10.1.2.3"])
+async def test_a_name_made_to_resolve_to_this_machine_gets_nothing(path: str, host: str) -> None:
     async with running_service(demo_page="on") as house:
-        status, _, body = await _get(house, path, Host="evil.example:7465")
+        status, _, body = await _get(house, path, Host=host)
         assert status == 404
         assert b"this machine alone" in body

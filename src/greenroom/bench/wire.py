@@ -188,7 +188,7 @@ class Dialer:
         if self._sources is None:
             _, connection = await loop.create_connection(self._made(loop, on_message), host, port, ssl=ssl)
         else:
-            bound = await _connected_from(next(self._sources), port, loop)
+            bound = await _connected_from(next(self._sources), (_address_of(host), port), loop)
             try:
                 _, connection = await loop.create_connection(
                     self._made(loop, on_message), sock=bound, ssl=ssl, server_hostname=host if ssl else None
@@ -205,7 +205,7 @@ class Dialer:
         return lambda: WireConnection(self._head, loop, on_message)
 
 
-async def _connected_from(source: str, port: int, loop: asyncio.AbstractEventLoop) -> socket.socket:
+async def _connected_from(source: str, target: tuple[str, int], loop: asyncio.AbstractEventLoop) -> socket.socket:
     """A connection of loopback that comes from an address of ours. The kernel chooses the port as it connects: a port
     chosen by bind() must be free of all connections that lately ended, and to look for one takes it ever longer."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -214,17 +214,21 @@ async def _connected_from(source: str, port: int, loop: asyncio.AbstractEventLoo
         if sys.platform == "linux":
             made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
         made.bind((source, 0))
-        await loop.sock_connect(made, ("127.0.0.1", port))
+        await loop.sock_connect(made, target)
     except BaseException:
         made.close()
         raise
     return made
 
 
+def _address_of(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host
+
+
 def loopback_sources(host: str, count: int = 8) -> tuple[str, ...]:
     """Several addresses to come from, where the target is on loopback; else none, the kernel's choice."""
     try:
-        packed = socket.inet_pton(socket.AF_INET, "127.0.0.1" if host == "localhost" else host)
+        packed = socket.inet_pton(socket.AF_INET, _address_of(host))
     except OSError:
         return ()
     return tuple(f"127.0.0.{number}" for number in range(2, 2 + count)) if packed[0] == 127 else ()

@@ -73,14 +73,10 @@ def _quieter(loaded: Loaded) -> ServerConfig:
 
 def _check_loopback(loaded: Loaded) -> None:
     """--dev prints secrets and knows no TLS: it is for this machine alone."""
-    import ipaddress
+    from greenroom.server.authentication import is_loopback
 
     host = loaded.config.host
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(host):
         raise CliError(
             f"--dev listens on this machine only, and host is {host} (from {loaded.origins['host']}). "
             "Leave --dev out, or host.",

@@ -9,7 +9,6 @@ a backend of your own it is the same page (``examples/fastapi``).
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from msgspec import Meta
 from greenroom.engines.base import ParticipantQuery
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, Presence
+from greenroom.server.authentication import is_loopback
 from greenroom.server.routes import Answer, Call, Nothing, Route
 from greenroom.server.static import Packed, packed, send
 from greenroom.tokens import SESSION_SCOPES, mint_client_token
@@ -142,12 +142,11 @@ def _demo(call: Call[Any, Any, Any]) -> Application:
 
 
 def _check_host(call: Call[Any, Any, Any]) -> None:
-    name = urlsplit("//" + call.headers.get("host", "")).hostname or ""
     try:
-        ours = name == "localhost" or ip_address(name).is_loopback
+        name = urlsplit("//" + call.headers.get("host", "")).hostname or ""
     except ValueError:
-        ours = False
-    if not (ours and ip_address(call.address).is_loopback):
+        name = ""
+    if not (is_loopback(name) and is_loopback(call.address)):
         raise NotFoundError(
             "The demo page is for this machine alone.", hint="Open it at http://127.0.0.1 or localhost."
         )
