@@ -152,8 +152,8 @@ def _close_errors() -> dict[int, int]:
 
 def _transitions() -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
-    for (state, cue), after in CLIENT_TRANSITIONS.items():
-        table.setdefault(state, {})[cue] = after
+    for (state, event), after in CLIENT_TRANSITIONS.items():
+        table.setdefault(state, {})[event] = after
     return table
 
 
@@ -161,7 +161,7 @@ def tables() -> dict[str, tuple[str, Any]]:
     """Name, what it is, value: all that the module exports."""
     settings = ClientSettings()
     return {
-        "TRANSITIONS": ("State, cue, next state. What is not here changes nothing.", _transitions()),
+        "TRANSITIONS": ("State, event, next state. What is not here changes nothing.", _transitions()),
         "SETTINGS": (
             "Durations in seconds, and counts. The underscore lets the build shorten the names.",
             {"_" + _camel(one.name): _plain(getattr(settings, one.name)) for one in fields(settings)},

@@ -86,7 +86,7 @@ export class ClientSession extends ClientWire {
       if (!this._opening) {
         this._opening = this._newOpening(wanted, device);
         this._opening._saved = this._takeRestored(wanted, device);
-        this._cue('open');
+        this._apply('open');
         this._dialer._soon(now);
       }
       this._opening._waiters.set(waiter, timeout === null ? undefined : now + timeout);
@@ -120,7 +120,7 @@ export class ClientSession extends ClientWire {
       if (!this._farewells._join(waiter)) this._emit({ type: 'resolve', _waiter: waiter });
     } else {
       this._leave(now, [waiter], new errors.OpenCancelledError(), closed());
-      this._cue('close');
+      this._apply('close');
     }
     this._settle(now);
   }
@@ -339,7 +339,7 @@ export class ClientSession extends ClientWire {
     const opening = this._opening;
     if (opening && !opening._waiters.size && !opening._isReopen) {
       this._leave(now, [], new errors.OpenCancelledError(), closed());
-      this._cue('failed');
+      this._apply('failed');
     }
   }
 

@@ -1,6 +1,6 @@
 // Made by scripts/generate_browser_tables.py from the Python tables. Do not edit.
 
-/** State, cue, next state. What is not here changes nothing. */
+/** State, event, next state. What is not here changes nothing. */
 export const TRANSITIONS = {
   disconnected: { open: "connecting" },
   connecting: { opened: "connected", failed: "disconnected", close: "disconnected" },

@@ -64,8 +64,8 @@ export class ClientWire {
   }
 
   /** The one door through which the state changes. */
-  _cue(cue) {
-    const state = TRANSITIONS[this.state][cue];
+  _apply(event) {
+    const state = TRANSITIONS[this.state][event];
     if (state && state !== this.state) {
       this.state = state;
       this._emit({ type: 'stateChanged', state });
@@ -277,7 +277,7 @@ export class ClientWire {
     session._reopened = opening._isReopen;
     this._session = session;
     this._opening = undefined;
-    this._cue('opened');
+    this._apply('opened');
     if (opening._isReopen) {
       this._tell({ type: 'sessionReopened', participant, reason: opening._reopenReason, previousId: opening._previousId });
       this._requests._resend();
@@ -289,7 +289,7 @@ export class ClientWire {
   _resumed(result) {
     this._session._resumed(result);
     this._requests._resend();
-    this._cue('resumed');
+    this._apply('resumed');
     this._own(result.participant, true);
     this._tellChanged(this._watches._snapshot(result.changed, true));
     this._watchAgain(this._watches._known().slice(this._settings._resumeWatches));
@@ -338,7 +338,7 @@ export class ClientWire {
       return;
     }
     this._forget(error);
-    this._cue('failed');
+    this._apply('failed');
     for (const waiter of opening._waiters.keys()) this._emit({ type: 'reject', _waiter: waiter, error });
   }
 
@@ -374,7 +374,7 @@ export class ClientWire {
     opening._previousId = session._participant.id;
     this._opening = opening;
     this._tokens._accepted = undefined;
-    this._cue('lost');
+    this._apply('lost');
     if (link && this._tokens._usable()) {
       link._limit = now + this._settings._attemptLimit;
       this._hello(link);
@@ -431,7 +431,7 @@ export class ClientWire {
       this._reopen(now, endReasonOf(error), error);
       return;
     }
-    this._cue('lost');
+    this._apply('lost');
     if (verdict === 'refresh' && this._tokens._refreshable) this._refreshThenDial(now);
     else if (!candidate && retry) this._comeBack(now, retry);
     else if (!candidate && this._dialer._due === undefined) {
@@ -446,7 +446,7 @@ export class ClientWire {
     for (const link of this._all()) this._hangUp(link);
     for (const waiter of this._opening?._waiters.keys() ?? []) this._emit({ type: 'reject', _waiter: waiter, error });
     this._forget(new errors.SessionEndedError(message || undefined, { endReason: reason }));
-    this._cue('ended');
+    this._apply('ended');
     if (had) this._tell({ type: 'sessionEnded', reason, message, by, error });
   }
 
@@ -556,7 +556,7 @@ export class ClientWire {
     if (retry) {
       this._hangUp(this._liveLink());
       if (this._session) this._session._lostAt = now;
-      this._cue('lost');
+      this._apply('lost');
       this._comeBack(now, retry);
     } else if (verdictOfEnd(reason) === 'renew') this._reopen(now, reason, error);
     else this._ended(now, reason, message, { by: by?.device ?? undefined, error });
@@ -571,7 +571,7 @@ export class ClientWire {
   /** Make before break: the old connection is kept until another has been accepted (promise 8, S9). */
   _moveOn(now, { after, jitter, reason }) {
     if (typeof after !== 'number' || typeof jitter !== 'number') throw new TypeError();
-    if (reason !== DRAINING) this._cue('move_on');
+    if (reason !== DRAINING) this._apply('move_on');
     if (!this._candidate()) this._comeBack(now, { after, jitter });
   }
 
@@ -581,7 +581,7 @@ export class ClientWire {
     if (candidate?._phase === DIALING) this._hangUp(candidate);
     this._dialer._stop();
     this._requests._resendHeld();
-    this._cue('stay');
+    this._apply('stay');
   }
 
   _own(wire, isSnapshot) {

@@ -12,13 +12,13 @@ from greenroom.core.states import (
     CLIENT_TRANSITIONS,
     REGISTRY_TRANSITIONS,
     SERVER_TRANSITIONS,
-    ClientCue,
-    RegistryCue,
-    ServerCue,
+    ClientEvent,
+    RegistryEvent,
+    ServerEvent,
 )
 
 Table = Mapping[Any, StrEnum]
-"""(state, cue) to state; a mapping's keys are invariant, so that three enums have no closer name."""
+"""(state, event) to state; a mapping's keys are invariant, so that three enums have no closer name."""
 
 _BOX = (150, 34)
 _ROW = 92
@@ -34,15 +34,15 @@ _PARTS = (
         "A session in an SDK",
         "The platform's own names. `is_open()` is true in `connected` and `reconnecting`.",
         CLIENT_TRANSITIONS,
-        ClientCue,
+        ClientEvent,
     ),
-    ("server", "A connection of the service", "One per WebSocket.", SERVER_TRANSITIONS, ServerCue),
+    ("server", "A connection of the service", "One per WebSocket.", SERVER_TRANSITIONS, ServerEvent),
     (
         "registry",
         "A session in the registry",
         "What the engine stores; each arrow is one atomic step.",
         REGISTRY_TRANSITIONS,
-        RegistryCue,
+        RegistryEvent,
     ),
 )
 
@@ -53,16 +53,16 @@ def generate() -> dict[str, str]:
         "# States",
         "",
         "Three tables in `greenroom.core.states` say what may follow from what. One door in each machine applies its",
-        "table; a cue that has no row for the present state changes nothing: it came too late. This page and its",
-        "drawings are made from the tables, and a test walks every pair of state and cue.",
+        "table; an event that has no row for the present state changes nothing: it came too late. This page and its",
+        "drawings are made from the tables, and a test walks every pair of state and event.",
         "",
     ]
     pages: dict[str, str] = {}
-    for name, title, about, table, cues in _PARTS:
+    for name, title, about, table, events in _PARTS:
         drawing = f"states-{name}.svg"
         pages[f"explanation/{drawing}"] = draw(title, table)
         lines += [f"## {title}", "", about, "", f"![{title}: the table below as a drawing]({drawing})", ""]
-        lines += [*_rows(table), "", "```mermaid", *_mermaid(table), "```", "", *_cues(cues), ""]
+        lines += [*_rows(table), "", "```mermaid", *_mermaid(table), "```", "", *_events(events), ""]
     pages["explanation/states.md"] = "\n".join(lines).rstrip() + "\n"
     return pages
 
@@ -74,26 +74,26 @@ def _states(table: Table) -> list[StrEnum]:
 
 def _edges(table: Table) -> dict[tuple[StrEnum, StrEnum], list[str]]:
     edges: dict[tuple[StrEnum, StrEnum], list[str]] = {}
-    for (start, cue), end in table.items():
-        edges.setdefault((start, end), []).append(cue.value)
+    for (start, event), end in table.items():
+        edges.setdefault((start, end), []).append(event.value)
     return edges
 
 
 def _rows(table: Table) -> list[str]:
     lines = ["| in | on | goes to |", "|---|---|---|"]
-    for (start, end), cues in _edges(table).items():
-        lines.append(f"| `{start.value}` | {', '.join(f'`{cue}`' for cue in cues)} | `{end.value}` |")
+    for (start, end), events in _edges(table).items():
+        lines.append(f"| `{start.value}` | {', '.join(f'`{event}`' for event in events)} | `{end.value}` |")
     return lines
 
 
 def _mermaid(table: Table) -> list[str]:
     lines = ["stateDiagram-v2", f"    [*] --> {_states(table)[0].value}"]
-    return lines + [f"    {a.value} --> {b.value}: {', '.join(cues)}" for (a, b), cues in _edges(table).items()]
+    return lines + [f"    {a.value} --> {b.value}: {', '.join(events)}" for (a, b), events in _edges(table).items()]
 
 
-def _cues(cues: type[StrEnum]) -> list[str]:
-    meanings = _docstrings(cues.__name__)
-    return ["| cue | |", "|---|---|", *(f"| `{cue.value}` | {meanings.get(cue.name, '')} |" for cue in cues)]
+def _events(events: type[StrEnum]) -> list[str]:
+    meanings = _docstrings(events.__name__)
+    return ["| event | |", "|---|---|", *(f"| `{event.value}` | {meanings.get(event.name, '')} |" for event in events)]
 
 
 def _docstrings(class_name: str) -> dict[str, str]:
@@ -160,17 +160,17 @@ def _ports(edges: list[_Edge], order: Mapping[StrEnum, int]) -> dict[tuple[_Edge
 
 
 def _edge(
-    edge: _Edge, cues: list[str], side: int, lane: int, left: float, ports: Mapping[tuple[_Edge, int], float]
+    edge: _Edge, events: list[str], side: int, lane: int, left: float, ports: Mapping[tuple[_Edge, int], float]
 ) -> list[str]:
     edge_x = left + _BOX[0] if side > 0 else left
     x = edge_x + side * (24 + _LANE * lane)
     start, end = ports[edge, 0], ports[edge, 1]
     path = f"M{edge_x} {start:.1f}H{x}V{end:.1f}H{edge_x + side}"
     anchor = "start" if side > 0 else "end"
-    middle = (start + end) / 2 - 5.5 * (len(cues) - 1) + (14 * (lane % 2))
+    middle = (start + end) / 2 - 5.5 * (len(events) - 1) + (14 * (lane % 2))
     words = [
         f'<text class="label" x="{x + side * 4}" y="{middle + 11 * row:.1f}" text-anchor="{anchor}">'
-        f"{escape(cue)}</text>"
-        for row, cue in enumerate(cues)
+        f"{escape(event)}</text>"
+        for row, event in enumerate(events)
     ]
     return [f'<path class="edge" d="{path}" marker-end="url(#tip)"/>', *words]

@@ -12,7 +12,7 @@ import pytest
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.client import ClientSession
 from greenroom.core.client import effects as fx
-from greenroom.core.states import CLIENT_TRANSITIONS, ClientCue, SessionState, step
+from greenroom.core.states import CLIENT_TRANSITIONS, ClientEvent, SessionState, step
 from greenroom.errors import CLASS_OF_CODE, ServiceUnavailableError, TokenRefreshError
 from greenroom.messages import Device, ParticipantsParams
 from greenroom.model import ParticipantInfo
@@ -29,12 +29,12 @@ _RESULT = {
 }
 
 
-@pytest.mark.parametrize(("state", "cue"), list(itertools.product(SessionState, ClientCue)))
-def test_every_pair_of_state_and_cue(state: SessionState, cue: ClientCue) -> None:
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(SessionState, ClientEvent)))
+def test_every_pair_of_state_and_event(state: SessionState, event: ClientEvent) -> None:
     machine = ClientSession(_tools(random.Random(1)))
     machine.state = state
-    machine._cue(cue)
-    expected = step(CLIENT_TRANSITIONS, state, cue)
+    machine._apply(event)
+    expected = step(CLIENT_TRANSITIONS, state, event)
     assert machine.state == (state if expected is None else expected)
     told = [effect.state for effect in machine.effects() if isinstance(effect, fx.StateChanged)]
     assert told == ([] if machine.state is state else [machine.state])

@@ -30,7 +30,7 @@ from greenroom.core.server.calls import (
     WatchParticipants,
 )
 from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON
-from greenroom.core.states import SERVER_TRANSITIONS, ServerCue, ServerState, step
+from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState, step
 from greenroom.core.watching import tell, to_wire
 from greenroom.errors import (
     GreenroomError,
@@ -65,7 +65,7 @@ from tests.core.server_rig import (
     token_for,
 )
 
-S, C = ServerState, ServerCue
+S, C = ServerState, ServerEvent
 ANNA = participant_id_of(NAMESPACE, "anna")
 BOB = participant_id_of(NAMESPACE, "bob")
 
@@ -97,12 +97,12 @@ def rig_in(state: ServerState) -> Rig:
 
 
 @pytest.mark.parametrize("state", list(S))
-@pytest.mark.parametrize("cue", list(C))
-def test_every_state_and_cue_is_in_the_table_or_changes_nothing(state: ServerState, cue: ServerCue) -> None:
+@pytest.mark.parametrize("event", list(C))
+def test_every_state_and_event_is_in_the_table_or_changes_nothing(state: ServerState, event: ServerEvent) -> None:
     rig = rig_in(state)
     assert rig.is_in(state)
-    expected = step(SERVER_TRANSITIONS, state, cue)
-    assert rig.machine._step(cue) is (expected is not None)
+    expected = step(SERVER_TRANSITIONS, state, event)
+    assert rig.machine._step(event) is (expected is not None)
     assert rig.is_in(state if expected is None else expected)
 
 

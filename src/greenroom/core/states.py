@@ -1,7 +1,47 @@
-"""States, cues and transitions of both sides: the tables, and the one door that applies them.
+"""States, events and transitions: of a session in an SDK, of a connection of the service, of a session in the registry.
 
-The diagram in ``docs/explanation`` and the browser SDK's table are made from these. A pair that is not in a table is
-no error: a late cue changes nothing (style rule 4: the shell decides nothing, stale inputs die).
+What can go wrong, and which rule prevents it
+---------------------------------------------
+
+A session outlives its connections. Three parties hold an opinion about it at any moment: the SDK that opened it, the
+node that its connection is on, and the registry, which alone decides. They learn of each other over a network that
+loses, delays and repeats; most of this project is about the moments in which their opinions differ.
+
+*The reply to an open is lost.* The SDK does not know whether it has a session; dialling again must not make a second
+one. The SDK chooses the open's id and the session's secret before it dials, and repeats both, so that a repeated open
+attaches to the session that the first one made (S1, S2). Until the SDK has shown that it has read the reply, losing the
+connection leaves a short grace only (S6).
+
+*The app closes while the open is under way.* The engine may create the session after the client has gone. A connection
+in JOINING that drops becomes ABANDONED, not GONE: what the engine returns later is ended or detached, never served and
+never forgotten.
+
+*Two connections carry one session.* A client that moves dials the new node before it drops the old one; a network that
+seemed dead comes back. The registry counts attaches: each gets a generation, every write names the generation that it
+acts for, and the older connection is told that it is superseded (S7). An SDK in CONNECTED that hears RESUMED stays
+CONNECTED: it moved without having been away.
+
+*The node may have lost its lease.* It cannot know whether another node has its sessions already, and must not act on
+their behalf, but ending them would be worse. FENCED answers calls with a retryable error and keeps the connection; the
+SDK shows RECONNECTING until STAY or a resume (S9).
+
+*The token ends during a call.* EXPIRED serves refresh, close and ping for 30 s, so that a late refresh costs no session
+(S5). A connection can be FENCED and past its token's end at once: FENCED wins, and the token's clock is looked at again
+when the fence is lifted.
+
+*The end is heard twice, or late.* Kicks, timeouts and losses race with each other and with `close`. DISCONNECTED, GONE
+and CLOSED have no way out but a new open, so the first end wins and the later ones change nothing.
+
+*A timer fires, or a message arrives, after its connection was replaced.* Every input names the attempt that it belongs
+to. Numbers are never used again, so that a late input finds nothing.
+
+From these follow two rules for everything in this file:
+
+1. One method of each machine changes its state, by one of these tables. There are no booleans beside the state that
+   say the same thing again.
+2. A pair that is not in its table is not an error. It is a late event, and changes nothing. A test walks every pair.
+
+The drawings in ``docs/explanation/states.md`` and the browser SDK's table are made from these tables.
 """
 
 from __future__ import annotations
@@ -25,7 +65,7 @@ class SessionState(StrEnum):
     """Open, and being resumed. `is_open()` is true."""
 
 
-class ClientCue(StrEnum):
+class ClientEvent(StrEnum):
     """What can happen to a session in an SDK."""
 
     OPEN = "open"
@@ -41,15 +81,15 @@ class ClientCue(StrEnum):
     STAY = "stay"
     """The reason to move is gone."""
     FAILED = "failed"
-    """The open failed for good, timed out, or was cancelled by its callers."""
+    """The open failed for good, timed out, or every caller cancelled it."""
     ENDED = "ended"
     """The session ended for good."""
     CLOSE = "close"
     """The app calls `close`."""
 
 
-_S, _C = SessionState, ClientCue
-CLIENT_TRANSITIONS: dict[tuple[SessionState, ClientCue], SessionState] = {
+_S, _C = SessionState, ClientEvent
+CLIENT_TRANSITIONS: dict[tuple[SessionState, ClientEvent], SessionState] = {
     (_S.DISCONNECTED, _C.OPEN): _S.CONNECTING,
     (_S.CONNECTING, _C.OPENED): _S.CONNECTED,
     (_S.CONNECTING, _C.FAILED): _S.DISCONNECTED,
@@ -88,7 +128,7 @@ class ServerState(StrEnum):
     """The connection is closed or being closed. Nothing is served."""
 
 
-class ServerCue(StrEnum):
+class ServerEvent(StrEnum):
     """What can happen to one connection of the service."""
 
     HELLO = "hello"
@@ -111,8 +151,8 @@ class ServerCue(StrEnum):
     """The connection ends: lost, superseded, broke the protocol, or the session was ended elsewhere."""
 
 
-_V, _U = ServerState, ServerCue
-SERVER_TRANSITIONS: dict[tuple[ServerState, ServerCue], ServerState] = {
+_V, _U = ServerState, ServerEvent
+SERVER_TRANSITIONS: dict[tuple[ServerState, ServerEvent], ServerState] = {
     (_V.HELLO, _U.HELLO): _V.JOINING,
     (_V.HELLO, _U.END): _V.ENDING,  # session.close as the first message (S6)
     (_V.HELLO, _U.DROP): _V.GONE,
@@ -136,7 +176,7 @@ SERVER_TRANSITIONS: dict[tuple[ServerState, ServerCue], ServerState] = {
 }
 
 
-class RegistryCue(StrEnum):
+class RegistryEvent(StrEnum):
     """What can happen to a session in the registry."""
 
     ATTACH = "attach"
@@ -147,8 +187,8 @@ class RegistryCue(StrEnum):
     """Closed, timed out, replaced, kicked, … : once, with a reason."""
 
 
-_R, _T = RegistryState, RegistryCue
-REGISTRY_TRANSITIONS: dict[tuple[RegistryState, RegistryCue], RegistryState] = {
+_R, _T = RegistryState, RegistryEvent
+REGISTRY_TRANSITIONS: dict[tuple[RegistryState, RegistryEvent], RegistryState] = {
     (_R.ATTACHED, _T.ATTACH): _R.ATTACHED,
     (_R.ATTACHED, _T.DETACH): _R.DETACHED,
     (_R.ATTACHED, _T.END): _R.CLOSED,
@@ -157,9 +197,9 @@ REGISTRY_TRANSITIONS: dict[tuple[RegistryState, RegistryCue], RegistryState] = {
 }
 
 State = TypeVar("State")
-Cue = TypeVar("Cue")
+Event = TypeVar("Event")
 
 
-def step(table: dict[tuple[State, Cue], State], state: State, cue: Cue) -> State | None:
-    """The state after the cue, or None where the cue means nothing in this state (a late input)."""
-    return table.get((state, cue))
+def step(table: dict[tuple[State, Event], State], state: State, event: Event) -> State | None:
+    """The state after the event, or None where the event means nothing in this state (a late input)."""
+    return table.get((state, event))

@@ -23,7 +23,7 @@ from greenroom.core.client.opening import Opening, Session
 from greenroom.core.client.requests import Requests
 from greenroom.core.client.tokens import TokenKeeper
 from greenroom.core.client.watches import Watches
-from greenroom.core.states import CLIENT_TRANSITIONS, ClientCue, SessionState, step
+from greenroom.core.states import CLIENT_TRANSITIONS, ClientEvent, SessionState, step
 from greenroom.errors import (
     GreenroomError,
     SessionEndedError,
@@ -59,9 +59,9 @@ class ClientBase:
     def _emit(self, *effects: Effect) -> None:
         self._out += effects
 
-    def _cue(self, cue: ClientCue) -> None:
+    def _apply(self, event: ClientEvent) -> None:
         """The one door through which the state changes."""
-        state = step(CLIENT_TRANSITIONS, self.state, cue)
+        state = step(CLIENT_TRANSITIONS, self.state, event)
         if state is not None and state is not self.state:
             self.state = state
             self._emit(StateChanged(state))
@@ -120,7 +120,7 @@ class ClientBase:
         if self._opening is not None:
             self._emit(*(Reject(waiter, error or ending) for waiter in self._opening.waiters))
         self._forget(now, ending)
-        self._cue(ClientCue.ENDED)
+        self._apply(ClientEvent.ENDED)
         if had is not None:
             self._emit(Tell(SessionEnded(reason, message, by, error or ending)))
 

@@ -20,7 +20,7 @@ from greenroom.core.client.opening import NO_INFO, Session
 from greenroom.core.client.tokens import Origin
 from greenroom.core.client.watches import pieces
 from greenroom.core.client.wire import ClientWire
-from greenroom.core.states import ClientCue, SessionState
+from greenroom.core.states import ClientEvent, SessionState
 from greenroom.errors import (
     ExternalIdMismatchError,
     GreenroomError,
@@ -121,7 +121,7 @@ class ClientSession(ClientWire):
         else:
             if self._opening is None:
                 self._opening = self._new_opening(info or NO_INFO, device or Device())
-                self._cue(ClientCue.OPEN)
+                self._apply(ClientEvent.OPEN)
                 self._dialer.soon(now)
             self._opening.waiters[waiter] = None if timeout is None else now + timeout
         self._settle(now)
@@ -158,7 +158,7 @@ class ClientSession(ClientWire):
                 self._emit(Resolve(waiter, None))
         else:
             self._leave(now, [waiter], OpenCancelledError(), SessionEndedError(end_reason=EndReason.CLOSED))
-            self._cue(ClientCue.CLOSE)
+            self._apply(ClientEvent.CLOSE)
         self._settle(now)
 
     def abandon(self, now: float) -> None:
@@ -355,7 +355,7 @@ class ClientSession(ClientWire):
         opening = self._opening
         if opening is not None and not opening.waiters and not opening.is_reopen:
             self._leave(now, [], OpenCancelledError(), SessionEndedError(end_reason=EndReason.CLOSED))
-            self._cue(ClientCue.FAILED)
+            self._apply(ClientEvent.FAILED)
 
     def _run_tokens(self, now: float) -> None:
         effects, error, is_expired = self._tokens.run(now, live=self._live_link() is not None)

@@ -23,7 +23,7 @@ from greenroom.core.client.verdicts import (
     verdict_of_end,
     verdict_of_error,
 )
-from greenroom.core.states import ClientCue
+from greenroom.core.states import ClientEvent
 from greenroom.errors import (
     GreenroomError,
     ServiceUnavailableError,
@@ -116,7 +116,7 @@ class ClientTurns(ClientTraffic):
             since=now,
             reopened=opening.is_reopen,
         )
-        self._cue(ClientCue.OPENED)
+        self._apply(ClientEvent.OPENED)
         if opening.reopen_reason is not None:
             self._emit(Tell(SessionReopened(participant, opening.reopen_reason, opening.previous_id)))
             self._requests.resend()
@@ -127,7 +127,7 @@ class ClientTurns(ClientTraffic):
         assert self._session is not None
         self._session.resumed(result)
         self._requests.resend()
-        self._cue(ClientCue.RESUMED)
+        self._apply(ClientEvent.RESUMED)
         self._own(result.participant, snapshot=True)
         self._tell_changed(self._watches.snapshot(result.changed, only_held=True))
         self._watch_again(self._watches.known()[self._settings.resume_watches :])
@@ -163,7 +163,7 @@ class ClientTurns(ClientTraffic):
             return
         waiters = list(opening.waiters)
         self._forget(now, error)
-        self._cue(ClientCue.FAILED)
+        self._apply(ClientEvent.FAILED)
         self._emit(*(Reject(waiter, error) for waiter in waiters))
 
     def _resume_refused(self, now: float, link: Link, error: GreenroomError) -> None:
@@ -200,7 +200,7 @@ class ClientTurns(ClientTraffic):
         opening = self._new_opening(session.last_info(), session.device, reason)
         opening.previous_id = session.participant.id
         self._opening, self._tokens.accepted = opening, None
-        self._cue(ClientCue.LOST)
+        self._apply(ClientEvent.LOST)
         if link is not None and self._tokens.usable():
             link.limit = now + self._settings.attempt_limit
             self._hello(link)
@@ -253,7 +253,7 @@ class ClientTurns(ClientTraffic):
                 self._hang_up(candidate)
             self._reopen(now, end_reason_of(error), error)
             return
-        self._cue(ClientCue.LOST)
+        self._apply(ClientEvent.LOST)
         if verdict is Verdict.REFRESH and self._tokens.refreshable:
             self._refresh_then_dial(now)
         elif candidate is None and (retry := retry_of_close(text)) is not None:
@@ -272,7 +272,7 @@ class ClientTurns(ClientTraffic):
                 self._hang_up(live)
             if self._session is not None:
                 self._session.lost_at = now
-            self._cue(ClientCue.LOST)
+            self._apply(ClientEvent.LOST)
             self._come_back(now, params.retry)
         elif verdict_of_end(params.reason) is Verdict.RENEW:
             self._reopen(now, params.reason, SessionEndedError(params.message or None, end_reason=params.reason))
@@ -289,7 +289,7 @@ class ClientTurns(ClientTraffic):
     def _move_on(self, now: float, params: MoveOn) -> None:
         """Make before break: the old connection is kept until another has been accepted (promise 8, S9)."""
         if params.reason != DRAINING:
-            self._cue(ClientCue.MOVE_ON)
+            self._apply(ClientEvent.MOVE_ON)
         if self._candidate_link() is None:
             self._dialer.steer(now, params.after, params.jitter)
             self._retry_floor = now + params.after
@@ -301,7 +301,7 @@ class ClientTurns(ClientTraffic):
             self._hang_up(candidate)
         self._dialer.stop()
         self._requests.resend_held()
-        self._cue(ClientCue.STAY)
+        self._apply(ClientEvent.STAY)
 
 
 def _retry_after(error: GreenroomError) -> float | None:

@@ -32,7 +32,7 @@ from greenroom.core.server.calls import (
     UnwatchParticipants,
 )
 from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON
-from greenroom.core.states import SERVER_TRANSITIONS, ServerCue, ServerState, step
+from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState, step
 from greenroom.core.watching import Watches
 from greenroom.errors import (
     GreenroomError,
@@ -50,7 +50,7 @@ from greenroom.messages import (
 )
 from greenroom.model import EndReason
 
-_S, _C = ServerState, ServerCue
+_S, _C = ServerState, ServerEvent
 _REASONS = {reason.value: reason for reason in EndReason}
 EMPTY = Empty()
 _WARNED_OF_LIFE = 0.25
@@ -186,9 +186,9 @@ class ServerGround:
             self._effects = []
         return effects
 
-    def _step(self, cue: ServerCue) -> bool:
-        """The one door through which the state changes. False where the cue means nothing now."""
-        after = step(SERVER_TRANSITIONS, self.state, cue)
+    def _step(self, event: ServerEvent) -> bool:
+        """The one door through which the state changes. False where the event means nothing now."""
+        after = step(SERVER_TRANSITIONS, self.state, event)
         if after is None:
             return False
         self.state = after

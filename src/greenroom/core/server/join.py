@@ -19,7 +19,7 @@ from greenroom.core.server.calls import (
 from greenroom.core.server.endings import close_of_refusal, may_go_on
 from greenroom.core.server.ground import EMPTY, HELD, WATCH_SCOPE, Held, RequestId, ServerGround
 from greenroom.core.server.hello import allows, check_same_identity, first_words, hash_of, prepare_open, prepare_resume
-from greenroom.core.states import ServerCue, ServerState
+from greenroom.core.states import ServerEvent, ServerState
 from greenroom.core.watching import Watches, cut, tell, to_wire
 from greenroom.errors import (
     GreenroomError,
@@ -39,7 +39,7 @@ from greenroom.messages import (
 from greenroom.model import ParticipantRecord, SessionRecord
 
 CAPABILITIES = ("resume", "watch")
-_S, _C = ServerState, ServerCue
+_S, _C = ServerState, ServerEvent
 
 
 class ServerJoin(ServerGround):

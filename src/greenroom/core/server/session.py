@@ -29,7 +29,7 @@ from greenroom.core.server.ground import EMPTY, HELD, WATCH_SCOPE, Heartbeat, Re
 from greenroom.core.server.hello import allows
 from greenroom.core.server.join import ServerJoin
 from greenroom.core.server.serving import HANDLERS
-from greenroom.core.states import ServerCue, ServerState
+from greenroom.core.states import ServerEvent, ServerState
 from greenroom.core.watching import to_wire
 from greenroom.errors import (
     ConflictError,
@@ -55,7 +55,7 @@ from greenroom.messages import (
 )
 from greenroom.model import EndReason, ParticipantRecord
 
-_S, _C = ServerState, ServerCue
+_S, _C = ServerState, ServerEvent
 _STAY = encode_notification("session.stay", EMPTY)
 _DEAF = frozenset({_S.GONE, _S.ABANDONED, _S.ENDING})
 _SERVED_WHEN_EXPIRED = frozenset({"session.refreshToken", "session.close"})
