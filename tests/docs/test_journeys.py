@@ -1,0 +1,43 @@
+"""scripts/journeys.py sees the whole way of a request through a real service, and nothing beside it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def journeys() -> dict[str, list[str]]:
+    """The journeys of the service as it is, each a list of file:function."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.journeys", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_a_journey_leads_from_the_bytes_over_the_engine_to_the_answer() -> None:
+    for name, steps in journeys().items():
+        assert 40 < len(steps) == len(set(steps)), name
+        folders = [step.split("/")[0] for step in steps]
+        assert folders[0] == "server", name  # where the bytes arrive
+        assert name == "token" or folders.index("engines") < len(folders) - 1 - folders[::-1].index("server"), name
+
+
+@pytest.mark.slow
+def test_an_unknown_journey_and_one_that_is_too_long_fail() -> None:
+    wrong = [sys.executable, "-m", "scripts.journeys", "resume"]
+    assert subprocess.run(wrong, cwd=ROOT, capture_output=True, timeout=60).returncode == 2
+    long = [sys.executable, "-m", "scripts.journeys", "token", "--at-most", "10", "5"]
+    done = subprocess.run(long, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "token passes more than 10 functions or 5 files" in done.stderr
