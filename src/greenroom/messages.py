@@ -79,13 +79,27 @@ class SdkVersion(_Wire, frozen=True):
     version: str = ""
 
 
-class WireSession(_Wire, frozen=True, omit_defaults=False):
-    """grace in seconds; expires_at: Unix milliseconds of the token's end."""
+class WireSession(_Wire, frozen=True):
+    """grace in seconds; expires_at: Unix milliseconds of the token's end; server_time: Unix milliseconds at the reply,
+    so that an SDK whose device has a wrong clock can count with the service's (None: a service that does not say)."""
 
     id: str
     generation: int
     grace: float
     expires_at: int
+    server_time: int | None = None
+
+
+class WireLimits(_Wire, frozen=True):
+    """What a connection may send before the service closes it. None: a service that does not say.
+
+    In a member of its own, because SDKs of version 0.1 read `capabilities` as a list of texts.
+    """
+
+    messages_per_second: float | None = None
+    messages_burst: int | None = None
+    max_ids: int | None = None
+    """Ids in one `participants.get` or `participants.watch`."""
 
 
 class Retry(_Wire, frozen=True, omit_defaults=False):
@@ -157,6 +171,7 @@ class OpenResult(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     scopes: list[str]
     capabilities: list[str] = []
     changed: list[WireParticipant] = []
+    limits: WireLimits | msgspec.UnsetType = msgspec.UNSET
 
 
 class RefreshTokenResult(_Wire, frozen=True, omit_defaults=False):
