@@ -1,4 +1,4 @@
-"""What an open costs while a webhook receiver is away: nothing that an app's users would notice (issue 5).
+"""What an open costs while a webhook receiver is away: nothing that an app's users would notice.
 
 Opens without an endpoint, with one that refuses connections, and with one that takes them and never answers, against
 fresh services in turns. Each open and close makes four events; those before the measured ones fill what a worker holds.

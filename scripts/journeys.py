@@ -47,7 +47,7 @@ ROUNDS = 5
 WAIT = 20.0
 """Seconds that any one answer may take."""
 SETTLE = 0.1
-"""Seconds between two rounds: the service still has to clear away the connections of the last one."""
+"""Seconds before a journey: the service still has to clear away the connections of what came before."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,7 @@ class Traveller:
 
     def _travel(self, sender: socket.socket, data: bytes, receiver: socket.socket) -> list[Step]:
         """Send `data` and record until `receiver` has an answer."""
+        time.sleep(SETTLE)
         self._recorder.start()
         self._recorder.until(receiver)
         sender.sendall(data)
@@ -241,6 +242,7 @@ class Traveller:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[socket.socket]:
         """A connection for one HTTP request; what accepts it is recorded."""
+        time.sleep(SETTLE)
         self._recorder.start()
         with socket.create_connection(("127.0.0.1", self._port), WAIT) as link:
             yield link
@@ -328,11 +330,7 @@ def record(names: tuple[str, ...] = JOURNEYS) -> dict[str, list[Step]]:
             for name in names:
                 journey: Callable[[], list[Step]] = getattr(traveller, name)
                 journey()  # warm: caches are filled, modules loaded
-                rounds: list[list[Step]] = []
-                for _ in range(ROUNDS):
-                    time.sleep(SETTLE)
-                    rounds.append(journey())
-                found[name] = common(rounds)
+                found[name] = common([journey() for _ in range(ROUNDS)])
         except BaseException as error:
             failures.append(error)
         finally:

@@ -285,7 +285,7 @@ def test_an_open_beyond_what_the_node_takes_says_when_to_come_back() -> None:
     assert rig.close_code == CloseCode.RATE_LIMITED
 
 
-# -- who somebody is (behaviour.md, "External id") --------------------------------------------------------------------
+# -- who somebody is (platform.md, external id) --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

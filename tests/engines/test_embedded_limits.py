@@ -1,4 +1,4 @@
-"""Streams have an end (S17), and what is due is all that a reaper pass costs (design.md, engine contract)."""
+"""Streams have an end (S17), and what is due is all that a reaper pass costs (engines.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, avatar URLs and external ids of every kind, over the wire (behaviour, section 2).
+"""Names, avatar URLs and external ids of every kind, over the wire (platform.md).
 
 What is accepted comes back as it is stored; what is refused names the field, and nothing of it is kept.
 """

@@ -1,4 +1,4 @@
-"""A link that goes silent in a real network: two network namespaces and a blackhole route (issue 3, promise 4)."""
+"""A link that goes silent in a real network: two network namespaces and a blackhole route (promise 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users of the platform and of its peers ran into (the behaviour's section 5), row by row.
+"""What users of the platform and of its peers ran into (platform.md), row by row.
 
 Rows that are the service's alone (webhooks, ghosts of crashed nodes, heartbeats) have their tests with the service.
 """

@@ -1,4 +1,4 @@
-"""The token endpoints, field by field (behaviour.md, section 3), on real sockets."""
+"""The token endpoints, field by field (platform.md, tokens), on real sockets."""
 
 from __future__ import annotations
 

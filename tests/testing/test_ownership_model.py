@@ -1,4 +1,4 @@
-"""Each guard of ownership is needed, and together they suffice (design.md section 2, "Ownership"; S7)."""
+"""Each guard of ownership is needed, and together they suffice (ownership.md; S7)."""
 
 from __future__ import annotations
 

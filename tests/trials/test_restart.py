@@ -1,4 +1,4 @@
-"""A restart of the service under 500 live SDKs, with watchers: no session ends, nobody is seen going offline (issue 3).
+"""A restart of the service under 500 live SDKs, with watchers: no session ends, nobody is seen offline (promise 8).
 
 The SDKs are real and speak over real sockets; the service is a process of its own, stopped once with SIGTERM (it drains
 alone, S10) and once with SIGKILL, on the default timers.

@@ -1,4 +1,4 @@
-"""What users of the platform and of its peers ran into (the behaviour's section 5): the rows that are the service's.
+"""What users of the platform and of its peers ran into (platform.md): the rows that are the service's.
 
 The SDK's rows are in `tests/sdk/test_what_users_ran_into.py`. Here raw clients speak, so that nothing an SDK does can
 make up for the service.

@@ -1,4 +1,4 @@
-"""What a name, an avatar URL and an external id may be (behaviour.md, section 2).
+"""What a name, an avatar URL and an external id may be (platform.md, name and avatar URL).
 
 The same functions judge in the SDK, before anything is sent, and in the service. Work is bounded: anything too long is
 refused before it is looked at. Which characters exist is asked of the Python that runs only where the answer cannot

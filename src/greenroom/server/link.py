@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class WebSocketOptions:
-    """Limits of one connection (design.md, promise 10). Times are seconds, sizes bytes."""
+    """Limits of one connection (guarantees.md, promise 10). Times are seconds, sizes bytes."""
 
     max_message_bytes: int = 32_768
     """The largest message a client may send, fragments together. Larger: close 1009."""
@@ -75,7 +75,7 @@ class Refusal:
         code: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Refusal:
-        """The one error body of the service (design.md, section 5). `code` is the status if None."""
+        """The one error body of the service (http.md). `code` is the status if None."""
         body = {
             "type": "ErrorResponse",
             "error": error,

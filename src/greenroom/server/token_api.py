@@ -1,4 +1,4 @@
-"""The token endpoints, as the platform documented them (behaviour.md, section 3)."""
+"""The token endpoints, as the platform documented them (platform.md, tokens)."""
 
 from __future__ import annotations
 

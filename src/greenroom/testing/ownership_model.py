@@ -1,4 +1,4 @@
-"""An exhaustive model of who owns a session: two nodes, one client, one engine (design promise 3, rule S7).
+"""An exhaustive model of who owns a session: two nodes, one client, one engine (S7, promise 3).
 
 Three guards keep a session from being served or ended by a node that lost it:
 

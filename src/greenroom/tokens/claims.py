@@ -1,4 +1,4 @@
-"""What tokens say: the claims of both kinds, as typed structs (design.md, section 6)."""
+"""What tokens say: the claims of both kinds, as typed structs (tokens.md, claims)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def hash_secret(pepper: bytes, secret: str) -> bytes:
     """HMAC-SHA256 of the secret, 32 bytes, to be stored in its place.
 
     Fast on purpose: secrets have 256 random bits, nobody guesses them, and a slow hash would let 67 bogus requests a
-    second saturate two cores (design.md, section 6).
+    second saturate two cores (tokens.md, app keys and secrets).
     """
     return hmac.digest(pepper, secret.encode("utf-8", "surrogatepass"), "sha256")
 

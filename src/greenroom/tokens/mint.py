@@ -82,7 +82,7 @@ def mint_client_token(
 
     version: 1 (`POST /v1/oauth2/token`: `open` may bring an external id) or 2 (`POST /v2/client-access-token`).
     external_id: at most 1,024 bytes of UTF-8 without control characters; None and "" are none. It is compared byte
-        by byte and never normalised (semantics.md, S2). Where it is given, participant_id must be.
+        by byte and never normalised (S2). Where it is given, participant_id must be.
     policy: what narrows the application's policy; None leaves it.
     issued_after: the newest cut-off known for the participant, Unix seconds (S18: revoked is ``iat`` <= cut-off).
         The token's ``iat`` is above it, if need be by up to a second above `now`, which the leeway covers.

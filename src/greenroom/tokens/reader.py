@@ -1,8 +1,8 @@
 """The strict reader of compact tokens, without any cryptography.
 
 It exists because JOSE libraries are lenient where it hurts: duplicate keys, ``crit``, embedded keys and fractional
-times all pass through joserfc (design.md, section 6). This module imports neither joserfc nor cryptography, so that
-an SDK can `peek` at a token cheaply.
+times all pass through joserfc (tokens.md, what is refused). This module imports neither joserfc nor cryptography,
+so that an SDK can `peek` at a token cheaply.
 
 Nothing here says that a token is genuine: that is `greenroom.tokens.verifier.verify`.
 """

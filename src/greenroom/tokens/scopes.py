@@ -1,4 +1,4 @@
-"""Scopes of API tokens and of client access tokens (behaviour.md, section 3). Case-sensitive throughout."""
+"""Scopes of API tokens and of client access tokens (tokens.md, scopes). Case-sensitive throughout."""
 
 from __future__ import annotations
 

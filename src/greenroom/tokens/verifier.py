@@ -19,7 +19,7 @@ from greenroom.tokens.keyring import KeyRing, SigningKey
 from greenroom.tokens.reader import Parts, refuse, split_token
 
 EXPIRY_LEEWAY = 30.0
-"""Seconds after ``exp`` (semantics.md, S5)."""
+"""Seconds after ``exp`` (S5)."""
 
 ISSUED_LEEWAY = 5.0
 """Seconds that ``iat`` may be ahead of this node's clock (S5)."""

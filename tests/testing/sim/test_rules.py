@@ -1,4 +1,4 @@
-"""Rules S1 to S20 of the semantics, each as a scenario in the simulated world that fails when the rule is taken out."""
+"""Rules S1 to S20 (rules.md), each as a scenario in the simulated world that fails when the rule is taken out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place that holds the client access token, and when it is refreshed (behaviour.md, section 3; S5).
+"""The one place that holds the client access token, and when it is refreshed (platform.md, tokens; S5).
 
 At 1/2 and 3/4 of its life ``refresh(False)``; at its end, or when the service says that it is no longer good,
 ``refresh(True)``. One call in flight, never two within 5 s, 10 s limit each.

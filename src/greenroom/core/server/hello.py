@@ -82,7 +82,7 @@ def _mismatch(given: str, own: str) -> ExternalIdMismatchError:
 
 
 def identify(token: ClientToken, given: str | None, application: Application, open_id: str) -> tuple[str, str | None]:
-    """Participant id and external id (behaviour.md, "External id"). An external id of None: anonymous.
+    """Participant id and external id (platform.md, external id). An external id of None: anonymous.
 
     given: what `open` says; "" is none. Raises ExternalIdMismatchError, IllegalArgumentError.
     """

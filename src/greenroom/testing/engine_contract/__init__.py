@@ -12,7 +12,7 @@ A test module of an engine's author::
             return MyWorld()
 
 Cases are `async def`: run them with any plugin that runs such tests (pytest-asyncio in auto mode, anyio, …). Each is
-named by the rule of semantics.md, or the promise of design.md, that it holds the engine to. What an engine cannot be
+named by the rule (rules.md), or the promise (guarantees.md), that it holds the engine to. What an engine cannot be
 asked (a restart, where it keeps nothing) passes without being asked, where `World` says so.
 """
 
