@@ -16,7 +16,7 @@ ARGS ?=
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-venv: ## the Python environment in .venv, from the lock; nothing else
+venv: ## the Python environment in .venv, with everything
 	@scripts/venv
 
 system: ## the system packages that `make test` needs
@@ -24,11 +24,12 @@ system: ## the system packages that `make test` needs
 
 run: ## the service on this machine, with a demo application (greenroom serve --dev)
 	@scripts/system-packages run
-	@scripts/venv
+	@scripts/venv run
 	@exec .venv/bin/greenroom serve --dev $(ARGS)
 
-test: ## every test
-	@scripts/system-packages test
+test: ## every test; the first run while system packages are still being installed
+	@scripts/system-packages --only-ask test
+	@scripts/system-packages run
 	@scripts/venv
 	@$(VENV_PYTHON) scripts/run_tests.py $(ARGS)
 
@@ -69,9 +70,8 @@ soak: ## the long tests of endurance, an hour and more
 	@$(VENV_PYTHON) -m benchmarks --soak $(ARGS)
 
 lock: ## write requirements/*.txt anew from pyproject.toml
-	@scripts/venv
 	@scripts/lock
 
 clean: ## remove the environment and everything that was built
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache browser/node_modules
+	rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache browser/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

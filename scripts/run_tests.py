@@ -2,13 +2,15 @@
 
 usage: python scripts/run_tests.py [arguments for pytest]
 
-With arguments (`-k resume`, a path) only the Python tests are run, and only those that they choose. The closing line
-counts the Python tests of both passes. Exits 1 if any part failed.
+With arguments (`-k resume`, a path) only the Python tests are run, and only those that they choose. Missing system
+packages are installed first; meanwhile the tests that need none of them run. The closing line counts the Python tests
+of all passes. Exits 1 if any part failed.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path("build/test")
 NO_TESTS_COLLECTED = 5
 BASE_TIMEOUT = 300  # seconds for one test
+
+# Tests of pure rules: they need no program of this machine, so they begin at once.
+EARLY = ("tests/core", "tests/tokens")
 
 # Debian keeps servers (nginx, haproxy) where not everybody's PATH looks.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -47,7 +52,6 @@ def run(command: Sequence[str | Path], folder: Path = ROOT) -> bool:
 def pytest(name: str, *arguments: str) -> bool:
     """One pass of pytest, whose results are also left in build/test; whether all went well."""
     result = RESULTS / f"{name}.xml"
-    (ROOT / result).unlink(missing_ok=True)
     return run(
         [
             sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--forbid-skips",
@@ -83,6 +87,15 @@ def install_node_packages(browser: Path, npm: Path) -> bool:
     return False
 
 
+def installing(packages: subprocess.Popen[bytes]) -> bool:
+    """Whether it has something to install: without that it ends within a second."""
+    try:
+        packages.wait(1)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
 def outcomes(results: Path) -> Counter[str]:
     """How many tests passed, failed, …, from the results pytest left in `results`."""
     counts: Counter[str] = Counter()
@@ -105,7 +118,7 @@ def outcome(case: ElementTree.Element) -> str:
 
 
 def closing_line(counts: Counter[str], parts: dict[str, bool], seconds: float) -> str:
-    """One line for both passes, as pytest would write it, and which part failed."""
+    """One line for all passes, as pytest would write it, and which part failed."""
     order = ("failed", "passed", "skipped", "xfailed", "errors")
     text = ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no tests ran"
     failed = [name for name, went_well in parts.items() if not went_well]
@@ -115,11 +128,19 @@ def closing_line(counts: Counter[str], parts: dict[str, bool], seconds: float) -
 
 def main(arguments: Sequence[str]) -> int:
     started = time.monotonic()
-    (ROOT / RESULTS).mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(ROOT / RESULTS, ignore_errors=True)
+    (ROOT / RESULTS).mkdir(parents=True)
     parts: dict[str, bool] = {}
+    side_by_side = ["-m", "not serial", "-n", workers(), "--dist", "loadgroup"]
+    packages = subprocess.Popen([ROOT / "scripts/system-packages", "test"], stdin=subprocess.DEVNULL)
+    if not arguments and installing(packages):
+        parts["rules"] = pytest("early", *side_by_side, *EARLY)
+        side_by_side += [f"--ignore={folder}" for folder in EARLY]
+    if code := packages.wait():
+        return code
     if not arguments:
         parts["browser SDK"] = node_tests()
-    parts["side by side"] = pytest("parallel", "-m", "not serial", "-n", workers(), "--dist", "loadgroup", *arguments)
+    parts["side by side"] = pytest("parallel", *side_by_side, *arguments)
     parts["one by one"] = pytest("serial", "-m", "serial", "-p", "no:xdist", *arguments)
     counts = outcomes(ROOT / RESULTS)
     print("\n" + closing_line(counts, parts, time.monotonic() - started), flush=True)

@@ -22,7 +22,9 @@ class Machine:
         self.calls = root / "calls"
         self.script = root / "a clone" / "scripts" / "system-packages"
         self.script.parent.mkdir(parents=True)
-        shutil.copy(SCRIPT, self.script)
+        # The one file outside the clone that it writes.
+        self.script.write_text(SCRIPT.read_text().replace("/usr/sbin/policy-rc.d", str(root / "policy-rc.d")))
+        self.script.chmod(0o755)
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
         self.command("python3")
@@ -34,9 +36,9 @@ class Machine:
         path.write_text(f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)
 
-    def run(self, chore: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.bin)}
-        return subprocess.run([self.script, chore], env=environment, capture_output=True, text=True)
+        return subprocess.run([self.script, *arguments], env=environment, capture_output=True, text=True)
 
     def called(self) -> str:
         return self.calls.read_text() if self.calls.exists() else ""
@@ -80,6 +82,28 @@ def test_a_sudo_that_asks_nothing_is_used(machine: Machine) -> None:
     machine.command("sudo", f'[ "$2" = true ] || echo "sudo $*" >> "{machine.calls}"')
     assert machine.run("test").returncode == 0
     assert machine.called() == f"sudo -n {machine.script} test\n"
+
+
+def test_to_ask_installs_nothing(machine: Machine) -> None:
+    assert machine.run("--only-ask", "test").returncode == 3
+    machine.command("sudo", f'[ "$2" = true ] || echo "sudo $*" >> "{machine.calls}"')
+    assert machine.run("--only-ask", "test").returncode == 0
+    machine.command("id", "echo 0")
+    assert machine.run("--only-ask", "test").returncode == 0
+    assert machine.called() == ""
+
+
+def test_lists_of_packages_are_fetched_only_where_they_are_not_there(machine: Machine) -> None:
+    machine.command("id", "echo 0")
+    machine.command("sudo", "exit 1")
+    assert machine.run("test").returncode == 0
+    words = [" ".join(call.split()[:4]) for call in machine.called().splitlines()]
+    assert words == ["apt-get install --simulate redis-server", "apt-get -o DPkg::Lock::Timeout=600 install"]
+    machine.calls.unlink()
+    machine.command("apt-get", f'echo "apt-get $*" >> "{machine.calls}"; [ "$2" != --simulate ]')
+    assert machine.run("test").returncode == 0
+    words = [call.split()[3] for call in machine.called().splitlines()]
+    assert words == ["redis-server", "update", "install"]
 
 
 def test_a_python_that_cannot_make_environments_is_noticed(machine: Machine) -> None:
