@@ -20,8 +20,8 @@ import msgspec
 
 from greenroom.engines.base import NodeBeat
 from greenroom.testing.engine_world import APP, Client, EmbeddedWorld, World
-from greenroom.testing.redis_server import RedisServer, single
-from greenroom.testing.redis_world import RedisWorld
+from tests.support.redis_server import RedisServer, single
+from tests.support.redis_world import RedisWorld
 
 BEATS_AN_HOUR = 3600 / 3
 PASSES_AN_HOUR = 3600

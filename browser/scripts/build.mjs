@@ -38,13 +38,13 @@ export const bundle = async () => {
 };
 
 /** Where the module is put, relative to this package; the second is committed. */
-export const PACKAGED = '../src/greenroom/server/static_files/greenroom.js';
+export const PACKAGED = '../src/greenroom/server/http/static_files/greenroom.js';
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const text = await bundle();
   if (process.argv.includes('--check')) {
     if (readFileSync(new URL(PACKAGED, root), 'utf8') !== text) {
-      console.error('src/greenroom/server/static_files/greenroom.js is out of date: npm run build in browser/');
+      console.error('src/greenroom/server/http/static_files/greenroom.js is out of date: npm run build in browser/');
       process.exit(1);
     }
   } else {

@@ -4,7 +4,7 @@
 //
 // Not part of `node --test` (Deno and Bun are not installed by `make test`); docs/reference/browser-sdk.md says in which
 // runtimes it was last run.
-import { Greenroom } from "../../src/greenroom/server/static_files/greenroom.js";
+import { Greenroom } from "../../src/greenroom/server/http/static_files/greenroom.js";
 
 const [url, key, secret] = (globalThis.Deno?.args ?? process.argv.slice(2)).slice(-3);
 const runtime = globalThis.Deno ? `deno ${Deno.version.deno}` : globalThis.Bun ? `bun ${Bun.version}` : `node ${process.version}`;

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from greenroom.codes import ERRORS
-from greenroom.server.http import all_routes
-from greenroom.server.openapi import errors_of
-from greenroom.server.problems import reason_of
-from greenroom.server.routes import Auth, Body, Nothing, Route
+from greenroom.server.api.routes import API_ROUTES
+from greenroom.server.http.openapi import errors_of
+from greenroom.server.http.problems import reason_of
+from greenroom.server.http.routes import Auth, Body, Nothing, Route
 
 _HEAD = """# HTTP
 
@@ -60,7 +60,7 @@ _CREDENTIALS = {
 def generate() -> dict[str, str]:
     """The page."""
     parts = [_HEAD]
-    routes = all_routes()
+    routes = API_ROUTES
     for tag in dict.fromkeys(route.tag for route in routes):
         parts.append(f"## {_TITLES.get(tag, tag.capitalize())}\n")
         parts += [_section(route) for route in routes if route.tag == tag]

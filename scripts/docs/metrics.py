@@ -1,16 +1,17 @@
-"""docs/reference/metrics.md: every metric of the service, from greenroom.server.metrics_table."""
+"""docs/reference/metrics.md: every metric of the service, from greenroom.server.telemetry.metrics_table."""
 
 from __future__ import annotations
 
 from itertools import groupby
 
-from greenroom.server.metrics_table import FOREIGN, TABLE, Description
+from greenroom.server.telemetry.metrics_table import FOREIGN, TABLE, Description
 
 _HEAD = """# Metrics
 
-Made from `greenroom.server.metrics_table`. `GET /metrics` has them in the text format of Prometheus (OpenMetrics, where
-it is asked for). It needs the admin token as Bearer, unless it is asked from the machine itself, by a loopback address,
-through no proxy. How to scrape, and what to do about each alert: [Watch it run](../how-to/watch-it-run.md).
+Made from `greenroom.server.telemetry.metrics_table`. `GET /metrics` has them in the text format of Prometheus
+(OpenMetrics, where it is asked for). It needs the admin token as Bearer, unless it is asked from the machine itself, by
+a loopback address, through no proxy. How to scrape, and what to do about each alert:
+[Watch it run](../how-to/watch-it-run.md).
 
 Each node speaks for itself, but for what says that it is of the whole cluster. Labels have few values, and none comes
 from a client: no ids, names, tokens or addresses of participants. `app` is an application's key.

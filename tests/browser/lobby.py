@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from greenroom.server.lobby import DEMO_FILE
+from greenroom.server.api.demo import DEMO_FILE
 from tests.browser.chromium import Browser, Page, chromium
 from tests.server.harness import House, Tenant, running_service
 

@@ -34,10 +34,10 @@ from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.ground import Ground, Link, Way
 from greenroom.sdk.participants import Watch
 from greenroom.sdk.transport import Transport
-from greenroom.server.tenants import Tenants
-from greenroom.testing.sim import oracles
+from greenroom.server.tenants.applications import Tenants
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, mint_api_token, mint_client_token
 from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster, NodeProcess
+from tests.support.sim import oracles
 
 T = TypeVar("T")
 

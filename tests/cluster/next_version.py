@@ -52,7 +52,6 @@ def become_the_next_version() -> None:
     from greenroom.engines.base import Command
     from greenroom.engines.redis import bus
     from greenroom.engines.redis import library as libraries
-    from greenroom.server import app as app  # loads all of it
     from greenroom.server import version
 
     shipped = libraries.library()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from greenroom.testing.redis_server import free_ports, wait_for
+from tests.support.redis_server import free_ports, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 ADMIN_TOKEN = "admin-token-of-the-cluster-tests"

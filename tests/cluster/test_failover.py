@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from greenroom.model import SessionState
-from greenroom.testing.redis_server import DURABLE, SentinelTrio, sentinel_trio, single, wait_for
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.forms import BACK, Form
 from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
+from tests.support.redis_server import DURABLE, SentinelTrio, sentinel_trio, single, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.testing.redis_server import RedisServer, single
-from greenroom.testing.sim import oracles
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.forms import BACK, Form
 from tests.cluster.nodes import TIMERS, Cluster
+from tests.support.redis_server import RedisServer, single
+from tests.support.sim import oracles
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

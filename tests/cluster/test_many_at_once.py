@@ -17,9 +17,9 @@ import pytest
 from greenroom.engines.base import EventPage, ParticipantQuery, RestrictRequest
 from greenroom.errors import GreenroomError, TooManySessionsError
 from greenroom.model import Presence, SessionPolicy, participant_id_of
-from greenroom.testing.redis_server import single
 from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.nodes import Cluster
+from tests.support.redis_server import single
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

@@ -14,10 +14,10 @@ import pytest
 from greenroom.core.states import SessionState
 from greenroom.engines.base import OpenRequest, Owner, SessionQuery, TokenFacts
 from greenroom.model import partition_of
-from greenroom.testing.redis_server import RedisServer, single
 from tests.cli.running import Ran, run
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import ADMIN_TOKEN, Cluster, NodeProcess
+from tests.support.redis_server import RedisServer, single
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

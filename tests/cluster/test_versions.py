@@ -12,11 +12,11 @@ import pytest
 
 from greenroom.engines.redis.bus import SILENT_AFTER
 from greenroom.model import SessionRecord
-from greenroom.testing.redis_server import RedisServer, single
 from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.next_version import FIELD, NEXT, VALUE
 from tests.cluster.nodes import Cluster
 from tests.cluster.test_operating import seen
+from tests.support.redis_server import RedisServer, single
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from greenroom.server.webhooks.worker import CLAIM, reader_of
-from greenroom.testing.redis_server import single
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import Cluster, NodeProcess
 from tests.server.webhooks.receiver import Got, Receiver, answer, receiver
+from tests.support.redis_server import single
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from greenroom.server.app import Service
 from greenroom.server.config import ServerConfig, check
+from greenroom.server.service import Service
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, VerifiedToken, verify
 from tests.compat.clients import Redirected, make_authority, node_client, python_client
 

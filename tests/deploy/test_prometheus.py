@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import yaml
 
-from greenroom.testing.redis_server import free_ports, wait_for
 from tests.deploy.test_lint import DEPLOY, program
+from tests.server.api.test_webhooks import LOOPBACK, add
 from tests.server.api_house import api_house
 from tests.server.harness import House, RefusedError, Tenant
-from tests.server.test_webhooks_api import LOOPBACK, add
 from tests.server.webhooks.receiver import receiver
+from tests.support.redis_server import free_ports, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -18,10 +18,10 @@ import pytest
 
 from greenroom.bench.wire import Dialer
 from greenroom.messages import PATH, SUBPROTOCOL
-from greenroom.testing.redis_server import free_ports, single, wait_for
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import Cluster, NodeProcess
 from tests.deploy.test_lint import DEPLOY, program
+from tests.support.redis_server import free_ports, single, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

@@ -14,10 +14,10 @@ import greenroom
 from greenroom.cli import make_app
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.messages import METHODS
+from greenroom.server.api.routes import API_ROUTES
 from greenroom.server.config import PREFIX, ServerConfig
-from greenroom.server.event_views import EVENT_TYPES
-from greenroom.server.http import all_routes
-from greenroom.server.metrics_table import FOREIGN, TABLE
+from greenroom.server.events.views import EVENT_TYPES
+from greenroom.server.telemetry.metrics_table import FOREIGN, TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -109,7 +109,7 @@ def test_every_setting_with_its_variable() -> None:
 
 def test_every_route() -> None:
     page = _page("http.md")
-    routes = [(route.method, route.path) for route in all_routes()]
+    routes = [(route.method, route.path) for route in API_ROUTES]
     assert len(routes) > 30
     assert not [f"{method} {path}" for method, path in routes if f"{method} {path}" not in page]
 

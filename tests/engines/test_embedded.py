@@ -28,7 +28,7 @@ from greenroom.errors import ConflictError, GreenroomError, ServiceUnavailableEr
 from greenroom.model import Presence
 from greenroom.testing.engine_contract.base import refused
 from greenroom.testing.engine_world import APP, EmbeddedWorld
-from greenroom.testing.powerloss import FullVFS
+from tests.support.powerloss import FullVFS
 
 _names = count(1)
 

@@ -19,7 +19,7 @@ from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.engines.embedded.records import decode_data
 from greenroom.testing.engine_world import Client, World
-from greenroom.testing.powerloss import FATES, Disk, Image, ImageVFS, Note, RecordingVFS
+from tests.support.powerloss import FATES, Disk, Image, ImageVFS, Note, RecordingVFS
 
 _names = count(1)
 _END = re.compile(rb"(p\d+-[0-9a-f]{32}):ended").finditer

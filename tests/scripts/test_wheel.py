@@ -32,7 +32,7 @@ def test_everything_of_the_package_and_the_lobby_is_in_it(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     lobby = ROOT / "examples" / "web"
-    wanted |= {"greenroom/server/static_files/lobby/" + path.name for path in lobby.iterdir() if path.is_file()}
+    wanted |= {"greenroom/server/http/static_files/lobby/" + path.name for path in lobby.iterdir() if path.is_file()}
     assert not sorted(wanted - held)
     assert "greenroom/py.typed" in held
     assert any(name.endswith(".lua") for name in held)

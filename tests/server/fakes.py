@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.server.link import Handler
+from greenroom.server.wire.interface import Handler
 
 
 class FakeLink:

@@ -28,8 +28,8 @@ import msgspec
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.messages import PATH, SUBPROTOCOL
 from greenroom.model import Application, participant_id_of
-from greenroom.server.app import Service
 from greenroom.server.config import ServerConfig, check
+from greenroom.server.service import Service
 from greenroom.tokens import SESSION_SCOPES, SessionPolicyClaim, mint_client_token
 
 WAIT = 15.0

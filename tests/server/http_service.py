@@ -15,10 +15,12 @@ import msgspec
 from greenroom.engines.base import Engine, Restricted, RestrictRequest
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.model import Application, Restriction, SealedKey
+from greenroom.server.api.routes import all_routes
 from greenroom.server.config import ServerConfig
-from greenroom.server.front_door import Refusal, make_front_door
-from greenroom.server.http import HttpService, make_http
-from greenroom.server.tenants import Tenants
+from greenroom.server.http.context import HttpService
+from greenroom.server.http.dispatcher import make_http
+from greenroom.server.tenants.applications import Tenants
+from greenroom.server.wire.front_door import Refusal, make_front_door
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 ISSUER = "https://greenroom.test"
@@ -108,7 +110,7 @@ class FakeEngine:
 
 
 class FakeService:
-    """See `greenroom.server.http.HttpService`."""
+    """See `greenroom.server.http.context.HttpService`."""
 
     def __init__(self, *, trusted_proxies: Sequence[str] = ()) -> None:
         self.clock = Clock()
@@ -284,7 +286,7 @@ async def http_site(service: FakeService | None = None, **options: Any) -> Async
     service = service or FakeService(**options)
     await service.tenants.load()
     # What the server API needs besides (events, counts, webhooks) is tested with the whole service.
-    server = make_http(cast(HttpService, service))
+    server = make_http(cast(HttpService, service), all_routes(demo_page=service.config.demo_page == "on"))
     door = make_front_door(http=server, sessions=lambda _request: Refusal(503), limits=service.limits)
     listener = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
     try:

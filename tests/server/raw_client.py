@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from greenroom.server.front_door import FrontDoor, address_of, make_front_door
-from greenroom.server.limits import Limits
-from greenroom.server.link import Handler, Link, Refusal, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.addresses import Limits
+from greenroom.server.wire.front_door import FrontDoor, address_of, make_front_door
+from greenroom.server.wire.interface import Handler, Link, Refusal, UpgradeRequest, WebSocketOptions
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"

@@ -16,12 +16,12 @@ from greenroom.engines.base import BeatResult, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
+from greenroom.server.cluster.node import Node
 from greenroom.server.config import ServerConfig
-from greenroom.server.connection import SessionConnection
-from greenroom.server.desk import Desk
-from greenroom.server.hub import Hub
-from greenroom.server.link import UpgradeRequest
-from greenroom.server.node import Node
+from greenroom.server.sessions.connection import SessionConnection
+from greenroom.server.sessions.engine_calls import Desk
+from greenroom.server.sessions.hub import Hub
+from greenroom.server.wire.interface import UpgradeRequest
 from tests.core.server_rig import APP, NEXT_SECRET, OPEN_ID, SECRET, WALL, FakeHouse, token_for
 from tests.server.fakes import FakeLink
 

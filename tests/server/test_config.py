@@ -11,7 +11,7 @@ import pytest
 from greenroom.core.server.calls import SessionLimits
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import CONFIG_VARIABLE, DEFAULT_PORT, ServerConfig, check, load, settings
-from greenroom.server.link import WebSocketOptions
+from greenroom.server.wire.interface import WebSocketOptions
 from scripts.docs.settings import generate
 
 

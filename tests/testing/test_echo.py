@@ -14,7 +14,7 @@ from tests.server.raw_client import BINARY, TEXT, RawClient, close_frame, fragme
 @pytest.mark.slow
 async def test_the_echo_server_as_a_process() -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "greenroom.testing.echo", "--port", "0"),
+        *(sys.executable, "-m", "tests.support.echo", "--port", "0"),
         *("--max-message-bytes", "1048576", "--max-fragments", "2000"),
         stdout=asyncio.subprocess.PIPE,
     )

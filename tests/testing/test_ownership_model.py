@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenroom.testing.ownership_model import Guards, World, search, steps
+from tests.support.ownership_model import Guards, World, search, steps
 
 
 @pytest.mark.parametrize("guard", ["generation", "lease", "self_fence"])

@@ -13,11 +13,11 @@ import msgspec
 from greenroom.cli.exits import CliError, Exit
 from greenroom.cli.options import DEFAULT_DATA
 from greenroom.engines.base import Engine, SessionQuery
-from greenroom.server.cluster_api import report_of
+from greenroom.server.api.cluster import report_of
+from greenroom.server.cluster.doctor.examination import examine_engine, repair
+from greenroom.server.cluster.doctor.history import life_of
 from greenroom.server.config import load
-from greenroom.server.doctor.examination import examine_engine, repair
-from greenroom.server.doctor.lives import life_of
-from greenroom.server.engine_choice import make_engine
+from greenroom.server.engine_factory import make_engine
 
 
 def look(engine: str, data: Path | None, session: str | None, *, repair: bool) -> dict[str, Any]:

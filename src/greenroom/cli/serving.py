@@ -12,13 +12,13 @@ from greenroom.cli.options import SERVICE_FILE
 from greenroom.cli.output import print_json
 from greenroom.cli.welcome import Demo, show_ready
 from greenroom.model import Application
-from greenroom.server.lobby import DEMO_FILE
+from greenroom.server.api.demo import DEMO_FILE
 from greenroom.server.process import run as run_service
 from greenroom.tokens import SESSION_SCOPES, mint_client_token
 
 if TYPE_CHECKING:
-    from greenroom.server.app import Service
     from greenroom.server.config import ServerConfig
+    from greenroom.server.service import Service
 
 DEMO_NAME = "Demo"
 DEMO_EXTERNAL_ID = "demo"

@@ -17,9 +17,9 @@ from msgspec import Meta
 
 from greenroom.core.server.calls import SessionLimits
 from greenroom.errors import IllegalArgumentError
-from greenroom.server.egress import parse_networks
-from greenroom.server.limits import Limits
-from greenroom.server.link import WebSocketOptions
+from greenroom.server.webhooks.ssrf import parse_networks
+from greenroom.server.wire.addresses import Limits
+from greenroom.server.wire.interface import WebSocketOptions
 
 PREFIX = "GREENROOM_"
 CONFIG_VARIABLE = "GREENROOM_CONFIG"

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from greenroom.server import logs
-from greenroom.server.app import Service
 from greenroom.server.config import ServerConfig
+from greenroom.server.service import Service
+from greenroom.server.telemetry import logs
 
 log = structlog.stdlib.get_logger("greenroom.server")
 

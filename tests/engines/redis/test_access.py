@@ -25,8 +25,8 @@ from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.topology import ask, make_topology
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
-from greenroom.testing.redis_server import RedisServer, free_ports, single
-from greenroom.testing.redis_world import RedisWorld
+from tests.support.redis_server import RedisServer, free_ports, single
+from tests.support.redis_world import RedisWorld
 
 pytestmark = pytest.mark.slow
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "redis.md"

@@ -11,9 +11,9 @@ from redis.crc import key_slot
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import PARTITIONS, partition_of
 from greenroom.testing.engine_contract import APP
-from greenroom.testing.redis_server import Cluster, RedisServer, cluster
-from greenroom.testing.redis_world import RedisWorld
 from tests.engines.redis.test_messages import until
+from tests.support.redis_server import Cluster, RedisServer, cluster
+from tests.support.redis_world import RedisWorld
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

@@ -13,9 +13,9 @@ from greenroom.engines.redis.store import Call
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
-from greenroom.testing.redis_server import RedisServer, single
-from greenroom.testing.redis_world import RedisWorld
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.redis_server import RedisServer, single
+from tests.support.redis_world import RedisWorld
 
 
 @pytest.fixture(scope="module")

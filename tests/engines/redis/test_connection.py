@@ -16,7 +16,7 @@ from greenroom.codes import ErrorCode
 from greenroom.engines.redis.connection import Link, MissingFunctionError, RedirectError, _failure
 from greenroom.engines.redis.errors import NotSentError, RefusedError
 from greenroom.errors import ServiceUnavailableError
-from greenroom.testing.redis_server import RedisServer, single
+from tests.support.redis_server import RedisServer, single
 
 
 @pytest.fixture(scope="module")

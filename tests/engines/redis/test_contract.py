@@ -11,9 +11,9 @@ pytest.register_assert_rewrite("greenroom.testing.engine_contract", "greenroom.t
 from greenroom.engines.base import SessionQuery  # noqa: E402
 from greenroom.model import Presence  # noqa: E402
 from greenroom.testing.engine_contract import EngineContract, World  # noqa: E402
-from greenroom.testing.lua_redis import LuaServer, LuaStore  # noqa: E402
-from greenroom.testing.redis_server import Cluster, RedisServer, cluster, single  # noqa: E402
-from greenroom.testing.redis_world import RedisWorld  # noqa: E402
+from tests.support.lua_redis import LuaServer, LuaStore  # noqa: E402
+from tests.support.redis_server import Cluster, RedisServer, cluster, single  # noqa: E402
+from tests.support.redis_world import RedisWorld  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.engines.redis.durability import check, describe
 from greenroom.engines.redis.store import ServerFacts
 from greenroom.errors import IllegalArgumentError
-from greenroom.testing.redis_server import DURABLE, single
+from tests.support.redis_server import DURABLE, single
 
 DURABLE_FACTS = ServerFacts(
     address="a:1", version="7.2.4", append_only=True, append_fsync="always", min_replicas_to_write=1,

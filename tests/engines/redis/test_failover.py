@@ -28,7 +28,7 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, SessionEndedError
 from greenroom.model import make_session_id, participant_id_of, partition_of
 from greenroom.testing.engine_world import APP, NAMESPACE, owner_of, secret
-from greenroom.testing.redis_server import RedisServer, SentinelTrio, sentinel_trio, wait_for
+from tests.support.redis_server import RedisServer, SentinelTrio, sentinel_trio, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 

@@ -12,9 +12,9 @@ from greenroom.engines.redis import trimming
 from greenroom.engines.redis.trimming import trim
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
-from greenroom.testing.redis_server import RedisServer, single
-from greenroom.testing.redis_world import RedisWorld
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.redis_server import RedisServer, single
+from tests.support.redis_world import RedisWorld
 
 
 async def test_s17_the_oldest_events_of_an_application_go_and_the_reader_hears_how_many(

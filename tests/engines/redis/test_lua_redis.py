@@ -13,12 +13,12 @@ from greenroom.engines.redis.arguments import argument
 from greenroom.engines.redis.connection import Link
 from greenroom.engines.redis.store import Call
 from greenroom.errors import ServiceUnavailableError
-from greenroom.testing.lua_commands import CommandError, Commands
-from greenroom.testing.lua_redis import LuaServer
-from greenroom.testing.lua_values import to_json
-from greenroom.testing.redis_server import RedisServer, single
 from tests.engines.redis.test_connection import link_to
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.lua_commands import CommandError, Commands
+from tests.support.lua_redis import LuaServer
+from tests.support.lua_values import to_json
+from tests.support.redis_server import RedisServer, single
 
 UNORDERED = {"SMEMBERS", "HVALS", "HGETALL"}
 STEPS = 3000

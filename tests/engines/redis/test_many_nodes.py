@@ -16,8 +16,8 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, TooManySessionsError
 from greenroom.model import Event, SessionPolicy
 from greenroom.testing.engine_contract import APP, Ears
-from greenroom.testing.redis_server import RedisServer, single, wait_for
-from greenroom.testing.redis_world import RedisWorld
+from tests.support.redis_server import RedisServer, single, wait_for
+from tests.support.redis_world import RedisWorld
 
 pytestmark = pytest.mark.slow
 

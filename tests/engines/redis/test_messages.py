@@ -11,9 +11,9 @@ from greenroom.engines.base import Command
 from greenroom.engines.redis import bus
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
-from greenroom.testing.redis_server import RedisServer, single, wait_for
-from greenroom.testing.redis_world import RedisWorld
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.redis_server import RedisServer, single, wait_for
+from tests.support.redis_world import RedisWorld
 
 
 @pytest.fixture(scope="module")

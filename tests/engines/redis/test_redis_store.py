@@ -11,7 +11,7 @@ import pytest
 from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.store import Call
-from greenroom.testing.redis_server import RedisServer, single
+from tests.support.redis_server import RedisServer, single
 
 
 @pytest.fixture(scope="module")

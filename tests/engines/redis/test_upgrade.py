@@ -11,10 +11,10 @@ from greenroom.engines.redis.library import Library, library
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.model import Application
 from greenroom.testing.engine_contract import APP
-from greenroom.testing.lua_commands import Commands
-from greenroom.testing.redis_server import RedisServer, single
-from greenroom.testing.redis_world import RedisWorld
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.lua_commands import Commands
+from tests.support.redis_server import RedisServer, single
+from tests.support.redis_world import RedisWorld
 
 
 @pytest.fixture(scope="module")

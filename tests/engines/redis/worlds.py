@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from greenroom.engines.redis import RedisEngine
-from greenroom.testing.lua_redis import LuaServer, LuaStore
-from greenroom.testing.redis_world import RedisWorld
+from tests.support.lua_redis import LuaServer, LuaStore
+from tests.support.redis_world import RedisWorld
 
 
 class LuaWorld(RedisWorld):

@@ -13,11 +13,11 @@ import time
 from greenroom.engines.base import NodeBeat, OpenRequest, TokenFacts, UpdateRequest
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import WebhookEndpoint, make_session_id, partition_of
-from greenroom.server.egress import parse_networks
-from greenroom.server.tenants import Tenants
+from greenroom.server.tenants.applications import Tenants
 from greenroom.server.webhooks import signing
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
+from greenroom.server.webhooks.ssrf import parse_networks
 
 
 async def main(data: str, url: str, name: str) -> None:

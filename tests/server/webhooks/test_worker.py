@@ -18,7 +18,7 @@ from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import Application, Event, WebhookEndpoint, make_session_id, partition_of
 from greenroom.server.webhooks.sending import Outcome
 from greenroom.server.webhooks.worker import EndpointWorker, Tools, reader_of, replay_reader_of
-from greenroom.testing.sim.loop import ProcessClock, Timeline
+from tests.support.sim.loop import ProcessClock, Timeline
 
 APP = "app"
 GOOD = Outcome(200, "")

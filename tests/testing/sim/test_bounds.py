@@ -8,9 +8,9 @@ import pytest
 
 from greenroom.core.states import SessionState
 from greenroom.model import Presence
-from greenroom.testing.sim.apps import SimApp
-from greenroom.testing.sim.oracles import events_of, record_of
-from greenroom.testing.sim.world import World
+from tests.support.sim.apps import SimApp
+from tests.support.sim.oracles import events_of, record_of
+from tests.support.sim.world import World
 
 SEEDS = range(12)
 TOLD_AFTER = 2.0

@@ -1,5 +1,5 @@
 """Random lives of a cluster over the shipped Lua files, judged by the same oracles. A failing seed:
-``python -m greenroom.testing.sim --cluster SEED``, or ``--lossy SEED``."""
+``python -m tests.support.sim --cluster SEED``, or ``--lossy SEED``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.registry import RedisRegistry
-from greenroom.server.node import Node
-from greenroom.server.upkeep import Upkeep
-from greenroom.testing.sim.cluster import ClusterWorld
-from greenroom.testing.sim.cluster_walk import walk_cluster, walk_lossy
-from greenroom.testing.sim.oracles import record_of, watchers_converged
+from greenroom.server.cluster.node import Node
+from greenroom.server.cluster.recovery import Upkeep
+from tests.support.sim.cluster import ClusterWorld
+from tests.support.sim.cluster_walk import walk_cluster, walk_lossy
+from tests.support.sim.oracles import record_of, watchers_converged
 
 SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "100"))
 """How many are walked of each kind, in 90 to 130 s of one core for both; the variable asks for more."""

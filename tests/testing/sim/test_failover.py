@@ -13,14 +13,14 @@ from greenroom.engines.redis.library import Library, library
 from greenroom.engines.redis.outbox import RedisOutbox
 from greenroom.errors import GreenroomError
 from greenroom.model import participant_id_of
-from greenroom.server import desk
-from greenroom.server.desk import owner_of
-from greenroom.server.upkeep import Upkeep
-from greenroom.testing import lua_redis
-from greenroom.testing.sim.apps import SimApp
-from greenroom.testing.sim.backend import backend_heard_all
-from greenroom.testing.sim.cluster import ClusterWorld
-from greenroom.testing.sim.oracles import (
+from greenroom.server.cluster.recovery import Upkeep
+from greenroom.server.sessions import engine_calls as desk
+from greenroom.server.sessions.engine_calls import owner_of
+from tests.support import lua_redis
+from tests.support.sim.apps import SimApp
+from tests.support.sim.backend import backend_heard_all
+from tests.support.sim.cluster import ClusterWorld
+from tests.support.sim.oracles import (
     AT_REST,
     kicks_are_kept,
     no_ghosts,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from greenroom.testing.sim.loop import ProcessClock, StuckError, Timeline, start
+from tests.support.sim.loop import ProcessClock, StuckError, Timeline, start
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from greenroom.errors import (
 )
 from greenroom.model import EndReason, ParticipantInfo, Presence, SessionPolicy, participant_id_of
 from greenroom.model import SessionState as Stored
-from greenroom.testing.sim.loop import SimLoop
-from greenroom.testing.sim.network import Plug, SimWay
-from greenroom.testing.sim.oracles import events_of, one_end_each, record_of, sessions_of
-from greenroom.testing.sim.world import World
+from tests.support.sim.loop import SimLoop
+from tests.support.sim.network import Plug, SimWay
+from tests.support.sim.oracles import events_of, one_end_each, record_of, sessions_of
+from tests.support.sim.world import World
 
 SECRET = "11" * 32
 

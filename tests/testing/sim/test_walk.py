@@ -1,4 +1,4 @@
-"""Random lives of a world, judged by the oracles. A failing seed: ``python -m greenroom.testing.sim SEED``."""
+"""Random lives of a world, judged by the oracles. A failing seed: ``python -m tests.support.sim SEED``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from greenroom.testing.sim.walk import Walk, WalkError, walk
+from tests.support.sim.walk import Walk, WalkError, walk
 
 SEEDS = int(os.environ.get("GREENROOM_SIM_SEEDS", "2000"))
 """How many are walked; `make soak` walks more."""

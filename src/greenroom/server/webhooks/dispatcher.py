@@ -14,9 +14,9 @@ import structlog
 from greenroom.engines.base import Engine
 from greenroom.errors import GreenroomError
 from greenroom.model import Application, Event, WebhookEndpoint
-from greenroom.server.event_views import unnamed, view_of_event
-from greenroom.server.tenants import Tenants
-from greenroom.server.tracing import Tracing
+from greenroom.server.events.views import unnamed, view_of_event
+from greenroom.server.telemetry.tracing import Tracing
+from greenroom.server.tenants.applications import Tenants
 from greenroom.server.webhooks import signing
 from greenroom.server.webhooks.sending import Outcome, Sender
 from greenroom.server.webhooks.worker import EndpointWorker, Tools

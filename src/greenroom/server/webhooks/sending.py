@@ -1,7 +1,7 @@
 """One attempt to deliver one message over HTTP, guarded and bounded.
 
-The address connected to is the one that was checked (`greenroom.server.egress`), redirects are never followed, nothing
-of the environment (proxies, netrc, cookies) is used, and of the answer only the status and Retry-After are looked at.
+The address connected to is the one that was checked (`ssrf`), redirects are never followed, nothing of the environment
+(proxies, netrc, cookies) is used, and of the answer only the status and Retry-After are looked at.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from greenroom.errors import IllegalArgumentError
-from greenroom.server.egress import AddressRefusedError, GuardedResolver, Network, check_url
+from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, Network, check_url
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to resolve, connect and shake hands."""

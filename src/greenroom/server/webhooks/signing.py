@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks import Webhook
 
 from greenroom.model import WebhookEndpoint
-from greenroom.server.tenants import Tenants
+from greenroom.server.tenants.applications import Tenants
 
 SECRET_BYTES = 32
 """The specification asks for 24 to 64."""

@@ -21,7 +21,7 @@ from greenroom.core.delivery import Acknowledge, Attempt, Delivery, Disable, Eff
 from greenroom.engines.base import Outbox
 from greenroom.errors import GreenroomError
 from greenroom.model import Application, Event, WebhookEndpoint
-from greenroom.server.event_views import notices, wanted
+from greenroom.server.events.views import notices, wanted
 from greenroom.server.webhooks.sending import Outcome
 
 log = structlog.stdlib.get_logger("greenroom.webhooks")

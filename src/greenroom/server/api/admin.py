@@ -1,0 +1,288 @@
+"""The operators' API, /admin/v1: applications, keys, status. The command line is its first client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from greenroom.codes import ErrorCode
+from greenroom.errors import NotFoundError
+from greenroom.model import Application, ApplicationSettings
+from greenroom.server.http.problems import NO_STORE, illegal
+from greenroom.server.http.routes import Auth, Call, Nothing, Route
+from greenroom.server.tenants.applications import SECRET_OVERLAP, describe_key
+
+
+class AppPath(msgspec.Struct, frozen=True):
+    """Names one application."""
+
+    app_key: str
+
+
+class NewApplication(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new application is called."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class RotateSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the replaced secret stays good."""
+
+    overlap: Annotated[float, Meta(ge=0, le=2_592_000, description="Seconds.")] = SECRET_OVERLAP
+
+
+class PolicyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Devices of a participant; see `greenroom.model.SessionPolicy`."""
+
+    max_sessions: Annotated[int, Meta(ge=1, le=1_000_000)]
+    when_full: Literal["reject", "replace_oldest"]
+    same_device: Literal["replace", "allow"]
+
+
+class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Settings of an application; see `greenroom.model.ApplicationSettings`."""
+
+    policy: PolicyView
+    max_application_sessions: int | None
+    max_watched: int
+    open_profile: str
+    allow_external_id_from_client: bool
+    allowed_origins: tuple[str, ...]
+    keep_offline_participants: float
+
+
+class PolicyPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to change of the policy."""
+
+    max_sessions: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
+    when_full: Literal["reject", "replace_oldest"] | UnsetType = UNSET
+    same_device: Literal["replace", "allow"] | UnsetType = UNSET
+
+
+class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to change; the rest stays."""
+
+    policy: PolicyPatch | UnsetType = UNSET
+    max_application_sessions: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    max_watched: Annotated[int, Meta(ge=0, le=100_000)] | UnsetType = UNSET
+    open_profile: Literal["any", "scope"] | UnsetType = UNSET
+    allow_external_id_from_client: bool | UnsetType = UNSET
+    allowed_origins: Annotated[tuple[str, ...], Meta(max_length=100)] | UnsetType = UNSET
+    keep_offline_participants: Annotated[float, Meta(ge=0, le=315_360_000)] | UnsetType = UNSET
+
+
+class ApplicationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An application, without secrets. secrets: when each valid one was made and ends, newest first."""
+
+    app_key: str
+    name: str
+    state: Literal["enabled", "disabled"]
+    created_at: int
+    secrets: tuple[SecretView, ...]
+    settings: SettingsView
+
+
+class SecretView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """That there is a secret, not what it is. Unix milliseconds; expires_at null: it does not."""
+
+    created_at: int
+    expires_at: int | None
+
+
+class ApplicationSecret(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A new secret. It is shown this once."""
+
+    app_key: str
+    app_secret: str
+    name: str
+
+
+class ApplicationList(msgspec.Struct, frozen=True):
+    """All applications, by name."""
+
+    items: tuple[ApplicationView, ...]
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A signing key, without its private part."""
+
+    kid: str
+    alg: str
+    state: Literal["upcoming", "current", "previous"]
+    created_at: int
+
+
+class KeyList(msgspec.Struct, frozen=True):
+    """The key ring: upcoming, current, previous."""
+
+    items: tuple[KeyView, ...]
+
+
+async def list_applications(call: Call[Nothing, Nothing, Nothing]) -> ApplicationList:
+    """All applications."""
+    return ApplicationList(tuple(view_of(app, call.now) for app in call.service.tenants.applications))
+
+
+async def create_application(call: Call[Nothing, Nothing, NewApplication]) -> ApplicationSecret:
+    """Makes an application."""
+    application, secret = await call.service.tenants.create_application(call.body.name)
+    await call.service.announce_directory()
+    return ApplicationSecret(app_key=application.key, app_secret=secret, name=application.name)
+
+
+async def get_application(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
+    """One application."""
+    application = call.service.tenants.get(call.path.app_key)
+    if application is None:
+        raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
+    return view_of(application, call.now)
+
+
+async def rotate_secret(call: Call[AppPath, Nothing, RotateSecret]) -> ApplicationSecret:
+    """Makes a new secret; the one it replaces stays good for `overlap` seconds."""
+    application, secret = await call.service.tenants.rotate_secret(call.path.app_key, overlap=call.body.overlap)
+    await call.service.announce_directory()
+    return ApplicationSecret(app_key=application.key, app_secret=secret, name=application.name)
+
+
+async def disable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
+    """Ends the application's sessions, and gives and takes no tokens until it is enabled again."""
+    application = await call.service.tenants.disable(call.path.app_key)
+    await call.service.announce_directory()
+    return view_of(application, call.now)
+
+
+async def enable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
+    """Undoes disable."""
+    application = await call.service.tenants.enable(call.path.app_key)
+    await call.service.announce_directory()
+    return view_of(application, call.now)
+
+
+async def change_settings(call: Call[AppPath, Nothing, SettingsPatch]) -> ApplicationView:
+    """Changes the settings named; the others stay."""
+    patch = call.body
+
+    def changed(app: Application) -> Application:
+        return msgspec.structs.replace(app, settings=patched(app.settings, patch))
+
+    application = await call.service.tenants.change(call.path.app_key, changed)
+    await call.service.announce_directory()
+    return view_of(application, call.now)
+
+
+async def list_keys(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
+    """The key ring."""
+    ring = call.service.tenants.ring
+    return KeyList(tuple(msgspec.convert(describe_key(key, ring), KeyView) for key in ring.keys))
+
+
+async def rotate_key(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
+    """Makes a new signing key. It is published now and signs ten minutes later; the present one stays accepted until
+    no token of it can be left."""
+    await call.service.tenants.rotate_key()
+    await call.service.announce_directory()
+    return await list_keys(call)
+
+
+async def status(call: Call[Nothing, Nothing, Nothing]) -> Mapping[str, Any]:
+    """What this node is and does."""
+    return call.service.status()
+
+
+def view_of(app: Application, now: float) -> ApplicationView:
+    """An application as operators see it."""
+    ends = now * 1000
+    secrets = tuple(
+        SecretView(created_at=secret.created_at, expires_at=secret.expires_at)
+        for secret in app.secrets
+        if secret.expires_at is None or secret.expires_at > ends
+    )
+    return ApplicationView(
+        app_key=app.key,
+        name=app.name,
+        state="disabled" if app.disabled else "enabled",
+        created_at=app.created_at,
+        secrets=secrets,
+        settings=msgspec.convert(app.settings, SettingsView, from_attributes=True),
+    )
+
+
+def patched(settings: ApplicationSettings, patch: SettingsPatch) -> ApplicationSettings:
+    """The settings with what the patch names. Raises ProblemError 400 for an origin that is none."""
+    given = {name: value for name in patch.__struct_fields__ if (value := getattr(patch, name)) is not UNSET}
+    for origin in given.get("allowed_origins", ()):
+        _check_origin(origin)
+    policy = given.pop("policy", None)
+    if policy is not None:
+        changes = {name: value for name in policy.__struct_fields__ if (value := getattr(policy, name)) is not UNSET}
+        given["policy"] = msgspec.structs.replace(settings.policy, **changes)
+    return msgspec.structs.replace(settings, **given)
+
+
+def _check_origin(origin: str) -> None:
+    """RFC 6454, section 7: scheme, host and port, nothing behind them."""
+    scheme, divider, host = origin.partition("://")
+    bad = not divider or not scheme.isalnum() or not host or set(host) & set("/?#@ *") or origin != origin.lower()
+    if bad or not origin.isascii() or not origin.isprintable():
+        raise illegal("An allowed origin is not one. Write it as a browser does: https://app.example, without a path.")
+
+
+def _row(method: str, path: str, handler: Any, summary: str, reply: Any, **more: Any) -> Route:
+    return Route(
+        method=method,
+        path="/admin/v1" + path,
+        handler=handler,
+        summary=summary,
+        tag="admin",
+        auth=Auth.ADMIN,
+        reply_type=reply,
+        headers=NO_STORE,
+        **more,
+    )
+
+
+_ONE: dict[str, Any] = {"path_type": AppPath, "errors": (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT)}
+_APP = "/applications/{app_key}"
+
+ROUTES = (
+    _row("GET", "/applications", list_applications, "List applications", ApplicationList),
+    _row(
+        "POST",
+        "/applications",
+        create_application,
+        "Create an application",
+        ApplicationSecret,
+        body_type=NewApplication,
+        status=201,
+    ),
+    _row("GET", _APP, get_application, "Read an application", ApplicationView, **_ONE),
+    _row(
+        "POST",
+        _APP + "/rotate-secret",
+        rotate_secret,
+        "Make a new secret",
+        ApplicationSecret,
+        body_type=RotateSecret,
+        **_ONE,
+    ),
+    _row("POST", _APP + "/disable", disable, "Disable an application", ApplicationView, **_ONE),
+    _row("POST", _APP + "/enable", enable, "Enable an application", ApplicationView, **_ONE),
+    _row(
+        "PATCH",
+        _APP + "/settings",
+        change_settings,
+        "Change an application's settings",
+        ApplicationView,
+        body_type=SettingsPatch,
+        **_ONE,
+    ),
+    _row("GET", "/keys", list_keys, "List signing keys", KeyList),
+    _row("POST", "/keys/rotate", rotate_key, "Make a new signing key", KeyList, status=201),
+    _row("GET", "/status", status, "What this node is and does", dict[str, Any]),
+)
+
+__all__ = ["ROUTES", "ApplicationView", "SettingsPatch", "patched", "view_of"]

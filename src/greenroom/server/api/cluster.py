@@ -1,0 +1,203 @@
+"""The operators' API about the whole cluster: nodes, draining, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from greenroom.codes import ErrorCode
+from greenroom.engines.base import NodeRecord, SessionQuery
+from greenroom.errors import NotFoundError
+from greenroom.server.cluster.doctor import Examination, Finding, NodeReport, examine, repair
+from greenroom.server.cluster.doctor.history import Life, life_of
+from greenroom.server.cluster.doctor.survey import Answer
+from greenroom.server.http.problems import NO_STORE
+from greenroom.server.http.routes import Auth, Call, Nothing, Route
+
+NODES_PATIENCE = 1.5
+"""Seconds for the roll call of `GET /admin/v1/nodes`: people wait for it."""
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A node as the cluster sees it, and by its own account (null where it did not answer).
+
+    lease_left: seconds, negative where it is over. started_at, seen_at: Unix milliseconds.
+    """
+
+    node: str
+    boot: str
+    lease: str
+    lease_left: float
+    url: str
+    version: str
+    ready: bool
+    draining: bool
+    sessions: int
+    started_at: int
+    seen_at: int
+    report: NodeReport | None
+
+
+class NodeList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """All nodes with a record, by name. asked: the node that answered."""
+
+    items: tuple[NodeView, ...]
+    asked: str
+
+
+class DrainOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Which node is to stop, and how fast its clients are moved."""
+
+    node: Annotated[str, Meta(max_length=200, description="Its name; null: the node that answers.")] | None = None
+    rate: Annotated[float, Meta(gt=0, le=100_000, description="Sessions a second; null: the default.")] | None = None
+
+
+class Draining(msgspec.Struct, frozen=True, kw_only=True):
+    """A drain was ordered. sessions: what there is to move, as last heard."""
+
+    node: str
+    sessions: int
+
+
+class FindingView(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not as it should be. severity: problem or warning. repair: what `repair` would do, or null."""
+
+    code: str
+    severity: str
+    subject: str
+    text: str
+    hint: str
+    repair: str | None
+
+
+class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was looked at and found. sockets: null where no node was asked. repaired: what was done, if asked for."""
+
+    nodes: int
+    sessions: int
+    sockets: int | None
+    silent: tuple[str, ...]
+    durability: tuple[str, ...]
+    findings: tuple[FindingView, ...]
+    repaired: tuple[str, ...] = ()
+
+
+class SessionPath(msgspec.Struct, frozen=True):
+    """Names one session."""
+
+    session_id: str
+
+
+async def list_nodes(call: Call[Nothing, Nothing, Nothing]) -> NodeList:
+    """Nodes, boots, leases, sessions, lag."""
+    cluster = call.service.cluster
+    nodes = cluster.known_nodes()
+    alive = [one.node for one in nodes if one.lease_left > 0]
+    answers = await cluster.roll_call.ask(alive, sockets=False, patience=NODES_PATIENCE)
+    views = tuple(_view(one, answers.get(one.node)) for one in sorted(nodes, key=lambda one: one.node))
+    return NodeList(items=views, asked=cluster.report().node)
+
+
+def _view(one: NodeRecord, answer: Answer | None) -> NodeView:
+    return NodeView(
+        node=one.node,
+        boot=one.boot,
+        lease=one.lease,
+        lease_left=round(one.lease_left, 1),
+        url=one.url,
+        version=one.version,
+        ready=one.ready,
+        draining=one.draining,
+        sessions=one.sessions if answer is None else answer.report.sessions,
+        started_at=one.started_at,
+        seen_at=one.seen_at,
+        report=None if answer is None else answer.report,
+    )
+
+
+async def drain(call: Call[Nothing, Nothing, DrainOrder]) -> Draining:
+    """Moves the clients of a node to others and stops it, as SIGTERM does."""
+    record = await call.service.cluster.drain(call.body.node, call.body.rate)
+    return Draining(node=record.node, sessions=record.sessions)
+
+
+async def look(call: Call[Nothing, Nothing, Nothing]) -> DoctorReport:
+    """Compares registry, leases and live sockets over the cluster. Changes nothing."""
+    return report_of(await examine(call.service.cluster))
+
+
+async def look_and_repair(call: Call[Nothing, Nothing, Nothing]) -> DoctorReport:
+    """The same, and repairs what it can."""
+    examined = await examine(call.service.cluster)
+    done = await repair(call.service.engine, examined.findings, grace=call.service.config.grace)
+    return report_of(examined, done)
+
+
+async def life(call: Call[SessionPath, Nothing, Nothing]) -> Life:
+    """A session's life, with reasons. Ended ones for a day."""
+    query = SessionQuery(session_id=call.path.session_id, with_timeline=True)
+    page = await call.service.engine.registry.sessions(query)
+    if not page.items:
+        raise NotFoundError("There is no such session, or it ended more than a day ago.")
+    return life_of(page.items[0])
+
+
+def report_of(examined: Examination, repaired: list[str] | None = None) -> DoctorReport:
+    """As operators see it."""
+    return DoctorReport(
+        nodes=len(examined.nodes),
+        sessions=examined.sessions,
+        sockets=examined.sockets,
+        silent=examined.silent,
+        durability=examined.durability,
+        findings=tuple(_finding(one) for one in examined.findings),
+        repaired=tuple(repaired or ()),
+    )
+
+
+def _finding(one: Finding) -> FindingView:
+    return FindingView(
+        code=one.code,
+        severity=one.severity.value,
+        subject=one.subject,
+        text=one.text,
+        hint=one.hint,
+        repair=None if one.repair is None else one.repair.value,
+    )
+
+
+def _row(method: str, path: str, handler: Any, summary: str, reply: Any, **more: Any) -> Route:
+    return Route(
+        method=method,
+        path="/admin/v1" + path,
+        handler=handler,
+        summary=summary,
+        tag="admin",
+        auth=Auth.ADMIN,
+        reply_type=reply,
+        headers=NO_STORE,
+        **more,
+    )
+
+
+_GONE = (ErrorCode.NOT_FOUND,)
+
+ROUTES = (
+    _row("GET", "/nodes", list_nodes, "List the nodes", NodeList),
+    _row("POST", "/drain", drain, "Drain a node", Draining, body_type=DrainOrder, status=202, errors=_GONE),
+    _row("GET", "/doctor", look, "Compare registry, leases and sockets", DoctorReport),
+    _row("POST", "/doctor/repair", look_and_repair, "Repair what does not agree", DoctorReport),
+    _row(
+        "GET",
+        "/doctor/sessions/{session_id}",
+        life,
+        "Explain a session's life",
+        Life,
+        path_type=SessionPath,
+        errors=_GONE,
+    ),
+)
+
+__all__ = ["ROUTES", "DoctorReport", "report_of"]

@@ -1,0 +1,139 @@
+"""What the modules of the server API share: paging, how a participant is named, and how rows are declared."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from greenroom.codes import ErrorCode
+from greenroom.core.profile import check_external_id
+from greenroom.engines.base import SessionQuery
+from greenroom.model import ParticipantRecord, SessionRecord
+from greenroom.server.http.context import HttpService
+from greenroom.server.http.problems import illegal
+from greenroom.server.http.routes import Auth, Call, Nothing, Route
+
+EXTERNAL = "ext:"
+"""Begins a participant's name in a path that is an external id."""
+MAX_PAGE = 1000
+
+Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Items of a page at most.")]
+Cursor = Annotated[str, Meta(max_length=4096, description="`cursor` of the page before; opaque.")]
+Reason = Annotated[str, Meta(max_length=256, description="For people; the participant hears it.")]
+PresenceName = Literal["online", "unreachable", "offline"]
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class ParticipantPath(msgspec.Struct, frozen=True):
+    """Names a participant."""
+
+    id: Annotated[
+        str, Meta(min_length=1, max_length=2048, description="The participant's id, or `ext:` and the external id.")
+    ]
+
+
+class ParticipantView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A participant. Unset members are null. last_seen: Unix milliseconds."""
+
+    id: str
+    external_id: str | None
+    name: str | None
+    avatar_url: str | None
+    revision: int
+    version: int
+    presence: PresenceName
+    sessions: int
+    last_seen: int | None
+
+
+def participant_view(record: ParticipantRecord) -> ParticipantView:
+    """The record as the app sees it: the presence is the truth, not what watchers have been told so far."""
+    return ParticipantView(
+        id=record.id,
+        external_id=record.external_id,
+        name=record.name or None,
+        avatar_url=record.avatar_url or None,
+        revision=record.revision,
+        version=record.version,
+        presence=record.presence.value,
+        sessions=record.sessions,
+        last_seen=record.last_seen,
+    )
+
+
+def participant_id_in(call: Call[Any, Any, Any], name: str) -> str:
+    """The participant that a path names. Raises IllegalArgumentError for an external id that cannot be one."""
+    return participant_id_for(call, name[len(EXTERNAL) :]) if name.startswith(EXTERNAL) else name
+
+
+def participant_id_for(call: Call[Any, Any, Any], external_id: str) -> str:
+    """The participant of an external id. Raises IllegalArgumentError."""
+    checked = check_external_id(external_id)
+    if not checked:
+        raise illegal("The external id is empty.")
+    return call.service.tenants.participant_id(call.app, checked)
+
+
+def one_of(call: Call[Any, Any, Any], participant_id: str | None, external_id: str | None) -> str:
+    """The participant that a body names, in one way or the other. Raises ProblemError 400."""
+    if (participant_id is None) == (external_id is None):
+        raise illegal("Name the participant by participantId or by externalId, one of them.")
+    if participant_id is not None:
+        return participant_id
+    return participant_id_for(call, external_id or "")
+
+
+async def all_sessions(
+    service: HttpService, app: str, participant_id: str | None = None
+) -> AsyncIterator[SessionRecord]:
+    """Every session of the application, or of one participant, page by page."""
+    cursor: str | None = None
+    while True:
+        query = SessionQuery(app=app, participant_id=participant_id, cursor=cursor, limit=MAX_PAGE)
+        page = await service.engine.registry.sessions(query)
+        for session in page.items:
+            yield session
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def row(method: str, path: str, handler: Any, summary: str, *, tag: str, scope: str, reply: Any, **more: Any) -> Route:
+    """A row of the server API: authenticated by an API token, never cached, and the engine may be away."""
+    errors = (*more.pop("errors", ()), ErrorCode.SERVICE_UNAVAILABLE)
+    return Route(
+        method=method,
+        path=path,
+        handler=handler,
+        summary=summary,
+        tag=tag,
+        auth=Auth.API,
+        scope=scope,
+        reply_type=reply,
+        errors=errors,
+        headers=NO_STORE,
+        **more,
+    )
+
+
+__all__ = [
+    "MAX_PAGE",
+    "NO_STORE",
+    "Cursor",
+    "Limit",
+    "Nothing",
+    "ParticipantPath",
+    "ParticipantView",
+    "PresenceName",
+    "Reason",
+    "all_sessions",
+    "one_of",
+    "participant_id_for",
+    "participant_id_in",
+    "participant_view",
+    "row",
+]

@@ -1,0 +1,91 @@
+"""The console at /console/: a page for people. It is files alone; all that it shows it asks for as anybody could.
+
+The page signs in with app key and secret, keeps the API token in memory, and talks to the server API and, as a session
+like any other, to ``/v1/session``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+from greenroom.errors import NotFoundError
+from greenroom.server.http.routes import Answer, Call, Nothing, Route
+from greenroom.server.http.static import Packed, packed, send
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+HEADERS = {
+    # img-src https: avatars are anywhere. Not http:, which tells everybody on the way who is looked at. connect-src
+    # 'self' holds for WebSockets of the same host too (CSP 3, section 6.7.2.8). Text becomes markup nowhere: Trusted
+    # Types would stop it.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' https:;"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    ),
+    # A page that was shown has names in it: no window that it opened, or that opened it, may reach in.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class FilePath(msgspec.Struct, frozen=True):
+    """A file of the page."""
+
+    name: str
+
+
+@lru_cache(maxsize=1)
+def files() -> dict[str, Packed]:
+    """The page's files by name."""
+    folder = resources.files("greenroom.server.api.console").joinpath("page")
+    return {file.name: packed(file.read_bytes()) for file in folder.iterdir() if PurePath(file.name).suffix in _TYPES}
+
+
+async def page(call: Call[Nothing, Nothing, Nothing]) -> Answer:
+    """The console."""
+    return _file(call, "index.html")
+
+
+async def page_file(call: Call[FilePath, Nothing, Nothing]) -> Answer:
+    """What belongs to it."""
+    return _file(call, call.path.name)
+
+
+async def without_slash(_call: Call[Nothing, Nothing, Nothing]) -> Answer:
+    """The page's links are relative to /console/."""
+    return Answer(b"", 308, {"Location": "/console/"}, "text/plain")
+
+
+def _file(call: Call[Any, Nothing, Nothing], name: str) -> Answer:
+    file = files().get(name)
+    if file is None:
+        raise NotFoundError("There is no such file.")
+    return send(file, call.headers, _TYPES[PurePath(name).suffix], "no-cache")
+
+
+ROUTES = (
+    Route(method="GET", path="/console", handler=without_slash, summary="The console", tag="console"),
+    Route(method="GET", path="/console/", handler=page, summary="The console", tag="console", headers=HEADERS),
+    Route(
+        method="GET",
+        path="/console/{name}",
+        handler=page_file,
+        summary="A file of the console",
+        tag="console",
+        path_type=FilePath,
+        headers=HEADERS,
+    ),
+)
+"""Not in /openapi.json: it is a page, and no interface."""
+
+__all__ = ["HEADERS", "ROUTES", "files"]

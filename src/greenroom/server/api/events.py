@@ -1,0 +1,90 @@
+"""The server API for events: the pull side, with long polling."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from greenroom.engines.base import EventPage
+from greenroom.server.api.common import Limit, Nothing, row
+from greenroom.server.events.views import EventView, notices, view_of_event, wanted
+from greenroom.server.http.routes import Call
+from greenroom.tokens.scopes import EVENTS_READ
+
+MAX_WAIT = 30.0
+"""Seconds that a poll may wait: well below what proxies allow an answer."""
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events. after: `cursor` of the answer before; left out: from the oldest kept; `now`: only new ones."""
+
+    after: (
+        Annotated[
+            str,
+            Meta(max_length=4096, description="`cursor` of the answer before; `now`: only new ones; none: all kept."),
+        ]
+        | UnsetType
+    ) = UNSET
+    wait: Annotated[float, Meta(ge=0, le=MAX_WAIT, description="Seconds to wait where there are none.")] = 0.0
+    limit: Limit = 100
+    type: Annotated[
+        tuple[str, ...],
+        Meta(max_length=20, description="Types wanted, like `session.ended` or `session.*`; repeatable."),
+    ] = ()
+
+
+class EventPageView(msgspec.Struct, frozen=True, kw_only=True):
+    """Events in order, and where to go on: cursor is also valid where there are none."""
+
+    items: tuple[EventView, ...]
+    cursor: str
+
+
+async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageView:
+    """Events after a cursor, in order for each participant; kept for 72 hours. With `wait` the answer comes when there
+    is one, or when the time is over. Where events were dropped before they were read the first item is a `gap` with
+    their number; where a partition lost its past, a `partition.reset`."""
+    query = call.query
+    app = call.app.key
+    outbox = call.service.engine.outbox
+    after = None if isinstance(query.after, UnsetType) or not query.after else query.after
+    if after == "now":
+        after = await outbox.newest(app)
+    news = call.service.news
+    left = query.wait
+    clock = time.monotonic
+    until = clock() + left
+    while True:
+        mark = news.mark(app)
+        page = await outbox.read(app, after, query.limit)
+        items = _items(call, page, after)
+        left = until - clock()
+        if items or left <= 0 or not news.may_wait(app):
+            return EventPageView(items=items, cursor=page.cursor)
+        after = page.cursor
+        if not page.items:
+            await news.wait(app, mark, left)
+
+
+def _items(call: Call[Any, EventsQuery, Any], page: EventPage, after: str | None) -> tuple[EventView, ...]:
+    events = [*notices(call.app.key, page, after, int(call.now * 1000)), *page.items]
+    return tuple(view_of_event(event) for event in events if wanted(event.type, call.query.type))
+
+
+ROUTES = (
+    row(
+        "GET",
+        "/v1/events",
+        read_events,
+        "Fetch events",
+        tag="events",
+        scope=EVENTS_READ,
+        reply=EventPageView,
+        query_type=EventsQuery,
+    ),
+)
+
+__all__ = ["MAX_WAIT", "ROUTES", "EventPageView"]

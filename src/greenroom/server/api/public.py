@@ -1,0 +1,97 @@
+"""What needs no credentials: probes and the key set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from greenroom.codes import ErrorCode
+from greenroom.errors import ServiceUnavailableError
+from greenroom.server.http.routes import Call, Nothing, Origin, Route
+from greenroom.server.tenants.applications import JWKS_MAX_AGE
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """The node takes traffic."""
+
+    status: Literal["ready"] = "ready"
+
+
+class Jwk(msgspec.Struct, frozen=True, kw_only=True):
+    """A public key (RFC 7517, RFC 8037)."""
+
+    kty: str
+    crv: str
+    x: str
+    kid: str
+    alg: str
+    use: str
+
+
+class JwkSet(msgspec.Struct, frozen=True):
+    """The public keys of the tokens' signatures (RFC 7517, section 5)."""
+
+    keys: list[Jwk]
+
+
+async def healthz(_call: Call[Nothing, Nothing, Nothing]) -> Health:
+    """Answers while the process does: restart it when this fails."""
+    return Health()
+
+
+async def readyz(call: Call[Nothing, Nothing, Nothing]) -> Readiness:
+    """Answers 200 while the node should get traffic; else 503 with the reason."""
+    why = call.service.not_ready()
+    if why is not None:
+        raise ServiceUnavailableError(f"The node is not ready: {why}.", hint="Try another node, or this one later.")
+    await call.service.engine.healthy()
+    return Readiness()
+
+
+async def jwks(call: Call[Nothing, Nothing, Nothing]) -> JwkSet:
+    """The key set, for services that check tokens themselves. A new key is here well before it signs."""
+    return msgspec.convert(call.service.tenants.ring.jwks(), JwkSet)
+
+
+_PROBE = {"Cache-Control": "no-store"}
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/healthz",
+        handler=healthz,
+        summary="Whether the process is alive",
+        tag="service",
+        reply_type=Health,
+        headers=_PROBE,
+    ),
+    Route(
+        method="GET",
+        path="/readyz",
+        handler=readyz,
+        summary="Whether the node takes traffic",
+        tag="service",
+        reply_type=Readiness,
+        errors=(ErrorCode.SERVICE_UNAVAILABLE,),
+        headers=_PROBE,
+    ),
+    Route(
+        method="GET",
+        path="/.well-known/jwks.json",
+        handler=jwks,
+        summary="The public keys of the tokens' signatures",
+        tag="tokens",
+        reply_type=JwkSet,
+        headers={"Cache-Control": f"public, max-age={JWKS_MAX_AGE}"},
+        origin=Origin.ANY,
+    ),
+)
+
+__all__ = ["ROUTES", "Jwk", "JwkSet"]

@@ -1,0 +1,59 @@
+"""The server API for an application's own settings: devices, limits, origins, the external-id opt-in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from greenroom.codes import ErrorCode
+from greenroom.model import Application
+from greenroom.server.api.admin import SettingsPatch, SettingsView, patched
+from greenroom.server.api.common import Nothing, row
+from greenroom.server.http.routes import Call
+from greenroom.tokens.scopes import SESSIONS_ADMIN, SESSIONS_READ
+
+
+async def get_settings(call: Call[Nothing, Nothing, Nothing]) -> SettingsView:
+    """The application's settings."""
+    return _view(call.app)
+
+
+async def change_own_settings(call: Call[Nothing, Nothing, SettingsPatch]) -> SettingsView:
+    """Changes the settings named; the others stay. They count for what is opened from now on."""
+    patch = call.body
+
+    def changed(app: Application) -> Application:
+        return msgspec.structs.replace(app, settings=patched(app.settings, patch))
+
+    application = await call.service.tenants.change(call.app.key, changed)
+    await call.service.announce_directory()
+    return _view(application)
+
+
+def _view(app: Application) -> SettingsView:
+    return msgspec.convert(app.settings, SettingsView, from_attributes=True)
+
+
+ROUTES = (
+    row(
+        "GET",
+        "/v1/settings",
+        get_settings,
+        "Read the application's settings",
+        tag="sessions",
+        scope=SESSIONS_READ,
+        reply=SettingsView,
+    ),
+    row(
+        "PATCH",
+        "/v1/settings",
+        change_own_settings,
+        "Change the application's settings",
+        tag="sessions",
+        scope=SESSIONS_ADMIN,
+        reply=SettingsView,
+        body_type=SettingsPatch,
+        errors=(ErrorCode.CONFLICT, ErrorCode.NOT_FOUND),
+    ),
+)
+
+__all__ = ["ROUTES"]

@@ -1,0 +1,7 @@
+"""What `greenroom doctor` does: compares registry, leases and live sockets of the whole cluster, and explains."""
+
+from greenroom.server.cluster.doctor.examination import Examination, examine, examine_engine, repair
+from greenroom.server.cluster.doctor.findings import Finding, Severity
+from greenroom.server.cluster.doctor.survey import NodeReport, RollCall
+
+__all__ = ["Examination", "Finding", "NodeReport", "RollCall", "Severity", "examine", "examine_engine", "repair"]

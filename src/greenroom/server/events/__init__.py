@@ -1,0 +1,1 @@
+"""Events as the app sees them, and long polling for them."""

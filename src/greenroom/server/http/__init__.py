@@ -1,0 +1,1 @@
+"""The small HTTP framework: dispatcher, routes, decoding, problems, authentication, OpenAPI, static files."""

@@ -1,0 +1,164 @@
+"""Who calls: app key and secret, an API token, or the admin token; and the limit on failed attempts (promise 10)."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from greenroom.codes import ErrorCode
+from greenroom.core.rate_limit import KeyedBuckets
+from greenroom.errors import GreenroomError, RateLimitedError, ScopeMissingError, TokenInvalidError
+from greenroom.model import Application
+from greenroom.server.http.context import HttpService
+from greenroom.server.http.problems import NO_STORE, ProblemError, challenge, problem_of
+from greenroom.server.http.routes import Auth, Route
+from greenroom.tokens import TokenKind, VerifiedToken, parse_basic, require_scope, verify
+
+log = logging.getLogger("greenroom.http")
+
+_MAX_KEY = 64
+_PASSED_ON = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
+"""Headers that proxies add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who was found to be calling."""
+
+    application: Application | None = None
+    token: VerifiedToken | None = None
+
+
+_NOBODY = Who()
+
+
+class Authenticator:
+    """Checks credentials. monotonic: seconds of a clock that does not run backwards, for the limit."""
+
+    def __init__(self, service: HttpService, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._service = service
+        self._monotonic = monotonic
+        most = service.config.failed_sign_ins
+        self._failed = KeyedBuckets(most / 60, most)
+
+    def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
+        """Who calls the route. Raises ProblemError 401, 403 or 429, with the challenge that belongs to the route."""
+        if route.auth is Auth.NONE or (route.auth is Auth.LOCAL_OR_ADMIN and is_local(headers, address)):
+            return _NOBODY
+        scheme = "Basic" if route.auth is Auth.BASIC else "Bearer"
+        given = headers.get("Authorization")
+        try:
+            if route.auth is Auth.BASIC:
+                return self._basic(given, address)
+            if route.auth is Auth.ADMIN or route.auth is Auth.LOCAL_OR_ADMIN:
+                return self._admin(given, address)
+            return self._api(given, route.scope)
+        except GreenroomError as error:
+            problem = problem_of(error)
+            if problem.status == 401 or isinstance(error, ScopeMissingError):
+                problem = problem.with_headers(challenge(scheme, None if given is None else error))
+            raise ProblemError(problem.with_headers(NO_STORE)) from None
+
+    def _basic(self, given: str | None, address: str) -> Who:
+        readings = parse_basic(given)
+        if not readings:
+            raise TokenInvalidError(
+                "App key and secret are missing.",
+                hint="Send them as HTTP Basic (RFC 7617): Authorization: Basic base64(key:secret).",
+                code=ErrorCode.INVALID_CLIENT,
+            )
+        attempt = self._attempt("basic", readings[0].app_key, address)
+        application = self._service.tenants.authenticate(readings)
+        if application is None:
+            self._note_failed(attempt)
+            raise TokenInvalidError(code=ErrorCode.INVALID_CLIENT)
+        if application.disabled:
+            raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
+        return Who(application)
+
+    def _admin(self, given: str | None, address: str) -> Who:
+        token = _bearer(given, "the admin token")
+        attempt = self._attempt("admin", "", address)
+        if not hmac.compare_digest(token.encode("utf-8", "replace"), self._service.admin_token.encode()):
+            self._note_failed(attempt)
+            raise TokenInvalidError(
+                "This is not the admin token.",
+                hint="It is GREENROOM_ADMIN_TOKEN, or in the file admin-token of the service's data directory.",
+            )
+        return _NOBODY
+
+    def _api(self, given: str | None, scope: str | None) -> Who:
+        text = _bearer(given, "an API token")
+        tenants = self._service.tenants
+        issuer = self._service.issuer
+        token = verify(text, tenants.ring, kind=TokenKind.API, issuer=issuer, now=tenants.now())
+        application = tenants.get(token.app)
+        if application is not None and application.disabled:
+            raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
+        if application is None or tenants.is_revoked(token):
+            raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
+        if scope is not None:
+            require_scope(token.scopes, scope)
+        return Who(application, token)
+
+    def _attempt(self, kind: str, key: str, address: str) -> str | None:
+        """What the attempt counts under; None where the address is one of our proxies. Raises RateLimitedError."""
+        if self._service.limits.is_trusted(address):
+            return None
+        attempt = f"{kind}\n{key[:_MAX_KEY]}\n{address}"
+        wait = self._failed.wait(attempt, self._monotonic())
+        if wait > 0:
+            raise RateLimitedError(
+                "Too many attempts with wrong credentials.",
+                hint=f"Wait {int(wait) + 1} s, then use the right ones.",
+                retry_after=wait,
+            )
+        return attempt
+
+    def _note_failed(self, attempt: str | None) -> None:
+        if attempt is None:
+            return
+        now = self._monotonic()
+        self._failed.take(attempt, now)
+        if self._failed.wait(attempt, now) > 0:
+            # Once for each time the limit is reached: what is refused by it is not counted, and not logged.
+            log.warning("too many failed sign-ins: address=%s", attempt.rpartition("\n")[2])
+
+
+def is_local(headers: Mapping[str, str], address: str) -> bool:
+    """Whether a request is of this machine itself. headers: with names in any letter case.
+
+    Not, though its address is loopback, where a proxy on this machine passed it on, or where the Host is another's: a
+    page of elsewhere may have had its name made to resolve to loopback.
+    """
+    if any(name in headers for name in _PASSED_ON) or not is_loopback(address):
+        return False
+    try:
+        host = urlsplit("//" + headers.get("Host", "")).hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, which nobody reaches from elsewhere."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bearer(given: str | None, what: str) -> str:
+    """The token of an Authorization header (RFC 6750, section 2.1); the scheme in any letter case."""
+    scheme, _, token = (given or "").strip(" \t").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip(" "):
+        raise TokenInvalidError(f"Here {what} is needed.", hint="Send it as Authorization: Bearer <token>.")
+    return token.strip(" ")
+
+
+__all__ = ["Authenticator", "Who", "is_local", "is_loopback"]

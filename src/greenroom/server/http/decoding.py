@@ -1,0 +1,204 @@
+"""From bytes and query strings to the structs a route declares. Strict: what is malformed is refused, never guessed at.
+
+A body whose bytes are not what they say may be a cut one (the platform's Node client counts UTF-16 units in its
+Content-Length), and the rest of it is then in front of the next request: such refusals close the connection.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_args, get_origin
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from greenroom.server.http.problems import ProblemError, illegal
+from greenroom.server.http.routes import Body, Nothing
+
+T = TypeVar("T")
+
+MAX_FIELDS = 100
+"""Fields of a form or query."""
+
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DIGITS = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+class _DuplicateError(ValueError):
+    """A key came twice."""
+
+
+def decode_body(raw: bytes, form: Body, kind: type[T]) -> T:
+    """The body as a struct. Raises ProblemError 400, which names the field and what it should be."""
+    if form is Body.FORM:
+        return decode_fields(_text(raw, "body"), kind, "body", closes=True)
+    return _decode_json(raw, kind)
+
+
+def decode_fields(text: str, kind: type[T], where: str, *, closes: bool = False) -> T:
+    """A form (WHATWG URL, application/x-www-form-urlencoded) or query string as a struct.
+
+    A field that comes twice is refused (RFC 6749, section 3.2) unless its type is a tuple; unknown ones are ignored;
+    one without a value counts as omitted (RFC 6749, section 3.1) unless its type is a string.
+    """
+    shape = _shape_of(kind)
+    values: dict[str, Any] = {}
+    pairs = [pair for pair in text.split("&") if pair]
+    if len(pairs) > MAX_FIELDS:
+        raise illegal(f"The {where} has more than {MAX_FIELDS} fields.", closes=closes)
+    for pair in pairs:
+        name, _, value = (_unquoted(part, where, closes) for part in pair.partition("="))
+        reader = shape.get(name)
+        if reader is None:
+            continue
+        if reader is _many:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise illegal(f"The field {name} comes twice in the {where}. Send it once.", closes=closes)
+        elif value or reader is _as_text:
+            values[name] = reader(value)
+    return convert(values, kind, where)
+
+
+def convert(values: Mapping[str, Any], kind: type[T], where: str) -> T:
+    """A struct from what a path, query or form held. Raises ProblemError 400."""
+    if kind is Nothing:
+        return kind()
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(error, where) from None
+
+
+def _decode_json(raw: bytes, kind: type[T]) -> T:
+    text = _text(raw, "body")
+    if not text.strip(" \t\r\n"):
+        raise illegal("The body is empty. Send a JSON object, at least {}.")
+    try:
+        # The standard decoder sees what msgspec does not tell: a key that comes twice.
+        json.loads(text, object_pairs_hook=_once, parse_int=len, parse_float=len, parse_constant=_no_constant)
+        return msgspec.json.decode(raw, type=kind)
+    except _DuplicateError as error:
+        raise illegal(f"A member comes twice in the body: {error}. Send it once.") from None
+    except RecursionError:
+        raise illegal("The body is nested too deeply.", closes=True) from None
+    except msgspec.ValidationError as error:
+        raise _invalid(error, "body") from None
+    except (ValueError, msgspec.DecodeError):
+        raise illegal(
+            "The body is not JSON. Check it, and that Content-Length counts bytes of UTF-8, not characters.",
+            closes=True,
+        ) from None
+
+
+def _text(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise illegal(
+            f"The {where} is not UTF-8. Check it, and that Content-Length counts bytes, not characters.", closes=True
+        ) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _DuplicateError(name[:64].encode("utf-8", "replace").decode())
+            seen.add(name)
+    return members
+
+
+def _no_constant(_name: str) -> Any:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _invalid(error: msgspec.ValidationError, where: str) -> ProblemError:
+    """msgspec's words name the field and the type, never the value."""
+    text = str(error)
+    missing = _MISSING.match(text)
+    if missing:
+        return illegal(f"The field {missing.group(1)} is missing from the {where}.")
+    place = _PLACE.search(text)
+    wrong = text[: place.start()] if place else text
+    name = f"The field {place.group(1)} of the {where}" if place and place.group(1) else f"The {where}"
+    wrong = wrong.replace("`object`", "an object").replace("`", "")
+    return illegal(f"{name} is wrong: {wrong[:1].lower()}{wrong[1:]}.")
+
+
+def _unquoted(part: str, where: str, closes: bool) -> str:
+    if _BAD_PERCENT.search(part):
+        raise illegal(f"The {where} is not percent-encoded as a form is.", closes=closes)
+    try:
+        return unquote_to_bytes(part.replace("+", " ")).decode("utf-8")
+    except UnicodeError:
+        # Encoding too: raw bytes of a request line come as lone surrogates.
+        raise illegal(f"The {where} is not UTF-8.", closes=closes) from None
+
+
+def _as_text(value: str) -> Any:
+    return value
+
+
+def _many(value: str) -> Any:
+    return value
+
+
+def _as_number(value: str) -> Any:
+    # Anything else stays text, and is refused by its type: no spaces, signs, fractions or digits of other scripts.
+    return int(value) if _DIGITS.fullmatch(value) else value
+
+
+def _as_flag(value: str) -> Any:
+    return {"true": True, "false": False}.get(value, value)
+
+
+def _as_fraction(value: str) -> Any:
+    return float(value) if re.fullmatch(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", value) else value
+
+
+_READERS: dict[object, Callable[[str], Any]] = {int: _as_number, bool: _as_flag, float: _as_fraction}
+
+
+_SHAPES: dict[type[Any], dict[str, Callable[[str], Any]]] = {}
+
+
+def _shape_of(kind: type[Any]) -> dict[str, Callable[[str], Any]]:
+    """How each field of a form or query is read, by its name on the wire. Worked out once a type."""
+    shape = _SHAPES.get(kind)
+    if shape is None:
+        fields = msgspec.structs.fields(kind)
+        shape = _SHAPES[kind] = {field.encode_name: _reader_of(field.type) for field in fields}
+    return shape
+
+
+def _reader_of(annotation: Any) -> Callable[[str], Any]:
+    kinds = _leaves(annotation)
+    if kinds & {tuple, list, frozenset}:
+        return _many
+    for kind, reader in _READERS.items():
+        if kind in kinds:
+            return reader
+    return _as_text
+
+
+def _leaves(annotation: Any) -> set[Any]:
+    """The types behind unions and Annotated."""
+    origin = get_origin(annotation)
+    if origin in (tuple, list, frozenset):
+        return {origin}
+    arguments = get_args(annotation)
+    if not arguments:
+        return {annotation}
+    if hasattr(annotation, "__metadata__"):
+        return _leaves(arguments[0])
+    return set().union(*(_leaves(argument) for argument in arguments))
+
+
+__all__ = ["MAX_FIELDS", "convert", "decode_body", "decode_fields"]

@@ -1,0 +1,264 @@
+"""The HTTP side of the one port: one dispatcher over one table of routes, on aiohttp's low-level server.
+
+Before a handler runs the dispatcher has found the route, checked who calls, bounded and read the body and turned
+everything into the route's types; after it, it writes the reply, or the one error body. Nothing else answers: not
+aiohttp's own error pages, and nothing that is not JSON unless a route says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
+
+from greenroom.errors import GreenroomError
+from greenroom.server.http import problems
+from greenroom.server.http.authentication import Authenticator
+from greenroom.server.http.context import HttpService
+from greenroom.server.http.decoding import convert, decode_body, decode_fields
+from greenroom.server.http.problems import Problem, ProblemError, problem_of
+from greenroom.server.http.routes import Answer, Body, Call, Found, Origin, Route, Table, allowed
+from greenroom.server.wire.front_door import address_of
+from greenroom.server.wire.interface import WebSocketOptions
+
+log = logging.getLogger("greenroom.http")
+
+BODY_TIMEOUT = 10.0
+"""Seconds a body may take, as a head may (promise 10)."""
+
+KEEPALIVE = 75.0
+"""Seconds an idle connection is kept; above the 60 s after which common proxies give one up."""
+
+_CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate"}
+_PREFLIGHT = {"Access-Control-Allow-Headers": "Authorization, Content-Type", "Access-Control-Max-Age": "600"}
+_ALWAYS = {"Server": "greenroom", "X-Content-Type-Options": "nosniff"}
+
+
+class Dispatcher:
+    """Answers requests from the table. `handle` never raises but for a client that is gone.
+
+    count: is told of each answer: the row (None where there is none) and the status.
+    """
+
+    def __init__(
+        self,
+        service: HttpService,
+        routes: Iterable[Route],
+        count: Callable[[Route | None, int], None] = lambda _route, _status: None,
+    ) -> None:
+        self._count = count
+        self.table = Table(routes)
+        self._service = service
+        self._authenticator = Authenticator(service)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request, one answer."""
+        response, route = await self._answer(request)
+        self._count(route, response.status)
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> tuple[web.StreamResponse, Route | None]:
+        route: Route | None = None
+        try:
+            _check_host(request)
+            if request.method == "OPTIONS":
+                return self._options(request), None
+            found = self.table.find(request.method, _path_of(request))
+            route = found.route
+            return _reply(await self._call(request, found), route), route
+        except ProblemError as error:
+            problem = error.problem
+        except GreenroomError as error:
+            problem = problem_of(error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            # Path only: a query could hold anything.
+            log.exception("unexpected error: method=%s path=%s", request.method, _path_of(request))
+            problem = problems.internal()
+        return refusal(problem, route), route
+
+    async def _call(self, request: web.BaseRequest, found: Found) -> Any:
+        route = found.route
+        address = address_of(request)
+        who = self._authenticator.check(route, request.headers, address)
+        path = convert(found.values, route.path_type, "path")
+        query = decode_fields(request.rel_url.raw_query_string, route.query_type, "query")
+        body = await self._body(request, route)
+        call: Call[Any, Any, Any] = Call(
+            service=self._service,
+            path=path,
+            query=query,
+            body=body,
+            address=address,
+            now=self._service.tenants.now(),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            application=who.application,
+            token=who.token,
+        )
+        return await route.handler(call)
+
+    async def _body(self, request: web.BaseRequest, route: Route) -> Any:
+        if not route.has_body:
+            return route.body_type()
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise problems.wrong_type(route.body_form.value)
+        raw = await read_body(request, route.max_body_bytes)
+        _check_type(request, route.body_form)
+        return decode_body(raw, route.body_form, route.body_type)
+
+    def _options(self, request: web.BaseRequest) -> web.Response:
+        path = _path_of(request)
+        if path == "*":
+            return _response(204, {"Allow": "GET, HEAD, OPTIONS, POST"})
+        methods = self.table.methods(path)
+        allow = ", ".join(allowed(methods))
+        headers = {"Allow": allow}
+        if any(route.origin is Origin.ANY for route in methods.values()):
+            headers |= {**_CORS, **_PREFLIGHT, "Access-Control-Allow-Methods": allow}
+        return _response(204, headers)
+
+
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """The body, at most `limit` bytes, within `BODY_TIMEOUT` seconds. Raises ProblemError 400, 408, 413, 417."""
+    if request.content_length is not None and request.content_length > limit:
+        raise problems.too_large(limit)
+    await _say_continue(request)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            while not request.content.at_eof():
+                chunk = await request.content.readany()
+                size += len(chunk)
+                if size > limit:
+                    raise problems.too_large(limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise problems.too_slow() from None
+    except web.RequestPayloadError:
+        raise ProblemError(problems.malformed(400)) from None
+    return b"".join(chunks)
+
+
+async def _say_continue(request: web.BaseRequest) -> None:
+    expected = request.headers.get("Expect")
+    if expected is None:
+        return
+    if expected.lower() != "100-continue":
+        raise problems.wrong_expectation()
+    transport = request.transport
+    if transport is not None and not request.content.at_eof():
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _check_type(request: web.BaseRequest, form: Body) -> None:
+    given = request.headers.get("Content-Type", "")
+    kind, _, parameters = given.partition(";")
+    charset = dict(part.strip().lower().partition("=")[::2] for part in parameters.split(";")).get("charset", "utf-8")
+    if kind.strip().lower() != form.value or charset.strip('"') not in ("utf-8", "utf8"):
+        raise problems.wrong_type(form.value)
+
+
+def _check_host(request: web.BaseRequest) -> None:
+    """RFC 9112, section 3.2: exactly one, else 400. Proxies that choose another than we do would be led astray."""
+    if request.version >= (1, 1) and len(request.headers.getall("Host", ())) != 1:
+        raise ProblemError(problems.malformed(400))
+
+
+def _path_of(request: web.BaseRequest) -> str:
+    return request.rel_url.raw_path
+
+
+def _reply(result: Any, route: Route) -> web.Response:
+    answer = result if isinstance(result, Answer) else Answer(result)
+    raw = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
+    headers = {**route.headers, **answer.headers, "Content-Type": answer.content_type}
+    if route.origin is Origin.ANY:
+        headers |= _CORS
+    return _response(answer.status or route.status, headers, raw)
+
+
+def refusal(problem: Problem, route: Route | None = None) -> web.Response:
+    """The one error body as a response, with the headers of the route it belongs to."""
+    headers = {**({} if route is None else route.headers), **problem.headers, "Content-Type": "application/json"}
+    headers["Cache-Control"] = "no-store"
+    if route is not None and route.origin is Origin.ANY:
+        headers |= _CORS
+    response = _response(problem.status, headers, problem.body())
+    if problem.closes:
+        response.force_close()
+    return response
+
+
+def _response(status: int, headers: Mapping[str, str], body: bytes | None = None) -> web.Response:
+    return web.Response(status=status, headers=CIMultiDict({**_ALWAYS, **headers}), body=body)
+
+
+class _JsonRequestHandler(RequestHandler):
+    """aiohttp's protocol, answering what it refuses itself with our error body."""
+
+    __slots__ = ()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # A client that is gone sends no more of its body: aiohttp would wait for it until `lingering_time` is over.
+        task = self._task_handler if self._current_request is None else None
+        super().connection_lost(exc)
+        if task is not None:
+            task.cancel()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status < 500:
+            log.info("malformed request: status=%d", status)
+            problem = problems.malformed(status)
+        else:
+            log.error("unexpected error", exc_info=exc)
+            problem = problems.internal()
+        response = refusal(problem)
+        response.force_close()
+        return response
+
+
+class _JsonServer(web.Server):
+    max_head_bytes = WebSocketOptions().max_head_bytes
+
+    def __call__(self) -> RequestHandler:
+        return _JsonRequestHandler(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=KEEPALIVE,
+            lingering_time=2.0,
+            # A small body must not become a large one before it is bounded.
+            auto_decompress=False,
+            # The front door bounds the whole head. Less here would be a second refusal on top of its own.
+            max_line_size=self.max_head_bytes,
+            max_field_size=self.max_head_bytes,
+        )
+
+
+def make_http(
+    service: HttpService,
+    routes: Iterable[Route],
+    count: Callable[[Route | None, int], None] = lambda _route, _status: None,
+) -> web.Server:
+    """The HTTP server: a protocol factory, also for the front door. count: see `Dispatcher`."""
+    dispatcher = Dispatcher(service, routes, count)
+    server = _JsonServer(dispatcher.handle)
+    server.max_head_bytes = service.config.max_head_bytes
+    return server
+
+
+__all__ = ["BODY_TIMEOUT", "Dispatcher", "make_http", "read_body", "refusal"]

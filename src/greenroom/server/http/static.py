@@ -1,0 +1,147 @@
+"""The browser SDK: ``/sdk/greenroom.js``, the same under a name that never changes its content, and its integrity hash.
+
+The module is built in ``browser/`` (``npm run build``) and committed under ``static_files``, so that the service needs
+no Node; a test builds it again and compares.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import resources
+from typing import NamedTuple
+
+import msgspec
+
+from greenroom.errors import NotFoundError
+from greenroom.server.http.routes import Answer, Call, Nothing, Origin, Route
+from greenroom.server.version import version
+
+SHORT = "public, max-age=300, stale-while-revalidate=86400"
+"""For the name that moves with the service's version: asked again after five minutes, by ETag."""
+FOREVER = "public, max-age=31536000, immutable"
+"""For the name that holds the hash of its content."""
+
+
+class SdkFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the browser SDK is. integrity: for the attribute of that name (W3C Subresource Integrity); url never
+    changes its content, so the two stay true together."""
+
+    version: str
+    url: str
+    integrity: str
+
+
+class SdkPath(msgspec.Struct, frozen=True):
+    """digest: the first twelve hexadecimal digits of the module's SHA-384."""
+
+    digest: str
+
+
+class Packed(NamedTuple):
+    """A file as it is sent."""
+
+    raw: bytes
+    zipped: bytes
+    digest: str
+    integrity: str
+
+
+def packed(raw: bytes) -> Packed:
+    """A file, compressed once, with its hash."""
+    digest = hashlib.sha384(raw)
+    integrity = "sha384-" + base64.b64encode(digest.digest()).decode()
+    # mtime 0: the same bytes in every process, behind every load balancer
+    return Packed(raw, gzip.compress(raw, 9, mtime=0), digest.hexdigest()[:12], integrity)
+
+
+@lru_cache(maxsize=1)
+def sdk_module() -> Packed:
+    """The browser SDK."""
+    return packed(resources.files("greenroom.server").joinpath("static_files", "greenroom.js").read_bytes())
+
+
+def send(file: Packed, headers: Mapping[str, str], content_type: str, caching: str) -> Answer:
+    """The file, compressed where the client takes that (RFC 9110, section 12.5.3), or 304 where it has it already.
+
+    headers: of the request, by lower-case name.
+    """
+    zipped = _takes_gzip(headers.get("accept-encoding", ""))
+    # Two encodings of one file are two representations (RFC 9110, section 8.8.3): each has its own tag.
+    tag = f'"{file.digest}-gzip"' if zipped else f'"{file.digest}"'
+    said = {"ETag": tag, "Cache-Control": caching, "Vary": "Accept-Encoding"}
+    if tag in {one.strip().removeprefix("W/") for one in headers.get("if-none-match", "").split(",")}:
+        return Answer(b"", 304, said, content_type)
+    if zipped:
+        said["Content-Encoding"] = "gzip"
+    return Answer(file.zipped if zipped else file.raw, None, said, content_type)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return weight.replace(" ", "").rstrip("0.") != "q="
+    return False
+
+
+_JAVASCRIPT = "text/javascript; charset=utf-8"
+
+
+async def sdk(call: Call[Nothing, Nothing, Nothing]) -> Answer:
+    """The browser SDK, one ES module. It changes with the service's version: with an integrity attribute, take the
+    address that /sdk/greenroom.json names."""
+    return send(sdk_module(), call.headers, _JAVASCRIPT, SHORT)
+
+
+async def sdk_by_digest(call: Call[SdkPath, Nothing, Nothing]) -> Answer:
+    """The browser SDK under a name that never changes its content."""
+    if call.path.digest != sdk_module().digest:
+        raise NotFoundError("This version of the SDK is not here.", hint="Ask /sdk/greenroom.json for the present one.")
+    return send(sdk_module(), call.headers, _JAVASCRIPT, FOREVER)
+
+
+async def sdk_file(_call: Call[Nothing, Nothing, Nothing]) -> SdkFile:
+    """Version, address and integrity hash of the browser SDK."""
+    file = sdk_module()
+    return SdkFile(version=version(), url=f"/sdk/{file.digest}/greenroom.js", integrity=file.integrity)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/sdk/greenroom.js",
+        handler=sdk,
+        summary="The browser SDK",
+        tag="sdk",
+        reply_type=str,
+        reply_content_type="text/javascript",
+        origin=Origin.ANY,
+    ),
+    Route(
+        method="GET",
+        path="/sdk/greenroom.json",
+        handler=sdk_file,
+        summary="Version, address and integrity hash of the browser SDK",
+        tag="sdk",
+        reply_type=SdkFile,
+        headers={"Cache-Control": "public, max-age=300"},
+        origin=Origin.ANY,
+    ),
+    Route(
+        method="GET",
+        path="/sdk/{digest}/greenroom.js",
+        handler=sdk_by_digest,
+        summary="The browser SDK, under a name that never changes its content",
+        tag="sdk",
+        path_type=SdkPath,
+        reply_type=str,
+        reply_content_type="text/javascript",
+        origin=Origin.ANY,
+    ),
+)
+
+__all__ = ["FOREVER", "ROUTES", "SHORT", "Packed", "SdkFile", "packed", "sdk_module", "send"]

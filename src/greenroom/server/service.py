@@ -1,0 +1,389 @@
+"""Composition: the one place where the service's parts are put together, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from greenroom.engines.base import Command, EndRequest, Engine, Restricted, RestrictRequest
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import EndReason, SessionRecord
+from greenroom.server.api.routes import all_routes
+from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
+from greenroom.server.cluster.admin import ClusterDesk
+from greenroom.server.cluster.counts import Counter
+from greenroom.server.cluster.directory_sync import Standing
+from greenroom.server.cluster.drain import Drain
+from greenroom.server.cluster.node import Node
+from greenroom.server.cluster.reaper import Reaper
+from greenroom.server.config import ServerConfig
+from greenroom.server.engine_factory import make_engine
+from greenroom.server.events.long_polling import EventNews
+from greenroom.server.http.dispatcher import make_http
+from greenroom.server.instrumentation import Measure, MeasuredEngine, look_at
+from greenroom.server.listener import Certificate, listen, url_of, warn_of_plain_text
+from greenroom.server.sessions.admission import NodeHouse
+from greenroom.server.sessions.connection import SessionConnection
+from greenroom.server.sessions.engine_calls import Desk
+from greenroom.server.sessions.hub import Hub
+from greenroom.server.telemetry.metrics import Metrics
+from greenroom.server.telemetry.tracing import make_tracing
+from greenroom.server.tenants.applications import Tenants
+from greenroom.server.tenants.secrets import load_admin_token, load_master_key
+from greenroom.server.version import version
+from greenroom.server.webhooks.dispatcher import WebhookDispatcher
+from greenroom.server.webhooks.sending import Sender
+from greenroom.server.webhooks.ssrf import parse_networks
+from greenroom.server.wire.front_door import FrontDoor, make_front_door
+from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest
+
+log = structlog.stdlib.get_logger("greenroom.server")
+
+BACKLOG = 4_096
+SHARED_ISSUER = "greenroom"
+"""The `iss` of tokens where nodes share an engine and were given neither issuer nor public URL."""
+_END_REASON = {"kick": EndReason.KICKED, "block": EndReason.BLOCKED, "erase": EndReason.KICKED}
+
+
+class Service:
+    """One node of the service.
+
+    config: checked settings. engine: None makes the one that the settings name. random_bytes: for keys and ids.
+    clocks, chance: the time, and what delays are drawn from.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        engine: Engine | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        clocks: Clocks = SYSTEM_CLOCKS,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.config = config
+        self.clocks = clocks
+        self._chance = random.Random(int.from_bytes(random_bytes(8))) if chance is None else chance
+        self.tracing = make_tracing(config.tracing)
+        self.metrics = Metrics()
+        self.measure = Measure(self.metrics, clocks.monotonic, clocks.wall, self.tracing)
+        self.engine: Engine = MeasuredEngine(make_engine(config) if engine is None else engine, self.measure)
+        self.limits = config.make_limits()
+        self.tenants: Tenants
+        self.standing: Standing
+        self.hub: Hub
+        self.desk: Desk
+        self.node: Node
+        self.reaper: Reaper
+        self.news: EventNews
+        self.counter: Counter
+        self.cluster: ClusterDesk
+        self.webhooks: WebhookDispatcher
+        self.door: FrontDoor
+        self.url = ""
+        """How clients reach it; known once it listens."""
+        self.issuer = ""
+        self.admin_token = ""
+        self.durability: tuple[str, ...] = ()
+        self._random_bytes = random_bytes
+        self._certificate: Certificate | None = None
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started_at = 0.0
+        self._cleanups: list[Callable[[], Awaitable[None]]] = []
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when the service is ready. Raises GreenroomError that says what to change; nothing is left then."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._clean_up()
+            raise
+
+    async def _start(self) -> None:
+        self._started_at = self.clocks.monotonic()
+        if self.tracing is not None:
+            # It waits for its last spans: beside the loop.
+            self._cleanups.append(partial(asyncio.to_thread, self.tracing.close))
+        self._certificate = Certificate(self.config)
+        await self.engine.start()
+        self._cleanups.append(self.engine.stop)
+        listener = self._listen()
+        self._cleanups.append(_later(listener.close))
+        self._find_urls(listener)
+        self._load_secrets()
+        self._compose()
+        self._cleanups.append(self._stop_hub)
+        self.engine.bus.listen(self.hub)
+        await self.node.beat()
+        # An engine that is empty, as at the very first start, is written to before anything is asked of it.
+        await self.node.restored()
+        if self.node.current_lease() is None:
+            raise ServiceUnavailableError("The engine gave this node no lease.", hint="See the log for why.")
+        await self.standing.load()
+        # From now on a higher version is news.
+        self.node.on_directory = self.standing.at
+        await self._open_door(listener)
+        look_at(self, self.metrics)
+        self._begin(
+            self.node.run(), self.node.watch_fence(), self.reaper.run(), self.webhooks.run(), self.measure.probe()
+        )
+        self.durability = await self.engine.durability()
+        for line in self.durability:
+            log.info("durability", what=line)
+        warn_of_plain_text(self.config, self._certificate)
+        log.info("ready", url=self.url, node=self.node.name, engine=self.engine.name, version=version())
+
+    def _compose(self) -> None:
+        config = self.config
+        name = config.node or self._random_bytes(8).hex()
+        house = NodeHouse(
+            self.tenants,
+            issuer=self.issuer,
+            session_limits=config.session_limits,
+            limits=self.limits,
+            opens_per_second=config.opens_per_second,
+            failed_sign_ins=config.failed_sign_ins,
+            cut_offs=config.cut_offs,
+            now=self.clocks.monotonic(),
+            random_bytes=self._random_bytes,
+        )
+        self.desk = Desk(self.engine, node=name, lease=self._lease, grace=config.grace)
+        self.hub = Hub(house, self.measure.performer(self.desk.perform), self.clocks)
+        self.measure.attend(self.hub)
+        self.desk.attend(self.hub)
+        self.node = Node(
+            self.engine, self.hub, self.desk, config, name=name, random_hex=lambda: self._random_bytes(16).hex(),
+            url=self.url, clocks=self.clocks,
+        )  # fmt: skip
+        self.node.directory_copy = lambda: self.tenants.copy
+        self.standing = Standing(self.tenants, self.hub)
+        self.hub.on_command = self._command
+        self.cluster = ClusterDesk(self, name, lambda: self._random_bytes(16).hex())
+        self.reaper = Reaper(
+            self.engine.registry,
+            interval=config.reap_interval,
+            may_act=lambda: self._lease() is not None,
+            tell=self.desk.tell_ended,
+        )
+
+        self._compose_events(name)
+
+    def _compose_events(self, name: str) -> None:
+        config = self.config
+        self.news = EventNews(self.engine.outbox)
+        self.counter = Counter(self.engine)
+        self.webhooks = WebhookDispatcher(
+            self.engine,
+            self.tenants,
+            Sender(
+                allowed=parse_networks(config.webhook_allowed_networks), allow_http=config.webhook_http == "allowed"
+            ),
+            node=name,
+            announce=self.announce_directory,
+            concurrency=config.webhook_concurrency,
+        )
+        self.webhooks.on_attempt = self.measure.attempted
+        self.webhooks.tracing = self.tracing
+
+    def _lease(self) -> str | None:
+        return self.node.current_lease()
+
+    async def _open_door(self, listener: socket.socket) -> None:
+        http = make_http(self, all_routes(demo_page=self.config.demo_page == "on"), self.measure.answered)
+        self._cleanups.append(_shut(http))
+        # Before that: long polls are answered, so that nothing is waited for or left behind.
+        self._cleanups.append(_later(self.news.close))
+        self.door = make_front_door(
+            http=http, sessions=self._session, limits=self.limits, options=self.config.websocket_options
+        )
+        loop = asyncio.get_running_loop()
+        tls = None if self._certificate is None else self._certificate.context
+        # Without these a client has 60 s for its TLS handshake, before the front door sees it, and 30 s to say goodbye.
+        self._server = await loop.create_server(
+            self.door,
+            sock=listener,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self.config.head_timeout if tls else None,
+            ssl_shutdown_timeout=self.config.close_timeout if tls else None,
+        )
+
+    def _begin(self, *work: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(one) for one in work]
+
+    async def stop(self) -> None:
+        """Drains, then closes everything; what was accepted is written first. Harmless when repeated."""
+        if self._server is not None:
+            await Drain(self.hub, self.node, self.config, self.clocks.monotonic, rate=self.cluster.drain_rate).run()
+            self._server.close()
+            self._server = None
+            await self.hub.settle_tasks(self.config.close_timeout)
+            if self.desk.kept:
+                await self.desk.write_kept()
+            await self._end_tasks()
+            await self.node.leave()
+            self.door.abort_all()
+        await self._clean_up()
+
+    async def kill(self) -> None:
+        """Stop without a word, as SIGKILL would as far as clients and the cluster can see: for tests."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            await self._end_tasks()
+            self.hub.mute()
+            self.door.abort_all()
+        await self._clean_up()
+
+    async def _end_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stop_hub(self) -> None:
+        await self._end_tasks()
+        self.hub.mute()
+        await self.hub.cancel_tasks()
+        self.hub.stop()
+
+    async def _clean_up(self) -> None:
+        while self._cleanups:
+            await self._cleanups.pop()()
+
+    # -- parts of start -----------------------------------------------------------------------------------------------
+
+    def _listen(self) -> socket.socket:
+        return listen(self.config)
+
+    def _find_urls(self, listener: socket.socket) -> None:
+        self.url = url_of(self.config, listener)
+        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
+        shared = self.config.engine != "embedded" and not self.config.public_url
+        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
+
+    def _load_secrets(self) -> None:
+        config = self.config
+        data = Path(config.data_dir) if config.engine == "embedded" else None
+        master_key = load_master_key(config.master_key, data, self._random_bytes)
+        self.admin_token = load_admin_token(config.admin_token, data, self._random_bytes)
+        self.tenants = Tenants(
+            self.engine.directory,
+            master_key=master_key,
+            clock=self.clocks.wall,
+            random_bytes=self._random_bytes,
+            config=config,
+        )
+
+    def reload_tls(self) -> None:
+        """SIGHUP; see `Certificate.reload`."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
+    # -- what the front door and HTTP ask -----------------------------------------------------------------------------
+
+    def _session(self, request: UpgradeRequest) -> Handler | Refusal:
+        node = self.node
+        if node.draining:
+            return _unavailable("draining", "The node is being shut down. Connect again.", 1)
+        if node.current_lease() is None:
+            return _unavailable("fenced", "The node has lost touch with the engine.", self._fenced_for())
+        return SessionConnection(self.hub, request)
+
+    def _fenced_for(self) -> int:
+        """Seconds: 15 to 30 with the default grace (S9). A client with a live old connection has no reason to hurry,
+        and one without must be back before its grace is over, however short it is set."""
+        grace = self.config.grace
+        return self._chance.randint(max(1, round(grace * 3 / 8)), max(1, round(grace * 3 / 4)))
+
+    async def restrict(self, request: RestrictRequest) -> Restricted:
+        """`Registry.restrict`, and what follows from it: the nodes that hold what it ended are told."""
+        restricted = await self.engine.registry.restrict(request)
+        reason = _END_REASON.get(request.kind, EndReason.TOKEN_REVOKED)
+        self.desk.tell_ended(restricted.ended, reason, request.reason)
+        await self.announce_directory()
+        # Before it is answered: whoever kicks and asks for a new token next gets one above the cut-off (S18).
+        await self.standing.read(None)
+        return restricted
+
+    async def end_session(self, request: EndRequest) -> SessionRecord | None:
+        """`Registry.close` by an operator; the node that holds the session is told. None: there was none to end."""
+        ended = await self.engine.registry.close(request)
+        if ended is not None:
+            self.desk.tell_ended((ended,), request.reason, request.text)
+        return ended
+
+    async def announce_directory(self) -> None:
+        """The directory has changed: every node is told to read it again."""
+        await self.desk.tell_all(Command(kind="directory"))
+
+    def not_ready(self) -> str | None:
+        """Why the node should get no traffic, or None where it should."""
+        return self.node.not_ready()
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since start."""
+        return self.clocks.monotonic() - self._started_at
+
+    def status(self) -> Mapping[str, Any]:
+        """What an operator wants to know of this node."""
+        return {
+            "node": self.node.name,
+            "boot": self.node.boot,
+            "version": version(),
+            "state": self.node.state.value,
+            "notReady": self.not_ready(),
+            "url": self.url,
+            "engine": self.engine.name,
+            "durability": list(self.durability),
+            "uptime": round(self.uptime, 1),
+            "sessions": len(self.hub.sessions),
+            "connections": len(self.hub.connections),
+            "keptWrites": len(self.desk.kept),
+            "clockDifference": round(self.node.clock_difference, 3),
+            "reaperLag": self.reaper.lag,
+            "reaperFailing": self.reaper.failing,
+            "otherNodes": [one.node for one in self.node.others],
+        }
+
+    def _command(self, command: Command) -> None:
+        if command.kind == "directory":
+            self.standing.soon()
+        else:
+            self.cluster.hears(command)
+
+
+def _unavailable(word: str, text: str, seconds: int) -> Refusal:
+    return Refusal.error(
+        503, error="temporarily_unavailable", reason=word, description=text, headers={"Retry-After": str(seconds)}
+    )
+
+
+def _later(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def run_it() -> None:
+        work()
+
+    return run_it
+
+
+def _shut(http: Any) -> Callable[[], Awaitable[None]]:
+    async def shut() -> None:
+        await http.shutdown(1.0)
+
+    return shut
+
+
+__all__ = ["Service"]

@@ -1,0 +1,1 @@
+"""Live connections of this node, and what they ask of the engine."""

@@ -1,0 +1,1 @@
+"""Applications, keys, revocations, secrets."""

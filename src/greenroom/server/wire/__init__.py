@@ -1,0 +1,1 @@
+"""Bytes and sockets: the front door, handshakes, WebSocket frames, addresses."""

@@ -1,0 +1,499 @@
+"""One port for sessions and HTTP: reads the request head, and hands the transport to one or the other.
+
+The first head of a connection is read here, within `head_timeout` and `max_head_bytes`. An upgrade goes straight to
+its `Connection`; everything else to aiohttp, which from then on is fed through this protocol. Upgrades that come later
+on the same connection (proxies pool them) are found by aiohttp's own parser, in front of the application's handler: one
+parser alone decides where a request begins, so that nobody can smuggle one inside a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from http import HTTPStatus
+from typing import Final, cast
+
+from aiohttp import web
+
+from greenroom.server.wire.addresses import Limits, normalise
+from greenroom.server.wire.aiohttp_detach import HandedOver, detach
+from greenroom.server.wire.handshake import Accepted, Head, MalformedHeadError, judge, parse_head, switching_protocols
+from greenroom.server.wire.handshake_cache import FamiliarHeads, accept, take_key_out
+from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.proxy_protocol import MalformedProxyHeaderError, read_proxy_header
+from greenroom.server.wire.websocket import Connection
+
+log = logging.getLogger("greenroom.server")
+
+Sessions = Callable[[UpgradeRequest], Handler | Refusal]
+HttpFactory = Callable[[], asyncio.BaseProtocol]
+_HttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_END: Final = b"\r\n\r\n"
+_UPGRADE_HEADER: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+_SCRATCH: Final = memoryview(bytearray(16_384))
+"""What all visitors read into; each takes a copy at once. Short reads keep short what one client can have done in one
+turn of the loop: an ordinary protocol is given up to 256 KiB, and behind a handshake those are frames."""
+_DISCARD_LIMIT: Final = 1_048_576
+_TOO_MANY: Final = Refusal.error(
+    429,
+    error="temporarily_unavailable",
+    reason="Too_many_connections",
+    description="Too many connections are open from your address. Close some, or try again later.",
+    headers={"Retry-After": "10"},
+)
+
+
+class _State(Enum):
+    PROXY = "proxy"  # a trusted proxy's, which may begin with a PROXY protocol header
+    HEAD = "head"  # reading the first request head
+    BUSY = "busy"  # HTTP: a request is being read or answered
+    IDLE = "idle"  # HTTP: between two requests
+    LATER_HEAD = "later head"  # HTTP: a later head has begun
+    LINGERING = "lingering"  # refused; what still comes is thrown away
+    GONE = "gone"  # handed over to a Connection, or lost
+
+
+def _response(refusal: Refusal, method: str) -> bytes:
+    headers = {
+        "Content-Type": "application/json",
+        **refusal.headers,
+        "Content-Length": str(len(refusal.body)),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join(lines).encode("latin-1") + _END
+    return head if method == "HEAD" else head + refusal.body
+
+
+class _Visitor(asyncio.BufferedProtocol):
+    """One connection, until it is a session's; for as long as it lives if it is HTTP."""
+
+    __slots__ = ("_buffer", "_count", "_door", "_inner", "_state", "_timer", "_transport", "address")
+
+    def __init__(self, door: FrontDoor) -> None:
+        self.address = ""
+        self._door = door
+        self._state = _State.HEAD
+        self._buffer = bytearray()
+        self._count = 0
+        self._inner: asyncio.Protocol | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    # --- what the transport calls -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.address = normalise(peer[0]) if peer else ""
+        self._door.visitors.add(self)
+        if self._door.limits.is_trusted(self.address):
+            self._state = _State.PROXY
+        self._start_timer(self._door.options.head_timeout, self._head_late)
+        self._admit(self.address)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _SCRATCH
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(_SCRATCH[:nbytes])
+        if self._state is _State.BUSY:
+            assert self._inner is not None
+            self._inner.data_received(data)
+        elif self._state is _State.HEAD or self._state is _State.PROXY:
+            self._buffer += data
+            self._read_head()
+        elif self._state is _State.IDLE or self._state is _State.LATER_HEAD:
+            self._watch_later_head(data)
+        elif self._state is _State.LINGERING:
+            self._count += len(data)
+            if self._count > _DISCARD_LIMIT and self._transport is not None:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._inner is not None else None
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._door.visitors.discard(self)
+        if self._state is not _State.GONE:
+            self._door.limits.release(self.address)
+        self._state = _State.GONE
+        self._transport = None
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.connection_lost(exc)
+
+    # --- the first head ---------------------------------------------------------------------------------------------
+
+    def _admit(self, address: str) -> None:
+        if not self._door.limits.admit(address):
+            self.address = ""
+            self._refuse(_TOO_MANY)
+
+    def _read_head(self) -> None:
+        if self._state is _State.PROXY and not self._read_proxy_header():
+            return
+        buffer = self._buffer
+        if buffer and buffer[0] in b"\r\n":
+            # An empty line or two before the request line is to be ignored (RFC 9112, section 2.2).
+            del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]
+        if buffer and not buffer[:1].isalpha():
+            self._refuse(Refusal.error(400, description="This is not HTTP. Does the client speak TLS to a plain port?"))
+            return
+        end = buffer.find(_END, self._count)
+        if end > self._door.options.max_head_bytes or (end < 0 and self._head_is_too_large()):
+            self._refuse_large_head()
+        elif end < 0:
+            self._count = max(0, len(buffer) - 3)
+        else:
+            self._route(bytes(buffer[:end]), bytes(buffer[end + 4 :]))
+
+    def _head_is_too_large(self) -> bool:
+        return len(self._buffer) > self._door.options.max_head_bytes
+
+    def _read_proxy_header(self) -> bool:
+        """Whether the PROXY protocol header, if there is one, has been read."""
+        try:
+            header = read_proxy_header(bytes(self._buffer))
+        except MalformedProxyHeaderError as error:
+            self._refuse(Refusal.error(400, description=f"The PROXY protocol header is malformed: {error}."))
+            return False
+        if header is None:
+            if self._head_is_too_large():
+                self._refuse_large_head()
+            return False
+        del self._buffer[: header.size]
+        self._state = _State.HEAD
+        if header.address is not None:
+            # The proxy itself was not counted.
+            self.address = header.address
+            self._admit(header.address)
+        return self._state is _State.HEAD
+
+    def _route(self, head: bytes, rest: bytes) -> None:
+        self._stop_timer()
+        door = self._door
+        if not _UPGRADE_HEADER.search(head) and not door.asks_for_sessions(head):
+            self._to_http(head, rest)
+            return
+        try:
+            verdict = door.read(head, self.address)
+        except MalformedHeadError as error:
+            self._refuse(Refusal.error(400, description=f"The request is malformed: {error}."))
+            return
+        if verdict is None:
+            self._to_http(head, rest)
+            return
+        handler = self.choose_handler(verdict.request) if isinstance(verdict, Accepted) else verdict
+        if isinstance(handler, Refusal):
+            self._refuse(handler, "HEAD" if head.startswith(b"HEAD ") else "GET")
+        else:
+            assert isinstance(verdict, Accepted)
+            self.hand_over(verdict, handler, rest)
+
+    def _to_http(self, head: bytes, rest: bytes) -> None:
+        transport = self._transport
+        assert transport is not None
+        self._state = _State.BUSY
+        self._buffer = bytearray()
+        self._inner = inner = cast(asyncio.Protocol, self._door.http())
+        inner.connection_made(transport)
+        inner.data_received(head + _END + rest)
+
+    # --- the upgrade ------------------------------------------------------------------------------------------------
+
+    def choose_handler(self, request: UpgradeRequest) -> Handler | Refusal:
+        """Who takes the session, or why nobody does. A handler must be followed by `hand_over`."""
+        limits = self._door.limits
+        forwarded = request.address != self.address
+        if forwarded and not limits.admit(request.address):
+            return _TOO_MANY
+        handler = self._door.make_handler(request)
+        if forwarded and isinstance(handler, Refusal):
+            limits.release(request.address)
+        return handler
+
+    def hand_over(self, accepted: Accepted, handler: Handler, early: bytes) -> None:
+        """Make the transport a session's, which from here on releases what counts for its address."""
+        door = self._door
+        transport = self._transport
+        assert transport is not None
+        self._state = _State.GONE
+        self._transport = self._inner = None
+        self._buffer = bytearray()
+        door.visitors.discard(self)
+        connection = Connection(handler, accepted.request, door.options, door.on_gone)
+        door.connections.add(connection)
+        connection.start(transport, switching_protocols(accepted), early)
+
+    # --- later heads ------------------------------------------------------------------------------------------------
+
+    def request_begins(self) -> None:
+        """aiohttp has read a head."""
+        self._stop_timer()
+        if self._state is not _State.GONE:
+            self._state = _State.BUSY
+
+    def request_ends(self, *, body_read: bool) -> None:
+        """The request is answered; if its body was read, the next bytes are a head."""
+        if self._state is _State.BUSY and body_read:
+            self._state = _State.IDLE
+
+    def _watch_later_head(self, data: bytes) -> None:
+        """Bound the time and size of a later head. aiohttp parses it; here is only looked for its end."""
+        if self._state is _State.IDLE:
+            self._state = _State.LATER_HEAD
+            self._count = 0
+            self._buffer.clear()
+            self._start_timer(self._door.options.head_timeout, self._head_late)
+        window = bytes(self._buffer) + data
+        self._count += len(data)
+        if _END in window:
+            self._stop_timer()
+            self._buffer.clear()
+            self._state = _State.BUSY
+        elif self._count > self._door.options.max_head_bytes:
+            self._refuse_large_head()
+            return
+        else:
+            self._buffer[:] = window[-3:]
+        assert self._inner is not None
+        self._inner.data_received(data)
+
+    # --- refusals ---------------------------------------------------------------------------------------------------
+
+    def _head_late(self) -> None:
+        self._timer = None
+        seconds = self._door.options.head_timeout
+        self._refuse(
+            Refusal.error(408, reason="Request_timeout", description=f"Send the request's head within {seconds:g} s.")
+        )
+
+    def _refuse_large_head(self) -> None:
+        most = self._door.options.max_head_bytes
+        self._refuse(
+            Refusal.error(431, reason="Head_too_large", description=f"A request's head may have {most} bytes.")
+        )
+
+    def _refuse(self, refusal: Refusal, method: str = "GET") -> None:
+        """Answer, and close so that the answer arrives: a socket closed with bytes unread is reset."""
+        transport = self._transport
+        if transport is None or self._state is _State.LINGERING:
+            return
+        self._door.note_refused(refusal.status)
+        log.info("refused: status=%d address=%s", refusal.status, self.address)
+        self._stop_timer()
+        self._state = _State.LINGERING
+        self._buffer = bytearray()
+        self._count = 0
+        transport.write(_response(refusal, method))
+        self._start_timer(self._door.options.close_timeout, transport.abort)
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def _start_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, action)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def close(self) -> None:
+        """Drop the connection unless aiohttp has it."""
+        if self._inner is None and self._transport is not None:
+            self._transport.abort()
+
+
+class FrontDoor:
+    """The protocol factory of the one port, and a list of who is there. Made by `make_front_door`."""
+
+    def __init__(
+        self,
+        *,
+        http: web.Server | HttpFactory,
+        sessions: Sessions,
+        limits: Limits,
+        ws_path: str | None,
+        subprotocol: str | None,
+        options: WebSocketOptions,
+    ) -> None:
+        self.http: HttpFactory = http
+        self.limits = limits
+        self.options = options
+        self.visitors: set[_Visitor] = set()
+        """Connections that are not sessions': reading their head, or HTTP."""
+        self.connections: set[Connection] = set()
+        """Sessions' connections."""
+        self.refused: dict[int, int] = {}
+        """How many were refused here, by status."""
+        self.on_gone = self._gone
+        self._sessions = sessions
+        self._ws_path = ws_path
+        self._subprotocol = subprotocol
+        self._familiar = FamiliarHeads()
+        if isinstance(http, web.Server):
+            self._http_handler: _HttpHandler = http.request_handler
+            http.request_handler = self._serve
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        return _Visitor(self)
+
+    def note_refused(self, status: int) -> None:
+        """One more was refused."""
+        self.refused[status] = self.refused.get(status, 0) + 1
+
+    def close_sessions(self, code: int, reason: str) -> None:
+        """Close every session's connection, as `Link.close` does; 1001 when the service stops."""
+        for connection in tuple(self.connections):
+            connection.close(code, reason)
+
+    def abort_all(self) -> None:
+        """Drop every connection that aiohttp does not have, without a word."""
+        for connection in tuple(self.connections):
+            connection.abort()
+        for visitor in tuple(self.visitors):
+            visitor.close()
+
+    def asks_for_sessions(self, head: bytes) -> bool:
+        """Whether the request line names the sessions' path; a quick look, `judge` looks closely."""
+        return self._ws_path is not None and self._ws_path.encode() in head[: head.find(b"\r\n")]
+
+    def read(self, head: bytes, peer: str) -> Accepted | Refusal | None:
+        """`parse_head` and `judge`, or what they found the last time. Raises MalformedHeadError."""
+        keyless = take_key_out(head)
+        if keyless is not None:
+            shape = self._familiar.find(keyless)
+            if shape is not None:
+                return accept(shape, keyless.key, self.limits.resolve(peer, shape.forwarded_for))
+        parsed = parse_head(head)
+        verdict = self.judge(parsed, peer)
+        if keyless is not None and isinstance(verdict, Accepted):
+            self._familiar.remember(keyless, verdict, parsed.get("x-forwarded-for"))
+        return verdict
+
+    def judge(self, head: Head, peer: str) -> Accepted | Refusal | None:
+        """See `handshake.judge`; `peer` is who is at the other end of the transport."""
+        address = self.limits.resolve(peer, head.get("x-forwarded-for"))
+        return judge(head, ws_path=self._ws_path, subprotocol=self._subprotocol, address=address)
+
+    def make_handler(self, request: UpgradeRequest) -> Handler | Refusal:
+        """Ask the service whether it takes the session."""
+        try:
+            return self._sessions(request)
+        except Exception:
+            log.exception("sessions factory failed: address=%s", request.address)
+            return Refusal.error(500, error="server_error", reason="Internal_error", description="Try again later.")
+
+    def _gone(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.limits.release(connection.address)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """In front of the application's handler: an upgrade may be any request of a connection."""
+        visitor = _visitor_of(request)
+        if visitor is None:
+            return await self._http_handler(request)
+        visitor.request_begins()
+        try:
+            response = self._upgrade(request, visitor)
+            return await self._http_handler(request) if response is None else response
+        finally:
+            visitor.request_ends(body_read=request.content.is_eof())
+
+    def _upgrade(self, request: web.BaseRequest, visitor: _Visitor) -> web.StreamResponse | None:
+        """Hand the transport over if the request is a handshake in order; None if it is plain HTTP."""
+        if "Upgrade" not in request.headers and request.path != self._ws_path:
+            return None
+        version = (request.version.major, request.version.minor)
+        head = Head.of(request.method, request.raw_path, version, request.headers.items())
+        verdict = self.judge(head, visitor.address)
+        if verdict is None:
+            return None
+        handler = visitor.choose_handler(verdict.request) if isinstance(verdict, Accepted) else verdict
+        if isinstance(handler, Refusal):
+            self.note_refused(handler.status)
+            log.info("refused: status=%d address=%s", handler.status, visitor.address)
+            headers_out = {"Content-Type": "application/json", **handler.headers}
+            response = web.Response(status=handler.status, headers=headers_out, body=handler.body)
+            response.force_close()
+            return response
+        assert isinstance(verdict, Accepted)
+        visitor.hand_over(verdict, handler, detach(request))
+        return HandedOver()
+
+
+def _visitor_of(request: web.BaseRequest) -> _Visitor | None:
+    transport = request.transport
+    protocol = transport.get_protocol() if transport is not None else None
+    return protocol if isinstance(protocol, _Visitor) else None
+
+
+def address_of(request: web.BaseRequest) -> str:
+    """The client's address of an HTTP request that came through a front door, after trusted proxies.
+
+    The transport's own peer if it did not; empty if that is gone.
+    """
+    visitor = _visitor_of(request)
+    if visitor is None:
+        return request.remote or ""
+    forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", []))
+    return visitor._door.limits.resolve(visitor.address, forwarded_for)
+
+
+def make_front_door(
+    *,
+    http: web.Server | HttpFactory,
+    sessions: Sessions,
+    limits: Limits,
+    ws_path: str | None = "/v1/session",
+    subprotocol: str | None = "greenroom.v1",
+    options: WebSocketOptions | None = None,
+) -> FrontDoor:
+    """The protocol factory for `loop.create_server(factory, host, port, ssl=…)`.
+
+    `http` gets every request that is no handshake. With aiohttp's `web.Server` an upgrade may also be a later request
+    of a connection, and later heads are bounded too: its `request_handler` is wrapped, so make the front door first.
+    With any other protocol factory only the first request of a connection is looked at.
+
+    `sessions` is asked for each handshake in order, and gives its handler or a refusal (draining, over capacity).
+    `ws_path` None takes upgrades on every path; `subprotocol` None takes any or none, and chooses the first offered.
+    `options` None is the defaults.
+    """
+    return FrontDoor(
+        http=http,
+        sessions=sessions,
+        limits=limits,
+        ws_path=ws_path,
+        subprotocol=subprotocol,
+        options=options or WebSocketOptions(),
+    )
+
+
+__all__ = [
+    "FrontDoor",
+    "HttpFactory",
+    "Limits",
+    "Refusal",
+    "Sessions",
+    "UpgradeRequest",
+    "WebSocketOptions",
+    "address_of",
+    "make_front_door",
+]

@@ -1,0 +1,98 @@
+"""schemathesis on the server API of a service that is lived in: with real ids, so that it comes past the 404s.
+
+`tests/server/api/test_schemathesis.py` runs it over everything with made-up ids. There one call of `/v1/tokens/revoke`
+turns all that follow into 401; here it has a run of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.test_canaries import SETTINGS
+from tests.server.api_house import api_house
+from tests.server.harness import House
+from tests.server.webhooks.receiver import receiver
+
+pytestmark = pytest.mark.slow
+
+SEED = 20_260_102
+CASES = 15
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+def _config(session: str, hook: str) -> str:
+    """Which ids are real. What ends or removes them is left to the other run: it would end this one."""
+    return f"""
+[[operations]]
+include-path-regex = "^/v1/(participants|blocks)/"
+parameters = {{ "path.id" = "ext:anna" }}
+
+[[operations]]
+include-path-regex = "^/v1/sessions/"
+parameters = {{ "path.id" = "{session}" }}
+
+[[operations]]
+include-path-regex = "^/v1/webhooks/"
+parameters = {{ "path.id" = "{hook}" }}
+
+[[operations]]
+include-path = "/v1/events"
+parameters = {{ "query.wait" = 0 }}
+"""
+
+
+async def _run(house: House, token: str, folder: Path, config: str, *paths: str) -> str:
+    """Raises AssertionError with what it says."""
+    (folder / "schemathesis.toml").write_text(config)
+    command = [str(Path(sys.executable).with_name("st")), "run", f"{house.url}/openapi.json", "--no-color"]
+    command += ["--phases", "coverage,fuzzing", "-n", str(CASES), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
+    command += ["-H", f"Authorization: Bearer {token}", "--generation-database", "none", *paths]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), 240)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+async def test_the_server_api_with_real_ids(tmp_path: Path) -> None:
+    async with receiver() as there, api_house(**SETTINGS) as (house, tenant, api):
+        client = await house.dial()
+        opened = await client.open(tenant.token("anna"), participant={"name": "__proto__"})
+        hook = (await api.good("POST", "/v1/webhooks", {"url": there.url}))["endpoint"]["id"]
+        config = _config(opened.id, hook)
+        only = ("--include-path-regex", "^/v1/(participants|sessions|blocks|counts|events|webhooks)")
+        await _run(house, api.token, tmp_path, config, *only, "--exclude-method", "DELETE")
+        # They were real to the end: still there, although many have tried to change them.
+        assert (await api.good("GET", "/v1/participants/ext:anna"))["externalId"] == "anna"
+        assert (await api.good("GET", f"/v1/webhooks/{hook}"))["id"] == hook
+        await _run(house, api.token, tmp_path, config, *only, "--include-method", "DELETE")
+        await api.refused("GET", "/v1/participants/ext:anna")
+        await client.drop()
+
+
+@pytest.mark.parametrize("path", ["/v1/tokens/revoke", "/v1/settings"])
+async def test_what_would_spoil_the_others(path: str, tmp_path: Path) -> None:
+    """Revoking ends the token that calls; a keeping of 0 s forgets who is offline."""
+    async with api_house() as (house, _tenant, api):
+        await _run(house, api.token, tmp_path, "", "--include-path", path)

@@ -1,0 +1,117 @@
+"""What the doctor says, from facts alone."""
+
+from __future__ import annotations
+
+import msgspec
+
+from greenroom.engines.base import NodeRecord
+from greenroom.model import EndReason, SessionRecord, SessionState, TimelineEntry
+from greenroom.server.cluster.doctor.findings import Finding, about_durability, about_nodes, about_sessions
+from greenroom.server.cluster.doctor.history import ENDS, life_of
+from greenroom.server.cluster.doctor.survey import Answer, NodeReport
+
+NOW = 1_700_000_000_000
+GRACE = 40.0
+ONE = NodeRecord(node="one", boot="b", lease="lease-one", lease_left=8.0)
+TWO = NodeRecord(node="two", boot="b", lease="lease-two", lease_left=8.0)
+SESSION = SessionRecord(id="p1-a", app="app", participant_id="anna", node="one", lease="lease-one", generation=3)
+REPORT = NodeReport(
+    node="one", boot="b", version="1", state="acting", not_ready=None, sessions=1, connections=1, kept_writes=0,
+    clock_difference=0.0, reaper_lag=0.0, reaper_failing="", uptime=1.0, settings={"grace": "40.0"},
+)  # fmt: skip
+
+
+def report(**more: object) -> NodeReport:
+    return msgspec.structs.replace(REPORT, **more)
+
+
+def answer(*held: tuple[str, int], **more: object) -> Answer:
+    return Answer(report(**more), dict(held))
+
+
+def codes(found: list[Finding]) -> list[str]:
+    return [one.code for one in found]
+
+
+def sessions(*records: SessionRecord, **answers: Answer) -> list[Finding]:
+    return list(about_sessions(records, (ONE, TWO), answers, now=NOW, grace=GRACE))
+
+
+def test_what_agrees_is_no_finding() -> None:
+    assert sessions(SESSION, one=answer(("p1-a", 3)), two=answer()) == []
+
+
+def test_a_session_whose_node_has_no_connection_for_it() -> None:
+    (found,) = sessions(SESSION, one=answer(), two=answer())
+    assert found.code == "session_without_socket"
+    assert (found.generation, found.lease) == (3, "lease-one")
+
+
+def test_nothing_is_said_of_the_sockets_of_a_node_that_did_not_answer() -> None:
+    assert sessions(SESSION, two=answer()) == []
+
+
+def test_a_connection_is_only_right_where_the_session_is_attached_at_this_node_and_generation() -> None:
+    moved = msgspec.structs.replace(SESSION, node="two", lease="lease-two", generation=4)
+    stale = sessions(moved, one=answer(("p1-a", 3)), two=answer(("p1-a", 4)))
+    assert codes(stale) == ["socket_without_session"]
+    detached = msgspec.structs.replace(SESSION, state=SessionState.DETACHED, detached_at=NOW)
+    assert codes(sessions(detached, one=answer(("p1-a", 3)))) == ["socket_without_session"]
+    assert codes(sessions(one=answer(("p1-a", 3)))) == ["socket_without_session"]
+
+
+def test_a_session_under_a_lease_that_is_over() -> None:
+    dead = msgspec.structs.replace(SESSION, lease="lease-of-yesterday")
+    assert codes(sessions(dead, one=answer(("p1-a", 3)))) == ["session_owner_dead"]
+
+
+def test_a_ghost_is_what_is_detached_for_longer_than_any_grace() -> None:
+    detached = msgspec.structs.replace(SESSION, state=SessionState.DETACHED, detached_at=NOW - 54_000)
+    assert sessions(detached) == []
+    assert codes(sessions(msgspec.structs.replace(detached, detached_at=NOW - 56_000))) == ["session_overdue"]
+
+
+def test_nodes() -> None:
+    two = answer(node="two")
+    assert list(about_nodes((ONE, TWO), {"one": answer(), "two": two})) == []
+    assert codes(list(about_nodes((ONE, TWO), {"one": answer()}))) == ["node_silent"]
+    dead = msgspec.structs.replace(TWO, lease_left=-3.0)
+    assert codes(list(about_nodes((ONE, dead), {"one": answer()}))) == ["node_dead"]
+    assert codes(list(about_nodes((dead,), {}))) == ["no_node_ready", "node_dead"]
+
+
+def test_what_a_node_says_of_itself() -> None:
+    sick = answer(not_ready="fenced", clock_difference=6.0, reaper_lag=9.0, kept_writes=2)
+    found = list(about_nodes((ONE,), {"one": sick}))
+    assert codes(found) == ["node_not_ready", "clock_skew", "reaper_lag", "writes_kept"]
+    assert [one.severity.value for one in found] == ["warning", "problem", "warning", "warning"]
+
+
+def test_nodes_that_differ() -> None:
+    other = answer(node="two", version="2", settings={"grace": "30.0"})
+    found = list(about_nodes((ONE, TWO), {"one": answer(), "two": other}))
+    assert codes(found) == ["versions_differ", "settings_differ"]
+    assert found[1].text == "Nodes differ in it: 30.0 on two; 40.0 on one."
+
+
+def test_durability_repeats_what_may_be_lost() -> None:
+    lines = (
+        "Redis 7.0 at …",
+        "Restart of Redis: nothing that was acknowledged is lost.",
+        "Failover: … may be lost (…).",
+    )
+    assert [one.text for one in about_durability(lines)] == [lines[2]]
+
+
+def test_every_end_is_explained() -> None:
+    assert set(ENDS) == set(EndReason)
+
+
+def test_a_life_in_steps() -> None:
+    timeline = (TimelineEntry(NOW, "opened", "one"), TimelineEntry(NOW + 1500, "detached", "one", "connection lost"))
+    ended = msgspec.structs.replace(SESSION, state=SessionState.CLOSED, end_reason=EndReason.TIMEOUT, timeline=timeline)
+    life = life_of(ended)
+    assert [(step.what, step.after) for step in life.steps] == [("opened", 0.0), ("detached", 1.5)]
+    assert life.summary.startswith("It ended: timeout.")
+    assert life_of(msgspec.structs.replace(SESSION, generation=12)).summary.endswith("for the 12th time.")
+    assert life_of(msgspec.structs.replace(SESSION, generation=22)).summary.endswith("for the 22nd time.")

@@ -1,0 +1,116 @@
+"""The directory is read again when it has changed, and only those whom the change touches are measured anew."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import Application
+from greenroom.server.cluster.directory_sync import Standing
+
+
+def _app(key: str, **more: Any) -> Application:
+    return Application(key=key, name=key, namespace="0" * 32, **more)
+
+
+@dataclass
+class FakeTenants:
+    """What is stored, and what was read of it."""
+
+    stored: list[Application]
+    version: int = 1
+    away: bool = False
+    applications: tuple[Application, ...] = ()
+    asked: list[int | None] = field(default_factory=list)
+
+    async def load(self) -> None:
+        self.applications = tuple(self.stored)
+
+    async def reload(self) -> None:
+        await self.reload_if(None)
+
+    async def reload_if(self, number: int | None) -> None:
+        self.asked.append(number)
+        if self.away:
+            raise ServiceUnavailableError("The engine is away.")
+        await self.load()
+
+
+@dataclass
+class FakeConnection:
+    """A session of an application. measured: how often it was."""
+
+    machine: Any
+    measured: int = 0
+
+    def directory_changed(self) -> None:
+        self.measured += 1
+
+
+@dataclass
+class FakeHub:
+    """Two sessions of two applications."""
+
+    sessions: dict[str, FakeConnection]
+    spawned: list[Coroutine[Any, Any, None]] = field(default_factory=list)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.spawned.append(work)
+
+    async def carry_out(self) -> None:
+        work, self.spawned = self.spawned, []
+        for one in work:
+            await one
+
+
+async def _made() -> tuple[FakeTenants, FakeHub, Standing]:
+    tenants = FakeTenants([_app("one"), _app("two")])
+    hub = FakeHub({key: FakeConnection(SimpleNamespace(app=key)) for key in ("one", "two")})
+    standing = Standing(cast(Any, tenants), cast(Any, hub))
+    await standing.load()
+    return tenants, hub, standing
+
+
+def _measured(hub: FakeHub) -> dict[str, int]:
+    return {key: one.measured for key, one in hub.sessions.items()}
+
+
+async def test_sessions_of_an_application_that_was_disabled_are_measured_anew_and_no_others() -> None:
+    tenants, hub, standing = await _made()
+    tenants.stored[0] = _app("one", disabled=True)
+    standing.soon()
+    await hub.carry_out()
+    assert _measured(hub) == {"one": 1, "two": 0}
+    standing.soon()
+    await hub.carry_out()
+    assert _measured(hub) == {"one": 1, "two": 0}, "nothing has changed since"
+
+
+async def test_tokens_that_were_revoked_count_and_another_name_does_not() -> None:
+    tenants, hub, standing = await _made()
+    tenants.stored[:] = [Application(key="one", name="renamed", namespace="0" * 32), _app("two", revoked_before=7)]
+    await standing.read(None)
+    assert _measured(hub) == {"one": 0, "two": 1}
+
+
+async def test_a_number_that_is_known_is_not_read_again() -> None:
+    tenants, hub, standing = await _made()
+    standing.at(1)
+    assert hub.spawned == []
+    standing.at(2)
+    await hub.carry_out()
+    assert tenants.asked == [2]
+
+
+async def test_an_engine_that_is_away_is_asked_again_later() -> None:
+    tenants, hub, standing = await _made()
+    tenants.stored[0] = _app("one", disabled=True)
+    tenants.away = True
+    await standing.read(None)
+    assert _measured(hub) == {"one": 0, "two": 0}
+    tenants.away = False
+    await standing.read(None)
+    assert _measured(hub) == {"one": 1, "two": 0}

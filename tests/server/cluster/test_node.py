@@ -1,0 +1,305 @@
+"""The node's life: lease, fence, taking back, comparing, silence. No sockets, no sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from greenroom.core.states import ServerState
+from greenroom.engines.base import Change, NodeBeat, SessionQuery
+from greenroom.model import EndReason, ParticipantRecord, SessionState, participant_id_of, partition_of
+from greenroom.server.cluster import node as node_module
+from greenroom.server.cluster import recovery as upkeep
+from greenroom.server.cluster.node import Node, NodeState
+from greenroom.server.config import ServerConfig
+from greenroom.server.sessions.connection import SessionConnection
+from tests.core.server_rig import APP, NAMESPACE
+from tests.server.shell import Shell, running_shell
+from tests.support.sim.loop import Timeline
+
+
+def is_in(connection: SessionConnection, state: ServerState) -> bool:
+    return connection.machine.state is state
+
+
+async def _pass(shell: Shell, seconds: float) -> None:
+    """Time goes on in steps, with beats and passes of the reaper as the service makes them."""
+    for _ in range(int(seconds)):
+        shell.clock.advance(1.0)
+        shell.node.check_fence()
+        if not shell.away:
+            await shell.inner.registry.reap()
+        await shell.node.beat()
+        await shell.settle()
+        await shell.node.settled()
+
+
+async def test_a_node_counts_from_when_the_renewal_was_sent() -> None:
+    async with running_shell() as shell:
+        node = shell.node
+        beat = shell.engine.registry.beat
+
+        class Slow:
+            async def beat(self, request: NodeBeat) -> Any:
+                result = await beat(request)
+                shell.clock.advance(6.5)  # the answer took so long
+                return result
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(shell.inner.registry, name)
+
+        shell.engine.registry = Slow()
+        await node.beat()
+        assert node.current_lease() is not None
+        shell.clock.advance(0.6)
+        assert node.current_lease() is None
+        node.check_fence()
+        assert node.state is NodeState.FENCED
+
+
+def test_a_beat_that_had_no_answer_in_time_is_followed_by_another_before_the_fence() -> None:
+    timeline = Timeline()
+    loop = timeline.make_loop("node")
+    config = ServerConfig()
+    began: list[float] = []
+
+    async def beat() -> None:
+        began.append(loop.time())
+        if len(began) == 2:  # lost
+            await asyncio.sleep(config.renew_interval)
+
+    life = loop.create_task(Node.run(cast(Any, SimpleNamespace(_config=config, beat=beat))))
+    timeline.run(20)
+    assert [after - before for before, after in pairwise(began)] == [config.renew_interval] * (len(began) - 1)
+    assert began[2] - began[0] < config.fence_after
+    life.cancel()
+    timeline.close()
+
+
+async def test_a_machine_that_slept_writes_nothing_when_it_wakes() -> None:
+    """Even before anything has noticed: the lease is looked at on the clock each time."""
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+        shell.clock.advance(60)
+        shell.say(connection, "session.updateParticipantInfo", 9, updateId="u", name="A")
+        await shell.settle()
+        assert link.messages[-1]["error"]["data"]["reason"] == "fenced"
+
+
+async def test_an_engine_away_for_less_than_the_fence_is_noticed_by_nobody() -> None:
+    async with running_shell() as shell:
+        _, link = await shell.open()
+        shell.away = True
+        await _pass(shell, 5)
+        shell.away = False
+        await _pass(shell, 2)
+        assert not link.frames
+        assert shell.node.state is NodeState.ACTING
+
+
+async def test_losing_the_engine_ends_no_session() -> None:
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+        shell.away = True
+        await _pass(shell, 90)
+        assert is_in(connection, ServerState.FENCED)
+        assert len(link.notifications("session.moveOn")) == 1
+        assert shell.node.not_ready() is not None
+        shell.away = False
+        await _pass(shell, 3)
+        assert is_in(connection, ServerState.OPEN)
+        assert len(link.notifications("session.stay")) == 1
+        record = await shell.record(connection)
+        assert (record.state, record.lease) == (SessionState.ATTACHED, shell.node.lease)
+        assert shell.node.not_ready() is None
+
+
+async def test_a_lapsed_lease_is_never_renewed_and_sessions_are_taken_back_by_their_old_right() -> None:
+    async with running_shell() as shell:
+        connection, _ = await shell.open()
+        old = shell.node.lease
+        for _ in range(15):  # the node was paused; others reaped
+            shell.clock.advance(1.0)
+            await shell.inner.registry.reap()
+        assert (await shell.record(connection)).state is SessionState.DETACHED
+        await _pass(shell, 2)
+        assert shell.node.lease != old
+        record = await shell.record(connection)
+        assert (record.state, record.generation, record.lease) == (SessionState.ATTACHED, 2, shell.node.lease)
+        owner = connection.machine.owner
+        assert owner is not None
+        assert (owner.generation, owner.lease) == (2, shell.node.lease)
+
+
+async def test_a_session_that_ended_while_its_node_was_paused_is_told_so() -> None:
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+        for _ in range(70):
+            shell.clock.advance(1.0)
+            await shell.inner.registry.reap()
+        assert (await shell.record(connection)).end_reason is EndReason.TIMEOUT
+        await _pass(shell, 2)
+        assert link.notifications("session.ended")[0]["reason"] == "timeout"
+        assert link.end is not None
+        assert link.end[0] == 4005
+
+
+async def test_a_connection_lost_while_fenced_is_detached_first_of_all() -> None:
+    async with running_shell() as shell:
+        connection, _ = await shell.open()
+        closing, _ = await shell.open("bob")
+        shell.away = True
+        await _pass(shell, 12)
+        connection.lost(1006, "")
+        closing.lost(1000, "")
+        await shell.settle()
+        assert len(shell.desk.kept) == 2
+        shell.away = False
+        await _pass(shell, 2)
+        assert not shell.desk.kept
+        assert (await shell.record(connection)).state is SessionState.DETACHED
+        assert (await shell.record(closing)).end_reason is EndReason.CLOSED
+
+
+async def test_a_close_that_was_kept_over_a_lapsed_lease_still_ends_the_session_as_closed() -> None:
+    async with running_shell() as shell:
+        connection, _ = await shell.open()
+        shell.away = True
+        await _pass(shell, 8)
+        connection.lost(1000, "")
+        await shell.settle()
+        for _ in range(15):
+            shell.clock.advance(1.0)
+            await shell.inner.registry.reap()
+        assert (await shell.record(connection)).state is SessionState.DETACHED
+        shell.away = False
+        await _pass(shell, 3)
+        assert (await shell.record(connection)).end_reason is EndReason.CLOSED
+
+
+async def test_an_open_answered_under_a_lapsed_lease_is_taken_back() -> None:
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+        old = connection.machine.owner
+        assert old is not None
+        del shell.hub.sessions[old.session_id]
+        shell.node.lease = "f" * 32
+        await shell.node.beat()
+        shell.hub.settle(connection)
+        await shell.settle()
+        owner = connection.machine.owner
+        assert owner is not None
+        assert (owner.generation, owner.lease) == (2, "f" * 32)
+        assert is_in(connection, ServerState.OPEN)
+        assert link.end is None
+
+
+async def test_a_clock_that_is_off_makes_the_node_not_ready() -> None:
+    async with running_shell() as shell:
+        shell.clocks.ahead = 6.0
+        await shell.node.beat()
+        assert "clock" in (shell.node.not_ready() or "")
+        shell.clocks.ahead = -4.0
+        await shell.node.beat()
+        assert shell.node.not_ready() is None
+
+
+async def test_comparing_drops_what_moved_elsewhere() -> None:
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+        owner = connection.machine.owner
+        assert owner is not None
+        from greenroom.engines.base import AttachRequest, Owner
+
+        await shell.inner.registry.beat(NodeBeat(node="n2", boot="b", lease="l2"))
+        await shell.inner.registry.attach(
+            AttachRequest(
+                session_id=owner.session_id, node="n2", lease="l2",
+                previous=Owner(owner.session_id, owner.generation, owner.lease),
+            )
+        )  # fmt: skip
+        await shell.node.compare()
+        assert link.end is not None
+        assert link.end[0] == 4503
+        assert not link.notifications("session.ended")
+
+
+async def test_comparing_detaches_strays_at_the_second_look_and_never_ends_them() -> None:
+    async with running_shell() as shell:
+        connection, _ = await shell.open()
+        owner = connection.machine.owner
+        assert owner is not None
+        del shell.hub.sessions[owner.session_id]
+        await shell.node.compare()
+        assert (await shell.record(connection)).state is SessionState.ATTACHED
+        await shell.node.compare()
+        assert (await shell.record(connection)).state is SessionState.DETACHED
+
+
+async def test_comparing_reads_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "PAGE", 2)
+    async with running_shell() as shell:
+        for number in range(5):
+            await shell.open("anna", openId=f"open id number {number}")
+        listed = await shell.node._listed()
+        assert len(listed) == 5
+
+
+async def test_a_silent_subscription_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine counts a change that was never heard: it is read again (S13)."""
+    monkeypatch.setattr(node_module, "NOTICE_AFTER", 0.01)
+    async with running_shell() as shell:
+        _, link = await shell.open()
+        anna = participant_id_of(NAMESPACE, "anna")
+        shell.hub.seen[partition_of(APP, anna)] = 2**60
+        await shell.node.beat()
+        heard = shell.hub.changed
+
+        def deaf(change: Change) -> None:
+            pass
+
+        shell.hub.changed = deaf  # type: ignore[method-assign]
+        bob, _ = await shell.open("anna", openId="another open id here")
+        shell.hub.changed = heard  # type: ignore[method-assign]
+        del shell.hub.seen[partition_of(APP, anna)]
+        shell.hub.seen[partition_of(APP, anna)] = 1
+        await shell.flush()
+        before = len(link.notifications("participants.changed"))
+        await shell.node.beat()
+        await asyncio.sleep(0.05)
+        await shell.flush()
+        told = link.notifications("participants.changed")[before:]
+        assert told[-1]["participants"][0]["sessions"] == 2
+        assert not bob.is_over
+
+
+async def test_leaving_gives_the_lease_back() -> None:
+    async with running_shell() as shell:
+        await shell.open()
+        await shell.node.leave()
+        assert shell.node.current_lease() is None
+        await shell.inner.registry.reap()
+        page = await shell.inner.registry.sessions(SessionQuery(node="n1"))
+        assert all(one.state is SessionState.DETACHED for one in page.items)
+
+
+async def test_a_beat_says_who_this_is_and_what_it_watches() -> None:
+    async with running_shell() as shell:
+        await shell.open()
+        beat = shell.node._beat()
+        anna = participant_id_of(NAMESPACE, "anna")
+        assert beat.watched == (partition_of(APP, anna),)
+        assert (beat.node, beat.sessions, beat.ready) == ("n1", 1, True)
+        assert msgspec.json.encode(beat)
+
+
+async def test_changes_heard_move_the_partitions_count() -> None:
+    async with running_shell() as shell:
+        shell.hub.changed(Change(3, 17, ParticipantRecord(app=APP, id="x", version=1)))
+        shell.hub.changed(Change(3, 16, ParticipantRecord(app=APP, id="x", version=2)))
+        assert shell.hub.seen[3] == 17

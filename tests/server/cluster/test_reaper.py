@@ -1,0 +1,74 @@
+"""The reaper: a pass a second, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from greenroom.engines.base import Reaped
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import EndReason, SessionRecord
+from greenroom.server.cluster.reaper import MAX_PASSES, Reaper
+
+
+class FakeRegistry:
+    def __init__(self, *results: Reaped | Exception) -> None:
+        self.results = list(results)
+        self.passes = 0
+
+    async def reap(self, limit: int = 500) -> Reaped:
+        self.passes += 1
+        result = self.results.pop(0) if self.results else Reaped()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def _reaper(registry: Any, told: list[tuple[str, EndReason]] | None = None, may_act: bool = True) -> Reaper:
+    def tell(sessions: Sequence[SessionRecord], reason: EndReason) -> None:
+        if told is not None:
+            told.extend((one.id, reason) for one in sessions)
+
+    return Reaper(registry, interval=0.001, may_act=lambda: may_act, tell=tell)
+
+
+def _ended(session_id: str, reason: EndReason | None = None) -> SessionRecord:
+    return SessionRecord(id=session_id, app="a", participant_id="p", node="n", end_reason=reason)
+
+
+async def test_it_goes_on_while_there_is_more_and_tells_who_held_what_ended() -> None:
+    told: list[tuple[str, EndReason]] = []
+    registry = FakeRegistry(
+        Reaped(ended=(_ended("1"),), more=True, lag=3.0), Reaped(ended=(_ended("2", EndReason.TOKEN_EXPIRED),))
+    )
+    reaper = _reaper(registry, told)
+    await reaper.once()
+    assert told == [("1", EndReason.TIMEOUT), ("2", EndReason.TOKEN_EXPIRED)]
+    assert (registry.passes, reaper.ended, reaper.lag) == (2, 2, 0.0)
+
+
+async def test_it_gives_others_their_turn() -> None:
+    registry = FakeRegistry(*[Reaped(more=True)] * 100)
+    await _reaper(registry).once()
+    assert registry.passes == MAX_PASSES
+
+
+async def test_a_failed_pass_is_followed_by_another() -> None:
+    registry = FakeRegistry(ServiceUnavailableError("away"), ZeroDivisionError(), Reaped())
+    reaper = _reaper(registry)
+    await reaper.once()
+    assert reaper.failing == "away"
+    await reaper.once()
+    assert reaper.failing == "unexpected error"
+    await reaper.once()
+    assert reaper.failing == ""
+
+
+async def test_a_node_that_may_not_act_reaps_nothing() -> None:
+    registry = FakeRegistry()
+    task = asyncio.create_task(_reaper(registry, may_act=False).run())
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert registry.passes == 0

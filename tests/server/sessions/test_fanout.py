@@ -1,0 +1,80 @@
+"""Telling many watchers: in slices, with whatever else there is to do in between, and never an older state last."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from greenroom.model import participant_id_of
+from greenroom.server.sessions import hub as hub_module
+from tests.core.server_rig import NAMESPACE, token_for
+from tests.server.shell import Shell, running_shell
+
+WATCHERS = 7
+
+
+async def _watched(shell: Shell) -> tuple[Any, list[Any]]:
+    """Anna, and the links of those who watch her."""
+    anna, _ = await shell.open("anna", participant={"name": "A"})
+    now = shell.clock.now_ms() // 1000
+    links = []
+    for number in range(WATCHERS):
+        who = f"watcher-{number}"
+        token = token_for(who, issued_at=now, expires_at=now + 3600, jti=f"jti-{who}")
+        shell.house.tokens[who] = token
+        watcher, link = await shell.open(who)
+        shell.say(watcher, "participants.watch", 3, ids=[participant_id_of(NAMESPACE, "anna")])
+        await shell.settle()
+        links.append(link)
+    await shell.flush()
+    for link in links:
+        link.frames.clear()
+    return anna, links
+
+
+def _names(link: Any) -> list[str]:
+    told = link.notifications("participants.changed")
+    return [one["name"] for message in told for one in message["participants"]]
+
+
+async def test_the_loop_has_its_turn_within_a_large_fan_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first slice has two, so one of the seven at least: Anna sees herself, and may be in any place.
+    monkeypatch.setattr(hub_module, "_SLICE", 3)
+    async with running_shell() as shell:
+        anna, links = await _watched(shell)
+        hub = shell.hub
+        async with asyncio.timeout(10):
+            shell.say(anna, "session.updateParticipantInfo", 4, updateId="u" * 16, name="B")
+            while not any(one.name == "B" for one in hub._gatherer._changed.values()):  # noqa: ASYNC110 - the engine's thread
+                await asyncio.sleep(0)
+        handle = hub._flush_handle
+        assert handle is not None
+        handle.cancel()
+        hub._flush()
+        heard = []
+        for _ in range(WATCHERS):
+            heard.append(sum(1 for link in links if link.frames))
+            await asyncio.sleep(0)
+        assert 0 < heard[0] < WATCHERS, "the first slice is not everybody"
+        assert heard == sorted(heard)
+        assert all(_names(link) == ["B"] for link in links)
+
+
+async def test_a_newer_state_that_overtakes_a_slice_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "_SLICE", 2)
+    async with running_shell() as shell:
+        anna, links = await _watched(shell)
+        held = anna.machine.held
+        assert held is not None
+        old = replace(held.participant, name="old", version=held.participant.version + 1)
+        new = replace(old, name="new", version=old.version + 1)
+        first, second = shell.hub._tell_one(old), shell.hub._tell_one(new)
+        next(first, None)
+        for _ in (*second, *first):
+            pass
+        assert all(_names(link)[-1] == "new" for link in links)
+        assert any(_names(link) == ["new"] for link in links), "nobody was overtaken: the test shows nothing"
+        assert held.participant.name == "new"

@@ -1,0 +1,110 @@
+"""Two nodes on one real Redis: nobody can tell that there is more than one."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from greenroom.engines.base import RestrictRequest
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import SessionState
+from greenroom.server.service import Service
+from tests.server.harness import House, Tenant, short_config
+from tests.support.redis_server import RedisServer, free_ports
+
+SECRETS = {"master_key": "ab" * 32, "admin_token": "a" * 32}
+
+
+@asynccontextmanager
+async def two_nodes(**settings: Any) -> AsyncIterator[tuple[House, House, RedisServer]]:
+    """Two houses on one empty Redis."""
+    with tempfile.TemporaryDirectory(prefix="greenroom-test-") as data:
+        (port,) = free_ports(1)
+        server = RedisServer(Path(data, "redis"), port)
+        await asyncio.to_thread(server.start)
+        houses: list[House] = []
+        try:
+            async with aiohttp.ClientSession() as http:
+                for _ in range(2):
+                    url = f"redis://127.0.0.1:{port}/0"
+                    service = Service(short_config(data, engine=url, drain_limit=0.5, **SECRETS, **settings))
+                    await service.start()
+                    houses.append(House(service, http, data))
+                try:
+                    yield houses[0], houses[1], server
+                finally:
+                    for house in reversed(houses):
+                        await house.service.stop()
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+async def _application(one: House, other: House) -> tuple[Tenant, Tenant]:
+    """The same application, seen from both nodes."""
+    tenant = await one.new_application()
+    await one.service.announce_directory()
+    await other.until(lambda: other.service.tenants.get(tenant.key) is not None)
+    return tenant, Tenant(other, tenant.key, tenant.secret)
+
+
+@pytest.mark.slow
+async def test_a_session_moves_between_nodes_and_news_and_kicks_reach_both() -> None:
+    async with two_nodes() as (one, other, _):
+        app, _there = await _application(one, other)
+        async with one.connect() as here, other.connect() as there, other.connect() as watcher:
+            await watcher.open(app.token("watcher"))
+            await watcher.call("participants.watch", externalIds=["anna"])
+            opened = await here.open(app.token("anna"), participant={"name": "Anna"})
+            (anna,) = (await watcher.notified("participants.changed"))["participants"]
+            assert (anna["name"], anna["presence"]) == ("Anna", "online")
+            await there.resume(opened)
+            assert await here.closed() == 4503
+            assert opened.generation == 2
+            await one.service.restrict(
+                RestrictRequest(app=app.key, kind="kick", participant_id=app.participant_id("anna"), reason="out")
+            )
+            assert (await there.notified("session.ended"))["reason"] == "kicked"
+            assert await there.closed() == 4501
+            while anna["presence"] != "offline":
+                (anna,) = (await watcher.notified("participants.changed"))["participants"]
+
+
+@pytest.mark.slow
+async def test_an_empty_redis_is_restored_from_what_the_nodes_hold() -> None:
+    """Everything in Redis is gone: sessions stay, applications and keys come back, nobody is told of an end (S15)."""
+    async with two_nodes(compare_interval=3.0) as (one, other, server):
+        app, _there = await _application(one, other)
+        async with one.connect() as here, other.connect() as there:
+            first = await here.open(app.token("anna"), participant={"name": "Anna"})
+            second = await there.open(app.token("bob"))
+            await asyncio.to_thread(_flush, server.port)
+
+            async def is_back(house: House, session_id: str) -> bool:
+                try:
+                    record = await house.session(session_id)
+                except ServiceUnavailableError:
+                    return False
+                return record is not None and record.state is SessionState.ATTACHED
+
+            for house in (one, other):
+                for session in (first, second):
+                    await house.until(lambda house=house, session=session: is_back(house, session.id), 20.0)
+            result = await here.call("session.getParticipant")
+            assert (result["participant"]["name"], result["participant"]["presence"]) == ("Anna", "online")
+            assert not [name for name, _ in here.notifications if name == "session.ended"]
+            async with other.connect() as third:
+                await third.open(app.token("carol"))
+
+
+def _flush(port: int) -> None:
+    import redis
+
+    with redis.Redis(port=port) as client:
+        client.flushall()

@@ -1,0 +1,100 @@
+"""Where the service listens, by what address it is reached, and its certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+
+import pytest
+import structlog
+from cryptography import x509
+
+from greenroom.errors import IllegalArgumentError
+from greenroom.server.config import ServerConfig
+from greenroom.server.listener import url_of
+from tests.server.harness import House, new_service, running_service, short_config
+from tests.server.wire.test_websocket_tls import certificate
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({"host": "127.0.0.1"}, "http://127.0.0.1:{}"),
+        ({"host": "0.0.0.0"}, "http://127.0.0.1:{}"),
+        ({"host": "::"}, "http://[::1]:{}"),
+        ({"host": "::1"}, "http://[::1]:{}"),
+        ({"host": "chat.example"}, "http://chat.example:{}"),
+        ({"host": "10.1.2.3", "tls_cert": "c.pem", "tls_key": "k.pem"}, "https://10.1.2.3:{}"),
+        ({"host": "10.1.2.3", "public_url": "https://rooms.example/"}, "https://rooms.example"),
+    ],
+)
+def test_the_url_is_one_that_works_from_here_or_the_public_one(settings: dict[str, str], url: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        assert url_of(ServerConfig(**settings), listener) == url.format(listener.getsockname()[1])  # type: ignore[arg-type]
+
+
+async def test_a_port_that_is_taken_is_said_and_nothing_is_left_behind() -> None:
+    with socket.socket() as taken, tempfile.TemporaryDirectory() as data:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = short_config(data, port=taken.getsockname()[1])
+        with pytest.raises(IllegalArgumentError, match="cannot be listened on"):
+            await new_service(config).start()
+        # The database was let go: another may start on it.
+        service = new_service(short_config(data))
+        await service.start()
+        await service.stop()
+
+
+async def test_certificates_that_are_not_there_are_refused() -> None:
+    with tempfile.TemporaryDirectory() as data:
+        config = short_config(data, tls_cert=f"{data}/none.pem", tls_key=f"{data}/none.key")
+        with pytest.raises(IllegalArgumentError, match="cannot be loaded"):
+            await new_service(config).start()
+
+
+async def test_listening_beyond_this_machine_without_tls_is_warned_of() -> None:
+    with tempfile.TemporaryDirectory() as data, structlog.testing.capture_logs() as captured:
+        for settings, warned in (({"host": "0.0.0.0"}, 1), ({"host": "127.0.0.1"}, 1),
+                                 ({"host": "0.0.0.0", "trusted_proxies": ("10.0.0.1",)}, 1)):  # fmt: skip
+            service = new_service(short_config(data, **settings))
+            await service.start()
+            await service.stop()
+            found = [one for one in captured if "without TLS" in str(one["event"])]
+            assert len(found) == warned
+
+
+async def _serial(house: House) -> int:
+    """Of the certificate that a new connection gets."""
+    port = int(house.service.url.rpartition(":")[2])
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except (OSError, ssl.SSLError):
+        pass
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+async def test_a_new_certificate_counts_for_new_connections_and_a_bad_one_is_left_aside(tmp_path: Path) -> None:
+    used, other = certificate(tmp_path), tmp_path / "other"
+    await asyncio.to_thread(other.mkdir)
+    newer = await asyncio.to_thread(lambda: certificate(other).read_bytes())
+    async with running_service(tls_cert=str(used), tls_key=str(used)) as house:
+        assert house.url.startswith("https://")
+        first = await _serial(house)
+        await asyncio.to_thread(used.write_bytes, newer)
+        house.service.reload_tls()
+        second = await _serial(house)
+        assert second != first
+        await asyncio.to_thread(used.write_bytes, b"nonsense")
+        house.service.reload_tls()
+        assert await _serial(house) == second

@@ -1,0 +1,510 @@
+"""One port: which request goes where, how long a head may take, who it comes from, and what is left behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import cast
+
+import pytest
+
+from greenroom.server.wire.addresses import Limits
+from greenroom.server.wire.front_door import make_front_door
+from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketOptions
+from tests.server.raw_client import (
+    PATIENCE,
+    TEXT,
+    RawClient,
+    Recorder,
+    Response,
+    close_frame,
+    fragments,
+    frame,
+    handshake,
+    serving,
+)
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+BRIEF = WebSocketOptions(head_timeout=0.05, close_timeout=0.5)
+LOOPBACK = Limits(trusted_proxies=["127.0.0.1"])
+
+
+def seen(response: Response) -> dict[str, object]:
+    """What the HTTP side saw."""
+    assert response.status == 200
+    return dict(json.loads(response.body))
+
+
+async def hello(client: RawClient) -> None:
+    """The connection is a session's: text comes back."""
+    await client.send(frame(TEXT, b"hello"))
+    assert await client.event() == ("text", b"hello")
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------------------
+
+
+async def test_http_goes_to_aiohttp() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(GET)
+        assert seen(await client.response()) == {"path": "/healthz", "address": "127.0.0.1", "body": 0}
+
+
+async def test_http_is_kept_alive_and_pipelined() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(GET * 3)
+        await client.send(GET)
+        for _ in range(4):
+            assert seen(await client.response())["path"] == "/healthz"
+
+
+async def test_a_body_that_looks_like_a_handshake_is_a_body() -> None:
+    inside = handshake()
+    post = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(inside)
+    async with serving() as house, house.client() as client:
+        await client.send(post + inside, post, inside)
+        for _ in range(2):
+            assert seen(await client.response())["body"] == len(inside)
+        assert house.requests == []
+
+
+async def test_a_large_body_after_an_idle_time_is_not_a_head() -> None:
+    body = b"x" * 100_000
+    post = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+    async with serving() as house, house.client() as client:
+        for _ in range(3):
+            await client.send(post, body[:50_000], body[50_000:])
+            assert seen(await client.response())["body"] == 100_000
+
+
+async def test_a_body_after_its_answer_is_not_a_head() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(b"POST /unread HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n")
+        assert seen(await client.response()) == {"path": "/unread"}
+        await client.send(b"x" * 30_000, b"x" * 30_000)
+        await client.send(GET)
+        assert seen(await client.response())["path"] == "/healthz"
+
+
+async def test_upgrades_to_other_protocols_are_plain_requests() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        assert seen(await client.response())["path"] == "/x"
+
+
+async def test_another_protocol_factory_serves_http_too() -> None:
+    class Http(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.Transport, transport)
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data))
+
+    door = make_front_door(http=Http, sessions=lambda _request: Recorder(), limits=Limits())
+    server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(GET)
+    assert (await RawClient(reader, writer).response()).body == GET
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+    while door.visitors:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+# --- upgrades --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_handshake_in_pieces() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(handshake(), chop=1)
+        assert (await client.response()).status == 101
+        await hello(client)
+
+
+async def test_what_follows_the_head_in_the_same_packet_is_read() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(handshake() + frame(TEXT, b"one") + fragments(TEXT, [b"t", b"wo"]) + frame(TEXT, b"3")[:3])
+        await client.send(frame(TEXT, b"3")[3:])
+        assert (await client.response()).status == 101
+        for text in (b"one", b"two", b"3"):
+            assert await client.event() == ("text", text)
+
+
+@pytest.mark.uvloop
+async def test_much_after_the_head_is_read() -> None:
+    many = frame(TEXT, b"x" * 1_000) * 200
+    async with serving() as house, house.client() as client:
+        await client.send(handshake() + many)
+        assert (await client.response()).status == 101
+        for _ in range(200):
+            assert await client.event() == ("text", b"x" * 1_000)
+
+
+@pytest.mark.parametrize("early", [b"", frame(TEXT, b"early")], ids=["alone", "with a frame behind it"])
+@pytest.mark.parametrize("requests_before", [1, 3])
+async def test_an_upgrade_as_a_later_request(early: bytes, requests_before: int) -> None:
+    async with serving() as house, house.client() as client:
+        for _ in range(requests_before):
+            await client.send(GET)
+            await client.response()
+        await client.send(handshake() + early)
+        assert (await client.response()).status == 101
+        if early:
+            assert await client.event() == ("text", b"early")
+        await hello(client)
+        await client.send(close_frame(4000))
+        assert await client.closed_with() == ([], 4000)
+
+
+@pytest.mark.uvloop
+async def test_an_upgrade_pipelined_behind_requests() -> None:
+    """The answers come in order, then the 101, then the frames that were sent before any of them."""
+    async with serving() as house, house.client() as client:
+        await client.send(GET + GET + handshake() + frame(TEXT, b"early") + frame(TEXT, b"x" * 30_000))
+        for status in (200, 200, 101):
+            assert (await client.response()).status == status
+        assert await client.event() == ("text", b"early")
+        assert await client.event() == ("text", b"x" * 30_000)
+        await hello(client)
+
+
+async def test_an_upgrade_behind_a_body() -> None:
+    post = b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    async with serving() as house, house.client() as client:
+        await client.send(post + handshake())
+        assert seen(await client.response())["body"] == 5
+        assert (await client.response()).status == 101
+        await hello(client)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (handshake("/elsewhere"), 404),
+        (handshake(subprotocol=None), 400),
+        (handshake(sec_websocket_version="8"), 426),
+        (handshake(sec_websocket_key="x"), 400),
+        (handshake(drop=["upgrade", "connection"]), 426),
+        (handshake(method="POST", drop=["upgrade"], content_length="0"), 405),
+    ],
+)
+async def test_a_later_handshake_is_refused_like_a_first_one(request_: bytes, status: int) -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(GET)
+        await client.response()
+        await client.send(request_)
+        response = await client.response()
+        assert response.status == status
+        assert json.loads(response.body)["error_code"] == status
+        assert await client.events() == [("eof", None)]
+        assert house.requests == []
+
+
+async def test_the_service_can_refuse() -> None:
+    refusal = Refusal.error(503, error="temporarily_unavailable", description="Not now.", headers={"Retry-After": "20"})
+    for before in (b"", GET):
+        async with serving(answer=lambda _request: refusal) as house, house.client() as client:
+            if before:
+                await client.send(before)
+                await client.response()
+            await client.send(handshake())
+            response = await client.response()
+            assert (response.status, response.headers["retry-after"]) == (503, "20")
+            assert json.loads(response.body)["error"] == "temporarily_unavailable"
+            assert await client.events() == [("eof", None)]
+            assert house.door.limits.connections("127.0.0.1") <= 1
+
+
+async def test_a_factory_that_fails_is_a_500_and_no_crash(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_request: UpgradeRequest) -> Handler | Refusal:
+        raise RuntimeError("a bug")
+
+    async with serving(answer=fail) as house:
+        async with house.client() as client:
+            await client.send(handshake())
+            assert (await client.response()).status == 500
+        async with house.client() as client:
+            await client.send(GET)
+            assert (await client.response()).status == 200
+    assert "sessions factory failed" in caplog.text
+
+
+async def test_the_request_as_the_service_sees_it() -> None:
+    sent = handshake(
+        "/v1/session?node=b",
+        origin="https://app.example",
+        cookie="secret=1",
+        authorization="Bearer secret",
+        extra=["User-Agent: test", "X-Trace: 1", "x-trace: 2"],
+        sec_websocket_protocol="mqtt, greenroom.v1",
+    )
+    async with serving() as house, house.client() as client:
+        await client.send(sent)
+        assert (await client.response()).status == 101
+        request = house.requests[0]
+        link = house.handlers[0].link
+        assert link is not None
+        assert (request.path, request.query, request.address) == ("/v1/session", "node=b", "127.0.0.1")
+        assert request.subprotocols == ("mqtt", "greenroom.v1")
+        assert request.headers == {"origin": "https://app.example", "user-agent": "test", "x-trace": "1, 2"}
+        assert (link.path, link.address, link.headers) == ("/v1/session", "127.0.0.1", request.headers)
+
+
+# --- heads that do not come ------------------------------------------------------------------------------------------
+
+HALVES = {"nothing": b"", "a letter": b"G", "a line": b"GET / HTTP/1.1\r\n", "all but the end": GET[:-1]}
+
+
+@pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES.keys())
+async def test_half_a_head_is_answered_with_408(sent: bytes) -> None:
+    async with serving(BRIEF) as house, house.client() as client:
+        await client.send(sent)
+        assert (await client.response()).status == 408
+        assert await client.events() == [("eof", None)]
+
+
+async def trickle(client: RawClient, data: bytes) -> None:
+    """A byte every few milliseconds, until the server has had enough."""
+    for index in range(len(data)):
+        if client.reader.at_eof() or client.writer.is_closing():
+            return
+        client.writer.write(data[index : index + 1])
+        await asyncio.sleep(0.005)
+
+
+async def test_a_trickled_head_is_cut_off_on_time() -> None:
+    async with serving(BRIEF) as house, house.client() as client:
+        started = asyncio.get_running_loop().time()
+        task = asyncio.create_task(trickle(client, b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 2_000))
+        assert (await client.response()).status == 408
+        assert asyncio.get_running_loop().time() - started < 2.0
+        task.cancel()
+
+
+async def test_a_trickled_later_head_is_cut_off_too() -> None:
+    async with serving(BRIEF) as house, house.client() as client:
+        await client.send(GET)
+        await client.response()
+        task = asyncio.create_task(trickle(client, b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 2_000))
+        assert (await client.response()).status == 408
+        task.cancel()
+
+
+async def test_idle_between_requests_is_not_a_late_head() -> None:
+    async with serving(BRIEF) as house, house.client() as client:
+        await client.send(GET)
+        await client.response()
+        await asyncio.sleep(0.1)
+        await client.send(GET[:10])
+        await client.send(GET[10:])
+        assert (await client.response()).status == 200
+        await asyncio.sleep(0.1)
+        await client.send(handshake())
+        assert (await client.response()).status == 101
+        await asyncio.sleep(0.1)
+        await hello(client)
+
+
+async def test_a_later_head_of_more_than_16_kib_is_refused() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(GET)
+        await client.response()
+        await client.send(b"GET / HTTP/1.1\r\n" + b"X-Filler: %s\r\n" * 100 % ((b"a" * 200,) * 100))
+        assert (await client.response()).status == 431
+        assert await client.events() == [("eof", None)]
+
+
+@pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES.keys())
+async def test_a_client_that_leaves_in_the_middle_is_forgotten(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving() as house:
+        for how in ("close", "half close", "reset"):
+            async with house.client() as client:
+                await client.send(sent)
+                if how == "reset":
+                    client.abort()
+                elif how == "half close":
+                    await client.half_close()
+                    assert await client.events() == [("eof", None)]
+        async with asyncio.timeout(PATIENCE):
+            while house.door.visitors:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert house.door.limits.connections("127.0.0.1") == 0
+    assert "Traceback" not in caplog.text
+
+
+# --- who it is -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_address_has_its_share_of_connections() -> None:
+    async with serving(limits=Limits(connections_per_address=2)) as house:
+        async with house.session() as first, house.client() as second:
+            await second.send(GET)
+            await second.response()
+            async with house.client() as third:
+                response = await third.response()
+                assert (response.status, response.headers["retry-after"]) == (429, "10")
+                assert await third.events() == [("eof", None)]
+            assert house.door.limits.connections("127.0.0.1") == 2
+            await first.send(close_frame(1000))
+            assert (await first.closed_with())[1] == 1000
+        async with asyncio.timeout(PATIENCE):
+            while house.door.limits.connections("127.0.0.1"):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        async with house.session() as again:
+            await hello(again)
+
+
+FORWARDED: dict[str, tuple[bytes, str]] = {
+    "a header": (b"X-Forwarded-For: 198.51.100.7\r\n", "198.51.100.7"),
+    "a forged one in front": (b"X-Forwarded-For: 203.0.113.1, 198.51.100.7\r\n", "198.51.100.7"),
+    "two headers": (b"X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-For: 198.51.100.7\r\n", "198.51.100.7"),
+    "two of our proxies": (b"X-Forwarded-For: 198.51.100.7, 127.0.0.1\r\n", "198.51.100.7"),
+    "none": (b"", "127.0.0.1"),
+}
+
+
+def with_header(request: bytes, header: bytes) -> bytes:
+    return request.replace(b"Host: localhost\r\n", b"Host: localhost\r\n" + header, 1).replace(
+        b"host: localhost\r\n", b"host: localhost\r\n" + header, 1
+    )
+
+
+@pytest.mark.parametrize(("header", "address"), FORWARDED.values(), ids=FORWARDED.keys())
+async def test_a_trusted_proxy_forwards_the_address(header: bytes, address: str) -> None:
+    async with serving(limits=LOOPBACK) as house, house.client() as client:
+        await client.send(with_header(GET, header))
+        assert seen(await client.response())["address"] == address
+        await client.send(with_header(handshake(), header))
+        assert (await client.response()).status == 101
+        assert house.requests[0].address == address
+        async with house.client() as first:
+            await first.send(with_header(handshake(), header))
+            assert (await first.response()).status == 101
+            assert house.requests[1].address == address
+
+
+async def test_nobody_else_forwards_anything() -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(with_header(GET, b"X-Forwarded-For: 198.51.100.7\r\n"))
+        assert seen(await client.response())["address"] == "127.0.0.1"
+        await client.send(with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n"))
+        assert (await client.response()).status == 101
+        assert house.requests[0].address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "later"])
+async def test_what_the_service_refuses_does_not_count(before: bytes) -> None:
+    limits = Limits(trusted_proxies=["127.0.0.1"])
+    refusal = Refusal.error(503, description="Not now.")
+    async with serving(limits=limits, answer=lambda _request: refusal) as house, house.client() as client:
+        if before:
+            await client.send(before)
+            await client.response()
+        await client.send(with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n"))
+        assert (await client.response()).status == 503
+        assert house.requests[0].address == "198.51.100.7"
+        assert limits.connections("198.51.100.7") == 0
+
+
+async def test_the_forwarded_address_has_the_share() -> None:
+    limits = Limits(trusted_proxies=["127.0.0.1"], connections_per_address=1)
+    forwarded = with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n")
+    other = with_header(handshake(), b"X-Forwarded-For: 198.51.100.8\r\n")
+    async with serving(limits=limits) as house, house.client() as one, house.client() as two, house.client() as three:
+        for client, sent, status in ((one, forwarded, 101), (two, forwarded, 429), (three, other, 101)):
+            await client.send(sent)
+            assert (await client.response()).status == status
+        async with house.client() as later:
+            await later.send(GET)
+            await later.response()
+            await later.send(forwarded)
+            assert (await later.response()).status == 429
+        await one.send(close_frame(1000))
+        assert (await one.closed_with())[1] == 1000
+        one.writer.close()
+        async with asyncio.timeout(PATIENCE):
+            while limits.connections("198.51.100.7"):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        async with house.client() as again:
+            await again.send(forwarded)
+            assert (await again.response()).status == 101
+        assert limits.connections("198.51.100.8") == 1
+    assert limits.connections("198.51.100.7") == limits.connections("198.51.100.8") == 0
+
+
+PROXIED = {
+    "version 1": b"PROXY TCP4 198.51.100.7 192.0.2.2 56324 443\r\n",
+    "version 2": b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([198, 51, 100, 7, 192, 0, 2, 2, 0, 1, 0, 2]),
+}
+
+
+@pytest.mark.parametrize("chop", [None, 1])
+@pytest.mark.parametrize("header", PROXIED.values(), ids=PROXIED.keys())
+async def test_a_proxy_header_of_a_trusted_proxy(header: bytes, chop: int | None) -> None:
+    limits = Limits(trusted_proxies=["127.0.0.1"])
+    async with serving(limits=limits) as house, house.client() as client:
+        await client.send(header + GET, chop=chop)
+        assert seen(await client.response())["address"] == "198.51.100.7"
+        assert limits.connections("198.51.100.7") == 1
+        await client.send(handshake())
+        assert (await client.response()).status == 101
+        assert house.requests[0].address == "198.51.100.7"
+        assert limits.connections("198.51.100.7") == 1
+    assert limits.connections("198.51.100.7") == 0
+
+
+async def test_behind_a_proxy_header_only_trusted_addresses_forward() -> None:
+    spoofed = with_header(GET, b"X-Forwarded-For: 203.0.113.1\r\n")
+    async with serving(limits=LOOPBACK) as house, house.client() as client:
+        await client.send(PROXIED["version 1"] + spoofed)
+        assert seen(await client.response())["address"] == "198.51.100.7"
+
+
+async def test_a_proxy_header_counts_for_its_address() -> None:
+    limits = Limits(trusted_proxies=["127.0.0.1"], connections_per_address=1)
+    async with serving(limits=limits) as house, house.client() as one, house.client() as two:
+        await one.send(PROXIED["version 2"] + handshake())
+        assert (await one.response()).status == 101
+        await two.send(PROXIED["version 1"] + handshake())
+        assert (await two.response()).status == 429
+    assert limits.connections("198.51.100.7") == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"PROXY TCP4 nobody 192.0.2.2 1 2\r\n", b"PROXY TCP4 " + b"1" * 200, b"\r\n\r\n\x00\r\nQUIT\n\x51\x11\x00\x00"],
+)
+async def test_a_malformed_proxy_header_is_refused(sent: bytes) -> None:
+    async with serving(limits=LOOPBACK) as house, house.client() as client:
+        await client.send(sent + GET)
+        assert (await client.response()).status == 400
+
+
+async def test_a_trusted_proxy_that_says_nothing_is_late_too() -> None:
+    async with serving(BRIEF, limits=LOOPBACK) as house, house.client() as client:
+        await client.send(b"PROXY TCP4")
+        assert (await client.response()).status == 408
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+async def test_all_sessions_are_closed_at_shutdown() -> None:
+    async with serving() as house, house.session() as one, house.session() as two:
+        house.door.close_sessions(1001, "the service stops")
+        for client in (one, two):
+            assert await client.event() == ("close", (1001, "the service stops"))
+            await client.send(close_frame(1001))
+            assert await client.events() == [("eof", None)]
+        for handler in house.handlers:
+            assert (await handler.ended())[:2] == ("lost", 1001)
+
+
+async def test_a_refused_client_that_goes_on_sending_is_cut_off() -> None:
+    async with serving(WebSocketOptions(close_timeout=0.05)) as house, house.client() as client:
+        await client.send(b"\x00" * 100)
+        assert (await client.response()).status == 400
+        await client.flood(b"x" * 65_536)

@@ -1,0 +1,110 @@
+"""An echo server over the service's own connection file, for outside WebSocket conformance suites.
+
+    python -m tests.support.echo --port 9001 --max-message-bytes 16777216 --max-fragments 70000
+
+It takes upgrades on every path, any subprotocol or none, and text and binary messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+
+import uvloop
+from aiohttp import web
+
+from greenroom.server.wire.addresses import Limits
+from greenroom.server.wire.front_door import make_front_door
+from greenroom.server.wire.interface import Refusal, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.websocket import Connection, Handler, Link
+
+
+class Echo:
+    """Sends back what it gets."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self) -> None:
+        self._link: Link | None = None
+
+    def opened(self, link: Link) -> None:
+        """Keep the link."""
+        self._link = link
+
+    def text(self, message: bytes) -> None:
+        """Send it back."""
+        if self._link is not None:
+            self._link.send(message)
+
+    def binary(self, message: bytes) -> None:
+        """Send it back as it came."""
+        if isinstance(self._link, Connection):
+            self._link.send_binary(message)
+
+    def lost(self, code: int, reason: str) -> None:
+        """Nothing is left to be done."""
+        self._link = None
+
+    def pong(self) -> None:
+        """Not asked for."""
+
+    def drained(self) -> None:
+        """Nothing waits."""
+
+
+def echo_options(max_message_bytes: int, max_fragments: int) -> WebSocketOptions:
+    """The sessions' settings, with room for messages of that size: both ways, and for the time they take."""
+    return WebSocketOptions(
+        max_message_bytes=max_message_bytes,
+        max_fragments=max_fragments,
+        # Two answers may wait while the client is still sending; a suite reads none before it has sent its message.
+        max_buffered_bytes=max(262_144, 4 * max_message_bytes),
+        fragment_timeout=60.0,
+        read_buffer_bytes=65_536,
+    )
+
+
+async def _no_http(_request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(status=404, text="only WebSockets are served here\n")
+
+
+def _echo(_request: UpgradeRequest) -> Handler | Refusal:
+    return Echo()
+
+
+async def start_echo(host: str, port: int, options: WebSocketOptions) -> asyncio.Server:
+    """Serve; the caller closes what it gets."""
+    door = make_front_door(
+        http=web.Server(_no_http), sessions=_echo, limits=Limits(), ws_path=None, subprotocol=None, options=options
+    )
+    return await asyncio.get_running_loop().create_server(door, host, port)
+
+
+async def _serve(host: str, port: int, options: WebSocketOptions) -> None:
+    server = await start_echo(host, port, options)
+    bound = server.sockets[0].getsockname()
+    sys.stdout.write(f"echo on ws://{bound[0]}:{bound[1]}/\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+def main() -> None:
+    """Run until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.echo", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 takes a free one and prints it")
+    parser.add_argument("--max-message-bytes", type=int, default=32_768, help="largest message (default: 32768)")
+    parser.add_argument("--max-fragments", type=int, default=64, help="frames of one message (default: 64)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    options = echo_options(arguments.max_message_bytes, arguments.max_fragments)
+    try:
+        uvloop.run(_serve(arguments.host, arguments.port, options))
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""The apps of a simulated world: one process each, with an SDK in it, and the network on its way to the service."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from greenroom.core.states import SessionState
+from greenroom.model import Participant, ParticipantInfo
+from greenroom.sdk.client import Greenroom
+from greenroom.sdk.delegate import SessionDelegate
+from greenroom.sdk.ground import Ground
+from greenroom.sdk.participants import Watch
+from greenroom.tokens import SESSION_SCOPES
+from tests.support.sim.loop import ProcessClock, start
+from tests.support.sim.network import SimWay, Wire
+from tests.support.sim.nodes import URL
+
+if TYPE_CHECKING:
+    from tests.support.sim.world import World
+
+T = TypeVar("T")
+
+FAST, SLOW, LATE = 0.002, 0.08, 1.5
+"""Seconds: between the first two delays of the network are drawn, one in a hundred between the last two."""
+
+
+class Watcher(SessionDelegate):
+    """What an app is told, kept for the oracles."""
+
+    def __init__(self, app: SimApp) -> None:
+        self._app = app
+
+    def session_updated(self, state: object) -> None:
+        self._app.heard(f"state {state}")
+        if state is SessionState.CONNECTED:
+            self._app.joined()
+        if state is SessionState.DISCONNECTED:
+            self._app.watches.clear()
+
+    def session_ended(self, reason: str, message: str, by: object) -> None:
+        self._app.ends.append(reason)
+        self._app.heard(f"ended: {reason}")
+
+    def session_reopened(self, participant: Participant, reason: str, previous_id: str) -> None:
+        self._app.reopened.append(reason)
+        self._app.previous_ids.append(previous_id)
+        self._app.heard(f"reopened: {reason}")
+
+    def participants_changed(self, participants: list[Participant]) -> None:
+        for participant in participants:
+            self._app.saw(participant)
+
+
+class SimApp:
+    """One process with an SDK in it: a participant's device."""
+
+    def __init__(self, world: World, name: str, external_id: str | None) -> None:
+        self.world = world
+        self.timeline = world.timeline
+        self.name = name
+        self.external_id = external_id
+        self.address = "192.0.2.1"
+        self.clock = ProcessClock(world.timeline)
+        self.loop = world.timeline.make_loop(name)
+        self.wires: dict[Wire, None] = {}
+        """In the order in which they were made."""
+        self.is_silent_up = False
+        self.is_silent_down = False
+        self.is_paused = False
+        self.ends: list[str] = []
+        self.reopened: list[str] = []
+        self.previous_ids: list[str] = []
+        self.seen: dict[str, list[Participant]] = {}
+        self.seen_at: dict[str, list[float]] = {}
+        """When each of them was seen, in the world's time."""
+        self.watches: list[Watch] = []
+        self.log: list[str] = []
+        self.token_life = 3600
+        self.token_scopes = SESSION_SCOPES
+        self.refreshes = 0
+        chance = self._chance = random.Random(world.chance.getrandbits(64))
+        self.latency = self.dice()
+        ground = Ground(
+            monotonic=self.clock.monotonic,
+            wall=self.clock.wall,
+            random=chance.random,
+            random_bytes=chance.randbytes,
+            way=lambda _base, _tls: SimWay(self),
+        )
+        self.sdk = Greenroom(URL, ground=ground)
+        self.sdk.session.delegate = Watcher(self)
+        self.sdk.initialize_token(world.mint(self), self._refresh)
+
+    def dice(self) -> Callable[[], float]:
+        """Delays of one direction: seconds for one message on its way, now and then a long one."""
+        chance = random.Random(self._chance.getrandbits(64))
+
+        def draw() -> float:
+            return chance.uniform(SLOW, LATE) if chance.random() < 0.01 else chance.uniform(FAST, SLOW)
+
+        return draw
+
+    async def _refresh(self, is_expired: bool) -> str:
+        self.refreshes += 1
+        await asyncio.sleep(self.latency())
+        return self.world.mint(self)
+
+    def heard(self, text: str) -> None:
+        """The delegate was told."""
+        self.log.append(text)
+        self.world.note(f"{self.name}: {text}")
+
+    def joined(self) -> None:
+        """Its session is acknowledged."""
+        session_id = self.sdk._runner.machine.session_id
+        if session_id is not None:
+            self.world.opened.add(session_id)
+
+    def saw(self, participant: Participant) -> None:
+        """A watched participant changed."""
+        self.seen.setdefault(participant.id, []).append(participant)
+        self.seen_at.setdefault(participant.id, []).append(self.timeline.now)
+        self.world.note(
+            f"{self.name} sees {participant.info.external_id}: {participant.presence.value},"
+            f" {participant.sessions} sessions, version {participant.version}"
+        )
+
+    # -- what the app does --------------------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, T], within: float = 600.0) -> T:
+        """A coroutine in its process, to its end."""
+        result: T = self.timeline.call(self.loop, work, within)
+        return result
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A coroutine in its process, now; the world goes on later."""
+        return start(self.loop, work)
+
+    def open(self, **info: Any) -> Participant:
+        """Open a session, to the end."""
+        return self.run(self.sdk.session.open(ParticipantInfo(**info) if info else None, timeout=None))
+
+    async def watch(self, *external_ids: str) -> None:
+        """Watch people; what is held of each is kept for the oracles."""
+        self.watches.append(await self.sdk.participants.watch(external_ids=list(external_ids)))
+
+    async def rename(self, name: str) -> None:
+        """Change the name; an acknowledged change is kept for the oracles."""
+        participant = await self.sdk.session.update_participant_info(name=name)
+        self.world.note(f"{self.name} is {name!r} now, revision {participant.revision}")
+        known = self.world.acknowledged.get(self.external_id or "", (0, ""))
+        if participant.revision >= known[0]:
+            self.world.acknowledged[self.external_id or ""] = (participant.revision, participant.info.name or "")
+
+    def close(self) -> None:
+        """Close the session, to the end."""
+        self.world.note(f"{self.name} closes")
+        self.run(self.sdk.session.close())
+
+    # -- what happens to it -------------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Its connections are reset; it may dial again."""
+        self.world.note(f"the connections of {self.name} are reset")
+        for wire in tuple(self.wires):
+            wire.reset()
+
+    def silence(self, *, up: bool = True, down: bool = True) -> None:
+        """Its network goes silent, in one direction or both. Nobody is told."""
+        self.world.note(f"{self.name}'s network goes silent{'' if up and down else ' up' if up else ' down'}")
+        self.is_silent_up, self.is_silent_down = up, down
+        for wire in self.wires:
+            if up:
+                wire.up.silence()
+            if down:
+                wire.down.silence()
+
+    def heal(self) -> None:
+        """Its network works again; what waited arrives late."""
+        self.world.note(f"{self.name}'s network is back")
+        self.is_silent_up = self.is_silent_down = False
+        for wire in tuple(self.wires):
+            wire.up.heal()
+            wire.down.heal()
+
+    def leave_page(self) -> None:
+        """The process ends and its WebSocket library says 1001, as browsers do."""
+        self.world.note(f"{self.name} leaves the page")
+        for wire in tuple(self.wires):
+            wire.plug.hang_up(1001)
+        self._forget()
+
+    def kill(self) -> None:
+        """The process ends; its machine resets the connections."""
+        self.world.note(f"{self.name} is killed")
+        for wire in tuple(self.wires):
+            wire.up.carry(lambda wire=wire: wire.link.ended(1006))  # type: ignore[misc]
+        self._forget()
+
+    def lose_power(self) -> None:
+        """The machine is gone; nobody is told."""
+        self.world.note(f"{self.name} loses power")
+        for wire in tuple(self.wires):
+            wire.up.silence()
+            wire.down.silence()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self.loop in self.timeline.loops:
+            self.timeline.forget(self.loop)
+
+    def pause(self) -> None:
+        """Its machine sleeps."""
+        self.world.note(f"{self.name} sleeps")
+        self.is_paused = True
+        self.timeline.pause(self.loop)
+
+    def wake(self) -> None:
+        """Its machine wakes up."""
+        self.world.note(f"{self.name} wakes up")
+        self.is_paused = False
+        self.timeline.wake(self.loop)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs, perhaps asleep."""
+        return self.loop in self.timeline.loops

@@ -1,0 +1,55 @@
+"""An app's backend in a simulated cluster: it reads events as they come, from whatever node answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from greenroom.errors import GreenroomError
+from greenroom.model import Event
+from tests.support.sim.oracles import events_of
+
+if TYPE_CHECKING:
+    from tests.support.sim.cluster import ClusterWorld
+
+PAGE = 20
+
+
+class Backend:
+    """heard: every event that it was given, by id. resets: how often it was told that a partition began anew."""
+
+    def __init__(self, world: ClusterWorld) -> None:
+        self._world = world
+        self._cursor: str | None = None
+        self.heard: dict[str, Event] = {}
+        self.resets = 0
+
+    def read(self) -> None:
+        """All there is now, as far as a node gives it."""
+        world = self._world
+        node = world.node
+        while True:
+            try:
+                page = node.run(node.engine.outbox.read(world.application.key, self._cursor, PAGE))
+            except GreenroomError as error:
+                world.note(f"the backend reads nothing: {error.reason}")
+                return
+            self._cursor = page.cursor
+            self.resets += page.reset
+            for event in page.items:
+                self.heard[event.id] = event
+            if not page.items:
+                return
+
+
+def backend_heard_all(world: ClusterWorld) -> Iterator[str]:
+    """Every event that is stored was given to the backend, and it was told of nothing that is not so."""
+    world.backend.read()
+    stored = {event.id: event for event in events_of(world)}
+    for event_id in stored.keys() - world.backend.heard.keys():
+        yield f"the backend has not heard of {stored[event_id].type} {event_id}"
+    for event_id in world.backend.heard.keys() - stored.keys():
+        yield f"the backend was told of {world.backend.heard[event_id].type} {event_id}, which was lost"
+
+
+__all__ = ["Backend", "backend_heard_all"]

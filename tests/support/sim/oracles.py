@@ -1,0 +1,200 @@
+"""What must be so in every world, whatever happened in it. Each oracle returns what is wrong, a line each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from greenroom.core.states import SessionState
+from greenroom.engines.base import ParticipantQuery, SessionQuery
+from greenroom.model import Event, ParticipantRecord, Presence, SessionRecord, participant_id_of
+
+if TYPE_CHECKING:
+    from tests.support.sim.world import World
+
+
+def events_of(world: World) -> list[Event]:
+    """Every event of the world's application, in order."""
+
+    async def read() -> list[Event]:
+        found: list[Event] = []
+        cursor: str | None = None
+        while True:
+            page = await world.node.engine.outbox.read(world.application.key, cursor, 500)
+            if not page.items:
+                return found
+            found.extend(page.items)
+            cursor = page.cursor
+
+    return world.node.run(read())
+
+
+def sessions_of(world: World) -> tuple[SessionRecord, ...]:
+    """The sessions that the engine lists."""
+    query = SessionQuery(app=world.application.key, limit=1000)
+    return world.node.run(world.node.engine.registry.sessions(query)).items
+
+
+def record_of(world: World, external_id: str) -> ParticipantRecord:
+    """A participant as stored."""
+    return record_by_id(world, participant_id_of(world.application.namespace, external_id))
+
+
+def record_by_id(world: World, participant_id: str) -> ParticipantRecord:
+    """A participant as stored."""
+    query = ParticipantQuery(app=world.application.key, ids=[participant_id])
+    return world.node.run(world.node.engine.registry.participants(query)).items[0]
+
+
+def one_end_each(world: World) -> Iterator[str]:
+    """Exactly one terminal event for each session that was opened, none for what was not (promise 3)."""
+    events = events_of(world)
+    opened = Counter(event.session_id for event in events if event.type == "session.opened")
+    ended = Counter(event.session_id for event in events if event.type == "session.ended")
+    alive = {session.id for session in sessions_of(world)}
+    for session_id, times in opened.items():
+        if times != 1:
+            yield f"session {session_id} was opened {times} times"
+        if ended[session_id] != (0 if session_id in alive else 1):
+            yield f"session {session_id} has {ended[session_id]} ends; alive: {session_id in alive}"
+    for session_id in ended.keys() - opened.keys():
+        yield f"session {session_id} ended and was never opened"
+    for event in events:
+        if event.type == "session.ended" and not event.data.get("reason"):
+            yield f"session {event.session_id} ended without a reason"
+
+
+def order_of_events(world: World) -> Iterator[str]:
+    """Events of one participant are in order: a session is opened before it ends, and counts are never negative."""
+    present: dict[str, set[str]] = {}
+    shown: dict[str, str] = {}
+    for event in events_of(world):
+        sessions = present.setdefault(event.participant_id, set())
+        if event.type == "session.opened":
+            sessions.add(event.session_id or "")
+        elif event.type == "session.ended":
+            if event.session_id not in sessions:
+                yield f"{event.session_id} ended before it was opened"
+            sessions.discard(event.session_id or "")
+        elif event.type.startswith("participant.") and event.type != "participant.updated":
+            kind = event.type.partition(".")[2]
+            if kind == shown.get(event.participant_id, "offline"):
+                yield f"{event.participant_id} was told to be {kind} twice in a row"
+            if kind == "offline" and sessions:
+                yield f"{event.participant_id} was told to be offline with {len(sessions)} sessions"
+            shown[event.participant_id] = kind
+
+
+def versions_only_grow(world: World) -> Iterator[str]:
+    """No observer sees an older version after a newer one (promise 5)."""
+    for app in world.apps:
+        for participant_id, seen in app.seen.items():
+            versions = [participant.version for participant in seen]
+            for before, after in pairwise(versions):
+                if after <= before:
+                    yield f"{app.name} saw {participant_id} at {after} after {before}"
+
+
+def is_open_never_lies(world: World) -> Iterator[str]:
+    """After the world has come to rest: an app that says it is open has a session that is attached, and no other."""
+    attached = {session.id for session in sessions_of(world) if session.state == "attached"}
+    for app in world.apps:
+        if not app.is_alive:
+            continue
+        machine = app.sdk._runner.machine
+        if app.sdk.session.is_open() and app.sdk.session.state is SessionState.CONNECTED:
+            if machine.session_id not in attached:
+                yield f"{app.name} is connected, and the engine does not list its session as attached"
+        elif app.sdk.session.is_open():
+            yield f"{app.name} is {app.sdk.session.state} although nothing keeps it from the service"
+        elif machine.session_id is not None:
+            yield f"{app.name} is not open and has a session"
+
+
+def watchers_converged(world: World) -> Iterator[str]:
+    """After rest: what each connected watcher holds is what is stored and shown (promise 5)."""
+    for app in world.apps:
+        if not app.is_alive or app.sdk.session.state is not SessionState.CONNECTED:
+            continue
+        for watch in app.watches:
+            for held in watch.participants.values():
+                record = record_by_id(world, held.id)
+                # Nothing is stored of somebody of whom a Redis that lost its data, or the reaper, knows nothing more.
+                if held.presence != record.shown or (record.version and held.version != record.version):
+                    yield (
+                        f"{app.name} holds {record.external_id or held.id} as {held.presence.value}"
+                        f" (version {held.version}), stored is {record.shown.value} (version {record.version})"
+                    )
+
+
+def updates_are_kept(world: World) -> Iterator[str]:
+    """An acknowledged update is never lost: the record has at least its revision, and its name unless changed since."""
+    for external_id, (revision, name) in world.acknowledged.items():
+        record = record_of(world, external_id)
+        if record.revision < revision:
+            yield f"{external_id} was acknowledged at revision {revision} and is stored at {record.revision}"
+        elif record.revision == revision and record.name != name:
+            yield f"{external_id} was acknowledged as {name!r} and is stored as {record.name!r}"
+
+
+def opens_are_kept(world: World) -> Iterator[str]:
+    """A session that an app was told to have is known: it was opened, whatever became of it (promise 1)."""
+    known = {event.session_id for event in events_of(world) if event.type == "session.opened"}
+    for session_id in sorted(world.opened - known):
+        yield f"session {session_id} was acknowledged, and nobody knows of it"
+
+
+def events_tell_the_names(world: World) -> Iterator[str]:
+    """The last event about a participant has the name that is stored: a change and its event are one step."""
+    last = {event.participant_id: event for event in events_of(world) if event.type.startswith("participant.")}
+    for participant_id, event in last.items():
+        record = record_by_id(world, participant_id)
+        if record.version and (record.name, record.revision) != (event.data["name"], event.data["revision"]):
+            yield f"{record.external_id} is {record.name!r} and was last told to be {event.data['name']!r}"
+
+
+def kicks_are_kept(world: World) -> Iterator[str]:
+    """What an acknowledged kick has ended stays ended, and by the kick (promise 7)."""
+    reasons = {
+        event.session_id: event.data.get("reason") for event in events_of(world) if event.type == "session.ended"
+    }
+    for session_id in sorted(world.kicked):
+        if reasons.get(session_id) != "kicked":
+            yield f"session {session_id} was kicked, and its end says {reasons.get(session_id)}"
+
+
+def no_ghosts(world: World) -> Iterator[str]:
+    """After everything was closed or died and the bounds have passed: nobody is there (promise 4)."""
+    for session in sessions_of(world):
+        yield f"session {session.id} of {session.external_id} is still {session.state.value}"
+    for name in {app.external_id for app in world.apps if app.external_id}:
+        record = record_of(world, name)
+        if record.presence is not Presence.OFFLINE or record.shown is not Presence.OFFLINE or record.sessions:
+            yield f"{name} is still {record.presence.value} ({record.sessions} sessions)"
+
+
+def nothing_left_over(world: World) -> Iterator[str]:
+    """A closed app has no task and no timer (promise: `close` resets everything)."""
+    for app in world.apps:
+        if not app.is_alive or app.is_paused or app.sdk.session.is_open():
+            continue
+        tasks = [task for task in asyncio.all_tasks(app.loop) if not task.done()]
+        if tasks:
+            yield f"{app.name} is closed and has {len(tasks)} tasks: {tasks[0]!r}"
+        if app.loop.due() is not None:
+            yield f"{app.name} is closed and has a timer"
+    for loop in (*(app.loop for app in world.apps), *(node.loop for node in world.nodes)):
+        for context in loop.failures:
+            whose = context.get("future") or context.get("handle") or ""
+            yield f"{loop.name}: {context.get('message')}: {context.get('exception')!r} {whose!r}"
+
+
+KEPT = (one_end_each, order_of_events, updates_are_kept, opens_are_kept, kicks_are_kept, events_tell_the_names)
+"""What was acknowledged, and the events that tell of it."""
+AT_REST = (*KEPT, versions_only_grow, is_open_never_lies, watchers_converged)
+"""For a world in which everything was healed and has had its time."""
+AT_THE_END = (*KEPT, versions_only_grow, no_ghosts, nothing_left_over)
+"""For a world in which every app was closed or died, and the bounds have passed."""

@@ -1,0 +1,177 @@
+"""A world: nodes of the service, apps with their SDKs, and the engine they share, in virtual time and from a seed.
+
+What runs is what ships: `Service` with its hub, node, reaper and drain (`nodes`), the embedded engine on a file,
+`Greenroom` with its runner and machine (`apps`). Simulated are time, chance, the network (`network`) and the processes'
+lives.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from greenroom.engines.base import Engine, RestrictRequest
+from greenroom.engines.embedded import EmbeddedEngine
+from greenroom.model import Application, participant_id_of
+from greenroom.server.config import ServerConfig
+from greenroom.tokens import mint_client_token
+from tests.support.sim.apps import SimApp
+from tests.support.sim.loop import Timeline
+from tests.support.sim.nodes import URL, SimNode
+
+MASTER_KEY = "0" * 64
+ADMIN_TOKEN = "a" * 40
+
+
+class World:
+    """Everything. seed: all chance comes from it. settings: of the service, beside the defaults of a world.
+
+    nodes: how many; more than one need an engine that they can share.
+    """
+
+    def __init__(self, seed: int = 0, **settings: Any) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.timeline = Timeline()
+        self.directory = Path(tempfile.mkdtemp(prefix="greenroom-sim-", dir=_memory()))
+        self._settings = settings
+        self.notes: list[tuple[float, str]] = []
+        self.application: Application
+        self.app_secret = ""
+        self.acknowledged: dict[str, tuple[int, str]] = {}
+        """Revision and name of the last acknowledged update, by external id."""
+        self.opened: set[str] = set()
+        """Sessions that an app was told to have."""
+        self.kicked: set[str] = set()
+        """Sessions that an acknowledged kick has ended."""
+        self.apps: list[SimApp] = []
+        self.nodes: list[SimNode] = []
+        self._engines: dict[SimNode, EmbeddedEngine] = {}
+        self._start_nodes()
+
+    def _start_nodes(self) -> None:
+        node = SimNode(self, "node1")
+        self.nodes.append(node)
+        node.start()
+        self.application, self.app_secret = node.run(node.service.tenants.create_application("world"))
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def config_of(self, name: str) -> ServerConfig:
+        """A node's settings."""
+        given = {
+            "node": name,
+            "data_dir": str(self.directory),
+            "master_key": MASTER_KEY,
+            "admin_token": ADMIN_TOKEN,
+            "public_url": URL,
+            **self._settings,
+        }
+        return ServerConfig(**given)
+
+    def make_engine(self, node: SimNode) -> Engine:
+        """The embedded engine on the world's file: synchronous calls, one transaction each."""
+        engine = EmbeddedEngine(self.directory, clock=node.clock, threaded=False, lock_timeout=0.0)
+        self._engines[node] = engine
+        return engine
+
+    def engine_died(self, node: SimNode) -> None:
+        """The node's process died: what its engine held open is closed by the operating system."""
+        engine = self._engines.pop(node, None)
+        if engine is not None:
+            engine.abandon()
+
+    @property
+    def node(self) -> SimNode:
+        """The first node."""
+        return self.nodes[0]
+
+    def pick_node(self) -> SimNode | None:
+        """Where a dial goes: to any node that listens, as a proxy in front of them would have it."""
+        ready = [node for node in self.nodes if node.is_up]
+        return self.chance.choice(ready) if ready else None
+
+    def mint(self, app: SimApp) -> str:
+        """A client access token (v2) for an app, as its backend would get one. Its times are the service's."""
+        service = self.node.service
+        return mint_client_token(
+            service.tenants.ring,
+            issuer=URL,
+            app=self.application.key,
+            version=2,
+            scopes=app.token_scopes,
+            now=self.node.clock.wall(),
+            random_bytes=random.Random(self.chance.getrandbits(64)).randbytes,
+            participant_id=None
+            if app.external_id is None
+            else participant_id_of(self.application.namespace, app.external_id),
+            external_id=app.external_id,
+            life=app.token_life,
+        ).token
+
+    def make_app(self, name: str, external_id: str | None = None) -> SimApp:
+        """A new device. external_id: the participant's; None: the name."""
+        app = SimApp(self, name, name if external_id is None else external_id or None)
+        self.apps.append(app)
+        return app
+
+    def kick(self, external_id: str) -> None:
+        """What the server API does for an app's backend."""
+        self.note(f"{external_id} is kicked")
+        request = RestrictRequest(
+            app=self.application.key,
+            kind="kick",
+            participant_id=participant_id_of(self.application.namespace, external_id),
+            reason="out",
+        )
+        restricted = self.node.run(self.node.service.restrict(request))
+        self.kicked.update(session.id for session in restricted.ended)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.timeline.run(seconds)
+
+    def until(self, condition: Callable[[], bool], within: float = 120.0) -> float:
+        """Let time pass until something is so. How many seconds it took. Raises AssertionError with the timeline."""
+        began = self.timeline.now
+        while not condition():
+            if self.timeline.now - began > within:
+                raise AssertionError(f"not within {within} s\n{self.story()}")
+            self.timeline.run(0.05)
+        return self.timeline.now - began
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """One line of the timeline."""
+        self.notes.append((self.timeline.now, text))
+
+    def story(self, last: int = 200) -> str:
+        """The timeline, readable: seconds since the beginning, and what happened."""
+        lines = [f"seed {self.seed}"]
+        lines += [f"{at - 1000.0:9.3f}  {text}" for at, text in self.notes[-last:]]
+        return "\n".join(lines)
+
+    def close(self) -> None:
+        """The end of the world."""
+        self.timeline.close()
+        for node in list(self._engines):
+            self.engine_died(node)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _memory() -> str | None:
+    """A directory in memory where there is one: a world writes many small files."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
