@@ -15,8 +15,9 @@ import aiohttp
 import msgspec
 
 from greenroom.core.client.effects import ClientSettings
+from greenroom.core.requests import ParticipantQuery
 from greenroom.core.states import SessionState
-from greenroom.engines.base import ParticipantPage, ParticipantQuery, SessionPage, SessionQuery
+from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.messages import Device as DeviceInfo

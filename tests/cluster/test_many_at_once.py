@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from greenroom.engines.base import EventPage, ParticipantQuery, RestrictRequest
+from greenroom.core.requests import ParticipantQuery
+from greenroom.engines.base import EventPage, RestrictRequest
 from greenroom.errors import GreenroomError, TooManySessionsError
 from greenroom.model import Presence, SessionPolicy, participant_id_of
 from tests.cluster.crowd import Crowd, Member, crowd_at

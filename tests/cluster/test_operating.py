@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from greenroom.core.requests import OpenRequest, Owner, TokenFacts
 from greenroom.core.states import SessionState
-from greenroom.engines.base import OpenRequest, Owner, SessionQuery, TokenFacts
+from greenroom.engines.base import SessionQuery
 from greenroom.model import partition_of
 from tests.cli.running import Ran, run
 from tests.cluster.crowd import Crowd, crowd_at

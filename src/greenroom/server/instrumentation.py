@@ -13,19 +13,10 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from greenroom.codes import CloseCode
+from greenroom.core.requests import Attached, EndRequest
 from greenroom.core.server.calls import EngineCall, OpenSession, ResumeSession, UpdateProfile
 from greenroom.core.states import ServerState
-from greenroom.engines.base import (
-    Attached,
-    Bus,
-    Directory,
-    EndRequest,
-    Engine,
-    Outbox,
-    Reaped,
-    Registry,
-    Restricted,
-)
+from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import Application, EndReason, Event, ParticipantRecord, SessionRecord
 from greenroom.server.cluster.node import NodeState

@@ -13,7 +13,8 @@ from typing import Any
 
 import structlog
 
-from greenroom.engines.base import Command, EndRequest, Engine, Restricted, RestrictRequest
+from greenroom.core.requests import EndRequest
+from greenroom.engines.base import Command, Engine, Restricted, RestrictRequest
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import EndReason, SessionRecord
 from greenroom.server.api.routes import all_routes

@@ -22,23 +22,17 @@ from uuid import UUID
 
 import msgspec
 
-from greenroom.engines.base import (
-    MAX_CLOCK_STEP,
+from greenroom.core.requests import (
     Attached,
     AttachRequest,
-    Change,
-    Command,
     EndRequest,
-    Engine,
-    NodeBeat,
     OpenRequest,
     Owner,
     ParticipantQuery,
-    Reaped,
-    SessionQuery,
     TokenFacts,
     UpdateRequest,
 )
+from greenroom.engines.base import MAX_CLOCK_STEP, Change, Command, Engine, NodeBeat, Reaped, SessionQuery
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import (

@@ -14,16 +14,8 @@ from functools import partial
 
 import pytest
 
-from greenroom.engines.base import (
-    Attached,
-    NodeBeat,
-    OpenRequest,
-    ParticipantQuery,
-    RestoreRequest,
-    SessionQuery,
-    TokenFacts,
-    UpdateRequest,
-)
+from greenroom.core.requests import Attached, OpenRequest, ParticipantQuery, TokenFacts, UpdateRequest
+from greenroom.engines.base import NodeBeat, RestoreRequest, SessionQuery
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, SessionEndedError
 from greenroom.model import make_session_id, participant_id_of, partition_of

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import BeatResult, NodeBeat, ParticipantQuery, RestoreRequest, SessionQuery
+from greenroom.core.requests import ParticipantQuery
+from greenroom.engines.base import BeatResult, NodeBeat, RestoreRequest, SessionQuery
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, TooManySessionsError
 from greenroom.model import Event, SessionPolicy

@@ -214,7 +214,7 @@ async def test_comparing_drops_what_moved_elsewhere() -> None:
         connection, link = await shell.open()
         owner = connection.machine.owner
         assert owner is not None
-        from greenroom.engines.base import AttachRequest, Owner
+        from greenroom.core.requests import AttachRequest, Owner
 
         await shell.inner.registry.beat(NodeBeat(node="n2", boot="b", lease="l2"))
         await shell.inner.registry.attach(

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from greenroom.core.requests import Attached, OpenRequest, UpdateRequest
 from greenroom.core.server.calls import Now
-from greenroom.engines.base import Attached, Command, OpenRequest, RestrictRequest, UpdateRequest
+from greenroom.engines.base import Command, RestrictRequest
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import participant_id_of
 from tests.core.server_rig import APP, NAMESPACE, SECRET

@@ -10,7 +10,8 @@ import os
 import sys
 import time
 
-from greenroom.engines.base import NodeBeat, OpenRequest, TokenFacts, UpdateRequest
+from greenroom.core.requests import OpenRequest, TokenFacts, UpdateRequest
+from greenroom.engines.base import NodeBeat
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import WebhookEndpoint, make_session_id, partition_of
 from greenroom.server.tenants.applications import Tenants

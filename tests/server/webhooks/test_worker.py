@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from greenroom.engines.base import Engine, NodeBeat, OpenRequest, TokenFacts, UpdateRequest
+from greenroom.core.requests import OpenRequest, TokenFacts, UpdateRequest
+from greenroom.engines.base import Engine, NodeBeat
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import Application, Event, WebhookEndpoint, make_session_id, partition_of
 from greenroom.server.webhooks.sending import Outcome

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from greenroom.core.requests import ParticipantQuery
 from greenroom.core.states import SessionState
-from greenroom.engines.base import ParticipantQuery, SessionQuery
+from greenroom.engines.base import SessionQuery
 from greenroom.model import Event, ParticipantRecord, Presence, SessionRecord, participant_id_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from greenroom.engines.base import RestrictRequest, UpdateRequest
+from greenroom.core.requests import UpdateRequest
+from greenroom.engines.base import RestrictRequest
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.library import Library, library
 from greenroom.engines.redis.outbox import RedisOutbox

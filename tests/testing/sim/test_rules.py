@@ -639,7 +639,7 @@ def test_a_session_evicted_twice_never_loops(world: World) -> None:
     world.run(2.0)
 
     async def end_all() -> None:
-        from greenroom.engines.base import EndRequest
+        from greenroom.core.requests import EndRequest
 
         for session in (await world.node.engine.registry.sessions(_all(world))).items:
             await world.node.service.end_session(EndRequest(session_id=session.id, reason=EndReason.KICKED))

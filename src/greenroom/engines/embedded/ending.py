@@ -7,7 +7,8 @@ from hmac import compare_digest
 import msgspec
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import UPDATE_MEMORY, EndRequest, Owner, UpdateRequest
+from greenroom.core.requests import EndRequest, Owner, UpdateRequest
+from greenroom.engines.base import UPDATE_MEMORY
 from greenroom.engines.embedded.living import (
     bump,
     detach_row,

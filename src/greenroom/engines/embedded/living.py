@@ -6,7 +6,8 @@ from typing import Any
 
 from greenroom.codes import ErrorCode
 from greenroom.core.presence import show
-from greenroom.engines.base import OPEN_ID_MEMORY, TELL_AFTER, Displaced, Owner, TokenFacts
+from greenroom.core.requests import Displaced, Owner, TokenFacts
+from greenroom.engines.base import OPEN_ID_MEMORY, TELL_AFTER
 from greenroom.engines.embedded.records import (
     ATTACHED,
     DETACHED,

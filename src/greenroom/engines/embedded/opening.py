@@ -7,7 +7,7 @@ from hmac import compare_digest
 
 from greenroom.codes import ErrorCode
 from greenroom.core.policy import Proof, check_secrets, decide_open
-from greenroom.engines.base import Attached, AttachRequest, OpenRequest, Owner, TokenFacts
+from greenroom.core.requests import Attached, AttachRequest, OpenRequest, Owner, TokenFacts
 from greenroom.engines.embedded.living import (
     announce,
     attach_row,

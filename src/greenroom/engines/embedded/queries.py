@@ -7,7 +7,8 @@ import binascii
 
 import apsw
 
-from greenroom.engines.base import ParticipantPage, ParticipantQuery, SessionPage, SessionQuery
+from greenroom.core.requests import ParticipantQuery
+from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.embedded.records import COLUMNS, ENDED, PRESENCE_NUMBER, Person, Row, hash_key
 from greenroom.errors import IllegalArgumentError
 from greenroom.model import ParticipantRecord, SessionRecord

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 
-from greenroom.engines.base import (
+from greenroom.core.requests import (
     Attached,
     AttachRequest,
-    BeatResult,
     EndRequest,
-    NodeBeat,
     OpenRequest,
     Owner,
-    ParticipantPage,
     ParticipantQuery,
+    TokenFacts,
+    UpdateRequest,
+)
+from greenroom.engines.base import (
+    BeatResult,
+    NodeBeat,
+    ParticipantPage,
     Reaped,
     RestoreRequest,
     Restricted,
     RestrictRequest,
     SessionPage,
     SessionQuery,
-    TokenFacts,
-    UpdateRequest,
 )
 from greenroom.engines.clock import Clock
 from greenroom.engines.embedded import ending, opening, queries, reaping

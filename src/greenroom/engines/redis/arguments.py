@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from greenroom.engines.base import AttachRequest, EndRequest, OpenRequest, Owner, RestrictRequest, UpdateRequest
+from greenroom.core.requests import AttachRequest, EndRequest, OpenRequest, Owner, UpdateRequest
+from greenroom.engines.base import RestrictRequest
 from greenroom.model import Application, ParticipantRecord, Restriction, SealedKey, SessionRecord
 
 encode = msgspec.json.encode

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import merge
 
-from greenroom.engines.base import ParticipantPage, ParticipantQuery, SessionPage, SessionQuery
+from greenroom.core.requests import ParticipantQuery
+from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.redis.arguments import argument
 from greenroom.engines.redis.cursors import decode_cursor, encode_cursor
 from greenroom.engines.redis.replies import accepted, participant, session

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import (
+from greenroom.core.requests import (
     Attached,
     AttachRequest,
-    BeatResult,
     Displaced,
     EndRequest,
-    NodeBeat,
     OpenRequest,
     Owner,
-    ParticipantPage,
     ParticipantQuery,
+    TokenFacts,
+    UpdateRequest,
+)
+from greenroom.engines.base import (
+    BeatResult,
+    NodeBeat,
+    ParticipantPage,
     Reaped,
     RestoreRequest,
     Restricted,
     RestrictRequest,
     SessionPage,
     SessionQuery,
-    TokenFacts,
-    UpdateRequest,
 )
 from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts

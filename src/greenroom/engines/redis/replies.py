@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import OpenRequest
+from greenroom.core.requests import OpenRequest
 from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
     ConflictError,

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from greenroom.engines.base import ParticipantQuery
+from greenroom.core.requests import ParticipantQuery
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, Presence
 from greenroom.server.http.authentication import is_loopback

@@ -10,7 +10,8 @@ from msgspec import Meta
 
 from greenroom.codes import ErrorCode
 from greenroom.core.profile import check_avatar_url, check_name
-from greenroom.engines.base import ParticipantQuery, Restricted, RestrictRequest, UpdateRequest
+from greenroom.core.requests import ParticipantQuery, UpdateRequest
+from greenroom.engines.base import Restricted, RestrictRequest
 from greenroom.errors import NotFoundError, RevisionConflictError
 from greenroom.model import ParticipantRecord, Presence
 from greenroom.server.api.common import (

@@ -11,7 +11,8 @@ from msgspec import Meta
 
 from greenroom.codes import ErrorCode
 from greenroom.core.policy import cutoff_now
-from greenroom.engines.base import EndRequest, RestrictRequest
+from greenroom.core.requests import EndRequest
+from greenroom.engines.base import RestrictRequest
 from greenroom.errors import IllegalArgumentError, NotFoundError
 from greenroom.model import Application, EndReason, Restriction
 from greenroom.server.api.common import (

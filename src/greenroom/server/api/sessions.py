@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import EndRequest, SessionQuery
+from greenroom.core.requests import EndRequest
+from greenroom.engines.base import SessionQuery
 from greenroom.errors import NotFoundError
 from greenroom.model import EndReason, SessionRecord
 from greenroom.server.api.common import Cursor, Limit, Nothing, Reason, participant_id_for, row

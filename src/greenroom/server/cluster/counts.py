@@ -6,7 +6,8 @@ import asyncio
 
 import msgspec
 
-from greenroom.engines.base import Engine, ParticipantQuery, SessionQuery
+from greenroom.core.requests import ParticipantQuery
+from greenroom.engines.base import Engine, SessionQuery
 from greenroom.model import Presence, SessionState
 
 KEEP = 2.0

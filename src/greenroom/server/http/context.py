@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from greenroom.engines.base import EndRequest, Engine, Restricted, RestrictRequest
+from greenroom.core.requests import EndRequest
+from greenroom.engines.base import Engine, Restricted, RestrictRequest
 from greenroom.model import SessionRecord
 from greenroom.server.cluster.admin import ClusterDesk
 from greenroom.server.cluster.counts import Counter

@@ -13,6 +13,16 @@ from typing import Any
 import structlog
 
 from greenroom.codes import ErrorCode
+from greenroom.core.requests import (
+    Attached,
+    AttachRequest,
+    EndRequest,
+    OpenRequest,
+    Owner,
+    ParticipantQuery,
+    TokenFacts,
+    UpdateRequest,
+)
 from greenroom.core.server.calls import (
     ClientToken,
     CloseBySecret,
@@ -29,18 +39,7 @@ from greenroom.core.server.calls import (
     UpdateProfile,
     WatchParticipants,
 )
-from greenroom.engines.base import (
-    Attached,
-    AttachRequest,
-    Command,
-    EndRequest,
-    Engine,
-    OpenRequest,
-    Owner,
-    ParticipantQuery,
-    TokenFacts,
-    UpdateRequest,
-)
+from greenroom.engines.base import Command, Engine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import EndReason, ParticipantRecord, SessionRecord
 from greenroom.server.sessions.connection import SessionConnection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from greenroom.engines.base import Attached
+from greenroom.core.requests import Attached
 from greenroom.errors import GreenroomError
 from greenroom.model import Presence, SessionPolicy
 from greenroom.testing.engine_contract.base import ContractBase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import EndRequest
+from greenroom.core.requests import EndRequest
 from greenroom.model import EndReason, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import NodeBeat, Owner, SessionQuery
+from greenroom.core.requests import Owner
+from greenroom.engines.base import NodeBeat, SessionQuery
 from greenroom.model import EndReason, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import UPDATE_MEMORY, ParticipantQuery, SessionQuery, UpdateRequest
+from greenroom.core.requests import ParticipantQuery, UpdateRequest
+from greenroom.engines.base import UPDATE_MEMORY, SessionQuery
 from greenroom.errors import RevisionConflictError
 from greenroom.model import ParticipantRecord, Presence
 from greenroom.testing.engine_contract.base import ContractBase, refused

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import Displaced, RestrictRequest
+from greenroom.core.requests import Displaced
+from greenroom.engines.base import RestrictRequest
 from greenroom.model import EndReason, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from greenroom.engines.base import ParticipantQuery, RestrictRequest, SessionQuery
+from greenroom.core.requests import ParticipantQuery
+from greenroom.engines.base import RestrictRequest, SessionQuery
 from greenroom.errors import GreenroomError
 from greenroom.model import Event, ParticipantRecord, Presence, SessionPolicy, SessionState, participant_id_of
 from greenroom.testing.engine_world import APP, NAMESPACE, Client, World, owner_of

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from greenroom.engines.base import BeatResult, Command, Engine, NodeBeat, NodeRecord, Owner, SessionQuery
+from greenroom.core.requests import Owner
+from greenroom.engines.base import BeatResult, Command, Engine, NodeBeat, NodeRecord, SessionQuery
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionRecord
 from greenroom.server.cluster.doctor.findings import (

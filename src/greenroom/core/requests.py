@@ -1,0 +1,136 @@
+"""What a session asks of an engine, and what it is answered: one vocabulary for the machine, the shell and the engines.
+
+The machine emits these requests; the shell adds its node and its lease; engines take them as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from greenroom.model import EndReason, ParticipantRecord, Presence, SessionPolicy, SessionRecord
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """On whose behalf a session is written: refused unless generation and lease are the stored ones (S7)."""
+
+    session_id: str
+    generation: int
+    lease: str
+
+
+class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine keeps of, and checks about, a client access token that the node has verified."""
+
+    jti: str
+    issued_at: int
+    """Unix seconds."""
+    expires_at: int
+    """Unix seconds."""
+    scopes: tuple[str, ...] = ()
+
+
+class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`open` (S2). session_id is the id a new session would get; it begins with the participant's partition."""
+
+    app: str
+    participant_id: str
+    external_id: str | None
+    open_id: str
+    secret_hash: bytes
+    session_id: str
+    node: str
+    lease: str
+    token: TokenFacts
+    name: str | None = None
+    """None leaves as it is, "" clears."""
+    avatar_url: str | None = None
+    if_new: bool = False
+    may_change_profile: bool = True
+    """False: what differs from an existing record raises ScopeMissingError (S4)."""
+    policy: SessionPolicy = SessionPolicy()
+    max_application_sessions: int | None = None
+    device_id: str | None = None
+    device_name: str | None = None
+    sdk: str = ""
+    address: str = ""
+    anonymous: bool = False
+    """The participant has no external id: its record goes with its last session."""
+    grace: float = 40.0
+    """Seconds of grace used where the engine itself detaches the session (node died)."""
+
+
+class AttachRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`attach`: a resume by secret (S1), or a node taking its own session back (S7)."""
+
+    session_id: str
+    node: str
+    lease: str
+    app: str | None = None
+    """Where the resume carried a token: its application must be the session's."""
+    participant_id: str | None = None
+    """Likewise its participant."""
+    token: TokenFacts | None = None
+    """A newer token to take the place of the session's (S5)."""
+    secret_hash: bytes = b""
+    next_secret_hash: bytes = b""
+    attempt: int = 0
+    previous: Owner | None = None
+    """A node takes its own session back: compare-and-set on this, the secret is left alone."""
+    address: str = ""
+
+
+class EndRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`close`: by its owner (compare-and-set), by its secret (S6), or by an operator (neither is given)."""
+
+    session_id: str
+    reason: EndReason
+    text: str = ""
+    owner: Owner | None = None
+    secret_hash: bytes | None = None
+    app: str | None = None
+    """By an operator: the session must belong to this application."""
+
+
+class UpdateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`update_participant`. By a session (owner and update_id, S14) or by the server API (neither)."""
+
+    app: str
+    participant_id: str
+    name: str | None = None
+    avatar_url: str | None = None
+    if_revision: int | None = None
+    owner: Owner | None = None
+    update_id: str | None = None
+
+
+class ParticipantQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """ids: exactly these, in this order, unknown ones as offline with version 0. None: a listing, by id."""
+
+    app: str
+    ids: Sequence[str] | None = None
+    presence: tuple[Presence, ...] = ()
+    """Listing only: empty is all."""
+    cursor: str | None = None
+    limit: int = 100
+
+
+class Displaced(msgspec.Struct, frozen=True):
+    """A connection that lost its session to a newer one: its node closes it with 4503 (superseded)."""
+
+    node: str
+    session_id: str
+    generation: int
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """An open or attach that succeeded."""
+
+    session: SessionRecord
+    participant: ParticipantRecord
+    created: bool
+    displaced: Displaced | None = None
+    replaced: tuple[SessionRecord, ...] = ()
+    """Sessions that this open ended (reason `replaced`), as they were while owned: node and generation are whom to
+    tell."""
