@@ -11,7 +11,7 @@ from greenroom.server.wire.interface import Handler
 
 
 class FakeLink:
-    """Implements `Link`; keeps what was sent."""
+    """Implements `WebSocketConnection`; keeps what was sent."""
 
     def __init__(self) -> None:
         self.address = "192.0.2.1"

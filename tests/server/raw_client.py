@@ -12,7 +12,7 @@ from aiohttp import web
 
 from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.front_door import FrontDoor, address_of, make_front_door
-from greenroom.server.wire.interface import Handler, Link, Refusal, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketConnection, WebSocketOptions
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
@@ -206,17 +206,17 @@ class Recorder:
     """A handler that keeps what it hears, and sends text back."""
 
     heard: list[tuple[object, ...]] = field(default_factory=list)
-    link: Link | None = None
+    websocket: WebSocketConnection | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def opened(self, link: Link) -> None:
-        self.link = link
+    def opened(self, websocket: WebSocketConnection) -> None:
+        self.websocket = websocket
         self.heard.append(("opened",))
 
     def text(self, message: bytes) -> None:
         self.heard.append(("text", message))
-        assert self.link is not None
-        self.link.send(message)
+        assert self.websocket is not None
+        self.websocket.send(message)
 
     def lost(self, code: int, reason: str) -> None:
         self.heard.append(("lost", code, reason))

@@ -17,35 +17,35 @@ from aiohttp import web
 
 from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.front_door import make_front_door
-from greenroom.server.wire.interface import Refusal, UpgradeRequest, WebSocketOptions
-from greenroom.server.wire.websocket import Connection, Handler, Link
+from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketConnection, WebSocketOptions
+from greenroom.server.wire.websocket import PicowsConnection
 
 
 class Echo:
     """Sends back what it gets."""
 
-    __slots__ = ("_link",)
+    __slots__ = ("_websocket",)
 
     def __init__(self) -> None:
-        self._link: Link | None = None
+        self._websocket: WebSocketConnection | None = None
 
-    def opened(self, link: Link) -> None:
-        """Keep the link."""
-        self._link = link
+    def opened(self, websocket: WebSocketConnection) -> None:
+        """Keep the connection."""
+        self._websocket = websocket
 
     def text(self, message: bytes) -> None:
         """Send it back."""
-        if self._link is not None:
-            self._link.send(message)
+        if self._websocket is not None:
+            self._websocket.send(message)
 
     def binary(self, message: bytes) -> None:
         """Send it back as it came."""
-        if isinstance(self._link, Connection):
-            self._link.send_binary(message)
+        if isinstance(self._websocket, PicowsConnection):
+            self._websocket.send_binary(message)
 
     def lost(self, code: int, reason: str) -> None:
         """Nothing is left to be done."""
-        self._link = None
+        self._websocket = None
 
     def pong(self) -> None:
         """Not asked for."""

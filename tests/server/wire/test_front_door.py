@@ -244,12 +244,12 @@ async def test_the_request_as_the_service_sees_it() -> None:
         await client.send(sent)
         assert (await client.response()).status == 101
         request = house.requests[0]
-        link = house.handlers[0].link
-        assert link is not None
+        websocket = house.handlers[0].websocket
+        assert websocket is not None
         assert (request.path, request.query, request.address) == ("/v1/session", "node=b", "127.0.0.1")
         assert request.subprotocols == ("mqtt", "greenroom.v1")
         assert request.headers == {"origin": "https://app.example", "user-agent": "test", "x-trace": "1, 2"}
-        assert (link.path, link.address, link.headers) == ("/v1/session", "127.0.0.1", request.headers)
+        assert (websocket.path, websocket.address, websocket.headers) == ("/v1/session", "127.0.0.1", request.headers)
 
 
 # --- heads that do not come ------------------------------------------------------------------------------------------

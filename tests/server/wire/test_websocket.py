@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import logging
 import weakref
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from greenroom.server.wire.interface import Link, WebSocketOptions
-from greenroom.server.wire.websocket import Connection
+from greenroom.server.wire import websocket as websocket_module
+from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection, WebSocketOptions
+from greenroom.server.wire.websocket import PicowsConnection
 from tests.server.raw_client import (
     CONTINUATION,
     PATIENCE,
@@ -30,10 +33,10 @@ from tests.server.raw_client import (
 BRIEF = WebSocketOptions(close_timeout=0.05, fragment_timeout=0.05)
 
 
-def link_of(house: House) -> Link:
-    link = house.handlers[-1].link
-    assert link is not None
-    return link
+def websocket_of(house: House) -> WebSocketConnection:
+    websocket = house.handlers[-1].websocket
+    assert websocket is not None
+    return websocket
 
 
 async def until_empty(house: House) -> None:
@@ -42,19 +45,38 @@ async def until_empty(house: House) -> None:
             await asyncio.sleep(0.001)
 
 
-# --- Link ---
+# --- WebSocketConnection ---
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 200_000])
 async def test_send_frames_every_length(size: int) -> None:
     async with serving() as house, house.session() as client:
-        link_of(house).send(b"x" * size)
+        websocket_of(house).send(b"x" * size)
         assert await client.event() == ("text", b"x" * size)
+
+
+async def test_the_first_message_of_a_process_may_be_empty() -> None:
+    """As the module is in a fresh process: nothing was sent before."""
+    spec = importlib.util.spec_from_file_location("fresh_websocket", websocket_module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    written: list[bytes] = []
+    transport = cast(asyncio.Transport, SimpleNamespace(
+        set_write_buffer_limits=lambda _high, _low: None, set_protocol=lambda _protocol: None, write=written.append
+    ))  # fmt: skip
+    connection = fresh.PicowsConnection(
+        Recorder(), UpgradeRequest("/", "", {}, "192.0.2.1"), WebSocketOptions(), lambda _connection: None
+    )
+    connection.start(transport, b"", b"")
+    connection.send(b"")
+    assert written[1:] == [b"\x81\x00"]
 
 
 async def test_ping_and_pong() -> None:
     async with serving() as house, house.session() as client:
-        link_of(house).ping()
+        websocket_of(house).ping()
         assert await client.event() == ("ping", b"")
         await client.send(frame(PONG), frame(PONG, b"unasked"), frame(TEXT, b"x"))
         assert await client.event() == ("text", b"x")
@@ -63,13 +85,13 @@ async def test_ping_and_pong() -> None:
 
 async def test_close_waits_for_the_clients_close() -> None:
     async with serving() as house, house.session() as client:
-        link = link_of(house)
-        assert not is_closed(link)
-        link.close(4001, "the service restarts")
-        assert is_closed(link)
-        link.close(4002, "too late")
-        link.send(b"too late")
-        link.ping()
+        websocket = websocket_of(house)
+        assert not is_closed(websocket)
+        websocket.close(4001, "the service restarts")
+        assert is_closed(websocket)
+        websocket.close(4002, "too late")
+        websocket.send(b"too late")
+        websocket.ping()
         assert await client.event() == ("close", (4001, "the service restarts"))
         await client.send(frame(TEXT, b"not heard") + frame(PING) + close_frame(4001, b"bye"))
         assert await client.events() == [("eof", None)]
@@ -79,7 +101,7 @@ async def test_close_waits_for_the_clients_close() -> None:
 
 async def test_a_client_that_does_not_answer_close_is_aborted() -> None:
     async with serving(BRIEF) as house, house.session() as client:
-        link_of(house).close(1000, "")
+        websocket_of(house).close(1000, "")
         assert await client.event() == ("close", (1000, ""))
         assert await client.events() in ([("eof", None)], [("reset", None)])
         assert (await house.handlers[0].ended())[:2] == ("lost", 1006)
@@ -87,7 +109,7 @@ async def test_a_client_that_does_not_answer_close_is_aborted() -> None:
 
 async def test_a_violation_after_our_close_ends_the_wait() -> None:
     async with serving() as house, house.session() as client:
-        link_of(house).close(4001, "")
+        websocket_of(house).close(4001, "")
         await client.send(frame(3))
         assert (await client.closed_with())[1] == 4001
         assert (await house.handlers[0].ended())[:2] == ("lost", 1002)
@@ -99,18 +121,18 @@ async def test_a_violation_after_our_close_ends_the_wait() -> None:
 )
 async def test_a_long_reason_is_cut_between_characters(reason: str, sent: str) -> None:
     async with serving() as house, house.session() as client:
-        link_of(house).close(4000, reason)
+        websocket_of(house).close(4000, reason)
         assert await client.event() == ("close", (4000, sent))
 
 
 async def test_abort() -> None:
     async with serving() as house, house.session() as client:
-        link_of(house).abort()
-        link_of(house).send(b"x")
+        websocket_of(house).abort()
+        websocket_of(house).send(b"x")
         assert (await client.events())[-1][0] in ("eof", "reset")
         assert (await house.handlers[0].ended())[:2] == ("lost", 1006)
-        assert link_of(house).closed
-        assert link_of(house).buffered() == 0
+        assert websocket_of(house).closed
+        assert websocket_of(house).buffered() == 0
 
 
 async def test_everything_may_be_called_when_all_is_over() -> None:
@@ -119,22 +141,22 @@ async def test_everything_may_be_called_when_all_is_over() -> None:
             await client.send(close_frame(1000))
             await client.closed_with()
         await until_empty(house)
-        link = link_of(house)
-        link.send(b"x" * 100_000)
-        link.ping()
-        link.close(1000, "")
-        link.abort()
-        assert link.buffered() == 0
-        assert link.closed
+        websocket = websocket_of(house)
+        websocket.send(b"x" * 100_000)
+        websocket.ping()
+        websocket.close(1000, "")
+        websocket.abort()
+        assert websocket.buffered() == 0
+        assert websocket.closed
         assert [what[0] for what in house.handlers[0].heard] == ["opened", "lost"]
 
 
 class Hasty(Recorder):
     """Closes as soon as it is opened."""
 
-    def opened(self, link: Link) -> None:
-        super().opened(link)
-        link.close(4004, "at once")
+    def opened(self, websocket: WebSocketConnection) -> None:
+        super().opened(websocket)
+        websocket.close(4004, "at once")
 
 
 async def test_a_handler_may_close_as_it_is_opened() -> None:
@@ -205,7 +227,7 @@ async def test_a_connection_is_small() -> None:
     """Objects with a dict of their own would double it."""
     async with serving() as house, house.session():
         (connection,) = house.door.connections
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, PicowsConnection)
         assert not hasattr(connection, "__dict__")
 
 
@@ -222,14 +244,14 @@ def awake(client: RawClient) -> None:
     cast(asyncio.Transport, client.writer.transport).resume_reading()
 
 
-def is_paused(link: Link) -> bool:
+def is_paused(websocket: WebSocketConnection) -> bool:
     """As `is_closed`."""
-    return link.paused
+    return websocket.paused
 
 
-def is_closed(link: Link) -> bool:
+def is_closed(websocket: WebSocketConnection) -> bool:
     """mypy takes a property that was once false for false for good."""
-    return link.closed
+    return websocket.closed
 
 
 @pytest.mark.uvloop
@@ -237,11 +259,11 @@ async def test_a_slow_reader_is_cut_off_with_4002() -> None:
     options = WebSocketOptions(close_timeout=0.05)
     async with serving(options) as house, house.session() as client:
         slow(client)
-        link = link_of(house)
+        websocket = websocket_of(house)
         most = 0
-        while not link.closed:
-            link.send(b"x" * 32_000)
-            most = max(most, link.buffered())
+        while not websocket.closed:
+            websocket.send(b"x" * 32_000)
+            most = max(most, websocket.buffered())
             await asyncio.sleep(0)
         assert (await house.handlers[0].ended())[:2] == ("lost", 4002)
         assert most <= options.max_buffered_bytes + 33_000
@@ -252,9 +274,9 @@ async def test_lost_comes_after_the_send_that_caused_it() -> None:
     """A handler in the middle of its own send must not be called from inside it."""
     async with serving(WebSocketOptions(close_timeout=0.05)) as house, house.session() as client:
         slow(client)
-        link = link_of(house)
-        while not link.closed:
-            link.send(b"x" * 64_000)
+        websocket = websocket_of(house)
+        while not websocket.closed:
+            websocket.send(b"x" * 64_000)
         assert [what[0] for what in house.handlers[0].heard] == ["opened"]
         assert (await house.handlers[0].ended())[:2] == ("lost", 4002)
 
@@ -262,9 +284,9 @@ async def test_lost_comes_after_the_send_that_caused_it() -> None:
 async def test_a_reader_that_wakes_up_learns_why() -> None:
     async with serving() as house, house.session() as client:
         slow(client)
-        link = link_of(house)
-        while not link.closed:
-            link.send(b"x" * 64_000)
+        websocket = websocket_of(house)
+        while not websocket.closed:
+            websocket.send(b"x" * 64_000)
             await asyncio.sleep(0)
         awake(client)
         assert (await client.closed_with())[1] == 4002
@@ -273,18 +295,18 @@ async def test_a_reader_that_wakes_up_learns_why() -> None:
 async def test_drained_follows_paused() -> None:
     async with serving() as house, house.session() as client:
         slow(client)
-        link = link_of(house)
-        while not is_paused(link):
-            link.send(b"x" * 16_000)
+        websocket = websocket_of(house)
+        while not is_paused(websocket):
+            websocket.send(b"x" * 16_000)
             await asyncio.sleep(0)
-        assert link.buffered() > 0
+        assert websocket.buffered() > 0
         assert ("drained",) not in house.handlers[0].heard
         awake(client)
         async with asyncio.timeout(PATIENCE):
-            while is_paused(link):
+            while is_paused(websocket):
                 await client.event()
         assert house.handlers[0].heard[-1] == ("drained",)
-        assert not link.closed
+        assert not websocket.closed
 
 
 async def test_pings_are_not_answered_into_a_full_buffer_forever() -> None:
@@ -358,7 +380,7 @@ async def test_a_client_that_floods_instead_of_answering_close_is_not_read_for_l
     """Before its Close a client may send what was under way, and no more than that is read."""
     async with serving(BRIEF) as house, house.session() as client:
         (connection,) = house.door.connections
-        link_of(house).close(4004, "too many messages")
+        websocket_of(house).close(4004, "too many messages")
         await client.flood(frame(TEXT, b"x" * 1000) * 64)
         await until_empty(house)
         assert 1_048_576 < connection._discarded < 2 * 1_048_576

@@ -117,11 +117,11 @@ async def test_a_slow_reader_over_tls(loop_name: str, tmp_path: Path) -> None:
     async with encrypted(tmp_path) as (client, _door, handlers):
         await client.send(handshake())
         assert (await client.response()).status == 101
-        link = handlers[0].link
-        assert link is not None
+        websocket = handlers[0].websocket
+        assert websocket is not None
         for _ in range(200):
-            link.send(b"x" * 60_000)
-        assert link.closed
+            websocket.send(b"x" * 60_000)
+        assert websocket.closed
         assert (await handlers[0].ended())[:2] == ("lost", 4002)
 
 

@@ -116,7 +116,7 @@ class Wire:
 
 
 class SimLink:
-    """The node's end. Implements `greenroom.server.wire.interface.Link`."""
+    """The node's end. Implements `greenroom.server.wire.interface.WebSocketConnection`."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

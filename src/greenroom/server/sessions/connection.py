@@ -16,7 +16,7 @@ from greenroom.model import EndReason, ParticipantRecord
 
 if TYPE_CHECKING:
     from greenroom.server.sessions.hub import Hub
-    from greenroom.server.wire.interface import Link, UpgradeRequest
+    from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 
 
 class Subscription(Enum):
@@ -35,7 +35,7 @@ class SessionConnection:
 
     def __init__(self, hub: Hub, request: UpgradeRequest) -> None:
         self._hub = hub
-        self.link: Link | None = None
+        self.link: WebSocketConnection | None = None
         origin = request.headers.get("origin")
         self.machine = ServerSession(hub.house, hub.now(), address=request.address, origin=origin)
         self.slot = -1
@@ -49,9 +49,9 @@ class SessionConnection:
 
     # -- Handler ------------------------------------------------------------------------------------------------------
 
-    def opened(self, link: Link) -> None:
+    def opened(self, websocket: WebSocketConnection) -> None:
         """The handshake is done."""
-        self.link = link
+        self.link = websocket
         self._hub.arrived(self)
         self._pump(self._hub.now())
 

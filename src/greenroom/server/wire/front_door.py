@@ -1,9 +1,9 @@
 """One port for sessions and HTTP: reads the request head, and hands the transport to one or the other.
 
 The first head of a connection is read here, within `head_timeout` and `max_head_bytes`. An upgrade goes straight to
-its `Connection`; everything else to aiohttp, which from then on is fed through this protocol. Upgrades that come later
-on the same connection (proxies pool them) are found by aiohttp's own parser, in front of the application's handler: one
-parser alone decides where a request begins, so that nobody can smuggle one inside a body.
+its `PicowsConnection`; everything else to aiohttp, which from then on is fed through this protocol. Upgrades that come
+later on the same connection (proxies pool them) are found by aiohttp's own parser, in front of the application's
+handler: one parser alone decides where a request begins, so that nobody can smuggle one inside a body.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from greenroom.server.wire.handshake import Accepted, Head, MalformedHeadError, 
 from greenroom.server.wire.handshake_cache import FamiliarHeads, accept, take_key_out
 from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.proxy_protocol import MalformedProxyHeaderError, read_proxy_header
-from greenroom.server.wire.websocket import Connection
+from greenroom.server.wire.websocket import PicowsConnection
 
 log = logging.getLogger("greenroom.server")
 
@@ -54,7 +54,7 @@ class _State(Enum):
     IDLE = "idle"  # HTTP: between two requests
     LATER_HEAD = "later head"  # HTTP: a later head has begun
     LINGERING = "lingering"  # refused; what still comes is thrown away
-    GONE = "gone"  # handed over to a Connection, or lost
+    GONE = "gone"  # handed over to a PicowsConnection, or lost
 
 
 def _response(refusal: Refusal, method: str) -> bytes:
@@ -236,7 +236,7 @@ class _Visitor(asyncio.BufferedProtocol):
         self._transport = self._inner = None
         self._buffer = bytearray()
         door.visitors.discard(self)
-        connection = Connection(handler, accepted.request, door.options, door.on_gone)
+        connection = PicowsConnection(handler, accepted.request, door.options, door.on_gone)
         door.connections.add(connection)
         connection.start(transport, switching_protocols(accepted), early)
 
@@ -339,7 +339,7 @@ class FrontDoor:
         self.options = options
         self.visitors: set[_Visitor] = set()
         """Connections that are not sessions': reading their head, or HTTP."""
-        self.connections: set[Connection] = set()
+        self.connections: set[PicowsConnection] = set()
         """Sessions' connections."""
         self.refused: dict[int, int] = {}
         """How many were refused here, by status."""
@@ -360,7 +360,7 @@ class FrontDoor:
         self.refused[status] = self.refused.get(status, 0) + 1
 
     def close_sessions(self, code: int, reason: str) -> None:
-        """Close every session's connection, as `Link.close` does; 1001 when the service stops."""
+        """Close every session's connection, as `WebSocketConnection.close` does; 1001 when the service stops."""
         for connection in tuple(self.connections):
             connection.close(code, reason)
 
@@ -401,7 +401,7 @@ class FrontDoor:
             log.exception("sessions factory failed: address=%s", request.address)
             return Refusal.error(500, error="server_error", reason="Internal_error", description="Try again later.")
 
-    def _gone(self, connection: Connection) -> None:
+    def _gone(self, connection: PicowsConnection) -> None:
         self.connections.discard(connection)
         self.limits.release(connection.address)
 

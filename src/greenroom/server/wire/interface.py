@@ -1,6 +1,6 @@
-"""What the two sides of a session's connection know of each other: `Link` below, `Handler` above.
+"""What the two sides of a session's connection know of each other: `WebSocketConnection` below, `Handler` above.
 
-Nothing here touches a socket, so the session's shell can be tested with a fake link.
+Nothing here touches a socket, so the session's shell can be tested with a fake connection.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Refusal:
         return cls(status, dict(headers or {}), json.dumps(body).encode())
 
 
-class Link(Protocol):
+class WebSocketConnection(Protocol):
     """What a handler may do with its connection. Every method may be called at any time, also when all is over."""
 
     @property
@@ -131,7 +131,7 @@ class Link(Protocol):
 class Handler(Protocol):
     """One for each connection. Called from the event loop; nothing may wait, nothing may raise."""
 
-    def opened(self, link: Link) -> None:
+    def opened(self, websocket: WebSocketConnection) -> None:
         """The handshake is done; called once, before anything else."""
 
     def text(self, message: bytes) -> None:
@@ -142,14 +142,14 @@ class Handler(Protocol):
 
         `code` is what the client's Close said (1005: it said nothing), 1006 where there was none (reset, aborted, timed
         out), or what *this* side failed the connection with: 1002, 1003, 1007, 1008, 1009, 1011 or 4002. After
-        `Link.close` it is the client's answer, which mostly repeats our code and means nothing more.
+        `WebSocketConnection.close` it is the client's answer, which mostly repeats our code and means nothing more.
         """
 
     def pong(self) -> None:
         """A Pong came, with whatever payload."""
 
     def drained(self) -> None:
-        """`Link.paused` is over: what waits to be written fell below the low mark."""
+        """`WebSocketConnection.paused` is over: what waits to be written fell below the low mark."""
 
 
 class BinaryHandler(Handler, Protocol):
@@ -159,4 +159,4 @@ class BinaryHandler(Handler, Protocol):
         """A whole binary message, at most `max_message_bytes`."""
 
 
-__all__ = ["BinaryHandler", "Handler", "Link", "Refusal", "UpgradeRequest", "WebSocketOptions"]
+__all__ = ["BinaryHandler", "Handler", "Refusal", "UpgradeRequest", "WebSocketConnection", "WebSocketOptions"]

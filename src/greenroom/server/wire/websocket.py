@@ -44,7 +44,7 @@ from greenroom.server.wire.frames import (
     is_valid_close_code,
     long_header,
 )
-from greenroom.server.wire.interface import BinaryHandler, Handler, Link, Refusal, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.interface import BinaryHandler, Handler, UpgradeRequest, WebSocketOptions
 
 log = logging.getLogger("greenroom.server")
 
@@ -60,8 +60,9 @@ _HIGH_WATER: Final = 32_768
 _LOW_WATER: Final = 8_192
 _SCRATCH = memoryview(bytearray(16_384))
 """Where bytes that nobody will look at are read into; one for all connections, since nothing is ever read out."""
-_last_sent: tuple[bytes, bytes] = (b"", b"")
-"""A message and its frame: a fan-out sends the same object to thousands, one after the other."""
+_last_sent: tuple[bytes | None, bytes] = (None, b"")
+"""A message and its frame: a fan-out sends the same object to thousands, one after the other. None: nothing was sent
+yet (an empty message is always the same object)."""
 _DISCARD_LIMIT: Final = 1_048_576
 """What a client may still send while its connection is being failed, before reading stops. Reading on lets it see the
 Close: closing a socket with unread bytes resets it, and a reset throws the Close away."""
@@ -166,8 +167,8 @@ def _new_parser(listener: WSListener, options: WebSocketOptions) -> Any:
     return parser
 
 
-class Connection(WSListener, asyncio.BufferedProtocol):
-    """One client's WebSocket: the protocol of its transport, picows' listener, and its handler's `Link`.
+class PicowsConnection(WSListener, asyncio.BufferedProtocol):
+    """One client's WebSocket: the protocol of its transport, picows' listener, and its handler's `WebSocketConnection`.
 
     Made by the front door with `start`, once the handshake has been read and found in order.
     """
@@ -196,7 +197,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         handler: Handler,
         request: UpgradeRequest,
         options: WebSocketOptions,
-        on_gone: Callable[[Connection], None],
+        on_gone: Callable[[PicowsConnection], None],
     ) -> None:
         self.address: str = request.address
         self.headers: Mapping[str, str] = request.headers
@@ -233,7 +234,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             view = view[count:]
             self.buffer_updated(count)
 
-    # --- Link ---------------------------------------------------------------------------------------------------
+    # --- WebSocketConnection ------------------------------------------------------------------------------------------
 
     @property
     def closed(self) -> bool:
@@ -241,7 +242,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         return self._state is not _State.OPEN
 
     def send(self, message: bytes) -> None:
-        """Send one text message; see `Link.send`."""
+        """Send one text message; see `WebSocketConnection.send`."""
         global _last_sent
         if len(message) >= 65_536:
             self._send(SEND_TEXT, message)
@@ -259,7 +260,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._write(PING_FRAME)
 
     def close(self, code: int, reason: str) -> None:
-        """Send Close and wait for the client's; see `Link.close`."""
+        """Send Close and wait for the client's; see `WebSocketConnection.close`."""
         if self._state is not _State.OPEN:
             return
         self._write_close(code, reason)
@@ -501,14 +502,3 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._transport = None
         self._end(CloseCode.ABNORMAL.value, str(exc) if exc else "")
         self._on_gone(self)
-
-
-__all__ = [
-    "BinaryHandler",
-    "Connection",
-    "Handler",
-    "Link",
-    "Refusal",
-    "UpgradeRequest",
-    "WebSocketOptions",
-]
