@@ -17,18 +17,20 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import neighbours, outage
+from benchmarks import noisy_neighbour, outage
 from benchmarks.peers.install import KINDS
 from benchmarks.probe import probing
 from benchmarks.process import PYTHON, ROOT
 from benchmarks.runs import Run, Scenario, measure
-from benchmarks.subjects import EDDSA, HS256, Subject, cluster, running
+from benchmarks.servers import EDDSA, HS256, RunningServer, cluster, running
 from benchmarks.world import World
+from greenroom.bench.churn import churn
 from greenroom.bench.client import Target, close_many, open_many
-from greenroom.bench.crowds import churn, fanout, herd
+from greenroom.bench.failure_detection import detect_failures
+from greenroom.bench.fanout import fanout
 from greenroom.bench.figures import Finding
+from greenroom.bench.reconnect import reconnect
 from greenroom.bench.scenarios import echo, heartbeats, idle, storm
-from greenroom.bench.vanishing import vanish
 
 _FEW_ROUNDS = 3
 """Of what takes long: an odd number, so that a median is a run's."""
@@ -66,7 +68,7 @@ QUICK = Form(
     name="quick", rounds=2, opens=2_000, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000,
     updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, peer_rounds=1, peer_opens=1_000,
     peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=145,
-    without=("peers", "present", "redis", "heartbeat", "stall", "vanish", "neighbours", "outage"),
+    without=("peers", "present", "redis", "heartbeat", "stall", "failure-detection", "neighbours", "outage"),
 )  # fmt: skip
 FULL = Form(
     name="full", rounds=5, opens=5_000, warm=500, idle=(10_000, 19_000), idle_seconds=16, echoes=60_000,
@@ -132,7 +134,7 @@ class Bench:
             return self.against(subject, job, name, number, scenario)
 
     def against(
-        self, subject: Subject, job: str, name: str, number: int, scenario: Scenario, *, probe: bool = False
+        self, subject: RunningServer, job: str, name: str, number: int, scenario: Scenario, *, probe: bool = False
     ) -> Run:
         """One run against a server that is there. probe: look at stalls of its loop meanwhile."""
         stall: dict[str, Any] = {}
@@ -180,7 +182,7 @@ def _fanout(bench: Bench) -> None:
 
 
 def _herd(bench: Bench) -> None:
-    found = bench.once("herd", "greenroom", 0, partial(herd, count=bench.form.herd))
+    found = bench.once("herd", "greenroom", 0, partial(reconnect, count=bench.form.herd))
     bench.say(f"  {found.finding.more}")
 
 
@@ -234,9 +236,9 @@ def _heartbeat(bench: Bench) -> None:
     bench.say(f"  {found.cpu_us:.1f} µs each, {found.finding.operations:,} of them, {found.finding.more}")
 
 
-def _vanish(bench: Bench) -> None:
+def _failure_detection(bench: Bench) -> None:
     """Detection and false leaves, with the default timers."""
-    found = bench.once("vanish", "greenroom", 0, partial(vanish, each=50, bystanders=900))
+    found = bench.once("failure-detection", "greenroom", 0, partial(detect_failures, each=50, bystanders=900))
     bench.say(f"  {found.finding.more}")
 
 
@@ -245,7 +247,7 @@ def _stall(bench: Bench) -> None:
     form = bench.form
     scenarios: dict[str, Scenario] = {
         "storm": bench.storm(256),
-        "herd": partial(herd, count=form.herd),
+        "herd": partial(reconnect, count=form.herd),
         "fanout": partial(fanout, watchers=form.watchers, updates=form.updates),
     }
     for name, scenario in scenarios.items():
@@ -288,8 +290,8 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "present": _present,
     "heartbeat": _heartbeat,
     "stall": _stall,
-    "vanish": _vanish,
-    "neighbours": neighbours.job,
+    "failure-detection": _failure_detection,
+    "neighbours": noisy_neighbour.job,
     "outage": outage.job,
 }
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from benchmarks.process import Server
-from benchmarks.subjects import running
+from benchmarks.servers import running
 from greenroom.bench.minting import api_token
 
 if TYPE_CHECKING:

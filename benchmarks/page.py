@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.aims import AIMS, FORMAT, Aim
 from benchmarks.process import ROOT
+from benchmarks.targets import FORMAT, TARGETS, Goal
 from greenroom.bench import svg
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
@@ -81,9 +81,9 @@ def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
         *_said_before(found),
         "## Aims",
         "",
-        "| what | aim | measured | |",
+        "| what | goal | measured | |",
         "|---|---|---|---|",
-        *(_row(aim, figures.get(aim.figure)) for aim in AIMS),
+        *(_row(goal, figures.get(goal.figure)) for goal in TARGETS),
         "",
         *_misses(figures),
         *(f"![{title}]({PLOTS}/{name}.svg)\n" for name, title in plots.items()),
@@ -117,22 +117,22 @@ def _said_before(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _row(aim: Aim, value: float | None) -> str:
-    shown = FORMAT[aim.unit]
-    bound = f"at {'least' if aim.at_least else 'most'} {shown(aim.bound)}"
+def _row(goal: Goal, value: float | None) -> str:
+    shown = FORMAT[goal.unit]
+    bound = f"at {'least' if goal.at_least else 'most'} {shown(goal.bound)}"
     if value is None:
-        return f"| {aim.text} | {bound} | not measured | |"
-    verdict = "met" if aim.met(value) else f"**missed** by {aim.missed_by(value):.0f} %"
-    return f"| {aim.text} | {bound} | {shown(value)} | {verdict} |"
+        return f"| {goal.text} | {bound} | not measured | |"
+    verdict = "met" if goal.met(value) else f"**missed** by {goal.missed_by(value):.0f} %"
+    return f"| {goal.text} | {bound} | {shown(value)} | {verdict} |"
 
 
 def _misses(figures: dict[str, float]) -> list[str]:
-    missed = [aim for aim in AIMS if aim.figure in figures and not aim.met(figures[aim.figure])]
+    missed = [goal for goal in TARGETS if goal.figure in figures and not goal.met(figures[goal.figure])]
     if not missed:
         return []
     reasons: dict[str, list[str]] = {}
-    for aim in missed:
-        reasons.setdefault(aim.why, []).append(aim.text)
+    for goal in missed:
+        reasons.setdefault(goal.why, []).append(goal.text)
     lines = [f"- {'; '.join(texts)}. {why}" for why, texts in reasons.items()]
     return ["### Why some are missed", "", *lines, ""]
 
@@ -253,10 +253,10 @@ def _plots(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     figures: dict[str, float] = found["figures"]
     plots: dict[str, tuple[str, str]] = {}
 
-    def add(name: str, title: str, unit: str, keys: list[tuple[str, str]], aim: float | None = None) -> None:
+    def add(name: str, title: str, unit: str, keys: list[tuple[str, str]], goal: float | None = None) -> None:
         values = [(label, figures[key]) for label, key in keys if key in figures]
         if len(values) > 1:
-            plots[name] = (title, svg.bars(title, unit, values, aim=aim))
+            plots[name] = (title, svg.bars(title, unit, values, goal=goal))
 
     widths = [("floor, 64", "open_64_floor_cpu_us"), ("greenroom, 64", "open_64_cpu_us")]
     widths += [("floor, 256", "open_256_floor_cpu_us"), ("greenroom, 256", "open_256_cpu_us")]

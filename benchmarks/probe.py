@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.process import GENERATOR_CORE, PYTHON, ROOT
-from benchmarks.subjects import Subject
+from benchmarks.servers import RunningServer
 from greenroom.bench.dialect import GreenroomDialect
 from greenroom.bench.figures import Latencies
 from greenroom.bench.wire import frame
@@ -36,7 +36,7 @@ _HEAD = (
 
 
 @contextmanager
-def probing(subject: Subject, number: int, found: dict[str, Any]) -> Iterator[None]:
+def probing(subject: RunningServer, number: int, found: dict[str, Any]) -> Iterator[None]:
     """Pings beside what runs inside; `found` gets percentiles in ms. number: of the participant it opens with."""
     process = subprocess.Popen(
         [PYTHON, "-m", "benchmarks.probe", subject.server.ready["url"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

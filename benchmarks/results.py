@@ -83,7 +83,7 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
     for run in of(runs, "heartbeat"):
         found["heartbeat_cpu_us"] = run.cpu_us
         found["heartbeat_lost"] = run.finding.more["lost"]
-    for run in of(runs, "vanish"):
+    for run in of(runs, "failure-detection"):
         found |= {f"detect_{name}": value for name, value in run.finding.more.items() if name.endswith("_s")}
         found["false_leaves"] = run.finding.more["falseLeaves"]
     stalls = [run.finding.more["stall"] for run in runs if "stall" in run.finding.more]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from benchmarks.subjects import Subject
+from benchmarks.servers import RunningServer
 from greenroom.bench.client import Target
 from greenroom.bench.figures import Finding
 
@@ -37,7 +37,7 @@ class Run(msgspec.Struct, kw_only=True, rename="camel"):
 Scenario = Callable[[Target], Awaitable[Finding]]
 
 
-def measure(job: str, name: str, number: int, subject: Subject, scenario: Scenario) -> Run:
+def measure(job: str, name: str, number: int, subject: RunningServer, scenario: Scenario) -> Run:
     """Run it, with the server's CPU and memory looked at where the scenario begins and ends."""
     server, target, store = subject.server, subject.target, subject.store
     cpu: list[float] = []

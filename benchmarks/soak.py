@@ -10,8 +10,8 @@ import msgspec
 
 from benchmarks.jobs import FULL, Bench
 from benchmarks.process import PYTHON, ROOT
-from benchmarks.subjects import running
-from greenroom.bench.crowds import churn
+from benchmarks.servers import running
+from greenroom.bench.churn import churn
 from greenroom.bench.scenarios import idle, storm
 
 _TESTS_LIMIT = 7_200

@@ -90,7 +90,7 @@ class World:
     def floor(self) -> Server:
         """The bare stack."""
         self._runs += 1
-        command = [PYTHON, "-m", "benchmarks.floor", str(self.folder / "public-key")]
+        command = [PYTHON, "-m", "benchmarks.baseline", str(self.folder / "public-key")]
         return Server(command, log=self.folder / f"floor-{self._runs}.log", cwd=ROOT)
 
     def target(self, server: Server, dialect: Dialect | None = None, tokens: list[str] | None = None) -> Target:

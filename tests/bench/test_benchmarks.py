@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import aims, page, results
+from benchmarks import page, results, targets
 from benchmarks.jobs import FULL, JOBS, QUICK
 from benchmarks.runs import Run, ratio
 from greenroom.bench.figures import Finding
@@ -41,21 +41,28 @@ def test_the_guard_sees_a_slow_down_beyond_the_noise(tmp_path: Path, monkeypatch
 
 
 def test_the_page_says_what_was_missed_and_why() -> None:
-    missed = {aim.figure: aim.bound / 2 if aim.at_least else aim.bound * 2 for aim in aims.AIMS}
+    missed = {goal.figure: goal.bound / 2 if goal.at_least else goal.bound * 2 for goal in targets.TARGETS}
     found = {
         "form": "quick", "date": "2026-01-01", "seconds": 60, "figures": missed, "machine": {"load before": "3.0 1 1"},
         "failed": {"echo": "StartError: no"}, "leftOut": ["churn"], "runs": [],
         "guard": {"slower": {"open_64_ratio": "3 was 2"}, "tolerance": 1.25},
     }  # fmt: skip
     text = page.text_of(found, {})
-    assert text.count("**missed** by") == len(aims.AIMS)
-    for said in ("not quiet", "echo failed", "Left out", "short form", "3 was 2", *{aim.why for aim in aims.AIMS}):
+    assert text.count("**missed** by") == len(targets.TARGETS)
+    for said in (
+        "not quiet",
+        "echo failed",
+        "Left out",
+        "short form",
+        "3 was 2",
+        *{goal.why for goal in targets.TARGETS},
+    ):
         assert said in text, said
 
 
 def test_an_aim_that_was_not_measured_is_not_said_to_be_met() -> None:
-    assert "not measured" in page._row(aims.AIMS[0], None)
-    assert "met" in page._row(aims.AIMS[0], 1.0)
+    assert "not measured" in page._row(targets.TARGETS[0], None)
+    assert "met" in page._row(targets.TARGETS[0], 1.0)
 
 
 def test_both_forms_name_jobs_that_there_are_and_end_in_time() -> None:

@@ -60,7 +60,7 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_ratios_are_after_over_before_for_what_is_in_both() -> None:
-    before = _report(_finding(rate=100, p99=8), _finding("herd"))
+    before = _report(_finding(rate=100, p99=8), _finding("reconnect"))
     after = _report(_finding(rate=150, p99=4))
     found = {change.figure: change.ratio for change in compare(before, after)}
     assert found == {"rate": 1.5, "p50": 1.0, "p99": 0.5}
@@ -89,7 +89,7 @@ def test_the_page_holds_its_plots_and_loads_nothing() -> None:
 
 def test_plots_are_well_formed() -> None:
     for plot in (
-        svg.bars("a < b", "µs", [("x", 1.0), ("y", 0.0)], aim=2.0),
+        svg.bars("a < b", "µs", [("x", 1.0), ("y", 0.0)], goal=2.0),
         svg.bars("none", "µs", []),
         svg.curves("c", "x", "y", [("one", [(0.0, 0.0), (3.0, 7.5)]), ("none", [])]),
     ):

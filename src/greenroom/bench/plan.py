@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from greenroom.bench.churn import churn
 from greenroom.bench.client import Quiet, Target, Watcher, abandon
-from greenroom.bench.crowds import churn, fanout, herd
+from greenroom.bench.fanout import fanout
 from greenroom.bench.figures import Finding
 from greenroom.bench.minting import mint
+from greenroom.bench.reconnect import reconnect
 from greenroom.bench.report import Report
 from greenroom.bench.scenarios import echo, idle, storm
 
@@ -69,8 +71,8 @@ def _fanout(target: Target, plan: Plan) -> Awaitable[Finding]:
     return fanout(target, watchers=plan.clients - 1, updates=plan.updates)
 
 
-def _herd(target: Target, plan: Plan) -> Awaitable[Finding]:
-    return herd(target, count=plan.clients)
+def _reconnect(target: Target, plan: Plan) -> Awaitable[Finding]:
+    return reconnect(target, count=plan.clients)
 
 
 def _churn(target: Target, plan: Plan) -> Awaitable[Finding]:
@@ -84,7 +86,7 @@ SCENARIOS: dict[str, Callable[[Target, Plan], Awaitable[Finding]]] = {
     "echo": _echo,
     "idle": _idle,
     "fanout": _fanout,
-    "herd": _herd,
+    "reconnect": _reconnect,
     "churn": _churn,
 }
 

@@ -49,10 +49,10 @@ def _y_axis(ticks: Sequence[float], label: str) -> list[str]:
     return lines
 
 
-def bars(title: str, label: str, values: Sequence[tuple[str, float]], *, aim: float | None = None) -> str:
-    """A bar for each named value. aim: a line across; None: there is none."""
+def bars(title: str, label: str, values: Sequence[tuple[str, float]], *, goal: float | None = None) -> str:
+    """A bar for each named value. goal: a line across; None: there is none."""
     lines = _head(title)
-    ticks = _nice(max([value for _, value in values] + [aim or 0.0]))
+    ticks = _nice(max([value for _, value in values] + [goal or 0.0]))
     lines += _y_axis(ticks, label)
     inner_w, inner_h = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     slot = inner_w / max(1, len(values))
@@ -64,13 +64,13 @@ def bars(title: str, label: str, values: Sequence[tuple[str, float]], *, aim: fl
         centre = x + slot * 0.35
         lines.append(f'<text x="{centre:.1f}" y="{y - 4:.1f}" text-anchor="middle">{value:,.4g}</text>')
         lines.append(f'<text x="{centre:.1f}" y="{_HEIGHT - 26}" text-anchor="middle">{escape(name)}</text>')
-    if aim is not None:
-        y = _TOP + inner_h * (1 - aim / ticks[-1])
+    if goal is not None:
+        y = _TOP + inner_h * (1 - goal / ticks[-1])
         lines.append(
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#222222"'
             ' stroke-dasharray="6 4"/>'
         )
-        lines.append(f'<text x="{_WIDTH - _RIGHT}" y="{y - 4:.1f}" text-anchor="end">aim {aim:g}</text>')
+        lines.append(f'<text x="{_WIDTH - _RIGHT}" y="{y - 4:.1f}" text-anchor="end">goal {goal:g}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 

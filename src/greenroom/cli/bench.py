@@ -13,12 +13,12 @@ from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
 if TYPE_CHECKING:
     from greenroom.bench.report import Report
 
-_ALL = ("storm", "echo", "idle", "fanout", "herd", "churn")
+_ALL = ("storm", "echo", "idle", "fanout", "reconnect", "churn")
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb = typer.Typer(help="Load: storms, idle sessions, fan-out, herds, churn; percentiles.", no_args_is_help=True)
+    verb = typer.Typer(help="Load: storms, idle sessions, fan-out, reconnection, churn.", no_args_is_help=True)
     verb.command("run")(run)
     verb.command("compare")(compare)
     app.add_typer(verb, name="bench")
@@ -47,7 +47,7 @@ def run(
 
     A default service takes 1,000 connections of one address (of eight, on this machine) and 2,000 opens a second.
 
-    Example: greenroom bench run storm herd --clients 2000 --key 5f2c… --secret 8b1e… --html report.html
+    Example: greenroom bench run storm reconnect --clients 2000 --key 5f2c… --secret 8b1e… --html report.html
     """
     _check_installed()
     from greenroom.bench import plan as plans

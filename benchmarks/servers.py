@@ -29,7 +29,7 @@ EDDSA, HS256 = "EdDSA", "HS256"
 
 
 @dataclass(frozen=True)
-class Subject:
+class RunningServer:
     """One server that runs."""
 
     server: Server
@@ -40,14 +40,14 @@ class Subject:
 
 
 @contextmanager
-def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | None = None) -> Iterator[Subject]:
+def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | None = None) -> Iterator[RunningServer]:
     """Start it, stop it. name: `floor`, `greenroom`, or one of the peers."""
     store = Store(world.folder / "redis") if name in KINDS else None
     server: Server | None = None
     try:
         server = _start(world, name, alg, store, env or {})
         tokens = world.tokens if alg == EDDSA else _hs256_tokens(world, name)
-        yield Subject(server, world.target(server, _dialect(name), tokens), store)
+        yield RunningServer(server, world.target(server, _dialect(name), tokens), store)
     finally:
         if server is not None:
             server.stop()
@@ -56,7 +56,7 @@ def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | Non
 
 
 @contextmanager
-def cluster(world: World, nodes: int, tokens: int) -> Iterator[Subject]:
+def cluster(world: World, nodes: int, tokens: int) -> Iterator[RunningServer]:
     """So many nodes on one Redis, all on the servers' core. Applications live in the engine, so tokens are minted."""
     store = Store(world.folder / "redis")
     servers: list[Server] = []
@@ -72,7 +72,7 @@ def cluster(world: World, nodes: int, tokens: int) -> Iterator[Subject]:
         target = world.target(servers[0], GreenroomDialect(), minted)
         ports = tuple(int(one.ready["url"].rpartition(":")[2]) for one in servers[1:])
         target = replace(target, more_ports=ports)
-        yield Subject(servers[0], target, store, tuple(servers[1:]))
+        yield RunningServer(servers[0], target, store, tuple(servers[1:]))
     finally:
         for server in servers:
             server.stop()
@@ -134,4 +134,4 @@ def _hs256_tokens(world: World, name: str) -> list[str]:
     return world.peer_tokens
 
 
-__all__ = ["EDDSA", "HS256", "Subject", "cluster", "running"]
+__all__ = ["EDDSA", "HS256", "RunningServer", "cluster", "running"]

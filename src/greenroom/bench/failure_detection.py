@@ -15,7 +15,9 @@ from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import WireConnection
 
 
-async def vanish(target: Target, *, each: int, bystanders: int, limit: float = 80.0, first: int = 0) -> Finding:
+async def detect_failures(
+    target: Target, *, each: int, bystanders: int, limit: float = 80.0, first: int = 0
+) -> Finding:
     """``each`` devices go silent without a word, as many lose their connection, ``bystanders`` stay.
 
     An operation is a participant whose end was heard. ``more`` has the longest times, in seconds, and false leaves:
@@ -50,7 +52,7 @@ async def vanish(target: Target, *, each: int, bystanders: int, limit: float = 8
     for start in range(0, len(ids), 100):
         await watcher.ask(target.dialect.watch(ids[start : start + 100]))
     stopwatch = Stopwatch()
-    target.watcher.stage("vanish", 2 * each)
+    target.watcher.stage("failure-detection", 2 * each)
     target.begin()
     stopwatch.start()
     at = time.perf_counter()
@@ -65,7 +67,7 @@ async def vanish(target: Target, *, each: int, bystanders: int, limit: float = 8
     stopwatch.stop()
     target.end()
     latencies = [heard[one, "offline"] - at for one in gone if (one, "offline") in heard]
-    found = finding("vanish", {"each": each, "bystanders": bystanders}, latencies, stopwatch, errors)
+    found = finding("failure-detection", {"each": each, "bystanders": bystanders}, latencies, stopwatch, errors)
     for name in ("vanished", "reset"):
         for presence in ("unreachable", "offline"):
             found.more[f"{name}_{presence}_s"] = _longest(target, groups[name], heard, presence, at)
@@ -87,4 +89,4 @@ def _longest(
     return round(max(times, default=0.0), 2)
 
 
-__all__ = ["vanish"]
+__all__ = ["detect_failures"]

@@ -1,7 +1,7 @@
 """The floor: picows and aiohttp on one port, and nothing of ours.
 
 For each connection one raw Ed25519 verification and a canned reply; Close is answered. What a session service on this
-stack costs can be more than this, never less. `python -m benchmarks.floor KEYFILE` prints its address as JSON.
+stack costs can be more than this, never less. `python -m benchmarks.baseline KEYFILE` prints its address as JSON.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each attack is one client's: it connects, misbehaves until it is cut off, and comes back at once. `tests/trials` weighs
 what it costs the service and how it is cut off; here, in `make bench`, the p99 of a good neighbour beside it is timed.
-An attack runs in a process of its own: ``python -m benchmarks.neighbours ATTACK PORT TOKEN SECONDS``.
+An attack runs in a process of its own: ``python -m benchmarks.noisy_neighbour ATTACK PORT TOKEN SECONDS``.
 """
 
 from __future__ import annotations
@@ -227,7 +227,15 @@ async def beside(target: Target, *, attack: str | None, seconds: float) -> Findi
 
 
 def _attacker(name: str, target: Target, seconds: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "benchmarks.neighbours", name, str(target.port), target.tokens[2], str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.noisy_neighbour",
+        name,
+        str(target.port),
+        target.tokens[2],
+        str(seconds),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
@@ -235,7 +243,7 @@ def job(bench: Bench) -> None:
     """Each attack, and none, against a service with the default limits."""
     from functools import partial
 
-    from benchmarks.subjects import running
+    from benchmarks.servers import running
 
     limits = {"GREENROOM_MESSAGES_PER_SECOND": "50", "GREENROOM_MESSAGES_BURST": "100"}
     for attack in (None, *ATTACKS):

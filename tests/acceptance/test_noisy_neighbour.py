@@ -1,7 +1,7 @@
 """Promise 10 on a real service: what one client that misbehaves at line speed costs, and how it is cut off.
 
 What is measured is counted: resident bytes of the service's process, close codes, answers to a neighbour. How long the
-neighbour waits is a matter of wall clock, and of `make bench` (`benchmarks/neighbours.py`).
+neighbour waits is a matter of wall clock, and of `make bench` (`benchmarks/noisy_neighbour.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.neighbours import ATTACKS, Attack, run
+from benchmarks.noisy_neighbour import ATTACKS, Attack, run
 from greenroom.bench.minting import mint
 from tests.acceptance.process import ServiceProcess, service
 from tests.fuzz.bare import Bare, bare
