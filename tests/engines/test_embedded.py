@@ -375,7 +375,7 @@ async def test_watchers_forget_the_name_of_somebody_who_was_erased() -> None:
         a = await w.client(name="Alice")
         await w.engine.bus.watch(APP, [a.participant_id])
         await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=a.participant_id))
-        heard = w.ears.records(a.participant_id)
+        heard = w.listener.records(a.participant_id)
         assert [record.name for record in heard] == ["Alice", ""]
         assert heard[1].version > heard[0].version
         assert heard[1].external_id is None

@@ -17,7 +17,7 @@ import pytest
 
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
-from greenroom.engines.embedded.records import decode_data
+from greenroom.engines.embedded.rows import decode_data
 from greenroom.testing.engine_world import Client, World
 from tests.support.powerloss import FATES, Disk, Image, ImageVFS, Note, RecordingVFS
 

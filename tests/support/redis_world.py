@@ -8,7 +8,7 @@ from collections.abc import Callable
 from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis import RedisEngine
 from greenroom.engines.redis.store import Store
-from greenroom.testing.engine_world import Ears, World
+from greenroom.testing.engine_world import RecordingListener, World
 
 START_MS = 1_700_000_000_000
 PROBE = b"probe"
@@ -67,7 +67,7 @@ class RedisWorld(World):
         assert isinstance(self.engine, RedisEngine)
         await self.engine.subscribed()
 
-    async def settle(self) -> None:
+    async def wait_for_delivery(self) -> None:
         """A message comes after those that were published before it on its channel."""
         engine = self.engine
         assert isinstance(engine, RedisEngine)
@@ -81,8 +81,8 @@ class RedisWorld(World):
     async def restart(self) -> None:
         await self.engine.stop()
         await self._make_engine()
-        self.ears = Ears()
-        self.engine.bus.listen(self.ears)
+        self.listener = RecordingListener()
+        self.engine.bus.listen(self.listener)
         self.engine.outbox.subscribe(self.ready.append)
         self.lease = f"lease-{self.number()}"
         self._alive.clear()

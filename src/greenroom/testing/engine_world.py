@@ -56,7 +56,7 @@ LONG = 120.0
 """Where more time than this is to pass, passes are 2 s apart, the most that one moves the partition clock (S8)."""
 
 
-class Ears:
+class RecordingListener:
     """A listener that keeps what it hears."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class World(ABC):
     """Whether the application's limit is exact (it may be overshot by what opens in 2 s, S3)."""
 
     def __init__(self) -> None:
-        self.ears = Ears()
+        self.listener = RecordingListener()
         self.ready: list[str] = []
         self._alive: dict[str, NodeBeat] = {}
         self._numbers = count(1)
@@ -115,7 +115,7 @@ class World(ABC):
     def now_ms(self) -> int:
         """The engine's time, Unix milliseconds."""
 
-    async def settle(self) -> None:  # noqa: B027 - most engines need nothing here
+    async def wait_for_delivery(self) -> None:  # noqa: B027 - most engines need nothing here
         """Returns when all news of what was done before has been heard. Engines that tell at once need nothing."""
 
     async def restart(self) -> None:
@@ -126,7 +126,7 @@ class World(ABC):
 
     async def __aenter__(self) -> Self:
         await self.start()
-        self.engine.bus.listen(self.ears)
+        self.engine.bus.listen(self.listener)
         self.engine.outbox.subscribe(self.ready.append)
         await self.join(self.node, self.lease)
         return self
@@ -394,8 +394,8 @@ class EmbeddedWorld(World):
     async def restart(self) -> None:
         await self.engine.stop()
         await self.start()
-        self.ears = Ears()
-        self.engine.bus.listen(self.ears)
+        self.listener = RecordingListener()
+        self.engine.bus.listen(self.listener)
         self.engine.outbox.subscribe(self.ready.append)
         self.lease = f"lease-{self.number()}"
         self._alive.clear()

@@ -88,8 +88,8 @@ async def test_the_documented_acl_is_enough(server: RedisServer) -> None:
         a = await w.client()
         await w.engine.bus.watch(APP, [a.participant_id])
         await a.update(name="x")
-        await w.settle()
-        assert w.ears.changes
+        await w.wait_for_delivery()
+        assert w.listener.changes
         await a.detach(5)
         await w.advance(7)
         assert (await w.types())[-1] == "participant.offline"

@@ -62,10 +62,10 @@ async def test_s13_a_slot_that_moves_is_followed_and_counts_as_lost(trio: Cluste
         await asyncio.to_thread(move_slot, trio.servers[source], trio.servers[(source + 1) % 3], slot, trio.servers)
         await a.update(name="moved")
         await b.update(name="stayed")
-        await until(lambda: w.ears.losses)
+        await until(lambda: w.listener.losses)
         assert (await a.record()).name == "moved"
         await a.update(name="heard there")
-        await until(lambda: any(r.name == "heard there" for r in w.ears.records(a.participant_id)))
+        await until(lambda: any(r.name == "heard there" for r in w.listener.records(a.participant_id)))
         await w.advance(2)
 
 

@@ -10,10 +10,10 @@ import pytest
 from lupa import lua51
 
 from greenroom.engines.redis.arguments import argument
-from greenroom.engines.redis.connection import Link
+from greenroom.engines.redis.pipelined_connection import PipelinedConnection
 from greenroom.engines.redis.store import Call
 from greenroom.errors import ServiceUnavailableError
-from tests.engines.redis.test_connection import link_to
+from tests.engines.redis.test_pipelined_connection import connection_to
 from tests.engines.redis.worlds import LuaWorld
 from tests.support.lua_commands import CommandError, Commands
 from tests.support.lua_redis import LuaServer
@@ -103,7 +103,7 @@ def comparable(command: tuple[str, ...], reply: Any) -> Any:
     return [comparable(("",), each) for each in reply] if isinstance(reply, list) else reply
 
 
-async def real_reply(link: Link, command: tuple[str, ...]) -> Any:
+async def real_reply(link: PipelinedConnection, command: tuple[str, ...]) -> Any:
     try:
         return comparable(command, await link.submit(command))
     except ServiceUnavailableError:
@@ -117,7 +117,7 @@ async def test_it_answers_as_a_real_redis_does(server: RedisServer, seed: int) -
     chance = random.Random(seed)
     commands = Commands(lambda: 0, lambda channel, message: 0)
     server.execute("FLUSHALL")
-    async with link_to(server) as link:
+    async with connection_to(server) as link:
         for step in range(STEPS):
             command = random_command(chance)
             try:

@@ -16,7 +16,7 @@ from greenroom.engines.base import BeatResult, NodeBeat, RestoreRequest, Session
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, TooManySessionsError
 from greenroom.model import Event, SessionPolicy
-from greenroom.testing.engine_contract import APP, Ears
+from greenroom.testing.engine_contract import APP, RecordingListener
 from tests.support.redis_server import RedisServer, single, wait_for
 from tests.support.redis_world import RedisWorld
 
@@ -76,11 +76,11 @@ async def read_on(w: RedisWorld, cursor: str | None) -> tuple[list[Event], str |
         cursor = page.cursor
 
 
-async def latest(ears: Ears, participant_id: str, version: int) -> list[int]:
+async def latest(listener: RecordingListener, participant_id: str, version: int) -> list[int]:
     """The versions that were heard, once this one was."""
     async with asyncio.timeout(5):
         while True:
-            versions = [record.version for record in ears.records(participant_id)]
+            versions = [record.version for record in listener.records(participant_id)]
             if versions and versions[-1] >= version:
                 return versions
             await asyncio.sleep(0.01)  # a message is on its way
@@ -108,8 +108,8 @@ async def test_simultaneous_opens_over_three_nodes_leave_the_promised_survivors(
     server: RedisServer, policy: SessionPolicy, survivors: int
 ) -> None:
     async with three_nodes(server) as (w, engines):
-        ears = Ears()
-        engines[1].bus.listen(ears)
+        listener = RecordingListener()
+        engines[1].bus.listen(listener)
         cursor = None
         for number in range(ROUNDS):
             seed, user = number, f"user-{number}"
@@ -129,7 +129,7 @@ async def test_simultaneous_opens_over_three_nodes_leave_the_promised_survivors(
             assert len(opened) == len(set(opened)) == OPENS - len(refused)
             assert set(opened) - set(ended) == {session.id for session in page.items}
             assert len(ended) == len(set(ended))
-            versions = await latest(ears, participant_id, record.version)
+            versions = await latest(listener, participant_id, record.version)
             assert versions == sorted(set(versions)), "one ordered change for each step"
             assert len(versions) == len(opened)
 

@@ -32,8 +32,8 @@ async def until(true: Callable[[], object]) -> None:
 async def _first_beat(w: RedisWorld) -> None:
     """This is where the partition is now; what was lost since the watch began is not known, so it is read again."""
     await w.join(w.node, w.lease)
-    assert len(w.ears.losses) == 1
-    w.ears.losses.clear()
+    assert len(w.listener.losses) == 1
+    w.listener.losses.clear()
 
 
 async def test_s13_a_change_that_is_lost_between_two_that_are_heard_is_noticed() -> None:
@@ -43,15 +43,15 @@ async def test_s13_a_change_that_is_lost_between_two_that_are_heard_is_noticed()
         await w.engine.bus.watch(APP, [a.participant_id])
         await _first_beat(w)
         await a.update(name="heard")
-        await w.settle()
-        assert w.ears.losses == []
+        await w.wait_for_delivery()
+        assert w.listener.losses == []
         w.server.is_lost = lambda channel: channel.endswith(":c")
         await a.update(name="lost")
         w.server.is_lost = lambda channel: False
         await a.update(name="heard too")
-        await w.settle()
-        assert [change.participant.name for change in w.ears.changes] == ["heard", "heard too"]
-        assert w.ears.losses == [[partition]]
+        await w.wait_for_delivery()
+        assert [change.participant.name for change in w.listener.changes] == ["heard", "heard too"]
+        assert w.listener.losses == [[partition]]
 
 
 async def test_s13_a_partition_that_lost_its_past_is_read_again_with_its_first_message() -> None:
@@ -62,11 +62,11 @@ async def test_s13_a_partition_that_lost_its_past_is_read_again_with_its_first_m
         await _first_beat(w)
         before = w.server.snapshot()
         await a.update(name="lost with the master")
-        await w.settle()
+        await w.wait_for_delivery()
         w.server.go_back(before)
         await a.update(name="after the failover")
-        await w.settle()
-        assert len(w.ears.losses) == 1
+        await w.wait_for_delivery()
+        assert len(w.listener.losses) == 1
 
 
 async def test_s13_a_silent_subscription_is_noticed_by_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,13 +79,13 @@ async def test_s13_a_silent_subscription_is_noticed_by_the_next_beat(monkeypatch
         w.server.is_lost = lambda channel: channel.endswith(":c")
         await a.update(name="unheard")
         w.server.is_lost = lambda channel: False
-        assert w.ears.changes == []
+        assert w.listener.changes == []
         await w.join(w.node, w.lease)
-        await until(lambda: w.ears.losses)
-        assert list(w.ears.losses) == [[partition]]
+        await until(lambda: w.listener.losses)
+        assert list(w.listener.losses) == [[partition]]
         await w.join(w.node, w.lease)
         await asyncio.sleep(0.03)
-        assert len(w.ears.losses) == 1, "heard, or told once"
+        assert len(w.listener.losses) == 1, "heard, or told once"
 
 
 async def test_s13_a_renewal_that_fails_is_tried_again_with_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +102,9 @@ async def test_s13_a_renewal_that_fails_is_tried_again_with_the_next_beat(monkey
         w.server.up = False
         await asyncio.sleep(0.03)
         w.server.up = True
-        assert not w.ears.losses
+        assert not w.listener.losses
         await w.join(w.node, w.lease)
-        await until(lambda: w.ears.losses)
+        await until(lambda: w.listener.losses)
 
 
 async def test_s13_what_was_heard_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +117,8 @@ async def test_s13_what_was_heard_is_not_silent(monkeypatch: pytest.MonkeyPatch)
             await a.update(name=f"name-{n}")
             await w.join(w.node, w.lease)
         await asyncio.sleep(0.05)
-        assert w.ears.losses == []
-        assert len(w.ears.changes) == 5
+        assert w.listener.losses == []
+        assert len(w.listener.changes) == 5
 
 
 async def test_a_message_that_nobody_can_read_harms_nobody() -> None:
@@ -129,20 +129,20 @@ async def test_a_message_that_nobody_can_read_harms_nobody() -> None:
         for data in (b"", b"{}", b"\xff", b'{"id": "x"}'):
             await w.node_store.publish(tag, "c", data)
         await a.update(name="heard")
-        await w.settle()
-        assert [record.name for record in w.ears.records(a.participant_id)] == ["heard"]
+        await w.wait_for_delivery()
+        assert [record.name for record in w.listener.records(a.participant_id)] == ["heard"]
 
 
 async def test_commands_reach_their_node_and_star_reaches_all() -> None:
     async with LuaWorld() as w:
         other = await w.another_node()
         await w.engine.bus.tell("node-2", Command(kind="drain"))
-        await w.settle()
-        assert w.ears.commands == []
+        await w.wait_for_delivery()
+        assert w.listener.commands == []
         await w.engine.bus.tell(w.node, Command(kind="ended", session_id="p1-x", reason="kicked"))
         await other.bus.tell("*", Command(kind="directory"))
-        await w.settle()
-        assert [command.kind for command in w.ears.commands] == ["ended", "directory"]
+        await w.wait_for_delivery()
+        assert [command.kind for command in w.listener.commands] == ["ended", "directory"]
         await other.stop()
 
 
@@ -152,10 +152,10 @@ async def test_s13_a_lost_subscription_is_made_again_and_told(server: RedisServe
         a = await w.client()
         await w.engine.bus.watch(APP, [a.participant_id])
         await asyncio.to_thread(server.execute, "CLIENT", "KILL", "TYPE", "pubsub")
-        await until(lambda: w.ears.losses)
-        assert list(w.ears.losses[0]) == [partition_of(APP, a.participant_id)]
+        await until(lambda: w.listener.losses)
+        assert list(w.listener.losses[0]) == [partition_of(APP, a.participant_id)]
         await a.update(name="heard again")
-        await until(lambda: w.ears.records(a.participant_id))
+        await until(lambda: w.listener.records(a.participant_id))
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ async def test_s13_a_server_that_was_away_is_heard_again(server: RedisServer) ->
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
         await asyncio.to_thread(wait_for, server.answers, "redis")
-        await until(lambda: w.ears.losses)
+        await until(lambda: w.listener.losses)
         assert (await a.record()).name == "kept"  # AOF always: everything is there
         await a.update(name="heard again")
-        await until(lambda: w.ears.records(a.participant_id))
+        await until(lambda: w.listener.records(a.participant_id))

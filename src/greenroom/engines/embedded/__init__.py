@@ -21,7 +21,7 @@ from greenroom.engines.embedded.bus import EmbeddedBus
 from greenroom.engines.embedded.directory import EmbeddedDirectory
 from greenroom.engines.embedded.lock import FileLock
 from greenroom.engines.embedded.outbox import EmbeddedOutbox
-from greenroom.engines.embedded.reaping import restart
+from greenroom.engines.embedded.reap import restart
 from greenroom.engines.embedded.registry import EmbeddedRegistry
 from greenroom.engines.embedded.schema import CHECKPOINT_PAGES, make_file, make_private, open_reader, open_writer
 from greenroom.engines.embedded.state import State
@@ -213,7 +213,7 @@ class EmbeddedEngine:
         if changes:
             self._bus.publish(changes)
         if ready:
-            self._outbox.announce(ready)
+            self._outbox.publish(ready)
 
 
 def _touch(tx: Transaction) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
-from greenroom.engines.embedded.io import Io
-from greenroom.engines.embedded.restricting import store_restriction, touch_directory
+from greenroom.engines.embedded.database import Database
+from greenroom.engines.embedded.restrict import store_restriction, touch_directory
 from greenroom.engines.embedded.state import State, decode_application, decode_restriction
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import ConflictError
@@ -21,15 +21,15 @@ _decode_key = msgspec.msgpack.Decoder(SealedKey).decode
 class EmbeddedDirectory:
     """Implements `Directory`."""
 
-    def __init__(self, io: Io, state: State) -> None:
-        self._io = io
+    def __init__(self, database: Database, state: State) -> None:
+        self._database = database
         self._state = state
 
     async def applications(self) -> tuple[Application, ...]:
         def query(con: apsw.Connection) -> tuple[Application, ...]:
             return tuple(decode_application(body) for (body,) in con.execute("SELECT body FROM applications"))
 
-        return await self._io.read(query)
+        return await self._database.read(query)
 
     async def application(self, key: str) -> Application | None:
         def query(con: apsw.Connection) -> Application | None:
@@ -38,27 +38,27 @@ class EmbeddedDirectory:
                 return None if found.deleted else found
             return None
 
-        return await self._io.read(query, quick=True)
+        return await self._database.read(query, quick=True)
 
     async def save_application(self, application: Application) -> Application:
-        return await self._io.submit(lambda tx: _save_application(tx, application))
+        return await self._database.submit(lambda tx: _save_application(tx, application))
 
     async def keys(self) -> tuple[SealedKey, ...]:
         def query(con: apsw.Connection) -> tuple[SealedKey, ...]:
             sql = "SELECT body FROM keys ORDER BY created_at DESC, kid DESC"
             return tuple(_decode_key(body) for (body,) in con.execute(sql))
 
-        return await self._io.read(query)
+        return await self._database.read(query)
 
     async def save_key(self, key: SealedKey) -> None:
-        await self._io.submit(lambda tx: _store_key(tx, key))
+        await self._database.submit(lambda tx: _store_key(tx, key))
 
     async def restrictions(self, app: str | None = None) -> tuple[Restriction, ...]:
         def query(con: apsw.Connection) -> tuple[Restriction, ...]:
             sql = "SELECT body FROM restrictions WHERE ?1 IS NULL OR app = ?1"
             return tuple(decode_restriction(body) for (body,) in con.execute(sql, (app,)))
 
-        return await self._io.read(query)
+        return await self._database.read(query)
 
     async def put_back(
         self,
@@ -66,7 +66,7 @@ class EmbeddedDirectory:
         keys: Sequence[SealedKey],
         restrictions: Sequence[Restriction],
     ) -> None:
-        await self._io.submit(lambda tx: _put_back(tx, applications, keys, restrictions))
+        await self._database.submit(lambda tx: _put_back(tx, applications, keys, restrictions))
 
     async def version(self) -> int:
         return self._state.directory_version

@@ -11,7 +11,7 @@ import apsw
 import msgspec
 
 from greenroom.engines.base import EventPage
-from greenroom.engines.embedded.io import Io
+from greenroom.engines.embedded.database import Database
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import IllegalArgumentError
 from greenroom.model import Event
@@ -48,25 +48,25 @@ def decode_cursor(cursor: str) -> int:
 class EmbeddedOutbox:
     """Implements `Outbox`. One stream for each application holds the events of all its partitions."""
 
-    def __init__(self, io: Io, node_clock: Callable[[], float]) -> None:
-        self._io = io
+    def __init__(self, database: Database, node_clock: Callable[[], float]) -> None:
+        self._database = database
         self._ready: list[Callable[[str], None]] = []
         self._claims: dict[tuple[str, str], tuple[str, float]] = {}
         self._monotonic = node_clock
 
     async def read(self, app: str, cursor: str | None, limit: int = 100) -> EventPage:
         after = None if cursor is None else decode_cursor(cursor)
-        return await self._io.read(lambda con: _read(con, app, after, limit))
+        return await self._database.read(lambda con: _read(con, app, after, limit))
 
     async def newest(self, app: str) -> str:
-        return encode_cursor(await self._io.read(lambda con: _bounds(con, app)[1]))
+        return encode_cursor(await self._database.read(lambda con: _bounds(con, app)[1]))
 
     async def replay(self, app: str, first_at: int, last_at: int, limit: int = 1000) -> EventPage:
-        return await self._io.read(lambda con: _replay(con, app, first_at, last_at, limit))
+        return await self._database.read(lambda con: _replay(con, app, first_at, last_at, limit))
 
     async def acknowledge(self, app: str, reader: str, cursor: str) -> None:
         seq = decode_cursor(cursor)
-        await self._io.submit(lambda tx: _acknowledge(tx, app, reader, seq))
+        await self._database.submit(lambda tx: _acknowledge(tx, app, reader, seq))
 
     async def acknowledged(self, app: str, reader: str) -> str | None:
         def query(con: apsw.Connection) -> str | None:
@@ -74,29 +74,29 @@ class EmbeddedOutbox:
                 return encode_cursor(seq)
             return None
 
-        return await self._io.read(query)
+        return await self._database.read(query)
 
     def subscribe(self, ready: Callable[[str], None]) -> None:
         self._ready.append(ready)
 
-    def announce(self, apps: set[str]) -> None:
+    def publish(self, apps: set[str]) -> None:
         """Events of these applications were committed."""
         for app in apps:
             for ready in self._ready:
                 ready(app)
 
     async def set_aside(self, app: str, reader: str, events: Sequence[Event], why: str) -> None:
-        await self._io.submit(lambda tx: _set_aside(tx, app, reader, events, why))
+        await self._database.submit(lambda tx: _set_aside(tx, app, reader, events, why))
 
     async def aside(self, app: str, reader: str, limit: int = 100) -> tuple[tuple[Event, str], ...]:
         def query(con: apsw.Connection) -> tuple[tuple[Event, str], ...]:
             sql = "SELECT body, why FROM aside WHERE app = ? AND reader = ? ORDER BY n LIMIT ?"
             return tuple((_decode_event(body), why) for body, why in con.execute(sql, (app, reader, limit)))
 
-        return await self._io.read(query)
+        return await self._database.read(query)
 
     async def drop_aside(self, app: str, reader: str, event_ids: Sequence[str]) -> int:
-        return await self._io.submit(lambda tx: _drop_aside(tx, app, reader, event_ids))
+        return await self._database.submit(lambda tx: _drop_aside(tx, app, reader, event_ids))
 
     async def claim(self, app: str, reader: str, node: str, seconds: float) -> bool:
         key, now = (app, reader), self._monotonic()

@@ -9,14 +9,14 @@ import apsw
 
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
-from greenroom.engines.embedded.records import COLUMNS, ENDED, PRESENCE_NUMBER, Person, Row, hash_key
+from greenroom.engines.embedded.rows import COLUMNS, ENDED, PRESENCE_NUMBER, ParticipantRow, SessionRow, hash_key
 from greenroom.errors import IllegalArgumentError
 from greenroom.model import ParticipantRecord, SessionRecord
 
 MAX_LIMIT = 1000
 """Rows of one page at most."""
 
-_PERSON = (
+_PARTICIPANT = (
     "SELECT n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected,"
     " last_seen, anonymous, since, due FROM participants"
 )
@@ -29,16 +29,16 @@ def participants(query: ParticipantQuery, con: apsw.Connection) -> ParticipantPa
     limit = max(1, min(query.limit, MAX_LIMIT))
     wanted = [PRESENCE_NUMBER[presence] for presence in query.presence]
     having = f" AND presence IN ({', '.join('?' * len(wanted))})" if wanted else ""
-    sql = f"{_PERSON} WHERE app = ? AND id > ?{having} ORDER BY id LIMIT ?"
+    sql = f"{_PARTICIPANT} WHERE app = ? AND id > ?{having} ORDER BY id LIMIT ?"
     after = "" if query.cursor is None else _decode_cursor(query.cursor)
-    found = [Person(*row) for row in con.execute(sql, (query.app, after, *wanted, limit + 1))]
+    found = [ParticipantRow(*row) for row in con.execute(sql, (query.app, after, *wanted, limit + 1))]
     cursor = _encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return ParticipantPage(tuple(person.record() for person in found[:limit]), cursor)
+    return ParticipantPage(tuple(participant.record() for participant in found[:limit]), cursor)
 
 
 def _participant(con: apsw.Connection, app: str, participant_id: str) -> ParticipantRecord:
-    for row in con.execute(f"{_PERSON} WHERE app = ? AND id = ?", (app, participant_id)):
-        return Person(*row).record()
+    for row in con.execute(f"{_PARTICIPANT} WHERE app = ? AND id = ?", (app, participant_id)):
+        return ParticipantRow(*row).record()
     return ParticipantRecord(app=app, id=participant_id)
 
 
@@ -50,7 +50,7 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
     after = -(2**63) if query.cursor is None else _decode_number(query.cursor)
     items: list[SessionRecord] = []
     for found in con.execute(*_listing(query, after)):
-        row = Row(*found)
+        row = SessionRow(*found)
         if query.node is not None and row.data.node != query.node:
             continue
         if query.participant_id is not None and row.data.participant_id != query.participant_id:
@@ -65,7 +65,7 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
 def _session(con: apsw.Connection, query: SessionQuery, key: bytes) -> tuple[SessionRecord, ...]:
     session_id = query.session_id or ""
     for found in con.execute(f"SELECT {COLUMNS} FROM sessions WHERE key = ?", (hash_key(key, session_id),)):
-        row = Row(*found)
+        row = SessionRow(*found)
         if row.data.id == session_id and query.app in (None, row.app):
             return (row.record(with_timeline=query.with_timeline),)
     return ()

@@ -26,12 +26,16 @@ from greenroom.engines.base import (
     SessionQuery,
 )
 from greenroom.engines.clock import Clock
-from greenroom.engines.embedded import ending, opening, queries, reaping
+from greenroom.engines.embedded import queries
+from greenroom.engines.embedded.attach import attach_session, refresh_token
 from greenroom.engines.embedded.bus import EmbeddedBus
-from greenroom.engines.embedded.io import Io
-from greenroom.engines.embedded.restricting import restrict
+from greenroom.engines.embedded.close import close_session, detach_session
+from greenroom.engines.embedded.database import Database
+from greenroom.engines.embedded.open import open_session
+from greenroom.engines.embedded.reap import reap, record_beat
+from greenroom.engines.embedded.restrict import restrict
 from greenroom.engines.embedded.state import State
-from greenroom.engines.embedded.transaction import Transaction
+from greenroom.engines.embedded.update import update_participant
 from greenroom.model import ParticipantRecord, SessionRecord
 
 QUICK_IDS = 32
@@ -41,54 +45,49 @@ QUICK_IDS = 32
 class EmbeddedRegistry:
     """Implements `Registry`. Every write is one operation of the writer."""
 
-    def __init__(self, io: Io, state: State, bus: EmbeddedBus, clock: Clock, lease: float) -> None:
-        self._io = io
+    def __init__(self, database: Database, state: State, bus: EmbeddedBus, clock: Clock, lease: float) -> None:
+        self._database = database
         self._state = state
         self._bus = bus
         self._clock = clock
         self._lease_ms = int(lease * 1000)
 
     async def open(self, request: OpenRequest) -> Attached:
-        return await self._io.submit(lambda tx: opening.open_session(tx, request))
+        return await self._database.submit(lambda tx: open_session(tx, request))
 
     async def attach(self, request: AttachRequest) -> Attached:
-        return await self._io.submit(lambda tx: opening.attach_session(tx, request))
+        return await self._database.submit(lambda tx: attach_session(tx, request))
 
     async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
-        return await self._io.submit(lambda tx: opening.refresh_token(tx, owner, token))
+        return await self._database.submit(lambda tx: refresh_token(tx, owner, token))
 
     async def detach(self, owner: Owner, grace: float) -> bool:
-        return await self._io.submit(lambda tx: ending.detach_session(tx, owner, grace))
+        return await self._database.submit(lambda tx: detach_session(tx, owner, grace))
 
     async def close(self, request: EndRequest) -> SessionRecord | None:
-        return await self._io.submit(lambda tx: ending.close_session(tx, request))
+        return await self._database.submit(lambda tx: close_session(tx, request))
 
     async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
-        return await self._io.submit(lambda tx: ending.update_participant(tx, request))
+        return await self._database.submit(lambda tx: update_participant(tx, request))
 
     async def participants(self, query: ParticipantQuery) -> ParticipantPage:
         quick = query.ids is not None and len(query.ids) <= QUICK_IDS
-        return await self._io.read(partial(queries.participants, query), quick=quick)
+        return await self._database.read(partial(queries.participants, query), quick=quick)
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
         key = self._state.hash_key
         quick = query.session_id is not None
-        return await self._io.read(lambda con: queries.sessions(query, key, con), quick=quick)
+        return await self._database.read(lambda con: queries.sessions(query, key, con), quick=quick)
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
-        return await self._io.submit(lambda tx: restrict(tx, request))
+        return await self._database.submit(lambda tx: restrict(tx, request))
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
         newest = self._bus.newest(beat.watched)
-        return await self._io.submit(lambda tx: reaping.beat(tx, beat, newest, self._lease_ms))
+        return await self._database.submit(lambda tx: record_beat(tx, beat, newest, self._lease_ms))
 
     async def reap(self, limit: int = 500) -> Reaped:
-        monotonic = self._clock.monotonic
-
-        def operation(tx: Transaction) -> Reaped:
-            return reaping.reap(tx, monotonic(), limit)
-
-        return await self._io.submit(operation)
+        return await self._database.submit(lambda tx: reap(tx, self._clock.monotonic(), limit))
 
     async def restore(self, request: RestoreRequest) -> int:
         """The file outlives the process: nothing is ever missing here."""

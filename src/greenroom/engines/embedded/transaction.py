@@ -11,17 +11,25 @@ from typing import Any
 import apsw
 import msgspec
 
-from greenroom.engines.embedded.records import COLUMNS, DETACHED, Data, Person, Row, encode_data, hash_key
+from greenroom.engines.embedded.rows import (
+    COLUMNS,
+    DETACHED,
+    ParticipantRow,
+    SessionData,
+    SessionRow,
+    encode_data,
+    hash_key,
+)
 from greenroom.engines.embedded.state import State
 from greenroom.model import Event, ParticipantRecord
 
-_PERSON_COLUMNS = (
+_PARTICIPANT_COLUMNS = (
     "n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected, last_seen,"
     " anonymous, since, due"
 )
-_SELECT_PERSON = f"SELECT {_PERSON_COLUMNS} FROM participants WHERE app = ? AND id = ?"
-_SELECT_PERSON_N = f"SELECT {_PERSON_COLUMNS} FROM participants WHERE n = ?"
-_INSERT_PERSON = (
+_SELECT_PARTICIPANT = f"SELECT {_PARTICIPANT_COLUMNS} FROM participants WHERE app = ? AND id = ?"
+_SELECT_PARTICIPANT_N = f"SELECT {_PARTICIPANT_COLUMNS} FROM participants WHERE n = ?"
+_INSERT_PARTICIPANT = (
     "INSERT INTO participants (app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions,"
     " connected, last_seen, anonymous, since, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -32,7 +40,7 @@ _UPDATE_COUNTS = (
 _UPDATE_PROFILE = "UPDATE participants SET name = ?, avatar_url = ?, revision = ? WHERE n = ?"
 _SELECT_SESSION = f"SELECT {COLUMNS} FROM sessions WHERE key = ?"
 _SELECT_OPEN = f"SELECT {COLUMNS} FROM sessions WHERE open_key = ?"
-_SELECT_STANDING = f"SELECT {COLUMNS} FROM sessions WHERE p = ? AND state < 2"
+_SELECT_SESSIONS_OF = f"SELECT {COLUMNS} FROM sessions WHERE p = ? AND state < 2"
 _INSERT_SESSION = (
     "INSERT INTO sessions (key, p, open_key, state, due, app, lease, data, timeline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -66,83 +74,83 @@ class Transaction:
 
     # -- participants --------------------------------------------------------------------------------------------
 
-    def person(self, app: str, participant_id: str) -> Person | None:
-        found = self._find(_SELECT_PERSON, (app, participant_id)).fetchall()
-        return Person(*found[0]) if found else None
+    def participant(self, app: str, participant_id: str) -> ParticipantRow | None:
+        found = self._find(_SELECT_PARTICIPANT, (app, participant_id)).fetchall()
+        return ParticipantRow(*found[0]) if found else None
 
-    def person_of(self, row: Row) -> Person:
-        (found,) = self._find(_SELECT_PERSON_N, (row.p,)).fetchall()
-        return Person(*found)
+    def participant_of(self, row: SessionRow) -> ParticipantRow:
+        (found,) = self._find(_SELECT_PARTICIPANT_N, (row.p,)).fetchall()
+        return ParticipantRow(*found)
 
-    def save_counts(self, person: Person) -> None:
+    def save_counts(self, participant: ParticipantRow) -> None:
         """All but the profile; inserts a new one whole."""
         self.writes += 1
-        if person.n:
+        if participant.n:
             self.execute(
                 _UPDATE_COUNTS,
                 (
-                    person.version,
-                    person.presence,
-                    person.shown,
-                    person.sessions,
-                    person.connected,
-                    person.last_seen,
-                    person.since,
-                    person.due,
-                    person.n,
+                    participant.version,
+                    participant.presence,
+                    participant.shown,
+                    participant.sessions,
+                    participant.connected,
+                    participant.last_seen,
+                    participant.since,
+                    participant.due,
+                    participant.n,
                 ),
             )
             return
-        self.execute(_INSERT_PERSON, msgspec.structs.astuple(person)[1:])
-        person.n = self.con.last_insert_rowid()
+        self.execute(_INSERT_PARTICIPANT, msgspec.structs.astuple(participant)[1:])
+        participant.n = self.con.last_insert_rowid()
 
-    def save_profile(self, person: Person) -> None:
+    def save_profile(self, participant: ParticipantRow) -> None:
         self.writes += 1
-        self.execute(_UPDATE_PROFILE, (person.name, person.avatar_url, person.revision, person.n))
+        self.execute(_UPDATE_PROFILE, (participant.name, participant.avatar_url, participant.revision, participant.n))
 
-    def forget_person(self, person: Person) -> None:
+    def forget_participant(self, participant: ParticipantRow) -> None:
         self.writes += 1
-        self.execute("DELETE FROM participants WHERE n = ?", (person.n,))
+        self.execute("DELETE FROM participants WHERE n = ?", (participant.n,))
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
-    def session(self, session_id: str) -> Row | None:
+    def session(self, session_id: str) -> SessionRow | None:
         key = hash_key(self.state.hash_key, session_id)
         for found in self._find(_SELECT_SESSION, (key,)).fetchall():
-            row = Row(*found)
+            row = SessionRow(*found)
             return row if row.data.id == session_id else None
         return None
 
-    def session_by_open(self, open_key: int) -> Row | None:
+    def session_by_open(self, open_key: int) -> SessionRow | None:
         found = self._find(_SELECT_OPEN, (open_key,)).fetchall()
-        return Row(*found[0]) if found else None
+        return SessionRow(*found[0]) if found else None
 
-    def standing(self, person: Person) -> list[Row]:
+    def sessions_of(self, participant: ParticipantRow) -> list[SessionRow]:
         """The participant's sessions that have not ended."""
-        if not person.sessions:
+        if not participant.sessions:
             return []
-        return [Row(*found) for found in self._find(_SELECT_STANDING, (person.n,)).fetchall()]
+        return [SessionRow(*found) for found in self._find(_SELECT_SESSIONS_OF, (participant.n,)).fetchall()]
 
-    def insert_session(self, person: Person, data: Data, open_key: int, lease: str) -> Row:
+    def insert_session(self, participant: ParticipantRow, data: SessionData, open_key: int, lease: str) -> SessionRow:
         self.writes += 1
         key = hash_key(self.state.hash_key, data.id)
-        row = Row(0, person.n, open_key, 0, None, person.app, lease, b"", b"", data)
+        row = SessionRow(0, participant.n, open_key, 0, None, participant.app, lease, b"", b"", data)
         row.note(self.now, "opened", data.node, data.address)
         self.execute(
             _INSERT_SESSION,
-            (key, person.n, open_key, 0, None, person.app, lease, encode_data(data), row.timeline),
+            (key, participant.n, open_key, 0, None, participant.app, lease, encode_data(data), row.timeline),
         )
         row.n = self.con.last_insert_rowid()
         return row
 
-    def save_session(self, row: Row) -> None:
+    def save_session(self, row: SessionRow) -> None:
         self.writes += 1
         self.execute(_UPDATE_SESSION, (row.state, row.due, row.lease, encode_data(row.data), row.timeline, row.n))
 
-    def due_sessions(self, limit: int) -> Sequence[Row]:
+    def due_sessions(self, limit: int) -> Sequence[SessionRow]:
         """Detached ones whose grace is over, the longest first."""
         sql = f"SELECT {COLUMNS} FROM sessions WHERE state = {DETACHED} AND due <= ? ORDER BY due LIMIT ?"
-        return [Row(*found) for found in self._find(sql, (self.clock, limit)).fetchall()]
+        return [SessionRow(*found) for found in self._find(sql, (self.clock, limit)).fetchall()]
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query, so that others may be asked while they are looked at."""

@@ -35,7 +35,7 @@ PORTION = 64
 _FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
-class Audience(Protocol):
+class CommitListener(Protocol):
     """Who hears of what was committed."""
 
     def committed(self, changes: list[ParticipantRecord], ready: set[str]) -> None:
@@ -143,9 +143,9 @@ def _unexpected(error: Exception) -> ServiceUnavailableError:
 class InlineWriter:
     """Each call is its own transaction, carried out at once: for simulated worlds, where order must be certain."""
 
-    def __init__(self, batcher: Batcher, audience: Audience) -> None:
+    def __init__(self, batcher: Batcher, listener: CommitListener) -> None:
         self._batcher = batcher
-        self._audience = audience
+        self._listener = listener
         self._stopped = False
 
     async def submit(self, operation: Operation[T]) -> T:
@@ -154,7 +154,7 @@ class InlineWriter:
             raise _stopped()
         (outcome,), tx = self._batcher.run([operation])
         if tx is not None:
-            self._audience.committed(tx.changes, tx.ready)
+            self._listener.committed(tx.changes, tx.ready)
         if outcome.error is not None:
             raise outcome.error
         result: T = outcome.value
@@ -170,9 +170,9 @@ class ThreadedWriter:
     window: seconds to wait for more when several operations are under way; one alone never waits.
     """
 
-    def __init__(self, batcher: Batcher, audience: Audience, *, window: float = 0.002) -> None:
+    def __init__(self, batcher: Batcher, listener: CommitListener, *, window: float = 0.002) -> None:
         self._batcher = batcher
-        self._audience = audience
+        self._listener = listener
         self._window = window
         self._waiting: deque[tuple[Operation[Any], asyncio.Future[Any]]] = deque()
         self._done: deque[tuple[Iterator[tuple[asyncio.Future[Any], Outcome]], Transaction | None]] = deque()
@@ -245,7 +245,7 @@ class ThreadedWriter:
                     return
             self._done.popleft()
             if tx is not None:
-                self._audience.committed(tx.changes, tx.ready)
+                self._listener.committed(tx.changes, tx.ready)
 
 
 def _stopped() -> ServiceUnavailableError:

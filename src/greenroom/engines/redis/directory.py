@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from greenroom.engines.redis.arguments import argument, merged, restriction_item
-from greenroom.engines.redis.living import DIRECTORY
+from greenroom.engines.redis.maintenance import DIRECTORY
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.errors import ConflictError

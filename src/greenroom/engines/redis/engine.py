@@ -10,7 +10,7 @@ from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.directory import RedisDirectory
-from greenroom.engines.redis.living import LEASE, Living
+from greenroom.engines.redis.maintenance import LEASE, Maintenance
 from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.registry import RedisRegistry
@@ -45,7 +45,7 @@ class RedisEngine:
         self.bus: Bus = self._bus
         self.outbox: Outbox = self._outbox
         self.directory: Directory = self._directory
-        self._living = Living(
+        self._maintenance = Maintenance(
             self.store,
             counts,
             applications=lambda: self._directory.known,
@@ -53,7 +53,7 @@ class RedisEngine:
             beaten=self._bus.beaten,
             lease=lease,
         )
-        self.registry: Registry = RedisRegistry(self.store, counts, self._living)
+        self.registry: Registry = RedisRegistry(self.store, counts, self._maintenance)
         self.store.listen(self.heard, self._bus.lost)
 
     async def start(self) -> None:
@@ -69,7 +69,7 @@ class RedisEngine:
 
     async def healthy(self) -> None:
         """Every master answers and takes a write."""
-        await self._living.probe()
+        await self._maintenance.probe()
 
     async def durability(self) -> tuple[str, ...]:
         return durability.describe(await self.store.facts(), self._address.wait_replicas)

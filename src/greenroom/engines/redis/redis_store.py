@@ -1,4 +1,4 @@
-"""The store on a real Redis: which master serves which tag, one link and one ear for each."""
+"""The store on a real Redis: which master serves which tag, one connection and one ear for each."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 
 from greenroom.engines.redis.address import Address, HostPort
-from greenroom.engines.redis.connection import Link, MissingFunctionError, RedirectError
-from greenroom.engines.redis.ears import Ears
 from greenroom.engines.redis.errors import RefusedError, unreachable
 from greenroom.engines.redis.library import library
+from greenroom.engines.redis.pipelined_connection import MissingFunctionError, PipelinedConnection, RedirectError
 from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
+from greenroom.engines.redis.subscriber import Subscriber
 from greenroom.engines.redis.topology import Topology, make_topology
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 
@@ -41,8 +41,8 @@ class RedisStore:
         self._timeout = timeout
         self._clock_us = clock_us
         self._topology: Topology = make_topology(address, timeout=timeout, client_name=client_name)
-        self._links: dict[tuple[HostPort, bool], Link] = {}
-        self._ears = Ears(self._topology, self._key, timeout=timeout)
+        self._connections: dict[tuple[HostPort, bool], PipelinedConnection] = {}
+        self._subscriber = Subscriber(self._topology, self._key, timeout=timeout)
         self._library = library()
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -51,9 +51,9 @@ class RedisStore:
         await self._topology.refresh(force=True)
 
     async def stop(self) -> None:
-        await self._ears.stop()
-        links, self._links = list(self._links.values()), {}
-        await asyncio.gather(*(link.close() for link in links))
+        await self._subscriber.stop()
+        connections, self._connections = list(self._connections.values()), {}
+        await asyncio.gather(*(connection.close() for connection in connections))
         await self._topology.stop()
 
     @property
@@ -106,25 +106,25 @@ class RedisStore:
             return future
         now = "" if self._clock_us is None else self._clock_us()
         command = ("FCALL", f"{self._library.name}_{call.function}", 1, self._key(call.tag), now, call.argument)
-        return self._link(place, waits=call.durable).submit(command, durable=call.durable)
+        return self._connection(place, waits=call.durable).submit(command, durable=call.durable)
 
-    def _link(self, place: HostPort, *, waits: bool = False) -> Link:
+    def _connection(self, place: HostPort, *, waits: bool = False) -> PipelinedConnection:
         """Calls that wait for replicas have a connection of their own: beats must not wait behind them."""
         key = (place, waits and self._address.wait_replicas > 0)
-        link = self._links.get(key)
-        if link is None:
+        connection = self._connections.get(key)
+        if connection is None:
 
             async def connect() -> AbstractConnection:
                 return await self._topology.connect(place)
 
-            link = self._links[key] = Link(
+            connection = self._connections[key] = PipelinedConnection(
                 connect,
                 timeout=self._timeout,
                 wait_replicas=self._address.wait_replicas,
                 wait_timeout=min(self._timeout / 4, 1.0),
                 lost=self._topology.doubt,
             )
-        return link
+        return connection
 
     async def _repeat(self, call: Call, error: Exception) -> Reply:
         """What was certainly not carried out is tried again, elsewhere or with the library."""
@@ -147,7 +147,7 @@ class RedisStore:
         if place is None:
             return
         try:
-            await self._link(place).submit(("FUNCTION", "LOAD", self._library.code))
+            await self._connection(place).submit(("FUNCTION", "LOAD", self._library.code))
         except RefusedError as error:
             if "already exists" not in error.detail:
                 raise
@@ -161,24 +161,24 @@ class RedisStore:
         if place is None:
             raise unreachable("no master is known")
         try:
-            await self._link(place).submit(("SPUBLISH", self._key(tag, channel), data))
+            await self._connection(place).submit(("SPUBLISH", self._key(tag, channel), data))
         except RedirectError as error:
             raise unreachable(str(error), error) from None
 
     def listen(self, on_message: OnMessage, on_lost: OnLost) -> None:
-        self._ears.listen(on_message, on_lost)
+        self._subscriber.listen(on_message, on_lost)
 
     async def subscribe(self, tag: str, channel: str) -> None:
-        await self._ears.subscribe(tag, channel)
+        await self._subscriber.subscribe(tag, channel)
 
     async def unsubscribe(self, tag: str, channel: str) -> None:
-        await self._ears.unsubscribe(tag, channel)
+        await self._subscriber.unsubscribe(tag, channel)
 
     def subscriptions(self) -> Sequence[tuple[str, str]]:
-        return self._ears.wanted()
+        return self._subscriber.wanted()
 
     async def renew_subscription(self, pairs: Sequence[tuple[str, str]]) -> None:
-        await self._ears.renew(pairs)
+        await self._subscriber.renew(pairs)
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class RedisStore:
     async def command(self, place: HostPort, *command: str | int) -> Any:
         """A plain command at one master, for checks and tests."""
         try:
-            return await self._link(place).submit(command)
+            return await self._connection(place).submit(command)
         except RedirectError as error:
             raise unreachable(str(error), error) from None
 
@@ -222,9 +222,11 @@ class RedisStore:
     # -- figures for the benchmark -------------------------------------------------------------------------------------
 
     def traffic(self) -> tuple[int, int]:
-        """(commands, bytes) sent so far over all links."""
-        links = self._links.values()
-        return sum(link.sent_commands for link in links), sum(link.sent_bytes for link in links)
+        """(commands, bytes) sent so far over all connections."""
+        connections = self._connections.values()
+        return sum(connection.sent_commands for connection in connections), sum(
+            connection.sent_bytes for connection in connections
+        )
 
 
 def _maybe(value: str | None, convert: Callable[[str], Any]) -> Any:

@@ -29,7 +29,7 @@ from greenroom.engines.base import (
 )
 from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts
-from greenroom.engines.redis.living import Living
+from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, created, decode_participant, session
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.errors import IllegalArgumentError, SessionEndedError
@@ -52,10 +52,10 @@ def tag_of(partition: int) -> str:
 class RedisRegistry:
     """Implements `Registry`."""
 
-    def __init__(self, store: Store, counts: Counts, living: Living) -> None:
+    def __init__(self, store: Store, counts: Counts, maintenance: Maintenance) -> None:
         self._store = store
         self._counts = counts
-        self._living = living
+        self._maintenance = maintenance
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class RedisRegistry:
         others = 0
         if request.max_application_sessions is not None:
             if not self._counts.is_fresh(asyncio.get_running_loop().time()):
-                await self._living.sum_up()
+                await self._maintenance.sum_up()
             others = self._counts.others(partition, request.app)
         body = arguments.open_argument(request, others)
         reply = await self._call("open", partition, body, durable=True)
@@ -144,19 +144,19 @@ class RedisRegistry:
         body = arguments.restrict_argument(request)
         ended, changed, cutoff, count = await self._call("restrict", partition, body, durable=True)
         self._counts.note(partition, request.app, count)
-        await self._living.touch_directory()
+        await self._maintenance.touch_directory()
         return Restricted(tuple(session(flat) for flat in ended), bool(changed), cutoff)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
-        return await self._living.beat(beat)
+        return await self._maintenance.beat(beat)
 
     async def reap(self, limit: int = 500) -> Reaped:
-        return await self._living.reap(limit)
+        return await self._maintenance.reap(limit)
 
     async def restore(self, request: RestoreRequest) -> int:
-        return await self._living.restore(request)
+        return await self._maintenance.restore(request)
 
     async def _call(self, function: str, partition: int, body: bytes, *, durable: bool = False) -> Reply:
         return accepted(await self._store.call(Call(function, tag_of(partition), body, durable)))

@@ -30,7 +30,7 @@ from greenroom.testing.engine_contract.presence import PresenceContract
 from greenroom.testing.engine_contract.records import RecordsContract
 from greenroom.testing.engine_contract.restrictions import RestrictionsContract
 from greenroom.testing.engine_contract.resuming import ResumingContract
-from greenroom.testing.engine_world import APP, Client, Ears, EmbeddedWorld, World, owner_of, secret
+from greenroom.testing.engine_world import APP, Client, EmbeddedWorld, RecordingListener, World, owner_of, secret
 
 
 class EngineContract(
@@ -53,9 +53,9 @@ __all__ = [
     "APP",
     "Client",
     "ContractBase",
-    "Ears",
     "EmbeddedWorld",
     "EngineContract",
+    "RecordingListener",
     "World",
     "owner_of",
     "refused",

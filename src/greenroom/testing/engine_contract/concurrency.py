@@ -64,9 +64,9 @@ class ConcurrencyContract(ContractBase):
             a = await w.client()
             await w.engine.bus.watch(APP, [a.participant_id])
             await asyncio.gather(*(a.update(name=f"name {number}") for number in range(20)))
-            await w.settle()
+            await w.wait_for_delivery()
             assert (await a.record()).revision == 20
-            versions = [record.version for record in w.ears.records(a.participant_id)]
+            versions = [record.version for record in w.listener.records(a.participant_id)]
             assert versions == sorted(set(versions))
 
     async def test_a_random_life_keeps_every_promise(self) -> None:

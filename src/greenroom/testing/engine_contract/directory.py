@@ -111,12 +111,12 @@ class DirectoryContract(ContractBase):
             await w.engine.bus.unwatch(APP, [a.participant_id, b.participant_id])
             await a.update(name="A")
             await b.update(name="B")
-            await w.settle()
-            assert {change.participant.name for change in w.ears.changes} == {"A"}
+            await w.wait_for_delivery()
+            assert {change.participant.name for change in w.listener.changes} == {"A"}
             await w.engine.bus.unwatch(APP, [a.participant_id])
             await a.update(name="AA")
-            await w.settle()
-            assert len(w.ears.changes) == 1
+            await w.wait_for_delivery()
+            assert len(w.listener.changes) == 1
 
     async def test_s13_changes_are_numbered_in_their_partition(self) -> None:
         async with self.make_world() as w:
@@ -124,10 +124,10 @@ class DirectoryContract(ContractBase):
             await w.engine.bus.watch(APP, [a.participant_id])
             for number in range(3):
                 await a.update(name=str(number))
-            await w.settle()
-            ids = [change.id for change in w.ears.changes]
+            await w.wait_for_delivery()
+            ids = [change.id for change in w.listener.changes]
             assert ids == sorted(set(ids))
-            partition = w.ears.changes[-1].partition
+            partition = w.listener.changes[-1].partition
             beat = await w.engine.registry.beat(w.beat(watched=(partition,)))
             assert beat.newest[partition] == ids[-1]
 
@@ -136,5 +136,5 @@ class DirectoryContract(ContractBase):
             command = Command(kind="superseded", session_id="p1-x", generation=3)
             await w.engine.bus.tell(w.node, command)
             await w.engine.bus.tell("*", Command(kind="directory"))
-            await w.settle()
-            assert w.ears.commands == [command, Command(kind="directory")]
+            await w.wait_for_delivery()
+            assert w.listener.commands == [command, Command(kind="directory")]

@@ -42,8 +42,8 @@ class LimitsContract(ContractBase):
             await w.engine.bus.watch(APP, [ghost.participant_id])
             seen = len(await w.events())
             new = await w.client(device_id="laptop", device_name="Laptop")
-            await w.settle()
-            (change,) = w.ears.records(new.participant_id)
+            await w.wait_for_delivery()
+            (change,) = w.listener.records(new.participant_id)
             assert (change.shown, change.sessions) == (Presence.ONLINE, 1)
             assert change.version > ghost.attached.participant.version
             events = (await w.events())[seen:]

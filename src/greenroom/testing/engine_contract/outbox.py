@@ -119,7 +119,7 @@ class OutboxContract(ContractBase):
     async def test_readers_are_called_when_there_is_something_to_read(self) -> None:
         async with self.make_world() as w:
             await w.open("alice")
-            await w.settle()
+            await w.wait_for_delivery()
             assert APP in w.ready
             assert "app-2" not in w.ready
 

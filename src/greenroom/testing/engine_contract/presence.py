@@ -19,15 +19,15 @@ class PresenceContract(ContractBase):
             record = await a.record()
             assert (record.presence, record.shown, record.version) == (Presence.UNREACHABLE, Presence.ONLINE, version)
             await w.advance(1)
-            await w.settle()
-            assert w.ears.changes == []
+            await w.wait_for_delivery()
+            assert w.listener.changes == []
             done = await w.advance(2)
-            await w.settle()
+            await w.wait_for_delivery()
             assert done.told == 1
             record = await a.record()
             assert (record.presence, record.shown) == (Presence.UNREACHABLE, Presence.UNREACHABLE)
             assert record.version > version
-            assert w.ears.records(a.participant_id)[-1] == record
+            assert w.listener.records(a.participant_id)[-1] == record
             assert (await w.types())[2:] == ["session.detached", "participant.unreachable"]
 
     async def test_a_resume_within_two_seconds_is_told_to_nobody(self) -> None:
@@ -39,10 +39,10 @@ class PresenceContract(ContractBase):
             await w.advance(1)
             back = await a.resume()
             await w.advance(10)
-            await w.settle()
+            await w.wait_for_delivery()
             assert back.participant.version == a.attached.participant.version
             assert await w.events() == before
-            assert w.ears.changes == []
+            assert w.listener.changes == []
             assert (await a.record()).presence is Presence.ONLINE
 
     async def test_a_second_gap_gets_its_own_two_seconds(self) -> None:
@@ -63,11 +63,11 @@ class PresenceContract(ContractBase):
             await w.advance(3)
             told = (await a.record()).version
             back = await a.resume()
-            await w.settle()
+            await w.wait_for_delivery()
             assert back.participant.version > told
             assert back.participant.shown is Presence.ONLINE
             assert (await w.types())[4:] == ["session.resumed", "participant.online"]
-            assert [record.shown for record in w.ears.records(a.participant_id)] == [
+            assert [record.shown for record in w.listener.records(a.participant_id)] == [
                 Presence.UNREACHABLE,
                 Presence.ONLINE,
             ]
@@ -114,11 +114,11 @@ class PresenceContract(ContractBase):
             version = (await a.record()).version
             await a.detach()
             await w.advance(3)
-            await w.settle()
+            await w.wait_for_delivery()
             assert (await a.record()).presence is Presence.ONLINE
             assert (await a.record()).version == version
             assert (await w.types())[3:] == ["session.detached"]
-            assert w.ears.changes == []
+            assert w.listener.changes == []
             await a.resume()
             assert (await w.types())[3:] == ["session.detached", "session.resumed"]
 
@@ -171,8 +171,8 @@ class PresenceContract(ContractBase):
             await w.engine.bus.watch(APP, [a.participant_id])
             await a.detach(5)
             await w.advance(8)
-            await w.settle()
+            await w.wait_for_delivery()
             assert (await a.record()).version == 0
-            last = w.ears.records(a.participant_id)[-1]
+            last = w.listener.records(a.participant_id)[-1]
             assert (last.presence, last.sessions) == (Presence.OFFLINE, 0)
             assert (await w.types())[-1] == "participant.offline"

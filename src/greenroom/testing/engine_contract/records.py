@@ -20,11 +20,11 @@ class RecordsContract(ContractBase):
             await w.engine.bus.watch(APP, [a.participant_id])
             before = a.attached.participant
             after = await a.update(name="Alicia", avatar_url="/b.png")
-            await w.settle()
+            await w.wait_for_delivery()
             assert (after.name, after.avatar_url) == ("Alicia", "/b.png")
             assert after.revision == before.revision + 1
             assert after.version > before.version
-            assert w.ears.records(a.participant_id) == [after]
+            assert w.listener.records(a.participant_id) == [after]
             assert (await a.record()) == after
             event = (await w.events())[-1]
             assert (event.type, event.data["name"], event.data["revision"]) == ("participant.updated", "Alicia", 2)
@@ -70,8 +70,8 @@ class RecordsContract(ContractBase):
             await b.resume()
             await b.close()
             await w.open()
-            await w.settle()
-            versions = [record.version for record in w.ears.records(a.participant_id)]
+            await w.wait_for_delivery()
+            versions = [record.version for record in w.listener.records(a.participant_id)]
             assert versions == sorted(set(versions))
             assert len(versions) == 7
             assert versions[0] >= w.now_ms() * 1000 - 60_000_000

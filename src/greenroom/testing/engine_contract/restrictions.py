@@ -28,11 +28,11 @@ class RestrictionsContract(ContractBase):
             await b.detach()
             await w.engine.bus.watch(APP, [a.participant_id])
             done = await restrict(w, "kick", a.participant_id, reason="spam")
-            await w.settle()
+            await w.wait_for_delivery()
             assert {session.id for session in done.ended} == {a.id, b.id}
             assert {session.end_reason for session in done.ended} == {EndReason.KICKED}
             assert {session.state for session in done.ended} == {SessionState.ATTACHED, SessionState.DETACHED}
-            (change,) = w.ears.records(a.participant_id)
+            (change,) = w.listener.records(a.participant_id)
             assert (change.presence, change.sessions) == (Presence.OFFLINE, 0)
             assert (await w.types())[-3:] == ["session.ended", "session.ended", "participant.offline"]
             assert (await w.events())[-2].data["text"] == "spam"
@@ -219,8 +219,8 @@ class RestrictionsContract(ContractBase):
             a = await w.client(name="Alice")
             await w.engine.bus.watch(APP, [a.participant_id])
             await restrict(w, "erase", a.participant_id)
-            await w.settle()
-            last = w.ears.records(a.participant_id)[-1]
+            await w.wait_for_delivery()
+            last = w.listener.records(a.participant_id)[-1]
             assert (last.name, last.external_id, last.presence) == ("", None, Presence.OFFLINE)
             assert last.version > a.attached.participant.version
 

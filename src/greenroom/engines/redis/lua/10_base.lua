@@ -145,7 +145,7 @@ end
 
 -- What a call finds done already, by another connection or node, may be on no replica yet. WAIT counts what its own
 -- connection has written, so such a call writes too before it is acknowledged (S16).
-local function found_done(c)
+local function mark_repeated(c)
   call('HSET', c.P, 'repeated', c.now)
 end
 

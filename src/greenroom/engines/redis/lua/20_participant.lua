@@ -85,7 +85,7 @@ local function keep_or_forget(c, p, before)
   end
 end
 
-local function tell_later(c, p, before)
+local function schedule_unreachable(c, p, before)
   if presence(p) == 'unreachable' and p.shown == 'online' then
     if not before.waiting then
       call('ZADD', c.P .. ':due', 'NX', int(clock_now(c) + TELL_AFTER_MS), 't' .. p.who)
@@ -102,7 +102,7 @@ local function snapshot(p)
 end
 
 -- After a step: what is shown, version, events, the change, and the record. `tell`: the 2 s of unreachable are over.
-local function settle(c, p, before, tell)
+local function finish(c, p, before, tell)
   local now = presence(p)
   if now ~= 'unreachable' or before.shown == 'offline' or tell then
     p.shown = now
@@ -114,7 +114,7 @@ local function settle(c, p, before, tell)
   if changed then
     p.ver = next_version(c, p.ver)
   end
-  tell_later(c, p, before)
+  schedule_unreachable(c, p, before)
   keep_or_forget(c, p, before)
   if p.rev ~= before.rev and not before.fresh then
     emit_participant(c, p, 'updated')

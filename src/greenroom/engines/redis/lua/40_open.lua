@@ -14,7 +14,7 @@ local function reopen(c, r, s)
   local before = snapshot(p)
   before.touched = true
   local displaced = attach_session(c, s, p, r, 'reopened')
-  settle(c, p, before)
+  finish(c, p, before)
   hint_events(c)
   return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
 end
@@ -151,7 +151,7 @@ functions.open = function(keys, args)
   p.n, p.on = p.n + 1, p.on + 1
   local count = call('HINCRBY', c.P .. ':apps', r.app, 1)
   emit_session(c, s, 'opened', 'opened')
-  settle(c, p, before)
+  finish(c, p, before)
   hint_events(c)
   return {'ok', 1, c.ms, reply_participant(p), {}, flats, count} -- the node knows the rest of the session
 end

@@ -64,7 +64,7 @@ local function end_all(c, r, reason, hit)
     end
   end
   if #flats > 0 then
-    settle(c, p, before)
+    finish(c, p, before)
   end
   return flats
 end
@@ -214,7 +214,7 @@ functions.restrict = function(keys, args)
   end
   local flats, changed, before = kinds[r.kind](c, r, block, cutoff)
   if #flats == 0 then
-    found_done(c)
+    mark_repeated(c)
   end
   hint_events(c)
   return {'ok', flats, changed and 1 or 0, before, count_of(c, r.app)}

@@ -52,7 +52,7 @@ local function restore_one(c, item)
   end
   -- S11: a version above the one the node has passed on, though nothing else may differ; news only of what changed
   before.shown, before.n = p.shown, -1
-  settle(c, p, before)
+  finish(c, p, before)
   return 1
 end
 
@@ -65,7 +65,7 @@ local function raise_version(c, app, pid, told)
   local before = snapshot(p)
   before.changed = true
   p.ver = told
-  settle(c, p, before)
+  finish(c, p, before)
   return 1
 end
 

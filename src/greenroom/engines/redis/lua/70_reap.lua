@@ -28,7 +28,7 @@ local function move_clock(c)
   call('HSET', c.P, 'clock', int(c.clock), 'at', int(c.ms))
 end
 
-local function settle_detach(c, sid)
+local function detach_lapsed(c, sid)
   local s = load_session(c, sid)
   if not s or s.state ~= 'attached' then
     return false
@@ -36,7 +36,7 @@ local function settle_detach(c, sid)
   local p = participant_of(c, s)
   local before = snapshot(p)
   detach_session(c, s, p, number(s.grace), 'its node was lost')
-  settle(c, p, before)
+  finish(c, p, before)
   return true
 end
 
@@ -46,7 +46,7 @@ local function lapse(c, limit)
   for _, lease in ipairs(call('ZRANGEBYSCORE', c.P .. ':leases', '-inf', '(' .. int(c.clock))) do
     local held = c.P .. ':l:' .. lease
     for _, sid in ipairs(call('SRANDMEMBER', held, limit - count)) do
-      if settle_detach(c, sid) then
+      if detach_lapsed(c, sid) then
         count = count + 1
       else
         call('SREM', held, sid)
@@ -77,7 +77,7 @@ function due.g(c, out, sid)
     local before = snapshot(p)
     before.unseen = true -- it was not seen now, but when it was lost
     out.ended[#out.ended + 1] = end_session(c, s, flat, p, 'timeout', '')
-    settle(c, p, before)
+    finish(c, p, before)
   end
 end
 
@@ -99,7 +99,7 @@ function due.t(c, out, who)
   if presence(p) == 'unreachable' and p.shown ~= 'unreachable' then
     local before = snapshot(p)
     before.waiting = false
-    settle(c, p, before, true)
+    finish(c, p, before, true)
     out.told = out.told + 1
   end
 end
@@ -157,7 +157,7 @@ local function end_disabled(c, out)
           local before = snapshot(p)
           before.unseen = true
           out.ended[#out.ended + 1] = end_session(c, s, flat, p, 'application_disabled', '')
-          settle(c, p, before)
+          finish(c, p, before)
         end
       end
     end

@@ -8,8 +8,8 @@ import msgspec
 
 from greenroom.core.policy import cutoff_now
 from greenroom.engines.base import Restricted, RestrictRequest
-from greenroom.engines.embedded.living import bump, end_row, settle
-from greenroom.engines.embedded.records import Person, Row, decode_data
+from greenroom.engines.embedded.rows import ParticipantRow, SessionRow, decode_data
+from greenroom.engines.embedded.session_steps import bump, end_row, finish
 from greenroom.engines.embedded.state import hashed_subject
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import IllegalArgumentError, NotFoundError
@@ -45,7 +45,7 @@ def touch_directory(tx: Transaction) -> None:
 
 def _kick(tx: Transaction, request: RestrictRequest) -> Restricted:
     cutoff = _cut_off(tx, request, cutoff_now(tx.now), request.participant_id)
-    ended = _end_standing(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
+    ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
     return Restricted(ended, True, cutoff)
 
 
@@ -62,7 +62,7 @@ def _block(tx: Transaction, request: RestrictRequest) -> Restricted:
         ),
     )
     cutoff = _cut_off(tx, request, cutoff_now(tx.now), request.participant_id)
-    ended = _end_standing(tx, request, EndReason.BLOCKED, lambda row: True, revoke=True)
+    ended = _end_sessions(tx, request, EndReason.BLOCKED, lambda row: True, revoke=True)
     return Restricted(ended, True, cutoff)
 
 
@@ -78,7 +78,7 @@ def _cutoff(tx: Transaction, request: RestrictRequest) -> Restricted:
     before = cutoff_now(tx.now) if request.before is None else request.before
     present = tx.state.cutoff_of(request.app, request.participant_id)
     cutoff = _cut_off(tx, request, before, request.participant_id)
-    ended = _end_standing(tx, request, EndReason.TOKEN_REVOKED, lambda row: row.data.issued_at <= before)
+    ended = _end_sessions(tx, request, EndReason.TOKEN_REVOKED, lambda row: row.data.issued_at <= before)
     return Restricted(ended, bool(ended) or cutoff > present, cutoff)
 
 
@@ -88,7 +88,7 @@ def _jti(tx: Transaction, request: RestrictRequest) -> Restricted:
     fresh = not tx.state.is_jti_revoked(request.app, request.jti)
     if fresh:
         _revoke_jti(tx, request, request.jti)
-    ended = _end_standing(tx, request, EndReason.TOKEN_REVOKED, lambda row: row.data.jti == request.jti)
+    ended = _end_sessions(tx, request, EndReason.TOKEN_REVOKED, lambda row: row.data.jti == request.jti)
     return Restricted(ended, fresh or bool(ended), tx.state.cutoff_of(request.app, request.participant_id))
 
 
@@ -96,21 +96,21 @@ def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
     """Ends, forgets, and leaves a block and the cut-off by hashed id alone."""
     subject = hashed_subject(request.participant_id)
     block = tx.state.block_of(request.app, request.participant_id, tx.now)
-    ended = _end_standing(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
+    ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
     for kind in ("block", "cutoff"):
         _remove_restriction(tx, request.app, kind, request.participant_id)
     if block is not None:
         store_restriction(tx, msgspec.structs.replace(block, subject=subject, reason=""))
     cutoff = _cut_off(tx, request, cutoff_now(tx.now), subject)
-    person = tx.person(request.app, request.participant_id)
-    if person is not None:
-        bump(tx, person)
+    participant = tx.participant(request.app, request.participant_id)
+    if participant is not None:
+        bump(tx, participant)
         # The last that watchers hear names nobody.
-        tx.publish(ParticipantRecord(app=person.app, id=person.id, version=person.version))
-        tx.forget_person(person)
-        _forget_sessions(tx, person)
+        tx.publish(ParticipantRecord(app=participant.app, id=participant.id, version=participant.version))
+        tx.forget_participant(participant)
+        _forget_sessions(tx, participant)
     _redact_events(tx, request.app, request.participant_id)
-    return Restricted(ended, person is not None or bool(ended), cutoff)
+    return Restricted(ended, participant is not None or bool(ended), cutoff)
 
 
 _KINDS: dict[str, Callable[[Transaction, RestrictRequest], Restricted]] = {
@@ -123,23 +123,23 @@ _KINDS: dict[str, Callable[[Transaction, RestrictRequest], Restricted]] = {
 }
 
 
-def _end_standing(
+def _end_sessions(
     tx: Transaction,
     request: RestrictRequest,
     reason: EndReason,
-    concerns: Callable[[Row], bool],
+    concerns: Callable[[SessionRow], bool],
     *,
     revoke: bool = False,
 ) -> tuple[SessionRecord, ...]:
-    person = tx.person(request.app, request.participant_id)
-    rows = [] if person is None else [row for row in tx.standing(person) if concerns(row)]
-    if person is None or not rows:
+    participant = tx.participant(request.app, request.participant_id)
+    rows = [] if participant is None else [row for row in tx.sessions_of(participant) if concerns(row)]
+    if participant is None or not rows:
         return ()
     for jti in {row.data.jti for row in rows} if revoke else ():
         _revoke_jti(tx, request, jti)
     rows.sort(key=lambda row: row.order)
-    ended = tuple(end_row(tx, row, person, reason, request.reason) for row in rows)
-    settle(tx, person, changed=True)
+    ended = tuple(end_row(tx, row, participant, reason, request.reason) for row in rows)
+    finish(tx, participant, changed=True)
     return ended
 
 
@@ -163,10 +163,10 @@ def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
     store_restriction(tx, Restriction(app=request.app, kind="jti", subject=jti, reason=reason, created_at=tx.now))
 
 
-def _forget_sessions(tx: Transaction, person: Person) -> None:
+def _forget_sessions(tx: Transaction, participant: ParticipantRow) -> None:
     # Numbers of forgotten participants are used again, so a row of this number may have been somebody else's.
-    for n, raw in tx.rows("SELECT n, data FROM sessions WHERE p = ?", (person.n,)):
-        if decode_data(raw).participant_id == person.id:
+    for n, raw in tx.rows("SELECT n, data FROM sessions WHERE p = ?", (participant.n,)):
+        if decode_data(raw).participant_id == participant.id:
             tx.execute("DELETE FROM sessions WHERE n = ?", (n,))
 
 

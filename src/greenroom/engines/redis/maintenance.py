@@ -52,7 +52,7 @@ class _StoredNode(msgspec.Struct):
 _decode_node = msgspec.json.Decoder(_StoredNode).decode
 
 
-class Living:
+class Maintenance:
     """The parts of `Registry` that ask every partition.
 
     applications: those this process knows, for settings that the reaper needs. watched: partitions with watches.

@@ -24,7 +24,7 @@ _PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
 
 
-class _Ear:
+class _Subscription:
     """One connection and the channels that it carries."""
 
     def __init__(self, connection: AbstractConnection) -> None:
@@ -37,7 +37,7 @@ class _Ear:
         await self.connection.send_packed_command(data, check_health=False)
 
 
-class Ears:
+class Subscriber:
     """What is to be heard, and tasks that see to it that it is."""
 
     def __init__(self, topology: Topology, key: Callable[..., str], *, timeout: float) -> None:
@@ -49,7 +49,7 @@ class Ears:
         self._wanted: dict[Pair, asyncio.Future[None] | None] = {}
         self._pairs: dict[bytes, Pair] = {}
         self._tasks: dict[HostPort, asyncio.Task[None]] = {}
-        self._ears: dict[HostPort, _Ear] = {}
+        self._subscriber: dict[HostPort, _Subscription] = {}
         self._missed: set[Pair] = set()
         self._stopped = False
 
@@ -70,7 +70,7 @@ class Ears:
             waiting = self._wanted[pair] = asyncio.get_running_loop().create_future()
             self._pairs[self._key(tag, channel).encode()] = pair
             place = self._topology.master_of(self._key(tag))
-            ear = self._ears.get(place) if place is not None else None
+            ear = self._subscriber.get(place) if place is not None else None
             if ear is not None:
                 await self._send_quietly(ear, "SSUBSCRIBE", self._key(tag, channel))
             elif place is not None:
@@ -91,7 +91,7 @@ class Ears:
         if waiting is not None and not waiting.done():
             waiting.cancel()
         self._pairs.pop(self._key(tag, channel).encode(), None)
-        for ear in self._ears.values():
+        for ear in self._subscriber.values():
             if pair in ear.confirmed:
                 ear.confirmed.discard(pair)
                 await self._send_quietly(ear, "SUNSUBSCRIBE", self._key(tag, channel))
@@ -100,7 +100,7 @@ class Ears:
         """Connects anew where these are heard; `lost` is told."""
         for place in {self._topology.master_of(self._key(tag)) for tag, _ in pairs}:
             task = self._tasks.get(place) if place is not None else None
-            ear = self._ears.get(place) if place is not None else None
+            ear = self._subscriber.get(place) if place is not None else None
             if task is not None and ear is not None:
                 await ear.connection.disconnect()
 
@@ -114,7 +114,7 @@ class Ears:
             if waiting is not None and not waiting.done():
                 waiting.cancel()
 
-    async def _send_quietly(self, ear: _Ear, *command: str) -> None:
+    async def _send_quietly(self, ear: _Subscription, *command: str) -> None:
         """A failure is noticed by the ear's own task."""
         try:
             await ear.send(*command)
@@ -132,7 +132,7 @@ class Ears:
             if place is None:
                 continue
             self._start(place)
-            ear = self._ears.get(place)
+            ear = self._subscriber.get(place)
             if ear is not None and (tag, channel) not in ear.confirmed:
                 await self._send_quietly(ear, "SSUBSCRIBE", self._key(tag, channel))
 
@@ -150,7 +150,7 @@ class Ears:
                 pass
             else:
                 pause = _PAUSE
-                await self._hear(place, _Ear(connection))
+                await self._hear(place, _Subscription(connection))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             await self._look_again()
@@ -164,8 +164,8 @@ class Ears:
             return
         await self._arrange()
 
-    async def _hear(self, place: HostPort, ear: _Ear) -> None:
-        self._ears[place] = ear
+    async def _hear(self, place: HostPort, ear: _Subscription) -> None:
+        self._subscriber[place] = ear
         try:
             for tag, channel in self._at(place):
                 await ear.send("SSUBSCRIBE", self._key(tag, channel))
@@ -175,14 +175,14 @@ class Ears:
         except (RedisError, OSError, ExceptionGroup):
             pass
         finally:
-            del self._ears[place]
+            del self._subscriber[place]
             for pair in ear.confirmed & self._wanted.keys():
                 self._missed.add(pair)
                 if self._wanted[pair] is None:
                     self._wanted[pair] = asyncio.get_running_loop().create_future()
             await ear.connection.disconnect()  # last: it takes turns of the loop, and a subscribe may come in them
 
-    async def _read(self, ear: _Ear) -> None:
+    async def _read(self, ear: _Subscription) -> None:
         while True:
             try:
                 message = await ear.connection.read_response(
@@ -193,7 +193,7 @@ class Ears:
             ear.heard = True
             self._take(ear, message)
 
-    def _take(self, ear: _Ear, message: Any) -> None:
+    def _take(self, ear: _Subscription, message: Any) -> None:
         kind = message[0]
         if kind == b"smessage":
             pair = self._pairs.get(message[1])
@@ -208,7 +208,7 @@ class Ears:
             if pair is not None and pair in ear.confirmed:
                 raise RedisError("the slot of a channel moved")  # S13: counts as lost
 
-    def _confirm(self, ear: _Ear, pair: Pair) -> None:
+    def _confirm(self, ear: _Subscription, pair: Pair) -> None:
         ear.confirmed.add(pair)
         waiting = self._wanted.get(pair)
         if waiting is not None:
@@ -219,7 +219,7 @@ class Ears:
             self._missed.discard(pair)
             self._on_lost([pair])
 
-    async def _ping(self, ear: _Ear) -> None:
+    async def _ping(self, ear: _Subscription) -> None:
         while True:
             ear.heard = False
             await ear.send("PING")

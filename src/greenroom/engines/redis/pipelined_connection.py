@@ -68,7 +68,7 @@ class _Pending:
         self.waits = waits
 
 
-class Link:
+class PipelinedConnection:
     """Pipelines calls over one connection; connects at the first call, and again after a failure.
 
     timeout: seconds for connecting, and from sending to reply. wait_replicas: how many replicas must have a durable
@@ -109,7 +109,7 @@ class Link:
         self._queue.append((command, durable, future))
         self._wake.set()
         if self._task is None:
-            self._task = loop.create_task(self._run(), name="greenroom-redis-link")
+            self._task = loop.create_task(self._run(), name="greenroom-redis-connection")
         return future
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from greenroom.engines.embedded.transaction import Transaction
 T = TypeVar("T")
 
 
-class Io(Protocol):
+class Database(Protocol):
     """Both ways in."""
 
     def submit(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:

@@ -8,14 +8,14 @@ from greenroom.codes import ErrorCode
 from greenroom.core.presence import show
 from greenroom.core.requests import Displaced, Owner, TokenFacts
 from greenroom.engines.base import OPEN_ID_MEMORY, TELL_AFTER
-from greenroom.engines.embedded.records import (
+from greenroom.engines.embedded.rows import (
     ATTACHED,
     DETACHED,
     ENDED,
     PRESENCE_NUMBER,
     PRESENCES,
-    Person,
-    Row,
+    ParticipantRow,
+    SessionRow,
 )
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import ParticipantBlockedError, ServiceUnavailableError, SessionEndedError, TokenInvalidError
@@ -51,7 +51,7 @@ def check_admitted(tx: Transaction, app: str, participant_id: str, jti: str, iss
         raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
 
 
-def owned(tx: Transaction, owner: Owner) -> Row:
+def owned(tx: Transaction, owner: Owner) -> SessionRow:
     """The owner's session, connected. Raises SessionEndedError that says why it is not the owner's any more."""
     row = tx.session(owner.session_id)
     if row is None:
@@ -63,53 +63,55 @@ def owned(tx: Transaction, owner: Owner) -> Row:
     return row
 
 
-def is_owner(row: Row, owner: Owner) -> bool:
+def is_owner(row: SessionRow, owner: Owner) -> bool:
     return row.data.generation == owner.generation and row.lease == owner.lease
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------
 
 
-def attach_row(tx: Transaction, row: Row, person: Person, *, node: str, lease: str, what: str) -> Displaced | None:
-    """The session gets a connection; generation +1. Saves the session, not the person."""
+def attach_row(
+    tx: Transaction, row: SessionRow, participant: ParticipantRow, *, node: str, lease: str, what: str
+) -> Displaced | None:
+    """The session gets a connection; generation +1. Saves the session, not the participant."""
     data = row.data
     displaced = None
     if row.state == ATTACHED:
         displaced = Displaced(data.node, data.id, data.generation)
     else:
-        person.connected += 1
+        participant.connected += 1
     data.generation += 1
     data.node, row.lease = node, lease
     row.state, row.due, data.detached_at = ATTACHED, None, None
     row.note(tx.now, what, node, data.address)
     if data.told:
         data.told = False
-        emit_session(tx, row, person, "resumed", f"{data.id}:resumed:{data.generation}")
+        emit_session(tx, row, participant, "resumed", f"{data.id}:resumed:{data.generation}")
     tx.save_session(row)
     return displaced
 
 
-def detach_row(tx: Transaction, row: Row, person: Person, grace_ms: int, why: str = "") -> None:
-    """The connection is gone. Saves the session, not the person."""
+def detach_row(tx: Transaction, row: SessionRow, participant: ParticipantRow, grace_ms: int, why: str = "") -> None:
+    """The connection is gone. Saves the session, not the participant."""
     data = row.data
     row.state, row.due = DETACHED, tx.clock + grace_ms
     data.detached_at, data.detach_clock, data.told = tx.now, tx.clock, False
-    person.connected -= 1
+    participant.connected -= 1
     row.note(tx.now, "detached", data.node, why)
     tx.save_session(row)
-    if person.due is None:
-        person.due = tx.clock + TELL_AFTER_MS
+    if participant.due is None:
+        participant.due = tx.clock + TELL_AFTER_MS
 
 
 def end_row(
     tx: Transaction,
-    row: Row,
-    person: Person,
+    row: SessionRow,
+    participant: ParticipantRow,
     reason: EndReason,
     text: str = "",
     by: tuple[str | None, str | None] | None = None,
 ) -> SessionRecord:
-    """The one end of a session, with its one event. Saves the session, not the person.
+    """The one end of a session, with its one event. Saves the session, not the participant.
 
     by: id and name of the device that took its place.
     Returned is the session as it was while owned, with when and why it ended.
@@ -118,8 +120,8 @@ def end_row(
     data.ended_at, data.end_reason, data.end_text = tx.now, reason.value, text
     record = row.record()
     if row.state == ATTACHED:
-        person.connected -= 1
-    person.sessions -= 1
+        participant.connected -= 1
+    participant.sessions -= 1
     row.state, row.due = ENDED, tx.clock + OPEN_ID_MEMORY_MS
     row.note(tx.now, "ended", data.node, f"{reason.value}: {text[:MAX_NOTE]}" if text else reason.value)
     tx.save_session(row)
@@ -130,11 +132,11 @@ def end_row(
         extra["text"] = text
     if by is not None:
         extra["by"] = {"id": by[0], "name": by[1]}
-    emit_session(tx, row, person, "ended", data.id + ":ended", extra)
+    emit_session(tx, row, participant, "ended", data.id + ":ended", extra)
     return record
 
 
-def set_token(row: Row, token: TokenFacts) -> None:
+def set_token(row: SessionRow, token: TokenFacts) -> None:
     data = row.data
     data.jti, data.issued_at, data.expires_at = token.jti, token.issued_at, token.expires_at
     data.scopes = token.scopes
@@ -143,61 +145,66 @@ def set_token(row: Row, token: TokenFacts) -> None:
 # -- participants ----------------------------------------------------------------------------------------------------
 
 
-def settle(tx: Transaction, person: Person, *, changed: bool) -> ParticipantRecord | None:
-    """After what happened to the person's sessions: presence, what is told of it at once, version, and the row.
+def finish(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> ParticipantRecord | None:
+    """After what happened to the participant's sessions: presence, what is told of it at once, version, and the row.
 
     changed: the number of sessions or the profile changed, so that watchers are told in any case.
     Returned is the record where it was told, None where nothing was.
     """
-    news = weigh(tx, person, changed=changed)
-    if person.sessions == 0 and person.anonymous:
-        tx.forget_person(person)
+    news = compute_presence(tx, participant, changed=changed)
+    if participant.sessions == 0 and participant.anonymous:
+        tx.forget_participant(participant)
     else:
-        tx.save_counts(person)
-    return announce(tx, person, news) if changed or news is not None else None
+        tx.save_counts(participant)
+    return publish(tx, participant, news) if changed or news is not None else None
 
 
-def weigh(tx: Transaction, person: Person, *, changed: bool) -> Presence | None:
-    """The first half of `settle`: works out what the person is now, and what is news. Writes nothing."""
+def compute_presence(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> Presence | None:
+    """The first half of `finish`: works out what the participant is now, and what is news. Writes nothing."""
     showing = show(
-        connected=person.connected,
-        sessions=person.sessions,
-        shown=PRESENCES[person.shown],
-        since=person.since,
+        connected=participant.connected,
+        sessions=participant.sessions,
+        shown=PRESENCES[participant.shown],
+        since=participant.since,
         clock=tx.clock,
     )
-    person.presence = PRESENCE_NUMBER[showing.presence]
-    person.shown = PRESENCE_NUMBER[showing.shown]
-    person.since = showing.since
-    person.last_seen = tx.now
-    if person.sessions == 0:
-        person.due = tx.clock + tx.state.keep_offline_ms(person.app)
-    elif showing.since is not None and person.due is None and showing.shown is not Presence.UNREACHABLE:
-        person.due = tx.clock + TELL_AFTER_MS
+    participant.presence = PRESENCE_NUMBER[showing.presence]
+    participant.shown = PRESENCE_NUMBER[showing.shown]
+    participant.since = showing.since
+    participant.last_seen = tx.now
+    if participant.sessions == 0:
+        participant.due = tx.clock + tx.state.keep_offline_ms(participant.app)
+    elif showing.since is not None and participant.due is None and showing.shown is not Presence.UNREACHABLE:
+        participant.due = tx.clock + TELL_AFTER_MS
     if changed or showing.news is not None:
-        bump(tx, person)
+        bump(tx, participant)
     return showing.news
 
 
-def announce(tx: Transaction, person: Person, news: Presence | None) -> ParticipantRecord:
-    """The last step of `settle`: the event and the change."""
+def publish(tx: Transaction, participant: ParticipantRow, news: Presence | None) -> ParticipantRecord:
+    """The last step of `finish`: the event and the change."""
     if news is not None:
-        emit_participant(tx, person, news.value)
-    record = person.record()
+        emit_participant(tx, participant, news.value)
+    record = participant.record()
     tx.publish(record)
     return record
 
 
-def bump(tx: Transaction, person: Person) -> None:
+def bump(tx: Transaction, participant: ParticipantRow) -> None:
     """A version above the last and at or above the engine's time in microseconds (S11)."""
-    person.version = max(person.version + 1, tx.now * 1000)
+    participant.version = max(participant.version + 1, tx.now * 1000)
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
 
 
 def emit_session(
-    tx: Transaction, row: Row, person: Person, what: str, event_id: str, extra: dict[str, Any] | None = None
+    tx: Transaction,
+    row: SessionRow,
+    participant: ParticipantRow,
+    what: str,
+    event_id: str,
+    extra: dict[str, Any] | None = None,
 ) -> None:
     data = row.data
     body: dict[str, Any] = {} if extra is None else extra
@@ -211,30 +218,30 @@ def emit_session(
             type="session." + what,
             at=tx.now,
             app=row.app,
-            participant_id=person.id,
+            participant_id=participant.id,
             session_id=data.id,
             data=body,
         )
     )
 
 
-def emit_participant(tx: Transaction, person: Person, what: str) -> None:
+def emit_participant(tx: Transaction, participant: ParticipantRow, what: str) -> None:
     body: dict[str, Any] = {
-        "version": person.version,
-        "revision": person.revision,
-        "sessions": person.sessions,
-        "name": person.name,
-        "avatarUrl": person.avatar_url,
+        "version": participant.version,
+        "revision": participant.revision,
+        "sessions": participant.sessions,
+        "name": participant.name,
+        "avatarUrl": participant.avatar_url,
     }
-    if person.external_id is not None:
-        body["externalId"] = person.external_id
+    if participant.external_id is not None:
+        body["externalId"] = participant.external_id
     tx.emit(
         Event(
-            id=f"{person.id}:{person.version}:{what}",
+            id=f"{participant.id}:{participant.version}:{what}",
             type="participant." + what,
             at=tx.now,
-            app=person.app,
-            participant_id=person.id,
+            app=participant.app,
+            participant_id=participant.id,
             data=body,
         )
     )

@@ -13,8 +13,13 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.exceptions import MovedError, ResponseError
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.redis.connection import Link, MissingFunctionError, RedirectError, _failure
 from greenroom.engines.redis.errors import NotSentError, RefusedError
+from greenroom.engines.redis.pipelined_connection import (
+    MissingFunctionError,
+    PipelinedConnection,
+    RedirectError,
+    _failure,
+)
 from greenroom.errors import ServiceUnavailableError
 from tests.support.redis_server import RedisServer, single
 
@@ -26,26 +31,28 @@ def server() -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def link_to(server: RedisServer, *, timeout: float = 2.0, wait_replicas: int = 0) -> AsyncIterator[Link]:
+async def connection_to(
+    server: RedisServer, *, timeout: float = 2.0, wait_replicas: int = 0
+) -> AsyncIterator[PipelinedConnection]:
     async def connect() -> AbstractConnection:
         connection = Connection(host="127.0.0.1", port=server.port, protocol=2, socket_timeout=None)
         await connection.connect()  # type: ignore[no-untyped-call]
         return connection
 
-    link = Link(connect, timeout=timeout, wait_replicas=wait_replicas, wait_timeout=0.05)
+    link = PipelinedConnection(connect, timeout=timeout, wait_replicas=wait_replicas, wait_timeout=0.05)
     try:
         yield link
     finally:
         await link.close()
 
 
-async def echo(link: Link, text: str) -> bytes:
+async def echo(link: PipelinedConnection, text: str) -> bytes:
     reply: bytes = await link.submit(("ECHO", text))
     return reply
 
 
 async def test_calls_of_one_turn_go_out_together_and_come_back_in_order(server: RedisServer) -> None:
-    async with link_to(server) as link:
+    async with connection_to(server) as link:
         replies = await asyncio.gather(*(echo(link, f"text-{n}") for n in range(1000)))
         assert replies == [f"text-{n}".encode() for n in range(1000)]
 
@@ -56,7 +63,7 @@ async def test_a_cancelled_call_never_hands_its_reply_to_another(server: RedisSe
     seed = steps
     print("seed", seed)
     chance = random.Random(seed)
-    async with link_to(server) as link:
+    async with connection_to(server) as link:
         tasks = {f"call-{n}": asyncio.create_task(echo(link, f"call-{n}")) for n in range(40)}
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -71,7 +78,7 @@ async def test_a_cancelled_call_never_hands_its_reply_to_another(server: RedisSe
 
 
 async def test_a_call_given_up_before_it_is_sent_is_not_sent(server: RedisServer) -> None:
-    async with link_to(server) as link:
+    async with connection_to(server) as link:
         server.execute("DEL", "given-up")
         future = link.submit(("INCR", "given-up"))
         future.cancel()
@@ -80,7 +87,7 @@ async def test_a_call_given_up_before_it_is_sent_is_not_sent(server: RedisServer
 
 
 async def test_an_error_reply_fails_its_own_call_only(server: RedisServer) -> None:
-    async with link_to(server) as link:
+    async with connection_to(server) as link:
         good, bad, also_good = link.submit(("ECHO", "a")), link.submit(("LPUSH", "x")), link.submit(("ECHO", "b"))
         with pytest.raises(RefusedError):
             await bad
@@ -89,7 +96,7 @@ async def test_an_error_reply_fails_its_own_call_only(server: RedisServer) -> No
 
 @pytest.mark.slow
 async def test_a_paused_server_costs_the_timeout_and_no_more(server: RedisServer) -> None:
-    async with link_to(server, timeout=0.5) as link:
+    async with connection_to(server, timeout=0.5) as link:
         await echo(link, "x")
         server.pause()
         started = time.monotonic()
@@ -108,7 +115,7 @@ async def test_a_paused_server_costs_the_timeout_and_no_more(server: RedisServer
 
 
 async def test_a_killed_connection_fails_what_is_under_way_and_the_next_call_connects_anew(server: RedisServer) -> None:
-    async with link_to(server) as link:
+    async with connection_to(server) as link:
         await echo(link, "x")
         blocked = link.submit(("BLPOP", "nothing-there", 1))
         await asyncio.sleep(0.05)
@@ -123,7 +130,7 @@ async def test_no_server_is_a_retryable_error_and_nothing_was_sent() -> None:
     async def connect() -> AbstractConnection:
         raise ConnectionRefusedError("nobody there")
 
-    link = Link(connect)
+    link = PipelinedConnection(connect)
     for _ in range(3):
         with pytest.raises(ServiceUnavailableError) as caught:
             await link.submit(("PING",))
@@ -134,7 +141,7 @@ async def test_no_server_is_a_retryable_error_and_nothing_was_sent() -> None:
 
 
 async def test_s16_a_durable_write_without_its_replicas_has_an_open_outcome(server: RedisServer) -> None:
-    async with link_to(server, wait_replicas=1) as link:
+    async with connection_to(server, wait_replicas=1) as link:
         durable = link.submit(("SET", "durable", "1"), durable=True)
         other = link.submit(("ECHO", "x"))
         refused = link.submit(("LPUSH", "y"), durable=True)
@@ -147,7 +154,7 @@ async def test_s16_a_durable_write_without_its_replicas_has_an_open_outcome(serv
 
 
 async def test_after_the_end_calls_fail_at_once(server: RedisServer) -> None:
-    async with link_to(server) as link:
+    async with connection_to(server) as link:
         await echo(link, "x")
     with pytest.raises(ServiceUnavailableError):
         await link.submit(("PING",))

@@ -11,17 +11,8 @@ from greenroom.engines.base import (
     NodeRecord,
     Reaped,
 )
-from greenroom.engines.embedded.living import (
-    TELL_AFTER_MS,
-    bump,
-    detach_row,
-    emit_participant,
-    emit_session,
-    end_row,
-    settle,
-)
 from greenroom.engines.embedded.outbox import trim_streams
-from greenroom.engines.embedded.records import (
+from greenroom.engines.embedded.rows import (
     ATTACHED,
     COLUMNS,
     DETACHED,
@@ -29,8 +20,17 @@ from greenroom.engines.embedded.records import (
     PRESENCE_NUMBER,
     PRESENCES,
     REMEMBERED,
-    Person,
-    Row,
+    ParticipantRow,
+    SessionRow,
+)
+from greenroom.engines.embedded.session_steps import (
+    TELL_AFTER_MS,
+    bump,
+    detach_row,
+    emit_participant,
+    emit_session,
+    end_row,
+    finish,
 )
 from greenroom.engines.embedded.state import Node, State
 from greenroom.engines.embedded.transaction import Transaction
@@ -43,7 +43,7 @@ HOUSEKEEPING_MS = 30_000
 RESTRICTION_MEMORY_MS = 25 * 3_600_000
 """No token lives for more than 24 h, so older cut-offs and revoked tokens matter no more."""
 
-_DUE_PERSONS = (
+_DUE_PARTICIPANTS = (
     "SELECT n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected,"
     " last_seen, anonymous, since, due FROM participants WHERE due <= ? ORDER BY due LIMIT ?"
 )
@@ -57,7 +57,7 @@ _FORGET_SESSIONS = (
 _REMEMBER_MS = int((ENDED_SESSION_MEMORY - OPEN_ID_MEMORY) * 1000)
 
 
-def beat(tx: Transaction, request: NodeBeat, newest: dict[int, int], lease_ms: int) -> BeatResult:
+def record_beat(tx: Transaction, request: NodeBeat, newest: dict[int, int], lease_ms: int) -> BeatResult:
     """Renews the lease; one that is over is never renewed."""
     state = tx.state
     renewed = request.lease not in state.lapsed
@@ -137,7 +137,7 @@ def reap(tx: Transaction, monotonic: float, limit: int) -> Reaped:
     detached = _detach_lapsed(tx, limit)
     ended = _end_due(tx, limit)
     ended += _end_disabled(tx, limit - len(ended))
-    told, forgotten, seen = _due_persons(tx, limit)
+    told, forgotten, seen = _due_participants(tx, limit)
     tx.execute(_FORGET_OPEN_IDS, (_REMEMBER_MS, state.clock, limit))
     tx.execute(_FORGET_SESSIONS, (state.clock, limit))
     if state.clock - state.housekept >= HOUSEKEEPING_MS:
@@ -161,11 +161,11 @@ def _detach_lapsed(tx: Transaction, limit: int) -> int:
     done = 0
     sql = f"SELECT {COLUMNS} FROM sessions WHERE state = {ATTACHED} AND lease = ? LIMIT ?"
     for lease in list(tx.state.draining):
-        rows = [Row(*found) for found in tx.rows(sql, (lease, limit - done))]
+        rows = [SessionRow(*found) for found in tx.rows(sql, (lease, limit - done))]
         for row in rows:
-            person = tx.person_of(row)
-            detach_row(tx, row, person, row.data.grace_ms, "its node was lost")
-            settle(tx, person, changed=False)
+            participant = tx.participant_of(row)
+            detach_row(tx, row, participant, row.data.grace_ms, "its node was lost")
+            finish(tx, participant, changed=False)
         done += len(rows)
         if done >= limit:
             return done
@@ -184,41 +184,41 @@ def _end_disabled(tx: Transaction, limit: int) -> list[SessionRecord]:
     for app, application in state.applications.items():
         if (application.disabled or application.deleted) and state.counts.get(app, 0) > 0:
             sql = f"SELECT {COLUMNS} FROM sessions WHERE state = {DETACHED} AND app = ? LIMIT ?"
-            rows = [Row(*found) for found in tx.rows(sql, (app, max(0, limit - len(ended))))]
+            rows = [SessionRow(*found) for found in tx.rows(sql, (app, max(0, limit - len(ended))))]
             ended += [_end(tx, row, EndReason.APPLICATION_DISABLED) for row in rows]
     return ended
 
 
-def _end(tx: Transaction, row: Row, reason: EndReason) -> SessionRecord:
-    person = tx.person_of(row)
-    record = end_row(tx, row, person, reason)
-    seen = person.last_seen
-    settle(tx, person, changed=True)
-    if seen is not None and not (person.anonymous and not person.sessions):
+def _end(tx: Transaction, row: SessionRow, reason: EndReason) -> SessionRecord:
+    participant = tx.participant_of(row)
+    record = end_row(tx, row, participant, reason)
+    seen = participant.last_seen
+    finish(tx, participant, changed=True)
+    if seen is not None and not (participant.anonymous and not participant.sessions):
         # A session that ran out was not seen now, but when it was lost.
-        person.last_seen = seen
-        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, person.n))
+        participant.last_seen = seen
+        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, participant.n))
     return record
 
 
-def _due_persons(tx: Transaction, limit: int) -> tuple[int, int, int]:
+def _due_participants(tx: Transaction, limit: int) -> tuple[int, int, int]:
     """(told, forgotten, looked at)"""
     told = forgotten = 0
-    persons = [Person(*found) for found in tx.rows(_DUE_PERSONS, (tx.clock, limit))]
-    for person in persons:
-        if person.sessions == 0:
-            tx.forget_person(person)
+    participants = [ParticipantRow(*found) for found in tx.rows(_DUE_PARTICIPANTS, (tx.clock, limit))]
+    for participant in participants:
+        if participant.sessions == 0:
+            tx.forget_participant(participant)
             forgotten += 1
         else:
-            told += _tell(tx, person)
-    return told, forgotten, len(persons)
+            told += _tell(tx, participant)
+    return told, forgotten, len(participants)
 
 
-def _tell(tx: Transaction, person: Person) -> int:
+def _tell(tx: Transaction, participant: ParticipantRow) -> int:
     """What has lasted for 2 s is told now; when to look again is noted."""
     clock = tx.clock
     again: int | None = None
-    for row in tx.standing(person):
+    for row in tx.sessions_of(participant):
         data = row.data
         if row.state != DETACHED or data.told:
             continue
@@ -226,26 +226,26 @@ def _tell(tx: Transaction, person: Person) -> int:
         if due <= clock:
             data.told = True
             tx.save_session(row)
-            emit_session(tx, row, person, "detached", f"{data.id}:detached:{data.generation}")
+            emit_session(tx, row, participant, "detached", f"{data.id}:detached:{data.generation}")
         else:
             again = due if again is None else min(again, due)
     news = tell(
-        presence=PRESENCES[person.presence],
-        shown=PRESENCES[person.shown],
-        since=person.since,
+        presence=PRESENCES[participant.presence],
+        shown=PRESENCES[participant.shown],
+        since=participant.since,
         clock=clock,
         after=TELL_AFTER_MS,
     )
     if news is not None:
-        person.shown = PRESENCE_NUMBER[news]
-        bump(tx, person)
-        emit_participant(tx, person, news.value)
-        tx.publish(person.record())
-    elif person.since is not None and person.shown != person.presence:
-        later = person.since + TELL_AFTER_MS
+        participant.shown = PRESENCE_NUMBER[news]
+        bump(tx, participant)
+        emit_participant(tx, participant, news.value)
+        tx.publish(participant.record())
+    elif participant.since is not None and participant.shown != participant.presence:
+        later = participant.since + TELL_AFTER_MS
         again = later if again is None else min(again, later)
-    person.due = again
-    tx.save_counts(person)
+    participant.due = again
+    tx.save_counts(participant)
     return 0 if news is None else 1
 
 
@@ -266,15 +266,15 @@ def _forget_restrictions(tx: Transaction) -> None:
 def restart(tx: Transaction) -> int:
     """At start: whoever was connected is detached, and every grace begins anew (S10). How many there are."""
     sql = f"SELECT {COLUMNS} FROM sessions WHERE state < {ENDED}"
-    rows = [Row(*found) for found in tx.rows(sql)]
+    rows = [SessionRow(*found) for found in tx.rows(sql)]
     for row in rows:
         if row.state == DETACHED:
             row.due = tx.clock + row.data.grace_ms
             tx.save_session(row)
             continue
-        person = tx.person_of(row)
-        detach_row(tx, row, person, row.data.grace_ms, "the service was restarted")
-        settle(tx, person, changed=False)
+        participant = tx.participant_of(row)
+        detach_row(tx, row, participant, row.data.grace_ms, "the service was restarted")
+        finish(tx, participant, changed=False)
         seen = tx.state.stored_beat or tx.now
-        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, person.n))
+        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, participant.n))
     return len(rows)

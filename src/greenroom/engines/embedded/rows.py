@@ -24,7 +24,7 @@ PRESENCES = (Presence.OFFLINE, Presence.UNREACHABLE, Presence.ONLINE)
 PRESENCE_NUMBER = {presence: number for number, presence in enumerate(PRESENCES)}
 
 
-class Person(msgspec.Struct, gc=False):
+class ParticipantRow(msgspec.Struct, gc=False):
     """A row of participants, in the order of its columns. due and since are in the partition clock (ms): due is when
     to look what is to be told while there are sessions, and when to forget while there are none."""
 
@@ -61,7 +61,7 @@ class Person(msgspec.Struct, gc=False):
         )
 
 
-class Data(msgspec.Struct, array_like=True, gc=False):
+class SessionData(msgspec.Struct, array_like=True, gc=False):
     """What is stored of a session and never searched for. New fields go to the end, with a default."""
 
     id: str
@@ -93,7 +93,7 @@ class Data(msgspec.Struct, array_like=True, gc=False):
     end_text: str = ""
 
 
-class Row(msgspec.Struct, gc=False):
+class SessionRow(msgspec.Struct, gc=False):
     """A row of sessions (but for its updates), in the order of COLUMNS; data still encoded in ``raw``."""
 
     n: int
@@ -105,10 +105,10 @@ class Row(msgspec.Struct, gc=False):
     lease: str
     raw: bytes
     timeline: bytes
-    decoded: Data | None = None
+    decoded: SessionData | None = None
 
     @property
-    def data(self) -> Data:
+    def data(self) -> SessionData:
         if self.decoded is None:
             self.decoded = decode_data(self.raw)
         return self.decoded
@@ -169,7 +169,7 @@ COLUMNS = "n, p, open_key, state, due, app, lease, data, timeline"
 
 _encode = msgspec.msgpack.Encoder().encode
 encode_data = _encode
-decode_data = msgspec.msgpack.Decoder(Data).decode
+decode_data = msgspec.msgpack.Decoder(SessionData).decode
 _decode_entry = msgspec.msgpack.Decoder(TimelineEntry).decode
 _TIMELINE_TRIM = 64 * 18  # 64 entries cannot be shorter, so nothing is counted before
 

@@ -1,0 +1,92 @@
+"""`attach` and `refresh`: a known session gets a connection, or a new token (S1, S5, S7, S18)."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+
+from greenroom.codes import ErrorCode
+from greenroom.core.policy import Proof, check_secrets
+from greenroom.core.requests import Attached, AttachRequest, Owner, TokenFacts
+from greenroom.engines.embedded.rows import ENDED, SessionData, SessionRow
+from greenroom.engines.embedded.session_steps import (
+    attach_row,
+    check_admitted,
+    check_lease,
+    finish,
+    is_owner,
+    owned,
+    set_token,
+)
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.errors import SessionEndedError, TokenInvalidError
+from greenroom.model import SessionRecord
+
+
+def attach_session(tx: Transaction, request: AttachRequest) -> Attached:
+    """A resume by secret, or a node that takes its own session back."""
+    check_lease(tx, request.lease)
+    row = tx.session(request.session_id)
+    if row is None:
+        raise SessionEndedError(code=ErrorCode.STATE_LOST)
+    data = row.data
+    if request.previous is not None:
+        _check_previous(row, request.previous)
+        what = "taken_back"
+    else:
+        _check_proof(row, request)
+        what = "resumed"
+    token = request.token or TokenFacts(jti=data.jti, issued_at=data.issued_at, expires_at=data.expires_at)
+    check_admitted(tx, row.app, data.participant_id, token.jti, token.issued_at)
+    if request.previous is None:
+        _rotate(data, request)
+    if request.token is not None:
+        set_token(row, request.token)
+    data.address = request.address or data.address
+    participant = tx.participant_of(row)
+    displaced = attach_row(tx, row, participant, node=request.node, lease=request.lease, what=what)
+    record = finish(tx, participant, changed=False) or participant.record()
+    return Attached(session=row.record(), participant=record, created=False, displaced=displaced)
+
+
+def _check_previous(row: SessionRow, previous: Owner) -> None:
+    if row.state >= ENDED:
+        raise SessionEndedError(end_reason=row.data.end_reason)
+    if not is_owner(row, previous):
+        raise SessionEndedError(code=ErrorCode.ATTEMPT_SUPERSEDED)
+
+
+def _check_proof(row: SessionRow, request: AttachRequest) -> None:
+    data = row.data
+    proof = check_secrets(
+        current=data.secret,
+        previous=data.previous_secret,
+        last_attempt=data.attempt,
+        secret=request.secret_hash,
+        following=request.next_secret_hash,
+        attempt=request.attempt,
+    )
+    if proof is Proof.REFUSED:
+        raise SessionEndedError(code=ErrorCode.RESUME_REFUSED)
+    if row.state >= ENDED:
+        raise SessionEndedError(end_reason=data.end_reason)
+    if proof is Proof.SUPERSEDED:
+        raise SessionEndedError(code=ErrorCode.ATTEMPT_SUPERSEDED)
+    other_app = request.app is not None and request.app != row.app
+    if other_app or (request.participant_id is not None and request.participant_id != data.participant_id):
+        raise TokenInvalidError(code=ErrorCode.TOKEN_MISMATCH)
+
+
+def _rotate(data: SessionData, request: AttachRequest) -> None:
+    data.attempt = request.attempt
+    if compare_digest(request.secret_hash, data.secret) and request.next_secret_hash not in (b"", data.secret):
+        data.previous_secret, data.secret = data.secret, request.next_secret_hash
+
+
+def refresh_token(tx: Transaction, owner: Owner, token: TokenFacts) -> SessionRecord:
+    """The session's new token, after the checks of S18."""
+    row = owned(tx, owner)
+    check_admitted(tx, row.app, row.data.participant_id, token.jti, token.issued_at)
+    set_token(row, token)
+    row.note(tx.now, "token_refreshed", row.data.node)
+    tx.save_session(row)
+    return row.record()

@@ -1,0 +1,72 @@
+"""`update_participant`: a profile is changed, by a session or by the server API (S14)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from greenroom.core.requests import UpdateRequest
+from greenroom.engines.base import UPDATE_MEMORY
+from greenroom.engines.embedded.rows import ParticipantRow, SessionRow
+from greenroom.engines.embedded.session_steps import (
+    bump,
+    emit_participant,
+    owned,
+)
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.errors import NotFoundError, RevisionConflictError
+from greenroom.model import ParticipantRecord
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_updates = msgspec.msgpack.Decoder(list[tuple[str, ParticipantRecord]]).decode
+
+
+def update_participant(tx: Transaction, request: UpdateRequest) -> ParticipantRecord:
+    row = None
+    results: list[tuple[str, ParticipantRecord]] = []
+    if request.owner is not None:
+        row = owned(tx, request.owner)
+        if request.update_id is not None:
+            results = _updates(tx, row)
+            for update_id, result in results:
+                if update_id == request.update_id:
+                    return result
+    participant = _participant_of(tx, request, row)
+    if request.if_revision is not None and request.if_revision != participant.revision:
+        raise RevisionConflictError(participant=participant.record())
+    record = _apply(tx, request, participant)
+    if row is not None and request.update_id is not None:
+        results.append((request.update_id, record))
+        tx.writes += 1
+        tx.execute("UPDATE sessions SET updates = ? WHERE n = ?", (_encode(results[-UPDATE_MEMORY:]), row.n))
+    return record
+
+
+def _updates(tx: Transaction, row: SessionRow) -> list[tuple[str, ParticipantRecord]]:
+    for (stored,) in tx.rows("SELECT updates FROM sessions WHERE n = ?", (row.n,)):
+        return [] if stored is None else _decode_updates(stored)
+    return []
+
+
+def _participant_of(tx: Transaction, request: UpdateRequest, row: SessionRow | None) -> ParticipantRow:
+    if row is not None:
+        return tx.participant_of(row)
+    participant = tx.participant(request.app, request.participant_id)
+    if participant is None:
+        raise NotFoundError("There is no such participant.")
+    return participant
+
+
+def _apply(tx: Transaction, request: UpdateRequest, participant: ParticipantRow) -> ParticipantRecord:
+    name = participant.name if request.name is None else request.name
+    avatar_url = participant.avatar_url if request.avatar_url is None else request.avatar_url
+    if (name, avatar_url) == (participant.name, participant.avatar_url):
+        return participant.record()
+    participant.name, participant.avatar_url = name, avatar_url
+    participant.revision += 1
+    bump(tx, participant)
+    tx.save_profile(participant)
+    tx.save_counts(participant)
+    emit_participant(tx, participant, "updated")
+    record = participant.record()
+    tx.publish(record)
+    return record

@@ -1,0 +1,62 @@
+-- update: a profile is changed, by a session or by the server API (S14).
+
+-- S14: the result of an update that this session has made before, or nil.
+local function remembered(s, update_id)
+  for _, entry in ipairs(s.updates and cjson.decode(s.updates) or {}) do
+    if entry[1] == update_id then
+      return entry[2]
+    end
+  end
+  return nil
+end
+
+local function remember(c, s, update_id, record)
+  local updates = s.updates and cjson.decode(s.updates) or {}
+  updates[#updates + 1] = {update_id, record}
+  if #updates > UPDATE_MEMORY then
+    table.remove(updates, 1)
+  end
+  call('HSET', session_key(c, s.id), 'updates', cjson.encode(updates))
+end
+
+functions.update = function(keys, args)
+  local c, no = enter(keys, args)
+  if not c then
+    return no
+  end
+  local r = c.arg
+  local s = nil
+  if r.owner then
+    s = load_session(c, r.owner.session_id)
+    if not owns(s, r.owner) then
+      return not_owner(c, s)
+    end
+    local first = r.update_id and remembered(s, r.update_id)
+    if first then
+      mark_repeated(c)
+      return {'ok', first}
+    end
+  end
+  local p = load_participant(c, r.app, r.participant_id)
+  if not p then
+    if not s then
+      return refuse('not_found')
+    end
+    p = participant_of(c, s)
+  end
+  if r.if_revision and r.if_revision ~= p.rev then
+    return refuse('conflict', 'participant', participant_json(p))
+  end
+  local before = snapshot(p)
+  if change_profile(p, r.name, r.avatar_url) then
+    finish(c, p, before)
+    hint_events(c)
+  else
+    mark_repeated(c)
+  end
+  local record = participant_json(p)
+  if s and r.update_id then
+    remember(c, s, r.update_id, record)
+  end
+  return {'ok', record}
+end
