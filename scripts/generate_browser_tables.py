@@ -2,7 +2,7 @@
 
 usage: python scripts/generate_browser_tables.py [--check]
 
-States, transitions, codes, the error tree, verdicts and defaults of the browser SDK are these, so that the two SDKs
+States, transitions, codes, the error tree, retry actions and defaults of the browser SDK are these: the two SDKs
 cannot drift. The file is committed; a test and `make check` run this with `--check`.
 """
 
@@ -18,14 +18,14 @@ from typing import Any
 from greenroom import errors, messages
 from greenroom.codes import CLOSES, ERRORS, CloseCode, ErrorCode, is_retryable_error
 from greenroom.core import backoff
-from greenroom.core.client import links as client_links
+from greenroom.core.client import attempts as client_attempts
+from greenroom.core.client import lifecycle as client_lifecycle
 from greenroom.core.client import requests as client_requests
+from greenroom.core.client import retry_policy
 from greenroom.core.client import session as client
 from greenroom.core.client import tokens as client_tokens
-from greenroom.core.client import turns as client_turns
-from greenroom.core.client import verdicts as client_verdicts
 from greenroom.core.client.effects import ClientSettings
-from greenroom.core.client.verdicts import Verdict
+from greenroom.core.client.retry_policy import RetryAction
 from greenroom.core.states import CLIENT_TRANSITIONS
 from greenroom.model import _STATUS_OF, EndReason
 
@@ -146,7 +146,7 @@ def _errors() -> dict[str, list[str]]:
 
 def _close_errors() -> dict[int, int]:
     """Close codes that stand for an error of their own."""
-    found = {one: client_verdicts.error_of_close(one, "").code for one in CloseCode if one >= 4000}
+    found = {one: retry_policy.error_of_close(one, "").code for one in CloseCode if one >= 4000}
     return {int(one): int(code) for one, code in found.items() if code is not ErrorCode.SESSION_ENDED}
 
 
@@ -168,13 +168,13 @@ def tables() -> dict[str, tuple[str, Any]]:
         ),
         "FIRST_DELAY": ("Seconds.", backoff.FIRST_DELAY),
         "LONGEST_DELAY": ("Seconds.", _plain(backoff.LONGEST_DELAY)),
-        "WAKE_GAP": ("Seconds by which the wall clock ran ahead: the machine slept.", _plain(client._WAKE_GAP)),
-        "LATE": ("Seconds. A timer as late as this slept.", _plain(client_links.LATE)),
+        "WAKE_GAP": ("Seconds by which the wall clock ran ahead: the machine slept.", _plain(client.WAKE_GAP)),
+        "LATE": ("Seconds. A timer as late as this slept.", _plain(client_attempts.LATE)),
         "TOKEN_LEEWAY": (
             "Seconds for which a spent token can still be replaced.",
-            _plain(client_tokens._LEEWAY),
+            _plain(client_tokens.LEEWAY),
         ),
-        "DRAINING": ("A reason of session.moveOn: the node is well.", client_turns.DRAINING),
+        "DRAINING": ("A reason of session.moveOn: the node is well.", client_lifecycle.DRAINING),
         "SUBPROTOCOL": ("Of the WebSocket.", messages.SUBPROTOCOL),
         "PATH": ("Of the WebSocket.", messages.PATH),
         "MAX_MESSAGE_BYTES": ("One message of ours.", messages.MAX_MESSAGE_BYTES),
@@ -187,16 +187,16 @@ def tables() -> dict[str, tuple[str, Any]]:
             {
                 int(one): row.reason
                 for one, row in CLOSES.items()
-                if client_verdicts.verdict_of_close(one) is not Verdict.RETRY
-                and client_verdicts.error_of_close(one, "").code is ErrorCode.SESSION_ENDED
+                if retry_policy.action_of_close(one) is not RetryAction.RETRY
+                and retry_policy.error_of_close(one, "").code is ErrorCode.SESSION_ENDED
             },
         ),
-        "CLOSE_VERDICTS": (
+        "CLOSE_ACTIONS": (
             "Of close codes; the others are judged by their band.",
             {
-                int(one): str(client_verdicts.verdict_of_close(one))
+                int(one): str(retry_policy.action_of_close(one))
                 for one in CloseCode
-                if client_verdicts.verdict_of_close(one) not in (Verdict.RETRY, Verdict.FINAL)
+                if retry_policy.action_of_close(one) not in (RetryAction.RETRY, RetryAction.FINAL)
             },
         ),
         "CLOSE_ERRORS": (
@@ -207,17 +207,17 @@ def tables() -> dict[str, tuple[str, Any]]:
             "Refusals that a resume, session.stay or a new token mends.",
             sorted(int(one) for one in client_requests.HELD_CODES),
         ),
-        "VERDICTS": (
+        "ACTIONS": (
             "Of error codes; the others are judged by their band.",
-            {int(code): str(verdict) for code, verdict in client_verdicts._CODES.items()},
+            {int(code): str(action) for code, action in retry_policy._CODES.items()},
         ),
         "REASONS": (
             "Of error codes: the word for an end.",
-            {int(code): str(reason) for code, reason in client_verdicts._REASON_OF_CODE.items()},
+            {int(code): str(reason) for code, reason in retry_policy._REASON_OF_CODE.items()},
         ),
         "FINAL_REASONS": (
             "Ends after which an SDK does not come back.",
-            [str(one) for one in EndReason if one in client_verdicts.FINAL_REASONS],
+            [str(one) for one in EndReason if one in retry_policy.FINAL_REASONS],
         ),
         "STATUS": (
             "The platform's status for a presence.",

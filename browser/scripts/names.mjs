@@ -5,8 +5,6 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Classes that are one object: the machine's two halves. */
-const SAME = { ClientWire: 'ClientSession' };
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
 
 /** Member -> the groups of members that it meets on one object; and how often each member occurs. */
@@ -14,13 +12,12 @@ const read = (folder) => {
   const groups = new Map();
   const counts = new Map();
   const join = (member, group) => groups.set(member, (groups.get(member) ?? new Set()).add(group));
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.js'))) {
+  for (const file of readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.js'))) {
     const written = readFileSync(new URL(file, folder), 'utf8');
     const source = written.replace(/\/\*[^]*?\*\/|\/\/.*/g, '');
     for (const [member] of source.matchAll(/\b_\w+/g)) counts.set(member, (counts.get(member) ?? 0) + 1);
     // A class ends where a line begins with "}". What others give its objects is named in a comment, "Later: …".
-    for (const [, name, body] of written.matchAll(/^(?:export )?class (\w+)[^{]*\{\n([^]*?)^\}/gm)) {
-      const group = SAME[name] ?? name;
+    for (const [, group, body] of written.matchAll(/^(?:export )?class (\w+)[^{]*\{\n([^]*?)^\}/gm)) {
       for (const [, member] of body.matchAll(/\bthis\.(_\w+)/g)) join(member, group);
       for (const [later] of body.matchAll(/\/\/ Later:(?:.*\n\s*\/\/)*.*/g))
         for (const [member] of later.matchAll(/\b_\w+/g)) join(member, group);

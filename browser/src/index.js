@@ -1,5 +1,6 @@
 /** @greenroom/client: the front door. Types are in index.d.ts. */
 import { errors, GreenroomError } from './errors.js';
+import { Notifier } from './notifier.js';
 import { followPage } from './page.js';
 import { ParticipantsService } from './participants.js';
 import { Runner } from './runner.js';
@@ -9,18 +10,19 @@ import { fetchToken, serviceBase } from './transport.js';
 export class Greenroom {
   constructor(url, options = {}) {
     const base = serviceBase(url);
+    const notifier = new Notifier();
     this._base = base;
-    this._runner = new Runner(base, options);
+    this._runner = new Runner(base, options, notifier);
     const { device, stop } = followPage(base, this._runner);
     this._stop = stop;
-    this.participants = new ParticipantsService(this._runner);
-    this.session = new SessionService(this._runner, this.participants, options.device ?? device);
+    this.participants = new ParticipantsService(this._runner, notifier);
+    this.session = new SessionService(this._runner, notifier, options.device ?? device);
   }
 
   initializeToken(token, refresh) {
     if (refresh != null && typeof refresh !== 'function')
       throw new errors.IllegalArgumentError('refresh is a function of isExpired.');
-    this._setToken(token ?? undefined, refresh ?? undefined);
+    this._runner._setToken(token ?? undefined, refresh ?? undefined);
   }
 
   initialize(appKey, appSecret) {
@@ -32,7 +34,7 @@ export class Greenroom {
         throw new errors.IllegalArgumentError(`${name} is empty.`, {
           hint: 'Pass the app key and secret of your application.',
         });
-    this._setToken(undefined, () => fetchToken(this._base, appKey, appSecret));
+    this._runner._setToken(undefined, () => fetchToken(this._base, appKey, appSecret));
   }
 
   /** The network is back, or the app is: look whether the connection lives, and dial at once where there is none. */
@@ -44,13 +46,6 @@ export class Greenroom {
   dispose() {
     this._stop?.();
     this._runner._input((now) => this._runner._machine.abandon(now));
-  }
-
-  _setToken(token, refresh) {
-    const error = this._runner._machine._setToken(this._runner._now(), token, !!refresh);
-    if (error) throw error;
-    this._runner._refresh = refresh;
-    this._runner._pump();
   }
 }
 

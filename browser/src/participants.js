@@ -1,10 +1,11 @@
-/** Who is there: looking participants up, and watching them. */
+/** Looking participants up, and watching them. */
 import { errors } from './errors.js';
+import { Watch } from './watch.js';
 
 const list = (value) => {
   const all = [...new Set(typeof value === 'string' ? [value] : (value ?? []))];
   if (!all.every((one) => typeof one === 'string' && one && !/[\uD800-\uDFFF]/u.test(one)))
-    throw new errors.IllegalArgumentError("A participant's id is a string that is not empty.");
+    throw new errors.IllegalArgumentError("A participant's id must be a string that is not empty.");
   return all;
 };
 
@@ -12,70 +13,11 @@ const list = (value) => {
 const split = (who) =>
   typeof who === 'string' || Array.isArray(who) ? [list(who), []] : [list(who?.ids), list(who?.externalIds)];
 
-/** Some participants, and how they change: an async iterator of changes. State, not messages. */
-class Watch {
-  constructor(service, participants, onChange) {
-    this._service = service;
-    this._onChange = onChange;
-    this._latest = new Map(participants.map((one) => [one.id, one]));
-    this._news = new Map();
-    this._next = [];
-    this._over = false;
-  }
-
-  get participants() {
-    return [...this._latest.values()];
-  }
-
-  [Symbol.asyncIterator]() {
-    return this;
-  }
-
-  next() {
-    return new Promise((resolve) => {
-      this._next.push(resolve);
-      this._feed();
-    });
-  }
-
-  async return() {
-    await this.close();
-    return { done: true, value: undefined };
-  }
-
-  close() {
-    return this._service._end(this);
-  }
-
-  _feed() {
-    while (this._next.length && (this._news.size || this._over)) {
-      const [first] = this._news;
-      if (first) this._news.delete(first[0]);
-      this._next.shift()(first ? { done: false, value: first[1] } : { done: true, value: undefined });
-    }
-  }
-
-  _take(participant) {
-    const { id } = participant;
-    if (!this._latest.has(id) || this._over) return;
-    this._latest.set(id, participant);
-    if (this._onChange) this._service._runner._callBack(this._onChange, participant);
-    this._news.delete(id);
-    this._news.set(id, participant);
-    this._feed();
-  }
-
-  _finish() {
-    this._over = true;
-    this._feed();
-  }
-}
-
 /** Needs an open session, and the session scope `notifications:set`. */
 export class ParticipantsService {
-  constructor(runner) {
+  constructor(runner, notifier) {
     this._runner = runner;
-    this._watches = [];
+    this._notifier = notifier;
   }
 
   async get(who) {
@@ -83,71 +25,67 @@ export class ParticipantsService {
   }
 
   async watch(who, onChange) {
-    const watch = new Watch(this, await this._request('participants.watch', ...split(who)), onChange);
-    if (this._runner._machine.isOpen()) this._watches.push(watch);
+    const { _machine } = this._runner;
+    const found = await this._request('participants.watch', ...split(who));
+    // A record may have changed between its reply and now.
+    const latest = found.map((one) => _machine._watchedParticipant(one.id) ?? one);
+    const watch = new Watch(latest, onChange, (one) => this._end(one));
+    if (_machine.isOpen()) this._notifier._watches.push(watch);
     else watch._finish();
     return watch;
   }
 
   async unwatch(who) {
     const [ids, externalIds] = split(who);
-    this._machine();
-    for (const watch of [...this._watches]) {
-      for (const { id, info } of watch.participants)
-        if (ids.includes(id) || externalIds.includes(info.externalId)) {
-          watch._latest.delete(id);
-          watch._news.delete(id);
-        }
+    this._openMachine();
+    // A participant who was never here has an id, but no external id in its record.
+    if (externalIds.length)
+      for (const { id } of await this._request('participants.get', [], externalIds)) ids.push(id);
+    for (const watch of [...this._notifier._watches]) {
+      watch._remove(ids);
       if (!watch._latest.size) this._drop(watch);
     }
-    await this._unwatch(ids, externalIds);
+    await this._unwatch(ids);
   }
 
-  _machine() {
+  _openMachine() {
     const machine = this._runner._machine;
     if (!machine.isOpen()) throw new errors.SessionNotOpenError();
     return machine;
   }
 
   _drop(watch) {
-    this._watches = this._watches.filter((one) => one !== watch);
+    this._notifier._watches = this._notifier._watches.filter((one) => one !== watch);
     watch._finish();
   }
 
-  /** The end of one watch; those whom another holds stay watched for it. */
+  /** The end of one watch. Participants that another watch has stay watched for it. */
   async _end(watch) {
-    const held = this._watches.includes(watch);
+    const { _watches } = this._notifier;
     this._drop(watch);
-    const alone = [...watch._latest.keys()].filter((id) => !this._watches.some((one) => one._latest.has(id)));
-    if (held && alone.length && this._runner._machine.isOpen()) await this._unwatch(alone, []);
-  }
-
-  _changed({ participants }) {
-    for (const participant of participants) for (const watch of [...this._watches]) watch._take(participant);
-  }
-
-  /** After a close or an end nothing is watched. */
-  _sessionOver() {
-    for (const watch of this._watches.splice(0)) watch._finish();
+    const others = _watches.filter((one) => one !== watch);
+    const unwatched = [...watch._latest.keys()].filter((id) => !others.some((one) => one._latest.has(id)));
+    if (others.length < _watches.length && unwatched.length && this._runner._machine.isOpen())
+      await this._unwatch(unwatched);
   }
 
   async _request(method, ids, externalIds) {
-    const machine = this._machine();
+    const machine = this._openMachine();
     const found = new Map();
     for (const params of machine._participantRequests(ids, externalIds)) {
-      const answer = await this._runner._call((now, waiter) => machine.request(now, waiter, method, params));
-      for (const one of answer) found.set(one.id, one);
+      const records = await this._runner._call((now, waiter) => machine.request(now, waiter, method, params));
+      for (const one of records) found.set(one.id, one);
     }
     return [...found.values()];
   }
 
-  async _unwatch(ids, externalIds) {
+  async _unwatch(ids) {
     const { _machine } = this._runner;
     try {
-      for (const params of _machine._participantRequests(ids, externalIds))
+      for (const params of _machine._participantRequests(ids, []))
         await this._runner._call((now, waiter) => _machine.unwatch(now, waiter, params));
     } catch {
-      // Nothing more is told of them here either way; with the session the service forgets them too.
+      // The machine reports no changes of these either way; the service forgets them with the session.
     }
   }
 }

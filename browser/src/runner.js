@@ -1,8 +1,8 @@
-/** The shell around the machine: pumps its effects, and owns its timer and connections. It decides nothing. */
-import { ClientSession } from './client.js';
+/** The shell around the machine: carries out its effects, and owns its timer and connections. It decides nothing. */
+import { ClientSession } from './client/session.js';
 import { errors } from './errors.js';
 import { LATE } from './tables.js';
-import { peek } from './tokens.js';
+import { peek } from './client/tokens.js';
 import { connect } from './transport.js';
 
 /** Seconds. After a sleep the wall clock says what the timer's does not. */
@@ -17,13 +17,14 @@ const fill = (bytes) => {
 };
 
 export class Runner {
-  constructor(base, { webSocket, getRandomValues = fill }) {
+  constructor(base, { webSocket, getRandomValues = fill }, notifier) {
     this._base = base;
+    this._notifier = notifier;
     this._webSocket = webSocket;
     this._sockets = new Map();
     this._waiters = new Map();
     this._lastWaiter = 0;
-    // Later: _refresh, _onEffect, _timer, _pumping.
+    // Later: _refresh, _timer, _pumping.
     this._randomHex = (count) =>
       [...getRandomValues(new Uint8Array(count))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     this._machine = new ClientSession({
@@ -40,7 +41,15 @@ export class Runner {
     return performance.now() / 1000;
   }
 
-  /** Put a question to the machine: put(now, waiter). The promise of its answer. */
+  /** token: undefined where the first is requested from `refresh`. Throws. */
+  _setToken(token, refresh) {
+    const error = this._machine._setToken(this._now(), token, !!refresh);
+    if (error) throw error;
+    this._refresh = refresh;
+    this._pump();
+  }
+
+  /** Give the machine a request: put(now, waiter). The promise of its result. */
   _call(put) {
     return new Promise((resolve, reject) => {
       this._waiters.set(++this._lastWaiter, { resolve, reject });
@@ -48,7 +57,7 @@ export class Runner {
     });
   }
 
-  /** Give the machine an input, and carry out what it wants. */
+  /** Give the machine an input, and carry out its effects. */
   _input(put, ...rest) {
     put(this._now(), ...rest);
     this._pump();
@@ -80,19 +89,19 @@ export class Runner {
     const socket = this._sockets.get(attempt);
     const caller = this._waiters.get(waiter);
     switch (type) {
-      case 'send':
+      case 'sendText':
         // What is sent into a connection that is ending is lost, and sent again on the next.
         if (socket?.readyState === 1) socket.send(effect.data);
         break;
       case 'dial':
         this._dial(attempt);
         break;
-      case 'hangup':
+      case 'disconnect':
         this._sockets.delete(attempt);
         socket?.close(effect.code);
         break;
-      case 'askToken':
-        this._ask(effect);
+      case 'requestToken':
+        this._requestToken(effect);
         break;
       case 'resolve':
       case 'reject':
@@ -101,10 +110,10 @@ export class Runner {
         else caller?.reject(effect.error);
         break;
       case 'stateChanged':
-        this._onEffect('stateChanged', effect.state);
+        this._notifier._report('stateChanged', effect.state);
         break;
-      case 'tell':
-        this._onEffect(effect.event.type, effect.event);
+      case 'notify':
+        this._notifier._report(effect.event.type, effect.event);
     }
   }
 
@@ -130,7 +139,7 @@ export class Runner {
     }
   }
 
-  async _ask({ number, isExpired }) {
+  async _requestToken({ number, isExpired }) {
     let answer;
     try {
       answer = await this._refresh?.(isExpired);
@@ -138,12 +147,5 @@ export class Runner {
       answer = error instanceof Error ? error : new Error(String(error));
     }
     this._input((now) => this._machine.token(now, number, answer));
-  }
-
-  /** Run a callback of the app: in order, outside of the machine's inputs, and what it throws goes no further. */
-  _callBack(handler, ...values) {
-    Promise.resolve()
-      .then(() => handler(...values))
-      .catch((error) => console.error('greenroom: a callback threw', error));
   }
 }

@@ -11,12 +11,10 @@ const checkText = (fields) => {
 };
 
 export class SessionService {
-  constructor(runner, participants, device) {
+  constructor(runner, notifier, device) {
     this._runner = runner;
-    this._participants = participants;
-    this._handlers = {};
+    this._notifier = notifier;
     this.device = device;
-    runner._onEffect = (name, value) => this._hear(name, value);
   }
 
   get state() {
@@ -60,52 +58,32 @@ export class SessionService {
   }
 
   onStateChanged(handler) {
-    return this._on('stateChanged', handler);
+    return this._notifier._on('stateChanged', handler);
   }
 
   onEnded(handler) {
-    return this._on('sessionEnded', handler);
+    return this._notifier._on('sessionEnded', handler);
   }
 
   onReopened(handler) {
-    return this._on('sessionReopened', handler);
+    return this._notifier._on('sessionReopened', handler);
   }
 
   onTokenRefreshFailed(handler) {
-    return this._on('tokenRefreshFailed', handler);
+    return this._notifier._on('tokenRefreshFailed', handler);
   }
 
   onParticipantUpdated(handler) {
-    return this._on('participantUpdated', handler);
+    return this._notifier._on('participantUpdated', handler);
   }
 
   onParticipantsChanged(handler) {
-    return this._on('participantsChanged', handler);
-  }
-
-  _on(name, handler) {
-    const entry = { handler };
-    const handlers = (this._handlers[name] ??= new Set());
-    handlers.add(entry);
-    const off = () => {
-      handlers.delete(entry);
-    };
-    off.remove = off; // as the platform's React Native SDK has it
-    return off;
+    return this._notifier._on('participantsChanged', handler);
   }
 
   _ask(put) {
     const machine = this._runner._machine;
     if (!machine.isOpen()) throw new errors.SessionNotOpenError();
     return this._runner._call((now, waiter) => put(machine, now, waiter));
-  }
-
-  /** What the machine tells. */
-  _hear(name, event) {
-    if (event === 'disconnected') this._participants._sessionOver();
-    if (name === 'participantsChanged') this._participants._changed(event);
-    const value = event.participants ?? (name === 'participantUpdated' ? event.participant : event);
-    for (const entry of this._handlers[name] ?? [])
-      this._runner._callBack((one) => this._handlers[name].has(entry) && entry.handler(one), value);
   }
 }

@@ -9,7 +9,7 @@ export const TRANSITIONS = {
 };
 
 /** Durations in seconds, and counts. The underscore lets the build shorten the names. */
-export const SETTINGS = { _attemptLimit: 8, _pingEvery: 15, _pongLimit: 8, _askLimit: 10, _askGap: 5, _closeLimit: 2, _requestLimit: 10, _stableAfter: 10, _reopenGap: 60, _resumeWatches: 256, _inFlight: 16 };
+export const SETTINGS = { _attemptTimeout: 8, _pingInterval: 15, _pongTimeout: 8, _refreshTimeout: 10, _refreshGap: 5, _closeTimeout: 2, _requestTimeout: 10, _stableAfter: 10, _reopenGap: 60, _watchesPerMessage: 256, _maxInFlight: 16 };
 
 /** Seconds. */
 export const FIRST_DELAY = 0.2;
@@ -73,7 +73,7 @@ export const ERROR_TREE = "NotInitialized:Greenroom:90 IllegalArgument:Greenroom
 export const CLOSE_REASONS = { 4005: "state_lost", 4501: "kicked", 4502: "replaced", 4503: "superseded" };
 
 /** Of close codes; the others are judged by their band. */
-export const CLOSE_VERDICTS = { 4005: "renew", 4006: "refresh", 4503: "superseded" };
+export const CLOSE_ACTIONS = { 4005: "reopen", 4006: "refresh", 4503: "superseded" };
 
 /** Error codes that close codes stand for; the others end the session for the reason in CLOSE_REASONS. */
 export const CLOSE_ERRORS = { 4006: -32008, 4500: -32050, 4504: -32053, 4505: -32093, 4506: -32066, 4507: -32060 };
@@ -82,7 +82,7 @@ export const CLOSE_ERRORS = { 4006: -32008, 4500: -32050, 4504: -32053, 4505: -3
 export const HELD_CODES = [-32008, -32005, -32004];
 
 /** Of error codes; the others are judged by their band. */
-export const VERDICTS = { "-32008": "refresh", "-32007": "renew", "-32058": "renew", "-32059": "final", "-32065": "superseded" };
+export const ACTIONS = { "-32008": "refresh", "-32007": "reopen", "-32058": "reopen", "-32059": "final", "-32065": "superseded" };
 
 /** Of error codes: the word for an end. */
 export const REASONS = { "-32055": "blocked", "-32051": "token_revoked", "-32008": "token_expired", "-32041": "token_expired", "-32060": "application_disabled", "-32007": "state_lost", "-32058": "resume_refused", "-32065": "superseded" };

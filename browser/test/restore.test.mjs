@@ -1,8 +1,8 @@
 /** The page after a reload (S20): what only the browser SDK has, and so no scenario of both SDKs. */
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
-import { ClientSession } from '../src/client.js';
-import { peek } from '../src/tokens.js';
+import { ClientSession } from '../src/client/session.js';
+import { peek } from '../src/client/tokens.js';
 import { tokenText } from './support/player.mjs';
 
 const WALL = 1_700_000_000;
@@ -29,7 +29,7 @@ const page = (made = 'a', token = claims) => {
     machine._effects().map((effect) => (effect.data ? { ...effect, message: JSON.parse(effect.data) } : effect));
   const hello = (attempt) => {
     machine._dialed(now, attempt);
-    return done().find((effect) => effect.type === 'send').message;
+    return done().find((effect) => effect.type === 'sendText').message;
   };
   const answer = (attempt, id, body) => {
     machine.message(now, attempt, JSON.stringify({ jsonrpc: '2.0', id, ...body }));
@@ -66,7 +66,7 @@ test('the next page resumes the session, and open resolves with the participant'
   const effects = answer(1, id, { result: result('s1', 2) });
   assert.deepEqual(
     effects.map((effect) => effect.type),
-    ['stateChanged', 'resolve', 'send'],
+    ['stateChanged', 'resolve', 'sendText'],
   );
   assert.equal(effects[1].result.id, 'p-ada');
   assert.equal(machine._snapshot().secrets[0], params.nextSecret);
@@ -80,7 +80,7 @@ test('a session that is gone is opened anew on the same connection', () => {
   for (const error of [{ code: -32007 }, { code: -32058 }, { code: -32064 }, { code: -32057, data: { endReason: 'kicked' } }]) {
     const { hello, answer } = restored(left().saved);
     const effects = answer(1, hello(1).id, { error: { message: 'no', ...error } });
-    const { message } = effects.find((effect) => effect.type === 'send');
+    const { message } = effects.find((effect) => effect.type === 'sendText');
     assert.equal(message.method, 'session.open');
     assert.equal(message.params.device.id, 'tab');
     assert.ok(answer(1, message.id, { result: result('s2') }).some((effect) => effect.type === 'resolve'));
@@ -139,7 +139,7 @@ test('close while resuming ends the session that was there', () => {
   const { params } = hello(1);
   machine.close(0, 2);
   const effects = done();
-  assert.ok(effects.some((effect) => effect.type === 'hangup' && effect.code === 4000));
+  assert.ok(effects.some((effect) => effect.type === 'disconnect' && effect.code === 4000));
   assert.deepEqual(
     effects.find((effect) => effect.type === 'dial'),
     { type: 'dial', attempt: 2 },

@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from greenroom.model import Participant, ParticipantInfo, ParticipantStatus, ParticipantType, Presence
     from greenroom.sdk.client import Greenroom
     from greenroom.sdk.delegate import SessionDelegate
-    from greenroom.sdk.participants import ParticipantsService, Watch
-    from greenroom.sdk.service import Service
+    from greenroom.sdk.participants import ParticipantsService
+    from greenroom.sdk.service import SessionBoundService
     from greenroom.sdk.session import SessionService
+    from greenroom.sdk.watch import Watch
 
 _HOME = {
     "core.states": ("SessionState",),
@@ -83,9 +84,10 @@ _HOME = {
     "model": ("Participant", "ParticipantInfo", "ParticipantStatus", "ParticipantType", "Presence"),
     "sdk.client": ("Greenroom",),
     "sdk.delegate": ("SessionDelegate",),
-    "sdk.participants": ("ParticipantsService", "Watch"),
-    "sdk.service": ("Service",),
+    "sdk.participants": ("ParticipantsService",),
+    "sdk.service": ("SessionBoundService",),
     "sdk.session": ("SessionService",),
+    "sdk.watch": ("Watch",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -110,10 +112,10 @@ __all__ = [
     "RateLimitedError",
     "RevisionConflictError",
     "ScopeMissingError",
-    "Service",
     "ServiceError",
     "ServiceUnavailableError",
     "SessionAlreadyOpenError",
+    "SessionBoundService",
     "SessionDelegate",
     "SessionEndedError",
     "SessionError",

@@ -6,6 +6,9 @@ once and later calls ``completion(error)`` (None on success) from one background
 
 from __future__ import annotations
 
-from greenroom.sdk.blocking import Completion, Greenroom, ParticipantsService, SessionService
+from greenroom.sdk.blocking import BlockingGreenroom as Greenroom
+from greenroom.sdk.blocking import BlockingParticipantsService as ParticipantsService
+from greenroom.sdk.blocking import BlockingSessionService as SessionService
+from greenroom.sdk.blocking import Completion
 
 __all__ = ["Completion", "Greenroom", "ParticipantsService", "SessionService"]

@@ -31,7 +31,7 @@ def test_every_transition_is_there() -> None:
 def test_every_duration_is_there() -> None:
     said = dict(re.findall(r"_(\w+): ([\d.]+)", _exported("SETTINGS")))
     assert len(said) == len(ClientSettings.__dataclass_fields__)
-    assert float(said["pingEvery"]) == ClientSettings().ping_every
+    assert float(said["pingInterval"]) == ClientSettings().ping_interval
 
 
 def test_every_code_finds_its_class() -> None:

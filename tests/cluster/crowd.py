@@ -32,9 +32,9 @@ from greenroom.model import (
 )
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
-from greenroom.sdk.ground import Ground, Link, Way
-from greenroom.sdk.participants import Watch
-from greenroom.sdk.transport import Transport
+from greenroom.sdk.environment import ClientWebSocket, Environment, Transport
+from greenroom.sdk.transport import AiohttpTransport
+from greenroom.sdk.watch import Watch
 from greenroom.server.tenants.applications import Tenants
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, mint_api_token, mint_client_token
 from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster, NodeProcess
@@ -42,7 +42,7 @@ from tests.support.sim import oracles
 
 T = TypeVar("T")
 
-SETTINGS = ClientSettings(attempt_limit=4.0, ping_every=3.0, pong_limit=2.0, stable_after=3.0)
+SETTINGS = ClientSettings(attempt_timeout=4.0, ping_interval=3.0, pong_timeout=2.0, stable_after=3.0)
 PATIENCE = 1.0
 """Seconds after which the proxy, which looks at its nodes' health, takes another one."""
 OPENING = 50
@@ -54,7 +54,7 @@ class Balanced:
     where one does not answer or says 503 (`deploy/proxies`)."""
 
     def __init__(self, cluster: Cluster, dice: random.Random) -> None:
-        self._transports = {node.name: Transport(node.url) for node in cluster.nodes}
+        self._transports = {node.name: AiohttpTransport(node.url) for node in cluster.nodes}
         self._cluster = cluster
         self._dice = dice
         self.link: Any = None
@@ -62,7 +62,7 @@ class Balanced:
         self.only: str | None = None
         """The one node that it goes to from now on; None: any."""
 
-    async def connect(self) -> Link:
+    async def connect(self) -> ClientWebSocket:
         last: GreenroomError = ServiceUnavailableError("There is no node.")
         if self.is_dead:
             raise last
@@ -72,7 +72,7 @@ class Balanced:
             try:
                 async with asyncio.timeout(PATIENCE):
                     self.link = await self._transports[name].connect()
-                return cast(Link, self.link)
+                return cast(ClientWebSocket, self.link)
             except TimeoutError:
                 continue
             except ServiceUnavailableError as error:
@@ -85,7 +85,7 @@ class Balanced:
     def cut(self) -> None:
         """The connection is gone."""
         if self.link is not None:
-            self.link._cut()
+            self.link._abort()
 
     async def aclose(self) -> None:
         for transport in self._transports.values():
@@ -107,13 +107,15 @@ class Member(SessionDelegate):
         self.seen: dict[str, list[Participant]] = {}
         self.watches: list[Watch] = []
         self.way = Balanced(crowd.cluster, random.Random(crowd.dice.getrandbits(64)))
-        self.sdk = Greenroom("http://greenroom.test", settings=SETTINGS, ground=Ground(way=self._way))
+        self.sdk = Greenroom(
+            "http://greenroom.test", settings=SETTINGS, environment=Environment(transport=self._transport)
+        )
         self.sdk.session.delegate = self
         if device is not None:
             self.sdk.session.device = DeviceInfo(device, None)
         self.sdk.initialize_token(crowd.mint(external_id))
 
-    def _way(self, _base: str, _tls: ssl.SSLContext | None) -> Way:
+    def _transport(self, _base: str, _tls: ssl.SSLContext | None) -> Transport:
         return self.way
 
     # -- SessionDelegate ----------------------------------------------------------------------------------------------

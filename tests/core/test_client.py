@@ -12,6 +12,7 @@ import pytest
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.client import ClientSession
 from greenroom.core.client import effects as fx
+from greenroom.core.client.output import Output
 from greenroom.core.states import CLIENT_TRANSITIONS, ClientEvent, SessionState, step
 from greenroom.errors import CLASS_OF_CODE, ServiceUnavailableError, TokenRefreshError
 from greenroom.messages import Device, ParticipantsParams
@@ -31,13 +32,13 @@ _RESULT = {
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(SessionState, ClientEvent)))
 def test_every_pair_of_state_and_event(state: SessionState, event: ClientEvent) -> None:
-    machine = ClientSession(_tools(random.Random(1)))
-    machine.state = state
-    machine._apply(event)
+    output = Output()
+    output.state = state
+    output.apply(event)
     expected = step(CLIENT_TRANSITIONS, state, event)
-    assert machine.state == (state if expected is None else expected)
-    told = [effect.state for effect in machine.effects() if isinstance(effect, fx.StateChanged)]
-    assert told == ([] if machine.state is state else [machine.state])
+    assert output.state == (state if expected is None else expected)
+    changes = [effect.state for effect in output.take() if isinstance(effect, fx.StateChanged)]
+    assert changes == ([] if output.state is state else [output.state])
 
 
 def _tools(dice: random.Random, wall: Any = None) -> fx.ClientTools:
@@ -173,14 +174,14 @@ class Walker:
                     assert attempt > max(one for one in self.attempts if one != _NEVER)
                     self.attempts.append(attempt)
                     self.alive.add(attempt)
-                case fx.Send(attempt, data):
+                case fx.SendText(attempt, data):
                     assert attempt in self.alive, "sent on a connection that was hung up"
                     self.sent.append((attempt, json.loads(data)))
-                case fx.Hangup(attempt, code):
+                case fx.Disconnect(attempt, code):
                     assert attempt in self.alive
                     assert code in (CloseCode.NORMAL, CloseCode.COME_BACK)
                     self.alive.discard(attempt)
-                case fx.AskToken(number, _):
+                case fx.RequestToken(number, _):
                     assert self.now >= self.asked_at + 5.0 - 1e-6, "asked twice within 5 s"
                     self.asked_at = self.now
                     self.asks.append(number)
@@ -253,11 +254,11 @@ def test_a_callback_that_returns_nothing_is_told_so() -> None:
     machine = ClientSession(_tools(random.Random(1)))
     machine.set_token(0.0, None, refreshable=True)
     machine.open(0.0, 1)
-    (ask,) = [one for one in machine.effects() if isinstance(one, fx.AskToken)]
+    (ask,) = [one for one in machine.effects() if isinstance(one, fx.RequestToken)]
     machine.token(0.1, ask.number, None)
     (rejected,) = [one for one in machine.effects() if isinstance(one, fx.Reject)]
     assert isinstance(rejected.error, TokenRefreshError)
-    assert "returned None; did it forget its return?" in str(rejected.error)
+    assert "returned None. Is its return statement missing?" in str(rejected.error)
 
 
 def test_no_token_shows_in_the_texts_of_errors() -> None:
@@ -281,11 +282,11 @@ def test_at_most_sixteen_requests_wait_for_the_service() -> None:
     walker = _opened()
     for _ in range(20):
         walker.machine.get_participant(walker.now, walker.waiter())
-    sent = [json.loads(one.data) for one in walker.machine.effects() if isinstance(one, fx.Send)]
+    sent = [json.loads(one.data) for one in walker.machine.effects() if isinstance(one, fx.SendText)]
     assert len(sent) == 16
     reply = {"jsonrpc": "2.0", "id": sent[0]["id"], "result": {"participant": _RESULT["participant"]}}
     walker.machine.message(walker.now, 1, json.dumps(reply))
-    assert sum(isinstance(one, fx.Send) for one in walker.machine.effects()) == 1
+    assert sum(isinstance(one, fx.SendText) for one in walker.machine.effects()) == 1
 
 
 def test_the_timeout_names_the_last_failure() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from greenroom import Greenroom, Participant, ParticipantInfo, SessionDelegate, SessionState
 from greenroom.core.client.effects import ClientSettings
 
-SETTINGS = ClientSettings(ping_every=1.0, pong_limit=1.0)
+SETTINGS = ClientSettings(ping_interval=1.0, pong_timeout=1.0)
 
 
 def say(**what: Any) -> None:

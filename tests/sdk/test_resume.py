@@ -90,7 +90,7 @@ async def test_half_open_links_are_found_from_this_side() -> None:
     from greenroom.sdk.client import Greenroom
 
     async with FakeService() as service:
-        sdk = Greenroom(service.url, settings=ClientSettings(ping_every=0.2, pong_limit=0.6))
+        sdk = Greenroom(service.url, settings=ClientSettings(ping_interval=0.2, pong_timeout=0.6))
         sdk.initialize_token(make_token())
         await sdk.session.open()
         service.links[0].deaf = True
@@ -108,13 +108,13 @@ def _stands_still(url: str) -> None:
     from greenroom.sdk.client import Greenroom
 
     async def life() -> None:
-        sdk = Greenroom(url, settings=ClientSettings(ping_every=0.2, pong_limit=1.0))
+        sdk = Greenroom(url, settings=ClientSettings(ping_interval=0.2, pong_timeout=1.0))
         sdk.initialize_token(make_token())
         await sdk.session.open()
-        link = sdk._runner.machine._live_link()
+        link = sdk._runner.machine._attempts.live()
         assert link is not None
         async with asyncio.timeout(5):
-            while link.pong_until is None:  # noqa: ASYNC110 - no turn may pass after it
+            while link.pong_deadline is None:  # noqa: ASYNC110 - no turn may pass after it
                 await asyncio.sleep(0)
         time.sleep(2.5)  # noqa: ASYNC251 - the answer waits to be read
         await asyncio.sleep(0.2)

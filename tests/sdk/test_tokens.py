@@ -73,7 +73,7 @@ async def test_a_spent_token_without_refresh() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (None, TokenRefreshError, "returned None; did it forget its return"),
+        (None, TokenRefreshError, "returned None. Is its return statement missing"),
         (b"x", TokenRefreshError, "bytes"),
         ("a.b", TokenInvalidError, "three parts"),
         (make_token(external_id="bob"), TokenInvalidError, "xid"),
@@ -170,10 +170,11 @@ async def test_a_refresh_under_way_is_dropped_by_close() -> None:
 async def test_key_and_secret_while_the_service_is_away() -> None:
     async with FakeService() as service:
         sdk = Greenroom(service.url)
+        sdk.session.delegate = notes = Notes()
         sdk.initialize("key", "secret")
         await service.stop()
         opening = asyncio.create_task(sdk.session.open())
-        await asyncio.sleep(0.05)
+        await notes.comes("refresh failed", 1)
         await service.start()
         with pytest.raises(TimeoutError):  # the next refresh is 5 s after the first: never sooner
             await asyncio.wait_for(asyncio.shield(opening), 0.2)

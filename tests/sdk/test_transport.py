@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from greenroom import Greenroom, GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError
 from greenroom.messages import SUBPROTOCOL
-from greenroom.sdk.transport import Transport, retry_after_of, service_base
+from greenroom.sdk.transport import AiohttpTransport, retry_after_of, service_base
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.sdk import new_sdk
 
@@ -65,7 +65,7 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 async def test_refused_upgrades(status: int, error: type[GreenroomError]) -> None:
     async with FakeService() as service:
         service.unavailable = (status, "4")
-        transport = Transport(service.url)
+        transport = AiohttpTransport(service.url)
         with pytest.raises(error, match=str(status)) as caught:
             await transport.connect()
         assert getattr(caught.value, "retry_after", 4.0) == 4.0
@@ -75,7 +75,7 @@ async def test_refused_upgrades(status: int, error: type[GreenroomError]) -> Non
 async def test_nobody_listens() -> None:
     async with FakeService() as service:
         url = service.url
-    transport = Transport(url)
+    transport = AiohttpTransport(url)
     with pytest.raises(ServiceUnavailableError, match="cannot be reached.*Check the URL"):
         await transport.connect()
     await transport.aclose()
@@ -117,10 +117,10 @@ async def test_a_close_is_answered_with_4000_never_1000() -> None:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    transport = Transport(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    transport = AiohttpTransport(f"http://127.0.0.1:{runner.addresses[0][1]}")
     connection = await transport.connect()
     assert [message async for message in connection.messages()] == []
-    assert (connection.end(), connection.reason()) == (4001, "why")
+    assert (connection.close_code(), connection.close_reason()) == (4001, "why")
     await connection.aclose()
     await transport.aclose()
     await runner.cleanup()
@@ -143,11 +143,11 @@ async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPa
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
-    transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    transport = AiohttpTransport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     connection = await transport.connect()
     for _ in range(200):
         connection.send(b"x" * 100_000)
-    connection.hang_up(4000)
+    connection.disconnect(4000)
     async with asyncio.timeout(5):
         assert [message async for message in connection.messages()] == []
         await connection.aclose()
@@ -219,7 +219,7 @@ async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
-    transport = Transport("http://sessions.example")
+    transport = AiohttpTransport("http://sessions.example")
     with pytest.raises(ServiceUnavailableError):
         await transport.connect()
     await transport.aclose()

@@ -86,7 +86,7 @@ async def test_a_refresh_callback_without_return_is_told_at_once() -> None:
         sdk = Greenroom(service.url)
         sdk.initialize_token(make_token(issued_at=time.time() - 90, life=60), refresh)
         before = time.monotonic()
-        with pytest.raises(TokenRefreshError, match="forget its return"):
+        with pytest.raises(TokenRefreshError, match="return statement missing"):
             await sdk.session.open()
         assert time.monotonic() - before < 2
         await sdk.session.close()

@@ -172,17 +172,17 @@ class Player:
     def effect(self, effect: fx.Effect) -> dict[str, Json]:
         """An effect in the scenarios' format."""
         match effect:
-            case fx.Send(attempt, data):
+            case fx.SendText(attempt, data):
                 message = json.loads(data)
                 del message["jsonrpc"]
-                return {"effect": "send", "attempt": attempt, "message": message}
+                return {"effect": "sendText", "attempt": attempt, "message": message}
             case fx.Reject(waiter, error):
                 return {"effect": "reject", "waiter": waiter, **_error(error)}
             case fx.Resolve(waiter, result):
                 return {"effect": "resolve", "waiter": waiter, "result": _plain(result)}
-            case fx.Tell(event):
+            case fx.Notify(event):
                 fields = {camel(one): _plain(getattr(event, one)) for one in event.__slots__}
-                return {"effect": "tell", "event": _name(event), **fields}
+                return {"effect": "notify", "event": _name(event).removesuffix("Event"), **fields}
             case _:
                 fields = {camel(one): _plain(getattr(effect, one)) for one in effect.__slots__}
                 return {"effect": _name(effect), **fields}
@@ -200,10 +200,10 @@ def _name(thing: object) -> str:
 
 
 def _error(error: GreenroomError) -> dict[str, Json]:
-    told: dict[str, Json] = {"code": int(error.code)}
+    fields: dict[str, Json] = {"code": int(error.code)}
     if isinstance(error, SessionEndedError) and error.end_reason is not None:
-        told["endReason"] = error.end_reason
-    return told
+        fields["endReason"] = error.end_reason
+    return fields
 
 
 def _plain(value: Json) -> Json:
@@ -211,13 +211,13 @@ def _plain(value: Json) -> Json:
         return _error(value)
     if isinstance(value, Participant):
         info = {"name": value.info.name, "avatarUrl": value.info.avatar_url, "externalId": value.info.external_id}
-        told = {name: one for name, one in info.items() if one is not None}
+        given = {name: one for name, one in info.items() if one is not None}
         return {
             "id": value.id,
             "version": value.version,
             "revision": value.revision,
             "presence": value.presence.value,
-            **told,
+            **given,
         }
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]

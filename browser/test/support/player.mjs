@@ -2,10 +2,10 @@
 import { Buffer } from 'node:buffer';
 import { strict as assert } from 'node:assert';
 import { readdirSync, readFileSync } from 'node:fs';
-import { ClientSession } from '../../src/client.js';
+import { ClientSession } from '../../src/client/session.js';
 import { classOf, errors } from '../../src/errors.js';
 import { SERVICE_UNAVAILABLE } from '../../src/tables.js';
-import { peek } from '../../src/tokens.js';
+import { peek } from '../../src/client/tokens.js';
 
 const WALL = 1_700_000_000;
 
@@ -29,14 +29,14 @@ const plain = (value) => {
 };
 
 const toEffect = ({ type, ...rest }) => {
-  if (type === 'send') {
+  if (type === 'sendText') {
     const { jsonrpc, ...message } = JSON.parse(rest.data);
     assert.equal(jsonrpc, '2.0');
     return { effect: type, attempt: rest.attempt, message };
   }
   if (type === 'reject') return { effect: type, waiter: rest._waiter, ...toError(rest.error) };
   if (type === 'resolve') return { effect: type, waiter: rest._waiter, result: plain(rest.result) };
-  if (type === 'tell') {
+  if (type === 'notify') {
     const { type: event, ...fields } = rest.event;
     return { effect: type, event, ...Object.fromEntries(Object.entries(fields).map(([k, v]) => [k, plain(v)])) };
   }

@@ -18,7 +18,7 @@ from greenroom.bench.wire import ConnectFailedError
 from greenroom.core.backoff import full_jitter
 from greenroom.core.client.effects import ClientSettings
 
-_ATTEMPT_LIMIT = ClientSettings().attempt_limit
+_ATTEMPT_LIMIT = ClientSettings().attempt_timeout
 _GIVE_UP_AFTER = 60.0
 """Seconds after which clients that are not all back are given up: the grace is 40 s."""
 

@@ -1,7 +1,7 @@
-"""The same service without a loop of the caller's: one background thread with a loop does the work.
+"""The SDK for programs without an event loop: a background thread with a loop does the work.
 
-Calls that are given ``completion=`` are carried out one after the other, in the order in which they were made, and
-their completions are called from one thread, in the same order. Calls that block are not queued behind them.
+Calls with ``completion=`` are carried out one after the other, in the order in which they were made. Their completions
+are called from one thread, in the same order. Calls that block are not queued behind them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from greenroom.core.states import SessionState
 from greenroom.messages import Device
 from greenroom.model import Participant, ParticipantInfo
-from greenroom.sdk.client import Greenroom as AsyncGreenroom
+from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.runner import Refresh
 
@@ -124,16 +124,16 @@ class _Worker:
         loop.close()
 
 
-class SessionService:
+class BlockingSessionService:
     """As `greenroom.SessionService`, blocking."""
 
-    def __init__(self, worker: _Worker, sdk: AsyncGreenroom) -> None:
+    def __init__(self, worker: _Worker, sdk: Greenroom) -> None:
         self._worker = worker
         self._session = sdk.session
 
     @property
     def delegate(self) -> SessionDelegate | None:
-        """Hears what happens, in the background thread with the loop. From there use ``completion=``."""
+        """Is notified of what happens, in the background thread with the loop. From there use ``completion=``."""
         return self._session.delegate
 
     @delegate.setter
@@ -245,10 +245,10 @@ class SessionService:
         return None
 
 
-class ParticipantsService:
+class BlockingParticipantsService:
     """As `greenroom.ParticipantsService`, blocking. Changes come through the delegate, or `on_change`."""
 
-    def __init__(self, worker: _Worker, sdk: AsyncGreenroom) -> None:
+    def __init__(self, worker: _Worker, sdk: Greenroom) -> None:
         self._worker = worker
         self._participants = sdk.participants
 
@@ -265,7 +265,7 @@ class ParticipantsService:
     ) -> list[Participant]:
         """Watch from now on, until `unwatch` or the end of the session. The present records.
 
-        on_change: called in the background thread with each changed participant; None: the delegate alone hears it.
+        on_change: called in the background thread with each changed participant; None: only the delegate is notified.
         """
 
         async def work() -> list[Participant]:
@@ -279,8 +279,8 @@ class ParticipantsService:
         self._worker.run(lambda: self._participants.unwatch(ids, external_ids=external_ids))
 
 
-class Greenroom:
-    """The way to one Greenroom service, for programs without a loop. Any thread may use it.
+class BlockingGreenroom:
+    """A client of one Greenroom service, for programs without an event loop. Any thread may use it.
 
     url, ssl_context, settings: as `greenroom.Greenroom`. `shut_down`, or leaving ``with``, ends its two threads.
     """
@@ -289,11 +289,11 @@ class Greenroom:
         self, url: str, *, ssl_context: ssl.SSLContext | None = None, settings: ClientSettings | None = None
     ) -> None:
         self._worker = _Worker()
-        self._sdk = AsyncGreenroom(url, ssl_context=ssl_context, settings=settings)
-        self.session = SessionService(self._worker, self._sdk)
+        self._sdk = Greenroom(url, ssl_context=ssl_context, settings=settings)
+        self.session = BlockingSessionService(self._worker, self._sdk)
         """The session."""
-        self.participants = ParticipantsService(self._worker, self._sdk)
-        """Who is there. Needs an open session."""
+        self.participants = BlockingParticipantsService(self._worker, self._sdk)
+        """Looks participants up, and watches them. Needs an open session."""
 
     def initialize_token(self, token: str, refresh: Refresh | None = None) -> None:
         """As `greenroom.Greenroom.initialize_token`."""

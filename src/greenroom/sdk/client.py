@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from greenroom.errors import IllegalArgumentError, TokenInvalidError
 from greenroom.messages import SdkVersion
-from greenroom.sdk.ground import Ground
+from greenroom.sdk.callbacks import CallbackQueue
+from greenroom.sdk.environment import Environment
+from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.participants import ParticipantsService
 from greenroom.sdk.runner import Refresh, Runner
 from greenroom.sdk.session import SessionService
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class Greenroom:
-    """The way to one Greenroom service. Making it opens nothing.
+    """A client of one Greenroom service. Creating it opens nothing.
 
     url: where the service is, e.g. ``https://sessions.example.com``; http, https, ws and wss are taken, and a path.
     ssl_context: None trusts the system's certificate authorities. Proxies are taken from the environment.
     settings: durations, for tests; None for the documented ones.
-    ground: clocks, dice and network, for simulated worlds; None for the real ones.
+    environment: clocks, randomness and network, for simulations; None for the real ones.
 
     Raises IllegalArgumentError for a URL that is none. An object belongs to one event loop at a time. As an async
     context manager it ends everything on the way out.
@@ -38,16 +40,16 @@ class Greenroom:
         *,
         ssl_context: ssl.SSLContext | None = None,
         settings: ClientSettings | None = None,
-        ground: Ground | None = None,
+        environment: Environment | None = None,
     ) -> None:
-        ground = Ground() if ground is None else ground
-        transport = ground.way(service_base(url), ssl_context)
-        self._runner = Runner(transport, SdkVersion("greenroom-python", _version()), settings, ground)
-        self.participants = ParticipantsService(self._runner)
-        """Who is there. Needs an open session."""
-        self.session = SessionService(self._runner, self.participants)
+        environment = Environment() if environment is None else environment
+        transport = environment.transport(service_base(url), ssl_context)
+        notifier = Notifier(CallbackQueue())
+        self._runner = Runner(transport, notifier, environment, SdkVersion("greenroom-python", _version()), settings)
+        self.participants = ParticipantsService(self._runner, notifier)
+        """Looks participants up, and watches them. Needs an open session."""
+        self.session = SessionService(self._runner, notifier)
         """The session."""
-        self._runner.on_effect = self.session.hear
 
     def initialize_token(self, token: str, refresh: Refresh | None = None) -> None:
         """Use this client access token. Opens nothing.
@@ -66,11 +68,7 @@ class Greenroom:
             )
         if refresh is not None and not callable(refresh):
             raise IllegalArgumentError("refresh is a function of is_expired, or None.")
-        error = self._runner.machine.set_token(self._runner.now(), token, refreshable=refresh is not None)
-        if error is not None:
-            raise error
-        self._runner.refresh = refresh
-        self._pump()
+        self._runner.set_token(token, refresh)
 
     def initialize(self, app_key: str, app_secret: str) -> None:
         """For prototypes: the SDK gets v1 client access tokens itself. An app secret does not belong on a device of
@@ -82,19 +80,12 @@ class Greenroom:
         for name, value in pairs:
             if not isinstance(value, str) or not value.strip():
                 raise IllegalArgumentError(f"{name} is empty.", hint="Pass the app key and secret of your application.")
-        error = self._runner.machine.set_token(self._runner.now(), None, refreshable=True)
-        if error is not None:
-            raise error
         transport = self._runner.transport
 
         async def refresh(is_expired: bool) -> str:
             return await transport.fetch_token(app_key, app_secret)
 
-        self._runner.refresh = refresh
-
-    def _pump(self) -> None:
-        if self.session.is_open():
-            self._runner.pump()
+        self._runner.set_token(None, refresh)
 
     async def aclose(self) -> None:
         """Close, and end at once what would go on in the background."""

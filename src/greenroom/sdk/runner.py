@@ -1,4 +1,4 @@
-"""The shell around the client's machine: pumps its effects and owns its timer, connections and tasks."""
+"""The shell around the machine: carries out its effects, and owns its timer, connections and tasks."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from typing import Any
 from greenroom.codes import CloseCode
 from greenroom.core.client import ClientSession
 from greenroom.core.client.effects import (
-    AskToken,
+    CancelTokenRequest,
     ClientSettings,
     ClientTools,
     Dial,
-    DropAsk,
+    Disconnect,
     Effect,
-    Hangup,
+    Notify,
     Reject,
+    RequestToken,
     Resolve,
-    Send,
+    SendText,
     StateChanged,
-    Tell,
 )
+from greenroom.core.states import SessionState
 from greenroom.errors import GreenroomError
 from greenroom.messages import SdkVersion
-from greenroom.sdk.delegate import Callbacks
-from greenroom.sdk.ground import Ground, Link, Way
+from greenroom.sdk.environment import ClientWebSocket, Environment, Transport
+from greenroom.sdk.notifier import Notifier
+from greenroom.sdk.tasks import start_task
 from greenroom.tokens.reader import peek
 
 log = logging.getLogger("greenroom.sdk")
@@ -36,37 +38,53 @@ log = logging.getLogger("greenroom.sdk")
 Refresh = Callable[[bool], str | Awaitable[str]]
 """``refresh(is_expired)`` returns a new token. A plain function runs in a thread: it may block."""
 
-DRAIN_LIMIT = 2.0
+DRAIN_TIMEOUT = 2.0
 """Seconds that `close` waits for the app's callbacks."""
 
 
 class Runner:
-    """One machine in one loop: the loop in which its coroutines are called first, until it is idle again."""
+    """One machine, and the event loop in which its session was opened."""
 
     def __init__(
-        self, transport: Way, sdk: SdkVersion, settings: ClientSettings | None = None, ground: Ground | None = None
+        self,
+        transport: Transport,
+        notifier: Notifier,
+        environment: Environment,
+        sdk: SdkVersion,
+        settings: ClientSettings | None,
     ) -> None:
-        ground = Ground() if ground is None else ground
         tools = ClientTools(
-            random=ground.random, random_bytes=ground.random_bytes, wall=ground.wall, peek=peek, sdk=sdk
+            random=environment.random,
+            random_bytes=environment.random_bytes,
+            wall=environment.wall,
+            peek=peek,
+            sdk=sdk,
         )
-        self.now = ground.monotonic
+        self.now = environment.monotonic
         """The machine's clock."""
         self.machine = ClientSession(tools, settings)
         self.transport = transport
-        self.callbacks = Callbacks()
-        self.refresh: Refresh | None = None
-        self.on_effect: Callable[[StateChanged | Tell], None] = lambda _: None
+        self._notifier = notifier
+        self._refresh: Refresh | None = None
         self._waiters: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._connections: dict[int, Link] = {}
-        self._asks: dict[int, asyncio.Task[None]] = {}
+        self._connections: dict[int, ClientWebSocket] = {}
+        self._token_requests: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
+    def set_token(self, token: str | None, refresh: Refresh | None) -> None:
+        """token: None where the first is requested from `refresh`. Raises a GreenroomError."""
+        error = self.machine.set_token(self.now(), token, refreshable=refresh is not None)
+        if error is not None:
+            raise error
+        self._refresh = refresh
+        if self.machine.state is not SessionState.DISCONNECTED:
+            self.pump()
+
     async def call(self, put: Callable[[int], None], cancel: Callable[[int], None] | None = None) -> Any:
-        """Put a question to the machine and wait for its answer; cancel: what to tell it if the caller is cancelled."""
+        """Give the machine a request and wait for its result. cancel: the input for a caller that was cancelled."""
         number = next(self._numbers)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiters[number] = future
@@ -83,7 +101,7 @@ class Runner:
             self._waiters.pop(number, None)
 
     def pump(self) -> None:
-        """Carry out what the machine wants, until it wants nothing more, then wait for its deadline."""
+        """Carry out all effects, then set the timer to the machine's deadline."""
         if self._pumping:
             return
         self._pumping = True
@@ -93,15 +111,15 @@ class Runner:
                     self._apply(effect)
         finally:
             self._pumping = False
-        self._wind()
+        self._set_timer()
 
-    def _wind(self) -> None:
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         due = self.machine.deadline()
         if due is not None:
-            # At most a minute: after a sleep of the machine the wall clock says what the loop's does not.
+            # At most a minute: after a sleep of the device only the wall clock has moved on.
             wait = min(max(0.0, due - self.now()), 60.0)
             self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
 
@@ -112,17 +130,19 @@ class Runner:
 
     def _apply(self, effect: Effect) -> None:
         match effect:
-            case Send(attempt, data):
+            case SendText(attempt, data):
                 if attempt in self._connections:
                     self._connections[attempt].send(data)
             case Dial(attempt):
                 self._start(self._tasks, attempt, self._connect(attempt), f"greenroom connection {attempt}")
-            case Hangup(attempt, code):
-                self._hang_up(attempt, code)
-            case AskToken(number, is_expired):
-                self._start(self._asks, number, self._ask(number, is_expired), "greenroom token refresh")
-            case DropAsk(number):
-                task = self._asks.pop(number, None)
+            case Disconnect(attempt, code):
+                self._disconnect(attempt, code)
+            case RequestToken(number, is_expired):
+                self._start(
+                    self._token_requests, number, self._request_token(number, is_expired), "greenroom token refresh"
+                )
+            case CancelTokenRequest(number):
+                task = self._token_requests.pop(number, None)
                 if task is not None:
                     task.cancel()
             case Resolve(waiter, result):
@@ -133,19 +153,19 @@ class Runner:
                 future = self._waiters.pop(waiter, None)
                 if future is not None and not future.done():
                     future.set_exception(error)
-            case StateChanged() | Tell():
-                self.on_effect(effect)
+            case StateChanged() | Notify():
+                self._notifier.report(effect, self.machine.session_id)
 
     @staticmethod
     def _start(owner: dict[int, asyncio.Task[None]], number: int, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Every task has an owner, and leaves it also where it was cancelled before it began."""
-        task = owner[number] = asyncio.get_running_loop().create_task(work, name=name)
+        """owner: the table that holds the task until it is done, also where it was cancelled before it began."""
+        task = owner[number] = start_task(work, name)
         task.add_done_callback(lambda _: owner.pop(number, None))
 
-    def _hang_up(self, attempt: int, code: int) -> None:
+    def _disconnect(self, attempt: int, code: int) -> None:
         connection = self._connections.get(attempt)
         if connection is not None:
-            connection.hang_up(code)
+            connection.disconnect(code)
         elif attempt in self._tasks:
             self._tasks[attempt].cancel()
 
@@ -160,11 +180,11 @@ class Runner:
                 return
             await self._serve(attempt, connection)
         finally:
-            if self.machine.is_idle() and self._tasks.keys() <= {attempt} and not self._asks:
+            if self.machine.is_idle() and self._tasks.keys() <= {attempt} and not self._token_requests:
                 await self.transport.aclose()
             self.pump()
 
-    async def _serve(self, attempt: int, connection: Link) -> None:
+    async def _serve(self, attempt: int, connection: ClientWebSocket) -> None:
         self._connections[attempt] = connection
         code: int = CloseCode.ABNORMAL
         reason = ""
@@ -174,13 +194,13 @@ class Runner:
             async for message in connection.messages():
                 self.machine.message(self.now(), attempt, message)
                 self.pump()
-            code, reason = connection.end(), connection.reason()
+            code, reason = connection.close_code(), connection.close_reason()
         finally:
             del self._connections[attempt]
             await connection.aclose()
             self.machine.lost(self.now(), attempt, code, reason)
 
-    async def _ask(self, number: int, is_expired: bool) -> None:
+    async def _request_token(self, number: int, is_expired: bool) -> None:
         answer: object
         try:
             answer = await self._call_refresh(is_expired)
@@ -190,7 +210,7 @@ class Runner:
         self.pump()
 
     async def _call_refresh(self, is_expired: bool) -> object:
-        refresh = self.refresh
+        refresh = self._refresh
         if refresh is None:
             return None
         if inspect.iscoroutinefunction(refresh) or inspect.iscoroutinefunction(type(refresh).__call__):
@@ -199,23 +219,23 @@ class Runner:
             answer = await asyncio.to_thread(refresh, is_expired)
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def settle(self) -> None:
-        """After `close`: wait until nothing of it is left, and the app has heard all."""
+    async def finish_close(self) -> None:
+        """After `close`: wait until nothing of it is left, and all callbacks have run."""
         mine = asyncio.current_task()
         if self.machine.is_idle():
-            others = {task for task in (*self._tasks.values(), *self._asks.values()) if task is not mine}
+            others = {task for task in (*self._tasks.values(), *self._token_requests.values()) if task is not mine}
             if others:
-                await asyncio.wait(others, timeout=DRAIN_LIMIT * 2)
+                await asyncio.wait(others, timeout=DRAIN_TIMEOUT * 2)
         if self.machine.is_idle() and not self._tasks:
             await self.transport.aclose()
-        await self.callbacks.drained(DRAIN_LIMIT)
+        await self._notifier.callbacks.drained(DRAIN_TIMEOUT)
 
     async def aclose(self) -> None:
         """Close, and end at once what would go on in the background."""
         self.machine.abandon(self.now())
         self.pump()
-        await self.settle()
-        for task in [*self._tasks.values(), *self._asks.values()]:
+        await self.finish_close()
+        for task in [*self._tasks.values(), *self._token_requests.values()]:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), *self._asks.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), *self._token_requests.values(), return_exceptions=True)
         await self.transport.aclose()

@@ -1,17 +1,13 @@
-"""What every service of the SDK stands on: an open session."""
+"""Base of the services that need an open session."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from greenroom.errors import SessionNotOpenError
-
-if TYPE_CHECKING:
-    from greenroom.sdk.runner import Runner
+from greenroom.sdk.runner import Runner
 
 
-class Service:
-    """Base of the services that need an open session, e.g. `ParticipantsService`.
+class SessionBoundService:
+    """Base class for services of your own, and of `ParticipantsService`.
 
     A method calls `_open_session` first: without a session that raises `SessionNotOpenError`, before any network.
     """

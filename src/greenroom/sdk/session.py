@@ -7,21 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from greenroom.core.client import ClientSession
-from greenroom.core.client.effects import (
-    ParticipantsChanged,
-    ParticipantUpdated,
-    SessionEnded,
-    SessionReopened,
-    StateChanged,
-    Tell,
-    TokenRefreshFailed,
-)
 from greenroom.core.states import SessionState
 from greenroom.errors import IllegalArgumentError, SessionNotOpenError
 from greenroom.messages import Device
 from greenroom.model import Participant, ParticipantInfo
 from greenroom.sdk.delegate import SessionDelegate
-from greenroom.sdk.participants import ParticipantsService
+from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.runner import Runner
 
 _MAX_EXTERNAL_ID_BYTES = 1024
@@ -30,13 +21,20 @@ _MAX_EXTERNAL_ID_BYTES = 1024
 class SessionService:
     """One session at a time. All of it belongs to one event loop: that in which `open` was awaited."""
 
-    def __init__(self, runner: Runner, participants: ParticipantsService) -> None:
+    def __init__(self, runner: Runner, notifier: Notifier) -> None:
         self._runner = runner
-        self._participants = participants
-        self.delegate: SessionDelegate | None = None
-        """Hears what happens; None for nobody. Its methods run in a queue of their own."""
+        self._notifier = notifier
         self.device: Device | None = None
         """This installation of the app, where `open` is given none. None: a device without a name."""
+
+    @property
+    def delegate(self) -> SessionDelegate | None:
+        """Is notified of what happens; None for nobody. Its methods run in a queue of their own."""
+        return self._notifier.delegate
+
+    @delegate.setter
+    def delegate(self, delegate: SessionDelegate | None) -> None:
+        self._notifier.delegate = delegate
 
     @property
     def state(self) -> SessionState:
@@ -75,7 +73,7 @@ class SessionService:
         token_says = machine.token_external_id
         if info is not None and info.external_id and info.external_id == token_says:
             warnings.warn(
-                "The token has this external id already: leave external_id out of open().",
+                "The token already has this external id: leave external_id out of open().",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -90,12 +88,12 @@ class SessionService:
     async def close(self) -> None:
         """End the session. Never fails; closing twice, at the same time or without a session is fine.
 
-        Local state is cleared at once; then this waits until the service has heard it, 2 s at most. Without network
+        Local state is cleared at once; then this waits until the service has confirmed, 2 s at most. Without network
         the service is told in the background until the session's grace is over. The token is kept.
         """
         machine = self._runner.machine
         await self._runner.call(lambda number: machine.close(self._runner.now(), number))
-        await self._runner.settle()
+        await self._runner.finish_close()
 
     @asynccontextmanager
     async def opened(
@@ -138,35 +136,6 @@ class SessionService:
         result = await self._runner.call(put, lambda number: machine.cancel_request(self._runner.now(), number))
         assert isinstance(result, Participant)
         return result
-
-    # -- what the machine tells ------------------------------------------------------------------------------------
-
-    def hear(self, effect: StateChanged | Tell) -> None:
-        """Pass on to participants and delegate. Called by the runner."""
-        if isinstance(effect, StateChanged):
-            if effect.state is SessionState.DISCONNECTED:
-                self._participants.session_over()
-            self._tell("session_updated", effect.state)
-            return
-        event = effect.event
-        match event:
-            case SessionEnded():
-                self._tell("session_ended", event.reason, event.message, event.by)
-            case SessionReopened():
-                self._tell("session_reopened", event.participant, event.reason, event.previous_id)
-            case TokenRefreshFailed():
-                self._tell("token_refresh_failed", event.error, event.is_expired)
-            case ParticipantUpdated():
-                self._tell("participant_updated", event.participant)
-            case ParticipantsChanged():
-                self._participants.changed(event.participants)
-                self._tell("participants_changed", list(event.participants))
-
-    def _tell(self, method: str, *arguments: object) -> None:
-        delegate = self.delegate
-        callback = None if delegate is None else getattr(delegate, method, None)
-        if callback is not None:
-            self._runner.callbacks.put(self._runner.machine.session_id, callback, *arguments)
 
 
 def _check_info(info: ParticipantInfo | None) -> None:

@@ -1,4 +1,4 @@
-"""The SDK's way to the service: WebSocket and token endpoint over aiohttp, which is imported at the first open."""
+"""WebSocket and token endpoint over aiohttp, which is imported at the first open."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from greenroom.errors import (
     TokenInvalidError,
 )
 from greenroom.messages import PATH, SUBPROTOCOL
+from greenroom.sdk.tasks import start_task
 
 if TYPE_CHECKING:
     import ssl
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CLOSE_LIMIT = 2.0
-"""Seconds that a closing handshake may take before the connection is cut."""
+"""Seconds that a closing handshake may take before the connection is aborted."""
 TOKEN_LIMIT = 10.0
 """Seconds for a request to the token endpoint."""
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -67,33 +68,33 @@ def retry_after_of(value: str | None, wall: float) -> float | None:
         return None
 
 
-class Connection:
-    """One WebSocket. What is sent goes out in order; nobody waits for it."""
+class AiohttpWebSocket:
+    """One WebSocket. Implements `greenroom.sdk.environment.ClientWebSocket`."""
 
     def __init__(self, web_socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = web_socket
         self._outbox: asyncio.Queue[bytes | int] = asyncio.Queue()
         self._closing = False
-        self._cutter: asyncio.TimerHandle | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
         self._reason = ""
 
     def send(self, data: bytes) -> None:
         if not self._closing:
             self._outbox.put_nowait(data)
 
-    def hang_up(self, code: int) -> None:
-        """Close with this code once what was sent before is out."""
+    def disconnect(self, code: int) -> None:
+        """Close with this code after everything that was queued before."""
         if not self._closing:
             self._closing = True
             self._outbox.put_nowait(code)
             # Where the peer does not even read, the writer never gets to it.
-            self._cutter = asyncio.get_running_loop().call_later(CLOSE_LIMIT * 1.5, self._cut)
+            self._abort_timer = asyncio.get_running_loop().call_later(CLOSE_LIMIT * 1.5, self._abort)
 
     async def messages(self) -> AsyncIterator[str]:
-        """What comes in, until the connection is over; its end is `end`."""
+        """Received messages, until the connection is over."""
         import aiohttp
 
-        writer = asyncio.get_running_loop().create_task(self._write(), name="greenroom writer")
+        writer = start_task(self._write(), "greenroom writer")
         try:
             while True:
                 message = await self._socket.receive()
@@ -106,9 +107,9 @@ class Connection:
                 elif message.type is not aiohttp.WSMsgType.BINARY:
                     return
         finally:
-            if self._cutter is not None:
+            if self._abort_timer is not None:
                 await asyncio.wait({writer}, timeout=CLOSE_LIMIT)
-                self._cutter.cancel()
+                self._abort_timer.cancel()
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
@@ -122,21 +123,21 @@ class Connection:
                     return None
                 await self._socket.send_str(item.decode())
             except (OSError, RuntimeError, TimeoutError):
-                return self._cut()  # the reader hears of it too
+                return self._abort()  # ends the reader too
 
-    def _cut(self) -> None:
-        """A peer that does not answer cannot hold up anybody."""
+    def _abort(self) -> None:
+        """Abort a connection whose peer does not answer."""
         plug = self._socket.get_extra_info("socket")
         if plug is not None:
             with contextlib.suppress(OSError):
                 plug.shutdown(socket.SHUT_RDWR)
 
-    def end(self) -> int:
-        """The close code; 1006 where no Close frame came."""
+    def close_code(self) -> int:
+        """1006 where no Close frame came."""
         return self._socket.close_code or CloseCode.ABNORMAL
 
-    def reason(self) -> str:
-        """What the Close frame says beside its code; "" where it says nothing, or none came."""
+    def close_reason(self) -> str:
+        """The reason in the Close frame; "" where it has none, or none came."""
         return self._reason
 
     async def aclose(self) -> None:
@@ -144,8 +145,8 @@ class Connection:
             await asyncio.wait_for(self._socket.close(code=CloseCode.COME_BACK), CLOSE_LIMIT)
 
 
-class Transport:
-    """Makes connections. ssl_context: None verifies against the system's authorities. Proxies: from the environment
+class AiohttpTransport:
+    """Connects over aiohttp. ssl_context: None verifies against the system's authorities. Proxies: from the environment
     (HTTPS_PROXY, NO_PROXY)."""
 
     def __init__(self, base: str, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -160,7 +161,7 @@ class Transport:
             self._http = aiohttp.ClientSession(trust_env=True)
         return self._http
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> AiohttpWebSocket:
         """Raises a GreenroomError: ServiceUnavailableError where trying again may help, ProtocolError where not."""
         import aiohttp
 
@@ -179,7 +180,7 @@ class Transport:
         if web_socket.protocol != SUBPROTOCOL:
             await web_socket.close()
             raise ProtocolError(f"{self._host()} answered, but not in {SUBPROTOCOL}: is it a Greenroom service?")
-        return Connection(web_socket)
+        return AiohttpWebSocket(web_socket)
 
     def _host(self) -> str:
         return urlsplit(self.base).netloc
@@ -248,7 +249,7 @@ class Transport:
             raise ProtocolError("The token endpoint did not answer in JSON.") from None
 
     async def aclose(self) -> None:
-        """Let go of everything; `connect` works again afterwards."""
+        """Release everything. `connect` works again afterwards."""
         http, self._http = self._http, None
         if http is not None:
             await http.close()

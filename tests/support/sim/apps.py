@@ -11,11 +11,11 @@ from greenroom.core.states import SessionState
 from greenroom.model import Participant, ParticipantInfo
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
-from greenroom.sdk.ground import Ground
-from greenroom.sdk.participants import Watch
+from greenroom.sdk.environment import Environment
+from greenroom.sdk.watch import Watch
 from greenroom.tokens import SESSION_SCOPES
 from tests.support.sim.loop import ProcessClock, start
-from tests.support.sim.network import SimWay, Wire
+from tests.support.sim.network import SimTransport, Wire
 from tests.support.sim.nodes import URL
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ class SimApp:
         self.refreshes = 0
         chance = self._chance = random.Random(world.chance.getrandbits(64))
         self.latency = self.dice()
-        ground = Ground(
+        environment = Environment(
             monotonic=self.clock.monotonic,
             wall=self.clock.wall,
             random=chance.random,
             random_bytes=chance.randbytes,
-            way=lambda _base, _tls: SimWay(self),
+            transport=lambda _base, _tls: SimTransport(self),
         )
-        self.sdk = Greenroom(URL, ground=ground)
+        self.sdk = Greenroom(URL, environment=environment)
         self.sdk.session.delegate = Watcher(self)
         self.sdk.initialize_token(world.mint(self), self._refresh)
 
@@ -190,7 +190,7 @@ class SimApp:
         """The process ends and its WebSocket library says 1001, as browsers do."""
         self.world.note(f"{self.name} leaves the page")
         for wire in tuple(self.wires):
-            wire.plug.hang_up(1001)
+            wire.plug.disconnect(1001)
         self._forget()
 
     def kill(self) -> None:

@@ -180,7 +180,7 @@ class SimLink:
 
 
 class Plug:
-    """The app's end. Implements `greenroom.sdk.ground.Link`."""
+    """The app's end. Implements `greenroom.sdk.environment.ClientWebSocket`."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -193,7 +193,7 @@ class Plug:
         if not self._closing and self._code is None:
             self._wire.up.carry(lambda: self._wire.link.got(data))
 
-    def hang_up(self, code: int) -> None:
+    def disconnect(self, code: int) -> None:
         if not self._closing and self._code is None:
             self._closing = True
             self._wire.up.carry(lambda: self._wire.link.asked_to_close(code))
@@ -204,14 +204,14 @@ class Plug:
             if not self._closing:
                 yield message.decode()
 
-    def end(self) -> int:
+    def close_code(self) -> int:
         return CloseCode.ABNORMAL if self._code is None else self._code
 
-    def reason(self) -> str:
+    def close_reason(self) -> str:
         return self._reason
 
     async def aclose(self) -> None:
-        self.hang_up(CloseCode.COME_BACK)
+        self.disconnect(CloseCode.COME_BACK)
 
     def got(self, message: bytes) -> None:
         """A message arrived."""
@@ -233,8 +233,8 @@ class Plug:
         self.ended(code)
 
 
-class SimWay:
-    """An app's way to the service. Implements `greenroom.sdk.ground.Way`."""
+class SimTransport:
+    """An app's connections to the service. Implements `greenroom.sdk.environment.Transport`."""
 
     def __init__(self, app: SimApp) -> None:
         self._app = app
@@ -292,7 +292,7 @@ def _knock(app: SimApp, node: SimNode, answer: asyncio.Future[Plug | Refusal | N
 
     def reply_in_app(wire: Wire) -> None:
         if answer.done():
-            wire.plug.hang_up(CloseCode.COME_BACK)
+            wire.plug.disconnect(CloseCode.COME_BACK)
         else:
             answer.set_result(wire.plug)
 

@@ -22,7 +22,7 @@ from greenroom.errors import (
 from greenroom.model import EndReason, ParticipantInfo, Presence, SessionPolicy, participant_id_of
 from greenroom.model import SessionState as Stored
 from tests.support.sim.loop import SimLoop
-from tests.support.sim.network import Plug, SimWay
+from tests.support.sim.network import Plug, SimTransport
 from tests.support.sim.oracles import events_of, one_end_each, record_of, sessions_of
 from tests.support.sim.world import World
 
@@ -46,7 +46,7 @@ class RawClient:
         self._ids = 0
 
     def dial(self) -> Plug:
-        plug: Plug = self.app.run(SimWay(self.app).connect())
+        plug: Plug = self.app.run(SimTransport(self.app).connect())
         return plug
 
     def send(self, plug: Plug, method: str, **params: Any) -> int:
@@ -62,7 +62,7 @@ class RawClient:
                 decoded: dict[str, Any] = json.loads(message)
                 if request_id is None or decoded.get("id") == request_id:
                     return decoded
-            return {"closed": plug.end()}
+            return {"closed": plug.close_code()}
 
         return self.app.run(wait(), within)
 
@@ -239,7 +239,7 @@ def test_s5_without_a_refresh_the_session_ends_thirty_seconds_after_the_token(wo
     world.run(6.0)
     assert not sessions_of(world)
     assert [event.data["reason"] for event in events_of(world) if event.type == "session.ended"] == ["token_expired"]
-    assert plug.end() == CloseCode.TOKEN_EXPIRED
+    assert plug.close_code() == CloseCode.TOKEN_EXPIRED
 
 
 def test_s5_expiry_never_ends_a_detached_session_before_its_grace(world: World) -> None:
@@ -270,7 +270,7 @@ def test_s6_how_a_link_was_closed_decides_the_grace(world: World, code: int, is_
     client.open(plug)
     if is_confirmed:
         client.ask(plug, "ping")
-    plug.hang_up(code)
+    plug.disconnect(code)
     began = world.timeline.now
     world.until(lambda: not sessions_of(world), grace + 4.0)
     assert grace <= world.timeline.now - began <= grace + 4.0
@@ -286,7 +286,7 @@ def test_s6_1000_from_a_superseded_connection_means_nothing(world: World) -> Non
         wire.up.silence()
     new = client.dial()
     client.resume(new, session, SECRET, "22" * 32, 1)
-    old.hang_up(1000)
+    old.disconnect(1000)
     for wire in client.app.wires:
         wire.up.heal()
     world.run(5.0)
@@ -381,7 +381,7 @@ def test_s9_a_fenced_node_answers_retryably_and_says_move_on_then_stay(world: Wo
     assert code_of(answer) == ErrorCode.FENCED
     assert answer["error"]["data"]["retryable"] is True
     assert world.node.service.not_ready() is not None
-    refused = client.app.begin(SimWay(client.app).connect())
+    refused = client.app.begin(SimTransport(client.app).connect())
     world.run(1.0)
     assert 15.0 <= getattr(refused.exception(), "retry_after", 0.0) <= 30.0
     registry.beat = real
@@ -598,7 +598,7 @@ def test_s19_anything_else_first_is_a_protocol_error(world: World, message: dict
     plug = client.dial()
     plug.send(json.dumps(message).encode())
     world.run(5.0)
-    assert (plug.end() == CloseCode.PROTOCOL_ERROR) is closed
+    assert (plug.close_code() == CloseCode.PROTOCOL_ERROR) is closed
 
 
 def test_s19_after_a_failed_resume_the_client_may_open_on_the_same_connection(world: World) -> None:

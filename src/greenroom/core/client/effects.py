@@ -1,6 +1,6 @@
-"""What the client's machine asks of its shell, what it tells the app, and its numbers.
+"""What the client's machine asks of its shell, what it reports to the app, and its settings.
 
-The browser SDK has the same effects with the same fields: keep them plain.
+The browser SDK has the same effects with the same fields, as plain objects.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from greenroom.model import Participant
 _NO_SDK = SdkVersion()
 
 
-class Glance(Protocol):
-    """What a token says of itself, unverified (`greenroom.tokens.reader.peek`)."""
+class ClaimsView(Protocol):
+    """The claims of a token, read without checking its signature (`greenroom.tokens.reader.peek`)."""
 
     @property
     def app(self) -> str: ...
@@ -32,82 +32,82 @@ class Glance(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """Durations in seconds."""
+    """Durations in seconds, and counts."""
 
-    attempt_limit: float = 8.0
-    """From a dial to the answer to open or resume."""
-    ping_every: float = 15.0
-    pong_limit: float = 8.0
-    """15 + 8 seconds are inside the 25 in which a half-open link must be found (promise 4)."""
-    ask_limit: float = 10.0
+    attempt_timeout: float = 8.0
+    """From a dial to the reply to `open` or `resume`."""
+    ping_interval: float = 15.0
+    pong_timeout: float = 8.0
+    """15 + 8 seconds: a half-open connection is found within 25 s (promise 4)."""
+    refresh_timeout: float = 10.0
     """For the app's refresh callback."""
-    ask_gap: float = 5.0
-    """Between the starts of two refreshes."""
-    close_limit: float = 2.0
-    """For the answer to `session.close`; `close` does not wait longer."""
-    request_limit: float = 10.0
+    refresh_gap: float = 5.0
+    """Between the starts of two calls of the refresh callback."""
+    close_timeout: float = 2.0
+    """For the reply to `session.close`; `close` waits no longer than this."""
+    request_timeout: float = 10.0
     stable_after: float = 10.0
-    """A connection that lived as long starts the delays anew."""
+    """A connection that lived this long resets the reconnect delays."""
     reopen_gap: float = 60.0
-    """Between two sessions opened in place of lost ones; a loss before that is final: never a loop."""
-    resume_watches: int = 256
-    """Pairs in one message (S12)."""
-    in_flight: int = 16
-    """Requests sent and not answered; the service lets 32 wait (S19)."""
+    """Between two sessions opened in place of lost ones. A session lost sooner is not replaced: never a loop."""
+    watches_per_message: int = 256
+    """Pairs of id and version in one message (S12)."""
+    max_in_flight: int = 16
+    """Requests sent and not answered; the service queues 32 (S19)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTools:
-    """Chance, wall clock and token reader: all that the machine takes from outside beside `now`.
+    """All that the machine takes from outside beside `now`: randomness, the wall clock, and the token reader.
 
     random: a number in [0, 1). random_bytes: so many bytes. wall: Unix seconds.
-    peek: reads a token's claims without checking the signature, raises TokenInvalidError.
+    peek: reads a token's claims without checking the signature; raises TokenInvalidError.
     """
 
     random: Callable[[], float]
     random_bytes: Callable[[int], bytes]
     wall: Callable[[], float]
-    peek: Callable[[object], Glance]
+    peek: Callable[[object], ClaimsView]
     sdk: SdkVersion = _NO_SDK
 
 
-# -- to the shell -----------------------------------------------------------------------------------------------
+# -- for the shell ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Connect; answer with `dialed` or `dial_failed` of the same attempt."""
+    """Connect. Report the result with `dialed` or `dial_failed`, with the same attempt number."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """Send a text message on a connection."""
+class SendText:
+    """Send a text message on the connection of this attempt."""
 
     attempt: int
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Hangup:
-    """End a connection, or a dial under way, with this close code."""
+class Disconnect:
+    """Close the connection, or cancel the dial, of this attempt with this close code."""
 
     attempt: int
     code: int
 
 
 @dataclass(frozen=True, slots=True)
-class AskToken:
-    """Call the app's refresh callback; answer with `token` of the same number."""
+class RequestToken:
+    """Call the app's refresh callback. Report the result with `token`, with the same number."""
 
     number: int
     is_expired: bool
 
 
 @dataclass(frozen=True, slots=True)
-class DropAsk:
-    """The answer to this call of the refresh callback is not waited for any more."""
+class CancelTokenRequest:
+    """The result of this call of the refresh callback is not needed any more."""
 
     number: int
 
@@ -130,17 +130,17 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The session's state is another one now."""
+    """The session has a new state."""
 
     state: SessionState
 
 
-# -- to the app -------------------------------------------------------------------------------------------------
+# -- for the app ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class SessionEnded:
-    """The session ended for good, not by `close`. by: the device that took its place, where one did."""
+class SessionEndedEvent:
+    """The session ended for good, not by `close`. by: the device that replaced it, where one did."""
 
     reason: str
     message: str
@@ -149,17 +149,17 @@ class SessionEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionReopened:
-    """A new session stands in place of one that the service no longer had. reason: why it was gone."""
+class SessionReopenedEvent:
+    """A new session replaces one that the service no longer had. reason: why it was gone."""
 
     participant: Participant
     reason: str
     previous_id: str
-    """The participant's id before: another one where the participant is anonymous."""
+    """The participant's id before. It differs where the participant is anonymous."""
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRefreshFailed:
+class TokenRefreshFailedEvent:
     """A refresh failed. Harmless unless is_expired."""
 
     error: GreenroomError
@@ -167,27 +167,33 @@ class TokenRefreshFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantUpdated:
+class ParticipantUpdatedEvent:
     """The session's own participant changed, here or on another device."""
 
     participant: Participant
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantsChanged:
-    """Watched participants changed: the latest of each."""
+class ParticipantsChangedEvent:
+    """Watched participants changed: the latest record of each."""
 
     participants: tuple[Participant, ...]
 
 
-AppEvent = SessionEnded | SessionReopened | TokenRefreshFailed | ParticipantUpdated | ParticipantsChanged
+AppEvent = (
+    SessionEndedEvent
+    | SessionReopenedEvent
+    | TokenRefreshFailedEvent
+    | ParticipantUpdatedEvent
+    | ParticipantsChangedEvent
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """Something for the app's delegate."""
+class Notify:
+    """An event for the app's delegate."""
 
     event: AppEvent
 
 
-Effect = Dial | Send | Hangup | AskToken | DropAsk | Resolve | Reject | StateChanged | Tell
+Effect = Dial | SendText | Disconnect | RequestToken | CancelTokenRequest | Resolve | Reject | StateChanged | Notify

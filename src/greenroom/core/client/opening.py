@@ -13,9 +13,9 @@ NO_INFO = ParticipantInfo()
 
 @dataclass(slots=True)
 class Opening:
-    """One open, shared by its waiters (each with an own time), or a reopen: without waiters and without a limit.
+    """One open, shared by its waiters (each with its own timeout), or a reopen: without waiters and without a limit.
 
-    open_id and secret stay the same over all retries, so that a lost answer gives the same session (S1, S2).
+    open_id and secret stay the same over all retries, so that a lost reply gives the same session (S1, S2).
     """
 
     info: ParticipantInfo
@@ -26,8 +26,9 @@ class Opening:
     reopen_reason: str | None = None
     previous_id: str = ""
     refreshed: bool = False
-    """A token was refused as spent once; a second time is the callback's fault."""
-    renewed: bool = False
+    """The service refused one token as expired. A second one is the callback's fault."""
+    new_ids: bool = False
+    """The session of the first ids had ended; there is one new try."""
     last_error: GreenroomError | None = None
 
     @property
@@ -50,7 +51,7 @@ class Opening:
 
 @dataclass(slots=True)
 class Session:
-    """An open session. secret: the current one; next_secret: the one that a resume under way brings (S1)."""
+    """An open session. secret: the current one; next_secret: the one that a resume under way introduces (S1)."""
 
     id: str
     grace: float
@@ -67,7 +68,7 @@ class Session:
     lost_at: float | None = None
 
     def resume(self, next_secret: str, token: str | None, watching: list[tuple[str, int]]) -> ResumeParams:
-        """The next attempt: +1, with the same next secret until one has been answered."""
+        """Parameters of the next attempt: +1, with the same next secret until one is answered."""
         self.attempt += 1
         self.next_secret = self.next_secret or next_secret
         return ResumeParams(
@@ -84,16 +85,16 @@ class Session:
         self.grace, self.scopes = result.session.grace, tuple(result.scopes)
 
     def secrets(self) -> list[str]:
-        """The one that the service knows is among these."""
+        """The service knows one of these."""
         return [self.secret] if self.next_secret is None else [self.secret, self.next_secret]
 
     def last_info(self) -> ParticipantInfo:
-        """What a reopen says: the record as last seen; the external id only where the app gave it."""
+        """Info for a reopen: the record as last seen; the external id only where the app gave it."""
         info = self.participant.info
         return ParticipantInfo(info.name, info.avatar_url, self.info.external_id)
 
     def is_same(self, info: ParticipantInfo | None) -> bool:
-        """Whether `open` with this info asks for the session that is there."""
+        """Whether `open` with this info means the session that is open."""
         if info is None or info in (self.info, NO_INFO):
             return True
         have = self.participant.info

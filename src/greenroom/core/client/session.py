@@ -1,25 +1,26 @@
-"""ClientSession: what an SDK must do next. A machine without I/O, clock or chance.
+"""ClientSession: what an SDK must do next. A machine without I/O, clock or randomness.
 
-Inputs go in with ``now`` (seconds, a clock that never goes back) and never raise, in any order; effects come out of
-`effects` in order; `deadline` says when `tick` is next due. Every dial has an attempt number that is retired when the
-attempt is over, so a late input dies by number. The shell pumps effects and owns one timer; it decides nothing.
+Inputs take ``now`` (seconds, of a clock that never goes back) and never raise, in any order. Effects come out of
+`effects` in order; `deadline` says when `tick` is next due. Each dial has an attempt number that is never used again,
+so that a late input finds nothing. The shell carries out effects and owns one timer; it decides nothing.
 
-The pieces: `tokens` (the token and its refresh), `requests`, `watches`, `farewell`
-(closing), `links` (connections and delays), `verdicts` (what a refusal means), `opening`.
-Below this class, in this order: `wire`, `turns`, `traffic`, `base`.
+The parts, from the top down: `session` (this class: inputs and timers), `inbound` (what connections bring in),
+`lifecycle` (open, resume, losses, ends), `replies` (replies to requests), `pending_close` (closes that go on in the
+background), `requests`, `watches`, `tokens` (the token and its refresh), `attempts` (connections and delays),
+`retry_policy` (what follows from an error), `opening` (the data of a session), `output` (state and effects). The
+browser SDK has the same parts in files of the same names.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from greenroom.codes import CloseCode
-from greenroom.core.client.effects import Effect, Hangup, Reject, Resolve, Tell, TokenRefreshFailed
-from greenroom.core.client.links import Phase
-from greenroom.core.client.opening import NO_INFO, Session
-from greenroom.core.client.tokens import Origin
-from greenroom.core.client.watches import pieces
-from greenroom.core.client.wire import ClientWire
+from greenroom.core.client.effects import ClientSettings, ClientTools, Effect, Reject, Resolve
+from greenroom.core.client.inbound import Inbound
+from greenroom.core.client.lifecycle import Lifecycle
+from greenroom.core.client.opening import NO_INFO
+from greenroom.core.client.tokens import TokenOrigin
+from greenroom.core.client.watches import split_ids
 from greenroom.core.states import ClientEvent, SessionState
 from greenroom.errors import (
     ExternalIdMismatchError,
@@ -27,80 +28,106 @@ from greenroom.errors import (
     NotInitializedError,
     OpenCancelledError,
     OpenTimeoutError,
-    ServiceError,
     SessionAlreadyOpenError,
     SessionEndedError,
     SessionNotOpenError,
     TokenExpiredError,
-    TokenInvalidError,
 )
 from greenroom.messages import Device, NoParams, ParticipantsParams, UpdateParams
 from greenroom.model import EndReason, Participant, ParticipantInfo
 
-_WAKE_GAP = 5.0
-"""Seconds by which the wall clock ran ahead of ours: the machine slept, and the connection may be long dead."""
+WAKE_GAP = 5.0
+"""Seconds by which the wall clock ran ahead of the other: the device slept, and the connection may be long dead."""
 
 
-class ClientSession(ClientWire):
-    """One SDK's session: at most one at a time, with everything that keeps it."""
+class ClientSession:
+    """The session of one SDK object: at most one at a time."""
+
+    def __init__(self, tools: ClientTools, settings: ClientSettings | None = None) -> None:
+        self._tools = tools
+        self._settings = settings or ClientSettings()
+        self._lifecycle = Lifecycle(tools, self._settings)
+        self._inbound = Inbound(self._settings, self._lifecycle)
+        self._output = self._lifecycle.output
+        self._tokens = self._lifecycle.tokens
+        self._requests = self._lifecycle.requests
+        self._attempts = self._lifecycle.attempts
+        self._closes = self._lifecycle.closes
+        self._offline = False
+        self._last_input: tuple[float, float] | None = None
+
+    # -- what the shell may read ---------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> SessionState:
+        return self._output.state
 
     @property
     def participant(self) -> Participant | None:
-        """The session's own, as last known; None without a session."""
-        return None if self._session is None else self._session.participant
+        """The session's own participant, as last known; None without a session."""
+        session = self._lifecycle.session
+        return None if session is None else session.participant
 
     @property
     def session_id(self) -> str | None:
-        return None if self._session is None else self._session.id
+        session = self._lifecycle.session
+        return None if session is None else session.id
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """The session scopes of the token, as the service said."""
-        return () if self._session is None else self._session.scopes
+        session = self._lifecycle.session
+        return () if session is None else session.scopes
 
     @property
     def token_external_id(self) -> str | None:
         """The external id in the token, if there is a token and it has one."""
-        glance = self._tokens.glance
-        return None if glance is None else glance.external_id
+        claims = self._tokens.claims
+        return None if claims is None else claims.external_id
+
+    def watched_participant(self, participant_id: str) -> Participant | None:
+        """The latest record of a watched participant; None where it is not watched."""
+        return self._lifecycle.watches.get(participant_id)
 
     def is_open(self) -> bool:
-        """From a successful open until close or a final end, also while reconnecting."""
-        return self._session is not None
+        """True from a successful open until close or a final end, also while reconnecting."""
+        return self._lifecycle.session is not None
 
     def is_idle(self) -> bool:
-        """Nothing is connected, tried or waited for: the shell may let its transport go."""
-        return self.state is SessionState.DISCONNECTED and not self._links and not self._farewells.going
+        """Nothing is connected, tried or waited for: the shell may release its transport."""
+        return self.state is SessionState.DISCONNECTED and not list(self._attempts) and not self._closes.pending
 
     def effects(self) -> list[Effect]:
-        """What the shell must do, in order, since it last asked."""
-        effects, self._out = self._out, []
-        return effects
+        """What the shell must do, in order, since the last call."""
+        return self._output.take()
 
-    # -- the app ------------------------------------------------------------------------------------------------
+    # -- inputs of the app ---------------------------------------------------------------------------------------
 
     def set_token(self, now: float, token: str | None, *, refreshable: bool) -> GreenroomError | None:
-        """`initialize_token` (a token) or `initialize` (None: the first is asked for). The error where it is refused.
+        """`initialize_token` (a token) or `initialize` (None: the first is requested later). Returns the error where
+        it is refused.
 
-        With a session, or on the way to one, the token must be for the same participant.
+        With a session, or an open under way, the token must be for the same participant.
         """
-        self._wake_up(now)
-        keeper = self._tokens
+        self._note_time(now)
+        tokens, is_idle = self._tokens, self.state is SessionState.DISCONNECTED
         if token is None:
-            if self.state is not SessionState.DISCONNECTED:
-                return SessionAlreadyOpenError("Key and secret cannot be changed under a session.", hint="Close first.")
-            keeper.text, keeper.glance, keeper.refreshable = None, None, refreshable
+            if not is_idle:
+                return SessionAlreadyOpenError(
+                    "Key and secret cannot be changed while a session is open.", hint="Close it first."
+                )
+            tokens.text, tokens.claims, tokens.refreshable = None, None, refreshable
             return None
-        if self.state is SessionState.DISCONNECTED:
-            keeper.forget_identity()
+        if is_idle:
+            tokens.forget_identity()
         try:
-            text, glance = keeper.check(token)
+            text, claims = tokens.check(token)
         except GreenroomError as error:
             return error
-        keeper.refreshable = refreshable
-        keeper.adopt(text, glance, Origin.GIVEN)
-        self._token_changed(now)
-        self._settle(now)
+        tokens.refreshable = refreshable
+        tokens.adopt(text, claims, TokenOrigin.GIVEN)
+        self._lifecycle.token_changed(now)
+        self._run(now)
         return None
 
     def open(
@@ -112,72 +139,70 @@ class ClientSession(ClientWire):
         timeout: float | None = 10.0,
     ) -> None:
         """Resolve the waiter with the participant, or reject it. timeout: seconds, None for no limit."""
-        self._wake_up(now)
+        self._note_time(now)
+        lifecycle = self._lifecycle
         error = self._open_error(info)
         if error is not None:
-            self._emit(Reject(waiter, error))
-        elif self._session is not None:
-            self._emit(Resolve(waiter, self._session.participant))
+            self._output.emit(Reject(waiter, error))
+        elif lifecycle.session is not None:
+            self._output.emit(Resolve(waiter, lifecycle.session.participant))
         else:
-            if self._opening is None:
-                self._opening = self._new_opening(info or NO_INFO, device or Device())
-                self._apply(ClientEvent.OPEN)
-                self._dialer.soon(now)
-            self._opening.waiters[waiter] = None if timeout is None else now + timeout
-        self._settle(now)
+            opening = lifecycle.opening or lifecycle.start_opening(now, info or NO_INFO, device or Device())
+            opening.waiters[waiter] = None if timeout is None else now + timeout
+        self._run(now)
 
     def _open_error(self, info: ParticipantInfo | None) -> GreenroomError | None:
         if not self._tokens.initialized:
             return NotInitializedError()
-        opening, session = self._opening, self._session
-        if session is not None and not session.is_same(info):
-            return SessionAlreadyOpenError()
-        if session is None and opening is not None and info not in (None, NO_INFO, opening.info):
+        opening, session = self._lifecycle.opening, self._lifecycle.session
+        if session is not None:
+            return None if session.is_same(info) else SessionAlreadyOpenError()
+        if opening is not None and info not in (None, NO_INFO, opening.info):
             return SessionAlreadyOpenError("A session is being opened with other info.")
-        token_says = self.token_external_id
-        wanted = info.external_id if info is not None else None
-        if session is None and wanted and token_says is not None and wanted != token_says:
+        in_token = self.token_external_id
+        if info is not None and info.external_id and in_token is not None and info.external_id != in_token:
             return ExternalIdMismatchError()
         return None
 
     def cancel_open(self, now: float, waiter: int) -> None:
-        """The caller of `open` has gone. The open goes on while others wait for it."""
-        self._wake_up(now)
-        opening = self._opening
-        if opening is not None and opening.waiters.pop(waiter, self) is not self:
-            self._give_up_if_alone(now)
-        self._settle(now)
+        """The caller of `open` was cancelled. The open goes on while others wait for it."""
+        self._note_time(now)
+        opening = self._lifecycle.opening
+        if opening is not None and waiter in opening.waiters:
+            del opening.waiters[waiter]
+            self._lifecycle.give_up_if_alone(now)
+        self._run(now)
 
     def close(self, now: float, waiter: int) -> None:
-        """End the session. Local state is cleared at once; the waiter is resolved when the service has heard it, or
+        """End the session. Local state is cleared at once. The waiter is resolved when the service has confirmed, or
         after 2 s; it is never rejected."""
-        self._wake_up(now)
-        opening, session = self._opening, self._session
-        if opening is None and session is None:
-            if not self._farewells.join(now, waiter):
-                self._emit(Resolve(waiter, None))
+        self._note_time(now)
+        if self._lifecycle.opening is None and self._lifecycle.session is None:
+            if not self._closes.join(now, waiter):
+                self._output.emit(Resolve(waiter, None))
         else:
-            self._leave(now, [waiter], OpenCancelledError(), SessionEndedError(end_reason=EndReason.CLOSED))
-            self._apply(ClientEvent.CLOSE)
-        self._settle(now)
+            ended = SessionEndedError(end_reason=EndReason.CLOSED)
+            self._lifecycle.leave(now, [waiter], OpenCancelledError(), ended)
+            self._output.apply(ClientEvent.CLOSE)
+        self._run(now)
 
     def abandon(self, now: float) -> None:
-        """The app goes: everything ends at once, nothing is tried in the background."""
+        """The app exits: everything ends at once, nothing is tried in the background."""
         self.close(now, -1)
-        self._emit(*self._farewells.abandon())
-        self._settle(now)
+        self._output.emit(*self._closes.abandon())
+        self._run(now)
 
     def request(
         self, now: float, waiter: int, method: str, params: msgspec.Struct, timeout: float | None = None
     ) -> None:
         """Any request of an open session; while reconnecting it waits. timeout: seconds, None for 10."""
-        self._wake_up(now)
-        until = now + (self._settings.request_limit if timeout is None else timeout)
-        is_open = self._session is not None
-        error = self._requests.add(method, params, waiter, until) if is_open else SessionNotOpenError()
+        self._note_time(now)
+        deadline = now + (self._settings.request_timeout if timeout is None else timeout)
+        is_open = self.is_open()
+        error = self._requests.add(method, params, waiter, deadline) if is_open else SessionNotOpenError()
         if error is not None:
-            self._emit(Reject(waiter, error))
-        self._settle(now)
+            self._output.emit(Reject(waiter, error))
+        self._run(now)
 
     def update(
         self,
@@ -199,201 +224,167 @@ class ClientSession(ClientWire):
 
     def participant_requests(self, ids: list[str], external_ids: list[str]) -> list[ParticipantsParams]:
         """The messages that so many ids need: each is a `request` of its own."""
-        return list(pieces(ids, external_ids, self._settings.resume_watches))
+        return list(split_ids(ids, external_ids, self._settings.watches_per_message))
 
     def unwatch(self, now: float, waiter: int, params: ParticipantsParams) -> None:
-        """Stop watching; nothing more is told of these from now on."""
-        self._watches.drop(params.ids, params.external_ids)
+        """Stop watching. Changes of these are not reported from now on."""
+        self._lifecycle.watches.drop(params.ids, params.external_ids)
         self.request(now, waiter, "participants.unwatch", params)
 
     def cancel_request(self, now: float, waiter: int) -> None:
-        """The caller has gone."""
-        self._wake_up(now)
+        """The caller was cancelled."""
+        self._note_time(now)
         self._requests.cancel(waiter)
-        self._settle(now)
-
-    # -- the app's refresh callback ------------------------------------------------------------------------------
+        self._run(now)
 
     def token(self, now: float, number: int, answer: object) -> None:
-        """What the refresh callback returned, or the exception that it raised."""
-        self._wake_up(now)
+        """What the app's refresh callback returned, or the exception that it raised."""
+        self._note_time(now)
         before = self._tokens.text
         outcome = self._tokens.answer(number, answer)
         if outcome is not None:
             error, is_expired = outcome
             if error is not None:
-                self._refresh_failed(now, error, is_expired)
+                self._lifecycle.refresh_failed(now, error, is_expired)
             elif before != self._tokens.text:
-                self._token_changed(now)
-        self._settle(now)
+                self._lifecycle.token_changed(now)
+        self._run(now)
 
-    def _token_changed(self, now: float) -> None:
-        self._send_token()
-        # A dial that waited for the token goes now; one that waits for its delay does not.
-        if self._waiting_for_token:
-            self._waiting_for_token = False
-            self._dialer.at(now)
+    # -- inputs of connections -----------------------------------------------------------------------------------
 
-    def _refresh_failed(self, now: float, error: GreenroomError, is_expired: bool) -> None:
-        self._emit(Tell(TokenRefreshFailed(error, is_expired)))
-        if self._tokens.usable():
-            return
-        if not is_expired:
-            self._tokens.want(is_expired=True)  # the life ended while this was asked: another question
-            return
-        waiting, self._waiting_for_token = self._waiting_for_token, False
-        session = self._session
-        transient = isinstance(error, ServiceError) and error.retryable
-        if transient and waiting:
-            self._waiting_for_token = False
-            self._attempt_failed(now, error, getattr(error, "retry_after", None))
-        elif transient and self._tokens.in_leeway():
-            self._tokens.want(is_expired=True)
-        elif self._opening is not None and waiting:
-            self._open_failed(now, error)
-        elif session is not None and self._may_try_again(now, session, error):
-            # The callback needs the network that we have not got either.
-            if waiting:
-                self._dialer.again(now)
-            else:
-                self._tokens.want(is_expired=True)
-        elif session is not None:
-            # The session is not coming back: nobody should see its ghost for the rest of the grace.
-            self._leave(now, [], error, SessionEndedError(end_reason=EndReason.TOKEN_EXPIRED))
-            self._ended(now, EndReason.TOKEN_EXPIRED, str(error), error=error, session=session)
+    def dialed(self, now: float, attempt: int) -> None:
+        """The connection of this attempt is established."""
+        self._note_time(now)
+        self._inbound.dialed(attempt)
+        self._run(now)
 
-    def _may_try_again(self, now: float, session: Session, error: GreenroomError) -> bool:
-        """Whether a failed refresh may be the network's fault: the connection is away, or does not answer just now."""
-        if isinstance(error, TokenInvalidError):
-            return False
-        live = self._live_link()
-        if live is not None:
-            return live.pong_until is not None
-        return session.lost_at is not None and now < session.lost_at + session.grace
+    def dial_failed(self, now: float, attempt: int, error: GreenroomError, retry_after: float | None = None) -> None:
+        """There is no connection. An error that is not retryable ends an open, never an open session.
 
-    # -- the shell -----------------------------------------------------------------------------------------------
+        retry_after: seconds, where the service said so (HTTP 503).
+        """
+        self._note_time(now)
+        self._inbound.dial_failed(now, attempt, error, retry_after)
+        self._run(now)
+
+    def lost(self, now: float, attempt: int, code: int, reason: str = "") -> None:
+        """The connection is gone. code: of the Close frame, 1006 where none came."""
+        self._note_time(now)
+        self._inbound.lost(now, attempt, code, reason)
+        self._run(now)
+
+    def message(self, now: float, attempt: int, data: bytes | str) -> None:
+        """A text message arrived."""
+        self._note_time(now)
+        self._inbound.message(now, attempt, data)
+        self._run(now)
+
+    # -- hints of the device -------------------------------------------------------------------------------------
 
     def online(self, now: float) -> None:
-        """The network is back, or may be: dial now, look whether the connection lives."""
+        """The network is back, or may be: dial now, and check the connection."""
         self._offline = False
         self.wake(now)
 
     def offline(self, now: float) -> None:
-        """There is no network: dialling is no use until `online`. A connection that lives is left alone."""
-        self._wake_up(now)
+        """There is no network: dialling is no use until `online`. A live connection is left alone."""
+        self._note_time(now)
         self._offline = True
-        self._settle(now)
+        self._run(now)
 
     def wake(self, now: float) -> None:
-        """The machine slept."""
-        self._seen = (now, self._tools.wall())
+        """The device slept."""
+        self._last_input = (now, self._tools.wall())
         self._woken(now)
-        self._settle(now)
+        self._run(now)
 
     def _woken(self, now: float) -> None:
-        live = self._live_link()
-        if live is not None and live.pong_until is None:
+        live, redial = self._attempts.live(), self._attempts.redial
+        if live is not None and live.pong_deadline is None:
             live.ping_due = now
-        if self._dialer.due is not None and self._retry_floor <= now:
-            self._dialer.soon(now)
-        self._farewells.hurry(now)
+        if redial.due is not None and self._lifecycle.retry_floor <= now:
+            redial.at_once(now)
+        self._closes.network_back(now)
 
-    def _wake_up(self, now: float) -> None:
+    def _note_time(self, now: float) -> None:
+        """Every input begins here: if the wall clock ran ahead, the device slept."""
         wall = self._tools.wall()
-        before, self._seen = self._seen, (now, wall)
-        if before is not None and (wall - before[1]) - (now - before[0]) > _WAKE_GAP:
+        before, self._last_input = self._last_input, (now, wall)
+        if before is not None and (wall - before[1]) - (now - before[0]) > WAKE_GAP:
             self._woken(now)
+
+    # -- timers --------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Time has passed: do what is due."""
-        self._wake_up(now)
-        self._settle(now)
+        self._note_time(now)
+        self._run(now)
 
     def deadline(self) -> float | None:
-        """When `tick` is next due; None: never, unless something comes in."""
-        times = [self._tokens_due(), self._requests.due(), self._farewells.due(), self._dial_due()]
-        for link in self._links.values():
-            times.append(link.limit)
-            if link.phase is Phase.LIVE:
-                times.append(link.ping_due if link.pong_until is None else link.pong_until)
-        if self._opening is not None:
-            times += self._opening.waiters.values()
+        """When `tick` is next due; None: never, unless there is another input."""
+        times = [self._tokens_due(), self._requests.due(), self._closes.due(), self._dial_due()]
+        for attempt in self._attempts:
+            times += attempt.times()
+        if self._lifecycle.opening is not None:
+            times += self._lifecycle.opening.waiters.values()
         return min((when for when in times if when is not None), default=None)
 
     def _tokens_due(self) -> float | None:
-        if self._seen is None:
+        if self._last_input is None:
             return None
-        return self._tokens.due(*self._seen, live=self._live_link() is not None)
+        return self._tokens.due(*self._last_input, live=self._attempts.live() is not None)
 
-    # -- what is due -----------------------------------------------------------------------------------------------
+    def _dial_due(self) -> float | None:
+        lifecycle = self._lifecycle
+        if self._offline or lifecycle.waiting_for_token or self._attempts.candidate() is not None:
+            return None
+        return self._attempts.redial.due if lifecycle.opening is not None or lifecycle.session is not None else None
 
-    def _settle(self, now: float) -> None:
-        self._run_waiters(now)
-        self._emit(*self._requests.run(now))
-        self._run_links(now)
+    def _run(self, now: float) -> None:
+        """Every input ends here: do all that is due."""
+        self._run_open_timeouts(now)
+        self._output.emit(*self._requests.run(now))
+        self._inbound.run_timeouts(now)
         self._run_tokens(now)
         self._run_dial(now)
-        effects, self._next_attempt = self._farewells.run(now, self._next_attempt)
-        self._emit(*effects)
-        self._run_heartbeat(now)
-        self._flush()
+        self._output.emit(*self._closes.run(now))
+        self._inbound.run_heartbeat(now)
+        live = self._attempts.live()
+        if live is not None:
+            self._output.emit(*self._requests.flush(live.number))
 
-    def _run_waiters(self, now: float) -> None:
-        opening = self._opening
+    def _run_open_timeouts(self, now: float) -> None:
+        opening = self._lifecycle.opening
         if opening is None:
             return
         for waiter, until in list(opening.waiters.items()):
             if until is not None and until <= now:
                 del opening.waiters[waiter]
                 why = "" if opening.last_error is None else f" The last attempt: {opening.last_error.message}"
-                error = OpenTimeoutError(f"No session was opened in the time given.{why}")
+                error = OpenTimeoutError(f"No session was opened in time.{why}")
                 error.__cause__ = opening.last_error
-                self._emit(Reject(waiter, error))
-        self._give_up_if_alone(now)
-
-    def _give_up_if_alone(self, now: float) -> None:
-        opening = self._opening
-        if opening is not None and not opening.waiters and not opening.is_reopen:
-            self._leave(now, [], OpenCancelledError(), SessionEndedError(end_reason=EndReason.CLOSED))
-            self._apply(ClientEvent.FAILED)
+                self._output.emit(Reject(waiter, error))
+        self._lifecycle.give_up_if_alone(now)
 
     def _run_tokens(self, now: float) -> None:
-        effects, error, is_expired = self._tokens.run(now, live=self._live_link() is not None)
-        self._emit(*effects)
+        effects, error, is_expired = self._tokens.run(now, live=self._attempts.live() is not None)
+        self._output.emit(*effects)
         if error is not None:
-            self._refresh_failed(now, error, is_expired)
+            self._lifecycle.refresh_failed(now, error, is_expired)
 
     def _run_dial(self, now: float) -> None:
         due = self._dial_due()
         if due is None or due > now:
             return
-        self._dialer.due = None
-        if not self._tokens.usable():
+        lifecycle = self._lifecycle
+        self._attempts.redial.due = None
+        if not self._tokens.is_usable():
             if self._tokens.refreshable:
-                self._tokens.want(is_expired=True)
-                self._waiting_for_token = True
+                self._tokens.request_refresh(is_expired=True)
+                lifecycle.waiting_for_token = True
                 self._run_tokens(now)
                 return
-            if self._opening is not None:
-                self._open_failed(now, TokenExpiredError())
+            if lifecycle.opening is not None:
+                lifecycle.open_failed(now, TokenExpiredError())
                 return
-        self._dial(now)
-
-    def _leave(self, now: float, waiters: list[int], opening_error: GreenroomError, error: GreenroomError) -> None:
-        """Forget the session or the open under way, and say goodbye to the service."""
-        opening, session, live = self._opening, self._session, self._live_link()
-        if opening is not None:
-            self._emit(*(Reject(waiter, opening_error) for waiter in opening.waiters))
-        candidate = self._candidate_link()
-        self._forget(now, error)
-        if session is not None and not (opening is not None and opening.is_reopen):
-            if candidate is not None:
-                self._emit(Hangup(candidate.attempt, CloseCode.COME_BACK))
-            rest = session.grace if session.lost_at is None else session.lost_at + session.grace - now
-            self._emit(*self._farewells.start(now, session.id, session.secrets(), rest, live, waiters))
-        elif candidate is not None and candidate.phase is Phase.HELLO:
-            self._emit(*self._farewells.start(now, None, [], self._settings.close_limit, candidate, waiters))
-        else:
-            if candidate is not None:
-                self._emit(Hangup(candidate.attempt, CloseCode.NORMAL))
-            self._emit(*(Resolve(waiter, None) for waiter in waiters))
+        self._attempts.dial(now)

@@ -1,4 +1,4 @@
-"""Who is watched, and the latest that is known of each (S11, S12)."""
+"""Watched participants, and the latest record of each (S11, S12)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Iterable, Iterator
 from greenroom.messages import MAX_MESSAGE_BYTES, ParticipantsParams, WireParticipant
 from greenroom.model import Participant
 
-_MAX_PIECE_BYTES = MAX_MESSAGE_BYTES * 3 // 4
+_MAX_IDS_BYTES = MAX_MESSAGE_BYTES * 3 // 4
 """Of ids in one message, as JSON in the worst case; the rest is room for the frame around them."""
 _WORST_ESCAPE = 6  # one byte as \u00xx
 
 
-class Watches:
-    """Versions only grow, but for a snapshot (a reply), which replaces what is held."""
+class WatchedParticipants:
+    """A notification counts only if its version is higher. A reply is a snapshot and replaces the record."""
 
     def __init__(self) -> None:
         self._held: dict[str, Participant] = {}
 
-    def __len__(self) -> int:
-        return len(self._held)
+    def get(self, participant_id: str) -> Participant | None:
+        return self._held.get(participant_id)
 
     def snapshot(self, participants: Iterable[WireParticipant], *, only_held: bool = False) -> list[Participant]:
-        """A reply to watch or resume. only_held: ids that are not watched any more are left out.
+        """Take the reply to a watch or resume. only_held: ignore ids that are not watched any more.
 
-        Returns those that were watched before and are different now.
+        Returns the participants that were watched before and have changed.
         """
         changed = []
         for wire in participants:
@@ -37,8 +37,8 @@ class Watches:
             self._held[wire.id] = participant
         return changed
 
-    def notify(self, participants: Iterable[WireParticipant]) -> list[Participant]:
-        """A notification counts only where it is newer."""
+    def update(self, participants: Iterable[WireParticipant]) -> list[Participant]:
+        """Take a notification. Returns the participants that have changed."""
         changed = []
         for wire in participants:
             held = self._held.get(wire.id)
@@ -49,7 +49,7 @@ class Watches:
         return changed
 
     def drop(self, ids: Iterable[str], external_ids: Iterable[str]) -> None:
-        """Unwatched: nothing more is told of these."""
+        """Stop watching these."""
         for one in ids:
             self._held.pop(one, None)
         outside = set(external_ids)
@@ -65,20 +65,20 @@ class Watches:
         return [(one, held.version) for one, held in self._held.items()]
 
 
-def pieces_of_known(known: list[tuple[str, int]], count: int) -> Iterator[ParticipantsParams]:
-    """`participants.watch` for what did not fit into resume."""
+def split_known(known: list[tuple[str, int]], count: int) -> Iterator[ParticipantsParams]:
+    """Messages of `participants.watch` for the pairs that did not fit into `session.resume`."""
     for start in range(0, len(known), count):
         yield ParticipantsParams(known=known[start : start + count])
 
 
-def pieces(ids: Iterable[str], external_ids: Iterable[str], count: int) -> Iterator[ParticipantsParams]:
-    """Ids cut into messages that the service takes: at most `count` of them, and by their size."""
+def split_ids(ids: Iterable[str], external_ids: Iterable[str], count: int) -> Iterator[ParticipantsParams]:
+    """Split ids into messages that the service takes: at most `count` ids, and not too long."""
     inside: list[str] = []
     outside: list[str] = []
     size = 0
     for target, one in [*((inside, one) for one in ids), *((outside, one) for one in external_ids)]:
         cost = len(one.encode("utf-8", "surrogatepass")) * (1 if one.isalnum() else _WORST_ESCAPE) + 3
-        if (inside or outside) and (len(inside) + len(outside) >= count or size + cost > _MAX_PIECE_BYTES):
+        if (inside or outside) and (len(inside) + len(outside) >= count or size + cost > _MAX_IDS_BYTES):
             yield ParticipantsParams(ids=list(inside), external_ids=list(outside))
             inside.clear()
             outside.clear()

@@ -1,17 +1,17 @@
-/** Who is watched, and the latest that is known of each (S11, S12). */
-import { toParticipant, utf8Length } from './model.js';
-import { MAX_MESSAGE_BYTES } from './tables.js';
+/** Watched participants, and the latest record of each (S11, S12). */
+import { toParticipant, utf8Length } from '../model.js';
+import { MAX_MESSAGE_BYTES } from '../tables.js';
 
 /** Of ids in one message; the rest is room for the frame around them. */
-const MAX_PIECE_BYTES = (MAX_MESSAGE_BYTES * 3) / 4;
+const MAX_IDS_BYTES = (MAX_MESSAGE_BYTES * 3) / 4;
 
-/** Versions only grow, but for a snapshot (a reply), which replaces what is held. */
-export class Watches {
+/** A notification counts only if its version is higher. A reply is a snapshot and replaces the record. */
+export class WatchedParticipants {
   constructor() {
     this._held = new Map();
   }
 
-  /** A reply to watch or resume. onlyHeld: ids that are not watched any more are left out. What differs. */
+  /** Take the reply to a watch or resume. onlyHeld: ignore ids that are not watched any more. Returns what has changed. */
   _snapshot(wires, onlyHeld) {
     return wires
       .map(toParticipant)
@@ -23,8 +23,8 @@ export class Watches {
       });
   }
 
-  /** A notification counts only where it is newer. */
-  _notify(wires) {
+  /** Take a notification. Returns the participants that have changed. */
+  _update(wires) {
     return wires.map(toParticipant).filter((one) => {
       const held = this._held.get(one.id);
       const newer = held && one.version > held.version;
@@ -33,7 +33,7 @@ export class Watches {
     });
   }
 
-  /** Unwatched: nothing more is told of these. */
+  /** Stop watching these. */
   _drop(ids, externalIds) {
     for (const [id, { info }] of [...this._held])
       if (ids.includes(id) || (info.externalId !== undefined && externalIds.includes(info.externalId)))
@@ -46,14 +46,14 @@ export class Watches {
   }
 }
 
-/** Ids cut into messages that the service takes: at most `count` of them, and by their size. */
-export const pieces = (ids, externalIds, count) => {
+/** Split ids into messages that the service takes: at most `count` ids, and not too long. */
+export const splitIds = (ids, externalIds, count) => {
   const found = [];
   let number = count;
   let size;
   const cut = (field) => (id) => {
     const cost = utf8Length(JSON.stringify(id)) + 1;
-    if (number >= count || size + cost > MAX_PIECE_BYTES) {
+    if (number >= count || size + cost > MAX_IDS_BYTES) {
       found.push({});
       size = number = 0;
     }

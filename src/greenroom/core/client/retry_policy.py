@@ -1,4 +1,4 @@
-"""What a refusal or a close code means for a session: tables, so that both SDKs decide alike."""
+"""What an SDK does after an error, an end or a close code. Tables, so that both SDKs decide alike."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from greenroom.messages import Retry
 from greenroom.model import EndReason
 
 
-class Verdict(StrEnum):
+class RetryAction(StrEnum):
     """What to do next."""
 
     RETRY = "retry"
-    """It may go away by itself: the same again, later."""
+    """The cause may go away by itself: try the same again later."""
     REFRESH = "refresh"
-    """The same again with another token."""
-    RENEW = "renew"
-    """The session is gone, but the participant is welcome: open a new one, once."""
+    """Try again with a new token."""
+    REOPEN = "reopen"
+    """The session is gone, but the participant may come back: open a new session, once."""
     SUPERSEDED = "superseded"
-    """A newer connection has the session."""
+    """A newer connection carries the session."""
     FINAL = "final"
-    """Stop."""
+    """The session has ended, or the open has failed, for good."""
 
 
 FINAL_REASONS = frozenset(
@@ -46,14 +46,15 @@ FINAL_REASONS = frozenset(
         EndReason.PROTOCOL_ERROR,
     }
 )
-"""Ends after which an SDK does not come back. All others (timeout, token_expired, those of a newer service) it may."""
+"""Ends after which an SDK does not open a new session. After all others (timeout, token_expired, and those that only
+a newer service knows) it may."""
 
-_CODES: dict[ErrorCode, Verdict] = {
-    ErrorCode.TOKEN_EXPIRED: Verdict.REFRESH,
-    ErrorCode.STATE_LOST: Verdict.RENEW,
-    ErrorCode.RESUME_REFUSED: Verdict.RENEW,
-    ErrorCode.OPEN_ID_CONFLICT: Verdict.FINAL,
-    ErrorCode.ATTEMPT_SUPERSEDED: Verdict.SUPERSEDED,
+_CODES: dict[ErrorCode, RetryAction] = {
+    ErrorCode.TOKEN_EXPIRED: RetryAction.REFRESH,
+    ErrorCode.STATE_LOST: RetryAction.REOPEN,
+    ErrorCode.RESUME_REFUSED: RetryAction.REOPEN,
+    ErrorCode.OPEN_ID_CONFLICT: RetryAction.FINAL,
+    ErrorCode.ATTEMPT_SUPERSEDED: RetryAction.SUPERSEDED,
 }
 
 _REASON_OF_CODE: dict[ErrorCode, str] = {
@@ -68,34 +69,34 @@ _REASON_OF_CODE: dict[ErrorCode, str] = {
 }
 
 
-def verdict_of_error(error: GreenroomError) -> Verdict:
-    """Of an answer to open or resume."""
+def action_of_error(error: GreenroomError) -> RetryAction:
+    """After an error reply to `open` or `resume`."""
     known = _CODES.get(error.code)
     if known is not None:
         return known
     if isinstance(error, SessionEndedError):
-        return verdict_of_end(error.end_reason)
-    return Verdict.RETRY if error.retryable else Verdict.FINAL
+        return action_of_end(error.end_reason)
+    return RetryAction.RETRY if error.retryable else RetryAction.FINAL
 
 
-def verdict_of_end(reason: str | None) -> Verdict:
-    """Of `session.ended` without a retry, or of a resume that names the end."""
-    return Verdict.FINAL if reason in FINAL_REASONS else Verdict.RENEW
+def action_of_end(reason: str | None) -> RetryAction:
+    """After `session.ended` without a retry, or a resume that says how the session ended."""
+    return RetryAction.FINAL if reason in FINAL_REASONS else RetryAction.REOPEN
 
 
-def verdict_of_close(code: int) -> Verdict:
-    """Of a close code."""
+def action_of_close(code: int) -> RetryAction:
+    """After a close code."""
     if code == CloseCode.STATE_LOST:
-        return Verdict.RENEW
+        return RetryAction.REOPEN
     if code == CloseCode.TOKEN_EXPIRED:
-        return Verdict.REFRESH
+        return RetryAction.REFRESH
     if code == CloseCode.SUPERSEDED:
-        return Verdict.SUPERSEDED
-    return Verdict.RETRY if is_retryable_close(code) else Verdict.FINAL
+        return RetryAction.SUPERSEDED
+    return RetryAction.RETRY if is_retryable_close(code) else RetryAction.FINAL
 
 
 def retry_of_close(text: str) -> Retry | None:
-    """When to come back, where the service wrote it into the Close frame (S10): ``{"after": 2, "jitter": 5}``."""
+    """When to come back, where the Close frame says so (S10): ``{"after": 2, "jitter": 5}``."""
     if not text.startswith("{"):
         return None
     try:
@@ -105,14 +106,14 @@ def retry_of_close(text: str) -> Retry | None:
 
 
 def end_reason_of(error: GreenroomError) -> str:
-    """The word that the delegate hears."""
+    """The reason that the delegate gets."""
     if isinstance(error, SessionEndedError) and error.end_reason is not None:
         return error.end_reason
     return _REASON_OF_CODE.get(error.code, error.reason)
 
 
 def error_of_close(code: int, text: str) -> GreenroomError:
-    """The error of a final close code; text: what the service wrote into the Close frame."""
+    """The error that a final close code stands for. text: the reason in the Close frame."""
     message = None if not text or text.startswith("{") else text
     if code == CloseCode.UNAUTHENTICATED:
         return TokenInvalidError(message)

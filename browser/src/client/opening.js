@@ -16,7 +16,7 @@ export const isEmpty = (info) => sameInfo(info, {});
 
 /**
  * One open, shared by its waiters (waiter: until when, undefined for no limit), or a reopen: without waiters and without
- * a limit. openId and secret stay the same over all retries, so that a lost answer gives the same session (S1, S2).
+ * a limit. openId and secret stay the same over all retries, so that a lost reply gives the same session (S1, S2).
  * saved: the session of the page before this one (S20), which is tried first.
  */
 export class Opening {
@@ -26,8 +26,8 @@ export class Opening {
     this._reopenReason = reopenReason;
     this._isReopen = reopenReason !== undefined;
     this._waiters = new Map();
-    // Later: _openId, _secret, _previousId; _refreshed, a token was refused as spent once (a second time is the
-    // callback's fault), _renewed, _lastError, _saved.
+    // Later: _openId, _secret, _previousId; _refreshed, the service refused one token as expired (a second one is the
+    // callback's fault), _hasNewIds, _lastError, _saved.
   }
 
   _params(token, sdk) {
@@ -57,7 +57,7 @@ export class Session {
     // Later: _participant, _since, _reopened, _grace, _scopes; and _nextSecret, _lostAt.
   }
 
-  /** The next attempt: +1, with the same next secret until one has been answered. */
+  /** Parameters of the next attempt: +1, with the same next secret until one is answered. */
   _resume(nextSecret, token, watching) {
     this._nextSecret ??= nextSecret;
     return {
@@ -77,18 +77,18 @@ export class Session {
     this._scopes = scopes;
   }
 
-  /** The one that the service knows is among these. */
+  /** The service knows one of these. */
   _secrets() {
     return this._nextSecret === undefined ? [this._secret] : [this._secret, this._nextSecret];
   }
 
-  /** What a reopen says: the record as last seen; the external id only where the app gave it. */
+  /** Info for a reopen: the record as last seen; the external id only where the app gave it. */
   _lastInfo() {
     const { name, avatarUrl } = this._participant.info;
     return { name, avatarUrl, externalId: this._info.externalId };
   }
 
-  /** Whether `open` with this info asks for the session that is there. */
+  /** Whether `open` with this info means the session that is open. */
   _isSame(info) {
     if (isEmpty(info) || sameInfo(info, this._info)) return true;
     const have = this._participant.info;

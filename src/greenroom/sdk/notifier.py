@@ -1,0 +1,67 @@
+"""Passes what the machine reports to the app: to its delegate, and to those who watch participants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from greenroom.core.client.effects import (
+    Notify,
+    ParticipantsChangedEvent,
+    ParticipantUpdatedEvent,
+    SessionEndedEvent,
+    SessionReopenedEvent,
+    StateChanged,
+    TokenRefreshFailedEvent,
+)
+from greenroom.core.states import SessionState
+from greenroom.model import Participant
+from greenroom.sdk.callbacks import CallbackQueue
+from greenroom.sdk.delegate import SessionDelegate
+from greenroom.sdk.watch import Watch
+
+
+class Notifier:
+    """Callbacks of the app go to the queue; watches are told at once, so that they are never behind."""
+
+    def __init__(self, callbacks: CallbackQueue) -> None:
+        self.callbacks = callbacks
+        self.delegate: SessionDelegate | None = None
+        self.watches: list[Watch] = []
+        self._session_id: str | None = None
+
+    def report(self, effect: StateChanged | Notify, session_id: str | None) -> None:
+        """session_id: of the open session, None without one; for the log, where a callback raises."""
+        self._session_id = session_id or self._session_id
+        if isinstance(effect, StateChanged):
+            if effect.state is SessionState.DISCONNECTED:
+                self._finish_watches()
+            self._call("session_updated", effect.state)
+            return
+        event = effect.event
+        match event:
+            case SessionEndedEvent():
+                self._call("session_ended", event.reason, event.message, event.by)
+            case SessionReopenedEvent():
+                self._call("session_reopened", event.participant, event.reason, event.previous_id)
+            case TokenRefreshFailedEvent():
+                self._call("token_refresh_failed", event.error, event.is_expired)
+            case ParticipantUpdatedEvent():
+                self._call("participant_updated", event.participant)
+            case ParticipantsChangedEvent():
+                self._update_watches(event.participants)
+                self._call("participants_changed", list(event.participants))
+
+    def _update_watches(self, participants: Iterable[Participant]) -> None:
+        for participant in participants:
+            for watch in list(self.watches):
+                watch.update(participant, self._session_id)
+
+    def _finish_watches(self) -> None:
+        watches, self.watches = self.watches, []
+        for watch in watches:
+            watch.finish()
+
+    def _call(self, method: str, *arguments: object) -> None:
+        callback = None if self.delegate is None else getattr(self.delegate, method, None)
+        if callback is not None:
+            self.callbacks.put(self._session_id, callback, *arguments)
