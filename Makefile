@@ -52,7 +52,7 @@ docs-pages: ## write the generated reference pages
 	$(VENV_PYTHON) scripts/docs_generate.py
 
 docs: docs-pages ## the documentation as HTML in build/docs
-	$(VENV_PYTHON) -m properdocs build --clean --strict --config-file mkdocs.yml
+	$(VENV_PYTHON) -m zensical build --clean --strict --config-file mkdocs.yml
 
 bench: ## the figures and plots of the benchmark page (up to 30 minutes)
 	@scripts/system-packages bench

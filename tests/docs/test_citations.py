@@ -56,7 +56,7 @@ def test_every_page_that_is_cited_exists() -> None:
         found = (path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.md"))
         pages += [page for page in found if "node_modules" not in page]
     missing = []
-    for path, page in _cited(r"(?<![\w*<{/-])((?:[\w-]+/)*[\w-]+\.md)\b"):
+    for path, page in _cited(r"(?<![\w*<{/\\-])((?:[\w-]+/)*[\w-]+\.md)\b"):
         if not any(f"/{known}".endswith(f"/{page}") for known in pages):
             missing.append((path, page))
     assert not missing

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def _blocks(language: str) -> Iterator[tuple[str, str]]:
     for page in sorted(PAGES):
         text = page.read_text(encoding="utf-8")
         for block in re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
-            yield page.name, block
+            yield page.name, textwrap.dedent(block)
 
 
 def _python() -> Iterator[tuple[str, ast.Module]]:
