@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from greenroom.cli.exits import Exit
-from tests.cli.running import Ran, run
-from tests.server.harness import House, Tenant, running_service
+from tests.cli.running import Ran, run, started
+from tests.server.harness import House, RefusedError, Tenant, running_service
 from tests.server.webhooks.receiver import answer, receiver
 
 LOOPBACK: dict[str, Any] = {"webhook_allowed_networks": ("127.0.0.0/8",), "webhook_http": "allowed"}
@@ -73,3 +76,54 @@ async def test_webhooks() -> None:
         assert (await verb(house, tenant, "webhooks", "enable", endpoint)).code == 0
         assert (await verb(house, tenant, "webhooks", "remove", endpoint)).code == 0
         assert (await verb(house, tenant, "webhooks", "test", endpoint)).code == Exit.NOT_FOUND
+
+
+async def test_an_operator_needs_no_app_secret() -> None:
+    async with running_service() as house, house.connect() as client:
+        tenant = await house.new_application()
+        await client.open(tenant.token("anna"))
+        operator = ("--url", house.url, "--data", house.data_dir)
+        # The only application need not be named.
+        assert [one["externalId"] for one in (await run("participants", "list", "--json", *operator)).json] == ["anna"]
+        other = await house.new_application()
+        unnamed = await run("participants", "list", *operator)
+        assert (unnamed.code, tenant.key in unnamed.err, other.key in unnamed.err) == (Exit.USAGE, True, True)
+        assert len((await run("sessions", "list", "--app", tenant.key, "--json", *operator)).json) == 1
+        assert (await run("sessions", "list", "--app", other.key, "--json", *operator)).json == []
+        kicked = await run("participants", "kick", "ext:anna", "--app", tenant.key, "--json", *operator)
+        assert len(kicked.json["ended"]) == 1
+        token = (await run("token", "client", "--external-id", "ben", "--app", tenant.key, *operator)).out.strip()
+        async with house.connect() as ben:
+            assert (await ben.open(token)).participant["externalId"] == "ben"
+        unknown = await run("sessions", "list", "--app", "no-such-key", *operator)
+        assert (unknown.code, "no application no-such-key" in unknown.err) == (Exit.NOT_FOUND, True)
+        wrong = await run("sessions", "list", "--app", tenant.key, "--url", house.url, "--admin-token", "x" * 32)
+        assert wrong.code == Exit.CREDENTIALS
+
+
+async def test_a_block_without_ext_says_what_was_meant() -> None:
+    # "Blocked until …" was printed, and Anna stayed online.
+    async with running_service() as house:
+        tenant = await house.new_application()
+        for words in (("block", "anna"), ("kick", "anna"), ("show", "anna"), ("erase", "anna", "--yes")):
+            refused = await verb(house, tenant, "participants", *words)
+            assert (refused.code, "ext:anna" in refused.err) == (Exit.USAGE, True), words
+        blocked = await verb(house, tenant, "participants", "block", "ext:anna", "--for", "2h", "--json")
+        async with house.connect() as client:
+            with pytest.raises(RefusedError) as refusal:
+                await client.open(tenant.token("anna"))
+        assert refusal.value.data["reason"] == "Participant_blocked"
+        assert blocked.json["blockedUntil"] is not None
+        assert "is not a duration" in (await verb(house, tenant, "participants", "block", "ext:a", "--for", "soon")).err
+
+
+async def test_an_emoji_on_a_terminal_that_cannot_show_it(tmp_path: Path) -> None:
+    async with running_service() as house, house.connect() as client:
+        tenant = await house.new_application()
+        await client.open(tenant.token("anna"), participant={"name": "Anna 🎉"})
+        for more in ((), ("--json",)):
+            arguments = ("participants", "list", "--url", house.url, "--key", tenant.key, "--secret", tenant.secret)
+            async with started(*arguments, *more, cwd=tmp_path, PYTHONIOENCODING="cp1252", PYTHONUTF8="0") as process:
+                out, err = await process.communicate()
+            assert (process.returncode, err) == (0, b"")
+            assert b"Anna \\U0001f389" in out

@@ -118,7 +118,7 @@ def test_other_errors_are_explained_too() -> None:
 def test_a_bug_is_one_line_without_its_details(monkeypatch: pytest.MonkeyPatch) -> None:
     from greenroom.cli import service
 
-    def broken(*_: object) -> None:
+    def broken(**_: object) -> None:
         raise KeyError("hunter2")
 
     monkeypatch.setattr(service.Service, "find", broken)

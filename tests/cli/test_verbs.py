@@ -184,3 +184,25 @@ async def test_a_service_with_tls_is_trusted_by_its_authority_alone(tmp_path: Pa
         assert (refused.code, refused.err.count("\n")) == (Exit.UNREACHABLE, 1)
         assert "certificate" in refused.err.lower()
         assert "SSL_CERT_FILE" in refused.err
+
+
+async def test_draining_the_only_node_asks_first() -> None:
+    async with running_service() as house:
+        refused = await admin(house, "drain")
+        assert (refused.code, "only node" in refused.out + refused.err) == (1, True)
+        assert (await admin(house, "status", "--json")).json["notReady"] is None
+
+
+async def test_the_health_check_needs_neither_url_nor_token(tmp_path: Path) -> None:
+    async with running_service() as house:
+        port = house.url.rpartition(":")[2]
+        proxy = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        alive = await run("status", "--local", "--json", GREENROOM_PORT=port, GREENROOM_HOST="0.0.0.0", **proxy)
+        assert alive.json == {"status": "ok"}
+    gone = await run("status", "--local", GREENROOM_PORT=port)
+    assert gone.code == Exit.UNREACHABLE
+
+
+def test_the_version() -> None:
+    ran = run_here("--version")
+    assert (ran.code, ran.out.startswith("greenroom ")) == (0, True)

@@ -5,6 +5,7 @@ Starting must be quick: verbs import what they need when they run, never when th
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from greenroom.cli.exits import Exit
 
 if TYPE_CHECKING:
     import typer
-
-HELP = "Greenroom, the session service for real-time communications apps."
 
 EPILOG = (
     "Exit codes: 0 done; 1 the service refused; 2 wrong usage; 3 the service cannot be reached; 4 credentials refused; "
@@ -37,6 +36,7 @@ def make_app() -> typer.Typer:
         nodes,
         open_session,
         participants,
+        root,
         serve,
         sessions,
         status,
@@ -46,14 +46,13 @@ def make_app() -> typer.Typer:
 
     app = typer.Typer(
         name="greenroom",
-        help=HELP,
         epilog=EPILOG,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_root)
+    app.callback()(root.root)
     serve.add_to(app)
     apps.add_to(app)
     token.add_to(app)
@@ -72,13 +71,13 @@ def make_app() -> typer.Typer:
     return app
 
 
-def _root() -> None:
-    """Greenroom, the session service for real-time communications apps."""
-
-
 def main() -> None:
     """Runs the command line and ends the process. Errors are one line on stderr and an exit code, never a traceback
     (GREENROOM_DEBUG=1 shows it)."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name may hold what the terminal's encoding has no bytes for: that is escaped, not an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         make_app()(prog_name="greenroom")
     except KeyboardInterrupt:

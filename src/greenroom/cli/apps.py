@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenroom.cli.options import AdminToken, Data, Json, Url
+from greenroom.cli.options import Json, duration, with_service
+
+if TYPE_CHECKING:
+    from greenroom.cli.service import Service
 
 Key = Annotated[str, typer.Argument(help="The app key.")]
 
@@ -23,28 +26,28 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(verb, name="apps")
 
 
+@with_service
 def create(
+    service: Service,
     name: Annotated[str, typer.Argument(help="What it is called, for people.")],
     json: Json = False,
-    url: Url = None,
-    admin_token: AdminToken = None,
-    data: Data = None,
 ) -> None:
     """Create an application. Its secret is shown this once.
 
     Example: greenroom apps create "My app" --json
     """
-    _print_secret(_service(url, data, admin_token).admin("POST", "/applications", {"name": name}), json)
+    _print_secret(service.admin("POST", "/applications", {"name": name}), json)
 
 
-def list_(json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None) -> None:
+@with_service
+def list_(service: Service, json: Json = False) -> None:
     """List all applications.
 
     Example: greenroom apps list
     """
     from greenroom.cli.output import instant, print_json, print_table
 
-    items = _service(url, data, admin_token).admin("GET", "/applications")["items"]
+    items = service.admin("GET", "/applications")["items"]
     if json:
         print_json(items)
         return
@@ -58,32 +61,32 @@ def list_(json: Json = False, url: Url = None, admin_token: AdminToken = None, d
     )
 
 
+@with_service
 def rotate_secret(
+    service: Service,
     app_key: Key,
-    overlap: Annotated[float, typer.Option(min=0, help="Seconds for which the replaced secret stays good.")] = 86400.0,
+    overlap: Annotated[
+        float,
+        duration(help="For how long the replaced secret stays good.", shown="1d"),
+    ] = 86_400.0,
     json: Json = False,
-    url: Url = None,
-    admin_token: AdminToken = None,
-    data: Data = None,
 ) -> None:
     """Make a new secret for an application. It is shown this once; the old one stays good for a while.
 
-    Example: greenroom apps rotate-secret 5f2c… --overlap 3600
+    Example: greenroom apps rotate-secret 5f2c… --overlap 1h
     """
-    service = _service(url, data, admin_token)
     _print_secret(service.admin("POST", _path(app_key, "rotate-secret"), {"overlap": overlap}), json)
 
 
+@with_service
 def settings(
+    service: Service,
     app_key: Key,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE; repeatable. A name within another: policy.maxSessions=3."),
     ] = None,
     json: Json = False,
-    url: Url = None,
-    admin_token: AdminToken = None,
-    data: Data = None,
 ) -> None:
     """Show or change an application's settings: devices, limits, allowed origins, external ids.
 
@@ -94,7 +97,6 @@ def settings(
     from greenroom.cli.settings import flat, patch_of
 
     path = f"/applications/{segment(app_key)}"
-    service = _service(url, data, admin_token)
     reply = service.admin("PATCH", f"{path}/settings", patch_of(change)) if change else service.admin("GET", path)
     if json:
         print_json(reply["settings"])
@@ -102,30 +104,22 @@ def settings(
         print_pairs(flat(reply["settings"]))
 
 
-def disable(
-    app_key: Key, json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None
-) -> None:
+@with_service
+def disable(service: Service, app_key: Key, json: Json = False) -> None:
     """Disable an application: its sessions end, and it gets no tokens until it is enabled again.
 
     Example: greenroom apps disable 5f2c…
     """
-    _print_state(_service(url, data, admin_token).admin("POST", _path(app_key, "disable")), json)
+    _print_state(service.admin("POST", _path(app_key, "disable")), json)
 
 
-def enable(
-    app_key: Key, json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None
-) -> None:
+@with_service
+def enable(service: Service, app_key: Key, json: Json = False) -> None:
     """Enable an application that was disabled.
 
     Example: greenroom apps enable 5f2c…
     """
-    _print_state(_service(url, data, admin_token).admin("POST", _path(app_key, "enable")), json)
-
-
-def _service(url: str | None, data: Any, admin_token: str | None) -> Any:
-    from greenroom.cli.service import Service
-
-    return Service.find(url, data, admin_token)
+    _print_state(service.admin("POST", _path(app_key, "enable")), json)
 
 
 def _path(app_key: str, action: str) -> str:

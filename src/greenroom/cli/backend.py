@@ -1,7 +1,8 @@
-"""The server API for verbs: an API token from app key and secret, then calls with it."""
+"""The server API for verbs: with an API token from app key and secret, or with the admin token."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,34 +14,66 @@ TOKEN_LIFE = 3600
 """Seconds; a verb that follows for longer gets another."""
 
 
-class Backend:
-    """A service as the backend of one application sees it. scope: what the token is for."""
+def api_token(
+    service: Service, key: str | None, secret: str | None, scope: str | None, life: int | None = None
+) -> dict[str, Any]:
+    """The reply of `POST /v1/auth/token`. Raises CliError."""
+    if not key or not secret:
+        raise CliError(
+            "App key and secret are needed: --key and --secret, or GREENROOM_APP_KEY and GREENROOM_APP_SECRET. "
+            "With the admin token, name the application instead: --app KEY.",
+            Exit.USAGE,
+        )
+    asked = {"grant_type": "client_credentials", "scope": scope, "expires_in": life}
+    fields = {name: str(value) for name, value in asked.items() if value is not None}
+    reply: dict[str, Any] = service.form("/v1/auth/token", fields, key, secret)
+    return reply
 
-    def __init__(self, service: Service, key: str | None, secret: str | None, scope: str) -> None:
-        if not key or not secret:
-            raise CliError(
-                "App key and secret are needed: --key and --secret, or GREENROOM_APP_KEY and GREENROOM_APP_SECRET.",
-                Exit.USAGE,
-            )
+
+class Backend:
+    """A service as the backend of one application sees it, or as an operator does with the admin token.
+
+    renew: makes headers that identify the caller.
+    """
+
+    def __init__(self, service: Service, renew: Callable[[], dict[str, str]]) -> None:
         self._service = service
-        self._key, self._secret, self._scope = key, secret, scope
+        self._renew = renew
         self.renew()
 
     @classmethod
-    def find(cls, url: str | None, data: Path | None, key: str | None, secret: str | None, scope: str) -> Backend:
-        """The service that options, environment and data directory name."""
-        return cls(Service.find(url, data), key, secret, scope)
+    def find(
+        cls,
+        *,
+        url: str | None,
+        data: Path | None,
+        key: str | None,
+        secret: str | None,
+        app: str | None,
+        admin_token: str | None,
+        scope: str,
+    ) -> Backend:
+        """The service that options, environment and data directory name. With `app`, or without key and secret where
+        the service has one application, calls are made with the admin token. Raises CliError."""
+        service = Service.find(url, data, admin_token)
+        if app is None and not (key or secret) and service.has_admin_token:
+            app = _only_application(service)
+        if app is not None:
+            return cls(service, lambda: service.admin_headers | {"Greenroom-App": app})
+        return cls(
+            service,
+            lambda: {"Authorization": f"Bearer {api_token(service, key, secret, scope, TOKEN_LIFE)['access_token']}"},
+        )
 
     def renew(self) -> None:
-        """A new token."""
-        fields = {"grant_type": "client_credentials", "scope": self._scope, "expires_in": str(TOKEN_LIFE)}
-        self._token = self._service.form("/v1/auth/token", fields, self._key, self._secret)["access_token"]
+        """A new token, where one is used."""
+        self._headers = self._renew()
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """A call of the server API; None among the query is left out. Raises CliError."""
         asked = [(name, one) for name, value in query.items() for one in _each(value)]
         target = f"{path}?{urlencode(asked)}" if asked else path
-        return self._service.call(method, target, body, {"Authorization": f"Bearer {self._token}"})
+        return self._service.call(method, target, body, self._headers)
 
     def pages(self, path: str, limit: int, **query: Any) -> list[Any]:
         """The items of as many pages as hold `limit` of them."""
@@ -53,6 +86,14 @@ class Backend:
             if cursor is None:
                 break
         return items
+
+
+def _only_application(service: Service) -> str:
+    apps = service.admin("GET", "/applications")["items"]
+    if len(apps) != 1:
+        names = "; ".join(f"{one['appKey']} ({one['name']})" for one in apps) or "none; see greenroom apps create"
+        raise CliError(f"Name the application with --app. There are: {names}.", Exit.USAGE)
+    return str(apps[0]["appKey"])
 
 
 def _each(value: Any) -> list[Any]:

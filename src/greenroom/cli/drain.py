@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from greenroom.cli.exits import CliError, Exit
-from greenroom.cli.options import AdminToken, Data, Json, Url
+from greenroom.cli.options import Json, duration, with_service
+
+if TYPE_CHECKING:
+    from greenroom.cli.service import Service
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at what is left."""
@@ -20,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
     app.command("drain")(drain)
 
 
+@with_service
 def drain(
+    service: Service,
     node: Annotated[
         str | None,
         typer.Argument(help="Its name; see greenroom nodes. Left out: the node at --url.", show_default=False),
@@ -29,23 +34,21 @@ def drain(
         float | None,
         typer.Option(min=0.1, help="Sessions a second; else as many as the others take.", show_default=False),
     ] = None,
-    limit: Annotated[float, typer.Option(min=1, help="Seconds to wait for its end.")] = 120.0,
+    limit: Annotated[float, duration(least=1, help="How long to wait for its end.", shown="2m")] = 120.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the last node is stopped.")] = False,
     json: Json = False,
-    url: Url = None,
-    admin_token: AdminToken = None,
-    data: Data = None,
 ) -> None:
     """Drain a node: not ready at once, its clients move to other nodes, no session ends, then it stops.
 
-    Shows what is left until the node is gone. A node that is alone tells its clients when to come back. Exit code 7:
-    it was not gone within --limit; it goes on draining.
+    Shows what is left until the node is gone. Before the only node is stopped it asks, as then there is no service:
+    its clients are told when to come back. Exit code 7: it was not gone within --limit; it goes on draining.
 
     Example: greenroom drain node2 --rate 50
     """
     from greenroom.cli.output import print_json
-    from greenroom.cli.service import Service
 
-    service = Service.find(url, data, admin_token)
+    if not yes and _is_last(service, node):
+        typer.confirm("This is the only node: draining it stops the service. Go on?", abort=True)
     order = {} if node is None else {"node": node}
     ordered = service.admin("POST", "/drain", {**order, **({} if rate is None else {"rate": rate})})
     name, total = ordered["node"], ordered["sessions"]
@@ -59,6 +62,12 @@ def drain(
         raise CliError(f"{name} has {left} sessions after {took:.0f} s. It goes on draining.", Exit.TRY_LATER)
     if not json:
         print(f"{name} is gone; {total} sessions had {took:.0f} s to move.")
+
+
+def _is_last(service: Service, node: str | None) -> bool:
+    """Whether no other node takes what this one gives up."""
+    alive = [one["node"] for one in service.admin("GET", "/nodes")["items"] if one["leaseLeft"] > 0]
+    return len(alive) == 1 and node in (None, alive[0])
 
 
 def _watched(service: Any, name: str, total: int, limit: float, *, as_json: bool) -> Iterator[int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+from greenroom.cli.options import Json, with_backend
+
+if TYPE_CHECKING:
+    from greenroom.cli.backend import Backend
 
 WAIT = 5
 """Seconds that one poll waits; well below the HTTP client's patience."""
@@ -18,25 +21,22 @@ def add_to(app: typer.Typer) -> None:
     app.command("events")(events)
 
 
+@with_backend("events:read")
 def events(
+    backend: Backend,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens.")] = False,
     type: Annotated[
         list[str] | None, typer.Option(help="Types wanted, like session.ended or 'session.*'; repeatable.")
     ] = None,
     after: Annotated[str | None, typer.Option(help="A cursor; `now`: only new ones.", show_default=False)] = None,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Print events, oldest first: all that are kept (72 hours), and with --follow what happens from then on.
 
     Example: greenroom events --follow --after now
     """
-    from greenroom.cli.backend import TOKEN_LIFE, Backend
+    from greenroom.cli.backend import TOKEN_LIFE
 
-    backend = Backend.find(url, data, key, secret, "events:read")
     renewed = time.monotonic()
     while True:
         page = backend.call("GET", "/v1/events", None, after=after, type=type, wait=WAIT if follow else None, limit=500)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from greenroom.cli.options import AdminToken, Data, Json, Url
+from greenroom.cli.options import Json, with_service
+
+if TYPE_CHECKING:
+    from greenroom.cli.service import Service
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,24 +20,22 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(verb, name="keys")
 
 
-def list_(json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None) -> None:
+@with_service
+def list_(service: Service, json: Json = False) -> None:
     """List the keys that tokens are signed with and accepted from.
 
     Example: greenroom keys list
     """
-    from greenroom.cli.service import Service
-
-    _print(Service.find(url, data, admin_token).admin("GET", "/keys")["items"], json)
+    _print(service.admin("GET", "/keys")["items"], json)
 
 
-def rotate(json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None) -> None:
+@with_service
+def rotate(service: Service, json: Json = False) -> None:
     """Make a new signing key. It is published at once and signs ten minutes later; nobody's token is lost.
 
     Example: greenroom keys rotate
     """
-    from greenroom.cli.service import Service
-
-    _print(Service.find(url, data, admin_token).admin("POST", "/keys/rotate")["items"], json)
+    _print(service.admin("POST", "/keys/rotate")["items"], json)
 
 
 def _print(items: list[dict[str, Any]], as_json: bool) -> None:

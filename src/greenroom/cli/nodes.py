@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from greenroom.cli.options import AdminToken, Data, Json, Url
+from greenroom.cli.options import Json, with_service
+
+if TYPE_CHECKING:
+    from greenroom.cli.service import Service
 
 
 def add_to(app: typer.Typer) -> None:
@@ -14,15 +17,15 @@ def add_to(app: typer.Typer) -> None:
     app.command("nodes")(nodes)
 
 
-def nodes(json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None) -> None:
+@with_service
+def nodes(service: Service, json: Json = False) -> None:
     """List the nodes of the cluster: boots, leases, sessions, lag.
 
     Example: greenroom nodes
     """
     from greenroom.cli.output import instant, print_json, print_table
-    from greenroom.cli.service import Service
 
-    items = Service.find(url, data, admin_token).admin("GET", "/nodes")["items"]
+    items = service.admin("GET", "/nodes")["items"]
     if json:
         print_json(items)
         return

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+from greenroom.cli.options import Json, duration, with_backend
 
-Who = Annotated[str, typer.Argument(help="The participant's id, or ext:<external id>.")]
+if TYPE_CHECKING:
+    from greenroom.cli.backend import Backend
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def _participant(text: str) -> str:
+    """A participant's id is a UUID: what is none was meant as an external id."""
+    if not text.startswith("ext:") and not _UUID.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not a participant id (a UUID). An external id is written ext:{text}.")
+    return text
+
+
+Who = Annotated[str, typer.Argument(help="The participant's id, or ext: and the external id.", callback=_participant)]
 Why = Annotated[str, typer.Option("--reason", help="For people; the participant hears it.")]
 _READ, _ADMIN = "participants:read", "participants:admin"
 
@@ -29,16 +42,14 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(verb, name="participants")
 
 
+@with_backend(_READ)
 def list_(
+    backend: Backend,
     presence: Annotated[
         list[str] | None, typer.Option(help="online, unreachable or offline; repeatable. Left out: all.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """List participants.
 
@@ -46,7 +57,7 @@ def list_(
     """
     from greenroom.cli.output import instant, print_json, print_table
 
-    items = _backend(url, data, key, secret, _READ).pages("/v1/participants", limit, presence=presence)
+    items = backend.pages("/v1/participants", limit, presence=presence)
     if json:
         print_json(items)
         return
@@ -64,13 +75,11 @@ def list_(
     print_table(("Name", "External id", "Presence", "Sessions", "Last seen", "Id"), rows, empty="There is nobody.")
 
 
+@with_backend(_READ)
 def show(
+    backend: Backend,
     who: Who,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Show one participant.
 
@@ -79,54 +88,51 @@ def show(
     from greenroom.cli.output import print_json, print_pairs
     from greenroom.cli.service import segment
 
-    found = _backend(url, data, key, secret, _READ).call("GET", "/v1/participants/" + segment(who))
+    found = backend.call("GET", "/v1/participants/" + segment(who))
     if json:
         print_json(found)
     else:
         print_pairs({name: "" if value is None else str(value) for name, value in found.items()})
 
 
+@with_backend(_ADMIN)
 def kick(
+    backend: Backend,
     who: Who,
     reason: Why = "",
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """End a participant's sessions and revoke the tokens given out so far. A new token lets them in again.
 
     Example: greenroom participants kick ext:anna --reason "Please be kind"
     """
-    _restrict(url, data, key, secret, json, who, {"reason": reason})
+    _restrict(backend, json, who, {"reason": reason})
 
 
+@with_backend(_ADMIN)
 def block(
+    backend: Backend,
     who: Who,
-    seconds: Annotated[int | None, typer.Option("--for", min=1, help="Seconds; left out means for good.")] = None,
+    seconds: Annotated[
+        float | None,
+        duration("--for", least=1, help="Like 1h or 2d; left out means for good."),
+    ] = None,
     reason: Why = "",
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Kick a participant and keep them out.
 
-    Example: greenroom participants block ext:anna --for 86400
+    Example: greenroom participants block ext:anna --for 1d
     """
-    term = {} if seconds is None else {"seconds": seconds}
-    _restrict(url, data, key, secret, json, who, {"reason": reason, "block": term})
+    term = {} if seconds is None else {"seconds": int(seconds)}
+    _restrict(backend, json, who, {"reason": reason, "block": term})
 
 
+@with_backend(_READ)
 def blocks(
+    backend: Backend,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1000,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """List blocks.
 
@@ -134,7 +140,7 @@ def blocks(
     """
     from greenroom.cli.output import instant, print_json, print_table
 
-    items = _backend(url, data, key, secret, _READ).pages("/v1/blocks", limit)
+    items = backend.pages("/v1/blocks", limit)
     if json:
         print_json(items)
         return
@@ -145,13 +151,11 @@ def blocks(
     print_table(("Participant", "Until", "Reason"), rows, empty="Nobody is blocked.")
 
 
+@with_backend(_ADMIN)
 def unblock(
+    backend: Backend,
     who: Who,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Lift a block.
 
@@ -160,21 +164,19 @@ def unblock(
     from greenroom.cli.output import print_json
     from greenroom.cli.service import segment
 
-    reply = _backend(url, data, key, secret, _ADMIN).call("DELETE", "/v1/blocks/" + segment(who))
+    reply = backend.call("DELETE", "/v1/blocks/" + segment(who))
     if json:
         print_json(reply)
     else:
         print("The block is lifted. Tokens from before it stay revoked.")
 
 
+@with_backend(_ADMIN)
 def erase(
+    backend: Backend,
     who: Who,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """End a participant's sessions and remove the record and what names it. A block stays, by hashed id.
 
@@ -185,18 +187,18 @@ def erase(
 
     if not yes:
         typer.confirm(f"Erase {who}? This cannot be undone.", abort=True)
-    reply = _backend(url, data, key, secret, _ADMIN).call("DELETE", "/v1/participants/" + segment(who))
+    reply = backend.call("DELETE", "/v1/participants/" + segment(who))
     if json:
         print_json(reply)
     else:
         print(f"Erased. {_ended(reply)}")
 
 
-def _restrict(url: Any, data: Any, key: Any, secret: Any, as_json: bool, who: str, body: dict[str, Any]) -> None:
+def _restrict(backend: Backend, as_json: bool, who: str, body: dict[str, Any]) -> None:
     from greenroom.cli.output import instant, print_json
     from greenroom.cli.service import segment
 
-    reply = _backend(url, data, key, secret, _ADMIN).call("POST", f"/v1/participants/{segment(who)}/kick", body)
+    reply = backend.call("POST", f"/v1/participants/{segment(who)}/kick", body)
     if as_json:
         print_json(reply)
         return
@@ -210,9 +212,3 @@ def _restrict(url: Any, data: Any, key: Any, secret: Any, as_json: bool, who: st
 def _ended(reply: dict[str, Any]) -> str:
     number = len(reply["ended"])
     return "1 session was ended." if number == 1 else f"{number or 'No'} sessions were ended."
-
-
-def _backend(url: Any, data: Any, key: Any, secret: Any, scope: str) -> Any:
-    from greenroom.cli.backend import Backend
-
-    return Backend.find(url, data, key, secret, scope)

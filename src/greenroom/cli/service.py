@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import ssl
 from base64 import b64encode
 from pathlib import Path
@@ -22,8 +23,9 @@ _MAX_REPLY = 16 * 1024 * 1024
 class Service:
     """A running service, as the command line talks to it."""
 
-    def __init__(self, url: str, admin_token: str | None = None) -> None:
+    def __init__(self, url: str, admin_token: str | None = None, *, check_certificate: bool = True) -> None:
         self.url = url
+        self._check_certificate = check_certificate
         self._admin_token = admin_token
         split = urlsplit(url)
         if split.scheme not in ("http", "https") or not split.hostname or split.query or split.fragment:
@@ -39,16 +41,25 @@ class Service:
         """The service that options, environment and data directory name."""
         return cls(find_url(url, data), find_admin_token(admin_token, data))
 
-    def admin(self, method: str, path: str, body: Any = None) -> Any:
-        """A call of /admin/v1; the reply as JSON. Raises CliError."""
+    @property
+    def has_admin_token(self) -> bool:
+        """Whether the admin token was found."""
+        return self._admin_token is not None
+
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """What identifies an operator. Raises CliError where there is no admin token."""
         if self._admin_token is None:
             raise CliError(
                 "The admin token is needed. Give --admin-token or GREENROOM_ADMIN_TOKEN, "
                 "or --data with the service's data directory.",
                 Exit.CREDENTIALS,
             )
-        headers = {"Authorization": f"Bearer {self._admin_token}"}
-        return self.call(method, "/admin/v1" + path, body, headers)
+        return {"Authorization": f"Bearer {self._admin_token}"}
+
+    def admin(self, method: str, path: str, body: Any = None) -> Any:
+        """A call of /admin/v1; the reply as JSON. Raises CliError."""
+        return self.call(method, "/admin/v1" + path, body, self.admin_headers)
 
     def form(self, path: str, fields: dict[str, str], key: str, secret: str) -> Any:
         """POST of a form with app key and secret; the reply as JSON. Raises CliError."""
@@ -86,6 +97,8 @@ class Service:
     def _connection(self) -> http.client.HTTPConnection:
         if self._scheme == "https":
             context = ssl.create_default_context()
+            if not self._check_certificate:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             return http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT, context=context)
         return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT)
 
@@ -99,6 +112,17 @@ class Service:
         error = cast("dict[str, Any]", reply) if isinstance(reply, dict) else {}
         text = error.get("error_description") or f"The service answered with status {status}."
         raise CliError(str(text), exit_of_status(status))
+
+
+def local_service(file: Path | None) -> Service:
+    """The service on this machine that the settings describe, reached by the address it listens on: its certificate
+    is of a name that need not lead here."""
+    from greenroom.server.config import load
+
+    config = load(file, os.environ).config
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
+    scheme = "https" if config.tls_cert else "http"
+    return Service(f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.port}", check_certificate=False)
 
 
 def segment(text: str) -> str:

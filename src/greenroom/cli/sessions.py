@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+from greenroom.cli.options import Json, with_backend
+
+if TYPE_CHECKING:
+    from greenroom.cli.backend import Backend
 
 Which = Annotated[str, typer.Argument(help="The session's id.")]
-_READ, _ADMIN = "sessions:read", "sessions:admin"
+_READ, _ADMIN = "sessions:read", "sessions:read sessions:admin"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,16 +24,14 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(verb, name="sessions")
 
 
+@with_backend(_READ)
 def list_(
+    backend: Backend,
     external_id: Annotated[str | None, typer.Option(help="Of that participant alone.", show_default=False)] = None,
     node: Annotated[str | None, typer.Option(help="Held by that node.", show_default=False)] = None,
     state: Annotated[str | None, typer.Option(help="attached or detached.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """List sessions.
 
@@ -39,7 +40,7 @@ def list_(
     from greenroom.cli.output import instant, print_json, print_table
 
     query = {"externalId": external_id, "node": node, "state": state}
-    items = _backend(url, data, key, secret, _READ).pages("/v1/sessions", limit, **query)
+    items = backend.pages("/v1/sessions", limit, **query)
     if json:
         print_json(items)
         return
@@ -58,13 +59,11 @@ def list_(
     print_table(("Participant", "State", "Since", "Device", "Node", "Address", "Id"), rows, empty="There are none.")
 
 
+@with_backend(_READ)
 def show(
+    backend: Backend,
     session: Which,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Show a session, and what happened to it: when, on which node, why. Ended ones for a day.
 
@@ -74,7 +73,7 @@ def show(
     from greenroom.cli.service import segment
 
     path = f"/v1/sessions/{segment(session)}/timeline"
-    found = _backend(url, data, key, secret, _READ).call("GET", path)
+    found = backend.call("GET", path)
     if json:
         print_json(found)
         return
@@ -92,14 +91,12 @@ def show(
     print_table(("When", "What", "Node", "Detail"), rows, empty="Nothing is known of it.")
 
 
+@with_backend(_ADMIN)
 def end(
+    backend: Backend,
     session: Which,
     reason: Annotated[str, typer.Option(help="For people; the participant hears it.")] = "",
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """End one session. Its token stays good: to keep somebody out, kick or block the participant.
 
@@ -109,15 +106,8 @@ def end(
     from greenroom.cli.service import segment
 
     path = f"/v1/sessions/{segment(session)}"
-    ended = _backend(url, data, key, secret, _ADMIN).call("DELETE", path, None, reason=reason or None)
+    ended = backend.call("DELETE", path, None, reason=reason or None)
     if json:
         print_json(ended)
     else:
         print(f"The session has ended: {ended['endReason']}.")
-
-
-def _backend(url: Any, data: Any, key: Any, secret: Any, scope: str) -> Any:
-    from greenroom.cli.backend import Backend
-
-    # Reading needs its own scope beside that of ending.
-    return Backend.find(url, data, key, secret, scope if scope == _READ else f"{_READ} {scope}")

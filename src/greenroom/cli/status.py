@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from greenroom.cli.config import ConfigFile
 from greenroom.cli.options import AdminToken, Data, Json, Url
 
 
@@ -12,15 +15,34 @@ def add_to(app: typer.Typer) -> None:
     app.command("status")(status)
 
 
-def status(json: Json = False, url: Url = None, admin_token: AdminToken = None, data: Data = None) -> None:
+def status(
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local",
+            help="Only whether the service that these settings describe is alive on this machine: for health checks.",
+        ),
+    ] = False,
+    file: ConfigFile = None,
+    json: Json = False,
+    url: Url = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+) -> None:
     """Show what the service is and does.
+
+    With --local neither URL nor admin token is needed: address, port and TLS come from the settings, no proxy is used,
+    and the certificate is not checked. Exit code 3: it does not answer.
 
     Example: greenroom status
     """
     from greenroom.cli.output import print_json, print_pairs
-    from greenroom.cli.service import Service
+    from greenroom.cli.service import Service, local_service
 
-    reply = Service.find(url, data, admin_token).admin("GET", "/status")
+    if local:
+        reply = local_service(file).call("GET", "/healthz")
+    else:
+        reply = Service.find(url, data, admin_token).admin("GET", "/status")
     if json:
         print_json(reply)
     else:

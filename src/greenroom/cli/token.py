@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenroom.cli.exits import CliError, Exit
-from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url, duration, with_backend
+
+if TYPE_CHECKING:
+    from greenroom.cli.backend import Backend
 
 Scope = Annotated[str | None, typer.Option(help="Scopes with spaces between; left out means all.", show_default=False)]
 ExpiresIn = Annotated[
-    int | None,
-    typer.Option(min=1, max=86400, help="Seconds; else the service's default.", show_default=False),
-]
+    float | None,
+    duration(least=1, most=86_400, help="Like 3600 or 1h; else the service's default."),
+]  # fmt: skip
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,31 +41,29 @@ def api(
 
     Example: greenroom token api --key 5f2c… --secret 8b1e… --scope "sessions:read"
     """
-    _print(_api_token(_service(url, data), key, secret, scope, expires_in), json)
+    from greenroom.cli.backend import api_token
+    from greenroom.cli.service import Service
+
+    _print(api_token(Service.find(url, data), key, secret, scope, _whole(expires_in)), json)
 
 
+@with_backend("comms:client_access_token:create")
 def client(
+    backend: Backend,
     external_id: Annotated[
         str | None, typer.Option(help="Your own id of the participant; left out means anonymous.", show_default=False)
     ] = None,
-    key: AppKey = None,
-    secret: AppSecret = None,
     scope: Scope = None,
     expires_in: ExpiresIn = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Get a client access token, which one participant's SDK opens a session with.
 
     Example: greenroom token client --key 5f2c… --secret 8b1e… --external-id anna
     """
-    service = _service(url, data)
-    api_token = _api_token(service, key, secret, "comms:client_access_token:create", 60)["access_token"]
-    asked = {"externalId": external_id, "sessionScope": scope, "expires_in": expires_in}
+    asked = {"externalId": external_id, "sessionScope": scope, "expires_in": _whole(expires_in)}
     body = {name: value for name, value in asked.items() if value is not None}
-    headers = {"Authorization": f"Bearer {api_token}"}
-    _print(service.call("POST", "/v2/client-access-token", body, headers), json)
+    _print(backend.call("POST", "/v2/client-access-token", body), json)
 
 
 def inspect(
@@ -83,28 +83,17 @@ def inspect(
     text = (sys.stdin.readline() if token == "-" else token).strip()
     found = looked_into(text)
     if verify:
-        found["signature"] = verified(text, _service(url, data).call("GET", "/.well-known/jwks.json"))
+        from greenroom.cli.service import Service
+
+        found["signature"] = verified(text, Service.find(url, data).call("GET", "/.well-known/jwks.json"))
     if json:
         print_json(found)
         return
     print_pairs({name: str(value) for name, value in found.items()})
 
 
-def _service(url: str | None, data: Any) -> Any:
-    from greenroom.cli.service import Service
-
-    return Service.find(url, data)
-
-
-def _api_token(service: Any, key: str | None, secret: str | None, scope: str | None, expires_in: int | None) -> Any:
-    if not key or not secret:
-        raise CliError(
-            "App key and secret are needed: --key and --secret, or GREENROOM_APP_KEY and GREENROOM_APP_SECRET.",
-            Exit.USAGE,
-        )
-    asked = {"grant_type": "client_credentials", "scope": scope, "expires_in": expires_in}
-    fields = {name: str(value) for name, value in asked.items() if value is not None}
-    return service.form("/v1/auth/token", fields, key, secret)
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
 
 
 def _print(reply: dict[str, Any], as_json: bool) -> None:

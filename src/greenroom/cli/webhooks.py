@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
+from greenroom.cli.options import Json, duration, with_backend
+
+if TYPE_CHECKING:
+    from greenroom.cli.backend import Backend
 
 Endpoint = Annotated[str, typer.Argument(help="The endpoint's id, as `webhooks list` shows it.")]
 _READ, _ADMIN = "events:read", "events:read sessions:admin"
@@ -35,34 +38,33 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(verb, name="webhooks")
 
 
+@with_backend(_ADMIN)
 def add(
+    backend: Backend,
     address: Annotated[str, typer.Argument(help="Where events are to be posted: https://…")],
     event: Annotated[
         list[str] | None, typer.Option("--event", help="Types wanted, like session.ended or 'session.*'; repeatable.")
     ] = None,
     asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Ed25519 (v1a), not HMAC-SHA256 (v1).")] = False,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Add an endpoint. Its secret is shown this once.
 
     Example: greenroom webhooks add https://app.example/hooks/greenroom --event "session.*"
     """
     body = {"url": address, "events": event or [], "signature": "v1a" if asymmetric else "v1"}
-    _print_secret(_backend(url, data, key, secret, _ADMIN).call("POST", "/v1/webhooks", body), json)
+    _print_secret(backend.call("POST", "/v1/webhooks", body), json)
 
 
-def list_(key: AppKey = None, secret: AppSecret = None, json: Json = False, url: Url = None, data: Data = None) -> None:
+@with_backend(_READ)
+def list_(backend: Backend, json: Json = False) -> None:
     """List endpoints.
 
     Example: greenroom webhooks list
     """
     from greenroom.cli.output import print_json, print_table
 
-    items = _backend(url, data, key, secret, _READ).call("GET", "/v1/webhooks")["items"]
+    items = backend.call("GET", "/v1/webhooks")["items"]
     if json:
         print_json(items)
         return
@@ -73,28 +75,24 @@ def list_(key: AppKey = None, secret: AppSecret = None, json: Json = False, url:
     print_table(("Id", "URL", "Events", "State"), rows, empty="There are no endpoints.")
 
 
+@with_backend(_ADMIN)
 def remove(
+    backend: Backend,
     endpoint: Endpoint,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Remove an endpoint with its dead letters.
 
     Example: greenroom webhooks remove wh_5d1c…
     """
-    _done(_backend(url, data, key, secret, _ADMIN).call("DELETE", _path(endpoint)), json, "Removed.")
+    _done(backend.call("DELETE", _path(endpoint)), json, "Removed.")
 
 
+@with_backend(_ADMIN)
 def try_(
+    backend: Backend,
     endpoint: Endpoint,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Send a test event now and say what came of it. Exit code 1 where it was not taken.
 
@@ -102,7 +100,7 @@ def try_(
     """
     from greenroom.cli.output import print_json
 
-    tried = _backend(url, data, key, secret, _ADMIN).call("POST", _path(endpoint) + "/test")
+    tried = backend.call("POST", _path(endpoint) + "/test")
     if json:
         print_json(tried)
     elif tried["delivered"]:
@@ -113,47 +111,43 @@ def try_(
         raise typer.Exit(1)
 
 
+@with_backend(_ADMIN)
 def enable(
+    backend: Backend,
     endpoint: Endpoint,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Enable an endpoint again. It goes on from where it stopped, as far as events are still kept.
 
     Example: greenroom webhooks enable wh_5d1c…
     """
-    reply = _backend(url, data, key, secret, _ADMIN).call("PATCH", _path(endpoint), {"state": "enabled"})
+    reply = backend.call("PATCH", _path(endpoint), {"state": "enabled"})
     _done(reply, json, "Enabled.")
 
 
+@with_backend(_ADMIN)
 def rotate_secret(
+    backend: Backend,
     endpoint: Endpoint,
-    overlap: Annotated[float, typer.Option(min=0, help="Seconds for which the old one goes on signing.")] = 86_400.0,
-    key: AppKey = None,
-    secret: AppSecret = None,
+    overlap: Annotated[
+        float,
+        duration(help="For how long the old one goes on signing.", shown="1d"),
+    ] = 86_400.0,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Make a new secret. Both sign until the overlap is over.
 
     Example: greenroom webhooks rotate-secret wh_5d1c…
     """
-    backend = _backend(url, data, key, secret, _ADMIN)
     _print_secret(backend.call("POST", _path(endpoint) + "/rotate-secret", {"overlap": overlap}), json)
 
 
+@with_backend(_READ)
 def dead_letters(
+    backend: Backend,
     endpoint: Endpoint,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """List events that were given up.
 
@@ -161,7 +155,6 @@ def dead_letters(
     """
     from greenroom.cli.output import print_json, print_table
 
-    backend = _backend(url, data, key, secret, _READ)
     items = backend.call("GET", _path(endpoint) + "/dead-letters", None, limit=limit)["items"]
     if json:
         print_json(items)
@@ -170,17 +163,15 @@ def dead_letters(
     print_table(("When", "Type", "Id", "Why"), rows, empty="There are no dead letters.")
 
 
+@with_backend(_ADMIN)
 def replay(
+    backend: Backend,
     endpoint: Endpoint,
     first: Annotated[
         int | None, typer.Option("--from", help="From this instant, Unix milliseconds.", show_default=False)
     ] = None,
     last: Annotated[int | None, typer.Option("--to", help="Up to this one; else now.", show_default=False)] = None,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Send events again: all dead letters, or with --from and --to everything between two instants.
 
@@ -188,7 +179,6 @@ def replay(
     """
     from greenroom.cli.output import print_json
 
-    backend = _backend(url, data, key, secret, _ADMIN)
     is_range = first is not None or last is not None
     body: dict[str, Any] = {"from": first or 0, "to": last} if is_range else {"deadLetters": True}
     queued = 0
@@ -205,13 +195,11 @@ def replay(
         print(f"{queued} events will be sent again.")
 
 
+@with_backend(_READ)
 def tail(
+    backend: Backend,
     endpoint: Endpoint,
-    key: AppKey = None,
-    secret: AppSecret = None,
     json: Json = False,
-    url: Url = None,
-    data: Data = None,
 ) -> None:
     """Watch deliveries as they are made, until Ctrl-C. In a cluster: those of the node asked.
 
@@ -219,7 +207,6 @@ def tail(
     """
     from greenroom.cli.backend import TOKEN_LIFE
 
-    backend = _backend(url, data, key, secret, _READ)
     after, renewed = 0, time.monotonic()
     while True:
         found = backend.call("GET", _path(endpoint) + "/attempts", None, after=after)
@@ -272,9 +259,3 @@ def _path(endpoint: str) -> str:
     from greenroom.cli.service import segment
 
     return "/v1/webhooks/" + segment(endpoint)
-
-
-def _backend(url: Any, data: Any, key: Any, secret: Any, scope: str) -> Any:
-    from greenroom.cli.backend import Backend
-
-    return Backend.find(url, data, key, secret, scope)

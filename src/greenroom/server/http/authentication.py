@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from greenroom.codes import ErrorCode
 from greenroom.core.rate_limit import KeyedBuckets
-from greenroom.errors import GreenroomError, RateLimitedError, ScopeMissingError, TokenInvalidError
+from greenroom.errors import GreenroomError, NotFoundError, RateLimitedError, ScopeMissingError, TokenInvalidError
 from greenroom.model import Application
 from greenroom.server.http.context import HttpService
 from greenroom.server.http.problems import NO_STORE, ProblemError, challenge, problem_of
@@ -22,6 +22,8 @@ from greenroom.tokens import TokenKind, VerifiedToken, parse_basic, require_scop
 log = logging.getLogger("greenroom.http")
 
 _MAX_KEY = 64
+APPLICATION_HEADER = "Greenroom-App"
+"""Names the application that an operator acts for, beside the admin token, where an API token is expected."""
 _PASSED_ON = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
 """Headers that proxies add."""
 
@@ -57,6 +59,9 @@ class Authenticator:
                 return self._basic(given, address)
             if route.auth is Auth.ADMIN or route.auth is Auth.LOCAL_OR_ADMIN:
                 return self._admin(given, address)
+            operated = headers.get(APPLICATION_HEADER)
+            if operated is not None:
+                return self._operator(given, operated, address)
             return self._api(given, route.scope)
         except GreenroomError as error:
             problem = problem_of(error)
@@ -105,6 +110,14 @@ class Authenticator:
         if scope is not None:
             require_scope(token.scopes, scope)
         return Who(application, token)
+
+    def _operator(self, given: str | None, app_key: str, address: str) -> Who:
+        """The admin token acts for any application that the request names, disabled ones too."""
+        self._admin(given, address)
+        application = self._service.tenants.get(app_key)
+        if application is None:
+            raise NotFoundError(f"There is no application {app_key}.", hint="See: greenroom apps list.")
+        return Who(application)
 
     def _attempt(self, kind: str, key: str, address: str) -> str | None:
         """What the attempt counts under; None where the address is one of our proxies. Raises RateLimitedError."""
