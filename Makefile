@@ -11,10 +11,10 @@ MAKEFLAGS += --no-print-directory
 VENV_PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help venv system run test check format docs docs-pages bench bench-quick soak lock clean
+.PHONY: help venv system run test test-interpreters check format docs docs-pages bench bench-quick soak lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 venv: ## the Python environment in .venv, with everything
 	@scripts/venv
@@ -32,6 +32,10 @@ test: ## every test; the first run while system packages are still being install
 	@scripts/system-packages run
 	@scripts/venv
 	@$(VENV_PYTHON) scripts/run_tests.py $(ARGS)
+
+test-interpreters: ## the tests of SDK and core on every CPython 3.11 to 3.14 of this machine
+	@scripts/venv
+	@$(VENV_PYTHON) scripts/test_interpreters.py $(ARGS)
 
 check: ## lint, format, types, direction of imports, generated pages
 	@scripts/venv

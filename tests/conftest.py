@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail if a test was skipped for a reason that is not on the list in tests/support/skips.py",
     )
+    parser.addoption(
+        "--eager-tasks",
+        action="store_true",
+        help="async tests run with asyncio.eager_task_factory (Python 3.12 and later)",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -50,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item.get_closest_marker("soak") is None]
 
 
-def _wrap_inner_test(function: Any, *, uvloop: bool) -> None:
+def _wrap_inner_test(function: Any, **loop: bool) -> None:
     """Let Hypothesis, which calls the inner test itself, run an `async def` one."""
     inner: Callable[..., Any] = function.hypothesis.inner_test
     if not is_async_test(inner):
@@ -58,7 +63,7 @@ def _wrap_inner_test(function: Any, *, uvloop: bool) -> None:
 
     @functools.wraps(inner)
     def run(**arguments: Any) -> None:
-        run_async_test(inner, arguments, uvloop=uvloop)
+        run_async_test(inner, arguments, **loop)
 
     # functools.wraps leaves a trace by which the wrapper would pass for the coroutine function it wraps
     del run.__dict__["__wrapped__"]
@@ -68,15 +73,18 @@ def _wrap_inner_test(function: Any, *, uvloop: bool) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run an `async def` test in a fresh event loop; leave every other test to pytest."""
-    uvloop = pyfuncitem.get_closest_marker("uvloop") is not None
+    loop = {
+        "uvloop": pyfuncitem.get_closest_marker("uvloop") is not None,
+        "eager": pyfuncitem.config.getoption("--eager-tasks"),
+    }
     function = pyfuncitem.obj
     if hasattr(function, "hypothesis"):
-        _wrap_inner_test(function, uvloop=uvloop)
+        _wrap_inner_test(function, **loop)
         return None
     if not is_async_test(function):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    run_async_test(function, {name: pyfuncitem.funcargs[name] for name in names}, uvloop=uvloop)
+    run_async_test(function, {name: pyfuncitem.funcargs[name] for name in names}, **loop)
     return True
 
 

@@ -22,6 +22,8 @@ not fail a good test; what the code waited for a processor is not counted either
 _PASSES_TO_SETTLE = 10
 """Rounds of the loop given to tasks that were cancelled, and need only to hear of it."""
 
+_EAGER_TASKS: Any = getattr(asyncio, "eager_task_factory", None)  # Python 3.12 and later
+
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 
@@ -97,20 +99,31 @@ def _new_uvloop() -> asyncio.AbstractEventLoop:
 
 
 def run_async_test(
-    function: Callable[..., Coroutine[Any, Any, None]], arguments: Mapping[str, Any], *, uvloop: bool = False
+    function: Callable[..., Coroutine[Any, Any, None]],
+    arguments: Mapping[str, Any],
+    *,
+    uvloop: bool = False,
+    eager: bool = False,
 ) -> None:
     """Run `function(**arguments)` to its end in a fresh loop.
 
-    With `uvloop` the loop is uvloop's; being held up is then not seen, because uvloop has no selector to watch.
+    With `uvloop` the loop is uvloop's; being held up is then not seen, because uvloop has no selector to watch. With
+    `eager`, tasks begin to run where they are created, as apps of Python 3.12 and later may choose.
 
     Raises what the test raises, else AssertionError for leaked tasks, for errors only the loop heard of, and for a
     loop that was held up for more than `BLOCKED_AFTER` seconds.
     """
     selector = WatchedSelector()
     complaints = _Complaints()
-    factory = _new_uvloop if uvloop else lambda: asyncio.SelectorEventLoop(selector)
+
+    def new_loop() -> asyncio.AbstractEventLoop:
+        loop = _new_uvloop() if uvloop else asyncio.SelectorEventLoop(selector)
+        if eager:
+            loop.set_task_factory(_EAGER_TASKS)
+        return loop
+
     try:
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_run_and_look_around(lambda: function(**arguments), complaints))
     finally:
         if uvloop:

@@ -87,3 +87,13 @@ def test_waiting_is_not_blocking() -> None:
         for _ in range(3):
             selector.select(0.05)
         assert selector.longest_pass < 0.05
+
+
+def test_tasks_are_eager_where_that_is_asked_for() -> None:
+    async def test() -> None:
+        seen.append(asyncio.get_running_loop().get_task_factory())
+
+    seen: list[object] = []
+    run_async_test(test, {})
+    run_async_test(test, {}, eager=True)
+    assert seen == [None, getattr(asyncio, "eager_task_factory", None)]
