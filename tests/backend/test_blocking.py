@@ -1,0 +1,45 @@
+"""`greenroom.backend.blocking`: every method of `Backend`, without a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+from greenroom.backend import Backend, BlockingBackend
+from greenroom.errors import NotFoundError
+from tests.server.harness import House, Tenant, running_service
+
+
+def test_it_has_every_method_of_the_other() -> None:
+    def names(kind: type) -> set[str]:
+        return {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+
+    assert names(BlockingBackend) == names(Backend) - {"aclose"} | {"close"}
+
+
+def _use(house: House, tenant: Tenant) -> list[str]:
+    with BlockingBackend(house.url, tenant.key, tenant.secret) as backend:
+        assert backend.client_token(external_id="anna").count(".") == 2
+        with pytest.raises(NotFoundError):
+            backend.participant(external_id="anna")
+        assert list(backend.participants()) == []
+        assert list(backend.sessions()) == []
+        backend.block(external_id="anna", seconds=60)
+        reasons = [event.type for _cursor, event in backend.events(follow=False)]
+        backend.close()
+        assert backend.counts().sessions.attached == 0
+        return reasons
+
+
+async def test_in_a_program_without_a_loop() -> None:
+    async with running_service() as house:
+        tenant = await house.new_application()
+        assert isinstance(await asyncio.to_thread(_use, house, tenant), list)
+
+
+async def test_inside_a_loop_it_says_what_to_use() -> None:
+    backend = BlockingBackend("http://127.0.0.1:9", "key", "secret")
+    with pytest.raises(RuntimeError, match=r"use greenroom.backend.Backend"):
+        backend.counts()

@@ -1,0 +1,123 @@
+"""`greenroom.backend.client`, against a real service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from greenroom.backend import Backend, ServiceEvent
+from greenroom.errors import (
+    IllegalArgumentError,
+    NotFoundError,
+    RevisionConflictError,
+    ScopeMissingError,
+    ServiceUnavailableError,
+    TokenInvalidError,
+)
+from greenroom.model import Presence, SessionPolicy
+from tests.server.harness import House, RefusedError, Tenant, running_service
+from tests.server.http_service import claims_of
+
+
+@asynccontextmanager
+async def backend_of(scopes: list[str] | None = None) -> AsyncIterator[tuple[House, Tenant, Backend]]:
+    async with running_service() as house:
+        tenant = await house.new_application()
+        async with Backend(house.url + "/", tenant.key, tenant.secret + "\n", scopes=scopes) as backend:
+            yield house, tenant, backend
+
+
+async def test_a_participant_from_token_to_erase() -> None:
+    async with backend_of() as (house, tenant, backend), house.connect() as client:
+        token = await backend.client_token(
+            external_id="anna", scopes=["session:update"], expires_in=60, policy=SessionPolicy(max_sessions=1)
+        )
+        claims = claims_of(token)
+        assert (claims["xid"], claims["scope"], claims["exp"] - claims["iat"]) == ("anna", "session:update", 60)
+        opened = await client.open(token, participant={"name": "Anna"})
+        anna = await backend.participant(external_id="anna")
+        assert (anna.id, anna.info.name, anna.presence) == (tenant.participant_id("anna"), "Anna", Presence.ONLINE)
+        assert [one.id for one in [one async for one in backend.participants(["online"])]] == [anna.id]
+        assert (await backend.counts()).participants.online == 1
+        renamed = await backend.update_participant(anna.id, name="Anna B.", if_revision=anna.revision)
+        assert (renamed.info.name, renamed.revision) == ("Anna B.", anna.revision + 1)
+        with pytest.raises(RevisionConflictError) as conflict:
+            await backend.update_participant(anna.id, name="Anna C.", if_revision=anna.revision)
+        assert conflict.value.participant is not None
+        (session,) = [one async for one in backend.sessions(external_id="anna")]
+        assert (session.id, session.state, (await backend.session(session.id)).node) == (
+            opened.id, "attached", session.node,
+        )  # fmt: skip
+        assert (await backend.end_session(session.id, "bye")).end_reason == "kicked"
+        assert (await client.notified("session.ended"))["message"] == "bye"
+        blocked = await backend.block(external_id="anna", seconds=60, reason="late")
+        assert blocked.blocked
+        assert [one.reason async for one in backend.blocks()] == ["late"]
+        await backend.unblock(external_id="anna")
+        with pytest.raises(NotFoundError):
+            await backend.unblock(external_id="anna")
+        assert await backend.erase(external_id="anna") == ()
+        with pytest.raises(NotFoundError):
+            await backend.participant(external_id="anna")
+
+
+async def test_a_kick_and_a_revocation_end_sessions() -> None:
+    async with backend_of() as (house, _tenant, backend):
+        async with house.connect() as client:
+            await client.open(await backend.client_token(external_id="anna"))
+            assert len((await backend.kick(external_id="anna", reason="be kind")).ended) == 1
+        async with house.connect() as client:
+            token = await backend.client_token(external_id="ben")
+            await client.open(token)
+            await backend.revoke(jti=claims_of(token)["jti"])
+            assert (await client.notified("session.ended"))["reason"] == "token_revoked"
+            with pytest.raises(RefusedError):
+                async with house.connect() as again:
+                    await again.open(token)
+
+
+async def test_events_go_on_behind_a_cursor_that_was_kept() -> None:
+    async with backend_of() as (house, _tenant, backend):
+        async with house.connect() as client:
+            await client.open(await backend.client_token(external_id="anna"))
+            await client.call("session.close")
+        found = [pair async for pair in backend.events(types=["session.*"], follow=False)]
+        assert [event.type for _cursor, event in found] == ["session.opened", "session.ended"]
+        assert [event async for event in backend.events(found[-1][0], types=["session.*"], follow=False)] == []
+
+        async def first() -> ServiceEvent:
+            async for _cursor, event in backend.events(found[-1][0], types=["session.opened"]):
+                return event
+            raise AssertionError("it ended")
+
+        following = asyncio.create_task(first())
+        async with house.connect() as client:
+            opened = await client.open(await backend.client_token(external_id="ben"))
+            assert (await asyncio.wait_for(following, 10)).session_id == opened.id
+
+
+async def test_a_token_that_was_revoked_is_replaced_once() -> None:
+    async with backend_of() as (_house, _tenant, backend):
+        await backend.counts()
+        await backend._call("POST", "/v1/tokens/revoke", dict, {"application": True})
+        await backend.counts()
+
+
+async def test_errors_are_the_sdks_own() -> None:
+    async with backend_of(["participants:read"]) as (house, tenant, backend):
+        with pytest.raises(ScopeMissingError):
+            await backend.kick(external_id="anna")
+        for wrong in ({}, {"participant_id": "x", "external_id": "y"}, {"external_id": ""}):
+            with pytest.raises(IllegalArgumentError):
+                await backend.participant(**wrong)
+        async with Backend(house.url, tenant.key, "wrong") as other:
+            with pytest.raises(TokenInvalidError):
+                await other.counts()
+    with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
+        await other.counts()
+    await other.aclose()
+    with pytest.raises(IllegalArgumentError, match="must not be empty"):
+        Backend(house.url, " ", "x")
