@@ -149,6 +149,6 @@ async def test_the_search_finds_a_setting() -> None:
             await page.until("!!document.querySelector('label[for=__search]')")
             await page.evaluate("document.querySelector('label[for=__search]').click()")
             await page.until("document.activeElement.shadowRoot?.activeElement?.matches('input')")
-            await page.call("Input.insertText", text="webhook_ports")
+            await page.call("Input.insertText", text="trusted_proxies")
             await page.until(f"{RESULTS}.some((link) => link.includes('reference/settings.html'))")
             assert page.problems == []
