@@ -263,7 +263,7 @@ async def test_a_kick_is_final_and_says_so() -> None:
         page = await app(lobby, "anna")
         participant = lobby.tenant.participant_id("anna")
         request = RestrictRequest(app=lobby.tenant.key, kind="kick", participant_id=participant, reason="spam")
-        await lobby.house.service.restrict(request)
+        await lobby.house.service.control.restrict(request)
         await page.until("events.includes('ended kicked')")
         await asyncio.sleep(1)
         assert await page.evaluate("sdk.session.state") == "disconnected"

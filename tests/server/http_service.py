@@ -16,6 +16,7 @@ from greenroom.engines.base import Engine, Restricted, RestrictRequest
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.model import Application, Restriction, SealedKey
 from greenroom.server.api.routes import all_routes
+from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.config import ServerConfig
 from greenroom.server.http.context import HttpService
 from greenroom.server.http.dispatcher import make_http
@@ -128,11 +129,21 @@ class FakeService:
     def engine(self) -> Engine:
         return cast(Engine, self.fake_engine)
 
-    def not_ready(self) -> str | None:
-        return self.why_not_ready
+    @property
+    def control(self) -> FakeService:
+        """`SessionControl`, as far as it is used."""
+        return self
 
-    def status(self) -> Mapping[str, Any]:
-        return {"node": "test", "sessions": 0}
+    @property
+    def cluster(self) -> FakeService:
+        """`ClusterAdmin`, as far as it is used."""
+        return self
+
+    def status(self) -> NodeStatus:
+        return NodeStatus(
+            node="test", boot="1", version="1", state="acting", not_ready=self.why_not_ready, uptime=1.0, sessions=0,
+            connections=0, kept_writes=0, clock_difference=0.0, reaper_lag=0.0, reaper_failing="",
+        )  # fmt: skip
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
         self.restrictions.append(request)

@@ -17,6 +17,7 @@ from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.cluster.node import Node
+from greenroom.server.cluster.recovery import DirectoryCopy
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.engine_calls import Desk
@@ -75,6 +76,16 @@ class ManualClocks:
         return Now(self.monotonic(), self.wall())
 
 
+class EmptyDirectory:
+    """Implements `KnownDirectory`: nothing is in it."""
+
+    def version_seen(self, version: int) -> None:
+        """Nothing to read."""
+
+    def copy(self) -> DirectoryCopy:
+        return (), (), ()
+
+
 class Shell:
     """A node: advance moves the engine's and the node's clock, nothing sleeps."""
 
@@ -99,6 +110,7 @@ class Shell:
             self.engine,
             self.hub,
             self.desk,
+            EmptyDirectory(),
             ServerConfig(),
             name="n1",
             random_hex=lambda: f"{next(counter):032x}",
@@ -167,7 +179,7 @@ async def running_shell() -> AsyncIterator[Shell]:
     shell = Shell(engine, clock)
     try:
         await shell.node.beat()
-        await shell.node.settled()
+        await shell.node.recovery.caught_up()
         yield shell
     finally:
         shell.hub.mute()

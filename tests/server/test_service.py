@@ -61,8 +61,8 @@ async def test_one_port_serves_http_too_and_says_how_it_is() -> None:
         async with house.http.get(house.url + "/readyz") as response:
             assert response.status == 503
         house.service.node.draining = False
-        status = house.service.status()
-        assert (status["state"], status["sessions"], status["notReady"]) == ("acting", 0, None)
+        status = house.service.cluster.status()
+        assert (status.state, status.sessions, status.not_ready) == ("acting", 0, None)
         assert msgspec.json.encode(status)
 
 

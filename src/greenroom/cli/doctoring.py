@@ -15,7 +15,7 @@ from greenroom.cli.options import DEFAULT_DATA
 from greenroom.engines.base import Engine, SessionQuery
 from greenroom.server.api.cluster import report_of
 from greenroom.server.cluster.doctor.examination import examine_engine, repair
-from greenroom.server.cluster.doctor.history import life_of
+from greenroom.server.cluster.doctor.history import history_of
 from greenroom.server.config import load
 from greenroom.server.engine_factory import make_engine
 
@@ -35,7 +35,7 @@ async def _look(engine: Engine, session: str | None, *, grace: float, wanted: bo
             page = await engine.registry.sessions(SessionQuery(session_id=session, with_timeline=True))
             if not page.items:
                 raise CliError("There is no such session, or it ended more than a day ago.", Exit.NOT_FOUND)
-            return life_of(page.items[0])
+            return history_of(page.items[0])
         examined = await examine_engine(engine, grace=grace, random_hex=lambda: secrets.token_hex(16))
         done = await repair(engine, examined.findings, grace=grace) if wanted else []
         return report_of(examined, done)

@@ -73,7 +73,7 @@ def _quieter(loaded: Loaded) -> ServerConfig:
 
 def _check_loopback(loaded: Loaded) -> None:
     """--dev prints secrets and knows no TLS: it is for this machine alone."""
-    from greenroom.server.http.authentication import is_loopback
+    from greenroom.server.wire.addresses import is_loopback
 
     host = loaded.config.host
     if not is_loopback(host):

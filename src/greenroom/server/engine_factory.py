@@ -23,6 +23,3 @@ def make_engine(config: ServerConfig) -> Engine:
     raise IllegalArgumentError(
         f"There is no engine for {config.engine.partition(':')[0]!r}.", hint="Use embedded, or the URL of a Redis."
     )
-
-
-__all__ = ["make_engine"]

@@ -10,7 +10,7 @@ import platform
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from greenroom.codes import CloseCode
 from greenroom.core.requests import Attached, EndRequest
@@ -19,17 +19,18 @@ from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import Application, EndReason, Event, ParticipantRecord, SessionRecord
-from greenroom.server.cluster.node import NodeState
+from greenroom.server.cluster.node import Node, NodeState
+from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.http.routes import Route
 from greenroom.server.sessions.connection import SessionConnection
+from greenroom.server.sessions.engine_calls import Desk
 from greenroom.server.sessions.hub import Hub, Performer
-from greenroom.server.telemetry.metrics import Cell, Metrics, Spread
+from greenroom.server.telemetry.metrics import Count, Histogram, Metrics
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.version import version
+from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Outcome
-
-if TYPE_CHECKING:
-    from greenroom.server.service import Service
+from greenroom.server.wire.front_door import FrontDoor
 
 PROBE_EVERY = 1.0
 """Seconds from one look at the event loop's lag to the next."""
@@ -39,54 +40,93 @@ FORGET_UPDATES = 10.0
 Clock = Callable[[], float]
 _KNOWN_CODES = frozenset(int(code) for code in CloseCode)
 _HELD = (ServerState.OPEN, ServerState.FENCED, ServerState.EXPIRED, ServerState.ENDING)
-_CONTRACTS: dict[str, type] = {"registry": Registry, "bus": Bus, "outbox": Outbox, "directory": Directory}
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def _methods(contract: type) -> list[str]:
-    return [name for name, found in vars(contract).items() if asyncio.iscoroutinefunction(found)]
+class Timed(Protocol):
+    """`Measure.timed`."""
+
+    def __call__(
+        self, contract: str, call: Callable[P, Coroutine[Any, Any, T]]
+    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
 
 # -- the engine -------------------------------------------------------------------------------------------------------
 
 
-class _Measured:
-    """A contract of an engine whose calls are timed. What is not a call is the contract's own."""
+class _MeasuredRegistry:
+    """Implements `Registry`: the engine's own calls, timed."""
 
-    def __init__(self, inner: Any, name: str, measure: Measure) -> None:
-        self._inner = inner
-        for call in _methods(_CONTRACTS[name]):
-            setattr(self, call, measure.wrap(inner, name, call))
+    def __init__(self, inner: Registry, timed: Timed) -> None:
+        self.open = timed("registry", inner.open)
+        self.attach = timed("registry", inner.attach)
+        self.refresh = timed("registry", inner.refresh)
+        self.detach = timed("registry", inner.detach)
+        self.close = timed("registry", inner.close)
+        self.update_participant = timed("registry", inner.update_participant)
+        self.participants = timed("registry", inner.participants)
+        self.sessions = timed("registry", inner.sessions)
+        self.restrict = timed("registry", inner.restrict)
+        self.beat = timed("registry", inner.beat)
+        self.reap = timed("registry", inner.reap)
+        self.restore = timed("registry", inner.restore)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+
+class _MeasuredBus:
+    """Implements `Bus`."""
+
+    def __init__(self, inner: Bus, timed: Timed) -> None:
+        self.listen = inner.listen
+        self.watch = timed("bus", inner.watch)
+        self.unwatch = timed("bus", inner.unwatch)
+        self.tell = timed("bus", inner.tell)
+
+
+class _MeasuredOutbox:
+    """Implements `Outbox`."""
+
+    def __init__(self, inner: Outbox, timed: Timed) -> None:
+        self.subscribe = inner.subscribe
+        self.read = timed("outbox", inner.read)
+        self.acknowledge = timed("outbox", inner.acknowledge)
+        self.acknowledged = timed("outbox", inner.acknowledged)
+        self.newest = timed("outbox", inner.newest)
+        self.replay = timed("outbox", inner.replay)
+        self.set_aside = timed("outbox", inner.set_aside)
+        self.aside = timed("outbox", inner.aside)
+        self.drop_aside = timed("outbox", inner.drop_aside)
+        self.claim = timed("outbox", inner.claim)
+
+
+class _MeasuredDirectory:
+    """Implements `Directory`."""
+
+    def __init__(self, inner: Directory, timed: Timed) -> None:
+        self.applications = timed("directory", inner.applications)
+        self.application = timed("directory", inner.application)
+        self.save_application = timed("directory", inner.save_application)
+        self.keys = timed("directory", inner.keys)
+        self.save_key = timed("directory", inner.save_key)
+        self.restrictions = timed("directory", inner.restrictions)
+        self.put_back = timed("directory", inner.put_back)
+        self.version = timed("directory", inner.version)
 
 
 class MeasuredEngine:
-    """The engine given, measured. What is no part of the contract is the engine's own."""
+    """Implements `Engine`: the engine given, its calls timed."""
 
-    def __init__(self, inner: Engine, measure: Measure) -> None:
-        self.inner = inner
+    def __init__(self, inner: Engine, timed: Timed) -> None:
         self.name = inner.name
-        self.registry = cast(Registry, _Measured(inner.registry, "registry", measure))
+        self.registry: Registry = _MeasuredRegistry(inner.registry, timed)
         # The embedded engine's bus is a dict: to measure it would take longer than it does.
-        self.bus = inner.bus if inner.name == "embedded" else cast(Bus, _Measured(inner.bus, "bus", measure))
-        self.outbox = cast(Outbox, _Measured(inner.outbox, "outbox", measure))
-        self.directory = cast(Directory, _Measured(inner.directory, "directory", measure))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    async def start(self) -> None:
-        await self.inner.start()
-
-    async def stop(self) -> None:
-        await self.inner.stop()
-
-    async def healthy(self) -> None:
-        await self.inner.healthy()
-
-    async def durability(self) -> tuple[str, ...]:
-        return await self.inner.durability()
+        self.bus: Bus = inner.bus if inner.name == "embedded" else _MeasuredBus(inner.bus, timed)
+        self.outbox: Outbox = _MeasuredOutbox(inner.outbox, timed)
+        self.directory: Directory = _MeasuredDirectory(inner.directory, timed)
+        self.start = inner.start
+        self.stop = inner.stop
+        self.healthy = inner.healthy
+        self.durability = inner.durability
 
 
 class _Update:
@@ -109,13 +149,13 @@ class Measure:
         self._clock = clock
         self._wall = wall
         self._tracing = tracing
-        self._ended = {reason: self._end_cell(reason) for reason in EndReason}
+        self._ended = {reason: self._end_count(reason) for reason in EndReason}
         self._requests = metrics.counter("greenroom_http_requests_total")
-        self._orphaned = metrics.counter("greenroom_sessions_orphaned_total").cell()
+        self._orphaned = metrics.counter("greenroom_sessions_orphaned_total").labels()
         self._attempts = metrics.counter("greenroom_webhook_attempts_total")
-        self._delivery = metrics.spread("greenroom_webhook_delivery_seconds")
+        self._delivery = metrics.histogram("greenroom_webhook_delivery_seconds")
         self._updates: dict[tuple[str, str], _Update] = {}
-        self._told = metrics.spread("greenroom_update_to_watcher_seconds").cell()
+        self._told = metrics.histogram("greenroom_update_to_watcher_seconds").labels()
         self._after: dict[str, Callable[[Any, tuple[Any, ...]], None]] = {
             "registry.open": self._opened,
             "registry.close": self._closed,
@@ -124,23 +164,24 @@ class Measure:
             "outbox.set_aside": self._set_aside,
         }
 
-    def _end_cell(self, reason: EndReason) -> Cell:
-        return self.metrics.counter("greenroom_sessions_ended_total").cell(reason.value)
+    def _end_count(self, reason: EndReason) -> Count:
+        return self.metrics.counter("greenroom_sessions_ended_total").labels(reason.value)
 
     # -- calls to the engine ---------------------------------------------------------------------------------------
 
-    def wrap(self, inner: Any, contract: str, call: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """The call, timed. Looked up in `inner` each time: a test may put another there."""
-        spread = self.metrics.spread("greenroom_engine_call_seconds").cell(contract, call)
-        counts, bounds = spread.counts, spread.bounds
-        failed = self.metrics.counter("greenroom_engine_errors_total").cell(contract, call)
-        after = self._after.get(f"{contract}.{call}")
+    def timed(self, contract: str, call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """The call, timed. contract: whose method it is."""
+        method = call.__name__
+        times = self.metrics.histogram("greenroom_engine_call_seconds").labels(contract, method)
+        counts, bounds = times.counts, times.bounds
+        failed = self.metrics.counter("greenroom_engine_errors_total").labels(contract, method)
+        after = self._after.get(f"{contract}.{method}")
         clock = self._clock
 
-        async def timed(*arguments: Any, **named: Any) -> Any:
+        async def timed(*arguments: P.args, **named: P.kwargs) -> T:
             began = clock()
             try:
-                result = await getattr(inner, call)(*arguments, **named)
+                result = await call(*arguments, **named)
             except ServiceUnavailableError:
                 failed.value += 1
                 raise
@@ -150,15 +191,15 @@ class Measure:
                 failed.value += 1
                 raise
             finally:
-                # `Spread.observe`, without the call: this is on the way of every open.
+                # `Histogram.observe`, without the call: this is on the way of every open.
                 took = clock() - began
                 counts[bisect_left(bounds, took)] += 1
-                spread.total += took
+                times.total += took
             if after is not None:
                 after(result, arguments)
             return result
 
-        return timed if self._tracing is None else self._tracing.engine_call(f"{contract}.{call}", timed)
+        return timed if self._tracing is None else self._tracing.engine_call(f"{contract}.{method}", timed)
 
     def _opened(self, attached: Attached, _arguments: tuple[Any, ...]) -> None:
         if attached.replaced:
@@ -182,19 +223,22 @@ class Measure:
 
     def _set_aside(self, _result: None, arguments: tuple[Any, ...]) -> None:
         app, _reader, events = arguments[:3]
-        self.metrics.counter("greenroom_webhook_set_aside_total").cell(app).value += len(events)
+        self.metrics.counter("greenroom_webhook_set_aside_total").labels(app).value += len(events)
 
     # -- what sessions ask for -------------------------------------------------------------------------------------
 
     def performer(self, perform: Performer) -> Performer:
         """`Desk.perform`, with opens, resumes and updates measured."""
-        clock, counter, spread = self._clock, self.metrics.counter, self.metrics.spread
-        timers: dict[type, tuple[Spread, Cell]] = {
-            OpenSession: (spread("greenroom_open_seconds").cell(), counter("greenroom_opens_total").cell("ok")),
-            ResumeSession: (spread("greenroom_resume_seconds").cell(), counter("greenroom_resumes_total").cell("ok")),
+        clock, counter, histogram = self._clock, self.metrics.counter, self.metrics.histogram
+        timers: dict[type, tuple[Histogram, Count]] = {
+            OpenSession: (histogram("greenroom_open_seconds").labels(), counter("greenroom_opens_total").labels("ok")),
+            ResumeSession: (
+                histogram("greenroom_resume_seconds").labels(),
+                counter("greenroom_resumes_total").labels("ok"),
+            ),
         }
 
-        async def joining(work: Coroutine[Any, Any, Any], took: Spread, good: Cell) -> Any:
+        async def joining(work: Coroutine[Any, Any, Any], took: Histogram, good: Count) -> Any:
             began = clock()
             result = await work
             took.observe(clock() - began)
@@ -207,7 +251,7 @@ class Measure:
             if timer is not None:
                 work = perform(connection, call)
                 if self._tracing is not None:
-                    work = self._tracing.joining(connection, call, work)
+                    work = self._tracing.joining(call, work)
                 return joining(work, *timer)
             if kind is UpdateProfile:
                 return self._updating(perform(connection, call), connection, call)  # type: ignore[arg-type]
@@ -264,35 +308,35 @@ class Measure:
         lost = self.metrics.counter("greenroom_connections_lost_total")
 
         def on_refused(reason: str, resuming: bool) -> None:
-            refused[resuming].cell(reason).value += 1
+            refused[resuming].labels(reason).value += 1
 
         def on_left(code: int) -> None:
-            lost.cell(str(code) if code in _KNOWN_CODES else "other").value += 1
+            lost.labels(str(code) if code in _KNOWN_CODES else "other").value += 1
 
         hub.on_refused = on_refused
         hub.on_left = on_left
-        hub.on_silent = self.metrics.spread("greenroom_silence_seconds").cell().observe
+        hub.on_silent = self.metrics.histogram("greenroom_silence_seconds").labels().observe
         hub.on_told = self.told
 
     def answered(self, route: Route | None, status: int) -> None:
         """The dispatcher's: a request was answered. A method that has no row is not a label: clients choose it."""
         path, method = ("none", "none") if route is None else (route.path, route.method)
-        self._requests.cell(path, method, str(status)).value += 1
+        self._requests.labels(path, method, str(status)).value += 1
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 
     def attempted(self, app: Application, event: Event, outcome: Outcome) -> None:
         """The dispatcher's: an attempt is over."""
         answer = "none" if outcome.status is None else f"{outcome.status // 100}xx"
-        self._attempts.cell(app.key, answer).value += 1
+        self._attempts.labels(app.key, answer).value += 1
         if outcome.delivered:
-            self._delivery.cell(app.key).observe(max(0.0, self._wall() - event.at / 1000))
+            self._delivery.labels(app.key).observe(max(0.0, self._wall() - event.at / 1000))
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
     async def probe(self) -> None:
         """Until cancelled: how late is the event loop?"""
-        observe = self.metrics.spread("greenroom_loop_lag_seconds").cell().observe
+        observe = self.metrics.histogram("greenroom_loop_lag_seconds").labels().observe
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + PROBE_EVERY
@@ -303,40 +347,52 @@ class Measure:
 # -- gauges -----------------------------------------------------------------------------------------------------------
 
 
-def look_at(service: Service, metrics: Metrics) -> None:
-    """What is read off the service's parts at each scrape."""
-    hub, node, desk, reaper = service.hub, service.node, service.desk, service.reaper
+def register_gauges(
+    metrics: Metrics,
+    *,
+    hub: Hub,
+    node: Node,
+    calls: Desk,
+    reaper: Reaper,
+    webhooks: WebhookDispatcher,
+    door: FrontDoor,
+    engine_name: str,
+    durability: Sequence[str],
+    started_at: float,
+) -> None:
+    """What is read off the service's parts at each scrape. durability: what the engine promises. started_at: Unix
+    seconds."""
 
     def single(name: str, value: Callable[[], float]) -> None:
         metrics.gauge(name, lambda: (((), value()),))
 
     single("greenroom_connections", lambda: len(hub.connections))
-    single("greenroom_http_connections", lambda: len(service.door.visitors))
+    single("greenroom_http_connections", lambda: len(door.visitors))
     single("greenroom_watched_participants", lambda: len({one for _, one in hub.watchers}))
     single("greenroom_node_ready", lambda: node.not_ready() is None)
     single("greenroom_nodes", lambda: 1 + sum(one.lease_left > 0 for one in node.others))
     single("greenroom_lease_age_seconds", lambda: node.lease_age)
-    single("greenroom_kept_writes", lambda: len(desk.kept))
+    single("greenroom_kept_writes", lambda: len(calls.kept))
     single("greenroom_clock_difference_seconds", lambda: node.clock_difference)
     single("greenroom_reaper_lag_seconds", lambda: reaper.lag)
     single("greenroom_reaper_failing", lambda: bool(reaper.failing))
-    started = service.clocks.wall()
-    single("greenroom_start_time_seconds", lambda: started)
+    single("greenroom_start_time_seconds", lambda: started_at)
     metrics.count("greenroom_messages_received_total", lambda: (((), hub.messages_received),))
     metrics.count("greenroom_messages_sent_total", lambda: (((), hub.messages_sent),))
     metrics.count(
         "greenroom_requests_refused_total",
-        lambda: [((str(status),), count) for status, count in service.door.refused.items()],
+        lambda: [((str(status),), count) for status, count in door.refused.items()],
     )
     metrics.gauge("greenroom_sessions", lambda: _by_state(hub))
     metrics.gauge(
         "greenroom_application_sessions", lambda: [((app,), n) for app, n in node.application_sessions.items()]
     )
     metrics.gauge("greenroom_node_state", lambda: [((one.value,), node.state is one) for one in NodeState])
-    build = (version(), platform.python_version(), service.engine.name)
+    build = (version(), platform.python_version(), engine_name)
     metrics.gauge("greenroom_build_info", lambda: ((build, 1),))
-    metrics.gauge("greenroom_engine_durability_info", lambda: [((line,), 1) for line in service.durability])
-    _look_at_webhooks(service, metrics)
+    metrics.gauge("greenroom_engine_durability_info", lambda: [((line,), 1) for line in durability])
+    metrics.gauge("greenroom_webhook_waiting", lambda: _webhooks_waiting(webhooks))
+    metrics.gauge("greenroom_webhook_endpoints", lambda: _webhook_endpoints(webhooks))
 
 
 def _by_state(hub: Hub) -> list[tuple[tuple[str, ...], float]]:
@@ -344,21 +400,13 @@ def _by_state(hub: Hub) -> list[tuple[tuple[str, ...], float]]:
     return [((state.value,), found[state]) for state in _HELD]
 
 
-def _look_at_webhooks(service: Service, metrics: Metrics) -> None:
-    def waiting() -> list[tuple[tuple[str, ...], float]]:
-        found: Counter[str] = Counter()
-        for worker in service.webhooks.workers():
-            found[worker.app_key] += worker.held
-        return [((app,), count) for app, count in found.items()]
-
-    def endpoints() -> list[tuple[tuple[str, ...], float]]:
-        found = Counter(
-            (worker.app_key, worker.receiver.value) for worker in service.webhooks.workers() if worker.is_delivering
-        )
-        return list(found.items())
-
-    metrics.gauge("greenroom_webhook_waiting", waiting)
-    metrics.gauge("greenroom_webhook_endpoints", endpoints)
+def _webhooks_waiting(webhooks: WebhookDispatcher) -> list[tuple[tuple[str, ...], float]]:
+    found: Counter[str] = Counter()
+    for worker in webhooks.workers():
+        found[worker.app_key] += worker.held
+    return [((app,), count) for app, count in found.items()]
 
 
-__all__ = ["Measure", "MeasuredEngine", "look_at"]
+def _webhook_endpoints(webhooks: WebhookDispatcher) -> list[tuple[tuple[str, ...], float]]:
+    found = Counter((worker.app_key, worker.receiver.value) for worker in webhooks.workers() if worker.is_delivering)
+    return list(found.items())

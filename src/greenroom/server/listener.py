@@ -9,7 +9,7 @@ import structlog
 
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import ServerConfig
-from greenroom.server.http.authentication import is_loopback
+from greenroom.server.wire.addresses import is_loopback
 
 log = structlog.stdlib.get_logger("greenroom.server")
 
@@ -92,6 +92,3 @@ def warn_of_plain_text(config: ServerConfig, certificate: Certificate) -> None:
             "listening beyond this machine without TLS: tokens can be read on the way",
             hint="Set tls_cert and tls_key, or trusted_proxies where a proxy does TLS.",
         )
-
-
-__all__ = ["Certificate", "listen", "url_of", "warn_of_plain_text"]

@@ -33,18 +33,16 @@ def run(config: ServerConfig, ready: Callable[[Service], Awaitable[None]] | None
 async def serve(service: Service, ready: Callable[[Service], Awaitable[None]] | None = None) -> None:
     """Runs until SIGTERM or SIGINT, or a drain that was asked for. SIGHUP reads the certificate again. ready: awaited
     when the service is; None: nobody waits for that."""
-    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, service.stop_requested.set)
     loop.add_signal_handler(signal.SIGHUP, service.reload_tls)
     await service.start()
-    service.cluster.on_drain = stopping.set
     try:
         if ready is not None:
             await ready(service)
         tune_collector()
-        await stopping.wait()
+        await service.stop_requested.wait()
         log.info("stopping")
     finally:
         await service.stop()
@@ -65,6 +63,3 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-
-
-__all__ = ["raise_file_limit", "run", "serve", "tune_collector"]

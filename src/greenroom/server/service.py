@@ -6,33 +6,32 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from greenroom.core.requests import EndRequest
-from greenroom.engines.base import Command, Engine, Restricted, RestrictRequest
+from greenroom.engines.base import Command, Engine
 from greenroom.errors import ServiceUnavailableError
-from greenroom.model import EndReason, SessionRecord
 from greenroom.server.api.routes import all_routes
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
-from greenroom.server.cluster.admin import ClusterDesk
+from greenroom.server.cluster.admin import ClusterAdmin
 from greenroom.server.cluster.counts import Counter
-from greenroom.server.cluster.directory_sync import Standing
+from greenroom.server.cluster.directory_sync import DirectorySync
 from greenroom.server.cluster.drain import Drain
 from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.reaper import Reaper
+from greenroom.server.cluster.upgrades import SessionUpgrades
 from greenroom.server.config import ServerConfig
 from greenroom.server.engine_factory import make_engine
 from greenroom.server.events.long_polling import EventNews
 from greenroom.server.http.dispatcher import make_http
-from greenroom.server.instrumentation import Measure, MeasuredEngine, look_at
+from greenroom.server.instrumentation import Measure, MeasuredEngine, register_gauges
 from greenroom.server.listener import Certificate, listen, url_of, warn_of_plain_text
 from greenroom.server.sessions.admission import NodeHouse
-from greenroom.server.sessions.connection import SessionConnection
+from greenroom.server.sessions.control import SessionControl
 from greenroom.server.sessions.engine_calls import Desk
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.telemetry.metrics import Metrics
@@ -42,16 +41,14 @@ from greenroom.server.tenants.secrets import load_admin_token, load_master_key
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
-from greenroom.server.webhooks.ssrf import parse_networks
+from greenroom.server.wire.addresses import parse_networks
 from greenroom.server.wire.front_door import FrontDoor, make_front_door
-from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest
 
 log = structlog.stdlib.get_logger("greenroom.server")
 
 BACKLOG = 4_096
 SHARED_ISSUER = "greenroom"
 """The `iss` of tokens where nodes share an engine and were given neither issuer nor public URL."""
-_END_REASON = {"kick": EndReason.KICKED, "block": EndReason.BLOCKED, "erase": EndReason.KICKED}
 
 
 class Service:
@@ -72,33 +69,37 @@ class Service:
     ) -> None:
         self.config = config
         self.clocks = clocks
-        self._chance = random.Random(int.from_bytes(random_bytes(8))) if chance is None else chance
-        self.tracing = make_tracing(config.tracing)
+        self.stop_requested = asyncio.Event()
+        """Somebody wants the process to end: a signal, or an operator who drains this node."""
         self.metrics = Metrics()
-        self.measure = Measure(self.metrics, clocks.monotonic, clocks.wall, self.tracing)
-        self.engine: Engine = MeasuredEngine(make_engine(config) if engine is None else engine, self.measure)
         self.limits = config.make_limits()
+        self._random_bytes = random_bytes
+        self._chance = random.Random(int.from_bytes(random_bytes(8))) if chance is None else chance
+        self._tracing = make_tracing(config.tracing)
+        self.measure = Measure(self.metrics, clocks.monotonic, clocks.wall, self._tracing)
+        self.engine = MeasuredEngine(make_engine(config) if engine is None else engine, self.measure.timed)
+        # Made by `start`, once the engine runs and the address is known:
         self.tenants: Tenants
-        self.standing: Standing
+        self.directory: DirectorySync
         self.hub: Hub
         self.desk: Desk
         self.node: Node
-        self.reaper: Reaper
+        self.control: SessionControl
+        self.cluster: ClusterAdmin
         self.news: EventNews
         self.counter: Counter
-        self.cluster: ClusterDesk
         self.webhooks: WebhookDispatcher
+        self.upgrades: SessionUpgrades
         self.door: FrontDoor
+        self._reaper: Reaper
         self.url = ""
         """How clients reach it; known once it listens."""
         self.issuer = ""
         self.admin_token = ""
         self.durability: tuple[str, ...] = ()
-        self._random_bytes = random_bytes
         self._certificate: Certificate | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._started_at = 0.0
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -112,13 +113,13 @@ class Service:
             raise
 
     async def _start(self) -> None:
-        self._started_at = self.clocks.monotonic()
-        if self.tracing is not None:
+        if self._tracing is not None:
             # It waits for its last spans: beside the loop.
-            self._cleanups.append(partial(asyncio.to_thread, self.tracing.close))
+            self._cleanups.append(partial(asyncio.to_thread, self._tracing.close))
         self._certificate = Certificate(self.config)
         await self.engine.start()
         self._cleanups.append(self.engine.stop)
+        self.durability = await self.engine.durability()
         listener = self._listen()
         self._cleanups.append(_later(listener.close))
         self._find_urls(listener)
@@ -131,15 +132,12 @@ class Service:
         await self.node.restored()
         if self.node.current_lease() is None:
             raise ServiceUnavailableError("The engine gave this node no lease.", hint="See the log for why.")
-        await self.standing.load()
-        # From now on a higher version is news.
-        self.node.on_directory = self.standing.at
+        await self.directory.load()
         await self._open_door(listener)
-        look_at(self, self.metrics)
+        self._register_gauges()
         self._begin(
-            self.node.run(), self.node.watch_fence(), self.reaper.run(), self.webhooks.run(), self.measure.probe()
+            self.node.run(), self.node.watch_fence(), self._reaper.run(), self.webhooks.run(), self.measure.probe()
         )
-        self.durability = await self.engine.durability()
         for line in self.durability:
             log.info("durability", what=line)
         warn_of_plain_text(self.config, self._certificate)
@@ -163,25 +161,25 @@ class Service:
         self.hub = Hub(house, self.measure.performer(self.desk.perform), self.clocks)
         self.measure.attend(self.hub)
         self.desk.attend(self.hub)
-        self.node = Node(
-            self.engine, self.hub, self.desk, config, name=name, random_hex=lambda: self._random_bytes(16).hex(),
-            url=self.url, clocks=self.clocks,
-        )  # fmt: skip
-        self.node.directory_copy = lambda: self.tenants.copy
-        self.standing = Standing(self.tenants, self.hub)
         self.hub.on_command = self._command
-        self.cluster = ClusterDesk(self, name, lambda: self._random_bytes(16).hex())
-        self.reaper = Reaper(
+        self.directory = DirectorySync(self.tenants, self.hub)
+        self.node = Node(
+            self.engine, self.hub, self.desk, self.directory, config,
+            name=name, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
+        )  # fmt: skip
+        self.control = SessionControl(self.engine.registry, self.desk, partial(self.directory.read, None))
+        self.upgrades = SessionUpgrades(self.hub, self.node, grace=config.grace, chance=self._chance)
+        self._reaper = Reaper(
             self.engine.registry,
             interval=config.reap_interval,
             may_act=lambda: self._lease() is not None,
             tell=self.desk.tell_ended,
         )
-
-        self._compose_events(name)
-
-    def _compose_events(self, name: str) -> None:
-        config = self.config
+        self.cluster = ClusterAdmin(
+            self.engine, self.hub, self.desk, self.node, self._reaper, config,
+            same_everywhere={"issuer": self.issuer, "master_key": self.tenants.master_key_fingerprint},
+            durability=self.durability, clocks=self.clocks, random_hex=self._random_hex, stop=self.stop_requested.set,
+        )  # fmt: skip
         self.news = EventNews(self.engine.outbox)
         self.counter = Counter(self.engine)
         self.webhooks = WebhookDispatcher(
@@ -191,14 +189,29 @@ class Service:
                 allowed=parse_networks(config.webhook_allowed_networks), allow_http=config.webhook_http == "allowed"
             ),
             node=name,
-            announce=self.announce_directory,
+            announce=self.control.announce_directory,
+            on_attempt=self.measure.attempted,
+            tracing=self._tracing,
             concurrency=config.webhook_concurrency,
         )
-        self.webhooks.on_attempt = self.measure.attempted
-        self.webhooks.tracing = self.tracing
+
+    def _register_gauges(self) -> None:
+        register_gauges(
+            self.metrics, hub=self.hub, node=self.node, calls=self.desk, reaper=self._reaper, webhooks=self.webhooks,
+            door=self.door, engine_name=self.engine.name, durability=self.durability, started_at=self.clocks.wall(),
+        )  # fmt: skip
 
     def _lease(self) -> str | None:
         return self.node.current_lease()
+
+    def _random_hex(self) -> str:
+        return self._random_bytes(16).hex()
+
+    def _command(self, command: Command) -> None:
+        if command.kind == "directory":
+            self.directory.changed()
+        else:
+            self.cluster.command(command)
 
     async def _open_door(self, listener: socket.socket) -> None:
         http = make_http(self, all_routes(demo_page=self.config.demo_page == "on"), self.measure.answered)
@@ -206,7 +219,7 @@ class Service:
         # Before that: long polls are answered, so that nothing is waited for or left behind.
         self._cleanups.append(_later(self.news.close))
         self.door = make_front_door(
-            http=http, sessions=self._session, limits=self.limits, options=self.config.websocket_options
+            http=http, sessions=self.upgrades, limits=self.limits, options=self.config.websocket_options
         )
         loop = asyncio.get_running_loop()
         tls = None if self._certificate is None else self._certificate.context
@@ -293,85 +306,6 @@ class Service:
         if self._certificate is not None:
             self._certificate.reload()
 
-    # -- what the front door and HTTP ask -----------------------------------------------------------------------------
-
-    def _session(self, request: UpgradeRequest) -> Handler | Refusal:
-        node = self.node
-        if node.draining:
-            return _unavailable("draining", "The node is being shut down. Connect again.", 1)
-        if node.current_lease() is None:
-            return _unavailable("fenced", "The node has lost touch with the engine.", self._fenced_for())
-        return SessionConnection(self.hub, request)
-
-    def _fenced_for(self) -> int:
-        """Seconds: 15 to 30 with the default grace (S9). A client with a live old connection has no reason to hurry,
-        and one without must be back before its grace is over, however short it is set."""
-        grace = self.config.grace
-        return self._chance.randint(max(1, round(grace * 3 / 8)), max(1, round(grace * 3 / 4)))
-
-    async def restrict(self, request: RestrictRequest) -> Restricted:
-        """`Registry.restrict`, and what follows from it: the nodes that hold what it ended are told."""
-        restricted = await self.engine.registry.restrict(request)
-        reason = _END_REASON.get(request.kind, EndReason.TOKEN_REVOKED)
-        self.desk.tell_ended(restricted.ended, reason, request.reason)
-        await self.announce_directory()
-        # Before it is answered: whoever kicks and asks for a new token next gets one above the cut-off (S18).
-        await self.standing.read(None)
-        return restricted
-
-    async def end_session(self, request: EndRequest) -> SessionRecord | None:
-        """`Registry.close` by an operator; the node that holds the session is told. None: there was none to end."""
-        ended = await self.engine.registry.close(request)
-        if ended is not None:
-            self.desk.tell_ended((ended,), request.reason, request.text)
-        return ended
-
-    async def announce_directory(self) -> None:
-        """The directory has changed: every node is told to read it again."""
-        await self.desk.tell_all(Command(kind="directory"))
-
-    def not_ready(self) -> str | None:
-        """Why the node should get no traffic, or None where it should."""
-        return self.node.not_ready()
-
-    @property
-    def uptime(self) -> float:
-        """Seconds since start."""
-        return self.clocks.monotonic() - self._started_at
-
-    def status(self) -> Mapping[str, Any]:
-        """What an operator wants to know of this node."""
-        return {
-            "node": self.node.name,
-            "boot": self.node.boot,
-            "version": version(),
-            "state": self.node.state.value,
-            "notReady": self.not_ready(),
-            "url": self.url,
-            "engine": self.engine.name,
-            "durability": list(self.durability),
-            "uptime": round(self.uptime, 1),
-            "sessions": len(self.hub.sessions),
-            "connections": len(self.hub.connections),
-            "keptWrites": len(self.desk.kept),
-            "clockDifference": round(self.node.clock_difference, 3),
-            "reaperLag": self.reaper.lag,
-            "reaperFailing": self.reaper.failing,
-            "otherNodes": [one.node for one in self.node.others],
-        }
-
-    def _command(self, command: Command) -> None:
-        if command.kind == "directory":
-            self.standing.soon()
-        else:
-            self.cluster.hears(command)
-
-
-def _unavailable(word: str, text: str, seconds: int) -> Refusal:
-    return Refusal.error(
-        503, error="temporarily_unavailable", reason=word, description=text, headers={"Retry-After": str(seconds)}
-    )
-
 
 def _later(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
     async def run_it() -> None:
@@ -385,6 +319,3 @@ def _shut(http: Any) -> Callable[[], Awaitable[None]]:
         await http.shutdown(1.0)
 
     return shut
-
-
-__all__ = ["Service"]

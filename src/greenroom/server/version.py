@@ -14,6 +14,3 @@ def version() -> str:
         return installed_version("greenroom")
     except PackageNotFoundError:
         return "0"
-
-
-__all__ = ["version"]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import Application
-from greenroom.server.cluster.directory_sync import Standing
+from greenroom.server.cluster.directory_sync import DirectorySync
 
 
 def _app(key: str, **more: Any) -> Application:
@@ -66,12 +66,12 @@ class FakeHub:
             await one
 
 
-async def _made() -> tuple[FakeTenants, FakeHub, Standing]:
+async def _made() -> tuple[FakeTenants, FakeHub, DirectorySync]:
     tenants = FakeTenants([_app("one"), _app("two")])
     hub = FakeHub({key: FakeConnection(SimpleNamespace(app=key)) for key in ("one", "two")})
-    standing = Standing(cast(Any, tenants), cast(Any, hub))
-    await standing.load()
-    return tenants, hub, standing
+    directory = DirectorySync(cast(Any, tenants), cast(Any, hub))
+    await directory.load()
+    return tenants, hub, directory
 
 
 def _measured(hub: FakeHub) -> dict[str, int]:
@@ -79,38 +79,38 @@ def _measured(hub: FakeHub) -> dict[str, int]:
 
 
 async def test_sessions_of_an_application_that_was_disabled_are_measured_anew_and_no_others() -> None:
-    tenants, hub, standing = await _made()
+    tenants, hub, directory = await _made()
     tenants.stored[0] = _app("one", disabled=True)
-    standing.soon()
+    directory.changed()
     await hub.carry_out()
     assert _measured(hub) == {"one": 1, "two": 0}
-    standing.soon()
+    directory.changed()
     await hub.carry_out()
     assert _measured(hub) == {"one": 1, "two": 0}, "nothing has changed since"
 
 
 async def test_tokens_that_were_revoked_count_and_another_name_does_not() -> None:
-    tenants, hub, standing = await _made()
+    tenants, hub, directory = await _made()
     tenants.stored[:] = [Application(key="one", name="renamed", namespace="0" * 32), _app("two", revoked_before=7)]
-    await standing.read(None)
+    await directory.read(None)
     assert _measured(hub) == {"one": 0, "two": 1}
 
 
 async def test_a_number_that_is_known_is_not_read_again() -> None:
-    tenants, hub, standing = await _made()
-    standing.at(1)
+    tenants, hub, directory = await _made()
+    directory.version_seen(1)
     assert hub.spawned == []
-    standing.at(2)
+    directory.version_seen(2)
     await hub.carry_out()
     assert tenants.asked == [2]
 
 
 async def test_an_engine_that_is_away_is_asked_again_later() -> None:
-    tenants, hub, standing = await _made()
+    tenants, hub, directory = await _made()
     tenants.stored[0] = _app("one", disabled=True)
     tenants.away = True
-    await standing.read(None)
+    await directory.read(None)
     assert _measured(hub) == {"one": 0, "two": 0}
     tenants.away = False
-    await standing.read(None)
+    await directory.read(None)
     assert _measured(hub) == {"one": 1, "two": 0}

@@ -13,8 +13,7 @@ import pytest
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Change, NodeBeat, SessionQuery
 from greenroom.model import EndReason, ParticipantRecord, SessionState, participant_id_of, partition_of
-from greenroom.server.cluster import node as node_module
-from greenroom.server.cluster import recovery as upkeep
+from greenroom.server.cluster import recovery
 from greenroom.server.cluster.node import Node, NodeState
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
@@ -36,7 +35,7 @@ async def _pass(shell: Shell, seconds: float) -> None:
             await shell.inner.registry.reap()
         await shell.node.beat()
         await shell.settle()
-        await shell.node.settled()
+        await shell.node.recovery.caught_up()
 
 
 async def test_a_node_counts_from_when_the_renewal_was_sent() -> None:
@@ -223,7 +222,7 @@ async def test_comparing_drops_what_moved_elsewhere() -> None:
                 previous=Owner(owner.session_id, owner.generation, owner.lease),
             )
         )  # fmt: skip
-        await shell.node.compare()
+        await shell.node.recovery.compare()
         assert link.end is not None
         assert link.end[0] == 4503
         assert not link.notifications("session.ended")
@@ -235,24 +234,24 @@ async def test_comparing_detaches_strays_at_the_second_look_and_never_ends_them(
         owner = connection.machine.owner
         assert owner is not None
         del shell.hub.sessions[owner.session_id]
-        await shell.node.compare()
+        await shell.node.recovery.compare()
         assert (await shell.record(connection)).state is SessionState.ATTACHED
-        await shell.node.compare()
+        await shell.node.recovery.compare()
         assert (await shell.record(connection)).state is SessionState.DETACHED
 
 
 async def test_comparing_reads_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "PAGE", 2)
+    monkeypatch.setattr(recovery, "PAGE", 2)
     async with running_shell() as shell:
         for number in range(5):
             await shell.open("anna", openId=f"open id number {number}")
-        listed = await shell.node._listed()
+        listed = await shell.node.recovery._listed()
         assert len(listed) == 5
 
 
 async def test_a_silent_subscription_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine counts a change that was never heard: it is read again (S13)."""
-    monkeypatch.setattr(node_module, "NOTICE_AFTER", 0.01)
+    monkeypatch.setattr(recovery, "NOTICE_AFTER", 0.01)
     async with running_shell() as shell:
         _, link = await shell.open()
         anna = participant_id_of(NAMESPACE, "anna")

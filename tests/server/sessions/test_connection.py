@@ -27,7 +27,7 @@ async def test_the_wheel_pings_and_drops_who_does_not_answer() -> None:
         assert link.pings == 1
         shell.clock.advance(8.1)
         await shell.node.beat()  # the node itself is well
-        await shell.node.settled()
+        await shell.node.recovery.caught_up()
         connection.tick()
         assert link.end == (1006, "")
         connection.lost(1006, "")

@@ -139,7 +139,7 @@ async def test_close_codes_of_refusals() -> None:
         async with house.connect() as client:
             await client.open(good)
             assert await _refusal(house, good) == (-32054, "Too_many_sessions", 4506)
-        await house.service.restrict(
+        await house.service.control.restrict(
             RestrictRequest(app=app.key, kind="block", participant_id=app.participant_id("eve"), reason="rude")
         )
         assert await _refusal(house, app.token("eve", now=time.time() + 3)) == (-32055, "Participant_blocked", 4501)
@@ -292,7 +292,7 @@ async def test_a_kick_ends_every_session_at_once_and_says_why() -> None:
         async with house.connect() as phone, house.connect() as laptop:
             for client in (phone, laptop):
                 await client.open(app.token("anna"))
-            await house.service.restrict(
+            await house.service.control.restrict(
                 RestrictRequest(app=app.key, kind="kick", participant_id=app.participant_id("anna"), reason="be nice")
             )
             for client in (phone, laptop):
@@ -321,7 +321,7 @@ async def test_disabling_an_application_ends_its_sessions_only() -> None:
             await client.open(app.token("anna"))
             await bystander.open(other.token("anna"))
             await house.service.tenants.disable(app.key)
-            await house.service.announce_directory()
+            await house.service.control.announce_directory()
             assert (await client.notified("session.ended"))["reason"] == "application_disabled"
             assert await client.closed() == 4507
             assert await bystander.call("ping") == {}
@@ -404,7 +404,7 @@ async def test_a_node_without_its_lease_serves_nothing_and_recovers() -> None:
             await node.beat()
             await client.notified("session.stay")
             assert (await client.call("session.getParticipant"))["participant"]["id"] == opened.participant["id"]
-            assert house.service.not_ready() is None
+            assert house.service.node.not_ready() is None
 
 
 async def test_a_lapsed_lease_is_replaced_and_sessions_are_taken_back() -> None:
@@ -443,7 +443,7 @@ async def test_what_the_engine_could_not_take_is_written_when_it_is_back() -> No
         await house.until(lambda: len(house.service.desk.kept) == 2)
         assert (await house.session(closed.id)).state is SessionState.ATTACHED
         await node.beat()
-        await node.settled()
+        await node.recovery.caught_up()
         assert not house.service.desk.kept
         assert (await house.session(closed.id)).end_reason == "closed"
         assert (await house.session(dropped.id)).state is SessionState.DETACHED
@@ -456,11 +456,11 @@ async def test_a_session_that_lost_its_connection_behind_the_nodes_back_is_detac
         client = await house.dial()
         opened = await client.open(app.token("anna"))
         connection = house.service.hub.sessions.pop(opened.id)
-        await house.service.node.compare()
+        await house.service.node.recovery.compare()
         assert (await house.session(opened.id)).state is SessionState.ATTACHED
-        await house.service.node.compare()
+        await house.service.node.recovery.compare()
         assert (await house.session(opened.id)).state is SessionState.DETACHED
         house.service.hub.sessions[opened.id] = connection
-        await house.service.node.compare()  # held, and detached behind its back: taken back
+        await house.service.node.recovery.compare()  # held, and detached behind its back: taken back
         assert (await house.session(opened.id)).state is SessionState.ATTACHED
         assert await client.call("session.close") == {}

@@ -49,7 +49,7 @@ async def two_nodes(**settings: Any) -> AsyncIterator[tuple[House, House, RedisS
 async def _application(one: House, other: House) -> tuple[Tenant, Tenant]:
     """The same application, seen from both nodes."""
     tenant = await one.new_application()
-    await one.service.announce_directory()
+    await one.service.control.announce_directory()
     await other.until(lambda: other.service.tenants.get(tenant.key) is not None)
     return tenant, Tenant(other, tenant.key, tenant.secret)
 
@@ -67,7 +67,7 @@ async def test_a_session_moves_between_nodes_and_news_and_kicks_reach_both() -> 
             await there.resume(opened)
             assert await here.closed() == 4503
             assert opened.generation == 2
-            await one.service.restrict(
+            await one.service.control.restrict(
                 RestrictRequest(app=app.key, kind="kick", participant_id=app.participant_id("anna"), reason="out")
             )
             assert (await there.notified("session.ended"))["reason"] == "kicked"

@@ -8,9 +8,10 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -20,10 +21,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from greenroom.codes import ERRORS
 from greenroom.core.server.calls import OpenSession
+from greenroom.engines.base import Bus, Directory, Outbox, Registry
+from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.server.cluster.detection_bounds import bounds_of
 from greenroom.server.config import ServerConfig
 from greenroom.server.instrumentation import Measure, MeasuredEngine
-from greenroom.server.telemetry.metrics import Metrics, Spread
+from greenroom.server.telemetry.metrics import Histogram, Metrics
 from greenroom.server.telemetry.metrics_table import BY_NAME, FOREIGN, TABLE, Kind
 from tests.server.harness import House, RefusedError, running_service
 from tests.server.http_service import basic
@@ -61,7 +64,7 @@ def full_name(family: Metric) -> str:
 
 
 def test_a_spread_counts_what_is_at_or_below_each_bound() -> None:
-    spread = Spread((0.1, 1.0))
+    spread = Histogram((0.1, 1.0))
     for seconds in (0.05, 0.1, 0.5, 7.0):
         spread.observe(seconds)
     assert spread.buckets() == [("0.1", 2.0), ("1.0", 3.0), ("+Inf", 4.0)]
@@ -76,12 +79,12 @@ def test_what_is_not_in_the_table_cannot_be_counted() -> None:
     with pytest.raises(KeyError):
         metrics.gauge("greenroom_made_up", lambda: ())
     with pytest.raises(AssertionError, match="greenroom_opens_total"):
-        metrics.counter("greenroom_opens_total").cell("ok", "too many")
+        metrics.counter("greenroom_opens_total").labels("ok", "too many")
 
 
 def test_two_services_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
-    one.counter("greenroom_opens_total").cell("ok").value += 1
+    one.counter("greenroom_opens_total").labels("ok").value += 1
     assert b'greenroom_opens_total{result="ok"} 1.0' in one.page("")[0]
     assert b"greenroom_opens_total{" not in other.page("")[0]
 
@@ -148,12 +151,12 @@ async def test_deliveries_are_counted_for_each_application() -> None:
             async with house.connect() as client:
                 await client.open(app.token("anna"))
                 attempts = house.service.metrics.counter("greenroom_webhook_attempts_total")
-                await house.until(lambda: attempts.cell(app.key, "5xx").value == 1)
+                await house.until(lambda: attempts.labels(app.key, "5xx").value == 1)
                 found = await scrape(house)
                 assert value(found, "greenroom_webhook_waiting", app=app.key) == 1
             async with house.connect() as client:
                 await client.open(app.token("ben"))
-                await house.until(lambda: attempts.cell(app.key, "2xx").value >= 1, 10)
+                await house.until(lambda: attempts.labels(app.key, "2xx").value >= 1, 10)
             found = await scrape(house)
             assert value(found, "greenroom_webhook_delivery_seconds_count", app=app.key) >= 1
             assert value(found, "greenroom_webhook_endpoints", app=app.key) == 1
@@ -172,11 +175,12 @@ async def test_an_open_is_measured_by_four_looks_at_the_clock() -> None:
         looks += 1
         return float(looks)
 
-    async with running_service() as house:
-        engine: Any = house.service.engine
+    engine: Any = EmbeddedEngine(":memory:")
+    await engine.start()
+    try:
         measure = Measure(Metrics(), clock, clock)
-        measured = MeasuredEngine(engine.inner, measure)
-        assert measured.bus is engine.inner.bus
+        measured = MeasuredEngine(engine, measure.timed)
+        assert measured.bus is engine.bus
         opened: list[Any] = []
 
         async def perform(_connection: Any, call: Any) -> Any:
@@ -190,7 +194,27 @@ async def test_an_open_is_measured_by_four_looks_at_the_clock() -> None:
         await measure.performer(perform)(nobody, request)
         assert opened == [request]
         assert looks == 4
-        assert measure.metrics.spread("greenroom_open_seconds").cell().total == 3.0
+        assert measure.metrics.histogram("greenroom_open_seconds").labels().total == 3.0
+    finally:
+        await engine.stop()
+
+
+def test_every_call_of_an_engine_is_timed() -> None:
+    """A method that is added to a contract must be added to what stands around it."""
+
+    def timed(_contract: str, call: Any) -> Any:
+        return ("timed", call)
+
+    inner: Any = EmbeddedEngine(":memory:")
+    inner.name = "other"
+    measured = MeasuredEngine(inner, cast(Any, timed))
+    for part, contract in (("registry", Registry), ("bus", Bus), ("outbox", Outbox), ("directory", Directory)):
+        for name, method in vars(contract).items():
+            if name.startswith("_") or not callable(method):
+                continue
+            own = getattr(getattr(inner, part), name)
+            expected = ("timed", own) if asyncio.iscoroutinefunction(method) else own
+            assert getattr(getattr(measured, part), name) == expected, (part, name)
 
 
 async def test_an_update_that_changes_nothing_is_not_measured() -> None:
@@ -259,7 +283,7 @@ async def test_silence_is_measured_when_a_connection_is_dropped_for_it() -> None
 
 
 def value_of_silence(house: House) -> int:
-    return house.service.metrics.spread("greenroom_silence_seconds").cell().count
+    return house.service.metrics.histogram("greenroom_silence_seconds").labels().count
 
 
 async def test_a_fenced_node_and_an_engine_that_fails_are_seen() -> None:
@@ -281,27 +305,22 @@ async def test_a_fenced_node_and_an_engine_that_fails_are_seen() -> None:
 async def test_an_engine_that_cannot_be_reached_is_an_error_and_a_refusal_is_not() -> None:
     from greenroom.errors import ServiceUnavailableError
 
-    async with running_service() as house:
-        service = house.service
-        inner: Any = service.engine.inner  # type: ignore[attr-defined]
-        good = inner.registry.participants
-
-        async def away(_query: Any) -> Any:
+    class Away:
+        async def participants(self, _query: Any) -> Any:
             raise ServiceUnavailableError("away")
 
-        inner.registry.participants = away
-        try:
-            with pytest.raises(ServiceUnavailableError):
-                await service.desk.read("app", ["p"])
-        finally:
-            inner.registry.participants = good
-        cell = service.metrics.counter("greenroom_engine_errors_total").cell("registry", "participants")
-        assert cell.value == 1
+    measure = Measure(Metrics(), time.monotonic, time.time)
+    with pytest.raises(ServiceUnavailableError):
+        await measure.timed("registry", Away().participants)(None)
+    failed = measure.metrics.counter("greenroom_engine_errors_total").labels("registry", "participants")
+    assert failed.value == 1
+    async with running_service() as house:
+        service = house.service
         async with house.connect() as client:
             app = await house.new_application()
             with pytest.raises(RefusedError):
                 await client.resume(await dead_session(house, app))
-        assert service.metrics.counter("greenroom_engine_errors_total").cell("registry", "attach").value == 0
+        assert service.metrics.counter("greenroom_engine_errors_total").labels("registry", "attach").value == 0
 
 
 async def dead_session(house: House, app: Any) -> Any:
@@ -483,7 +502,7 @@ async def test_the_service_says_how_it_is() -> None:
 
 async def test_the_loops_lag_is_probed() -> None:
     async with running_service() as house:
-        spread = house.service.metrics.spread("greenroom_loop_lag_seconds").cell()
+        spread = house.service.metrics.histogram("greenroom_loop_lag_seconds").labels()
         await house.until(lambda: spread.count > 0)
         assert spread.total < 60
         await asyncio.sleep(0)

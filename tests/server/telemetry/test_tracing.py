@@ -92,7 +92,7 @@ def test_off_is_nothing() -> None:
     assert make_tracing("off") is None
     with tempfile.TemporaryDirectory() as data:
         config = short_config(data)
-        assert Service(config, engine=EmbeddedEngine(data)).tracing is None
+        assert Service(config, engine=EmbeddedEngine(data))._tracing is None
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

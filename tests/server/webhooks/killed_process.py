@@ -18,7 +18,7 @@ from greenroom.server.tenants.applications import Tenants
 from greenroom.server.webhooks import signing
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
-from greenroom.server.webhooks.ssrf import parse_networks
+from greenroom.server.wire.addresses import parse_networks
 
 
 async def main(data: str, url: str, name: str) -> None:

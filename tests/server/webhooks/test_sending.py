@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.server.webhooks import sending
 from greenroom.server.webhooks.sending import Sender, retry_after
-from greenroom.server.webhooks.ssrf import parse_networks
+from greenroom.server.wire.addresses import parse_networks
 from tests.server.webhooks.receiver import Answer, answer, drip, flood, garbage, hang, hang_up, receiver
 
 LOOPBACK = parse_networks(["127.0.0.0/8"])

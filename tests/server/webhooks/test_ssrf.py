@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from greenroom.errors import IllegalArgumentError
-from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, check_url, is_public, parse_networks
+from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, check_url, is_public
+from greenroom.server.wire.addresses import parse_networks
 
 PRIVATE = [
     "127.0.0.1",
@@ -78,7 +79,7 @@ def test_the_operator_may_allow_networks_also_through_a_mapped_address() -> None
     assert is_public(ipaddress.ip_address("10.1.2.3"), allowed)
     assert is_public(ipaddress.ip_address("::ffff:10.1.2.3"), allowed)
     assert not is_public(ipaddress.ip_address("10.2.2.3"), allowed)
-    with pytest.raises(IllegalArgumentError, match="no network"):
+    with pytest.raises(IllegalArgumentError, match="not a valid CIDR network"):
         parse_networks(["10.1.0.0/99"])
 
 

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from greenroom.core.rate_limit import KeyedBuckets, TokenBucket
+from greenroom.errors import IllegalArgumentError
 from greenroom.server.wire.addresses import Limits, normalise
 from greenroom.server.wire.proxy_protocol import MalformedProxyHeaderError, ProxyHeader, read_proxy_header
 
@@ -119,7 +120,7 @@ def test_the_client_is_the_first_from_the_right_that_is_no_proxy_of_ours(peer: s
 
 
 def test_a_trusted_proxy_that_is_no_address_is_refused() -> None:
-    with pytest.raises(ValueError, match="proxy"):
+    with pytest.raises(IllegalArgumentError, match="'proxy' is not a valid CIDR network"):
         Limits(trusted_proxies=["proxy"])
 
 

@@ -86,7 +86,7 @@ class ClusterWorld(World):
             node.start()
         first = self.nodes[0]
         self.application, self.app_secret = first.run(first.service.tenants.create_application("world"))
-        first.run(first.service.announce_directory())
+        first.run(first.service.control.announce_directory())
         self.run(4.0)  # the longest until each has read it with a beat
 
     def make_engine(self, node: SimNode) -> Engine:

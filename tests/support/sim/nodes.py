@@ -91,7 +91,7 @@ class SimService(Service):
 
     def admit_upgrade(self, request: UpgradeRequest) -> Handler | Refusal:
         """What the front door asks."""
-        return self._session(request)
+        return self.upgrades(request)
 
 
 class SimNode:

@@ -128,7 +128,7 @@ class World:
             participant_id=participant_id_of(self.application.namespace, external_id),
             reason="out",
         )
-        restricted = self.node.run(self.node.service.restrict(request))
+        restricted = self.node.run(self.node.service.control.restrict(request))
         self.kicked.update(session.id for session in restricted.ended)
 
     # -- time ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.server.cluster.node import Node
-from greenroom.server.cluster.recovery import Upkeep
+from greenroom.server.cluster.recovery import Recovery
 from tests.support.sim.cluster import ClusterWorld
 from tests.support.sim.cluster_walk import walk_cluster, walk_lossy
 from tests.support.sim.oracles import record_of, watchers_converged
@@ -168,5 +168,5 @@ def test_s15_who_was_lost_with_the_data_is_no_ghost() -> None:
 
 
 def test_the_ghost_is_there_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Upkeep, "_suspect", lambda _self, _app, _unknown: None)
+    monkeypatch.setattr(Recovery, "_suspect", lambda _self, _app, _unknown: None)
     assert _gone_with_the_data(10)[1] != "offline"

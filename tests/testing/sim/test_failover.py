@@ -14,7 +14,7 @@ from greenroom.engines.redis.library import Library, library
 from greenroom.engines.redis.outbox import RedisOutbox
 from greenroom.errors import GreenroomError
 from greenroom.model import participant_id_of
-from greenroom.server.cluster.recovery import Upkeep
+from greenroom.server.cluster.recovery import Recovery
 from greenroom.server.sessions import engine_calls as desk
 from greenroom.server.sessions.engine_calls import owner_of
 from tests.support import lua_redis
@@ -178,7 +178,7 @@ def test_s7_a_session_held_at_a_higher_generation_is_written_again() -> None:
 def test_s7_the_oracles_see_where_it_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: object) -> None: ...
 
-    monkeypatch.setattr(Upkeep, "_write_again", nothing)
+    monkeypatch.setattr(Recovery, "_write_again", nothing)
     assert _attach_lost() != []
 
 
@@ -202,7 +202,7 @@ def test_s7_what_is_listed_and_not_held_is_detached() -> None:
 def test_s7_there_is_a_ghost_where_strays_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: object) -> None: ...
 
-    monkeypatch.setattr(Upkeep, "_detach_stray", nothing)
+    monkeypatch.setattr(Recovery, "_detach_stray", nothing)
     assert _detach_lost() != []
 
 
@@ -258,7 +258,7 @@ def test_s11_what_was_passed_on_is_written_above_what_was_lost(offset: float) ->
 def test_s11_watchers_hold_what_is_not_stored_where_nobody_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: object) -> None: ...
 
-    monkeypatch.setattr(Upkeep, "_raise", nothing)
+    monkeypatch.setattr(Recovery, "_raise_version", nothing)
     with pytest.raises(AssertionError):
         assert _update_lost(0.0) == []
 
@@ -375,5 +375,5 @@ def test_s11_also_of_who_has_gone(offset: float) -> None:
 
 
 def test_s11_nobody_hears_of_who_has_gone_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Upkeep, "_suspect", lambda *_: None)
+    monkeypatch.setattr(Recovery, "_suspect", lambda *_: None)
     assert _farewell_lost(-600.0) != []

@@ -174,7 +174,7 @@ def test_s2_a_block_comes_before_a_known_open_id(world: World) -> None:
     request = RestrictRequest(
         app=world.application.key, kind="block", participant_id=participant_id_of(world.application.namespace, "anna")
     )
-    world.node.run(world.node.service.restrict(request))
+    world.node.run(world.node.service.control.restrict(request))
     world.run(3.0)
     assert code_of(client.open(client.dial())) == ErrorCode.PARTICIPANT_BLOCKED
 
@@ -380,7 +380,7 @@ def test_s9_a_fenced_node_answers_retryably_and_says_move_on_then_stay(world: Wo
     answer = client.ask(plug, "session.getParticipant")
     assert code_of(answer) == ErrorCode.FENCED
     assert answer["error"]["data"]["retryable"] is True
-    assert world.node.service.not_ready() is not None
+    assert world.node.service.node.not_ready() is not None
     refused = client.app.begin(SimTransport(client.app).connect())
     world.run(1.0)
     assert 15.0 <= getattr(refused.exception(), "retry_after", 0.0) <= 30.0
@@ -544,7 +544,7 @@ def test_s18_a_kick_lets_a_new_token_in_and_a_block_does_not(world: World) -> No
         participant_id=participant_id_of(world.application.namespace, "anna"),
         until=until,
     )
-    world.node.run(world.node.service.restrict(request))
+    world.node.run(world.node.service.control.restrict(request))
     world.run(2.0)
     app.sdk.initialize_token(world.mint(app), app._refresh)
     with pytest.raises(ParticipantBlockedError) as blocked:
@@ -642,7 +642,7 @@ def test_a_session_evicted_twice_never_loops(world: World) -> None:
         from greenroom.core.requests import EndRequest
 
         for session in (await world.node.engine.registry.sessions(_all(world))).items:
-            await world.node.service.end_session(EndRequest(session_id=session.id, reason=EndReason.KICKED))
+            await world.node.service.control.end_session(EndRequest(session_id=session.id, reason=EndReason.KICKED))
 
     world.node.run(end_all())
     world.run(60.0)

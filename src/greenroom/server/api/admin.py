@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from greenroom.codes import ErrorCode
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, ApplicationSettings
+from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.http.problems import NO_STORE, illegal
 from greenroom.server.http.routes import Auth, Call, Nothing, Route
 from greenroom.server.tenants.applications import SECRET_OVERLAP, describe_key
@@ -129,7 +129,7 @@ async def list_applications(call: Call[Nothing, Nothing, Nothing]) -> Applicatio
 async def create_application(call: Call[Nothing, Nothing, NewApplication]) -> ApplicationSecret:
     """Makes an application."""
     application, secret = await call.service.tenants.create_application(call.body.name)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return ApplicationSecret(app_key=application.key, app_secret=secret, name=application.name)
 
 
@@ -144,21 +144,21 @@ async def get_application(call: Call[AppPath, Nothing, Nothing]) -> ApplicationV
 async def rotate_secret(call: Call[AppPath, Nothing, RotateSecret]) -> ApplicationSecret:
     """Makes a new secret; the one it replaces stays good for `overlap` seconds."""
     application, secret = await call.service.tenants.rotate_secret(call.path.app_key, overlap=call.body.overlap)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return ApplicationSecret(app_key=application.key, app_secret=secret, name=application.name)
 
 
 async def disable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
     """Ends the application's sessions, and gives and takes no tokens until it is enabled again."""
     application = await call.service.tenants.disable(call.path.app_key)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return view_of(application, call.now)
 
 
 async def enable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
     """Undoes disable."""
     application = await call.service.tenants.enable(call.path.app_key)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return view_of(application, call.now)
 
 
@@ -170,7 +170,7 @@ async def change_settings(call: Call[AppPath, Nothing, SettingsPatch]) -> Applic
         return msgspec.structs.replace(app, settings=patched(app.settings, patch))
 
     application = await call.service.tenants.change(call.path.app_key, changed)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return view_of(application, call.now)
 
 
@@ -184,13 +184,13 @@ async def rotate_key(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
     """Makes a new signing key. It is published now and signs ten minutes later; the present one stays accepted until
     no token of it can be left."""
     await call.service.tenants.rotate_key()
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return await list_keys(call)
 
 
-async def status(call: Call[Nothing, Nothing, Nothing]) -> Mapping[str, Any]:
+async def status(call: Call[Nothing, Nothing, Nothing]) -> NodeStatus:
     """What this node is and does."""
-    return call.service.status()
+    return call.service.cluster.status()
 
 
 def view_of(app: Application, now: float) -> ApplicationView:
@@ -282,7 +282,7 @@ ROUTES = (
     ),
     _row("GET", "/keys", list_keys, "List signing keys", KeyList),
     _row("POST", "/keys/rotate", rotate_key, "Make a new signing key", KeyList, status=201),
-    _row("GET", "/status", status, "What this node is and does", dict[str, Any]),
+    _row("GET", "/status", status, "What this node is and does", NodeStatus),
 )
 
 __all__ = ["ROUTES", "ApplicationView", "SettingsPatch", "patched", "view_of"]

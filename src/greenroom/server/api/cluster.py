@@ -10,14 +10,15 @@ from msgspec import Meta
 from greenroom.codes import ErrorCode
 from greenroom.engines.base import NodeRecord, SessionQuery
 from greenroom.errors import NotFoundError
-from greenroom.server.cluster.doctor import Examination, Finding, NodeReport, examine, repair
-from greenroom.server.cluster.doctor.history import Life, life_of
+from greenroom.server.cluster.doctor import Examination, Finding, examine, repair
+from greenroom.server.cluster.doctor.history import SessionHistory, history_of
 from greenroom.server.cluster.doctor.survey import Answer
+from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.http.problems import NO_STORE
 from greenroom.server.http.routes import Auth, Call, Nothing, Route
 
 NODES_PATIENCE = 1.5
-"""Seconds for the roll call of `GET /admin/v1/nodes`: people wait for it."""
+"""Seconds for the survey of `GET /admin/v1/nodes`: people wait for it."""
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -37,7 +38,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sessions: int
     started_at: int
     seen_at: int
-    report: NodeReport | None
+    report: NodeStatus | None
 
 
 class NodeList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -95,9 +96,9 @@ async def list_nodes(call: Call[Nothing, Nothing, Nothing]) -> NodeList:
     cluster = call.service.cluster
     nodes = cluster.known_nodes()
     alive = [one.node for one in nodes if one.lease_left > 0]
-    answers = await cluster.roll_call.ask(alive, sockets=False, patience=NODES_PATIENCE)
+    answers = await cluster.survey.ask(alive, sockets=False, patience=NODES_PATIENCE)
     views = tuple(_view(one, answers.get(one.node)) for one in sorted(nodes, key=lambda one: one.node))
-    return NodeList(items=views, asked=cluster.report().node)
+    return NodeList(items=views, asked=cluster.status().node)
 
 
 def _view(one: NodeRecord, answer: Answer | None) -> NodeView:
@@ -110,10 +111,10 @@ def _view(one: NodeRecord, answer: Answer | None) -> NodeView:
         version=one.version,
         ready=one.ready,
         draining=one.draining,
-        sessions=one.sessions if answer is None else answer.report.sessions,
+        sessions=one.sessions if answer is None else answer.status.sessions,
         started_at=one.started_at,
         seen_at=one.seen_at,
-        report=None if answer is None else answer.report,
+        report=None if answer is None else answer.status,
     )
 
 
@@ -135,13 +136,13 @@ async def look_and_repair(call: Call[Nothing, Nothing, Nothing]) -> DoctorReport
     return report_of(examined, done)
 
 
-async def life(call: Call[SessionPath, Nothing, Nothing]) -> Life:
+async def history(call: Call[SessionPath, Nothing, Nothing]) -> SessionHistory:
     """A session's life, with reasons. Ended ones for a day."""
     query = SessionQuery(session_id=call.path.session_id, with_timeline=True)
     page = await call.service.engine.registry.sessions(query)
     if not page.items:
         raise NotFoundError("There is no such session, or it ended more than a day ago.")
-    return life_of(page.items[0])
+    return history_of(page.items[0])
 
 
 def report_of(examined: Examination, repaired: list[str] | None = None) -> DoctorReport:
@@ -192,9 +193,9 @@ ROUTES = (
     _row(
         "GET",
         "/doctor/sessions/{session_id}",
-        life,
+        history,
         "Explain a session's life",
-        Life,
+        SessionHistory,
         path_type=SessionPath,
         errors=_GONE,
     ),

@@ -19,9 +19,9 @@ from msgspec import Meta
 from greenroom.core.requests import ParticipantQuery
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, Presence
-from greenroom.server.http.authentication import is_loopback
 from greenroom.server.http.routes import Answer, Call, Nothing, Route
 from greenroom.server.http.static import Packed, packed, send
+from greenroom.server.wire.addresses import is_loopback
 from greenroom.tokens import SESSION_SCOPES, mint_client_token
 
 DEMO_FILE = "demo-app"

@@ -141,7 +141,7 @@ async def kick_participant(call: Call[ParticipantPath, Nothing, KickRequest]) ->
     block = call.body.block
     participant_id = participant_id_in(call, call.path.id)
     until = None if block is None else until_of(block, call.now)
-    restricted = await call.service.restrict(
+    restricted = await call.service.control.restrict(
         RestrictRequest(
             app=call.app.key,
             kind="kick" if block is None else "block",
@@ -163,7 +163,7 @@ async def erase_participant(call: Call[ParticipantPath, Nothing, Nothing]) -> Er
     """Ends the participant's sessions, removes the record and what names the participant, in events and dead letters
     too. A block stays, by hashed id."""
     participant_id = participant_id_in(call, call.path.id)
-    restricted = await call.service.restrict(
+    restricted = await call.service.control.restrict(
         RestrictRequest(app=call.app.key, kind="erase", participant_id=participant_id)
     )
     await forget_participant(call.service.engine.outbox, call.app, participant_id)

@@ -48,7 +48,7 @@ async def healthz(_call: Call[Nothing, Nothing, Nothing]) -> Health:
 
 async def readyz(call: Call[Nothing, Nothing, Nothing]) -> Readiness:
     """Answers 200 while the node should get traffic; else 503 with the reason."""
-    why = call.service.not_ready()
+    why = call.service.cluster.status().not_ready
     if why is not None:
         raise ServiceUnavailableError(f"The node is not ready: {why}.", hint="Try another node, or this one later.")
     await call.service.engine.healthy()

@@ -118,7 +118,7 @@ async def block_participant(call: Call[Nothing, Nothing, NewBlock]) -> BlockView
     body = call.body
     participant_id = one_of(call, body.participant_id, body.external_id)
     until = until_of(BlockTerm(until=body.until, seconds=body.seconds), call.now)
-    await call.service.restrict(
+    await call.service.control.restrict(
         RestrictRequest(app=call.app.key, kind="block", participant_id=participant_id, until=until, reason=body.reason)
     )
     return BlockView(participant_id=participant_id, until=until, reason=body.reason, created_at=int(call.now * 1000))
@@ -128,7 +128,9 @@ async def lift_block(call: Call[ParticipantPath, Nothing, Nothing]) -> Nothing:
     """Ends a block. Tokens from before it stay revoked: the participant needs a new one."""
     participant_id = participant_id_in(call, call.path.id)
     try:
-        await call.service.restrict(RestrictRequest(app=call.app.key, kind="lift", participant_id=participant_id))
+        await call.service.control.restrict(
+            RestrictRequest(app=call.app.key, kind="lift", participant_id=participant_id)
+        )
     except NotFoundError:
         raise NotFoundError("The participant is not blocked.", hint="See GET /v1/blocks.") from None
     return Nothing()
@@ -146,7 +148,7 @@ async def revoke_tokens(call: Call[Nothing, Nothing, RevokeRequest]) -> RevokeRe
         return await _revoke_one(call, body.jti)
     participant_id = one_of(call, body.participant_id, body.external_id)
     _check_not_ahead(body.issued_before, call.now)
-    restricted = await call.service.restrict(
+    restricted = await call.service.control.restrict(
         RestrictRequest(
             app=call.app.key,
             kind="cutoff",
@@ -172,7 +174,7 @@ async def _revoke_one(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> 
     ended = 0
     for subject in subjects:
         request = RestrictRequest(app=call.app.key, kind="jti", participant_id=subject, jti=jti, reason=body.reason)
-        ended += len((await call.service.restrict(request)).ended)
+        ended += len((await call.service.control.restrict(request)).ended)
     return RevokeReply(ended=ended, cutoff=None)
 
 
@@ -185,12 +187,12 @@ async def _revoke_application(call: Call[Nothing, Nothing, RevokeRequest], body:
         return msgspec.structs.replace(app, revoked_before=max(app.revoked_before, before))
 
     application = await call.service.tenants.change(call.app.key, changed)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     ended = 0
     old = [each.id async for each in all_sessions(call.service, call.app.key) if each.token_issued_at <= before]
     for session_id in old:
         request = EndRequest(session_id=session_id, reason=EndReason.TOKEN_REVOKED, text=body.reason, app=call.app.key)
-        ended += await call.service.end_session(request) is not None
+        ended += await call.service.control.end_session(request) is not None
     return RevokeReply(ended=ended, cutoff=application.revoked_before)
 
 

@@ -6,24 +6,15 @@ import msgspec
 
 from greenroom.server.api.common import Nothing, row
 from greenroom.server.cluster.detection_bounds import Bound, bounds_of
+from greenroom.server.cluster.status import NodeHealth
 from greenroom.server.http.routes import Call
 from greenroom.tokens.scopes import PARTICIPANTS_READ
 
 
-class NodeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The node that answered. not_ready: why it should get no traffic, null where it should. uptime,
-    clock_difference (to the engine's) and reaper_lag: seconds. reaper_failing: "" while it does not."""
+class NodeView(NodeHealth, frozen=True, kw_only=True, rename="camel"):
+    """The node that answered."""
 
     name: str
-    version: str
-    state: str
-    not_ready: str | None
-    uptime: float
-    engine: str
-    kept_writes: int
-    clock_difference: float
-    reaper_lag: float
-    reaper_failing: str
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -36,9 +27,13 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 async def get_service(call: Call[Nothing, Nothing, Nothing]) -> ServiceView:
     """How the node is that answers, which others there are, and within what time everybody knows the truth."""
-    status = call.service.status()
-    node = msgspec.convert({**status, "name": status["node"]}, NodeView)
-    return ServiceView(node=node, other_nodes=tuple(status["otherNodes"]), bounds=bounds_of(call.service.config))
+    status = call.service.cluster.status()
+    health = {name: getattr(status, name) for name in NodeHealth.__struct_fields__}
+    return ServiceView(
+        node=NodeView(name=status.node, **health),
+        other_nodes=status.other_nodes,
+        bounds=bounds_of(call.service.config),
+    )
 
 
 ROUTES = (

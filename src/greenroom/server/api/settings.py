@@ -25,7 +25,7 @@ async def change_own_settings(call: Call[Nothing, Nothing, SettingsPatch]) -> Se
         return msgspec.structs.replace(app, settings=patched(app.settings, patch))
 
     application = await call.service.tenants.change(call.app.key, changed)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return _view(application)
 
 

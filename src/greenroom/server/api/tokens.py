@@ -197,7 +197,7 @@ async def _revoke(call: Call[Nothing, Nothing, InvalidateForm], token: VerifiedT
         until=token.expires_at * 1000,
         reason="invalidated by the application",
     )
-    await call.service.restrict(request)
+    await call.service.control.restrict(request)
 
 
 def narrowed_policy(asked: SessionPolicyRequest | None, settings: SessionPolicy) -> SessionPolicyClaim | None:

@@ -180,7 +180,7 @@ async def create_webhook(call: Call[Nothing, Nothing, NewEndpoint]) -> EndpointS
     outbox = service.engine.outbox
     await outbox.acknowledge(call.app.key, reader_of(endpoint_id), await outbox.newest(call.app.key))
     app = await tenants.change(call.app.key, lambda app: _with_endpoint(app, endpoint))
-    await service.announce_directory()
+    await service.control.announce_directory()
     return EndpointSecret(endpoint=_view(call, app, endpoint), secret=secret.shown())
 
 
@@ -213,7 +213,7 @@ async def delete_webhook(call: Call[EndpointPath, Nothing, Nothing]) -> Nothing:
         return msgspec.structs.replace(app, webhooks=kept)
 
     await call.service.tenants.change(call.app.key, without)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     await keeping.forget_endpoint(call.service.engine.outbox, call.app.key, endpoint.id)
     return Nothing()
 
@@ -320,7 +320,7 @@ async def _changed(call: Call[Any, Any, Any], how: Any) -> EndpointView:
         return msgspec.structs.replace(app, webhooks=webhooks)
 
     app = await call.service.tenants.change(call.app.key, changed)
-    await call.service.announce_directory()
+    await call.service.control.announce_directory()
     return _view(call, app, next(each for each in app.webhooks if each.id == call.path.id))
 
 

@@ -84,6 +84,3 @@ class Counter:
             cursor = page.cursor
             if cursor is None:
                 return SessionCounts(attached=attached, detached=detached)
-
-
-__all__ = ["Counter", "Counts", "ParticipantCounts", "SessionCounts"]

@@ -45,6 +45,3 @@ def bounds_of(config: ServerConfig) -> tuple[Bound, ...]:
 def _bound(cause: str, what: str, unreachable: float | None, ended: float, counts_from: str = "") -> Bound:
     told = None if unreachable is None else unreachable + TELL_AFTER
     return Bound(cause=cause, what=what, unreachable=unreachable, told=told, ended=ended, counts_from=counts_from)
-
-
-__all__ = ["Bound", "bounds_of"]

@@ -1,59 +1,64 @@
-"""What is read again when the directory changes, and the sessions that are measured by it anew."""
+"""Keeps this node's copy of the directory up to date, and applies what changed to the sessions that it holds."""
 
 from __future__ import annotations
 
 import structlog
 
 from greenroom.errors import ServiceUnavailableError
+from greenroom.model import Application, Restriction, SealedKey
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.tenants.applications import Tenants
 
 log = structlog.stdlib.get_logger("greenroom.server")
 
 
-class Standing:
-    """How each application stands: whether it is disabled, and from when on its tokens are good."""
+class DirectorySync:
+    """One for each node. Before `load` nothing is read and nothing applied."""
 
     def __init__(self, tenants: Tenants, hub: Hub) -> None:
         self._tenants = tenants
         self._hub = hub
-        self._enforced: dict[str, tuple[bool, int]] = {}
-        """What open sessions were last measured by: disabled, revoked_before."""
+        self._is_loaded = False
+        self._applied: dict[str, tuple[bool, int]] = {}
+        """What open sessions were last checked against, by application: disabled, revoked_before."""
 
     async def load(self) -> None:
         """For the first time. Raises GreenroomError."""
         await self._tenants.load()
-        self._enforced = self._now()
+        self._applied = self._current()
+        self._is_loaded = True
 
-    def soon(self) -> None:
-        """Read again: somebody said that it has changed."""
+    def copy(self) -> tuple[tuple[Application, ...], tuple[SealedKey, ...], tuple[Restriction, ...]]:
+        """All that was read, for an engine that lost its directory: `Tenants.copy`."""
+        return self._tenants.copy
+
+    def changed(self) -> None:
+        """Another node says that the directory has changed: read it again, soon."""
         self._hub.spawn(self.read(None))
 
-    def at(self, number: int) -> None:
-        """The directory has this number; read again where it is another than ours."""
-        if number != self._tenants.version:
-            self._hub.spawn(self.read(number))
+    def version_seen(self, version: int) -> None:
+        """The engine's directory has this version; read it again where the copy is of another one."""
+        if self._is_loaded and version != self._tenants.version:
+            self._hub.spawn(self.read(version))
 
-    async def read(self, number: int | None) -> None:
-        """Read again, None: in any case; sessions of applications that stand otherwise now are measured anew. An engine
-        that is away is logged: the next beat asks again."""
+    async def read(self, version: int | None) -> None:
+        """Read again (version: only if the copy is of another one; None: in any case), then let open sessions of
+        applications that changed check their tokens again. An engine that is away is logged: the next beat asks again.
+        """
         try:
-            if number is None:
+            if version is None:
                 await self._tenants.reload()
             else:
-                await self._tenants.reload_if(number)
+                await self._tenants.reload_if(version)
         except ServiceUnavailableError as error:
             log.warning("the directory was not read", error=error.message)
             return
-        before, self._enforced = self._enforced, self._now()
-        changed = {key for key, value in self._enforced.items() if before.get(key) != value}
+        before, self._applied = self._applied, self._current()
+        changed = {key for key, value in self._applied.items() if before.get(key) != value}
         if changed:
             for connection in tuple(self._hub.sessions.values()):
                 if connection.machine.app in changed:
                     connection.directory_changed()
 
-    def _now(self) -> dict[str, tuple[bool, int]]:
+    def _current(self) -> dict[str, tuple[bool, int]]:
         return {app.key: (app.disabled, app.revoked_before) for app in self._tenants.applications}
-
-
-__all__ = ["Standing"]

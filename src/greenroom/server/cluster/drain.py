@@ -51,7 +51,7 @@ class Drain:
 
     async def run(self) -> None:
         """Returns when nobody is connected any more, at the latest after `drain_limit`."""
-        self._node.draining = True
+        self._node.begin_draining()
         if not self._hub.connections:
             return
         # Others learn of it, and we learn who they are: what the last beat said may be three seconds old.

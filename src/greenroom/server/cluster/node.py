@@ -1,23 +1,35 @@
-"""This node's life in the cluster: its lease, the fence, taking sessions back, and comparing (S5, S7, S9, S13).
+"""This node among others: its lease, and the fence that keeps two nodes from acting for one session (S5, S7, S9).
 
-A node counts from the moment a renewal that succeeded was *sent*, on a clock that runs while the machine sleeps. When
-that is `fence_after` ago it stops acting for its sessions, before anyone else may.
+The engine believes that a node lives for `lease` seconds after it stored a renewal. After that others detach its
+sessions. So a node must stop acting *before* its lease can be over, also when it cannot tell: its renewal may have
+been stored and the answer lost, the process may have been paused, the machine may have slept.
+
+* **It counts from when a renewal was sent**, not from when the answer came: the engine stored it at that moment or
+  later.
+* **The clock is one that runs during suspend** (`boottime`), and `current_lease` looks at it on every call. A machine
+  that wakes up writes nothing, though no timer has fired yet.
+* **At `fence_after` it is fenced**: calls of its sessions fail with a retryable error, connections stay, clients are
+  asked to move on. Fencing ends no session; only an end that the engine stored does.
+* **A lapsed lease id is never used again.** The node joins with a new one, and its sessions are its own only where
+  the compare-and-set on their old lease succeeds (`recovery`). If the old id could be renewed, a write that was sent
+  under it before the pause and arrives late would be taken.
+* **A session that is attached while the lease goes** is seen in `joined`: its lease is compared again when the
+  engine's answer comes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum
-from math import inf
+from typing import Protocol
 
 import structlog
 
-from greenroom.core.states import ServerState
 from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord
 from greenroom.errors import GreenroomError
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
-from greenroom.server.cluster.recovery import Upkeep
+from greenroom.server.cluster.recovery import DirectoryCopy, Recovery
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.engine_calls import Desk
@@ -25,9 +37,6 @@ from greenroom.server.sessions.hub import Hub
 from greenroom.server.version import version
 
 log = structlog.stdlib.get_logger("greenroom.node")
-
-NOTICE_AFTER = 2.0
-"""Seconds in which a change that the engine counts must have been heard (S13)."""
 
 
 class NodeState(Enum):
@@ -41,14 +50,25 @@ class NodeState(Enum):
     STOPPED = "stopped"
 
 
-class Node(Upkeep):
-    """random_hex: a new id. on_directory: its version, with every beat."""
+class KnownDirectory(Protocol):
+    """What the node needs of the directory that it keeps a copy of."""
+
+    def version_seen(self, version: int) -> None:
+        """With every beat: the version that the engine's directory has now."""
+
+    def copy(self) -> DirectoryCopy:
+        """What is put back into an engine that lost it (S15)."""
+
+
+class Node:
+    """random_hex: a new id. url: how others reach it, for people."""
 
     def __init__(
         self,
         engine: Engine,
         hub: Hub,
-        desk: Desk,
+        calls: Desk,
+        directory: KnownDirectory,
         config: ServerConfig,
         *,
         name: str,
@@ -56,8 +76,9 @@ class Node(Upkeep):
         url: str = "",
         clocks: Clocks = SYSTEM_CLOCKS,
     ) -> None:
+        self.name = name
         self.boot = random_hex()
-        super().__init__(engine, hub, desk, config, name=name, lease=random_hex())
+        self.lease = random_hex()
         self.url = url
         self.state = NodeState.STARTING
         self.clock_difference = 0.0
@@ -68,22 +89,23 @@ class Node(Upkeep):
         self.known: tuple[NodeRecord, ...] = ()
         """All nodes with a record, this one too, as the last beat listed them."""
         self.draining = False
-        self.on_directory: Callable[[int], None] = lambda _version: None
+        self.recovery = Recovery(engine, hub, calls, config, self, directory_copy=directory.copy, clock=clocks.boottime)
+        self._engine = engine
+        self._hub = hub
+        self._directory = directory
+        self._config = config
         self._random_hex = random_hex
         self._clock = clocks.boottime
         self._wall = clocks.wall
         self._good_until = 0.0
-        self._catching_up: asyncio.Task[None] | None = None
-        hub.on_joined = self._joined
-        hub.on_lost = self._changes_lost
+        self._restoring: asyncio.Task[None] | None = None
+        hub.on_joined = self.joined
+        hub.on_lost = self.recovery.changes_lost
 
     # -- the lease ----------------------------------------------------------------------------------------------------
 
     def current_lease(self) -> str | None:
-        """The lease to write under; None while the node must not act.
-
-        Looks at the clock each time: a machine that slept writes nothing when it wakes.
-        """
+        """The lease to write under; None while the node must not act."""
         if self.state is NodeState.ACTING and self._clock() < self._good_until:
             return self.lease
         return None
@@ -104,6 +126,10 @@ class Node(Upkeep):
         if abs(self.clock_difference) > self._config.max_clock_difference:
             return f"the clock is {self.clock_difference:+.1f} s off the engine's"
         return None
+
+    def begin_draining(self) -> None:
+        """Not ready from now on; the next beat says so."""
+        self.draining = True
 
     async def run(self) -> None:
         """Beats until cancelled. The first beat is the start's own.
@@ -177,35 +203,14 @@ class Node(Upkeep):
         if result.recovering:
             self._restore_soon()
         else:
-            self.on_directory(result.directory_version)
-        self._look_for_silence(result)
-        if self._unread:
-            self._unread = False
-            self._hub.spawn(self.read_again(None))
-        due = self._clock() - self._compared_at >= self._config.compare_interval
+            self._directory.version_seen(result.directory_version)
         if before is NodeState.FENCED:
             log.info("the lease is good again")
-            self._catch_up()
-        elif self._desk.kept or due:
-            self._catch_up()
+        self.recovery.after_beat(result, was_fenced=before is NodeState.FENCED)
 
     def _missed(self) -> None:
-        # The engine was away, if only for a moment: compare as soon as it answers.
-        self._compared_at = -inf
+        self.recovery.beat_missed()
         self.check_fence()
-
-    def _note_comparison(self) -> None:
-        self._compared_at = self._clock()
-
-    def _catch_up(self) -> None:
-        """Beside the beats, which must not wait for it; one at a time."""
-        if self._catching_up is None or self._catching_up.done():
-            self._catching_up = self._hub.spawn(self._back())
-
-    async def settled(self) -> None:
-        """Returns when the node has caught up, if it is doing so."""
-        if self._catching_up is not None:
-            await asyncio.wait((self._catching_up,))
 
     async def _rejoin(self) -> None:
         """The lease has lapsed. It is never renewed: join with a new one, and take the sessions back under it."""
@@ -226,18 +231,9 @@ class Node(Upkeep):
                 self.state = NodeState.ACTING
             await self._renewed(sent, result)
 
-    async def _back(self) -> None:
-        """What was kept is written first, then sessions are taken back, then all is compared (S7). Never raises."""
-        if self._desk.kept:
-            await self._desk.write_kept()
-        fenced = [one for one in self._hub.sessions.values() if one.machine.state is ServerState.FENCED]
-        if fenced:
-            await self._each(fenced, self._settle_one)
-            await self.read_again(None)
-        await self.compare()
-
-    def _joined(self, connection: SessionConnection) -> None:
-        """A session was attached while the node lost its lease: it is fenced too, or taken back under the new one."""
+    def joined(self, connection: SessionConnection) -> None:
+        """A session was attached. If the node lost its lease meanwhile, it is fenced too, or taken back under the new
+        one."""
         owner = connection.machine.owner
         if owner is None:
             return
@@ -245,31 +241,23 @@ class Node(Upkeep):
             connection.fence()
         elif owner.lease != self.lease:
             connection.fence()
-            self._hub.spawn(self._settle_one(connection))
+            self._hub.spawn(self.recovery.unfence(connection))
 
-    # -- changes that were missed -------------------------------------------------------------------------------------
+    # -- an engine that lost everything (S15) -------------------------------------------------------------------------
 
-    def _look_for_silence(self, result: BeatResult) -> None:
-        """The engine counts changes of what is watched here; one not heard within 2 s was lost (S13)."""
-        behind = {}
-        for partition, newest in result.newest.items():
-            seen = self._hub.seen.setdefault(partition, newest)
-            if seen < newest:
-                behind[partition] = newest
-        if behind:
-            self._hub.spawn(self._notice(behind))
+    def _restore_soon(self) -> None:
+        if self._restoring is None or self._restoring.done():
+            self._restoring = self._hub.spawn(self._restore())
 
-    async def _notice(self, behind: dict[int, int]) -> None:
-        await asyncio.sleep(NOTICE_AFTER)
-        silent = [one for one, newest in behind.items() if self._hub.seen.get(one, 0) < newest]
-        if silent:
-            log.warning("changes were not heard: reading again", partitions=len(silent))
-            for one in silent:
-                self._hub.seen[one] = max(self._hub.seen.get(one, 0), behind[one])
-            await self.read_again(silent)
+    async def _restore(self) -> None:
+        if await self.recovery.restore():
+            # Where a partition had no marker the lease was not written either.
+            await self.beat()
 
-    def _changes_lost(self, partitions: Iterable[int]) -> None:
-        self._hub.spawn(self.read_again(tuple(partitions) or None))
+    async def restored(self) -> None:
+        """Returns when a restore that is under way is over."""
+        if self._restoring is not None:
+            await asyncio.wait((self._restoring,))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

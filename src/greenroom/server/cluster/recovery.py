@@ -1,4 +1,25 @@
-"""What a node does for the sessions that it holds: takes them back, compares, reads again, restores (S7, S12, S15)."""
+"""What a node does for the sessions that it holds after a fault: takes them back, compares, reads again, restores.
+
+A node and its engine can lose sight of each other in four ways, and each has one cure here:
+
+* **The lease lapsed** (the node was paused, or cut off from the engine). Others may have detached its sessions. Under
+  its new lease the node takes each one back by compare-and-set on the generation and lease it held it under (S7). If
+  the session moved or ended meanwhile, the compare-and-set fails, and the client is told what happened. What the node
+  must not do is to assume: a connection stays fenced until its session is its own again.
+* **Node and engine disagree** (a detach was lost; a write came late). Every `compare_interval`, and after each beat
+  that was missed, the node compares what it holds with what is listed for it. Listed but not held is *detached*,
+  never ended, and only at the second comparison in a row, because an attach may be in flight. Held but not listed is
+  looked up one by one: ended, moved, or detached behind its back.
+* **Changes were not heard** (the subscription fell silent, S13). What is watched is read again from the master and
+  passed on where its version is newer. A record *below* the version that was passed on (a failover lost what came
+  after) is written above it by the node that holds a session of the participant (S11).
+* **The engine lost everything** (S15). The node writes back the directory and the restrictions first, so that no
+  blocked participant slips in, then its sessions. Nothing that is missing counts as deleted: the other nodes may
+  still write it back. Only after `RECOVERED_AFTER` seconds is a participant whom nobody wrote back reported as
+  offline.
+
+Nothing here raises: what fails is tried again at the next beat or comparison.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +27,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from math import inf
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from greenroom.core.server.calls import Owned
-from greenroom.engines.base import Engine, RestoreRequest, SessionQuery
+from greenroom.core.states import ServerState
+from greenroom.engines.base import BeatResult, Engine, RestoreRequest, SessionQuery
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import (
     Application,
@@ -34,80 +57,133 @@ AT_ONCE = 64
 PAGE = 500
 RECOVERED_AFTER = 25.0
 """Seconds after which every node has written back what it holds into an engine that had lost it (S15: 20 s)."""
+NOTICE_AFTER = 2.0
+"""Seconds in which a change that the engine counts must have been heard (S13)."""
 
-DirectoryCopy = Callable[[], tuple[Sequence[Application], Sequence[SealedKey], Sequence[Restriction]]]
+DirectoryCopy = tuple[Sequence[Application], Sequence[SealedKey], Sequence[Restriction]]
 
 
-class Upkeep:
-    """The half of a `Node` that looks after sessions. lease: the present one; the other half renews it."""
+class Membership(Protocol):
+    """What recovery needs of the node that it belongs to."""
 
-    def __init__(self, engine: Engine, hub: Hub, desk: Desk, config: ServerConfig, *, name: str, lease: str) -> None:
-        self.name = name
-        self.lease = lease
-        self.directory_copy: DirectoryCopy = lambda: ((), (), ())
-        """What is put back into an engine that lost its directory: `Tenants.copy`."""
-        self._engine = engine
-        self._hub = hub
-        self._desk = desk
-        self._config = config
-        self._strays: dict[str, int] = {}
-        self._unread = False
-        self._suspected: set[tuple[str, str]] = set()
-        self._restoring: asyncio.Task[None] | None = None
-        self._compared_at = -inf
+    @property
+    def name(self) -> str:
+        """Of the node."""
+
+    @property
+    def lease(self) -> str:
+        """The present lease, whether or not the node may act under it."""
 
     def current_lease(self) -> str | None:
         """The lease to write under; None while the node must not act."""
-        raise NotImplementedError
 
-    async def beat(self) -> None:
-        """One renewal of the lease. Never raises."""
-        raise NotImplementedError
 
-    def _note_comparison(self) -> None:
-        """A comparison begins."""
-        raise NotImplementedError
+class Recovery:
+    """One for each node. directory_copy: what is put back into an engine that lost its directory. clock: seconds that
+    do not go back."""
 
-    async def _settle_one(self, connection: SessionConnection) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        hub: Hub,
+        calls: Desk,
+        config: ServerConfig,
+        node: Membership,
+        *,
+        directory_copy: Callable[[], DirectoryCopy],
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._hub = hub
+        self._calls = calls
+        self._config = config
+        self._node = node
+        self._directory_copy = directory_copy
+        self._clock = clock
+        self._strays: dict[str, int] = {}
+        self._unread = False
+        self._suspected: set[tuple[str, str]] = set()
+        self._compared_at = -inf
+        self._catching_up: asyncio.Task[None] | None = None
+
+    # -- after a beat -------------------------------------------------------------------------------------------------
+
+    def after_beat(self, result: BeatResult, *, was_fenced: bool) -> None:
+        """The lease was renewed: do what the engine's absence, or its answer, calls for. Work runs beside the beats."""
+        self._look_for_silence(result)
+        if self._unread:
+            self._unread = False
+            self._hub.spawn(self.read_again(None))
+        due = self._clock() - self._compared_at >= self._config.compare_interval
+        if was_fenced or self._calls.kept or due:
+            self._catch_up()
+
+    def beat_missed(self) -> None:
+        """The engine was away, if only for a moment: compare as soon as it answers."""
+        self._compared_at = -inf
+
+    def _catch_up(self) -> None:
+        """One at a time."""
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = self._hub.spawn(self._write_take_back_compare())
+
+    async def caught_up(self) -> None:
+        """Returns when what `after_beat` began is done."""
+        if self._catching_up is not None:
+            await asyncio.wait((self._catching_up,))
+
+    async def _write_take_back_compare(self) -> None:
+        """Deferred writes first, then sessions are taken back, then everything is compared (S7)."""
+        if self._calls.kept:
+            await self._calls.write_kept()
+        fenced = [one for one in self._hub.sessions.values() if one.machine.state is ServerState.FENCED]
+        if fenced:
+            await self._each(fenced, self.unfence)
+            await self.read_again(None)
+        await self.compare()
+
+    # -- taking back --------------------------------------------------------------------------------------------------
+
+    async def unfence(self, connection: SessionConnection) -> None:
         """Unfence one connection: at once where its lease is the present one, else by taking the session back."""
         owner = connection.machine.owner
         if owner is None or connection.is_over:
             return
-        if owner.lease == self.lease:
+        if owner.lease == self._node.lease:
             connection.unfence()
             return
         try:
-            taken = await self._desk.take_back(owner, self.lease)
+            taken = await self._calls.take_back(owner, self._node.lease)
         except SessionEndedError:
-            await self._find_out(connection, owner)
+            await self._look_up(connection, owner)
         except ServiceUnavailableError as error:
             log.info("a session was not taken back yet", session=owner.session_id, error=error.message)
         except GreenroomError as error:
             # Blocked or revoked meanwhile: the registry ended it or will.
             log.info("a session was not taken back", session=owner.session_id, error=error.message)
-            await self._find_out(connection, owner)
+            await self._look_up(connection, owner)
         else:
-            await self._go_on(connection, taken)
+            await self._continue(connection, taken)
 
-    async def _go_on(self, connection: SessionConnection, taken: Owned) -> None:
+    async def _continue(self, connection: SessionConnection, taken: Owned) -> None:
         if connection.is_over:
             # Lost while it was taken back: nobody else will detach it.
-            await self._desk.detach(taken, self._config.grace)
+            await self._calls.detach(taken, self._config.grace)
         else:
             connection.unfence(taken)
 
     # -- comparing ----------------------------------------------------------------------------------------------------
 
     async def compare(self) -> None:
-        """What is held here with what the engine lists for this node (S7). Never raises."""
-        self._note_comparison()
+        """What is held here with what the engine lists for this node (S7)."""
+        self._compared_at = self._clock()
         held_before = dict(self._hub.sessions)
         try:
             listed = await self._listed()
         except GreenroomError as error:
             log.info("nothing compared", error=error.message)
             return
-        if self.current_lease() is None:
+        if self._node.current_lease() is None:
             return
         held = self._hub.sessions
         strays = [one for one in listed.values() if one.id not in held and one.state is SessionState.ATTACHED]
@@ -120,13 +196,13 @@ class Upkeep:
             for session_id, connection in held_before.items()
             if held.get(session_id) is connection and not _agrees(connection, listed.get(session_id))
         ]
-        await self._each(doubtful, self._doubt)
+        await self._each(doubtful, self._look_up_held)
 
     async def _listed(self) -> dict[str, SessionRecord]:
         listed: dict[str, SessionRecord] = {}
         cursor = None
         while True:
-            query = SessionQuery(node=self.name, cursor=cursor, limit=PAGE)
+            query = SessionQuery(node=self._node.name, cursor=cursor, limit=PAGE)
             page = await self._engine.registry.sessions(query)
             listed.update((one.id, one) for one in page.items)
             cursor = page.cursor
@@ -134,18 +210,17 @@ class Upkeep:
                 return listed
 
     async def _detach_stray(self, record: SessionRecord) -> None:
-        """Listed but not held: detached, never ended, by exact generation and lease. Attaches in flight are excepted:
-        only what is still not held after the time an attach may take is a stray."""
+        """Listed but not held: detached, never ended, by exact generation and lease."""
         log.warning("a session without connection is detached", session=record.id)
         owned = Owned(record.id, record.generation, record.lease)
-        await self._desk.detach(owned, self._config.grace)
+        await self._calls.detach(owned, self._config.grace)
 
-    async def _doubt(self, connection: SessionConnection) -> None:
+    async def _look_up_held(self, connection: SessionConnection) -> None:
         owner = connection.machine.owner
         if owner is not None and not connection.is_over:
-            await self._find_out(connection, owner)
+            await self._look_up(connection, owner)
 
-    async def _find_out(self, connection: SessionConnection, owner: Owned) -> None:
+    async def _look_up(self, connection: SessionConnection, owner: Owned) -> None:
         """Held, and not listed for this node: ended, moved, or detached behind its back."""
         try:
             page = await self._engine.registry.sessions(SessionQuery(session_id=owner.session_id))
@@ -176,7 +251,7 @@ class Upkeep:
 
     async def _take_again(self, connection: SessionConnection, owner: Owned) -> None:
         try:
-            await self._go_on(connection, await self._desk.take_back(owner, self.lease))
+            await self._continue(connection, await self._calls.take_back(owner, self._node.lease))
         except GreenroomError as error:
             log.info("a session was not taken back", session=owner.session_id, error=error.message)
 
@@ -189,33 +264,22 @@ class Upkeep:
 
     # -- an engine that lost everything (S15) -------------------------------------------------------------------------
 
-    def _restore_soon(self) -> None:
-        if self._restoring is None or self._restoring.done():
-            self._restoring = self._hub.spawn(self.restore())
-
-    async def restored(self) -> None:
-        """Returns when a restore that is under way is over."""
-        if self._restoring is not None:
-            await asyncio.wait((self._restoring,))
-
-    async def restore(self) -> None:
-        """Write back what this node has: directory and blocks first, then its sessions. Never raises: the next beat
-        that says so tries again."""
-        applications, keys, restrictions = self.directory_copy()
+    async def restore(self) -> bool:
+        """Write back what this node has: directory and restrictions first, then its sessions. Whether it was done."""
+        applications, keys, restrictions = self._directory_copy()
         try:
             await self._engine.directory.put_back(applications, keys, restrictions)
             written = await self._write_back(tuple(self._hub.sessions.values()), finish=True)
         except GreenroomError as error:
             log.warning("the engine was not restored yet", error=error.message)
-            return
+            return False
         if applications:
             log.warning("the engine had lost its state: restored", sessions=written, applications=len(applications))
-        # Where a partition had no marker the lease was not written either.
-        await self.beat()
+        return True
 
     async def _write_back(self, connections: Sequence[SessionConnection], *, finish: bool) -> int:
         sessions = tuple(one for one in map(self._restorable, connections) if one is not None)
-        request = RestoreRequest(node=self.name, lease=self.lease, sessions=sessions, finish=finish)
+        request = RestoreRequest(node=self._node.name, lease=self._node.lease, sessions=sessions, finish=finish)
         return await self._engine.registry.restore(request)
 
     def _restorable(self, connection: SessionConnection) -> tuple[SessionRecord, ParticipantRecord, bytes, int] | None:
@@ -227,7 +291,7 @@ class Upkeep:
             held.record,
             generation=owner.generation,
             lease=owner.lease,
-            node=self.name,
+            node=self._node.name,
             state=SessionState.ATTACHED,
             scopes=machine.scopes,
             token_issued_at=machine.issued_at,
@@ -235,19 +299,42 @@ class Upkeep:
         )
         return record, held.participant, held.secret_hash, held.attempt
 
-    async def read_again(self, partitions: Sequence[int] | None) -> None:
-        """Read what is watched here (in these partitions; None: in all) and tell what is newer.
+    # -- changes that were missed -------------------------------------------------------------------------------------
 
-        Never raises: what could not be read is read after the next beat.
-        """
+    def _look_for_silence(self, result: BeatResult) -> None:
+        """The engine counts changes of what is watched here; one not heard within `NOTICE_AFTER` was lost (S13)."""
+        behind = {}
+        for partition, newest in result.newest.items():
+            seen = self._hub.seen.setdefault(partition, newest)
+            if seen < newest:
+                behind[partition] = newest
+        if behind:
+            self._hub.spawn(self._read_what_stays_silent(behind))
+
+    async def _read_what_stays_silent(self, behind: dict[int, int]) -> None:
+        await asyncio.sleep(NOTICE_AFTER)
+        silent = [one for one, newest in behind.items() if self._hub.seen.get(one, 0) < newest]
+        if silent:
+            log.warning("changes were not heard: reading again", partitions=len(silent))
+            for one in silent:
+                self._hub.seen[one] = max(self._hub.seen.get(one, 0), behind[one])
+            await self.read_again(silent)
+
+    def changes_lost(self, partitions: Iterable[int]) -> None:
+        """The bus may have missed changes of these partitions; none given: of all."""
+        self._hub.spawn(self.read_again(tuple(partitions) or None))
+
+    async def read_again(self, partitions: Sequence[int] | None) -> None:
+        """Read what is watched here (in these partitions; None: in all) and pass on what is newer. What could not be
+        read is read after the next beat."""
         holders = {(one.machine.app, one.machine.participant_id): one for one in tuple(self._hub.sessions.values())}
         for app, ids in self._hub.watched(partitions).items():
             try:
-                records = await self._desk.read(app, ids)
+                records = await self._calls.read(app, ids)
                 self._suspect(app, [record.id for record in records if self._is_doubtful(record)])
                 for record in records:
                     self._hub.note(record)
-                    await self._raise(holders.get((app, record.id)), record)
+                    await self._raise_version(holders.get((app, record.id)), record)
             except GreenroomError as error:
                 log.info("not read again", error=error.message)
                 self._unread = True
@@ -256,25 +343,26 @@ class Upkeep:
         return not record.version or record.version < self._hub.passed_on.get((record.app, record.id), 0)
 
     def _suspect(self, app: str, unknown: Iterable[str]) -> None:
-        """Nothing, or something older than was told, is stored of these: they were never here, or the engine lost them.
-        Others may yet write them back."""
+        """Nothing, or something older than was passed on, is stored of these: they were never here, or the engine lost
+        them. Others may yet write them back."""
         ids = [one for one in unknown if (app, one) not in self._suspected]
         if ids:
             self._suspected.update((app, one) for one in ids)
             self._hub.spawn(self._confirm(app, ids))
 
     async def _confirm(self, app: str, ids: Sequence[str]) -> None:
-        """Who is still unknown when an engine would have recovered is not here: no watcher goes on seeing a ghost. Of
-        whom still less is known than was told nobody holds a session: what is stored counts, above what was told."""
+        """Who is still unknown when an engine would have recovered is not here: watchers hear so. Where the record is
+        still older than what was passed on, nobody holds a session of theirs: what is stored counts, and is written
+        above that version."""
         try:
             await asyncio.sleep(RECOVERED_AFTER)
-            records = [record for record in await self._desk.read(app, ids) if self._is_doubtful(record)]
-            told = tuple((app, record.id, self._hub.passed_on[app, record.id]) for record in records if record.version)
+            records = [record for record in await self._calls.read(app, ids) if self._is_doubtful(record)]
+            passed_on = tuple((app, one.id, self._hub.passed_on[app, one.id]) for one in records if one.version)
             for record in records:
                 if not record.version:
                     self._hub.forget(record)
-            if told:
-                request = RestoreRequest(node=self.name, lease=self.lease, sessions=(), versions=told)
+            if passed_on:
+                request = RestoreRequest(node=self._node.name, lease=self._node.lease, sessions=(), versions=passed_on)
                 await self._engine.registry.restore(request)
         except GreenroomError as error:
             log.info("not read again", error=error.message)
@@ -282,9 +370,9 @@ class Upkeep:
         finally:
             self._suspected.difference_update((app, one) for one in ids)
 
-    async def _raise(self, holder: SessionConnection | None, record: ParticipantRecord) -> None:
-        """S11: a record below the version that was passed on (a failover lost what came after) is written above it.
-        holder: who has a session of the participant here."""
+    async def _raise_version(self, holder: SessionConnection | None, record: ParticipantRecord) -> None:
+        """S11: a record below the version that was passed on is written above it. holder: who has a session of the
+        participant here."""
         held = None if holder is None else holder.machine.held
         if holder is not None and held is not None and record.version < held.participant.version:
             await self._write_again(holder)

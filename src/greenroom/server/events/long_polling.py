@@ -59,6 +59,3 @@ class EventNews:
         for future in self._waiting.get(app, ()):
             if not future.done():
                 future.set_result(None)
-
-
-__all__ = ["LOOK_EVERY", "MAX_WAITING", "EventNews"]

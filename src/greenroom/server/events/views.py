@@ -90,6 +90,3 @@ def notices(app: str, page: EventPage, before: str | None, at: int) -> list[Even
     if page.gap:
         found.append(Event(id=f"gap:{mark}", type="gap", at=at, app=app, data={"dropped": page.gap}))
     return found
-
-
-__all__ = ["ALWAYS", "EVENT_TYPES", "EventView", "iso", "notices", "unnamed", "view_of_event", "wanted"]

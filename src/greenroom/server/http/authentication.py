@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from greenroom.codes import ErrorCode
@@ -17,6 +16,7 @@ from greenroom.model import Application
 from greenroom.server.http.context import HttpService
 from greenroom.server.http.problems import NO_STORE, ProblemError, challenge, problem_of
 from greenroom.server.http.routes import Auth, Route
+from greenroom.server.wire.addresses import is_loopback
 from greenroom.tokens import TokenKind, VerifiedToken, parse_basic, require_scope, verify
 
 log = logging.getLogger("greenroom.http")
@@ -158,14 +158,6 @@ def is_local(headers: Mapping[str, str], address: str) -> bool:
     return is_loopback(host)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's own, which nobody reaches from elsewhere."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _bearer(given: str | None, what: str) -> str:
     """The token of an Authorization header (RFC 6750, section 2.1); the scheme in any letter case."""
     scheme, _, token = (given or "").strip(" \t").partition(" ")
@@ -174,4 +166,4 @@ def _bearer(given: str | None, what: str) -> str:
     return token.strip(" ")
 
 
-__all__ = ["Authenticator", "Who", "is_local", "is_loopback"]
+__all__ = ["Authenticator", "Who", "is_local"]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-from greenroom.core.requests import EndRequest
-from greenroom.engines.base import Engine, Restricted, RestrictRequest
-from greenroom.model import SessionRecord
-from greenroom.server.cluster.admin import ClusterDesk
+from greenroom.engines.base import Engine
+from greenroom.server.cluster.admin import ClusterAdmin
 from greenroom.server.cluster.counts import Counter
 from greenroom.server.config import ServerConfig
 from greenroom.server.events.long_polling import EventNews
+from greenroom.server.sessions.control import SessionControl
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
@@ -46,12 +44,16 @@ class HttpService(Protocol):
         """Counts of applications."""
 
     @property
-    def cluster(self) -> ClusterDesk:
+    def cluster(self) -> ClusterAdmin:
         """What concerns all nodes."""
 
     @property
     def webhooks(self) -> WebhookDispatcher:
         """Who delivers events."""
+
+    @property
+    def control(self) -> SessionControl:
+        """What backends and operators do to sessions."""
 
     @property
     def metrics(self) -> Metrics:
@@ -64,18 +66,3 @@ class HttpService(Protocol):
     @property
     def admin_token(self) -> str:
         """What /admin/v1 asks for."""
-
-    async def restrict(self, request: RestrictRequest) -> Restricted:
-        """`Registry.restrict`, and what follows from it: the nodes that hold what it ended are told."""
-
-    async def end_session(self, request: EndRequest) -> SessionRecord | None:
-        """`Registry.close` by an operator; the node that holds the session is told. None: there was none to end."""
-
-    async def announce_directory(self) -> None:
-        """The directory has changed: every node is told to read it again."""
-
-    def not_ready(self) -> str | None:
-        """Why the node should get no traffic (draining, fenced, …), or None where it should."""
-
-    def status(self) -> Mapping[str, Any]:
-        """What an operator wants to know of this node, for `GET /admin/v1/status`."""

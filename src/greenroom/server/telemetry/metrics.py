@@ -1,6 +1,6 @@
 """What the service counts and measures, and /metrics.
 
-What is counted is a plain number in a cell that whoever counts holds on to: no lock, no look-up, no label on a hot
+What is counted is a plain number in an object that whoever counts holds on to: no lock, no look-up, no label on a hot
 path (the event loop is the only writer). `prometheus_client` writes it down when somebody asks.
 """
 
@@ -22,7 +22,7 @@ Values = Iterable[tuple[tuple[str, ...], float]]
 """Of a gauge: the values of its labels, and its own."""
 
 
-class Cell:
+class Count:
     """A count. Add to `value`; it never falls."""
 
     __slots__ = ("value",)
@@ -31,7 +31,7 @@ class Cell:
         self.value = 0
 
 
-class Spread:
+class Histogram:
     """A histogram: how many of what was observed fell between two bounds."""
 
     __slots__ = ("bounds", "counts", "total")
@@ -60,25 +60,25 @@ class Spread:
         return found
 
 
-CellT = TypeVar("CellT", Cell, Spread)
+ValueT = TypeVar("ValueT", Count, Histogram)
 
 
-class Family(Generic[CellT]):
+class Family(Generic[ValueT]):
     """One metric with all values that its labels have had."""
 
-    def __init__(self, row: Description, make: Callable[[Sequence[float]], CellT]) -> None:
+    def __init__(self, row: Description, make: Callable[[Sequence[float]], ValueT]) -> None:
         self.row = row
-        self.cells: dict[tuple[str, ...], CellT] = {}
-        self._make: Callable[[Sequence[float]], CellT] = make
+        self.values: dict[tuple[str, ...], ValueT] = {}
+        self._make: Callable[[Sequence[float]], ValueT] = make
         if not row.labels:
-            self.cell()
+            self.labels()
 
-    def cell(self, *values: str) -> CellT:
+    def labels(self, *values: str) -> ValueT:
         """The one for these values of the labels, in their order."""
-        found = self.cells.get(values)
+        found = self.values.get(values)
         if found is None:
             assert len(values) == len(self.row.labels), self.row.name
-            found = self.cells[values] = self._make(self.row.buckets)
+            found = self.values[values] = self._make(self.row.buckets)
         return found
 
 
@@ -87,19 +87,19 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        self._counters = {row.name: Family(row, Cell) for row in TABLE if row.kind is Kind.COUNTER}
-        self._spreads = {row.name: Family(row, Spread) for row in TABLE if row.kind is Kind.HISTOGRAM}
+        self._counters = {row.name: Family(row, Count) for row in TABLE if row.kind is Kind.COUNTER}
+        self._histograms = {row.name: Family(row, Histogram) for row in TABLE if row.kind is Kind.HISTOGRAM}
         self._gauges: dict[str, Callable[[], Values]] = {}
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
-    def counter(self, name: str) -> Family[Cell]:
+    def counter(self, name: str) -> Family[Count]:
         """A counter of the table."""
         return self._counters[name]
 
-    def spread(self, name: str) -> Family[Spread]:
+    def histogram(self, name: str) -> Family[Histogram]:
         """A histogram of the table."""
-        return self._spreads[name]
+        return self._histograms[name]
 
     def count(self, name: str, values: Callable[[], Values]) -> None:
         """A counter that somebody else counts: `values` is asked for it at each scrape."""
@@ -120,8 +120,8 @@ class Metrics(Collector):
     def _metric(self, row: Description) -> Metric:
         if row.kind is Kind.HISTOGRAM:
             histogram = HistogramMetricFamily(row.name, row.text, labels=row.labels)
-            for values, spread in tuple(self._spreads[row.name].cells.items()):
-                histogram.add_metric(values, spread.buckets(), spread.total)
+            for values, observed in tuple(self._histograms[row.name].values.items()):
+                histogram.add_metric(values, observed.buckets(), observed.total)
             return histogram
         family = (CounterMetricFamily if row.kind is Kind.COUNTER else GaugeMetricFamily)(
             row.name, row.text, labels=row.labels
@@ -133,7 +133,7 @@ class Metrics(Collector):
     def _values(self, name: str) -> Values:
         counted = self._counters.get(name)
         if counted is not None:
-            return [(values, cell.value) for values, cell in tuple(counted.cells.items())]
+            return [(values, count.value) for values, count in tuple(counted.values.items())]
         ask = self._gauges.get(name)
         return () if ask is None else ask()
 
@@ -141,6 +141,3 @@ class Metrics(Collector):
         """The text for a scraper and its content type. accept: the header's value."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type
-
-
-__all__ = ["Cell", "Family", "Metrics", "Spread"]

@@ -120,5 +120,3 @@ FOREIGN = {
 """Of the client library, about the process (Linux)."""
 
 BY_NAME = {row.name: row for row in TABLE}
-
-__all__ = ["BY_NAME", "FOREIGN", "TABLE", "Description", "Kind"]

@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from greenroom.core.server.calls import Joined, ResumeSession
+from greenroom.core.server.calls import EngineCall, Joined, ResumeSession
 from greenroom.errors import GreenroomError, IllegalArgumentError
+from greenroom.model import Application, Event
 from greenroom.server.version import version
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
-    from greenroom.core.server.calls import EngineCall
-    from greenroom.model import Application, Event
-    from greenroom.server.sessions.connection import SessionConnection
-    from greenroom.server.webhooks.sending import Outcome
-
 Work = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class Attempt(Protocol):
+    """What came of an attempt to deliver."""
+
+    @property
+    def status(self) -> int | None:
+        """None where no answer came."""
+
+    @property
+    def delivered(self) -> bool: ...
+
+
+AttemptT = TypeVar("AttemptT", bound=Attempt)
 
 
 class Tracing:
@@ -68,7 +78,7 @@ class Tracing:
 
         return traced
 
-    async def joining(self, _connection: SessionConnection, call: EngineCall, work: Coroutine[Any, Any, Any]) -> Any:
+    async def joining(self, call: EngineCall, work: Coroutine[Any, Any, Any]) -> Any:
         """An open or a resume."""
         name = "session.resume" if isinstance(call, ResumeSession) else "session.open"
         with self._span(name) as span:
@@ -78,10 +88,10 @@ class Tracing:
             span.set_attribute("greenroom.generation", joined.session.generation)
             return joined
 
-    async def webhook(self, app: Application, event: Event, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    async def webhook(self, app: Application, event: Event, work: Coroutine[Any, Any, AttemptT]) -> AttemptT:
         """An attempt to deliver."""
         with self._span("webhook", app=app.key, event=event.id, type=event.type) as span:
-            outcome: Outcome = await self._within(span, work)
+            outcome: AttemptT = await self._within(span, work)
             if outcome.status is not None:
                 span.set_attribute("http.response.status_code", outcome.status)
             if not outcome.delivered:
@@ -108,6 +118,3 @@ def make_tracing(setting: str) -> Tracing | None:
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracing(provider, provider.shutdown)
-
-
-__all__ = ["Tracing", "make_tracing"]

@@ -410,14 +410,3 @@ def _ring_at(keys: tuple[SigningKey, ...], now: float) -> tuple[KeyRing, float]:
 def _hashed(participant_id: str) -> str:
     """The subject by which restrictions of an erased participant are stored."""
     return "sha256:" + sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-__all__ = [
-    "ANNOUNCED",
-    "JWKS_MAX_AGE",
-    "SECRET_OVERLAP",
-    "Tenants",
-    "check_name",
-    "derive_pepper",
-    "describe_key",
-]

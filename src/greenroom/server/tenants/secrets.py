@@ -96,14 +96,3 @@ def _make(path: Path, text: str) -> None:
         pass
     finally:
         draft.unlink()
-
-
-__all__ = [
-    "ADMIN_TOKEN_FILE",
-    "ADMIN_TOKEN_VARIABLE",
-    "MASTER_KEY_FILE",
-    "MASTER_KEY_VARIABLE",
-    "load_admin_token",
-    "load_master_key",
-    "read_or_make",
-]

@@ -63,6 +63,3 @@ async def replay_range(
 async def _queue(outbox: Outbox, app_key: str, endpoint_id: str, events: list[Event]) -> None:
     if events:
         await outbox.set_aside(app_key, replay_reader_of(endpoint_id), events, "to be sent again")
-
-
-__all__ = ["MAX_REPLAYED", "forget_endpoint", "forget_participant", "replay_dead_letters", "replay_range"]

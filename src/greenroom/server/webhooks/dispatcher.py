@@ -29,8 +29,9 @@ USER_AGENT = "greenroom-webhooks/1"
 
 
 class WebhookDispatcher:
-    """announce: tells all nodes that the directory changed. node: this node's name. clock: seconds that do not go
-    back. The wall clock is the tenants' own. concurrency: attempts at a time to one endpoint."""
+    """announce: tells all nodes that the directory changed. node: this node's name. on_attempt: called after each
+    attempt. tracing: None is none. clock: seconds that do not go back. The wall clock is the tenants' own. concurrency:
+    attempts at a time to one endpoint."""
 
     def __init__(
         self,
@@ -40,6 +41,8 @@ class WebhookDispatcher:
         *,
         node: str,
         announce: Callable[[], Awaitable[None]],
+        on_attempt: Callable[[Application, Event, Outcome], None] = lambda _app, _event, _outcome: None,
+        tracing: Tracing | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         concurrency: int = 8,
@@ -47,8 +50,8 @@ class WebhookDispatcher:
     ) -> None:
         self.sender = sender
         self.node = node
-        self.on_attempt: Callable[[Application, Event, Outcome], None] = lambda _app, _event, _outcome: None
-        self.tracing: Tracing | None = None
+        self._on_attempt = on_attempt
+        self._tracing = tracing
         self._tenants = tenants
         self._announce = announce
         self._sleep = sleep
@@ -135,8 +138,8 @@ class WebhookDispatcher:
             **signing.headers(secrets, event.id, int(now), body),
         }
         work = self.sender.send(endpoint.url, body, headers)
-        outcome = await (work if self.tracing is None else self.tracing.webhook(app, event, work))
-        self.on_attempt(app, event, outcome)
+        outcome = await (work if self._tracing is None else self._tracing.webhook(app, event, work))
+        self._on_attempt(app, event, outcome)
         return outcome
 
     # -- inside ----------------------------------------------------------------------------------------------------
@@ -166,6 +169,3 @@ class WebhookDispatcher:
             await self._announce()
         except GreenroomError:
             log.info("other nodes will read the directory with their next beat")
-
-
-__all__ = ["WebhookDispatcher"]

@@ -16,7 +16,8 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from greenroom.errors import IllegalArgumentError
-from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, Network, check_url
+from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, check_url
+from greenroom.server.wire.addresses import Network
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to resolve, connect and shake hands."""
@@ -175,6 +176,3 @@ def _words_of(error: Exception) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
         return "the receiver closed the connection without an answer"
     return "the receiver's answer is no HTTP"
-
-
-__all__ = ["Outcome", "Sender", "retry_after"]

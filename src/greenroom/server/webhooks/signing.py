@@ -81,6 +81,3 @@ def headers(secrets: Iterable[WebhookSecret], message_id: str, timestamp: int, b
 
 def _context(app_key: str, endpoint_id: str) -> str:
     return f"greenroom webhook secret {app_key} {endpoint_id}"
-
-
-__all__ = ["WebhookSecret", "headers", "new_secret", "open_secrets", "seal_secret"]

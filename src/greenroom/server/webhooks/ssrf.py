@@ -20,9 +20,7 @@ from urllib.parse import urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from greenroom.errors import IllegalArgumentError
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from greenroom.server.wire.addresses import Address, Network
 
 MAX_URL_CHARACTERS = 2048
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -71,17 +69,6 @@ def is_public(address: Address, allowed: Sequence[Network] = ()) -> bool:
     if any(address.version == network.version and address in network for network in _NEVER):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved and not address.is_unspecified
-
-
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Networks in CIDR notation. Raises IllegalArgumentError naming the one that is none."""
-    networks: list[Network] = []
-    for text in texts:
-        try:
-            networks.append(ipaddress.ip_network(text.strip()))
-        except ValueError:
-            raise IllegalArgumentError(f"{text!r} is no network.", hint="Write it like 10.1.0.0/16.") from None
-    return tuple(networks)
 
 
 def check_url(url: str, *, allow_http: bool = False, allowed: Sequence[Network] = ()) -> str:

@@ -341,6 +341,3 @@ class EndpointWorker:
                 await self._tools.outbox.claim(self.app_key, self._reader, self._tools.node, 0.0)
             except GreenroomError:
                 self._log.info("the last deliveries could not be written down and will be repeated")
-
-
-__all__ = ["AttemptView", "Counts", "EndpointWorker", "Tools", "reader_of", "replay_reader_of"]

@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from greenroom.errors import IllegalArgumentError
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
 _IPV6_PREFIX: Final = 64
 _REMEMBERED: Final = 4_096
 
@@ -15,11 +20,11 @@ class Limits:
 
     `trusted_proxies` are addresses or networks ("10.0.0.0/8", "::1"), none by default. They may connect without limit;
     the address they forward counts instead. `connections_per_address` (1,000) holds for an IPv4 address or an IPv6 /64,
-    which is what one customer gets. Raises ValueError for what is no address.
+    which is what one customer gets. Raises IllegalArgumentError for what is no address.
     """
 
     def __init__(self, *, trusted_proxies: Iterable[str] = (), connections_per_address: int = 1_000) -> None:
-        self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, trusted_proxies))
+        self._networks = parse_networks(trusted_proxies)
         self._max = connections_per_address
         self._open: dict[str, int] = {}
         self._trusted: dict[str, bool] = {}
@@ -87,6 +92,27 @@ class Limits:
         return self._open.get(_share(address), 0)
 
 
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Networks in CIDR notation, or single addresses. Raises IllegalArgumentError that names the first bad one."""
+    networks: list[Network] = []
+    for text in texts:
+        try:
+            networks.append(ip_network(text.strip()))
+        except ValueError:
+            raise IllegalArgumentError(
+                f"{text!r} is not a valid CIDR network.", hint="Write it like 10.1.0.0/16."
+            ) from None
+    return tuple(networks)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, which nobody reaches from elsewhere."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def normalise(address: str) -> str:
     """`address` as it is compared and logged: IPv4 mapped into IPv6 as IPv4, no zone; what is no address as it is."""
     if ":" not in address:
@@ -95,7 +121,7 @@ def normalise(address: str) -> str:
     return address if parsed is None else str(parsed)
 
 
-def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> Address | None:
     try:
         parsed = ip_address(text.partition("%")[0])
     except ValueError:

@@ -7,21 +7,22 @@ import msgspec
 from greenroom.engines.base import NodeRecord
 from greenroom.model import EndReason, SessionRecord, SessionState, TimelineEntry
 from greenroom.server.cluster.doctor.findings import Finding, about_durability, about_nodes, about_sessions
-from greenroom.server.cluster.doctor.history import ENDS, life_of
-from greenroom.server.cluster.doctor.survey import Answer, NodeReport
+from greenroom.server.cluster.doctor.history import ENDS, history_of
+from greenroom.server.cluster.doctor.survey import Answer
+from greenroom.server.cluster.status import NodeStatus
 
 NOW = 1_700_000_000_000
 GRACE = 40.0
 ONE = NodeRecord(node="one", boot="b", lease="lease-one", lease_left=8.0)
 TWO = NodeRecord(node="two", boot="b", lease="lease-two", lease_left=8.0)
 SESSION = SessionRecord(id="p1-a", app="app", participant_id="anna", node="one", lease="lease-one", generation=3)
-REPORT = NodeReport(
+REPORT = NodeStatus(
     node="one", boot="b", version="1", state="acting", not_ready=None, sessions=1, connections=1, kept_writes=0,
     clock_difference=0.0, reaper_lag=0.0, reaper_failing="", uptime=1.0, settings={"grace": "40.0"},
 )  # fmt: skip
 
 
-def report(**more: object) -> NodeReport:
+def report(**more: object) -> NodeStatus:
     return msgspec.structs.replace(REPORT, **more)
 
 
@@ -110,8 +111,8 @@ def test_every_end_is_explained() -> None:
 def test_a_life_in_steps() -> None:
     timeline = (TimelineEntry(NOW, "opened", "one"), TimelineEntry(NOW + 1500, "detached", "one", "connection lost"))
     ended = msgspec.structs.replace(SESSION, state=SessionState.CLOSED, end_reason=EndReason.TIMEOUT, timeline=timeline)
-    life = life_of(ended)
+    life = history_of(ended)
     assert [(step.what, step.after) for step in life.steps] == [("opened", 0.0), ("detached", 1.5)]
     assert life.summary.startswith("It ended: timeout.")
-    assert life_of(msgspec.structs.replace(SESSION, generation=12)).summary.endswith("for the 12th time.")
-    assert life_of(msgspec.structs.replace(SESSION, generation=22)).summary.endswith("for the 22nd time.")
+    assert history_of(msgspec.structs.replace(SESSION, generation=12)).summary.endswith("for the 12th time.")
+    assert history_of(msgspec.structs.replace(SESSION, generation=22)).summary.endswith("for the 22nd time.")

@@ -2,6 +2,6 @@
 
 from greenroom.server.cluster.doctor.examination import Examination, examine, examine_engine, repair
 from greenroom.server.cluster.doctor.findings import Finding, Severity
-from greenroom.server.cluster.doctor.survey import NodeReport, RollCall
+from greenroom.server.cluster.doctor.survey import Survey
 
-__all__ = ["Examination", "Finding", "NodeReport", "RollCall", "Severity", "examine", "examine_engine", "repair"]
+__all__ = ["Examination", "Finding", "Severity", "Survey", "examine", "examine_engine", "repair"]

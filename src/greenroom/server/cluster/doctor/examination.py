@@ -20,7 +20,7 @@ from greenroom.server.cluster.doctor.findings import (
     about_sessions,
     recovering,
 )
-from greenroom.server.cluster.doctor.survey import COMPARE, Answer, RollCall
+from greenroom.server.cluster.doctor.survey import COMPARE, Answer, Survey
 
 SECOND_LOOK = 2.0
 """Seconds between two looks: longer than anything is in flight."""
@@ -46,7 +46,7 @@ class Cluster(Protocol):
     @property
     def engine(self) -> Engine: ...
     @property
-    def roll_call(self) -> RollCall: ...
+    def survey(self) -> Survey: ...
     def known_nodes(self) -> Sequence[NodeRecord]:
         """As the last beat listed them, this one too."""
 
@@ -87,7 +87,7 @@ async def examine(cluster: Cluster) -> Examination:
 
 async def _look(cluster: Cluster) -> _Look:
     nodes = tuple(cluster.known_nodes())
-    answers = await cluster.roll_call.ask([one.node for one in nodes if one.lease_left > 0], sockets=True)
+    answers = await cluster.survey.ask([one.node for one in nodes if one.lease_left > 0], sockets=True)
     sessions = await all_sessions(cluster.engine)
     found = about_sessions(sessions, nodes, answers, now=cluster.engine_now(), grace=cluster.longest_grace)
     return _Look(nodes, answers, sessions, tuple(found))
@@ -153,6 +153,3 @@ async def _detach(engine: Engine, finding: Finding, grace: float) -> str:
     except GreenroomError as error:
         return f"not repaired: {error.message}"
     return "detached." if was else "it has moved on by itself."
-
-
-__all__ = ["Cluster", "Examination", "all_sessions", "examine", "examine_engine", "repair"]

@@ -9,7 +9,8 @@ import msgspec
 
 from greenroom.engines.base import NodeRecord
 from greenroom.model import SessionRecord, SessionState
-from greenroom.server.cluster.doctor.survey import Answer, NodeReport
+from greenroom.server.cluster.doctor.survey import Answer
+from greenroom.server.cluster.status import NodeStatus
 
 OVERDUE = 15.0
 """Seconds beyond the longest grace after which a detached session is a ghost."""
@@ -144,13 +145,13 @@ def about_nodes(nodes: Sequence[NodeRecord], answers: Mapping[str, Answer]) -> I
             hint = "It was killed, stands still, or cannot reach the engine."
             yield _node("node_dead", Severity.WARNING, one.node, text, hint)
         elif one.node not in answers:
-            yield _node("node_silent", Severity.WARNING, one.node, "It has a lease and did not answer the roll call.")
+            yield _node("node_silent", Severity.WARNING, one.node, "It has a lease and did not answer the survey.")
     for answer in answers.values():
-        yield from _about_report(answer.report)
-    yield from _differences([answer.report for answer in answers.values()])
+        yield from _about_status(answer.status)
+    yield from _differences([answer.status for answer in answers.values()])
 
 
-def _about_report(report: NodeReport) -> Iterator[Finding]:
+def _about_status(report: NodeStatus) -> Iterator[Finding]:
     name = report.node
     if report.not_ready is not None:
         yield _node("node_not_ready", Severity.WARNING, name, f"It is not ready: {report.not_ready}.")
@@ -171,7 +172,7 @@ def _about_report(report: NodeReport) -> Iterator[Finding]:
         yield _node("writes_kept", Severity.WARNING, name, text)
 
 
-def _differences(reports: Sequence[NodeReport]) -> Iterator[Finding]:
+def _differences(reports: Sequence[NodeStatus]) -> Iterator[Finding]:
     versions = {one.version for one in reports}
     if len(versions) > 1:
         text = f"Nodes run versions {', '.join(sorted(versions))}."
@@ -209,6 +210,3 @@ def recovering() -> Finding:
 
 def _node(code: str, severity: Severity, subject: str, text: str, hint: str = "") -> Finding:
     return Finding(code=code, severity=severity, subject=subject, text=text, hint=hint)
-
-
-__all__ = ["Finding", "Repair", "Severity", "about_durability", "about_nodes", "about_sessions", "recovering"]

@@ -1,4 +1,4 @@
-"""A session's life in words: each thing that happened, when, where, and what it means."""
+"""A session's history in words: each thing that happened, when, where, and what it means."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class SessionHistory(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A session from its opening to now. steps: the latest 64."""
 
     session_id: str
@@ -58,9 +58,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     steps: tuple[Step, ...]
 
 
-def life_of(session: SessionRecord) -> Life:
-    """The life of a session read with its timeline."""
-    return Life(
+def history_of(session: SessionRecord) -> SessionHistory:
+    """Of a session that was read with its timeline."""
+    return SessionHistory(
         session_id=session.id,
         app_key=session.app,
         participant_id=session.participant_id,
@@ -100,6 +100,3 @@ def _summary(session: SessionRecord) -> str:
 def _ordinal(number: int) -> str:
     tail = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
     return f"{number}{tail}"
-
-
-__all__ = ["ENDS", "MEANING", "Life", "Step", "life_of"]

@@ -1,4 +1,4 @@
-"""Asks every node how it is and which sessions it holds. Over the bus: nodes need not reach each other otherwise."""
+"""Asks every node, over the bus, for its status and the sessions that it holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from greenroom.engines.base import Command
+from greenroom.server.cluster.status import NodeStatus
 
 PATIENCE = 3.0
 """Seconds for all answers. A node that has not answered by then is named as silent."""
@@ -18,47 +19,29 @@ REPORT, HELD, COMPARE = "report", "held", "compare"
 """Kinds of commands. A node of a version that does not know them leaves them alone, and counts as silent."""
 
 
-class NodeReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How a node is, by its own account. Seconds where it is time."""
-
-    node: str
-    boot: str
-    version: str
-    state: str
-    not_ready: str | None
-    sessions: int
-    connections: int
-    kept_writes: int
-    clock_difference: float
-    """By which its wall clock is ahead of the engine's."""
-    reaper_lag: float
-    reaper_failing: str
-    uptime: float
-    settings: dict[str, str] = {}
-    """Those that have to be the same everywhere; of secrets a fingerprint."""
-
-
 class Answer(msgspec.Struct, frozen=True):
-    """A report, and what the node holds: generation by session id; None where that was not asked."""
+    """A node's status, and what it holds: generation by session id; None where that was not asked."""
 
-    report: NodeReport
+    status: NodeStatus
     held: Mapping[str, int] | None
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    report: NodeReport
+    """What travels, part by part: the names of the members are on the wire."""
+
+    report: NodeStatus
     held: tuple[tuple[str, int], ...]
     pieces: int
     """How many make up the answer."""
 
 
-class _Gathering:
+class _Answers:
     def __init__(self, expected: set[str]) -> None:
         self.expected = expected
         self.pieces: dict[str, list[_Piece]] = {}
         self.complete = asyncio.Event()
 
-    def take(self, piece: _Piece) -> None:
+    def add(self, piece: _Piece) -> None:
         pieces = self.pieces.setdefault(piece.report.node, [])
         pieces.append(piece)
         if len(pieces) >= piece.pieces:
@@ -67,41 +50,41 @@ class _Gathering:
             self.complete.set()
 
 
-class RollCall:
-    """One for each node. tell: sends a command to a node. report, held: of this node."""
+class Survey:
+    """One for each node. tell: sends a command to a node. status, held: of this node."""
 
     def __init__(
         self,
         node: str,
         *,
         tell: Callable[[str, Command], Awaitable[None]],
-        report: Callable[[], NodeReport],
+        status: Callable[[], NodeStatus],
         held: Callable[[], Sequence[tuple[str, int]]],
         random_hex: Callable[[], str],
     ) -> None:
         self._node = node
         self._tell = tell
-        self._report = report
+        self._status = status
         self._held = held
         self._random_hex = random_hex
-        self._open: dict[str, _Gathering] = {}
+        self._open: dict[str, _Answers] = {}
 
     async def ask(self, nodes: Sequence[str], *, sockets: bool, patience: float = PATIENCE) -> dict[str, Answer]:
         """The answers of these nodes, as far as they came. Raises ServiceUnavailableError where the bus is away."""
         number = self._random_hex()
-        gathering = self._open[number] = _Gathering(set(nodes))
+        answers = self._open[number] = _Answers(set(nodes))
         try:
             command = Command(kind=REPORT, session_id=number, text=self._node, reason="sockets" if sockets else "")
             await self._tell("*", command)
             async with asyncio.timeout(patience):
-                await gathering.complete.wait()
+                await answers.complete.wait()
         except TimeoutError:
             pass
         finally:
             del self._open[number]
         return {
             name: Answer(pieces[0].report, dict(pair for one in pieces for pair in one.held) if sockets else None)
-            for name, pieces in gathering.pieces.items()
+            for name, pieces in answers.pieces.items()
             if len(pieces) >= pieces[0].pieces
         }
 
@@ -109,20 +92,17 @@ class RollCall:
         """Another node asks, or this one."""
         held = tuple(self._held()) if command.reason else ()
         chunks = [held[at : at + PIECE] for at in range(0, len(held), PIECE)] or [()]
-        report = self._report()
+        status = self._status()
         for chunk in chunks:
-            text = msgspec.json.encode(_Piece(report, chunk, len(chunks))).decode()
+            text = msgspec.json.encode(_Piece(status, chunk, len(chunks))).decode()
             await self._tell(command.text, Command(kind=HELD, session_id=command.session_id, text=text))
 
-    def heard(self, command: Command) -> None:
+    def answered(self, command: Command) -> None:
         """An answer. One that is late, or cannot be read, is dropped."""
-        gathering = self._open.get(command.session_id)
-        if gathering is None:
+        answers = self._open.get(command.session_id)
+        if answers is None:
             return
         try:
-            gathering.take(msgspec.json.decode(command.text, type=_Piece))
+            answers.add(msgspec.json.decode(command.text, type=_Piece))
         except msgspec.MsgspecError:
             return
-
-
-__all__ = ["COMPARE", "HELD", "PATIENCE", "REPORT", "Answer", "NodeReport", "RollCall"]
