@@ -5,7 +5,6 @@ from __future__ import annotations
 import grimp
 import pytest
 
-
 REMAINING = {
     "greenroom.core.server", "greenroom.core.server.serving", "greenroom.core.server.session",
     "greenroom.server.sessions.connection", "greenroom.server.sessions.hub",
