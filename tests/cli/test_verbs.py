@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.cli.discovery import DEFAULT_URL, find_url
 from greenroom.cli.exits import Exit
-from greenroom.cli.options import DEFAULT_URL, find_url
 from tests.cli.running import Ran, run, run_here
 from tests.compat.clients import make_authority
 from tests.server.harness import House, running_service

@@ -73,7 +73,7 @@ def _check_installed() -> None:
 
 
 def _find(url: str | None, data: Path | None) -> str:
-    from greenroom.cli.options import find_url
+    from greenroom.cli.discovery import find_url
 
     return find_url(url, data)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from greenroom.cli.discovery import DEFAULT_DATA
 from greenroom.cli.exits import CliError, Exit
-from greenroom.cli.options import DEFAULT_DATA
 from greenroom.engines.base import Engine, SessionQuery
 from greenroom.server.api.cluster import report_of
 from greenroom.server.cluster.doctor.examination import examine_engine, repair

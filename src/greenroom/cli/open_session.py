@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from greenroom.cli.discovery import find_url
 from greenroom.cli.exits import CliError, Exit
-from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url, find_url
+from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
 
 
 def add_to(app: typer.Typer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
@@ -12,12 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from greenroom.cli.discovery import DEFAULT_DATA, DEFAULT_URL
 from greenroom.core.durations import parse_duration
-
-DEFAULT_URL = "http://127.0.0.1:7465"
-DEFAULT_DATA = Path("greenroom-data")
-SERVICE_FILE = "service.json"
-"""Written into the data directory by `greenroom serve`: where it can be reached."""
 
 
 def duration(*names: str, help: str, least: float = 0.0, most: float = inf, shown: str | bool = False) -> Any:
@@ -80,36 +75,6 @@ AppKey = Annotated[
 AppSecret = Annotated[
     str | None, typer.Option("--secret", envvar="GREENROOM_APP_SECRET", help="The app secret.", show_default=False)
 ]
-
-
-def find_url(url: str | None, data: Path | None) -> str:
-    """The service's URL, without a slash at its end."""
-    if url is None:
-        url = _from_service_file(data) or DEFAULT_URL
-    return url.rstrip("/")
-
-
-def find_admin_token(token: str | None, data: Path | None) -> str | None:
-    """The admin token, or None where it is not to be found."""
-    if token:
-        return token.strip()
-    path = (data or DEFAULT_DATA) / "admin-token"
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-
-
-def _from_service_file(data: Path | None) -> str | None:
-    import json
-
-    try:
-        found = json.loads(((data or DEFAULT_DATA) / SERVICE_FILE).read_text(encoding="utf-8"))
-        os.kill(found["pid"], 0)
-        return str(found["url"])
-    except (OSError, ValueError, KeyError, TypeError):
-        # No file, a broken one, or one that a service which is gone has left.
-        return None
 
 
 # -- what verbs are given ----------------------------------------------------------------------------------------------

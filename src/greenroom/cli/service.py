@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
+from greenroom.cli.discovery import find_admin_token, find_url
 from greenroom.cli.exits import CliError, Exit, exit_of_status
-from greenroom.cli.options import find_admin_token, find_url
 
 TIMEOUT = 10.0
 """Seconds for one call."""

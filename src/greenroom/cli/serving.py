@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenroom.cli.options import SERVICE_FILE
+from greenroom.cli.discovery import SERVICE_FILE
 from greenroom.cli.output import print_json
 from greenroom.cli.welcome import Demo, show_ready
 from greenroom.model import Application

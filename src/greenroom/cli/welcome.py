@@ -87,7 +87,7 @@ def _show_demo(console: Console, url: str, data: Path, demo: Demo) -> None:
 
 def _where(data: Path) -> str:
     """How another verb finds this service, where it does not by itself."""
-    from greenroom.cli.options import DEFAULT_DATA
+    from greenroom.cli.discovery import DEFAULT_DATA
 
     return "" if data == DEFAULT_DATA else f" --data {data}"
 
