@@ -117,7 +117,7 @@ async def test_after_each_kick_a_new_token_lets_the_participant_in_at_once(monke
         """The announcement, which may take its time, or be lost."""
 
     async with api_house() as (house, _, api):
-        monkeypatch.setattr(house.service, "announce_directory", late)
+        monkeypatch.setattr(house.service.control, "announce_directory", late)
         for _ in range(5):
             token = (await api.good("POST", "/v2/client-access-token", {"externalId": "anna"}))["access_token"]
             async with house.connect() as client:

@@ -364,8 +364,7 @@ def test_s9_a_fenced_node_answers_retryably_and_says_move_on_then_stay(world: Wo
     plug = client.dial()
     client.open(plug)
     client.ask(plug, "ping")
-    engine: Any = world.node.engine
-    registry = engine.registry
+    registry: Any = world.node.service.engine.registry
     real = registry.beat
 
     async def unreachable(beat: Any) -> Any:
