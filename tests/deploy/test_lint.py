@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from greenroom.server.config import PREFIX, ServerConfig, load, settings
+from greenroom.server.wire.addresses import Limits
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -131,11 +132,57 @@ def test_caddy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(program("caddy"), "fmt", "--diff", DEPLOY / "proxies" / "Caddyfile")
 
 
-def test_settings_that_the_files_give_are_good_together() -> None:
-    """What compose sets is loaded as the service would."""
+def compose_settings() -> ServerConfig:
+    """What compose sets, loaded as the service would."""
     (document,) = yaml(DEPLOY / "compose.yaml")
     given = dict(document["services"]["node1"]["environment"])
     given |= {"GREENROOM_MASTER_KEY": "0" * 64, "GREENROOM_ADMIN_TOKEN": "a" * 48}
     given["GREENROOM_PUBLIC_URL"] = "http://localhost:8080"
-    config = load(None, given).config
-    assert msgspec.structs.asdict(config)["trusted_proxies"] == ("172.30.7.0/24",)
+    return load(None, given).config
+
+
+def test_compose_publishes_to_this_machine_alone_or_with_tls() -> None:
+    (document,) = yaml(DEPLOY / "compose.yaml")
+    ports = [port for service in document["services"].values() for port in service.get("ports", ())]
+    assert ports
+    assert [port for port in ports if not port.startswith("127.0.0.1:") and not port.endswith(":443")] == []
+
+
+def test_compose_trusts_its_proxy_alone_so_that_clients_choose_no_address() -> None:
+    (document,) = yaml(DEPLOY / "compose.yaml")
+    proxy = document["services"]["proxy"]["networks"]["inside"]["ipv4_address"]
+    (network,) = document["networks"]["inside"]["ipam"]["config"]
+    addresses = Limits(trusted_proxies=compose_settings().trusted_proxies)
+    assert addresses.resolve(proxy, "198.51.100.7") == "198.51.100.7"
+    gateway = network["gateway"]
+    assert addresses.resolve(gateway, "198.51.100.7") == gateway
+    assert addresses.resolve(proxy, f"198.51.100.7, {gateway}") == gateway
+    assert ip_address(proxy) not in ip_network(network["ip_range"]), "another container could be given it"
+
+
+def kubernetes_settings() -> dict[str, str]:
+    """What the ConfigMap sets, by variable."""
+    documents = {one["kind"]: one for one in yaml(DEPLOY / "kubernetes" / "greenroom.yaml")}
+    (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
+    found = {}
+    for one in container["env"]:
+        reference = one.get("valueFrom", {}).get("configMapKeyRef")
+        if reference is not None:
+            found[one["name"]] = documents["ConfigMap"]["data"][reference["key"]]
+    return found
+
+
+def test_kubernetes_trusts_nobody_until_told() -> None:
+    assert kubernetes_settings()["GREENROOM_TRUSTED_PROXIES"] == ""
+    assert load(None, kubernetes_settings()).config.trusted_proxies == ()
+
+
+def test_kubernetes_puts_no_variables_of_other_services_into_the_pod() -> None:
+    """A Service called greenroom would set GREENROOM_PORT to tcp://…"""
+    documents = {one["kind"]: one for one in yaml(DEPLOY / "kubernetes" / "greenroom.yaml")}
+    assert documents["Deployment"]["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
+def test_the_health_check_follows_the_settings_and_no_proxy() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert 'CMD ["greenroom", "status", "--local"]' in text
