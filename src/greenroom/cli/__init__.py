@@ -27,6 +27,7 @@ def make_app() -> typer.Typer:
 
     from greenroom.cli import (
         apps,
+        backup,
         bench,
         config,
         doctor,
@@ -64,6 +65,7 @@ def make_app() -> typer.Typer:
     drain.add_to(app)
     doctor.add_to(app)
     bench.add_to(app)
+    backup.add_to(app)
     participants.add_to(app)
     sessions.add_to(app)
     events.add_to(app)
