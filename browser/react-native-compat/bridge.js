@@ -3,6 +3,9 @@
  * the modules of initialisation and sessions as they were, all others with an error that says what is missing.
  */
 import { Greenroom } from '@greenroom/client';
+import { notAvailable, platformError } from '../compat/errors.js';
+import { checkMembers, INFO, OPTIONS } from '../compat/members.js';
+import { toPlatform } from '../compat/participant.js';
 import { NOT_AVAILABLE } from './modules.js';
 
 export const TOKEN_REFRESH = 'EVENT_SDK_TOKEN_REFRESH';
@@ -13,26 +16,14 @@ const NO_PARTICIPANT = {
   android: ['EUNSPECIFIED', "No current user's session"],
 };
 
-/** An error as a native module rejects with one: `code` and `message`, and what it was made from. */
-const nativeError = (code, message, cause) => Object.assign(new Error(message, { cause }), { code });
-
 /** Greenroom's errors come as code "error" with their whole text, like those of the native SDK; `reason` says which. */
 const translated = (work) =>
   work.then(
     () => null,
     (error) => {
-      throw Object.assign(nativeError('error', error.message, error), { reason: error.reason });
+      throw Object.assign(platformError('error', error.message, error), { reason: error.reason });
     },
   );
-
-/** A participant in the form of the platform's conference models. */
-const toNative = ({ id, info, status, type }) => ({
-  id,
-  info: JSON.parse(JSON.stringify(info)), // only what is set
-  status,
-  type,
-  streams: [],
-});
 
 /** Events of all modules; `NativeEventEmitter` of React Native has the same two methods. */
 class Emitter {
@@ -56,15 +47,17 @@ class Emitter {
 /** The native side. `configure` says where the service is; until then nothing can be initialised. */
 export class Bridge {
   #events = new Emitter();
-  #asked = []; // {resolve, reject}: refreshes that wait for onAccessTokenOk or onAccessTokenKo
+  #asked; // {resolve, reject}: the refresh that waits for onAccessTokenOk or onAccessTokenKo
   #options;
   #sdk;
   #os = 'ios';
+  #Sdk;
 
-  constructor() {
+  constructor(Sdk = Greenroom) {
+    this.#Sdk = Sdk;
     const events = this.#events;
     this.modules = { CommsAPIModule: this.#main(), CommsAPISessionServiceModule: this.#session() };
-    for (const [name, methods] of Object.entries(NOT_AVAILABLE)) this.modules[name] = notAvailable(name, methods);
+    for (const [name, methods] of Object.entries(NOT_AVAILABLE)) this.modules[name] = withoutMethods(name, methods);
     for (const module of Object.values(this.modules)) Object.assign(module, { addListener() {}, removeListeners() {} });
     /** In place of React Native's own, for these modules. */
     this.NativeEventEmitter = class {
@@ -79,7 +72,9 @@ export class Bridge {
   }
 
   /** url: of the Greenroom service. The other options are those of `new Greenroom(url, options)`. */
-  configure({ url, os, ...options }) {
+  configure(given) {
+    checkMembers('configure', given, ['url', 'os', ...OPTIONS]);
+    const { url, os, ...options } = given ?? {};
     if (this.#sdk) throw new Error('greenroom: configure() comes before initialize and initializeToken.');
     if (os) this.#os = os;
     this.#options = { url, ...options };
@@ -102,25 +97,29 @@ export class Bridge {
 
   #start() {
     if (!this.#options)
-      throw nativeError('notConfigured', "Call configure({ url }) of '@greenroom/react-native-compat' first.");
+      throw platformError('notConfigured', "Call configure({ url }) of '@greenroom/react-native-compat' first.");
     const { url, ...options } = this.#options;
-    this.#sdk ??= new Greenroom(url, options);
+    this.#sdk ??= new this.#Sdk(url, options);
     return this.#sdk;
   }
 
   #opened() {
-    if (!this.#sdk) throw nativeError('notInitialized', 'Call initializeToken or initialize first.');
+    if (!this.#sdk) throw platformError('notInitialized', 'Call initializeToken or initialize first.');
     return this.#sdk.session;
   }
 
+  // The SDK has one refresh in flight: it asks again only when it has given up the one before.
   #refresh = () =>
     new Promise((resolve, reject) => {
-      this.#asked.push({ resolve, reject });
+      this.#answer('reject', new Error('The app did not answer in time.'));
+      this.#asked = { resolve, reject };
       this.#events.emit(TOKEN_REFRESH, null);
     });
 
   #answer(kind, value) {
-    for (const asked of this.#asked.splice(0)) asked[kind](value);
+    const asked = this.#asked;
+    this.#asked = undefined;
+    asked?.[kind](value);
     return null;
   }
 
@@ -147,13 +146,19 @@ export class Bridge {
   #session() {
     const run = async (work) => work(this.#opened());
     return {
-      open: (info) => translated(run((session) => session.open(info ?? {}))),
+      open: (info) =>
+        translated(
+          run((session) => {
+            checkMembers('info', info, INFO);
+            return session.open(info ?? {});
+          }),
+        ),
       close: () => translated(run((session) => session.close())),
       isOpen: async () => (this.#sdk ? this.#sdk.session.isOpen() : false),
       getParticipant: async () => {
         const participant = this.#sdk?.session.participant;
-        if (!participant) throw nativeError(...(NO_PARTICIPANT[this.#os] ?? NO_PARTICIPANT.ios));
-        return toNative(participant);
+        if (!participant) throw platformError(...(NO_PARTICIPANT[this.#os] ?? NO_PARTICIPANT.ios));
+        return toPlatform(participant);
       },
       updateParticipantInfo: (name, avatarUrl) =>
         translated(run((session) => session.updateParticipantInfo(name, avatarUrl))),
@@ -161,15 +166,13 @@ export class Bridge {
   }
 }
 
-/** A module whose every method says that it is not there. */
-function notAvailable(name, methods) {
-  const module = {};
-  for (const method of methods.split(' '))
-    module[method] = async () => {
-      throw nativeError(
-        'notAvailable',
-        `${name}.${method} is not available: Greenroom has sessions and presence, and no conferences or media.`,
-      );
-    };
-  return module;
-}
+/** A module whose every method says that it is not available. */
+const withoutMethods = (name, methods) =>
+  Object.fromEntries(
+    methods.split(' ').map((method) => [
+      method,
+      async () => {
+        throw notAvailable(`${name}.${method}`);
+      },
+    ]),
+  );

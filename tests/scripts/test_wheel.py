@@ -36,7 +36,7 @@ def test_everything_of_the_package_and_the_lobby_is_in_it(wheel: Path) -> None:
     assert not sorted(wanted - held)
     assert "greenroom/py.typed" in held
     assert any(name.endswith(".lua") for name in held)
-    assert "greenroom/server/static_files/greenroom.js" in held
+    assert "greenroom/server/http/static_files/greenroom.js" in held
     assert not [name for name in held if name.startswith(("tests/", "docs/", "browser/"))]
 
 

@@ -1,0 +1,274 @@
+/** What react.test.mjs runs once for each version of React, bundled with it. */
+import { strict as assert } from 'node:assert';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Component, createElement as h, StrictMode, useEffect, version } from 'react';
+import { createRoot, hydrateRoot } from 'react-dom/client';
+import { renderToString } from 'react-dom/server';
+import { errors, Greenroom } from '@greenroom/client';
+import { GreenroomProvider, useGreenroom, useParticipants, usePresence, useSession } from './index.js';
+import { FakeService, token } from '../test/support/service.mjs';
+
+let service;
+let roots;
+let complaints;
+const { error: printError } = console;
+
+const place = () => document.body.appendChild(document.createElement('div'));
+const render = (element, at = place()) => {
+  const root = createRoot(at);
+  roots.push(root);
+  root.render(element);
+  return { root, text: () => at.textContent };
+};
+const until = async (is, what = is) => {
+  for (let waited = 0; waited < 5000; waited += 5) {
+    if (is()) return;
+    await sleep(5);
+  }
+  assert.fail(`did not come true: ${what}`);
+};
+const shows = (page, text) => until(() => page.text() === text, `${text}, it is ${page.text()}`);
+
+const Provider = ({ externalId = 'anna', ...props }) =>
+  h(GreenroomProvider, {
+    url: 'http://service',
+    options: { webSocket: service.WebSocket },
+    token: token(externalId),
+    ...props,
+  });
+
+let handle; // what useSession gave in the last render
+const Session = () => {
+  handle = useSession();
+  const { state, participant, ended, error } = handle;
+  return [state, participant?.info.name, ended?.reason, error?.name].filter(Boolean).join(' ');
+};
+const Presence = ({ who }) => `${usePresence(who)}`;
+const Names = ({ who, externalIds = ['ben', 'chloe'] }) => {
+  const { participants, isLoading } = useParticipants(who ?? { externalIds });
+  return isLoading ? 'loading' : participants.map(({ info, presence }) => `${info.name}:${presence}`).join(' ');
+};
+
+const count = (method) => service.requests.filter((one) => one === method).length;
+
+class Boundary extends Component {
+  state = {};
+
+  static getDerivedStateFromError(error) {
+    return { error };
+  }
+
+  render() {
+    return this.state.error ? this.state.error.message : this.props.children;
+  }
+}
+
+describe(`React ${version}`, () => {
+  beforeEach(() => {
+    service = new FakeService();
+    roots = [];
+    complaints = []; // React's warnings, and what a callback of the SDK threw
+    console.error = (...parts) => complaints.push(parts.map(String).join(' ').slice(0, 400));
+  });
+  afterEach(async () => {
+    for (const root of roots) root.unmount();
+    await sleep(5);
+    console.error = printError;
+    assert.deepEqual(complaints, []);
+  });
+
+  test('StrictMode opens one session, and its end is that of the provider', async () => {
+    const page = render(h(StrictMode, null, h(Provider, { info: { name: 'Anna' } }, h(Session))));
+    await shows(page, 'connected Anna');
+    await sleep(20);
+    assert.equal(service.opens, 1);
+    assert.equal(service.sessions.size, 1);
+    page.root.unmount();
+    await until(() => service.sessions.size === 0, 'the session is closed');
+    assert.equal(service.opens, 1);
+  });
+
+  test('StrictMode watches each participant once, and hears what changes', async () => {
+    service.person('ben', { name: 'Ben' });
+    const everybody = [h(Names, { key: 1 }), ' ', h(Presence, { key: 2, who: { externalId: 'ben' } })];
+    const page = render(h(StrictMode, null, h(Provider, null, everybody)));
+    await shows(page, 'Ben:offline undefined:offline offline');
+    service.person('ben', { presence: 'online' });
+    await shows(page, 'Ben:online undefined:offline online');
+    assert.equal(service.opens, 1);
+    assert.equal(count('participants.unwatch'), 0);
+  });
+
+  test('who is shown no more is watched no more, and those whom others show still are', async () => {
+    const App = ({ names }) => h(Provider, null, h(Presence, { who: { externalId: 'ben' } }), ' ', names && h(Names));
+    const page = render(h(App, { names: true }));
+    await shows(page, 'offline undefined:offline undefined:offline');
+    page.root.render(h(App, { names: false }));
+    await until(() => count('participants.unwatch') > 0, 'Chloe is unwatched');
+    const [socket] = service.sessions.values();
+    assert.deepEqual([...socket.watching], ['p-ben']);
+    service.person('ben', { presence: 'online' });
+    await shows(page, 'online ');
+    page.root.render(h(App, { names: true })); // and Chloe again
+    await shows(page, 'online undefined:online undefined:offline');
+    service.person('chloe', { presence: 'unreachable' });
+    await shows(page, 'online undefined:online undefined:unreachable');
+  });
+
+  test('participant ids, one or many, in the order asked for; nobody is nobody', async () => {
+    for (const [name, who] of Object.entries({ one: 'p-ben', many: ['p-chloe', 'p-ben'], none: null })) {
+      service.person('ben', { name: 'Ben' });
+      service.person('chloe', { name: 'Chloe' });
+      const shown = [h(Session, { key: 1 }), ': ', h(Names, { key: 2, who: who ?? { ids: [] } })];
+      const page = render(h(Provider, null, shown, h(Presence, { who: null })));
+      const wanted = { one: 'Ben:offline', many: 'Chloe:offline Ben:offline', none: '' }[name];
+      await shows(page, `connected: ${wanted}undefined`);
+    }
+  });
+
+  test('a page that is rendered on a server opens nothing, and is taken over without a difference', async () => {
+    const element = h(Provider, { info: { name: 'Anna' } }, h(Session), ' ', h(Names), h(Presence, { who: 'p-ben' }));
+    const html = renderToString(element);
+    assert.match(html, /disconnected/);
+    await sleep(10);
+    assert.deepEqual(service.requests, []);
+    const at = place();
+    at.innerHTML = html;
+    roots.push(hydrateRoot(at, element));
+    await until(() => at.textContent.startsWith('connected Anna'), 'the session is open');
+    assert.equal(service.opens, 1);
+  });
+
+  test('a session that ends for good says how, and can be opened again', async () => {
+    const page = render(h(Provider, null, h(Session), ' ', h(Names)));
+    await shows(page, 'connected undefined:offline undefined:offline');
+    service.endAll('kicked');
+    await shows(page, 'disconnected kicked SessionEndedError ');
+    assert.equal((await handle.open({ name: 'Anna' })).info.name, 'Anna');
+    await shows(page, 'connected Anna undefined:offline undefined:offline');
+    service.person('ben', { presence: 'online' });
+    await shows(page, 'connected Anna undefined:online undefined:offline');
+    await handle.close();
+    await shows(page, 'disconnected ');
+  });
+
+  test('a lost connection keeps the session and what is shown', async () => {
+    const page = render(h(Provider, null, h(Session), ' ', h(Names)));
+    await shows(page, 'connected undefined:offline undefined:offline');
+    [...service.sessions.values()][0].lose();
+    await shows(page, 'reconnecting undefined:offline undefined:offline');
+    assert.equal(handle.isOpen, true);
+  });
+
+  test('a change of the own name is shown', async () => {
+    const page = render(h(Provider, { info: { name: 'Anna' } }, h(Session)));
+    await shows(page, 'connected Anna');
+    await handle.updateParticipantInfo('Anna B.');
+    await shows(page, 'connected Anna B.');
+  });
+
+  test('an open that fails is an error to show, and no unhandled rejection', async () => {
+    const page = render(h(Provider, { token: null }, h(Session)));
+    await shows(page, 'disconnected NotInitializedError');
+    await assert.rejects(handle.open(), errors.NotInitializedError);
+    page.root.render(h(Provider, { token: 'no token' }, h(Session)));
+    await shows(page, 'disconnected TokenInvalidError');
+    page.root.render(h(Provider, { token: token('anna') }, h(Session)));
+    await sleep(10);
+    await handle.open();
+    await shows(page, 'connected');
+  });
+
+  test('without a token the refresh callback of the latest render gives the first one', async () => {
+    const asked = [];
+    const answer = (turn) => (isExpired) => asked.push([turn, isExpired]) && token('anna');
+    const App = ({ turn }) =>
+      h(Provider, { open: false, token: undefined, refresh: answer(turn) }, h(Session));
+    const page = render(h(App, { turn: 1 }));
+    await shows(page, 'disconnected');
+    page.root.render(h(App, { turn: 2 }));
+    await sleep(10);
+    await handle.open();
+    await shows(page, 'connected');
+    assert.deepEqual(asked, [[2, true]]);
+  });
+
+  test('another key is another user', async () => {
+    const App = ({ user }) => h(Provider, { key: user, externalId: user, info: { name: user } }, h(Session));
+    const page = render(h(StrictMode, null, h(App, { user: 'anna' })));
+    await shows(page, 'connected anna');
+    page.root.render(h(StrictMode, null, h(App, { user: 'ben' })));
+    await shows(page, 'connected ben');
+    await until(() => service.sessions.size === 1, 'the session of Anna is closed');
+    assert.equal(service.person('anna').presence, 'offline');
+    assert.equal(service.opens, 2);
+  });
+
+  test('another URL is another SDK', async () => {
+    let sdk;
+    const Sdk = () => ((sdk = useGreenroom()), null);
+    const page = render(h(Provider, null, h(Session), h(Sdk)));
+    await shows(page, 'connected');
+    const first = sdk;
+    page.root.render(h(Provider, { url: 'http://elsewhere' }, h(Session), h(Sdk)));
+    await until(() => sdk !== first && handle.isOpen, 'the session of the other');
+    assert.equal(first.session.state, 'disconnected');
+    assert.equal(service.sessions.size, 1);
+  });
+
+  test("the app's own SDK is opened and closed, and otherwise left alone", async () => {
+    const sdk = new Greenroom('http://service', { webSocket: service.WebSocket });
+    sdk.initializeToken(token('anna'));
+    const page = render(h(StrictMode, null, h(GreenroomProvider, { sdk, info: { name: 'Anna' } }, h(Session))));
+    await shows(page, 'connected Anna');
+    page.root.unmount();
+    await until(() => sdk.session.state === 'disconnected', 'closed');
+    await sdk.session.open();
+    assert.equal(sdk.session.state, 'connected');
+    sdk.dispose();
+  });
+
+  test('open={false} leaves opening to a component, whose effect comes before that of the provider', async () => {
+    const Opener = () => {
+      const { open } = useSession();
+      useEffect(() => void open({ name: 'Anna' }), [open]);
+      return h(Session);
+    };
+    const page = render(h(StrictMode, null, h(Provider, { open: false }, h(Opener))));
+    await shows(page, 'connected Anna');
+    assert.equal(service.opens, 1);
+  });
+
+  test('renders no more often than something changes', async () => {
+    let renders = 0;
+    const Counter = () => {
+      renders += 1;
+      useParticipants({ externalIds: ['ben'] });
+      return h(Session);
+    };
+    const page = render(h(Provider, { info: { name: 'Anna' } }, h(Counter)));
+    await shows(page, 'connected Anna');
+    await sleep(50);
+    assert.ok(renders < 10, `${renders} renders`);
+    const before = renders;
+    service.person('ben', { presence: 'online' });
+    await until(() => renders > before);
+    await sleep(20);
+    assert.equal(renders, before + 1);
+  });
+
+  const inside = (...parts) => h(Provider, null, h(...parts));
+  for (const [name, element, message] of [
+    ['a prop', () => h(Provider, { tokens: 'x' }), /no member tokens\. Did you mean token\?/],
+    ['no url and no sdk', () => h(GreenroomProvider, {}), /needs one of url and sdk/],
+    ['who of usePresence', () => inside(Presence, { who: { externalid: 'ben' } }), /Did you mean externalId\?/],
+    ['who of useParticipants', () => inside(Names, { who: { externalId: 'ben' } }), /Did you mean externalIds\?/],
+    ['a hook without a provider', () => h(Session), /useSession has no GreenroomProvider above it/],
+  ])
+    test(`refused by name: ${name}`, async () => {
+      const page = render(h(Boundary, null, element()));
+      await until(() => message.test(page.text()), `${message}, it is ${page.text()}`);
+      complaints = complaints.filter((one) => !/error occurred in|IllegalArgumentError|Boundary/.test(one));
+    });
+});

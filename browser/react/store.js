@@ -1,0 +1,227 @@
+/**
+ * One Greenroom SDK as React sees it: a snapshot that is replaced when something changes, participants who are watched
+ * while a component shows them, and listeners. No React here: `useSyncExternalStore` reads this.
+ *
+ * What components let go of is released in a later turn: StrictMode unmounts and mounts everything again at once, and
+ * neither sessions nor watches end for that.
+ */
+import { Greenroom } from '@greenroom/client';
+
+const CLOSED = Object.freeze({
+  sdk: undefined, state: 'disconnected', isOpen: false, participant: undefined, ended: undefined, error: undefined,
+});
+const NOBODY = Object.freeze({ participants: Object.freeze([]), isLoading: false, error: undefined });
+
+const isSame = (one, other) => Object.keys(one).every((name) => Object.is(one[name], other[name]));
+
+/** Later in this turn or in the next: what is done now may be undone at once. */
+const later = (work) => setTimeout(work, 0);
+
+export class SessionStore {
+  #Sdk;
+  #listeners = new Set();
+  #snapshot = CLOSED;
+  #watched = new Map(); // key: {listeners, participant, error; watch, asking, turn}
+  #props;
+  #offs = [];
+  #stopping;
+  #waiting = []; // calls of components whose effects ran before the provider's
+
+  constructor(Sdk = Greenroom) {
+    this.#Sdk = Sdk;
+  }
+
+  subscribe = (listener) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  getSnapshot = () => this.#snapshot;
+
+  /** On a server, and while its page is hydrated, no session is there. */
+  getServerSnapshot = () => CLOSED;
+
+  // -- the provider
+
+  /** The provider is mounted, or was given other props. */
+  start(props) {
+    clearTimeout(this.#stopping);
+    const before = this.#props;
+    this.#props = props;
+    const { sdk, url } = props;
+    if (before && before.sdk === sdk && before.url === url) {
+      if (!sdk && props.token && props.token !== before.token) this.#initialize();
+      return;
+    }
+    if (before) this.#end(before);
+    try {
+      this.#begin(sdk ?? new this.#Sdk(url, props.options));
+    } catch (error) {
+      this.#update({ error });
+    }
+  }
+
+  /** The provider is unmounted. */
+  stop() {
+    this.#stopping = later(() => {
+      const props = this.#props;
+      this.#props = undefined;
+      this.#end(props);
+    });
+  }
+
+  #begin(sdk) {
+    const { session } = sdk;
+    const changed = () => this.#changed();
+    this.#offs = [
+      session.onStateChanged(changed),
+      session.onParticipantUpdated(changed),
+      session.onReopened(changed),
+      session.onEnded((ended) => this.#changed({ ended, error: ended.error })),
+    ];
+    this.#changed({ sdk });
+    if (!this.#props.sdk) this.#initialize();
+    if (this.#props.open !== false) this.open(this.#props.info).catch(() => {}); // kept as `error`
+    for (const call of this.#waiting.splice(0)) call(sdk);
+  }
+
+  #initialize() {
+    const { token, refresh } = this.#props;
+    try {
+      // The callback of the latest render.
+      this.#snapshot.sdk.initializeToken(token ?? null, refresh && ((isExpired) => this.#props?.refresh?.(isExpired)));
+    } catch (error) {
+      this.#update({ error });
+    }
+  }
+
+  #end({ sdk: given, open }) {
+    const { sdk } = this.#snapshot;
+    for (const off of this.#offs.splice(0)) off();
+    if (!given) sdk?.dispose();
+    else if (open !== false) given.session.close();
+    this.#closed();
+    this.#update(CLOSED);
+  }
+
+  // -- the session
+
+  open = async (info, options) => {
+    const sdk = await this.#ready();
+    try {
+      const participant = await sdk.session.open(info, options);
+      this.#changed({ ended: undefined, error: undefined });
+      return participant;
+    } catch (error) {
+      if (sdk === this.#snapshot.sdk) this.#update({ error });
+      throw error;
+    }
+  };
+
+  close = async () => this.#snapshot.sdk?.session.close();
+
+  updateParticipantInfo = async (...values) => {
+    const sdk = await this.#ready();
+    const participant = await sdk.session.updateParticipantInfo(...values);
+    this.#changed();
+    return participant;
+  };
+
+  async #ready() {
+    return this.#snapshot.sdk ?? new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #changed(more) {
+    const sdk = more?.sdk ?? this.#snapshot.sdk;
+    if (!sdk) return;
+    const { state, participant } = sdk.session;
+    const isOpen = state === 'connected' || state === 'reconnecting';
+    const wasOpen = this.#snapshot.isOpen;
+    this.#update({ state, isOpen, participant, ...more });
+    if (isOpen && !wasOpen) for (const [key, one] of this.#watched) this.#watch(key, one);
+    if (!isOpen && wasOpen) this.#closed();
+  }
+
+  #update(changes) {
+    const next = { ...this.#snapshot, ...changes };
+    if (isSame(next, this.#snapshot)) return;
+    this.#snapshot = Object.freeze(next);
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  // -- who is watched
+
+  /** These participants for `useSyncExternalStore`: each is watched once, however many components show it. */
+  view(keys) {
+    let last = NOBODY;
+    return {
+      subscribe: (listener) => {
+        for (const key of keys) this.#hold(key, listener);
+        return () => {
+          for (const key of keys) this.#release(key, listener);
+        };
+      },
+      getSnapshot: () => {
+        const all = keys.map((key) => this.#watched.get(key) ?? {});
+        const participants = all.map((one) => one.participant).filter(Boolean);
+        const error = all.find((one) => one.error)?.error;
+        const isLoading = this.#snapshot.isOpen && all.some((one) => !one.participant && !one.error);
+        const unchanged =
+          participants.length === last.participants.length && participants.every((one, at) => one === last.participants[at]);
+        const next = { participants: unchanged ? last.participants : participants, isLoading, error };
+        if (!isSame(next, last)) last = next;
+        return last;
+      },
+      getServerSnapshot: () => NOBODY,
+    };
+  }
+
+  #hold(key, listener) {
+    let one = this.#watched.get(key);
+    if (!one) {
+      this.#watched.set(key, (one = { listeners: new Set() }));
+      if (this.#snapshot.isOpen) this.#watch(key, one);
+    }
+    one.listeners.add(listener);
+  }
+
+  #release(key, listener) {
+    const one = this.#watched.get(key);
+    one?.listeners.delete(listener);
+    if (!one?.listeners.size) later(() => this.#dropIfUnused(key, one));
+  }
+
+  /** A watch that is being asked for is dropped when it has been answered. */
+  #dropIfUnused(key, one) {
+    if (this.#watched.get(key) !== one || one.listeners.size || one.asking) return;
+    this.#watched.delete(key);
+    one.watch?.close();
+  }
+
+  async #watch(key, one) {
+    const turn = (one.turn = {}); // once another one is there, what this one brings is outdated
+    const set = (changes) => {
+      if (one.turn === turn) this.#set(one, changes);
+    };
+    const [kind, id] = JSON.parse(key);
+    one.asking = true;
+    try {
+      const watch = await this.#snapshot.sdk.participants.watch({ [kind]: [id] }, (participant) => set({ participant }));
+      set({ asking: false, watch, participant: watch.participants[0], error: undefined });
+    } catch (error) {
+      set({ asking: false, error });
+    }
+    this.#dropIfUnused(key, one);
+  }
+
+  /** The session is over, and with it what it watched. */
+  #closed() {
+    for (const one of this.#watched.values())
+      this.#set(one, { turn: undefined, asking: false, watch: undefined, participant: undefined, error: undefined });
+  }
+
+  #set(one, changes) {
+    Object.assign(one, changes);
+    for (const listener of [...one.listeners]) listener();
+  }
+}

@@ -1,0 +1,120 @@
+/** A service in this process: `new Greenroom('http://service', { webSocket: service.WebSocket })`. */
+import { Buffer } from 'node:buffer';
+
+const HOUR = 3600;
+const segment = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+/** A token for this external id that the service takes. */
+export const token = (externalId) => {
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { app: 'app', sub: externalId, xid: externalId, iat: now, exp: now + HOUR };
+  return `${segment({ alg: 'EdDSA' })}.${segment(claims)}.c2ln`;
+};
+
+export class FakeService {
+  opens = 0;
+  sessions = new Map(); // id: the socket it has
+  requests = []; // methods, as they came
+  #people = new Map();
+  #numbers = 0;
+
+  constructor() {
+    const service = this;
+    this.WebSocket = class {
+      readyState = 0;
+      watching = new Set();
+
+      constructor() {
+        queueMicrotask(() => {
+          this.readyState = 1;
+          this.onopen();
+        });
+      }
+
+      send(text) {
+        queueMicrotask(() => service.#receive(this, JSON.parse(text)));
+      }
+
+      close(code) {
+        if (code === 1000) service.#end(this);
+        this.lose(code);
+      }
+
+      /** The connection is gone. */
+      lose(code = 1006) {
+        if (this.readyState === 3) return;
+        this.readyState = 3;
+        queueMicrotask(() => this.onclose({ code, reason: '' }));
+      }
+
+      tell(message) {
+        if (this.readyState === 1) this.onmessage({ data: JSON.stringify({ jsonrpc: '2.0', ...message }) });
+      }
+    };
+  }
+
+  /** Whoever is asked for by an external id exists; `presence` says whether they are there. */
+  person(externalId, changes = {}) {
+    const id = `p-${externalId}`;
+    const before = this.#people.get(id) ?? {
+      id, externalId, revision: 0, version: 0, presence: 'offline', sessions: 0, lastSeen: null,
+    };
+    const next = { ...before, ...changes, version: before.version + (Object.keys(changes).length ? 1 : 0) };
+    this.#people.set(id, next);
+    if (next.version !== before.version)
+      for (const socket of this.sessions.values())
+        if (socket.watching.has(id)) socket.tell({ method: 'participants.changed', params: { participants: [next] } });
+    return next;
+  }
+
+  /** The end of every session, for good. */
+  endAll(reason) {
+    for (const socket of [...this.sessions.values()]) {
+      socket.tell({ method: 'session.ended', params: { reason, message: 'It is over.' } });
+      this.#end(socket);
+      socket.lose(4503);
+    }
+  }
+
+  #end(socket) {
+    if (this.sessions.delete(socket.session)) this.person(socket.person.slice(2), { presence: 'offline', sessions: 0 });
+  }
+
+  #receive(socket, { id, method, params = {} }) {
+    this.requests.push(method);
+    const reply = (result) => socket.tell({ id, result });
+    const asked = [
+      ...(params.ids ?? []).map((one) => this.person(one.slice(2))),
+      ...(params.externalIds ?? []).map((one) => this.person(one)),
+    ];
+    const methods = {
+      'session.open': () => {
+        this.opens += 1;
+        const { xid } = JSON.parse(Buffer.from(params.token.split('.')[1], 'base64url'));
+        socket.session = `s${++this.#numbers}`;
+        socket.person = `p-${xid}`;
+        this.sessions.set(socket.session, socket);
+        const participant = this.person(xid, { presence: 'online', sessions: 1, name: params.participant?.name });
+        const session = { id: socket.session, generation: 1, grace: 40, expiresAt: (Date.now() / 1000 + HOUR) * 1000 };
+        reply({ session, participant, scopes: ['*'] });
+      },
+      'session.close': () => {
+        this.#end(socket);
+        reply(null);
+      },
+      'session.updateParticipantInfo': () =>
+        reply({ participant: this.person(socket.person.slice(2), { name: params.name }) }),
+      'participants.watch': () => {
+        for (const one of asked) socket.watching.add(one.id);
+        reply({ participants: asked });
+      },
+      'participants.unwatch': () => {
+        for (const one of asked) socket.watching.delete(one.id);
+        reply(null);
+      },
+      ping: () => reply(null),
+    };
+    if (!methods[method]) throw new Error(`${method} is not in the fake service`);
+    methods[method]();
+  }
+}
