@@ -1,0 +1,32 @@
+"""The version before this one, as users have it: built from its commit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMIT = "4faa8cd6e5aed4b966e60dd722225b86b550e296"
+"""0.1.0. When this version is released, its own commit takes the place of this one."""
+
+
+def unpack(folder: Path) -> Path:
+    """The wheel of the version before, built and unpacked below `folder`: what to put on PYTHONPATH."""
+    source = folder / "source"
+    source.mkdir()
+    archive = subprocess.run(["git", "archive", "--format=tar", COMMIT], cwd=ROOT, capture_output=True)
+    if archive.returncode != 0:
+        raise AssertionError(
+            f"git has no commit {COMMIT}, which a shallow clone lacks (git fetch --unshallow): {archive.stderr!r}"
+        )
+    subprocess.run(["tar", "-xf", "-"], cwd=source, input=archive.stdout, check=True)
+    built = folder / "built"
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)], cwd=source, check=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    (wheel,) = built.glob("*.whl")
+    installed = folder / "installed"
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(installed)], check=True)
+    return installed
