@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -296,6 +297,26 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     participant_id: str = ""
     session_id: str | None = None
     data: dict[str, Any] = {}
+
+
+NAMING_FIELDS = ("externalId", "name", "avatarUrl", "device", "text", "by")
+"""Members of an event's data that say who somebody is. They go from events about a participant who was erased."""
+
+
+def without_names(event: Event) -> Event:
+    """The event without what says who it was."""
+    data = {name: value for name, value in event.data.items() if name not in NAMING_FIELDS}
+    return msgspec.structs.replace(event, data=data)
+
+
+ERASED = "sha256:"
+"""What the subject of a restriction begins with where its participant was erased."""
+
+
+def erased_subject(participant_id: str) -> str:
+    """The subject of a block or cut-off once the participant is erased: a hash of the id, so that the restriction
+    stays and the id does not."""
+    return ERASED + sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def partition_of(app: str, participant_id: str) -> int:

@@ -1,7 +1,7 @@
 """From sessions to presence, and what watchers and webhooks are told of it (promise 4).
 
 ``presence`` is the truth. ``shown`` is what has been told: it follows at once, but for `unreachable`, which is told
-only when it has lasted for TELL_AFTER seconds, so that a reload or a short gap is told to nobody.
+only when it has lasted for NOTIFY_AFTER seconds, so that a reload or a short gap is told to nobody.
 """
 
 from __future__ import annotations

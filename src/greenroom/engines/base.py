@@ -42,7 +42,7 @@ from greenroom.model import (
     SessionRecord,
 )
 
-TELL_AFTER = 2.0
+NOTIFY_AFTER = 2.0
 """Seconds of `unreachable` after which watchers and webhooks hear of it (promise 4)."""
 OPEN_ID_MEMORY = 600.0
 """Seconds for which an ended session's openId is remembered (S2)."""
@@ -54,6 +54,35 @@ ENDED_SESSION_MEMORY = 86400.0
 """Seconds for which an ended session and its timeline can still be looked at."""
 MAX_CLOCK_STEP = 2.0
 """Seconds by which one reaper pass moves a partition's clock at most (S8)."""
+RECOVERY = 20.0
+"""Seconds after a restore in which a node may still write back a session that is unknown (S15)."""
+LEASE = 10.0
+"""Seconds of a node's lease, where the settings say nothing else."""
+RESTRICTION_MEMORY = 25 * 3600.0
+"""Seconds for which cut-offs, revoked tokens and lifted blocks are kept: no token lives for more than 24 h, so older
+ones matter no more."""
+DEAD_LETTERS = 10_000
+"""Dead letters kept for one reader, the latest."""
+
+
+class EventLimits(msgspec.Struct, frozen=True):
+    """What is kept of an application's events (S17)."""
+
+    count: int = 100_000
+    size: int = 64 * 1024 * 1024
+    """Bytes."""
+    age: float = 72 * 3600.0
+    """Seconds."""
+
+
+EVENT_LIMITS = EventLimits()
+
+
+def restriction_expires(restriction: Restriction) -> int | None:
+    """When a restriction matters no more (Unix ms); None: never."""
+    if restriction.kind == "block" and not restriction.lifted:
+        return restriction.until
+    return max(restriction.created_at, restriction.before * 1000) + int(RESTRICTION_MEMORY * 1000)
 
 
 class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):

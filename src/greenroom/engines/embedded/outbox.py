@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import apsw
 import msgspec
 
-from greenroom.engines.base import EventPage
+from greenroom.engines.base import DEAD_LETTERS, EventPage
+from greenroom.engines.cursors import invalid_cursor, open_cursor, seal_cursor
 from greenroom.engines.embedded.database import Database
 from greenroom.engines.embedded.transaction import Transaction
-from greenroom.errors import IllegalArgumentError
 from greenroom.model import Event
 
 MAX_EVENTS = 100_000
 MAX_BYTES = 64 * 1024 * 1024
 MAX_AGE_MS = 72 * 3_600_000
 """What is kept of an application's events (S17)."""
-MAX_ASIDE = 10_000
-"""Dead letters kept for one reader, the latest."""
 
 _TRIM_STEP = 20_000
 _decode_event = msgspec.msgpack.Decoder(Event).decode
@@ -30,19 +26,16 @@ _SELECT = "SELECT seq, body FROM events WHERE app = ? AND seq > ? ORDER BY seq L
 
 
 def encode_cursor(seq: int) -> str:
-    """Opaque outside; within, a version and a position."""
-    return base64.urlsafe_b64encode(b"\x01" + seq.to_bytes(8, "big")).rstrip(b"=").decode()
+    """A position in an application's events."""
+    return seal_cursor(b"\x01", seq.to_bytes(8, "big"))
 
 
 def decode_cursor(cursor: str) -> int:
     """Raises IllegalArgumentError for anything that `encode_cursor` did not make."""
-    try:
-        raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, UnicodeEncodeError, ValueError):
-        raw = b""
-    if len(raw) != 9 or raw[0] != 1 or raw[1] & 0x80 or encode_cursor(int.from_bytes(raw[1:], "big")) != cursor:
-        raise IllegalArgumentError("This is no cursor of this service's events.")
-    return int.from_bytes(raw[1:], "big")
+    raw = open_cursor(b"\x01", cursor)
+    if len(raw) != 8 or raw[0] & 0x80:
+        raise invalid_cursor()
+    return int.from_bytes(raw, "big")
 
 
 class EmbeddedOutbox:
@@ -161,7 +154,7 @@ def _set_aside(tx: Transaction, app: str, reader: str, events: Sequence[Event], 
     tx.execute(
         "DELETE FROM aside WHERE app = ? AND reader = ? AND n <= (SELECT n FROM aside WHERE app = ? AND reader = ?"
         " ORDER BY n DESC LIMIT 1 OFFSET ?)",
-        (app, reader, app, reader, MAX_ASIDE),
+        (app, reader, app, reader, DEAD_LETTERS),
     )
 
 

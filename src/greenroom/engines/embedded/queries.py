@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+from typing import Annotated
 
 import apsw
+import msgspec
 
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
+from greenroom.engines.cursors import decode_cursor, encode_cursor
 from greenroom.engines.embedded.rows import COLUMNS, ENDED, PRESENCE_NUMBER, ParticipantRow, SessionRow, hash_key
-from greenroom.errors import IllegalArgumentError
+from greenroom.engines.paging import page_limit
 from greenroom.model import ParticipantRecord, SessionRecord
 
-MAX_LIMIT = 1000
-"""Rows of one page at most."""
-
+_RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _PARTICIPANT = (
     "SELECT n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected,"
     " last_seen, anonymous, since, due FROM participants"
@@ -26,13 +25,13 @@ def participants(query: ParticipantQuery, con: apsw.Connection) -> ParticipantPa
     """By ids, in their order, unknown ones as offline; or a list by id."""
     if query.ids is not None:
         return ParticipantPage(tuple(_participant(con, query.app, each) for each in query.ids))
-    limit = max(1, min(query.limit, MAX_LIMIT))
+    limit = page_limit(query.limit)
     wanted = [PRESENCE_NUMBER[presence] for presence in query.presence]
     having = f" AND presence IN ({', '.join('?' * len(wanted))})" if wanted else ""
     sql = f"{_PARTICIPANT} WHERE app = ? AND id > ?{having} ORDER BY id LIMIT ?"
-    after = "" if query.cursor is None else _decode_cursor(query.cursor)
+    after = "" if query.cursor is None else decode_cursor("p", query.cursor, str)
     found = [ParticipantRow(*row) for row in con.execute(sql, (query.app, after, *wanted, limit + 1))]
-    cursor = _encode_cursor(found[limit - 1].id) if len(found) > limit else None
+    cursor = encode_cursor("p", found[limit - 1].id) if len(found) > limit else None
     return ParticipantPage(tuple(participant.record() for participant in found[:limit]), cursor)
 
 
@@ -46,8 +45,8 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
     """One by its id, ended ones too; or a list of those that have not ended."""
     if query.session_id is not None:
         return SessionPage(_session(con, query, key))
-    limit = max(1, min(query.limit, MAX_LIMIT))
-    after = -(2**63) if query.cursor is None else _decode_number(query.cursor)
+    limit = page_limit(query.limit)
+    after = -(2**63) if query.cursor is None else decode_cursor("s", query.cursor, _RowNumber)
     items: list[SessionRecord] = []
     for found in con.execute(*_listing(query, after)):
         row = SessionRow(*found)
@@ -56,7 +55,7 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
         if query.participant_id is not None and row.data.participant_id != query.participant_id:
             continue
         if len(items) == limit:
-            return SessionPage(tuple(items), _encode_cursor(str(after)))
+            return SessionPage(tuple(items), encode_cursor("s", after))
         items.append(row.record(with_timeline=query.with_timeline))
         after = row.n
     return SessionPage(tuple(items))
@@ -91,25 +90,3 @@ def _listing(query: SessionQuery, after: int) -> tuple[str, tuple[int | str, ...
         sql = f"SELECT {COLUMNS} FROM sessions WHERE n > ? AND state < {ENDED} AND app = ? ORDER BY n"
         return sql, (after, query.app)
     return f"SELECT {COLUMNS} FROM sessions WHERE n > ? AND state < {ENDED} ORDER BY n", (after,)
-
-
-def _encode_cursor(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
-
-
-def _decode_cursor(cursor: str) -> str:
-    try:
-        raw = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        return base64.b64decode(raw, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError, ValueError):
-        raise IllegalArgumentError("This is no cursor of this list.") from None
-
-
-def _decode_number(cursor: str) -> int:
-    try:
-        number = int(_decode_cursor(cursor))
-    except ValueError:
-        number = 2**63
-    if not -(2**63) <= number < 2**63:
-        raise IllegalArgumentError("This is no cursor of this list.")
-    return number

@@ -10,6 +10,7 @@ from greenroom.engines.base import (
     NodeBeat,
     NodeRecord,
     Reaped,
+    restriction_expires,
 )
 from greenroom.engines.embedded.outbox import trim_streams
 from greenroom.engines.embedded.rows import (
@@ -24,7 +25,7 @@ from greenroom.engines.embedded.rows import (
     SessionRow,
 )
 from greenroom.engines.embedded.session_steps import (
-    TELL_AFTER_MS,
+    NOTIFY_AFTER_MS,
     bump,
     detach_row,
     emit_participant,
@@ -40,8 +41,6 @@ BEAT_STORED_MS = 10_000
 """How often a beat, and with it a quiet clock, is stored (S10)."""
 HOUSEKEEPING_MS = 30_000
 """How often what is only old is looked for."""
-RESTRICTION_MEMORY_MS = 25 * 3_600_000
-"""No token lives for more than 24 h, so older cut-offs and revoked tokens matter no more."""
 
 _DUE_PARTICIPANTS = (
     "SELECT n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected,"
@@ -222,7 +221,7 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
         data = row.data
         if row.state != DETACHED or data.told:
             continue
-        due = data.detach_clock + TELL_AFTER_MS
+        due = data.detach_clock + NOTIFY_AFTER_MS
         if due <= clock:
             data.told = True
             tx.save_session(row)
@@ -234,7 +233,7 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
         shown=PRESENCES[participant.shown],
         since=participant.since,
         clock=clock,
-        after=TELL_AFTER_MS,
+        after=NOTIFY_AFTER_MS,
     )
     if news is not None:
         participant.shown = PRESENCE_NUMBER[news]
@@ -242,7 +241,7 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
         emit_participant(tx, participant, news.value)
         tx.publish(participant.record())
     elif participant.since is not None and participant.shown != participant.presence:
-        later = participant.since + TELL_AFTER_MS
+        later = participant.since + NOTIFY_AFTER_MS
         again = later if again is None else min(again, later)
     participant.due = again
     tx.save_counts(participant)
@@ -251,13 +250,8 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
 
 def _forget_restrictions(tx: Transaction) -> None:
     for key, restriction in list(tx.state.restrictions.items()):
-        if restriction.kind == "block" and not restriction.lifted:
-            over = restriction.until is not None and restriction.until + RESTRICTION_MEMORY_MS < tx.now
-        elif restriction.kind == "cutoff":
-            over = max(restriction.created_at, restriction.before * 1000) + RESTRICTION_MEMORY_MS < tx.now
-        else:
-            over = restriction.created_at + RESTRICTION_MEMORY_MS < tx.now
-        if over:
+        expires = restriction_expires(restriction)
+        if expires is not None and expires < tx.now:
             del tx.state.restrictions[key]
             tx.writes += 1
             tx.execute("DELETE FROM restrictions WHERE app = ? AND kind = ? AND subject = ?", key)

@@ -10,15 +10,21 @@ from greenroom.core.policy import cutoff_now
 from greenroom.engines.base import Restricted, RestrictRequest
 from greenroom.engines.embedded.rows import ParticipantRow, SessionRow, decode_data
 from greenroom.engines.embedded.session_steps import bump, end_row, finish
-from greenroom.engines.embedded.state import hashed_subject
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import IllegalArgumentError, NotFoundError
-from greenroom.model import EndReason, Event, ParticipantRecord, Restriction, SessionRecord
+from greenroom.model import (
+    ERASED,
+    EndReason,
+    Event,
+    ParticipantRecord,
+    Restriction,
+    SessionRecord,
+    erased_subject,
+    without_names,
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
-_NAMING = ("externalId", "name", "avatarUrl", "device", "text", "by")
-"""Members of an event's data that say who somebody is."""
 
 
 def restrict(tx: Transaction, request: RestrictRequest) -> Restricted:
@@ -70,7 +76,7 @@ def _lift(tx: Transaction, request: RestrictRequest) -> Restricted:
     block = tx.state.block_of(request.app, request.participant_id, tx.now)
     if block is None:
         raise NotFoundError("The participant is not blocked.")
-    store_restriction(tx, msgspec.structs.replace(block, lifted=True))
+    store_restriction(tx, msgspec.structs.replace(block, lifted=True, created_at=tx.now))
     return Restricted((), True, tx.state.cutoff_of(request.app, request.participant_id))
 
 
@@ -94,7 +100,7 @@ def _jti(tx: Transaction, request: RestrictRequest) -> Restricted:
 
 def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
     """Ends, forgets, and leaves a block and the cut-off by hashed id alone."""
-    subject = hashed_subject(request.participant_id)
+    subject = erased_subject(request.participant_id)
     block = tx.state.block_of(request.app, request.participant_id, tx.now)
     ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
     for kind in ("block", "cutoff"):
@@ -147,7 +153,7 @@ def _cut_off(tx: Transaction, request: RestrictRequest, before: int, subject: st
     """Raises the cut-off, never lowers it. The cut-off after this."""
     present = tx.state.restrictions.get((request.app, "cutoff", subject))
     if present is None or present.before < before:
-        reason = "" if subject.startswith("sha256:") else request.reason
+        reason = "" if subject.startswith(ERASED) else request.reason
         store_restriction(
             tx,
             Restriction(
@@ -184,6 +190,5 @@ def _redact_events(tx: Transaction, app: str, participant_id: str) -> None:
     for seq, body in tx.rows(sql, (app, participant_id.encode())):
         event = _decode_event(body)
         if event.participant_id == participant_id:
-            data = {name: value for name, value in event.data.items() if name not in _NAMING}
-            body = _encode(msgspec.structs.replace(event, data=data))
+            body = _encode(without_names(event))
             tx.execute("UPDATE events SET body = ? WHERE app = ? AND seq = ?", (body, app, seq))

@@ -7,7 +7,7 @@ from typing import Any
 from greenroom.codes import ErrorCode
 from greenroom.core.presence import show
 from greenroom.core.requests import Displaced, Owner, TokenFacts
-from greenroom.engines.base import OPEN_ID_MEMORY, TELL_AFTER
+from greenroom.engines.base import NOTIFY_AFTER, OPEN_ID_MEMORY
 from greenroom.engines.embedded.rows import (
     ATTACHED,
     DETACHED,
@@ -21,7 +21,7 @@ from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import ParticipantBlockedError, ServiceUnavailableError, SessionEndedError, TokenInvalidError
 from greenroom.model import EndReason, Event, ParticipantRecord, Presence, SessionRecord
 
-TELL_AFTER_MS = int(TELL_AFTER * 1000)
+NOTIFY_AFTER_MS = int(NOTIFY_AFTER * 1000)
 OPEN_ID_MEMORY_MS = int(OPEN_ID_MEMORY * 1000)
 MAX_NOTE = 256
 """Characters of a timeline entry's detail."""
@@ -100,7 +100,7 @@ def detach_row(tx: Transaction, row: SessionRow, participant: ParticipantRow, gr
     row.note(tx.now, "detached", data.node, why)
     tx.save_session(row)
     if participant.due is None:
-        participant.due = tx.clock + TELL_AFTER_MS
+        participant.due = tx.clock + NOTIFY_AFTER_MS
 
 
 def end_row(
@@ -175,7 +175,7 @@ def compute_presence(tx: Transaction, participant: ParticipantRow, *, changed: b
     if participant.sessions == 0:
         participant.due = tx.clock + tx.state.keep_offline_ms(participant.app)
     elif showing.since is not None and participant.due is None and showing.shown is not Presence.UNREACHABLE:
-        participant.due = tx.clock + TELL_AFTER_MS
+        participant.due = tx.clock + NOTIFY_AFTER_MS
     if changed or showing.news is not None:
         bump(tx, participant)
     return showing.news

@@ -6,7 +6,7 @@ import apsw
 import msgspec
 
 from greenroom.engines.base import MAX_CLOCK_STEP, NodeBeat
-from greenroom.model import Application, Restriction
+from greenroom.model import Application, Restriction, erased_subject
 
 decode_application = msgspec.msgpack.Decoder(Application).decode
 decode_restriction = msgspec.msgpack.Decoder(Restriction).decode
@@ -119,18 +119,20 @@ class State:
 
     def block_of(self, app: str, participant_id: str, now: int) -> Restriction | None:
         """The block in force, also one that an erase left by hashed id."""
-        for subject in (participant_id, hashed_subject(participant_id)) if self.restrictions else ():
+        for subject in (participant_id, erased_subject(participant_id)) if self.restrictions else ():
             found = self.restrictions.get((app, "block", subject))
             if found is not None and not found.lifted and (found.until is None or found.until > now):
                 return found
         return None
 
     def cutoff_of(self, app: str, participant_id: str) -> int:
-        """Unix seconds; 0 where there is none."""
-        found = self.restrictions.get((app, "cutoff", participant_id))
-        before = 0 if found is None else found.before
+        """The cut-off in force, also one that an erase left by hashed id: Unix seconds; 0 where there is none."""
         application = self.applications.get(app)
-        return before if application is None else max(before, application.revoked_before)
+        before = 0 if application is None else application.revoked_before
+        for subject in (participant_id, erased_subject(participant_id)) if self.restrictions else ():
+            found = self.restrictions.get((app, "cutoff", subject))
+            before = before if found is None else max(before, found.before)
+        return before
 
     def is_jti_revoked(self, app: str, jti: str) -> bool:
         return (app, "jti", jti) in self.restrictions
@@ -144,10 +146,3 @@ class State:
         application = self.applications.get(app)
         seconds = 30 * 86400.0 if application is None else application.settings.keep_offline_participants
         return int(seconds * 1000)
-
-
-def hashed_subject(participant_id: str) -> str:
-    """How a block names a participant who was erased."""
-    from hashlib import sha256
-
-    return "sha256:" + sha256(participant_id.encode()).hexdigest()

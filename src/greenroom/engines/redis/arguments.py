@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from greenroom.core.requests import AttachRequest, EndRequest, OpenRequest, Owner, UpdateRequest
-from greenroom.engines.base import RestrictRequest
-from greenroom.model import Application, ParticipantRecord, Restriction, SealedKey, SessionRecord
+from greenroom.engines.base import RestrictRequest, restriction_expires
+from greenroom.model import (
+    ERASED,
+    Application,
+    ParticipantRecord,
+    Restriction,
+    SealedKey,
+    SessionRecord,
+    erased_subject,
+)
 
 encode = msgspec.json.encode
 
@@ -19,14 +26,10 @@ def argument(**members: Any) -> bytes:
     return encode({name: value for name, value in members.items() if value is not None})
 
 
-def hashed(participant_id: str) -> str:
-    """Under which restrictions of a participant lie: the first half of what names an erased one."""
-    return digest(participant_id)[:32]
-
-
-def digest(participant_id: str) -> str:
-    """How a block names a participant who was erased."""
-    return sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()
+def hashed(subject: str) -> str:
+    """Under which restrictions of a participant lie, erased or not: the first half of the hash that names an erased
+    one."""
+    return (subject if subject.startswith(ERASED) else erased_subject(subject))[len(ERASED) :][:32]
 
 
 def milliseconds(seconds: float) -> int:
@@ -110,7 +113,7 @@ def restrict_argument(request: RestrictRequest) -> bytes:
         kind=request.kind,
         participant_id=request.participant_id,
         hashed=hashed(request.participant_id),
-        sha256=digest(request.participant_id) if request.kind == "erase" else None,
+        erased=erased_subject(request.participant_id) if request.kind == "erase" else None,
         jti=request.jti,
         until=request.until,
         before=request.before,
@@ -160,14 +163,13 @@ def restore_item(
 
 
 _FIELD = {"block": "b:", "cutoff": "c:", "jti": "j:"}
-_DAY_MS = 86_400_000
 
 
 def restriction_item(restriction: Restriction) -> dict[str, Any]:
     """What `put_restrictions` takes for one."""
     subject = restriction.subject
     if restriction.kind != "jti":
-        subject = subject.removeprefix("sha256:")[:32] if subject.startswith("sha256:") else hashed(subject)
+        subject = hashed(subject)
     record: dict[str, Any] = {
         "kind": restriction.kind,
         "subject": restriction.subject,
@@ -177,16 +179,11 @@ def restriction_item(restriction: Restriction) -> dict[str, Any]:
     }
     item: dict[str, Any] = {"app": restriction.app, "field": _FIELD[restriction.kind] + subject}
     item["created_at"] = restriction.created_at
+    item["expires"] = restriction_expires(restriction)
     if restriction.kind == "cutoff":
         record["before"] = item["before"] = restriction.before
-        item["expires"] = max(restriction.before * 1000, restriction.created_at) + 2 * _DAY_MS
-    elif restriction.kind == "jti":
-        item["expires"] = restriction.created_at + 2 * _DAY_MS
-    elif restriction.lifted:
+    if restriction.lifted:
         record["lifted"] = item["lifted"] = True
-        item["expires"] = restriction.created_at + 30 * _DAY_MS
-    elif restriction.until is not None:
-        item["expires"] = restriction.until
     item["record"] = encode({name: value for name, value in record.items() if value is not None}).decode()
     return item
 

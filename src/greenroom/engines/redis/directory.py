@@ -11,7 +11,7 @@ from greenroom.engines.redis.maintenance import DIRECTORY
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.errors import ConflictError
-from greenroom.model import PARTITIONS, Application, Restriction, SealedKey, partition_of
+from greenroom.model import ERASED, PARTITIONS, Application, Restriction, SealedKey, partition_of
 
 _decode_application = msgspec.json.Decoder(Application).decode
 _decode_key = msgspec.json.Decoder(SealedKey).decode
@@ -125,7 +125,7 @@ class RedisDirectory:
         items: dict[int, list[dict[str, object]]] = {}
         for restriction in restrictions:
             numbers: Sequence[int] = range(PARTITIONS)
-            if restriction.kind != "jti" and not restriction.subject.startswith("sha256:"):
+            if restriction.kind != "jti" and not restriction.subject.startswith(ERASED):
                 numbers = [partition_of(restriction.app, restriction.subject)]
             for number in numbers:
                 items.setdefault(number, []).append(restriction_item(restriction))

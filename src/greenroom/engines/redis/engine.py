@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from greenroom.engines.base import Bus, Directory, Outbox, Registry
+from greenroom.engines.base import LEASE, Bus, Directory, Outbox, Registry
 from greenroom.engines.redis import durability
 from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.directory import RedisDirectory
-from greenroom.engines.redis.maintenance import LEASE, Maintenance
+from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.registry import RedisRegistry

@@ -7,6 +7,19 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
+from greenroom.engines.base import (
+    ENDED_SESSION_MEMORY,
+    LEASE,
+    MAX_CLOCK_STEP,
+    NOTIFY_AFTER,
+    OPEN_ID_MEMORY,
+    RECOVERY,
+    RESTRICTION_MEMORY,
+    TIMELINE_ENTRIES,
+    UPDATE_MEMORY,
+)
+from greenroom.model import NAMING_FIELDS
+
 LIBRARY_VERSION = 1
 """Raised when functions change what they take, answer or store. Libraries of two versions run side by side."""
 
@@ -23,7 +36,25 @@ def library() -> Library:
     """The library of this release. A changed file is a new name, so that no node ever runs another's functions."""
     folder = resources.files("greenroom.engines.redis") / "lua"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".lua")), key=lambda entry: entry.name)
-    text = "\n".join(entry.read_text(encoding="utf-8") for entry in files)
+    text = "\n".join([_constants(), *(entry.read_text(encoding="utf-8") for entry in files)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"greenroom_{LIBRARY_VERSION}_{digest}"
     return Library(name, f"#!lua name={name}\nlocal LIBRARY = '{name}'\n{text}")
+
+
+def _constants() -> str:
+    """What the functions share with the rest of the service, as Lua: each is defined once, in Python."""
+    names = {
+        "LEASE_MS": LEASE * 1000,
+        "NOTIFY_AFTER_MS": NOTIFY_AFTER * 1000,
+        "MAX_STEP_MS": MAX_CLOCK_STEP * 1000,
+        "OPEN_ID_MEMORY_MS": OPEN_ID_MEMORY * 1000,
+        "ENDED_MEMORY_MS": ENDED_SESSION_MEMORY * 1000,
+        "RECOVERING_MS": RECOVERY * 1000,
+        "RESTRICTION_MEMORY_MS": RESTRICTION_MEMORY * 1000,
+        "UPDATE_MEMORY": UPDATE_MEMORY,
+        "TIMELINE_ENTRIES": TIMELINE_ENTRIES,
+    }
+    lines = [f"local {name} = {value:.0f}" for name, value in names.items()]
+    fields = ", ".join(f"'{name}'" for name in NAMING_FIELDS)
+    return "\n".join([*lines, f"local NAMING_FIELDS = {{{fields}}}"])

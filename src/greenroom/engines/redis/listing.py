@@ -7,15 +7,13 @@ from heapq import merge
 
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
+from greenroom.engines.cursors import decode_cursor, encode_cursor, invalid_cursor
+from greenroom.engines.paging import page_limit
 from greenroom.engines.redis.arguments import argument
-from greenroom.engines.redis.cursors import decode_cursor, encode_cursor
 from greenroom.engines.redis.replies import accepted, participant, session
 from greenroom.engines.redis.store import Call, Store
-from greenroom.errors import IllegalArgumentError
 from greenroom.model import PARTITIONS, ParticipantRecord, SessionRecord, partition_of, partition_of_session
 
-MAX_LIMIT = 1000
-"""Rows of one page at most."""
 _AT_ONCE = 8
 """Partitions asked in one write for a list of sessions."""
 
@@ -36,7 +34,7 @@ async def participants_by_id(store: Store, app: str, ids: Sequence[str]) -> tupl
 
 async def participants(store: Store, query: ParticipantQuery) -> ParticipantPage:
     """A list by id: ids of all partitions are merged, then the records of those on the page are read."""
-    limit = max(1, min(query.limit, MAX_LIMIT))
+    limit = page_limit(query.limit)
     cursor = "" if query.cursor is None else decode_cursor("p", query.cursor, str)
     items: list[ParticipantRecord] = []
     while len(items) <= limit:
@@ -75,7 +73,7 @@ async def sessions(store: Store, query: SessionQuery) -> SessionPage:
         if partition is None:
             return SessionPage(())
         return SessionPage(tuple(_records(accepted(await store.call(Call("sessions", f"p{partition}", body)))[0])))
-    limit = max(1, min(query.limit, MAX_LIMIT))
+    limit = page_limit(query.limit)
     first, after = _position(query.cursor)
     items: list[SessionRecord] = []
     for found in await _walk(store, query, first, after, limit):
@@ -92,7 +90,7 @@ def _position(cursor: str | None) -> tuple[int, str | None]:
         return 0, None
     number, member = decode_cursor("s", cursor, tuple[int, str])
     if not 0 <= number < PARTITIONS:
-        raise IllegalArgumentError("This is no cursor of this list.")
+        raise invalid_cursor()
     return number, member
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.engines.base import BeatResult, NodeBeat, NodeRecord, Reaped, RestoreRequest
+from greenroom.engines.base import LEASE, BeatResult, NodeBeat, NodeRecord, Reaped, RestoreRequest
 from greenroom.engines.redis.arguments import argument, encode, restore_item
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted, session
@@ -19,8 +19,6 @@ from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of
 
 NODES = "nodes"
 DIRECTORY = "directory"
-LEASE = 10.0
-"""Seconds, where the settings say nothing else; the Lua files have it too."""
 RESTORE_BATCH = 100
 """Sessions written back in one call."""
 APPLICATIONS_A_PASS = 16

@@ -8,17 +8,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from greenroom.engines.base import EventPage
+from greenroom.engines.base import DEAD_LETTERS, EventPage
+from greenroom.engines.cursors import decode_cursor, encode_cursor, invalid_cursor
 from greenroom.engines.redis.arguments import argument, encode, milliseconds
-from greenroom.engines.redis.cursors import decode_cursor, encode_cursor
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import PARTITIONS, Event, partition_of
 
 EVENTS = "e"
-MAX_ASIDE = 10_000
-"""Dead letters kept for one reader, the latest."""
 
 Positions = list[tuple[str, int]]
 """For each partition its marker and the number of the last event that was read."""
@@ -114,7 +112,7 @@ class RedisOutbox:
 
     async def set_aside(self, app: str, reader: str, events: Sequence[Event], why: str) -> None:
         items = [(event.id, encode((event, why)).decode()) for event in events]
-        await self._home("set_aside", app, True, reader=reader, items=items, keep=MAX_ASIDE)
+        await self._home("set_aside", app, True, reader=reader, items=items, keep=DEAD_LETTERS)
 
     async def aside(self, app: str, reader: str, limit: int = 100) -> tuple[tuple[Event, str], ...]:
         (bodies,) = await self._home("aside", app, reader=reader, limit=limit)
@@ -218,5 +216,5 @@ def _encode(positions: Positions) -> str:
 def _decode(cursor: str) -> Positions:
     markers, found = decode_cursor("e", cursor, tuple[list[str], list[tuple[int, int]]])
     if len(found) != PARTITIONS or any(not 0 <= index < len(markers) or number < 0 for index, number in found):
-        return decode_cursor("e", "", Positions)  # raises
+        raise invalid_cursor()
     return [(markers[index], number) for index, number in found]

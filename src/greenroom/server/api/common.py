@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from greenroom.codes import ErrorCode
 from greenroom.core.profile import check_external_id
+from greenroom.engines import paging
 from greenroom.engines.base import SessionQuery
 from greenroom.model import ParticipantRecord, SessionRecord
 from greenroom.server.http.context import HttpService
@@ -91,15 +92,9 @@ async def all_sessions(
     service: HttpService, app: str, participant_id: str | None = None
 ) -> AsyncIterator[SessionRecord]:
     """Every session of the application, or of one participant, page by page."""
-    cursor: str | None = None
-    while True:
-        query = SessionQuery(app=app, participant_id=participant_id, cursor=cursor, limit=MAX_PAGE)
-        page = await service.engine.registry.sessions(query)
-        for session in page.items:
-            yield session
-        cursor = page.cursor
-        if cursor is None:
-            return
+    query = SessionQuery(app=app, participant_id=participant_id, limit=MAX_PAGE)
+    async for session in paging.all_sessions(service.engine.registry, query):
+        yield session
 
 
 def row(method: str, path: str, handler: Any, summary: str, *, tag: str, scope: str, reply: Any, **more: Any) -> Route:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +11,8 @@ from greenroom.codes import ErrorCode
 from greenroom.core.policy import cutoff_now
 from greenroom.core.requests import EndRequest
 from greenroom.engines.base import RestrictRequest
-from greenroom.errors import IllegalArgumentError, NotFoundError
+from greenroom.engines.cursors import decode_cursor, encode_cursor
+from greenroom.errors import NotFoundError
 from greenroom.model import Application, EndReason, Restriction
 from greenroom.server.api.common import (
     Cursor,
@@ -103,14 +102,14 @@ class RevokeReply(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_blocks(call: Call[Nothing, BlocksQuery, Nothing]) -> BlockPage:
     """Blocks that have not ended."""
-    after = "" if call.query.cursor is None else _decode(call.query.cursor)
+    after = "" if call.query.cursor is None else decode_cursor("b", call.query.cursor, str)
     found = await call.service.engine.directory.restrictions(call.app.key)
     standing = sorted(
         (each for each in found if _is_standing(each, call.now) and each.subject > after), key=lambda each: each.subject
     )
     items = standing[: call.query.limit]
     more = len(standing) > len(items)
-    return BlockPage(items=tuple(map(_view, items)), cursor=_encode(items[-1].subject) if more else None)
+    return BlockPage(items=tuple(map(_view, items)), cursor=encode_cursor("b", items[-1].subject) if more else None)
 
 
 async def block_participant(call: Call[Nothing, Nothing, NewBlock]) -> BlockView:
@@ -219,18 +218,6 @@ def _is_standing(entry: Restriction, now: float) -> bool:
 
 def _view(entry: Restriction) -> BlockView:
     return BlockView(participant_id=entry.subject, until=entry.until, reason=entry.reason, created_at=entry.created_at)
-
-
-def _encode(subject: str) -> str:
-    return base64.urlsafe_b64encode(subject.encode()).rstrip(b"=").decode()
-
-
-def _decode(cursor: str) -> str:
-    try:
-        raw = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        return base64.b64decode(raw, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError, ValueError):
-        raise IllegalArgumentError("This is no cursor of this list.") from None
 
 
 def _rows() -> tuple[Any, ...]:

@@ -8,11 +8,11 @@ import msgspec
 
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import Engine, SessionQuery
+from greenroom.engines.paging import MAX_PAGE, all_participants, all_sessions
 from greenroom.model import Presence, SessionState
 
 KEEP = 2.0
 """Seconds for which counts are good."""
-PAGE = 1000
 
 
 class ParticipantCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,26 +61,19 @@ class Counter:
     async def _participants(self, app: str) -> ParticipantCounts:
         presence = (Presence.ONLINE, Presence.UNREACHABLE)
         online = unreachable = 0
-        cursor: str | None = None
-        while True:
-            page = await self._engine.registry.participants(
-                ParticipantQuery(app=app, presence=presence, cursor=cursor, limit=PAGE)
-            )
-            here = sum(item.presence is Presence.ONLINE for item in page.items)
-            online += here
-            unreachable += len(page.items) - here
-            cursor = page.cursor
-            if cursor is None:
-                return ParticipantCounts(online=online, unreachable=unreachable)
+        query = ParticipantQuery(app=app, presence=presence, limit=MAX_PAGE)
+        async for participant in all_participants(self._engine.registry, query):
+            if participant.presence is Presence.ONLINE:
+                online += 1
+            else:
+                unreachable += 1
+        return ParticipantCounts(online=online, unreachable=unreachable)
 
     async def _sessions(self, app: str) -> SessionCounts:
         attached = detached = 0
-        cursor: str | None = None
-        while True:
-            page = await self._engine.registry.sessions(SessionQuery(app=app, cursor=cursor, limit=PAGE))
-            here = sum(item.state is SessionState.ATTACHED for item in page.items)
-            attached += here
-            detached += len(page.items) - here
-            cursor = page.cursor
-            if cursor is None:
-                return SessionCounts(attached=attached, detached=detached)
+        async for session in all_sessions(self._engine.registry, SessionQuery(app=app, limit=MAX_PAGE)):
+            if session.state is SessionState.ATTACHED:
+                attached += 1
+            else:
+                detached += 1
+        return SessionCounts(attached=attached, detached=detached)

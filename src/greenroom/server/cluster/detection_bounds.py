@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from greenroom.engines.base import TELL_AFTER
+from greenroom.engines.base import NOTIFY_AFTER
 from greenroom.server.config import ServerConfig
 
 PROMPT = 1.0
@@ -43,5 +43,5 @@ def bounds_of(config: ServerConfig) -> tuple[Bound, ...]:
 
 
 def _bound(cause: str, what: str, unreachable: float | None, ended: float, counts_from: str = "") -> Bound:
-    told = None if unreachable is None else unreachable + TELL_AFTER
+    told = None if unreachable is None else unreachable + NOTIFY_AFTER
     return Bound(cause=cause, what=what, unreachable=unreachable, told=told, ended=ended, counts_from=counts_from)

@@ -35,6 +35,7 @@ import structlog
 from greenroom.core.server.calls import Owned
 from greenroom.core.states import ServerState
 from greenroom.engines.base import BeatResult, Engine, RestoreRequest, SessionQuery
+from greenroom.engines.paging import all_sessions
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import (
     Application,
@@ -199,15 +200,8 @@ class Recovery:
         await self._each(doubtful, self._look_up_held)
 
     async def _listed(self) -> dict[str, SessionRecord]:
-        listed: dict[str, SessionRecord] = {}
-        cursor = None
-        while True:
-            query = SessionQuery(node=self._node.name, cursor=cursor, limit=PAGE)
-            page = await self._engine.registry.sessions(query)
-            listed.update((one.id, one) for one in page.items)
-            cursor = page.cursor
-            if cursor is None:
-                return listed
+        query = SessionQuery(node=self._node.name, limit=PAGE)
+        return {one.id: one async for one in all_sessions(self._engine.registry, query)}
 
     async def _detach_stray(self, record: SessionRecord) -> None:
         """Listed but not held: detached, never ended, by exact generation and lease."""

@@ -26,10 +26,6 @@ ALWAYS = ("gap", "partition.reset", "webhook.test")
 """What a receiver gets whatever it asked for: it is about the stream itself."""
 
 
-_NAMING = ("externalId", "name", "avatarUrl", "device", "text")
-"""Members of an event's data that say who somebody is; engines leave out the same."""
-
-
 class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Something that happened. timestamp and at are the same instant, for people and for programs (Unix ms).
 
@@ -58,12 +54,6 @@ def view_of_event(event: Event) -> EventView:
         session_id=event.session_id,
         data=event.data,
     )
-
-
-def unnamed(event: Event) -> Event:
-    """The event without what says who it was, for a participant who was erased since."""
-    data = {name: value for name, value in event.data.items() if name not in _NAMING}
-    return msgspec.structs.replace(event, data=data)
 
 
 def iso(at: int) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import sha256
 from math import floor
 from typing import Any
 
@@ -30,7 +29,15 @@ from greenroom.errors import (
     ServiceUnavailableError,
     TokenInvalidError,
 )
-from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, StoredSecret, participant_id_of
+from greenroom.model import (
+    Application,
+    ApplicationSettings,
+    Restriction,
+    SealedKey,
+    StoredSecret,
+    erased_subject,
+    participant_id_of,
+)
 from greenroom.server.config import ServerConfig
 from greenroom.tokens import (
     Algorithm,
@@ -189,7 +196,7 @@ class Tenants:
     def erased_at(self, app_key: str, participant_id: str) -> int:
         """Up to when (Unix seconds) everything about the participant was erased, as far as it is known here; 0: never.
         An erased one's cut-off is stored by hashed id."""
-        return self._cutoffs.get((app_key, _hashed(participant_id)), 0)
+        return self._cutoffs.get((app_key, erased_subject(participant_id)), 0)
 
     def _cutoff_of(self, app_key: str, participant_id: str) -> int:
         own = self._cutoffs.get((app_key, participant_id), 0)
@@ -213,7 +220,7 @@ class Tenants:
         """
         if (token.app, token.jti) not in self._revoked:
             return None
-        for subject in (token.participant_id or "", _hashed(token.participant_id or "")):
+        for subject in (token.participant_id or "", erased_subject(token.participant_id or "")):
             block = self._blocks.get((token.app, subject))
             if block is not None and (block.until is None or block.until > self._now_ms()):
                 return ParticipantBlockedError(until=block.until)
@@ -405,8 +412,3 @@ def _ring_at(keys: tuple[SigningKey, ...], now: float) -> tuple[KeyRing, float]:
     changes = [key.created_at + ANNOUNCED for key in upcoming]
     # An hour at most: what `pruned` drops is dropped within it.
     return ring, min([*changes, now + 3_600])
-
-
-def _hashed(participant_id: str) -> str:
-    """The subject by which restrictions of an erased participant are stored."""
-    return "sha256:" + sha256(participant_id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -13,8 +13,8 @@ import structlog
 
 from greenroom.engines.base import Engine
 from greenroom.errors import GreenroomError
-from greenroom.model import Application, Event, WebhookEndpoint
-from greenroom.server.events.views import unnamed, view_of_event
+from greenroom.model import Application, Event, WebhookEndpoint, without_names
+from greenroom.server.events.views import view_of_event
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.webhooks import signing
@@ -128,7 +128,7 @@ class WebhookDispatcher:
         """Signs and sends one event, once."""
         if event.at <= self._tenants.erased_at(app.key, event.participant_id) * 1000:
             # It was read, or waited, before the participant was erased.
-            event = unnamed(event)
+            event = without_names(event)
         body = msgspec.json.encode(view_of_event(event))
         now = self._tenants.now()
         secrets = signing.open_secrets(self._tenants, app.key, endpoint, now)

@@ -214,6 +214,31 @@ class RestrictionsContract(ContractBase):
             assert (await b.record()).name == "Bob"
             assert not (await restrict(w, "erase", a.participant_id)).changed
 
+    async def test_after_an_erase_no_token_from_before_opens_a_session(self) -> None:
+        async with self.make_world() as w:
+            older, newer = w.token(age=50), w.token(age=10)
+            a = await w.client(token=newer)
+            await restrict(w, "erase", a.participant_id)
+            for token in (older, newer, w.token(age=1)):
+                with refused(ErrorCode.TOKEN_REVOKED):
+                    await w.open(token=token)
+            await w.advance(2)
+            assert (await w.open(token=w.token(age=0))).created
+
+    async def test_restrictions_are_kept_while_a_token_of_their_time_may_live(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client()
+            await restrict(w, "block", a.participant_id)
+            await restrict(w, "lift", a.participant_id)
+            await restrict(w, "jti", a.participant_id, jti="stolen")
+            await w.step(24 * 3600)
+            await w.advance(40)
+            kept = await w.engine.directory.restrictions(APP)
+            assert {"block", "cutoff", "jti"} <= {each.kind for each in kept}
+            await w.step(3600)
+            await w.advance(40)
+            assert await w.engine.directory.restrictions(APP) == ()
+
     async def test_watchers_forget_the_name_of_somebody_who_was_erased(self) -> None:
         async with self.make_world() as w:
             a = await w.client(name="Alice")

@@ -8,15 +8,6 @@
 
 local call -- redis.call, which is not there yet while the library is loaded; set as a function is entered
 
-local LEASE_MS = 10000
-local TELL_AFTER_MS = 2000
-local MAX_STEP_MS = 2000
-local OPEN_ID_MEMORY_MS = 600000
-local ENDED_MEMORY_MS = 86400000
-local RECOVERING_MS = 20000
-local UPDATE_MEMORY = 16
-local TIMELINE_ENTRIES = 64
-local TOMBSTONE_MS = 30 * 86400000
 local DEAD_LEASE_MS = 86400000
 
 -- Lua turns numbers above 10^14 into 1.7e+15 by itself (S21).
@@ -196,3 +187,28 @@ end
 
 -- The library is put together from the files in order; each gets a number of functions to register.
 local functions = {}
+
+-- A function of a partition: body(c, request) runs where the partition has its marker (S15); hints of the events that it
+-- stored go out after it.
+local function define(name, body)
+  functions[name] = function(keys, args)
+    local c, no = enter(keys, args)
+    if not c then
+      return no
+    end
+    local reply = body(c, c.arg)
+    hint_events(c)
+    return reply
+  end
+end
+
+-- One that runs without a marker too: it is part of a restore.
+local function define_unmarked(name, body)
+  functions[name] = function(keys, args)
+    local c, _, bare = enter(keys, args)
+    c = c or bare
+    local reply = body(c, c.arg)
+    hint_events(c)
+    return reply
+  end
+end

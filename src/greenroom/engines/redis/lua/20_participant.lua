@@ -88,7 +88,7 @@ end
 local function schedule_unreachable(c, p, before)
   if presence(p) == 'unreachable' and p.shown == 'online' then
     if not before.waiting then
-      call('ZADD', c.P .. ':due', 'NX', int(clock_now(c) + TELL_AFTER_MS), 't' .. p.who)
+      call('ZADD', c.P .. ':due', 'NX', int(clock_now(c) + NOTIFY_AFTER_MS), 't' .. p.who)
     end
   elseif before.waiting then
     call('ZREM', c.P .. ':due', 't' .. p.who)

@@ -100,7 +100,7 @@ local function detach_session(c, s, p, grace_ms, why)
   s.state = 'detached'
   call('HSET', session_key(c, s.id), 'state', 'detached', 'detached', c.now)
   -- d: told like `unreachable` only when it has lasted for 2 s
-  call('ZADD', c.P .. ':due', int(clock_now(c) + grace_ms), 'g' .. s.id, int(clock_now(c) + TELL_AFTER_MS), 'd' .. s.id)
+  call('ZADD', c.P .. ':due', int(clock_now(c) + grace_ms), 'g' .. s.id, int(clock_now(c) + NOTIFY_AFTER_MS), 'd' .. s.id)
   note(c, s.id, 'detached', s.node, why)
 end
 

@@ -15,7 +15,6 @@ local function reopen(c, r, s)
   before.touched = true
   local displaced = attach_session(c, s, p, r, 'reopened')
   finish(c, p, before)
-  hint_events(c)
   return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
 end
 
@@ -107,16 +106,11 @@ local function over_application_limit(c, r, replaced)
   return r.other_sessions + count_of(c, r.app) - #replaced >= r.max_application_sessions
 end
 
-functions.open = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('open', function(c, r)
   if not live_lease(c, r.lease) then
     return refuse('fenced')
   end
-  no = restricted(c, r.app, r.hashed, r.token.jti, r.token.issued_at)
+  local no = restricted(c, r.app, r.hashed, r.token.jti, r.token.issued_at)
   if no then
     return no
   end
@@ -152,6 +146,5 @@ functions.open = function(keys, args)
   local count = call('HINCRBY', c.P .. ':apps', r.app, 1)
   emit_session(c, s, 'opened', 'opened')
   finish(c, p, before)
-  hint_events(c)
   return {'ok', 1, c.ms, reply_participant(p), {}, flats, count} -- the node knows the rest of the session
-end
+end)

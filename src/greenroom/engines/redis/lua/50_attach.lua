@@ -39,17 +39,12 @@ local function check_attach(c, r, s)
   return nil
 end
 
-functions.attach = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('attach', function(c, r)
   if not live_lease(c, r.lease) then
     return refuse('fenced')
   end
   local s = load_session(c, r.session_id)
-  no = check_attach(c, r, s)
+  local no = check_attach(c, r, s)
   if no then
     return no
   end
@@ -63,21 +58,15 @@ functions.attach = function(keys, args)
   before.touched = true
   local displaced = attach_session(c, s, p, r, r.previous and 'taken_back' or 'resumed')
   finish(c, p, before)
-  hint_events(c)
   return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
-end
+end)
 
-functions.refresh = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('refresh', function(c, r)
   local s = load_session(c, r.owner.session_id)
   if not owns(s, r.owner) then
     return not_owner(c, s)
   end
-  no = restricted(c, s.app, s.hashed, r.token.jti, r.token.issued_at)
+  local no = restricted(c, s.app, s.hashed, r.token.jti, r.token.issued_at)
   if no then
     return no
   end
@@ -85,4 +74,4 @@ functions.refresh = function(keys, args)
   save(session_key(c, s.id), s, {'jti', 'iat', 'exp', 'scopes'})
   note(c, s.id, 'token_refreshed', s.node, '')
   return {'ok', flat_session(c, s.id)}
-end
+end)

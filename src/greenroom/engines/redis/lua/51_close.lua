@@ -1,11 +1,6 @@
 -- detach and close: a session loses its connection, or ends (S6).
 
-functions.detach = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('detach', function(c, r)
   local s = load_session(c, r.owner.session_id)
   if not owns(s, r.owner) then
     return {'ok', 0}
@@ -14,9 +9,8 @@ functions.detach = function(keys, args)
   local before = snapshot(p)
   detach_session(c, s, p, r.grace_ms, '')
   finish(c, p, before)
-  hint_events(c)
   return {'ok', 1}
-end
+end)
 
 -- Another tenant's operator, or an owner that was overtaken, finds nothing. One whose session was detached since by a
 -- reaper, but taken by nobody, may still close it: a close that was kept through an outage (S6).
@@ -27,12 +21,7 @@ local function may_close(r, s)
   return not r.owner or is_owner(s, r.owner)
 end
 
-functions.close = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('close', function(c, r)
   local s, flat = load_session(c, r.session_id)
   if not s or s.state == 'closed' or not may_close(r, s) then
     mark_repeated(c)
@@ -45,6 +34,5 @@ functions.close = function(keys, args)
   local before = snapshot(p)
   flat = end_session(c, s, flat, p, r.reason, r.text)
   finish(c, p, before)
-  hint_events(c)
   return {'ok', flat, count_of(c, s.app)}
-end
+end)

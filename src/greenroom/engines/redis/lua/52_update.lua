@@ -19,12 +19,7 @@ local function remember(c, s, update_id, record)
   call('HSET', session_key(c, s.id), 'updates', cjson.encode(updates))
 end
 
-functions.update = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('update', function(c, r)
   local s = nil
   if r.owner then
     s = load_session(c, r.owner.session_id)
@@ -50,7 +45,6 @@ functions.update = function(keys, args)
   local before = snapshot(p)
   if change_profile(p, r.name, r.avatar_url) then
     finish(c, p, before)
-    hint_events(c)
   else
     mark_repeated(c)
   end
@@ -59,4 +53,4 @@ functions.update = function(keys, args)
     remember(c, s, r.update_id, record)
   end
   return {'ok', record}
-end
+end)

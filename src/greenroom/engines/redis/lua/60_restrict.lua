@@ -28,24 +28,19 @@ end
 local function put_block(c, r, block)
   local record = json('kind', 'block', 'subject', block.subject, 'until', block['until'], 'reason', block.reason,
     'created_at', block.created_at, 'lifted', block.lifted or nil)
-  local expires = block['until']
-  if block.lifted then
-    expires = c.ms + TOMBSTONE_MS
-  end
-  put_restriction(c, r.app, 'b:' .. r.hashed, record, expires)
+  put_restriction(c, r.app, 'b:' .. r.hashed, record, block.lifted and c.ms + RESTRICTION_MEMORY_MS or block['until'])
 end
 
--- A token lives 24 h at most; a day more for clocks that differ.
 local function put_cutoff(c, r, subject, before)
   local record = json('kind', 'cutoff', 'subject', subject, 'before', before, 'reason', r.reason, 'created_at', c.ms)
-  put_restriction(c, r.app, 'c:' .. r.hashed, record, before * 1000 + 2 * 86400000)
+  put_restriction(c, r.app, 'c:' .. r.hashed, record, math.max(before * 1000, c.ms) + RESTRICTION_MEMORY_MS)
 end
 
 local function put_jti(c, r, jti)
   -- a kick's or block's reason is not repeated here: it may name somebody who is erased later
   local reason = r.jti and r.reason or ''
   local record = json('kind', 'jti', 'subject', jti, 'reason', reason, 'created_at', c.ms)
-  put_restriction(c, r.app, 'j:' .. jti, record, c.ms + 2 * 86400000)
+  put_restriction(c, r.app, 'j:' .. jti, record, c.ms + RESTRICTION_MEMORY_MS)
 end
 
 local function end_all(c, r, reason, hit)
@@ -135,12 +130,10 @@ end
 
 -- Events stay, with their ids and order; what says who it was goes. A stream's entries cannot be changed, so the whole
 -- stream is written again; the last id stays the last.
-local NAMING = {'externalId', 'name', 'avatarUrl', 'device', 'text', 'by'}
-
 local function redacted(body)
   local head, data = string.match(body, '^(.-),"data":(.*)}$')
   local members = cjson.decode(data)
-  for _, name in ipairs(NAMING) do
+  for _, name in ipairs(NAMING_FIELDS) do
     members[name] = nil
   end
   local parts = {}
@@ -189,25 +182,19 @@ function kinds.erase(c, r, block, cutoff)
     forget_participant(c, p)
   end
   redact_events(c, r.app, r.participant_id)
-  local name = 'sha256:' .. r.sha256
   if blocks(c, block) then
-    block.subject, block.reason = name, ''
+    block.subject, block.reason = r.erased, ''
     put_block(c, r, block)
   else
     call('HDEL', c.P .. ':r:' .. r.app, 'b:' .. r.hashed)
   end
   local before = math.max(cutoff and cutoff.before or 0, math.ceil(c.us / 1000000))
   r.reason = ''
-  put_cutoff(c, r, name, before)
+  put_cutoff(c, r, r.erased, before)
   return flats, p ~= nil, before
 end
 
-functions.restrict = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('restrict', function(c, r)
   local block, cutoff = restrictions_of(c, r.app, r.hashed, nil)
   if r.kind == 'lift' and not blocks(c, block) then
     return refuse('not_found')
@@ -216,16 +203,11 @@ functions.restrict = function(keys, args)
   if #flats == 0 then
     mark_repeated(c)
   end
-  hint_events(c)
   return {'ok', flats, changed and 1 or 0, before, count_of(c, r.app)}
-end
+end)
 
 -- All restrictions of this partition: app, record, app, record, …
-functions.restrictions = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('restrictions', function(c, r)
   local apps = c.arg.app and {c.arg.app} or call('SMEMBERS', c.P .. ':ra')
   local out = {}
   for _, app in ipairs(apps) do
@@ -235,7 +217,7 @@ functions.restrictions = function(keys, args)
     end
   end
   return {'ok', out}
-end
+end)
 
 -- A lift is newer than the block it ends; a cut-off only rises.
 local function is_newer(item, stored)
@@ -249,17 +231,13 @@ local function is_newer(item, stored)
 end
 
 -- What of an application concerns every session: a: in every partition, so that it is checked in the same step.
-functions.put_application = function(keys, args)
-  local c, _, bare = enter(keys, args)
-  c = c or bare
+define_unmarked('put_application', function(c, r)
   call('HSET', c.P .. ':r:' .. c.arg.app, 'a:', json('disabled', c.arg.disabled or nil, 'before', c.arg.before))
   return {'ok'}
-end
+end)
 
 -- Restore: what is missing or older. Runs without a marker, because blocks come before it (S15).
-functions.put_restrictions = function(keys, args)
-  local c, _, bare = enter(keys, args)
-  c = c or bare
+define_unmarked('put_restrictions', function(c, r)
   local written = 0
   for _, item in ipairs(c.arg.items) do
     local key = c.P .. ':r:' .. item.app
@@ -270,4 +248,4 @@ functions.put_restrictions = function(keys, args)
     end
   end
   return {'ok', written}
-end
+end)

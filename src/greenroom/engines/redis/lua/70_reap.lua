@@ -1,12 +1,7 @@
 -- Leases, the partition's clock (S8), and what is due in it.
 
 -- Renews a lease, or takes it the first time. A lapsed one is never renewed (S7).
-functions.renew = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('renew', function(c, r)
   local renewed = take_lease(c, r.lease, r.node)
   if renewed then
     call('ZADD', c.P .. ':leases', r.leaving and '-inf' or int(c.clock + (r.ms or LEASE_MS)), r.lease)
@@ -20,7 +15,7 @@ functions.renew = function(keys, args)
   end
   local apps = call('HGETALL', c.P .. ':apps')
   return {'ok', renewed and 1 or 0, c.marker, c.changes, apps}
-end
+end)
 
 local function move_clock(c)
   c.clock = clock_now(c)
@@ -164,11 +159,7 @@ local function end_disabled(c, out)
   end
 end
 
-functions.reap = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('reap', function(c, r)
   move_clock(c)
   local limit = c.arg.limit
   local out = {ended = {}, told = 0, forgotten = 0}
@@ -185,10 +176,9 @@ functions.reap = function(keys, args)
     forget_restrictions(c, out)
   end
   forget_offline(c, out)
-  hint_events(c)
   more = more or (limit > detached and #items == 2 * (limit - detached))
   return {'ok', out.ended, detached, out.told, out.forgotten, lag, more and 1 or 0, #items / 2}
-end
+end)
 
 -- Nodes, for people: in a slot of their own, KEYS[1] is greenroom:{nodes}.
 functions.node = function(keys, args)
@@ -219,10 +209,6 @@ functions.probe = function(keys, args)
 end
 
 -- Sessions of each application in this partition (S3).
-functions.counts = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('counts', function(c, r)
   return {'ok', call('HGETALL', c.P .. ':apps')}
-end
+end)

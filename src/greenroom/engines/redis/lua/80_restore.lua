@@ -69,13 +69,10 @@ local function raise_version(c, app, pid, told)
   return 1
 end
 
-functions.restore = function(keys, args)
-  local c, _, bare = enter(keys, args)
-  c = c or bare
+define_unmarked('restore', function(c, r)
   if c.clock == 0 then
     c.clock = c.ms
   end
-  local r = c.arg
   if #r.items > 0 and not take_lease(c, r.lease, r.node) then
     return refuse('fenced')
   end
@@ -87,12 +84,11 @@ functions.restore = function(keys, args)
     written = written + raise_version(c, told[1], told[2], told[3])
   end
   if not c.marker then
-    call('HSETNX', keys[1], 'clock', int(c.clock))
-    call('HSETNX', keys[1], 'at', int(c.ms))
+    call('HSETNX', c.P, 'clock', int(c.clock))
+    call('HSETNX', c.P, 'at', int(c.ms))
     if r.finish then
-      call('HSET', keys[1], 'marker', r.marker, 'restored', int(c.clock))
+      call('HSET', c.P, 'marker', r.marker, 'restored', int(c.clock))
     end
   end
-  hint_events(c)
-  return {'ok', written, r.finish and call('HGET', keys[1], 'marker') or ''}
-end
+  return {'ok', written, r.finish and call('HGET', c.P, 'marker') or ''}
+end)

@@ -1,16 +1,12 @@
 -- What is only read. From the master, like everything.
 
-functions.participants = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('participants', function(c, r)
   local out = {}
   for i, pid in ipairs(c.arg.ids) do
     out[i] = call('HGETALL', participant_key(c, owner_key(c.arg.app, pid)))
   end
   return {'ok', out}
-end
+end)
 
 local function after(prefix, cursor, limit, key)
   local from = cursor and ('(' .. prefix .. cursor) or ('[' .. prefix)
@@ -18,18 +14,14 @@ local function after(prefix, cursor, limit, key)
 end
 
 -- Ids of an application's participants after a cursor, in order.
-functions.participant_ids = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('participant_ids', function(c, r)
   local prefix = c.arg.app .. '\0'
   local out = after(prefix, c.arg.cursor, c.arg.limit, c.P .. ':pl')
   for i, member in ipairs(out) do
     out[i] = string.sub(member, #prefix + 1)
   end
   return {'ok', out}
-end
+end)
 
 local function add_sessions(c, ids, matches)
   local out = {}
@@ -65,12 +57,7 @@ local function scan(c, prefix, matches)
   return ids
 end
 
-functions.sessions = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('sessions', function(c, r)
   local function fits(s)
     return (not r.app or s.app == r.app) and (not r.node or s.node == r.node)
       and (not r.participant_id or s.pid == r.participant_id)
@@ -95,4 +82,4 @@ functions.sessions = function(keys, args)
     return add_sessions(c, ids, fits)
   end
   return add_sessions(c, scan(c, r.app and r.app .. '\0', listed), fits)
-end
+end)

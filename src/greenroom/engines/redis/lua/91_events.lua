@@ -21,12 +21,7 @@ local function extent(c)
 end
 
 -- Events after a position: marker, first kept, last ever, then number, body, number, body, …
-functions.events = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('events', function(c, r)
   local first, last = extent(c)
   local out = {}
   if r.limit > 0 and last > r.position then
@@ -36,16 +31,11 @@ functions.events = function(keys, args)
     end
   end
   return {'ok', c.marker, first, last, out}
-end
+end)
 
 -- Of what was read, whether it is still there, and a write behind it for WAIT: what a failover could still take back is
 -- given to nobody (S16). Else its number would be another event's, which who had read so far would never hear of.
-functions.confirm = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('confirm', function(c, r)
   if r.id then
     local place = '1-' .. int(r.position - 1)
     local entry = call('XRANGE', stream(c), place, place)[1]
@@ -55,15 +45,10 @@ functions.confirm = function(keys, args)
   end
   call('HSET', c.P, 'confirmed', c.now)
   return {'ok'}
-end
+end)
 
 -- Drops the oldest: those older than `age`, and those beyond the latest `keep`. At most `limit`. Several nodes may ask.
-functions.trim = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('trim', function(c, r)
   local key = stream(c)
   local bytes, count, last = 0, 0, nil
   local excess = call('XLEN', key) - r.keep
@@ -81,14 +66,10 @@ functions.trim = function(keys, args)
     call('HINCRBY', c.P .. ':eb', r.app, -bytes)
   end
   return {'ok', count, bytes}
-end
+end)
 
 -- How many events and bytes each application has here: app, count, bytes, …
-functions.extents = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('extents', function(c, r)
   local out = {}
   for app, bytes in pairs(as_table(call('HGETALL', c.P .. ':eb'))) do
     out[#out + 1] = app
@@ -96,35 +77,23 @@ functions.extents = function(keys, args)
     out[#out + 1] = tonumber(bytes)
   end
   return {'ok', out}
-end
+end)
 
 -- Readers: in the application's home partition.
-functions.acknowledge = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('acknowledge', function(c, r)
   call('HSET', c.P .. ':ack:' .. c.arg.app, c.arg.reader, c.arg.cursor)
   return {'ok'}
-end
+end)
 
-functions.acknowledged = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('acknowledged', function(c, r)
   return {'ok', call('HGET', c.P .. ':ack:' .. c.arg.app, c.arg.reader)}
-end
+end)
 
 local function aside_key(c)
   return c.P .. ':aside:' .. owner_key(c.arg.app, c.arg.reader)
 end
 
-functions.set_aside = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('set_aside', function(c, r)
   local key = aside_key(c)
   for _, item in ipairs(c.arg.items) do
     local order = call('HINCRBY', c.P, 'aside', 1)
@@ -135,39 +104,26 @@ functions.set_aside = function(keys, args)
     call('HDEL', key .. ':b', call('ZPOPMIN', key)[1])
   end
   return {'ok'}
-end
+end)
 
-functions.aside = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('aside', function(c, r)
   local key, out = aside_key(c), {}
   for i, id in ipairs(call('ZRANGE', key, 0, c.arg.limit - 1)) do
     out[i] = call('HGET', key .. ':b', id)
   end
   return {'ok', out}
-end
+end)
 
-functions.drop_aside = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
+define('drop_aside', function(c, r)
   local key, dropped = aside_key(c), 0
   for _, id in ipairs(c.arg.ids) do
     dropped = dropped + call('ZREM', key, id)
     call('HDEL', key .. ':b', id)
   end
   return {'ok', dropped}
-end
+end)
 
-functions.claim = function(keys, args)
-  local c, no = enter(keys, args)
-  if not c then
-    return no
-  end
-  local r = c.arg
+define('claim', function(c, r)
   local key = c.P .. ':claim:' .. r.app
   local held = call('HGET', key, r.reader)
   local claim = held and cjson.decode(held) or nil
@@ -176,4 +132,4 @@ functions.claim = function(keys, args)
   end
   call('HSET', key, r.reader, json('node', r.node, 'until', c.ms + r.ms))
   return {'ok', 1}
-end
+end)

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from greenroom.core.requests import Owner
+from greenroom.engines import paging
 from greenroom.engines.base import BeatResult, Command, Engine, NodeBeat, NodeRecord, SessionQuery
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionRecord
@@ -95,14 +96,7 @@ async def _look(cluster: Cluster) -> _Look:
 
 async def all_sessions(engine: Engine) -> tuple[SessionRecord, ...]:
     """Of all applications."""
-    found: list[SessionRecord] = []
-    cursor: str | None = None
-    while True:
-        page = await engine.registry.sessions(SessionQuery(cursor=cursor, limit=PAGE))
-        found += page.items
-        cursor = page.cursor
-        if cursor is None:
-            return tuple(found)
+    return tuple([session async for session in paging.all_sessions(engine.registry, SessionQuery(limit=PAGE))])
 
 
 async def examine_engine(engine: Engine, *, grace: float, random_hex: Callable[[], str]) -> Examination:
