@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -52,37 +53,46 @@ def check(clause: dict[str, Any]) -> None:
             raise PromiseError(f"there is no test {test}, which is to prove: {clause['text']!r}")
 
 
-def _figure(key: str | None, figures: dict[str, Any]) -> str:
-    if key is None:
+def _measured(clause: dict[str, Any], results: dict[str, Any]) -> str:
+    """The figures of the clause with their units and the day they were measured; "" where it has none."""
+    text: str = clause.get("measured", "")
+    if not text:
         return ""
-    return str(figures.get(key, "not measured yet"))
+    figures = results["figures"]
+    missing = [key for key in re.findall(r"\{(\w+)\}", text) if key not in figures]
+    if missing:
+        return "not measured yet"
+    return re.sub(r"\{(\w+)\}", lambda found: _rounded(figures[found[1]]), text) + f" ({results['date'][:10]})"
+
+
+def _rounded(value: float) -> str:
+    """Three digits say all that a measurement on one machine can say."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def generate() -> dict[str, str]:
     """The page."""
     promises = tomllib.loads(SOURCE.read_text(encoding="utf-8"))["promise"]
-    figures = json.loads(FIGURES.read_text(encoding="utf-8"))["figures"] if FIGURES.exists() else {}
+    results = json.loads(FIGURES.read_text(encoding="utf-8"))
     lines = [
         "# What Greenroom guarantees",
         "",
         "Made by `scripts/docs/guarantees.py` from `scripts/docs/promises.toml`. Every clause names the tests that",
-        "fail when it is broken; the build fails for a clause without one. Figures are of the last `make bench`.",
+        "fail when it is broken; the build fails for a clause without one. What is measured stands beside its bound,",
+        f"with the day of the measurement: the last `make bench` ran on {results['date']}, on",
+        f"{results['machine']['processor']}, {results['machine']['cores']} core. [The rules](../explanation/rules.md)",
+        "are the fine print.",
     ]
     planned: list[str] = []
     for promise in promises:
-        lines += [
-            "",
-            f"## {promise['number']}. {promise['title']}",
-            "",
-            "| what | bound | setting | proven by | figure |",
-        ]
-        lines.append("|---|---|---|---|---|")
+        lines += ["", f"## {promise['number']}. {promise['title']}", ""]
+        lines += ["| what | bound | measured | setting | proven by |", "|---|---|---|---|---|"]
         for clause in promise["clause"]:
             check(clause)
             proof = "<br>".join(f"`{test}`" for test in clause["tests"]) or "planned"
             setting = f"`{clause['setting']}`" if "setting" in clause else ""
-            figure = _figure(clause.get("figure"), figures)
-            lines.append(f"| {clause['text']} | {clause['bound']} | {setting} | {proof} | {figure} |")
+            measured = _measured(clause, results)
+            lines.append(f"| {clause['text']} | {clause['bound']} | {measured} | {setting} | {proof} |")
             if "planned" in clause:
                 planned.append(f"- {promise['number']}: {clause['text']} ({clause['planned']})")
     lines += ["", "## Planned", "", *(planned or ["Nothing: every clause is built and tested."])]
