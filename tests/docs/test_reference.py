@@ -23,6 +23,7 @@ from scripts.docs.python_api import INTERNAL
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
+DECISIONS = DOCS / "explanation" / "decisions.md"
 DECLARATIONS = ROOT / "browser" / "src" / "index.d.ts"
 
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -149,3 +150,11 @@ def test_every_how_to_and_tutorial_has_one_title_and_says_something() -> None:
         outside = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
         assert len(re.findall(r"^# ", outside, re.MULTILINE)) == 1, name
         assert len(outside) > 500, name
+
+
+def test_every_decision_is_a_record() -> None:
+    records = re.split(r"^### ", DECISIONS.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(records) > 15
+    for record in records:
+        title, _, body = record.partition("\n")
+        assert re.findall(r"^\*\*(\w+)\.\*\*", body, re.MULTILINE) == ["Context", "Decision", "Cost"], title
