@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom.core.server.calls import SessionLimits
+from greenroom.core.server.services import SessionLimits
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import CONFIG_VARIABLE, DEFAULT_PORT, ServerConfig, check, load, settings
 from greenroom.server.wire.interface import WebSocketOptions

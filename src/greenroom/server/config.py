@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from greenroom.core.server.calls import SessionLimits
+from greenroom.core.server.services import SessionLimits
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.wire.addresses import Limits, parse_networks
 from greenroom.server.wire.interface import WebSocketOptions
@@ -181,10 +181,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ping=self.ping_interval,
             pong=self.pong_timeout,
             grace=self.grace,
-            grace_left=self.grace_left,
+            grace_going_away=self.grace_left,
             grace_unconfirmed=self.grace_unconfirmed,
             token_warning=self.token_warning,
-            token_overrun=self.token_overrun,
+            token_grace=self.token_overrun,
             messages_per_second=self.messages_per_second,
             messages_burst=self.messages_burst,
             max_waiting=self.max_waiting,

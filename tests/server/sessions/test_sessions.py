@@ -440,11 +440,11 @@ async def test_what_the_engine_could_not_take_is_written_when_it_is_back() -> No
         node.check_fence()
         assert await closing.call("session.close") == {}
         await dropping.drop()
-        await house.until(lambda: len(house.service.desk.kept) == 2)
+        await house.until(lambda: len(house.service.calls.deferred_writes) == 2)
         assert (await house.session(closed.id)).state is SessionState.ATTACHED
         await node.beat()
         await node.recovery.caught_up()
-        assert not house.service.desk.kept
+        assert not house.service.calls.deferred_writes
         assert (await house.session(closed.id)).end_reason == "closed"
         assert (await house.session(dropped.id)).state is SessionState.DETACHED
 
