@@ -28,7 +28,7 @@ OTHER_VARIABLES = {
 def _blocks(language: str) -> Iterator[tuple[str, str]]:
     for page in sorted(PAGES):
         text = page.read_text(encoding="utf-8")
-        for block in re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        for block in re.findall(rf"^ *```{language}[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
             yield page.name, textwrap.dedent(block)
 
 
