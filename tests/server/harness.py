@@ -311,6 +311,7 @@ def short_config(data_dir: str, **settings: Any) -> ServerConfig:
         "drain_limit": 2.0,
         "restart_after": 0.1,
         "failed_sign_ins": 1000,
+        "metrics_from_loopback": "on",
     }
     config = msgspec.convert({**values, **settings}, ServerConfig)
     check(config)

@@ -38,7 +38,7 @@ from greenroom.server.sessions.hub import Hub
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.telemetry.tracing import make_tracing
 from greenroom.server.tenants.applications import Tenants
-from greenroom.server.tenants.secrets import load_admin_token, load_master_key
+from greenroom.server.tenants.secrets import load_admin_token, load_master_key, read_or_make
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
@@ -50,6 +50,8 @@ log = structlog.stdlib.get_logger("greenroom.server")
 BACKLOG = 4_096
 SHARED_ISSUER = "greenroom"
 """The `iss` of tokens where nodes share an engine and were given neither issuer nor public URL."""
+ISSUER_FILE = "issuer"
+"""In the data directory: the `iss` of tokens where the settings name none."""
 
 
 class Service:
@@ -298,9 +300,14 @@ class Service:
 
     def _find_urls(self, listener: socket.socket) -> None:
         self.url = url_of(self.config, listener)
-        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
-        shared = self.config.engine != "embedded" and not self.config.public_url
-        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
+        self.issuer = self.config.issuer or self._default_issuer()
+
+    def _default_issuer(self) -> str:
+        """The URL of the first start, so that tokens stay good when the service moves to another port or name. Nodes
+        that share an engine take each other's tokens, whatever address each of them listens on."""
+        if self.config.engine == "embedded":
+            return read_or_make(Path(self.config.data_dir) / ISSUER_FILE, lambda: self.url)
+        return self.config.public_url.rstrip("/") if self.config.public_url else SHARED_ISSUER
 
     def _load_secrets(self) -> None:
         config = self.config

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from greenroom.errors import IllegalArgumentError
+from greenroom.server.config import MIN_TOKEN, is_usable_token
 
 MASTER_KEY_VARIABLE = "GREENROOM_MASTER_KEY"
 MASTER_KEY_FILE = "master-key"
 ADMIN_TOKEN_VARIABLE = "GREENROOM_ADMIN_TOKEN"
 ADMIN_TOKEN_FILE = "admin-token"
-
-_MIN_ADMIN_TOKEN = 16
 
 
 def load_master_key(given: str | None, data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
@@ -45,9 +44,9 @@ def load_admin_token(given: str | None, data: Path | None, random_bytes: Callabl
     Raises `IllegalArgumentError`, which never holds the token.
     """
     token = _found(given, ADMIN_TOKEN_VARIABLE, data, ADMIN_TOKEN_FILE, random_bytes)
-    if len(token) < _MIN_ADMIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+    if not is_usable_token(token):
         raise IllegalArgumentError(
-            f"The admin token has fewer than {_MIN_ADMIN_TOKEN} characters, or some that no header takes.",
+            f"The admin token must have at least {MIN_TOKEN} printable ASCII characters and no spaces.",
             hint=f"Make one with: openssl rand -hex 32, and give it as {ADMIN_TOKEN_VARIABLE}.",
         )
     return token
