@@ -20,8 +20,8 @@ is expected (`GREENROOM_PORT=tcp://…`, which Kubernetes and docker links put t
 
 The service refuses to start with settings that contradict each other: `renew_interval` must be at most a third of
 `lease`, `fence_after` above `renew_interval` and more than 2 s below `lease`, `pong_timeout` below `ping_interval`,
-`grace_left` and `grace_unconfirmed` not above `grace`, `reap_interval` at most 2 s, and `tls_cert` and `tls_key` go
-together.
+`grace_going_away` and `grace_unconfirmed` not above `grace`, `reap_interval` at most 2 s, and `tls_cert` and `tls_key`
+go together.
 
 Limits per application (devices, sessions, watched participants, origins) are the application's own: see
 `greenroom apps`.

@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.core.server.services import SessionLimits
 from greenroom.errors import IllegalArgumentError
-from greenroom.server.config import CONFIG_VARIABLE, DEFAULT_PORT, ServerConfig, check, load, settings
+from greenroom.server.config import CONFIG_VARIABLE, DEFAULT_PORT, RENAMED, ServerConfig, check, load, settings
 from greenroom.server.wire.interface import WebSocketOptions
 from scripts.docs.settings import generate
 
@@ -72,7 +72,7 @@ def test_secrets_are_never_shown() -> None:
         ({"fence_after": 2.0}, "fence_after"),
         ({"pong_timeout": 15.0}, "pong_timeout"),
         ({"ping_interval": 5.0}, "pong_timeout"),
-        ({"grace": 4.0}, "grace_left"),
+        ({"grace": 4.0}, "grace_going_away"),
         ({"grace_unconfirmed": 41.0}, "grace_unconfirmed"),
         ({"reap_interval": 3.0}, "reap_interval"),
         ({"tls_cert": "a.pem"}, "tls_cert"),
@@ -290,3 +290,16 @@ def test_dev_sets_what_nobody_else_does() -> None:
     assert loaded.config.webhook_allowed_networks == ("127.0.0.0/8", "::1/128")
     assert loaded.origins["webhook_http"] == "--dev"
     assert load(None, {"GREENROOM_WEBHOOK_HTTP": "refused"}, dev=True).config.webhook_http == "refused"
+
+
+def test_a_setting_under_its_name_of_version_0_1_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "greenroom.toml"
+    for old, new in RENAMED.items():
+        names = {field.name for field in msgspec.structs.fields(ServerConfig)}
+        assert old not in names
+        assert new in names
+        file.write_text(f"{old} = 7")
+        for arguments in ({"path": file}, {"environment": {f"GREENROOM_{old.upper()}": "7"}}):
+            with pytest.raises(IllegalArgumentError) as caught:
+                load(**arguments)  # type: ignore[arg-type]
+            assert new in str(caught.value.hint)

@@ -133,13 +133,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     # -- timers
     hello_timeout: Annotated[Seconds, _doc("To the first `session.open` or `session.resume`.", "s")] = 10.0
     ping_interval: Annotated[Seconds, _doc("From a pong to the next ping.", "s")] = 15.0
-    pong_timeout: Annotated[Seconds, _doc("For the pong; then the connection is dropped.", "s")] = 8.0
-    grace: Annotated[Seconds, _doc("For which a session outlives its connection.", "s")] = 40.0
-    grace_left: Annotated[Seconds, _doc("The same where the page was left or reloaded (close 1001).", "s")] = 5.0
+    pong_timeout: Annotated[Seconds, _doc("From a ping to its pong; then the connection is dropped.", "s")] = 8.0
+    grace: Annotated[Seconds, _doc("Grace: how long a session outlives its connection.", "s")] = 40.0
+    grace_going_away: Annotated[Seconds, _doc("Grace after close 1001 (page closed or reloaded).", "s")] = 5.0
     grace_unconfirmed: Annotated[
-        Seconds, _doc("The same while the client has sent nothing since it was told that its session is open.", "s")
+        Seconds, _doc("Grace while the client has sent nothing since the reply to its `session.open`.", "s")
     ] = 10.0
-    lease: Annotated[Seconds, _doc("For which a node is believed to live.", "s")] = 10.0
+    lease: Annotated[Seconds, _doc("How long a node counts as alive after it renewed its lease.", "s")] = 10.0
     renew_interval: Annotated[Seconds, _doc("From one renewal of the lease to the next.", "s")] = 3.0
     fence_after: Annotated[
         Seconds, _doc("Without a renewal, after which the node stops acting for its sessions.", "s")
@@ -151,7 +151,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     token_warning: Annotated[
         Seconds, _doc("Before a token's end, `session.tokenExpiring` is sent; at most a quarter of its life.", "s")
     ] = 60.0
-    token_overrun: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = 30.0
+    token_grace: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = 30.0
     drain_limit: Annotated[Seconds, _doc("For a node that stops to move its clients to others.", "s")] = 30.0
     restart_after: Annotated[
         Seconds, _doc("What a restart is expected to take: told to the clients of a node that stops alone.", "s")
@@ -181,14 +181,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     opens_per_second: Annotated[Rate, _doc("Opens that the node takes, with a burst of the same number.", "1/s")] = (
         2_000.0
     )
-    failed_sign_ins: Annotated[
+    failed_auth_per_minute: Annotated[
         Count, _doc("Bad tokens a minute from one address for one application, before more are refused.", "1/min")
     ] = 10
 
-    cut_offs: Annotated[
+    protocol_violations_per_minute: Annotated[
         Count,
         _doc(
-            "Connections a minute of one participant, or one session, that are cut off for breaking the protocol,"
+            "Connections a minute of one participant, or one session, that may be closed for breaking the protocol,"
             " before its next `open` or `resume` is refused (`rate_limited`).",
             "1/min",
         ),
@@ -225,10 +225,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ping=self.ping_interval,
             pong=self.pong_timeout,
             grace=self.grace,
-            grace_going_away=self.grace_left,
+            grace_going_away=self.grace_going_away,
             grace_unconfirmed=self.grace_unconfirmed,
             token_warning=self.token_warning,
-            token_grace=self.token_overrun,
+            token_grace=self.token_grace,
             messages_per_second=self.messages_per_second,
             messages_burst=self.messages_burst,
             max_waiting=self.max_waiting,
@@ -302,6 +302,7 @@ def load(
     Raises IllegalArgumentError that names the setting, where it came from, what was given and what is allowed.
     """
     environment = environment or {}
+    _refuse_renamed({name: PREFIX + name.upper() for name in RENAMED if PREFIX + name.upper() in environment})
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
 
@@ -353,7 +354,7 @@ def _contradictions(c: ServerConfig) -> list[tuple[bool, str]]:
         (c.fence_after >= c.lease - 2, "fence_after must be more than 2 s below lease."),
         (c.fence_after <= c.renew_interval, "fence_after must be above renew_interval."),
         (c.pong_timeout >= c.ping_interval, "pong_timeout must be below ping_interval."),
-        (c.grace_left > c.grace, "grace_left must not be above grace."),
+        (c.grace_going_away > c.grace, "grace_going_away must not be above grace."),
         (c.grace_unconfirmed > c.grace, "grace_unconfirmed must not be above grace."),
         (c.reap_interval > 2, "reap_interval must be at most 2 s: a pass moves a partition's clock by 2 s at most."),
         (c.port_sharing == "on" and c.engine == "embedded", "port_sharing needs an engine that nodes share: Redis."),
@@ -365,6 +366,24 @@ def _contradictions(c: ServerConfig) -> list[tuple[bool, str]]:
             f"metrics_token must have at least {MIN_TOKEN} printable ASCII characters and no spaces.",
         ),
     ]
+
+
+RENAMED = {
+    "cut_offs": "protocol_violations_per_minute",
+    "grace_left": "grace_going_away",
+    "token_overrun": "token_grace",
+    "failed_sign_ins": "failed_auth_per_minute",
+}
+"""Settings of version 0.1, and what they are called now."""
+
+
+def _refuse_renamed(found: Mapping[str, str]) -> None:
+    """found: where each was found, by its old name. To ignore one would change what the service does."""
+    for name, place in found.items():
+        new = RENAMED[name]
+        raise IllegalArgumentError(
+            f"{place}: this setting has another name now.", hint=f"Write {new}, or {PREFIX}{new.upper()}."
+        )
 
 
 # -- fields as data -----------------------------------------------------------------------------------------------
@@ -524,6 +543,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise IllegalArgumentError(f"The settings file {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise IllegalArgumentError(f"The settings file {path} is not TOML: {error}.") from None
+    _refuse_renamed({name: f"{name} in {path}" for name in RENAMED if name in values})
     for name in values:
         if name not in _FIELDS:
             nearest = get_close_matches(name, _FIELDS, 1)

@@ -155,8 +155,8 @@ class Service:
             session_limits=config.session_limits,
             limits=self.limits,
             opens_per_second=config.opens_per_second,
-            failed_auth=config.failed_sign_ins,
-            protocol_violations=config.cut_offs,
+            failed_auth=config.failed_auth_per_minute,
+            protocol_violations=config.protocol_violations_per_minute,
             now=self.clocks.monotonic(),
             random_bytes=self._random_bytes,
         )

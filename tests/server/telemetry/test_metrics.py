@@ -218,7 +218,7 @@ async def test_an_update_that_changes_nothing_is_not_measured() -> None:
 
 
 async def test_ends_are_counted_by_reason_where_they_are_made() -> None:
-    async with running_service(grace=0.2, grace_left=0.1, grace_unconfirmed=0.1, max_waiting=32) as house:
+    async with running_service(grace=0.2, grace_going_away=0.1, grace_unconfirmed=0.1, max_waiting=32) as house:
         app = await house.new_application()
         kicked, gone, first = await house.dial(), await house.dial(), await house.dial()
         await kicked.open(app.token("anna"))

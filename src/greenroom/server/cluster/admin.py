@@ -21,8 +21,8 @@ from greenroom.server.version import version
 log = structlog.stdlib.get_logger("greenroom.server")
 
 SAME_EVERYWHERE = (
-    "grace", "grace_left", "grace_unconfirmed", "lease", "renew_interval", "fence_after", "reap_interval",
-    "ping_interval", "pong_timeout", "token_overrun", "signing_alg",
+    "grace", "grace_going_away", "grace_unconfirmed", "lease", "renew_interval", "fence_after", "reap_interval",
+    "ping_interval", "pong_timeout", "token_grace", "signing_alg",
 )  # fmt: skip
 """Settings of which a cluster can have one value only."""
 DRAIN = "drain"

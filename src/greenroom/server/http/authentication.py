@@ -45,7 +45,7 @@ class Authenticator:
     def __init__(self, service: HttpService, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._service = service
         self._monotonic = monotonic
-        most = service.config.failed_sign_ins
+        most = service.config.failed_auth_per_minute
         self._failed = KeyedBuckets(most / 60, most)
 
     def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
