@@ -301,5 +301,5 @@ def test_a_setting_under_its_name_of_version_0_1_is_refused_with_the_new_one(tmp
         file.write_text(f"{old} = 7")
         for arguments in ({"path": file}, {"environment": {f"GREENROOM_{old.upper()}": "7"}}):
             with pytest.raises(IllegalArgumentError) as caught:
-                load(**arguments)  # type: ignore[arg-type]
+                load(**arguments)
             assert new in str(caught.value.hint)
