@@ -87,7 +87,7 @@ async def _demo(service: Service, data: Path) -> Demo:
         participant_id=participant_id,
         external_id=DEMO_EXTERNAL_ID,
         life=DEMO_TOKEN_LIFE,
-        issued_after=tenants.cutoff(app, participant_id),
+        issued_after=tenants.revocations.cutoff(app, participant_id),
     )
     return Demo(app.key, secret, minted.token, DEMO_EXTERNAL_ID)
 

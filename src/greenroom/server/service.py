@@ -180,7 +180,7 @@ class Service:
         )
         self.cluster = ClusterAdmin(
             self.engine, self.hub, self.calls, self.node, self._reaper, config,
-            same_everywhere={"issuer": self.issuer, "master_key": self.tenants.master_key_fingerprint},
+            same_everywhere={"issuer": self.issuer, "master_key": self.tenants.secrets.fingerprint},
             durability=self.durability, clocks=self.clocks, random_hex=self._random_hex, stop=self.stop_requested.set,
         )  # fmt: skip
         self.news = EventNews(self.engine.outbox)

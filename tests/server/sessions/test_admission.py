@@ -13,6 +13,7 @@ from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import Application
 from greenroom.server.sessions.admission import Admission
+from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import KeyRing, generate_key, mint_client_token
 
@@ -25,13 +26,11 @@ class FakeTenants:
 
     def __init__(self) -> None:
         self.ring = KeyRing(generate_key(os.urandom, created_at=0))
+        self.revocations = Revocations(lambda: WALL)
         self.known = {key: Application(key=key, name=key, namespace="n") for key in ("a", "b")}
 
     def get(self, app_key: str) -> Application | None:
         return self.known.get(app_key)
-
-    def withdrawn(self, token: object) -> None:
-        return None
 
     def token(self, app: str = "a", *, bad: bool = False, now: float = WALL) -> str:
         ring = KeyRing(generate_key(os.urandom, created_at=0)) if bad else self.ring

@@ -105,7 +105,7 @@ class Authenticator:
         application = tenants.get(token.app)
         if application is not None and application.disabled:
             raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
-        if application is None or tenants.is_revoked(token):
+        if application is None or tenants.revocations.is_revoked(application, token):
             raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
         if scope is not None:
             require_scope(token.scopes, scope)

@@ -56,7 +56,7 @@ class Admission:
             if not self._addresses.is_trusted(address):
                 self._failed.take(self._attempt(token, address), now.mono)
             raise
-        refusal = self._tenants.withdrawn(found)
+        refusal = self._tenants.revocations.refusal(found)
         if refusal is not None:
             raise refusal
         return found
