@@ -137,7 +137,7 @@ class WebhookDispatcher:
             "User-Agent": USER_AGENT,
             **signing.headers(secrets, event.id, int(now), body),
         }
-        work = self.sender.send(endpoint.url, body, headers)
+        work = self.sender.send(endpoint.url, body, headers, app=app.key)
         outcome = await (work if self._tracing is None else self._tracing.webhook(app, event, work))
         self._on_attempt(app, event, outcome)
         return outcome
