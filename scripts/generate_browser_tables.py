@@ -168,6 +168,11 @@ def tables() -> dict[str, tuple[str, Any]]:
         ),
         "FIRST_DELAY": ("Seconds.", backoff.FIRST_DELAY),
         "LONGEST_DELAY": ("Seconds.", _plain(backoff.LONGEST_DELAY)),
+        "MAX_RETRY_AFTER": ("Seconds.", _plain(backoff.MAX_RETRY_AFTER)),
+        "PACE": ("The part of the service's limits that is used.", client_requests.PACE),
+        "MESSAGES_PER_SECOND": ("Of a service that does not say.", _plain(client_requests.MESSAGES_PER_SECOND)),
+        "MESSAGES_BURST": ("Of a service that does not say.", client_requests.MESSAGES_BURST),
+        "MERGED_METHODS": ("Several become one message.", sorted(client_requests.MERGED_METHODS)),
         "WAKE_GAP": ("Seconds by which the wall clock ran ahead: the machine slept.", _plain(client.WAKE_GAP)),
         "LATE": ("Seconds. A timer as late as this slept.", _plain(client_attempts.LATE)),
         "TOKEN_LEEWAY": (

@@ -49,4 +49,9 @@ export const classOf = (code) =>
   byCode[code] ?? (isRetryableError(code) ? errors.ServiceUnavailableError : errors.ProtocolError);
 
 /** The error that the service sent. */
-export const fromWire = ({ code, message, data }) => new (classOf(code))(String(message), { ...data, code });
+export const fromWire = ({ code, message, data }) => {
+  const { retryAfter } = data ?? {};
+  // A peer may send anything.
+  const after = typeof retryAfter === 'number' && retryAfter >= 0 ? Math.min(retryAfter, 1e9) : undefined;
+  return new (classOf(code))(String(message), { ...data, code, retryAfter: after });
+};

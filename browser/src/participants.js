@@ -50,7 +50,7 @@ export class ParticipantsService {
 
   _openMachine() {
     const machine = this._runner._machine;
-    if (!machine.isOpen()) throw new errors.SessionNotOpenError();
+    if (!machine.isOpen()) throw machine._notOpenError();
     return machine;
   }
 

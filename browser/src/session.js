@@ -83,7 +83,7 @@ export class SessionService {
 
   _ask(put) {
     const machine = this._runner._machine;
-    if (!machine.isOpen()) throw new errors.SessionNotOpenError();
+    if (!machine.isOpen()) throw machine._notOpenError();
     return this._runner._call((now, waiter) => put(machine, now, waiter));
   }
 }

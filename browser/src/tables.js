@@ -9,13 +9,28 @@ export const TRANSITIONS = {
 };
 
 /** Durations in seconds, and counts. The underscore lets the build shorten the names. */
-export const SETTINGS = { _attemptTimeout: 8, _pingInterval: 15, _pongTimeout: 8, _refreshTimeout: 10, _refreshGap: 5, _closeTimeout: 2, _requestTimeout: 10, _stableAfter: 10, _reopenGap: 60, _watchesPerMessage: 256, _maxInFlight: 16 };
+export const SETTINGS = { _attemptTimeout: 8, _pingInterval: 15, _pongTimeout: 8, _refreshTimeout: 10, _refreshGap: 5, _closeTimeout: 2, _endTimeout: 2, _requestTimeout: 10, _stableAfter: 10, _reopenGap: 60, _watchesPerMessage: 256, _maxInFlight: 16 };
 
 /** Seconds. */
 export const FIRST_DELAY = 0.2;
 
 /** Seconds. */
 export const LONGEST_DELAY = 20;
+
+/** Seconds. */
+export const MAX_RETRY_AFTER = 300;
+
+/** The part of the service's limits that is used. */
+export const PACE = 0.8;
+
+/** Of a service that does not say. */
+export const MESSAGES_PER_SECOND = 50;
+
+/** Of a service that does not say. */
+export const MESSAGES_BURST = 100;
+
+/** Several become one message. */
+export const MERGED_METHODS = ["participants.get", "participants.watch"];
 
 /** Seconds by which the wall clock ran ahead: the machine slept. */
 export const WAKE_GAP = 5;

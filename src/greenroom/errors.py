@@ -285,6 +285,10 @@ class ServiceError(GreenroomError):
     default_code = ErrorCode.SERVICE_UNAVAILABLE
 
 
+_LONGEST = 1e9
+"""Seconds."""
+
+
 class _RetryAfterError(ServiceError):
     def __init__(
         self,
@@ -303,8 +307,10 @@ class _RetryAfterError(ServiceError):
     @classmethod
     def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
         after = details.get("retryAfter")
-        number = isinstance(after, int | float) and not isinstance(after, bool)
-        return cls(message, retry_after=float(after) if number else None, hint=hint, code=code)  # type: ignore[arg-type]
+        # A peer may send anything: 1e999 is infinite, and a whole number may be too large for a float.
+        number = isinstance(after, int | float) and not isinstance(after, bool) and after >= 0
+        seconds = float(min(after, _LONGEST)) if number else None  # type: ignore[arg-type, type-var]
+        return cls(message, retry_after=seconds, hint=hint, code=code)
 
 
 class ServiceUnavailableError(_RetryAfterError):

@@ -1,4 +1,4 @@
-"""The platform's own public clients work unchanged, pointed at the service by the migration guide's recipes."""
+"""The platform's own public clients work unchanged but for host, port and the authority they trust."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from greenroom.server.config import ServerConfig, check
 from greenroom.server.service import Service
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, VerifiedToken, verify
-from tests.compat.clients import Deployment, free_address, make_authority, node_client, python_client
+from tests.compat.clients import Redirected, make_authority, node_client, python_client
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,8 @@ class Site:
         self.service = service
         self.key = key
         self.secret = secret
-        host, _, port = service.url.rpartition("/")[2].rpartition(":")
-        self.clients = Deployment(host, int(port), authority)
+        port = int(service.url.rsplit(":", 1)[1])
+        self.redirected = Redirected(port, authority)
 
     def verified(self, token: str, kind: TokenKind) -> VerifiedToken:
         """What the service itself says of a token that a client got."""
@@ -41,12 +41,10 @@ class Site:
 
 @asynccontextmanager
 async def running_site(folder: Path) -> AsyncIterator[Site]:
-    """A real service with TLS on loopback, at the port that the clients ask where it can be had."""
-    host, port = free_address()
-    authority = make_authority(folder, host)
+    """A real service with TLS on a free port of loopback."""
+    authority = make_authority(folder)
     config = ServerConfig(
-        host=host,
-        port=port,
+        port=0,
         data_dir=str(folder / "data"),
         tls_cert=str(folder / "server.pem"),
         tls_key=str(folder / "server.key"),
@@ -73,7 +71,7 @@ async def test_python_client_gets_api_and_client_access_tokens(version: str, tmp
     client = await asyncio.to_thread(python_client, version)
     async with running_site(tmp_path) as site:
         own = {"app_key": site.key, "app_secret": site.secret}
-        results = await site.clients.python(
+        results = await site.redirected.python(
             client,
             [
                 ("api", "get_api_token", own),
@@ -104,7 +102,7 @@ async def test_python_client_gets_a_v1_client_access_token(tmp_path: Path) -> No
     client = await asyncio.to_thread(python_client, "3.7.1")
     async with running_site(tmp_path) as site:
         own = {"app_key": site.key, "app_secret": site.secret}
-        results = await site.clients.python(
+        results = await site.redirected.python(
             client,
             [
                 ("v1", "get_client_access_token", own),
@@ -123,7 +121,7 @@ async def test_python_client_reads_our_errors(version: str, tmp_path: Path) -> N
     client = await asyncio.to_thread(python_client, version)
     async with running_site(tmp_path) as site:
         own = {"app_key": site.key, "app_secret": site.secret}
-        results = await site.clients.python(
+        results = await site.redirected.python(
             client,
             [
                 ("secret", "get_api_token", own | {"app_secret": "wrong"}),
@@ -156,7 +154,7 @@ async def test_node_client_gets_api_and_client_access_tokens(version: str, tmp_p
     async with running_site(tmp_path) as site:
         own = [site.key, site.secret]
         wanted = {"accessToken": "$narrow", "sessionScope": ["conf:create", "nonsense"], "externalId": "anna"}
-        results = await site.clients.node(
+        results = await site.redirected.node(
             client,
             [
                 ("api", "getApiAccessToken", own),
@@ -176,7 +174,7 @@ async def test_node_client_gets_a_v1_client_access_token(tmp_path: Path) -> None
     client = await asyncio.to_thread(node_client, "3.6.1")
     async with running_site(tmp_path) as site:
         own = [site.key, site.secret]
-        results = await site.clients.node(
+        results = await site.redirected.node(
             client, [("v1", "getClientAccessToken", own), ("short", "getClientAccessToken", [*own, 60])]
         )
         token = site.verified(check_token(results["v1"], 3_600, SESSION_SCOPES), TokenKind.CLIENT)
@@ -188,7 +186,7 @@ async def test_node_client_gets_a_v1_client_access_token(tmp_path: Path) -> None
 async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None:
     client = await asyncio.to_thread(node_client, version)
     async with running_site(tmp_path) as site:
-        results = await site.clients.node(
+        results = await site.redirected.node(
             client,
             [
                 ("secret", "getApiAccessToken", [site.key, "pässwörd"]),
@@ -213,12 +211,12 @@ async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None
 
 
 async def test_a_service_that_the_authority_does_not_speak_for_is_not_trusted(tmp_path: Path) -> None:
-    """That the tests name another host, and do not switch protection off."""
+    """That the tests redirect the connection, and do not switch its protection off."""
     other = tmp_path / "other"
     other.mkdir()
     stranger = make_authority(other)
     client = await asyncio.to_thread(node_client, NODE[0])
     async with running_site(tmp_path) as site:
-        misled = Deployment(site.clients.host, site.clients.port, stranger)
+        misled = Redirected(site.redirected.port, stranger)
         results = await misled.node(client, [("api", "getApiAccessToken", [site.key, site.secret])])
         assert "certificate" in results["api"]["error"]

@@ -67,7 +67,7 @@ async def test_a_spent_token_without_refresh() -> None:
         sdk.initialize_token(spent())
         with pytest.raises(TokenExpiredError):
             await sdk.session.open()
-        assert service.upgrades == 0
+        assert service.upgrades == 1  # the service judges: this device's clock may be wrong
 
 
 @pytest.mark.parametrize(

@@ -310,8 +310,7 @@ def short_config(data_dir: str, **settings: Any) -> ServerConfig:
         "grace": 20.0,
         "drain_limit": 2.0,
         "restart_after": 0.1,
-        "failed_auth_per_minute": 1000,
-        "metrics_from_loopback": "on",
+        "failed_sign_ins": 1000,
     }
     config = msgspec.convert({**values, **settings}, ServerConfig)
     check(config)

@@ -15,6 +15,7 @@ import msgspec
 from greenroom.codes import ErrorCode
 from greenroom.core.client import ClientSession
 from greenroom.core.client import effects as fx
+from greenroom.core.client.opening import SavedSession
 from greenroom.errors import CLASS_OF_CODE, GreenroomError, SessionEndedError, TokenRefreshError
 from greenroom.messages import Device, ParticipantsParams
 from greenroom.model import Participant, ParticipantInfo
@@ -129,6 +130,10 @@ class Player:
         for number, params in enumerate(self.machine.participant_requests(_ids(step), step.get("externalIds", []))):
             self.machine.request(self.now, step["waiter"] + number, "participants.watch", params)
 
+    def _get(self, step: Mapping[str, Json]) -> None:
+        params = ParticipantsParams(ids=_ids(step), external_ids=step.get("externalIds", []))
+        self.machine.request(self.now, step["waiter"], "participants.get", params)
+
     def _unwatch(self, step: Mapping[str, Json]) -> None:
         self.machine.unwatch(self.now, step["waiter"], ParticipantsParams(ids=_ids(step)))
 
@@ -150,6 +155,9 @@ class Player:
     def _token(self, step: Mapping[str, Json]) -> None:
         answer = TokenRefreshError("as scripted") if step.get("fails") else self._token_of(step.get("token"))
         self.machine.token(self.now, step["number"], answer)
+
+    def _restore(self, step: Mapping[str, Json]) -> None:
+        self.machine.restore(msgspec.convert(step["saved"], SavedSession))
 
     def _online(self, step: Mapping[str, Json]) -> None:
         self.machine.online(self.now)

@@ -1,5 +1,5 @@
 /** Connection attempts of the machine, by number, and when to dial next. */
-import { fullJitter, steered } from '../backoff.js';
+import { boundedRetry, fullJitter, steered } from '../backoff.js';
 import { CLOSE_COME_BACK, LATE } from '../tables.js';
 
 /** How far an attempt has come. At most one is LIVE; CLOSING carries session.close. */
@@ -64,12 +64,12 @@ export class RedialTimer {
   /** retryAfter: the service asks not to come sooner. */
   _afterFailure(now, retryAfter) {
     this._failures++;
-    this._due = now + Math.max(0, retryAfter || 0) + fullJitter(this._failures, this._tools._random);
+    this._due = now + boundedRetry(retryAfter) + fullJitter(this._failures, this._tools._random);
   }
 
   /** The service said when. */
   _asTold(now, after, jitter) {
-    this._due = now + steered(after, jitter, this._tools._random);
+    this._due = now + steered(boundedRetry(after), boundedRetry(jitter), this._tools._random);
   }
 }
 

@@ -79,7 +79,8 @@ export class Inbound {
       if (id === attempt._pingId) attempt._pongReceived();
       else {
         const request = this._requests._take(id);
-        if (request) this._lifecycle._replies._received(this._lifecycle._session, request, incoming);
+        if (request && this._lifecycle._replies._received(now, this._lifecycle._session, request, incoming))
+          this._lifecycle._sessionUnknown(now, attempt);
       }
     }
   }
@@ -113,7 +114,9 @@ export class Inbound {
     for (const attempt of this._attempts._all())
       if (attempt._deadline <= now) {
         this._attempts._disconnect(attempt);
-        this._lifecycle._attemptFailed(now, new errors.ServiceUnavailableError('The service did not answer in time.'));
+        if (attempt._phase === LIVE) this._lifecycle._liveLost(now, attempt, CLOSE_COME_BACK, '');
+        else
+          this._lifecycle._attemptFailed(now, new errors.ServiceUnavailableError('The service did not answer in time.'));
       } else if (attempt._timerSlept(now)) this._ping(now, attempt);
       else if (attempt._pongDeadline <= now) {
         this._attempts._disconnect(attempt);

@@ -1,8 +1,10 @@
 /** The session's life: opened, resumed, lost, moved, reopened, closed, ended. */
+import { boundedRetry } from '../backoff.js';
 import { errors, fromWire } from '../errors.js';
 import { toParticipant } from '../model.js';
 import { CLOSE_COME_BACK, CLOSE_NORMAL, DRAINING } from '../tables.js';
 import { Attempts, DIALING, disconnect, HELLO } from './attempts.js';
+import { ServiceClock } from './clock.js';
 import { Opening, Session } from './opening.js';
 import { Output } from './output.js';
 import { PendingCloses } from './pending_close.js';
@@ -14,10 +16,10 @@ import { WatchedParticipants } from './watches.js';
 
 /** The result of open or resume. Throws where it cannot be one. */
 const checkOpenResult = (result) => {
-  const { session, participant, scopes, changed = [] } = result;
+  const { session, participant, scopes, changed = [], limits } = result;
   if (typeof session.id !== 'string' || typeof session.grace !== 'number' || !Array.isArray(scopes)) throw new TypeError();
   [participant, ...changed].forEach(toParticipant);
-  return { session, participant, scopes, changed };
+  return { session, participant, scopes, changed, limits: limits ?? {} };
 };
 
 /**
@@ -30,19 +32,22 @@ export class Lifecycle {
     this._tools = tools;
     this._settings = settings;
     this._output = new Output();
-    this._tokens = new TokenManager(tools, settings);
+    this._clock = new ServiceClock();
+    this._tokens = new TokenManager(settings, tools, this._clock);
     this._requests = new PendingRequests(settings);
     this._watches = new WatchedParticipants();
     this._attempts = new Attempts(tools, settings, this._output);
     this._closes = new PendingCloses(tools, settings, this._requests, this._attempts);
-    this._replies = new Replies(settings, this._output, this._tokens, this._requests, this._watches);
+    this._replies = new Replies(this._output, this._tokens, this._requests, this._watches);
     this._retryFloor = -Infinity; // the service asked not to come back sooner, whatever the network hints
-    // Later: _opening, _session; _waitingForToken, the next dial waits for the app's refresh callback; _sentToken.
+    // Later: _opening, _session; _waitingForToken, the next dial waits for the app's refresh callback; _sentToken;
+    // _lastEnd, how the last session ended, if not by `close`, until the next `open`.
   }
 
   // -- open and resume
 
   _startOpening(now, info, device, saved) {
+    this._lastEnd = undefined;
     this._opening = this._newOpening(info, device);
     this._opening._saved = saved;
     this._output._apply('open');
@@ -91,6 +96,9 @@ export class Lifecycle {
     attempt._goLive(now);
     this._attempts._disconnect(old);
     this._tokens._accepted = this._sentToken;
+    if (result.session.serverTime > 0) this._clock._learn(result.session.serverTime / 1000);
+    if (this._sentToken === this._tokens._text) this._tokens._clockLearned();
+    this._requests._connected(now, result.limits);
     this._attempts._redial._due = undefined;
     this._retryFloor = -Infinity;
     if (opening) this._opened(now, opening, result);
@@ -190,7 +198,7 @@ export class Lifecycle {
   _reopen(now, reason, error, attempt) {
     const session = this._session;
     if (!session) return;
-    const hasToken = this._tokens._isUsable() || this._tokens._refreshable;
+    const hasToken = this._tokens._mayBeTried() || this._tokens._refreshable;
     if (!hasToken || (session._reopened && now < session._since + this._settings._reopenGap)) {
       this._ended(now, reason, error.message, { error });
       return;
@@ -201,7 +209,7 @@ export class Lifecycle {
     this._opening = opening;
     this._tokens._accepted = undefined;
     this._output._apply('lost');
-    if (attempt && this._tokens._isUsable()) {
+    if (attempt && this._tokens._mayBeTried()) {
       attempt._deadline = now + this._settings._attemptTimeout;
       this._sendHello(attempt);
     } else {
@@ -221,7 +229,7 @@ export class Lifecycle {
   /** Dial again, later. */
   _attemptFailed(now, error, retryAfter) {
     if (this._opening) this._opening._lastError = error;
-    if (retryAfter !== undefined) this._retryFloor = now + retryAfter;
+    if (retryAfter !== undefined) this._retryFloor = now + boundedRetry(retryAfter);
     this._attempts._redial._afterFailure(now, retryAfter);
   }
 
@@ -244,6 +252,14 @@ export class Lifecycle {
         now,
         new errors.ServiceUnavailableError(`The connection was lost (close code ${code}${text && `: ${text}`}).`),
       );
+  }
+
+  /**
+   * The live connection's node does not have the session any more. It may have ended, which the service will say in a
+   * moment, or have moved: then a resume finds it.
+   */
+  _sessionUnknown(now, attempt) {
+    attempt._deadline ??= now + this._settings._endTimeout;
   }
 
   /** The session's connection is gone. */
@@ -294,7 +310,7 @@ export class Lifecycle {
   /** The service said when: not sooner, whatever the network hints. */
   _comeBack(now, { after, jitter = 0 }) {
     this._attempts._redial._asTold(now, after, jitter);
-    this._retryFloor = now + Math.max(0, after);
+    this._retryFloor = now + boundedRetry(after);
   }
 
   /** Make before break: the old connection is kept until another one is accepted (promise 8, S9). */
@@ -398,7 +414,10 @@ export class Lifecycle {
     for (const waiter of this._opening?._waiters.keys() ?? []) this._output._reject(waiter, error);
     this._forget(new errors.SessionEndedError(message || undefined, { endReason: reason }));
     this._output._apply('ended');
-    if (session) this._output._notify({ type: 'sessionEnded', reason, message, by, error });
+    if (session) {
+      this._lastEnd = { reason, message, error };
+      this._output._notify({ type: 'sessionEnded', reason, message, by, error });
+    }
   }
 
   /** After a close or an end nothing is left but the token. error: for all callers that wait. */

@@ -1,23 +1,49 @@
 /**
  * Requests that wait for their replies, over as many connections as it takes. Every request of the protocol is safe to
- * repeat (updates carry an updateId, S14). What was not answered on one connection is sent again on the next.
+ * repeat (updates carry an updateId, S14). What was not answered on one connection is sent again on the next. Requests
+ * are sent as fast as the service takes them and no faster, and lookups that wait behind each other become one message.
  */
 import { errors } from '../errors.js';
 import { utf8Length } from '../model.js';
-import { MAX_MESSAGE_BYTES } from '../tables.js';
+import { MAX_MESSAGE_BYTES, MERGED_METHODS, MESSAGES_BURST, MESSAGES_PER_SECOND, PACE } from '../tables.js';
 import { earliest } from './attempts.js';
 
 const HELD = -1;
 
 const encode = (id, method, params) => JSON.stringify({ jsonrpc: '2.0', id, method, params });
 
+const sizeOf = ({ _id, method }, params) => utf8Length(encode(_id, method, params));
+
 export const sendText = (attempt, id, method, params) => ({ type: 'sendText', attempt, data: encode(id, method, params) });
+
+/** _callers: empty for a request of the machine itself. _alone: not to be merged with others (again). */
+class PendingRequest {
+  constructor(id, method, params, callers, alone) {
+    this._id = id;
+    this.method = method;
+    this.params = params;
+    this._callers = callers;
+    this._alone = alone;
+    // Later: _sentOn, number of the attempt; _lastError; _notBefore, the service asked to wait.
+  }
+}
 
 export class PendingRequests {
   constructor(settings) {
     this._settings = settings;
     this._table = new Map();
     this._lastId = 0;
+    this._maxIds = settings._watchesPerMessage;
+    this._connected(0, {});
+    // Later: _blockedUntil.
+  }
+
+  /** A new connection takes messages. limits: of the service, as far as it says them. */
+  _connected(now, { messagesPerSecond, messagesBurst, maxIds }) {
+    this._rate = Math.max(messagesPerSecond || MESSAGES_PER_SECOND, 1) * PACE;
+    this._burst = this._level = Math.max((messagesBurst || MESSAGES_BURST) * PACE, 1);
+    this._levelAt = now;
+    this._maxIds = Math.max(1, Math.min(this._settings._watchesPerMessage, maxIds || this._maxIds));
   }
 
   /** All, in the order in which they were made; the table may be changed meanwhile. */
@@ -30,13 +56,20 @@ export class PendingRequests {
     return ++this._lastId;
   }
 
+  _put(method, params, callers, alone) {
+    const request = new PendingRequest(this._newId(), method, params, callers, alone);
+    this._table.set(request._id, request);
+    return request;
+  }
+
   /** Queue a request (waiter undefined: the machine's own). Returns the error where it is longer than the service takes. */
-  _add(method, params, waiter, deadline) {
-    const id = this._newId();
-    const size = utf8Length(encode(id, method, params));
-    if (size > MAX_MESSAGE_BYTES)
-      return new errors.IllegalArgumentError(`${method}: the message has ${size} bytes; the limit is ${MAX_MESSAGE_BYTES}.`);
-    this._table.set(id, { _id: id, method, params, waiter, _deadline: deadline });
+  _add(now, method, params, waiter, timeout) {
+    const callers = waiter === undefined ? [] : [{ waiter, params, _timeout: timeout, _deadline: now + timeout }];
+    const request = this._put(method, params, callers);
+    const size = sizeOf(request, params);
+    if (size <= MAX_MESSAGE_BYTES) return undefined;
+    this._take(request._id);
+    return new errors.IllegalArgumentError(`${method}: the message has ${size} bytes; the limit is ${MAX_MESSAGE_BYTES}.`);
   }
 
   /** Remove the request that this answers. */
@@ -53,9 +86,21 @@ export class PendingRequests {
     this._table.set(request._id, request);
   }
 
+  /** Put back a request that was sent too soon. */
+  _repeat(request, error, notBefore) {
+    this._hold(request, error);
+    request._sentOn = undefined;
+    request._notBefore = notBefore;
+  }
+
+  /** Put back each part of a merged request on its own: one of them was refused, or got no reply. */
+  _split(method, callers) {
+    for (const caller of callers) this._put(method, caller.params, [caller], true);
+  }
+
   /** The next flush sends everything again that was sent or held: the connection is a new one. */
   _resend() {
-    for (const request of this._table.values()) request._sentOn = undefined;
+    for (const request of this._table.values()) request._sentOn = request._notBefore = undefined;
   }
 
   /** The next flush sends again what was refused for now. */
@@ -65,45 +110,88 @@ export class PendingRequests {
 
   /** Forget the machine's own requests of one method: a newer one replaces them. */
   _dropOwn(method) {
-    for (const one of this._all()) if (one.waiter === undefined && one.method === method) this._table.delete(one._id);
+    for (const one of this._all()) if (!one._callers.length && one.method === method) this._table.delete(one._id);
   }
 
-  /** Send what waits, as far as the service queues requests. */
-  _flush(attempt) {
-    let room = this._settings._maxInFlight - this._all().filter((one) => one._sentOn === attempt).length;
+  /** Send what waits, as fast as the service takes it. attempt: number of the live one, undefined without one. */
+  _flush(now, attempt) {
     const effects = [];
-    for (const one of this._all()) {
-      if (room <= 0) break;
-      if (one._sentOn === undefined) {
+    this._blockedUntil = undefined;
+    if (attempt === undefined) return effects;
+    let room = this._settings._maxInFlight - this._all().filter((one) => one._sentOn === attempt).length;
+    this._level = Math.min(this._burst, this._level + (now - this._levelAt) * this._rate);
+    this._levelAt = now;
+    const unsent = this._all().filter((one) => one._sentOn === undefined);
+    while (unsent.length) {
+      const one = unsent.shift();
+      if (one._notBefore > now) this._block(now, one._notBefore, [one]);
+      else if (room <= 0) break;
+      else if (this._level < 1) {
+        this._block(now, now + (1 - this._level) / this._rate, [one, ...unsent]);
+        break;
+      } else {
+        // Up to the first that does not fit: a lookup is never moved before another request.
+        while (unsent.length && !(unsent[0]._notBefore > now) && this._merge(one, unsent[0]))
+          this._table.delete(unsent.shift()._id);
         one._sentOn = attempt;
         room--;
+        this._level--;
         effects.push(sendText(attempt, one._id, one.method, one.params));
       }
     }
     return effects;
   }
 
-  _due() {
-    return earliest(this._all().map((one) => one._deadline));
+  /** Take the other one's callers, where both fit into one message. */
+  _merge(one, other) {
+    const both = [one, other];
+    if (one.method !== other.method || !MERGED_METHODS.includes(one.method)) return false;
+    if (both.some(({ _alone, _callers }) => _alone || !_callers.length)) return false;
+    const union = (field) => [...new Set(both.flatMap(({ params }) => params[field] ?? []))];
+    const ids = union('ids');
+    const externalIds = union('externalIds');
+    const params = { ids, externalIds: externalIds.length ? externalIds : undefined };
+    if (ids.length + externalIds.length > this._maxIds || sizeOf(one, params) > MAX_MESSAGE_BYTES) return false;
+    one.params = params;
+    one._callers.push(...other._callers);
+    return true;
   }
 
-  /** Reject what has timed out. */
+  /** Callers do not time out for waiting their turn. */
+  _block(now, until, requests) {
+    this._blockedUntil = earliest([this._blockedUntil, until]);
+    for (const { _callers } of requests)
+      for (const caller of _callers) caller._deadline = Math.max(caller._deadline, now + caller._timeout);
+  }
+
+  _due() {
+    return earliest([
+      this._blockedUntil,
+      ...this._all().flatMap(({ _callers }) => _callers.map((caller) => caller._deadline)),
+    ]);
+  }
+
+  /** Reject the callers that have timed out. */
   _run(now) {
-    const late = this._all().filter((one) => one._deadline <= now);
-    for (const one of late) this._table.delete(one._id);
-    return late
-      .filter((one) => one.waiter !== undefined)
-      .map(({ waiter, method, _lastError }) => ({
-        type: 'reject',
-        _waiter: waiter,
-        error: _lastError ?? new errors.ServiceUnavailableError(`${method} was not answered in time.`),
-      }));
+    return this._all().flatMap((request) => {
+      const { method, _lastError, _callers } = request;
+      const late = _callers.filter((caller) => caller._deadline <= now);
+      if (!late.length) return [];
+      request._callers = _callers.filter((caller) => !late.includes(caller));
+      if (!request._callers.length) this._take(request._id);
+      const hasEnded = _lastError instanceof errors.SessionEndedError; // the session lives, or all were rejected
+      const error =
+        (!hasEnded && _lastError) || new errors.ServiceUnavailableError(`${method} was not answered in time.`);
+      return rejections(late, error);
+    });
   }
 
   /** The session is over. */
   _rejectAll(error) {
     const all = this._all();
     this._table.clear();
-    return all.filter((one) => one.waiter !== undefined).map(({ waiter }) => ({ type: 'reject', _waiter: waiter, error }));
+    return all.flatMap(({ _callers }) => rejections(_callers, error));
   }
 }
+
+export const rejections = (callers, error) => callers.map(({ waiter }) => ({ type: 'reject', _waiter: waiter, error }));

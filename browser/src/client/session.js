@@ -63,6 +63,13 @@ export class ClientSession {
     return !!this._lifecycle._session;
   }
 
+  /** Why there is no session: it says how the last one ended, until the next `open`. */
+  _notOpenError() {
+    const end = this._lifecycle._lastEnd;
+    const text = end && `No session is open: the last one has ended (${end.reason}). ${end.message}`.trim();
+    return new errors.SessionNotOpenError(text, { cause: end?.error });
+  }
+
   /** What the shell must do, in order, since the last call. */
   _effects() {
     return this._output._take();
@@ -155,8 +162,8 @@ export class ClientSession {
   request(now, waiter, method, params = {}, timeout = this._settings._requestTimeout) {
     this._noteTime(now);
     const error = this.isOpen()
-      ? this._requests._add(method, params, waiter, now + timeout)
-      : new errors.SessionNotOpenError();
+      ? this._requests._add(now, method, params, waiter, timeout)
+      : this._notOpenError();
     if (error) this._output._reject(waiter, error);
     this._run(now);
   }
@@ -169,7 +176,7 @@ export class ClientSession {
 
   /** The messages that so many ids need: each is a `request` of its own. */
   _participantRequests(ids, externalIds) {
-    return splitIds(ids, externalIds, this._settings._watchesPerMessage);
+    return splitIds(ids, externalIds, this._requests._maxIds);
   }
 
   /** Stop watching. Changes of these are not reported from now on. */
@@ -186,7 +193,7 @@ export class ClientSession {
     if (outcome) {
       const [error, isExpired] = outcome;
       if (error) this._lifecycle._refreshFailed(now, error, isExpired);
-      else if (before !== this._tokens._text) this._lifecycle._tokenChanged(now);
+      else if (before !== this._tokens._text || this._lifecycle._waitingForToken) this._lifecycle._tokenChanged(now);
     }
     this._run(now);
   }
@@ -275,6 +282,7 @@ export class ClientSession {
   /** The device slept. */
   wake(now) {
     this._lastInput = [now, this._tools._wall()];
+    this._lifecycle._clock._note(...this._lastInput);
     this._woken(now);
     this._run(now);
   }
@@ -292,6 +300,7 @@ export class ClientSession {
     const wall = this._tools._wall();
     const before = this._lastInput;
     this._lastInput = [now, wall];
+    this._lifecycle._clock._note(now, wall);
     if (before && wall - before[1] - (now - before[0]) > WAKE_GAP) this._woken(now);
   }
 
@@ -306,13 +315,13 @@ export class ClientSession {
   /** When `tick` is next due; undefined: never, unless there is another input. */
   _deadline() {
     return earliest([
-      this._lastInput && this._tokens._due(...this._lastInput, !!this._attempts._live()),
+      this._lastInput && this._tokens._due(this._lastInput[0], !!this._attempts._live()),
       this._requests._due(),
       this._closes._due(),
       this._dialDue(),
       ...this._attempts
         ._all()
-        .map((one) => (one._phase === LIVE ? (one._pongDeadline ?? one._pingDue) : one._deadline)),
+        .flatMap((one) => [one._deadline, one._phase === LIVE ? (one._pongDeadline ?? one._pingDue) : undefined]),
       ...(this._lifecycle._opening?._waiters.values() ?? []),
     ]);
   }
@@ -332,8 +341,7 @@ export class ClientSession {
     this._runDial(now);
     this._output._emit(...this._closes._run(now));
     this._inbound._runHeartbeat(now);
-    const live = this._attempts._live();
-    if (live) this._output._emit(...this._requests._flush(live._number));
+    this._output._emit(...this._requests._flush(now, this._attempts._live()?._number));
   }
 
   _runOpenTimeouts(now) {
@@ -360,18 +368,12 @@ export class ClientSession {
     if (due === undefined || due > now) return;
     const lifecycle = this._lifecycle;
     this._attempts._redial._due = undefined;
-    if (!this._tokens._isUsable()) {
-      if (this._tokens._refreshable) {
-        this._tokens._requestRefresh(true);
-        lifecycle._waitingForToken = true;
-        this._runTokens(now);
-        return;
-      }
-      if (lifecycle._opening) {
-        lifecycle._openFailed(now, new errors.TokenExpiredError());
-        return;
-      }
-    }
-    this._attempts._dial(now);
+    if (this._tokens._mayBeTried()) this._attempts._dial(now);
+    else if (this._tokens._refreshable) {
+      this._tokens._requestRefresh(true);
+      lifecycle._waitingForToken = true;
+      this._runTokens(now);
+    } else if (lifecycle._opening) lifecycle._openFailed(now, new errors.TokenExpiredError());
+    else this._attempts._dial(now);
   }
 }

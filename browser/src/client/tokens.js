@@ -38,12 +38,14 @@ export const peek = (token) => {
 
 /** Token, schedule and the one refresh in flight. */
 export class TokenManager {
-  constructor(tools, settings) {
+  constructor(settings, tools, clock) {
+    this._clock = clock;
     this._tools = tools;
     this._settings = settings;
     this._refreshable = false;
-    this._expires = 0; // wall
-    this._schedule = []; // [wall, isExpired], ascending
+    this._expires = 0; // service time
+    this._wasRefused = false;
+    this._schedule = []; // [service time, isExpired], ascending
     this._number = 0;
     // Later: _text, _claims; _accepted, the token that the service accepted last (a resume carries a token
     // only if it is another one); _wanted, the isExpired of a refresh that is needed; _inFlight, _requestedAt, the one in flight.
@@ -53,14 +55,19 @@ export class TokenManager {
     return this._text !== undefined || this._refreshable;
   }
 
-  /** Whether there is a token that has not expired. */
+  /** Whether there is a token that has not expired, as far as is known. */
   _isUsable() {
-    return this._text !== undefined && this._tools._wall() < this._expires;
+    return this._text !== undefined && !this._wasRefused && this._clock._time < this._expires;
+  }
+
+  /** Whether a dial may carry the token. Without a refresh callback the service judges: the clock may be wrong. */
+  _mayBeTried() {
+    return this._isUsable() || (this._text !== undefined && !this._wasRefused && !this._refreshable);
   }
 
   /** Whether the service still accepts a new token in place of this one: for 30 s after its end (S5). */
   _inLeeway() {
-    return this._tools._wall() < this._expires + TOKEN_LEEWAY;
+    return this._clock._time < this._expires + TOKEN_LEEWAY;
   }
 
   /** The token and its claims. Throws errors.TokenRefreshError or errors.TokenInvalidError, which name the claim. */
@@ -84,17 +91,28 @@ export class TokenManager {
     this._text = text;
     this._claims = claims;
     this._wanted = undefined;
-    const wall = this._tools._wall();
-    const { _issuedAt: issuedAt, _expiresAt: expiresAt } = claims;
+    this._wasRefused = false;
+    this._makeSchedule(fromCallback);
+  }
+
+  /** The service accepted the token, and may have told its time: schedule the refreshes again. */
+  _clockLearned() {
+    if (this._claims && !this._wasRefused) this._makeSchedule(true);
+  }
+
+  _makeSchedule(justIssued) {
+    const now = this._clock._time;
+    const { _issuedAt: issuedAt, _expiresAt: expiresAt } = this._claims;
     const life = Math.max(0, expiresAt - issuedAt);
-    // A token that was just made and looks expired, or not yet issued, means that this clock is wrong.
-    const start = fromCallback && !(issuedAt <= wall && wall < expiresAt) ? wall : issuedAt;
+    // A token that is valid and looks expired, or not yet issued, means that the device's clock is wrong.
+    const looksWrong = !this._clock._isKnown && !(issuedAt <= now && now < expiresAt);
+    const start = justIssued && looksWrong ? now : issuedAt;
     this._expires = start + life;
     this._schedule = [
       [start + life / 2, false],
       [start + (life * 3) / 4, false],
       [this._expires, true],
-    ].filter(([when, isExpired]) => when > wall || isExpired);
+    ].filter(([when, isExpired]) => when > now || isExpired);
   }
 
   /** A refresh is needed. It joins the one in flight, if there is one. */
@@ -109,21 +127,20 @@ export class TokenManager {
 
   /** The service said that the token is no longer valid. */
   _expire() {
-    this._expires = Math.min(this._expires, this._tools._wall());
+    this._wasRefused = true;
     this._schedule = [];
     this._requestRefresh(true);
   }
 
   /**
-   * When `run` has something to do; live: whether the schedule counts (a connection carries the session). now and wall:
-   * the same instant on both clocks.
+   * When `run` has something to do. live: a connection carries the session, so that the schedule counts.
    */
-  _due(now, wall, live) {
+  _due(now, live) {
     if (this._inFlight) return this._requestedAt + this._settings._refreshTimeout;
     if (this._wanted !== undefined)
       return this._requestedAt === undefined ? now : Math.max(now, this._requestedAt + this._settings._refreshGap);
     if (live && this._schedule.length && this._refreshable)
-      return now + Math.max(0, this._schedule[0][0] - wall);
+      return now + Math.max(0, this._schedule[0][0] - this._clock._time);
     return undefined;
   }
 
@@ -137,10 +154,9 @@ export class TokenManager {
       const error = new errors.TokenRefreshError(`The refresh callback took more than ${_refreshTimeout} s.`);
       return [[{ type: 'cancelTokenRequest', number }], error, isExpired];
     }
-    const wall = this._tools._wall();
-    while (live && this._refreshable && this._schedule.length && this._schedule[0][0] <= wall)
+    while (live && this._refreshable && this._schedule.length && this._schedule[0][0] <= this._clock._time)
       this._requestRefresh(this._schedule.shift()[1]);
-    const due = this._due(now, wall, live);
+    const due = this._due(now, live);
     if (this._wanted === undefined || due > now) return [[]];
     this._inFlight = { type: 'requestToken', number: ++this._number, isExpired: this._wanted };
     this._wanted = undefined;
@@ -164,8 +180,9 @@ export class TokenManager {
       return [error, isExpired];
     }
     if (checked[0] !== this._text) this._adopt(...checked, true);
-    else if (isExpired && !this._isUsable())
+    else if (isExpired && (this._wasRefused || (this._clock._isKnown && !this._isUsable())))
       return [new errors.TokenRefreshError('The refresh callback returned the token that has expired.'), true];
+    if (isExpired && !this._isUsable()) this._makeSchedule(true); // the device's clock is wrong: the service judges
     return [undefined, isExpired];
   }
 

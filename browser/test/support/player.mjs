@@ -115,6 +115,11 @@ class Player {
         .forEach((params, number) =>
           this.machine.request(this.now, step.waiter + number, 'participants.watch', params),
         ),
+    get: (step) =>
+      this.machine.request(this.now, step.waiter, 'participants.get', {
+        ids: this.#ids(step),
+        externalIds: step.externalIds,
+      }),
     unwatch: (step) => this.machine.unwatch(this.now, step.waiter, { ids: this.#ids(step) }),
     dialed: ({ attempt }) => this.machine._dialed(this.now, attempt),
     dialFailed: ({ attempt, code = SERVICE_UNAVAILABLE, retryAfter }) =>
@@ -128,6 +133,7 @@ class Player {
       ),
     token: ({ number, token, fails }) =>
       this.machine.token(this.now, number, fails ? new errors.TokenRefreshError('as scripted') : this.#token(token)),
+    restore: ({ saved }) => this.machine._restore(saved),
     online: () => this.machine.online(this.now),
     offline: () => this.machine.offline(this.now),
     wake: () => this.machine.wake(this.now),

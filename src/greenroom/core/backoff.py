@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 FIRST_DELAY = 0.2
 """Seconds; the first retry waits a random part of it."""
 LONGEST_DELAY = 20.0
 """Seconds; half the grace, so that two attempts at least fall into it."""
+
+
+MAX_RETRY_AFTER = 300.0
+"""Seconds. Whatever a service or a proxy says, an SDK does not wait longer than this before it tries again."""
+
+
+def bounded_retry(seconds: object) -> float:
+    """A delay that came over the network: 0.0 for what is no number or negative, at most `MAX_RETRY_AFTER`."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+        return 0.0
+    return float(min(max(seconds, 0), MAX_RETRY_AFTER))
 
 
 def full_jitter(failures: int, random: Callable[[], float]) -> float:

@@ -36,6 +36,7 @@ from greenroom.errors import (
     RevisionConflictError,
     ScopeMissingError,
     SessionEndedError,
+    TokenExpiredError,
     to_wire_data,
 )
 from greenroom.messages import SCOPE_OF_METHOD, SUBPROTOCOL
@@ -364,6 +365,8 @@ class FakeService:
                     raise SessionEndedError(end_reason=session.ended)
                 return self._attach(link, session, [])
         glance = peek(params["token"])
+        if glance.expires_at <= time.time():
+            raise TokenExpiredError()
         info = params.get("participant", {})
         external_id = info.get("externalId")
         if glance.external_id is not None and external_id not in (None, glance.external_id):
@@ -422,6 +425,7 @@ class FakeService:
                 "generation": session.generation,
                 "grace": GRACE,
                 "expiresAt": session.expires_at * 1000,
+                "serverTime": int(time.time() * 1000),
             },
             "participant": session.participant.wire(),
             "scopes": session.scopes,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from greenroom.codes import CloseCode
-from greenroom.core.backoff import full_jitter, steered
+from greenroom.core.backoff import bounded_retry, full_jitter, steered
 from greenroom.core.client.effects import ClientSettings, ClientTools, Dial, Disconnect
 from greenroom.core.client.output import Output
 
@@ -32,8 +32,8 @@ class Phase(StrEnum):
 class Attempt:
     """One dial and the connection that it makes.
 
-    deadline: when it has taken too long, None once it is answered. slept_until: when a timer was found to have slept
-    past the deadline of a pong that is still outstanding.
+    deadline: when it has taken too long; None once it is answered, unless its node does not have the session any more.
+    slept_until: when a timer was found to have slept past the deadline of a pong that is still outstanding.
     """
 
     number: int
@@ -69,7 +69,7 @@ class Attempt:
         """When something of this attempt is due."""
         if self.phase is not Phase.LIVE:
             return [self.deadline]
-        return [self.ping_due if self.pong_deadline is None else self.pong_deadline]
+        return [self.deadline, self.ping_due if self.pong_deadline is None else self.pong_deadline]
 
 
 class RedialTimer:
@@ -90,11 +90,11 @@ class RedialTimer:
     def after_failure(self, now: float, retry_after: float | None = None) -> None:
         """retry_after: the service asks not to come sooner."""
         self.failures += 1
-        self.due = now + max(0.0, retry_after or 0.0) + full_jitter(self.failures, self._tools.random)
+        self.due = now + bounded_retry(retry_after) + full_jitter(self.failures, self._tools.random)
 
     def as_told(self, now: float, after: float, jitter: float) -> None:
         """The service said when."""
-        self.due = now + steered(after, jitter, self._tools.random)
+        self.due = now + steered(bounded_retry(after), bounded_retry(jitter), self._tools.random)
 
     def stop(self) -> None:
         self.failures, self.due = 0, None

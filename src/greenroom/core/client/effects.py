@@ -45,6 +45,8 @@ class ClientSettings:
     """Between the starts of two calls of the refresh callback."""
     close_timeout: float = 2.0
     """For the reply to `session.close`; `close` waits no longer than this."""
+    end_timeout: float = 2.0
+    """From the first reply that says that the session has ended, to `session.ended`; then the session is resumed."""
     request_timeout: float = 10.0
     stable_after: float = 10.0
     """A connection that lived this long resets the reconnect delays."""

@@ -89,8 +89,10 @@ class Inbound:
                 attempt.pong_received()
                 return
             request = self._requests.take(incoming.id)
-            if request is not None:
-                self._lifecycle.replies.received(self._lifecycle.session, request, incoming)
+            if request is None:
+                return
+            if self._lifecycle.replies.received(now, self._lifecycle.session, request, incoming):
+                self._lifecycle.session_unknown(now, attempt)
 
     def _notified(self, now: float, method: str, params: object) -> None:
         lifecycle, replies, tokens = self._lifecycle, self._lifecycle.replies, self._lifecycle.tokens
@@ -114,8 +116,11 @@ class Inbound:
         for attempt in self._attempts:
             if attempt.deadline is not None and attempt.deadline <= now:
                 self._attempts.disconnect(attempt)
-                error = ServiceUnavailableError("The service did not answer in time.")
-                self._lifecycle.attempt_failed(now, error)
+                if attempt.phase is Phase.LIVE:
+                    self._lifecycle.live_lost(now, attempt, CloseCode.COME_BACK, "")
+                else:
+                    error = ServiceUnavailableError("The service did not answer in time.")
+                    self._lifecycle.attempt_failed(now, error)
             elif attempt.timer_slept(now):
                 self._ping(now, attempt)
             elif attempt.pong_deadline is not None and attempt.pong_deadline <= now:

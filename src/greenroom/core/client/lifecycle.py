@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from greenroom.codes import CloseCode
+from greenroom.core.backoff import bounded_retry
 from greenroom.core.client.attempts import Attempt, Attempts, Phase
+from greenroom.core.client.clock import ServiceClock
 from greenroom.core.client.effects import (
     ClientSettings,
     ClientTools,
@@ -17,7 +19,7 @@ from greenroom.core.client.effects import (
     SessionReopenedEvent,
     TokenRefreshFailedEvent,
 )
-from greenroom.core.client.opening import Opening, Session
+from greenroom.core.client.opening import Credentials, Opening, SavedSession, Session
 from greenroom.core.client.output import Output
 from greenroom.core.client.pending_close import PendingCloses
 from greenroom.core.client.replies import Replies
@@ -44,7 +46,16 @@ from greenroom.errors import (
     TokenInvalidError,
     TokenRefreshError,
 )
-from greenroom.messages import Device, Incoming, MoveOn, OpenResult, SessionEnded, decode_result, encode_request
+from greenroom.messages import (
+    Device,
+    Incoming,
+    MoveOn,
+    OpenResult,
+    SessionEnded,
+    WireLimits,
+    decode_result,
+    encode_request,
+)
 from greenroom.model import EndReason, ParticipantInfo
 
 DRAINING = "draining"
@@ -64,24 +75,31 @@ class Lifecycle:
         self._tools = tools
         self._settings = settings
         self.output = Output()
-        self.tokens = TokenManager(tools, settings)
+        self.clock = ServiceClock()
+        self.tokens = TokenManager(tools, settings, self.clock)
         self.requests = PendingRequests(settings)
         self.watches = WatchedParticipants()
         self.attempts = Attempts(tools, settings, self.output)
         self.closes = PendingCloses(tools, settings, self.requests, self.attempts)
-        self.replies = Replies(settings, self.output, self.tokens, self.requests, self.watches)
+        self.replies = Replies(self.output, self.tokens, self.requests, self.watches)
         self.opening: Opening | None = None
         self.session: Session | None = None
         self.waiting_for_token = False
         """The next dial waits for the app's refresh callback."""
         self.retry_floor = _NEVER
         """The service asked not to come back sooner, whatever the network hints."""
+        self.last_end: SessionEndedEvent | None = None
+        """How the last session ended, if not by `close`; None after the next `open`."""
         self._sent_token: str | None = None
 
     # -- open and resume -----------------------------------------------------------------------------------------
 
-    def start_opening(self, now: float, info: ParticipantInfo, device: Device) -> Opening:
+    def start_opening(self, now: float, info: ParticipantInfo, device: Device, saved: SavedSession | None) -> Opening:
+        """saved: a session to resume, if the service still has it."""
+        self.last_end = None
         self.opening = self._new_opening(info, device)
+        if saved is not None:
+            self.opening.saved, self.opening.saved_grace = saved.credentials(), saved.grace
         self.output.apply(ClientEvent.OPEN)
         self.attempts.redial.at_once(now)
         return self.opening
@@ -97,16 +115,17 @@ class Lifecycle:
 
     def send_hello(self, attempt: Attempt) -> None:
         """Send `session.open` or `session.resume`; again where the first was refused on this connection."""
-        token, session = self.tokens.text, self.session
+        token, opening, session = self.tokens.text, self.opening, self.session
+        credentials = opening.saved if opening is not None else session.credentials if session is not None else None
         params: msgspec.Struct
-        if self.opening is not None:
-            assert token is not None
-            method, params = "session.open", self.opening.params(token, self._tools.sdk)
-        else:
-            assert session is not None
+        if credentials is not None:
             newer = token if token != self.tokens.accepted else None
             watching = self.watches.known()[: self._settings.watches_per_message]
-            method, params = "session.resume", session.resume(self._tools.random_bytes(32).hex(), newer, watching)
+            method, params = "session.resume", credentials.resume(self._tools.random_bytes(32).hex(), newer, watching)
+        else:
+            assert opening is not None
+            assert token is not None
+            method, params = "session.open", opening.params(token, self._tools.sdk)
         attempt.phase, attempt.hello_id = Phase.HELLO, self.requests.new_id()
         self._sent_token = token
         self.output.emit(SendText(attempt.number, encode_request(attempt.hello_id, method, params)))
@@ -126,7 +145,13 @@ class Lifecycle:
         attempt.go_live(now)
         self.attempts.disconnect(old)
         self.tokens.accepted = self._sent_token
+        if result.session.server_time is not None:
+            self.clock.learn(result.session.server_time / 1000)
+        if self.tokens.accepted == self.tokens.text:
+            self.tokens.clock_learned()
         self.attempts.redial.due, self.retry_floor = None, _NEVER
+        limits = result.limits
+        self.requests.connected(now, WireLimits() if limits is msgspec.UNSET else limits)
         if opening is not None:
             self._opened(now, opening, result)
         else:
@@ -135,11 +160,12 @@ class Lifecycle:
 
     def _opened(self, now: float, opening: Opening, result: OpenResult) -> None:
         participant = result.participant.to_participant()
+        credentials = opening.saved or Credentials(result.session.id, opening.secret)
+        credentials.resumed()
         self.opening = None
         self.session = Session(
-            id=result.session.id,
+            credentials=credentials,
             grace=result.session.grace,
-            secret=opening.secret,
             participant=participant,
             scopes=tuple(result.scopes),
             info=opening.info,
@@ -174,6 +200,11 @@ class Lifecycle:
         elif action is RetryAction.RETRY:
             self.attempts.disconnect(attempt)
             self.attempt_failed(now, error, _retry_after(error))
+        elif opening.saved is not None and action is not RetryAction.REFRESH:
+            # The session of the process before this one is gone: the same connection takes an open.
+            opening.saved = None
+            attempt.deadline = now + self._settings.attempt_timeout
+            self.send_hello(attempt)
         elif action is RetryAction.REOPEN and not opening.new_ids:
             # The session that an unanswered open had made has ended meanwhile.
             opening.new_ids = True
@@ -220,7 +251,7 @@ class Lifecycle:
         session = self.session
         if session is None:
             return
-        has_token = self.tokens.is_usable() or self.tokens.refreshable
+        has_token = self.tokens.may_be_tried() or self.tokens.refreshable
         if not has_token or (session.reopened and now < session.since + self._settings.reopen_gap):
             self._ended(now, reason, str(error), error=error)
             return
@@ -229,7 +260,7 @@ class Lifecycle:
         opening.previous_id = session.participant.id
         self.opening, self.tokens.accepted = opening, None
         self.output.apply(ClientEvent.LOST)
-        if attempt is not None and self.tokens.is_usable():
+        if attempt is not None and self.tokens.may_be_tried():
             attempt.deadline = now + self._settings.attempt_timeout
             self.send_hello(attempt)
         else:
@@ -250,14 +281,23 @@ class Lifecycle:
         if self.opening is not None:
             self.opening.last_error = error
         if retry_after is not None:
-            self.retry_floor = now + retry_after
+            self.retry_floor = now + bounded_retry(retry_after)
         self.attempts.redial.after_failure(now, retry_after)
+
+    def session_unknown(self, now: float, attempt: Attempt) -> None:
+        """The live connection's node does not have the session any more. It may have ended, which the service will say
+        in a moment, or have moved: then a resume finds it."""
+        if attempt.deadline is None:
+            attempt.deadline = now + self._settings.end_timeout
 
     def candidate_lost(self, now: float, code: int, text: str) -> None:
         """The connection closed before `open` or `resume` was answered."""
         action = action_of_close(code)
         error = error_of_close(code, text)
-        if action is RetryAction.FINAL and self.attempts.live() is None:
+        if action is not RetryAction.RETRY and self.opening is not None and self.opening.saved is not None:
+            self.opening.saved = None
+            self.attempts.redial.at(now)
+        elif action is RetryAction.FINAL and self.attempts.live() is None:
             if self.opening is not None:
                 self.open_failed(now, error)
             else:
@@ -320,7 +360,7 @@ class Lifecycle:
     def _come_back(self, now: float, after: float, jitter: float) -> None:
         """The service said when: not sooner, whatever the network hints."""
         self.attempts.redial.as_told(now, after, jitter)
-        self.retry_floor = now + max(0.0, after)
+        self.retry_floor = now + bounded_retry(after)
 
     def move_on(self, now: float, params: MoveOn) -> None:
         """Make before break: the old connection is kept until another one is accepted (promise 8, S9)."""
@@ -402,7 +442,12 @@ class Lifecycle:
             if candidate is not None:
                 self.output.emit(Disconnect(candidate.number, CloseCode.COME_BACK))
             rest = session.grace if session.lost_at is None else session.lost_at + session.grace - now
-            self.output.emit(*self.closes.start(now, session.id, session.secrets(), rest, live, waiters))
+            self.output.emit(*self.closes.start(now, session.id, session.credentials.secrets(), rest, live, waiters))
+        elif opening is not None and opening.saved is not None:
+            if candidate is not None:
+                self.output.emit(Disconnect(candidate.number, CloseCode.COME_BACK))
+            saved, grace = opening.saved, opening.saved_grace
+            self.output.emit(*self.closes.start(now, saved.id, saved.secrets(), grace, None, waiters))
         elif candidate is not None and candidate.phase is Phase.HELLO:
             self.output.emit(*self.closes.start(now, None, [], self._settings.close_timeout, candidate, waiters))
         else:
@@ -436,7 +481,8 @@ class Lifecycle:
         self._forget(SessionEndedError(message or None, end_reason=reason))
         self.output.apply(ClientEvent.ENDED)
         if had_session:
-            self.output.notify(SessionEndedEvent(reason, message, by, error))
+            self.last_end = SessionEndedEvent(reason, message, by, error)
+            self.output.notify(self.last_end)
 
     def _forget(self, error: GreenroomError) -> None:
         """After a close or an end nothing is left but the token. error: for all callers that wait."""

@@ -4,11 +4,59 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from greenroom.errors import GreenroomError
 from greenroom.messages import Device, OpenParams, OpenParticipant, OpenResult, ResumeParams, SdkVersion
 from greenroom.model import Participant, ParticipantInfo
 
 NO_INFO = ParticipantInfo()
+
+
+@dataclass(slots=True)
+class Credentials:
+    """What resumes a session. secret: the current one; next_secret: the one that a resume under way introduces (S1)."""
+
+    id: str
+    secret: str
+    next_secret: str | None = None
+    attempt: int = 0
+
+    def resume(self, next_secret: str, token: str | None, watching: list[tuple[str, int]]) -> ResumeParams:
+        """Parameters of the next attempt: +1, with the same next secret until one is answered."""
+        self.attempt += 1
+        self.next_secret = self.next_secret or next_secret
+        return ResumeParams(
+            session_id=self.id,
+            resume_secret=self.secret,
+            next_secret=self.next_secret,
+            attempt=self.attempt,
+            token=token,
+            watching=watching,
+        )
+
+    def resumed(self) -> None:
+        self.secret, self.next_secret = self.next_secret or self.secret, None
+
+    def secrets(self) -> list[str]:
+        """The service knows one of these."""
+        return [self.secret] if self.next_secret is None else [self.secret, self.next_secret]
+
+
+class SavedSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A session that a later process, or the next page, may resume (S20). app and external_id: of its token."""
+
+    id: str
+    secrets: list[str]
+    attempt: int
+    grace: float
+    info: ParticipantInfo
+    app: str
+    external_id: str | None
+
+    def credentials(self) -> Credentials:
+        secret, *following = self.secrets
+        return Credentials(self.id, secret, following[0] if following else None, self.attempt)
 
 
 @dataclass(slots=True)
@@ -30,6 +78,9 @@ class Opening:
     new_ids: bool = False
     """The session of the first ids had ended; there is one new try."""
     last_error: GreenroomError | None = None
+    saved: Credentials | None = None
+    """Of a session that the process before this one had: its resume is tried first."""
+    saved_grace: float = 0.0
 
     @property
     def is_reopen(self) -> bool:
@@ -51,42 +102,26 @@ class Opening:
 
 @dataclass(slots=True)
 class Session:
-    """An open session. secret: the current one; next_secret: the one that a resume under way introduces (S1)."""
+    """An open session."""
 
-    id: str
+    credentials: Credentials
     grace: float
-    secret: str
     participant: Participant
     scopes: tuple[str, ...]
     info: ParticipantInfo
     device: Device
     since: float
     reopened: bool
-    expires_at: int = 0
-    next_secret: str | None = None
-    attempt: int = 0
     lost_at: float | None = None
 
-    def resume(self, next_secret: str, token: str | None, watching: list[tuple[str, int]]) -> ResumeParams:
-        """Parameters of the next attempt: +1, with the same next secret until one is answered."""
-        self.attempt += 1
-        self.next_secret = self.next_secret or next_secret
-        return ResumeParams(
-            session_id=self.id,
-            resume_secret=self.secret,
-            next_secret=self.next_secret,
-            attempt=self.attempt,
-            token=token,
-            watching=watching,
-        )
+    @property
+    def id(self) -> str:
+        return self.credentials.id
 
     def resumed(self, result: OpenResult) -> None:
-        self.secret, self.next_secret, self.lost_at = self.next_secret or self.secret, None, None
+        self.credentials.resumed()
+        self.lost_at = None
         self.grace, self.scopes = result.session.grace, tuple(result.scopes)
-
-    def secrets(self) -> list[str]:
-        """The service knows one of these."""
-        return [self.secret] if self.next_secret is None else [self.secret, self.next_secret]
 
     def last_info(self) -> ParticipantInfo:
         """Info for a reopen: the record as last seen; the external id only where the app gave it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from greenroom.core.backoff import bounded_retry
 from greenroom.core.client.effects import (
-    ClientSettings,
     ParticipantsChangedEvent,
     ParticipantUpdatedEvent,
     Reject,
@@ -18,8 +18,14 @@ from greenroom.core.client.requests import HELD_CODES, PendingRequest, PendingRe
 from greenroom.core.client.retry_policy import RetryAction, action_of_error
 from greenroom.core.client.tokens import TokenManager
 from greenroom.core.client.watches import WatchedParticipants, split_known
-from greenroom.errors import GreenroomError, ProtocolError, RevisionConflictError
-from greenroom.messages import Incoming, RefreshTokenParams, WireParticipant, decode_result
+from greenroom.errors import (
+    GreenroomError,
+    ProtocolError,
+    RateLimitedError,
+    RevisionConflictError,
+    SessionEndedError,
+)
+from greenroom.messages import Incoming, ParticipantsParams, RefreshTokenParams, WireParticipant, decode_result
 from greenroom.model import Participant
 
 
@@ -28,60 +34,88 @@ class Replies:
 
     def __init__(
         self,
-        settings: ClientSettings,
         output: Output,
         tokens: TokenManager,
         requests: PendingRequests,
         watches: WatchedParticipants,
     ) -> None:
-        self._settings = settings
         self._output = output
         self._tokens = tokens
         self._requests = requests
         self._watches = watches
 
-    def received(self, session: Session | None, request: PendingRequest, incoming: Incoming) -> None:
-        """The service's reply to this request."""
+    def received(self, now: float, session: Session | None, request: PendingRequest, incoming: Incoming) -> bool:
+        """The service's reply to this request. True: the node does not have the session any more."""
         if incoming.error is not None:
-            self._refused(request, incoming.error.to_error())
-            return
+            return self._refused(now, request, incoming.error.to_error())
         try:
             result = decode_result(request.method, incoming.result)
         except msgspec.MsgspecError:
-            if request.waiter is not None:
-                error = ProtocolError(f"The reply to {request.method} cannot be read.")
-                self._output.emit(Reject(request.waiter, error))
-            return
+            self._reject(request, ProtocolError(f"The reply to {request.method} cannot be read."))
+            return False
         value: object = None
         if request.method in ("session.updateParticipantInfo", "session.getParticipant"):
             value = result.participant.to_participant()
             self.own_record(session, result.participant)
         elif request.method in ("participants.get", "participants.watch"):
-            value = [one.to_participant() for one in result.participants]
             if request.method == "participants.watch":
-                self.changed(self._watches.snapshot(result.participants, only_held=request.waiter is None))
+                self.changed(self._watches.snapshot(result.participants, only_held=not request.callers))
+            self._resolve_lookups(request, [one.to_participant() for one in result.participants])
+            return False
         elif request.method == "session.refreshToken":
             assert isinstance(request.params, RefreshTokenParams)
             self._tokens.accepted = request.params.token
             if session is not None:
                 session.scopes = tuple(result.scopes)
             self._requests.resend_held()
-        if request.waiter is not None:
-            self._output.emit(Resolve(request.waiter, value))
+        self._output.emit(*(Resolve(caller.waiter, value) for caller in request.callers))
+        return False
 
-    def _refused(self, request: PendingRequest, error: GreenroomError) -> None:
-        if request.method == "session.refreshToken":
+    def _resolve_lookups(self, request: PendingRequest, found: list[Participant]) -> None:
+        """Give each caller of a merged request what it asked for."""
+        if len(request.callers) == 1:
+            self._output.emit(Resolve(request.callers[0].waiter, found))
+            return
+        by_id = {one.id: one for one in found}
+        by_external_id = {one.info.external_id: one for one in found}
+        incomplete = []
+        for caller in request.callers:
+            params = caller.params
+            assert isinstance(params, ParticipantsParams)
+            own = [by_id.get(one) for one in params.ids] + [by_external_id.get(one) for one in params.external_ids]
+            if None in own:
+                incomplete.append(caller)
+            else:
+                self._output.emit(Resolve(caller.waiter, own))
+        request.callers = incomplete
+        self._requests.split(request)
+
+    def _reject(self, request: PendingRequest, error: GreenroomError) -> None:
+        self._output.emit(*(Reject(caller.waiter, error) for caller in request.callers))
+
+    def _refused(self, now: float, request: PendingRequest, error: GreenroomError) -> bool:
+        if isinstance(error, SessionEndedError):
+            # Not this request's affair. Where the session has ended, the service says so to all; where it has moved to
+            # another node, the next connection repeats the request.
+            self._requests.hold(request, error)
+            return True
+        if isinstance(error, RateLimitedError):
+            self._requests.repeat(request, error, now + (bounded_retry(error.retry_after) or 1.0))
+        elif request.method == "session.refreshToken":
             self._token_refused(request, error)
         elif error.code in HELD_CODES:
             self._requests.hold(request, error)
             if action_of_error(error) is RetryAction.REFRESH:
                 self._tokens.expire()
-        elif request.waiter is not None:
+        elif len(request.callers) > 1 and not error.retryable:
+            self._requests.split(request)  # one caller's mistake is not the others'
+        elif request.callers:
             if isinstance(error, RevisionConflictError):
                 error.participant = _participant_of(error.participant)
-            self._output.emit(Reject(request.waiter, error))
+            self._reject(request, error)
         elif error.retryable:
             self._requests.hold(request, error)  # the machine's own: sent again after the next resume
+        return False
 
     def _token_refused(self, request: PendingRequest, error: GreenroomError) -> None:
         has_expired = action_of_error(error) is RetryAction.REFRESH
@@ -98,13 +132,13 @@ class Replies:
             return
         assert self._tokens.text is not None
         self._requests.drop_own("session.refreshToken")
-        self._requests.add("session.refreshToken", RefreshTokenParams(self._tokens.text), None, None)
+        self._requests.add(0.0, "session.refreshToken", RefreshTokenParams(self._tokens.text), None)
 
     def watch_again(self, known: list[tuple[str, int]]) -> None:
         """Watch those that `session.resume` had no room for. The replies are snapshots of those that differ."""
         self._requests.drop_own("participants.watch")
-        for params in split_known(known, self._settings.watches_per_message):
-            self._requests.add("participants.watch", params, None, None)
+        for params in split_known(known, self._requests.max_ids):
+            self._requests.add(0.0, "participants.watch", params, None)
 
     def own_record(self, session: Session | None, wire: WireParticipant, *, snapshot: bool = False) -> None:
         """A record that may be that of the session's own participant."""

@@ -1,38 +1,80 @@
 """Requests that wait for their replies, over as many connections as it takes.
 
 Every request of the protocol is safe to repeat (updates carry an ``updateId``, S14). What was not answered on one
-connection is sent again on the next.
+connection is sent again on the next. Requests are sent as fast as the service takes them and no faster, and lookups
+that wait behind each other become one message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from greenroom.codes import ErrorCode
 from greenroom.core.client.effects import ClientSettings, Effect, Reject, SendText
-from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError
-from greenroom.messages import MAX_MESSAGE_BYTES, encode_request
+from greenroom.core.rate_limit import TokenBucket
+from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, SessionEndedError
+from greenroom.messages import MAX_MESSAGE_BYTES, ParticipantsParams, WireLimits, encode_request
 
 HELD_CODES = frozenset({ErrorCode.FENCED, ErrorCode.DRAINING, ErrorCode.TOKEN_EXPIRED})
 """Refusals that a resume, `session.stay` or a new token mends: the request waits for it."""
+MERGED_METHODS = frozenset({"participants.get", "participants.watch"})
+"""Requests for participants that become one message where several wait."""
+PACE = 0.8
+"""The part of the service's limits that is used: messages may arrive closer together than they were sent."""
+MESSAGES_PER_SECOND = 50.0
+MESSAGES_BURST = 100
+"""Limits of a service that does not say its own."""
 
 _HELD = -1
 
 
 @dataclass(slots=True)
+class Caller:
+    """Somebody who waits for a request, or for a part of one. params: what it asked for."""
+
+    waiter: int
+    params: msgspec.Struct
+    timeout: float
+    deadline: float
+
+
+@dataclass(slots=True)
 class PendingRequest:
-    """waiter: None for a request of the machine itself. sent_on: number of the attempt, None while it is not sent."""
+    """callers: empty for a request of the machine itself. sent_on: number of the attempt, None while it is not sent.
+
+    not_before: the service asked to wait. alone: not to be merged with others (again).
+    """
 
     id: int
     method: str
     params: msgspec.Struct
-    waiter: int | None
-    deadline: float | None
+    callers: list[Caller] = field(default_factory=list)
     sent_on: int | None = None
     last_error: GreenroomError | None = None
+    not_before: float = 0.0
+    alone: bool = False
+
+    def merge(self, other: PendingRequest, max_ids: int) -> bool:
+        """Take the other one's callers, where both fit into one message."""
+        if self.alone or other.alone or other.method != self.method or other.method not in MERGED_METHODS:
+            return False
+        mine, theirs = self.params, other.params
+        assert isinstance(mine, ParticipantsParams)
+        assert isinstance(theirs, ParticipantsParams)
+        if mine.known or theirs.known or not self.callers or not other.callers:
+            return False
+        ids = list(dict.fromkeys([*mine.ids, *theirs.ids]))
+        external_ids = list(dict.fromkeys([*mine.external_ids, *theirs.external_ids]))
+        merged = ParticipantsParams(ids=ids, external_ids=external_ids)
+        size = len(encode_request(self.id, self.method, merged))
+        if len(ids) + len(external_ids) > max_ids or size > MAX_MESSAGE_BYTES:
+            return False
+        self.params = merged
+        self.callers += other.callers
+        return True
 
 
 class PendingRequests:
@@ -42,9 +84,19 @@ class PendingRequests:
         self._settings = settings
         self._table: dict[int, PendingRequest] = {}
         self._last_id = 0
+        self._bucket = TokenBucket(MESSAGES_PER_SECOND * PACE, MESSAGES_BURST * PACE, 0.0)
+        self._due: float | None = None
+        self.max_ids = settings.watches_per_message
 
     def __iter__(self) -> Iterator[PendingRequest]:
         return iter(list(self._table.values()))
+
+    def connected(self, now: float, limits: WireLimits) -> None:
+        """A new connection takes messages. limits: of the service, as far as it says them."""
+        rate = limits.messages_per_second or MESSAGES_PER_SECOND
+        burst = limits.messages_burst or MESSAGES_BURST
+        self._bucket = TokenBucket(max(rate, 1.0) * PACE, max(burst * PACE, 1.0), now)
+        self.max_ids = max(1, min(self._settings.watches_per_message, limits.max_ids or self.max_ids))
 
     def new_id(self) -> int:
         """Unique over all connections, so that a late reply finds its own request only."""
@@ -52,10 +104,15 @@ class PendingRequests:
         return self._last_id
 
     def add(
-        self, method: str, params: msgspec.Struct, waiter: int | None, deadline: float | None
+        self, now: float, method: str, params: msgspec.Struct, waiter: int | None, timeout: float = 0.0
     ) -> IllegalArgumentError | None:
-        """Queue a request. Returns the error where it is longer than the service takes."""
-        request = PendingRequest(self.new_id(), method, params, waiter, deadline)
+        """Queue a request. waiter: None for a request of the machine itself. timeout: seconds for the waiter.
+
+        Returns the error where it is longer than the service takes.
+        """
+        request = PendingRequest(self.new_id(), method, params)
+        if waiter is not None:
+            request.callers.append(Caller(waiter, params, timeout, now + timeout))
         size = len(encode_request(request.id, method, params))
         if size > MAX_MESSAGE_BYTES:
             return IllegalArgumentError(f"{method}: the message has {size} bytes; the limit is {MAX_MESSAGE_BYTES}.")
@@ -71,10 +128,21 @@ class PendingRequests:
         request.last_error, request.sent_on = error, _HELD
         self._table[request.id] = request
 
+    def repeat(self, request: PendingRequest, error: GreenroomError, not_before: float) -> None:
+        """Put back a request that was sent too soon."""
+        request.last_error, request.sent_on, request.not_before = error, None, not_before
+        self._table[request.id] = request
+
+    def split(self, request: PendingRequest) -> None:
+        """Put back each part of a merged request on its own: one of them was refused, or got no reply."""
+        for caller in request.callers:
+            part = PendingRequest(self.new_id(), request.method, caller.params, [caller], alone=True)
+            self._table[part.id] = part
+
     def resend(self) -> None:
         """The next `flush` sends everything again that was sent or held: the connection is a new one."""
         for request in self._table.values():
-            request.sent_on = None
+            request.sent_on, request.not_before = None, 0.0
 
     def resend_held(self) -> None:
         """The next `flush` sends again what was refused for now."""
@@ -85,46 +153,86 @@ class PendingRequests:
     def drop_own(self, method: str) -> None:
         """Forget the machine's own requests of one method: a newer one replaces them."""
         for request in self:
-            if request.waiter is None and request.method == method:
+            if not request.callers and request.method == method:
                 self.take(request.id)
 
-    def flush(self, attempt: int) -> list[Effect]:
-        """Send what waits, as far as the service queues requests."""
-        room = self._settings.max_in_flight - sum(1 for request in self if request.sent_on == attempt)
+    def flush(self, now: float, attempt: int | None) -> list[Effect]:
+        """Send what waits, as fast as the service takes it. attempt: number of the live one, None without one."""
+        self._due = None
         effects: list[Effect] = []
-        for request in self:
+        if attempt is None:
+            return effects
+        room = self._settings.max_in_flight - sum(1 for request in self._table.values() if request.sent_on == attempt)
+        unsent = [request for request in self._table.values() if request.sent_on is None]
+        for place, request in enumerate(unsent):
+            if request.id not in self._table:
+                continue  # merged into an earlier one
+            if request.not_before > now:
+                self._due_at(request.not_before)
+                self._extend(now, [request])
+                continue
             if room <= 0:
                 break
-            if request.sent_on is None:
-                request.sent_on, room = attempt, room - 1
-                effects.append(SendText(attempt, encode_request(request.id, request.method, request.params)))
+            if not self._bucket.take(now):
+                self._due_at(now + self._bucket.wait(now))
+                self._extend(now, unsent[place:])
+                break
+            self._merge_following(now, request, unsent[place + 1 :])
+            request.sent_on, room = attempt, room - 1
+            effects.append(SendText(attempt, encode_request(request.id, request.method, request.params)))
         return effects
+
+    def _merge_following(self, now: float, request: PendingRequest, following: list[PendingRequest]) -> None:
+        """Up to the first that does not fit: a lookup is never moved before another request."""
+        for other in following:
+            if other.not_before > now or not request.merge(other, self.max_ids):
+                return
+            self.take(other.id)
+
+    def _due_at(self, when: float) -> None:
+        self._due = when if self._due is None else min(self._due, when)
+
+    def _extend(self, now: float, requests: list[PendingRequest]) -> None:
+        """Callers do not time out for waiting their turn."""
+        for request in requests:
+            for caller in request.callers:
+                caller.deadline = max(caller.deadline, now + caller.timeout)
 
     def due(self) -> float | None:
-        return min((request.deadline for request in self if request.deadline is not None), default=None)
+        times = [caller.deadline for request in self._table.values() for caller in request.callers]
+        if self._due is not None:
+            times.append(self._due)
+        return min(times, default=None)
 
     def run(self, now: float) -> list[Effect]:
-        """Reject what has timed out."""
+        """Reject the callers that have timed out."""
         effects: list[Effect] = []
         for request in self:
-            if request.deadline is not None and request.deadline <= now:
-                self.take(request.id)
-                if request.waiter is not None:
-                    error = request.last_error or ServiceUnavailableError(f"{request.method} was not answered in time.")
-                    effects.append(Reject(request.waiter, error))
+            late = [caller for caller in request.callers if caller.deadline <= now]
+            for caller in late:
+                error = request.last_error
+                if error is None or isinstance(error, SessionEndedError):  # the session lives, or all were rejected
+                    error = ServiceUnavailableError(f"{request.method} was not answered in time.")
+                effects.append(Reject(caller.waiter, error))
+                self._remove(request, caller)
         return effects
+
+    def _remove(self, request: PendingRequest, caller: Caller) -> None:
+        request.callers.remove(caller)
+        if not request.callers:
+            self.take(request.id)
 
     def reject_all(self, error: GreenroomError) -> list[Effect]:
         """The session is over."""
-        effects: list[Effect] = [Reject(one.waiter, error) for one in self if one.waiter is not None]
+        effects: list[Effect] = [Reject(caller.waiter, error) for request in self for caller in request.callers]
         self._table.clear()
         return effects
 
     def cancel(self, waiter: int) -> None:
-        """The caller was cancelled. A request that was not sent yet is not sent."""
+        """The caller was cancelled. A request that was sent goes on, and its reply counts; others are not sent."""
         for request in self:
-            if request.waiter == waiter:
-                if request.sent_on is None:
-                    self.take(request.id)
-                else:
-                    request.waiter = None
+            for caller in list(request.callers):
+                if caller.waiter == waiter:
+                    request.callers.remove(caller)
+                    if not request.callers and request.sent_on is None:
+                        self.take(request.id)

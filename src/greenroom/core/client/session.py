@@ -18,7 +18,7 @@ import msgspec
 from greenroom.core.client.effects import ClientSettings, ClientTools, Effect, Reject, Resolve
 from greenroom.core.client.inbound import Inbound
 from greenroom.core.client.lifecycle import Lifecycle
-from greenroom.core.client.opening import NO_INFO
+from greenroom.core.client.opening import NO_INFO, SavedSession
 from greenroom.core.client.tokens import TokenOrigin
 from greenroom.core.client.watches import split_ids
 from greenroom.core.states import ClientEvent, SessionState
@@ -54,6 +54,7 @@ class ClientSession:
         self._attempts = self._lifecycle.attempts
         self._closes = self._lifecycle.closes
         self._offline = False
+        self._restored: SavedSession | None = None
         self._last_input: tuple[float, float] | None = None
 
     # -- what the shell may read ---------------------------------------------------------------------------------
@@ -92,6 +93,15 @@ class ClientSession:
     def is_open(self) -> bool:
         """True from a successful open until close or a final end, also while reconnecting."""
         return self._lifecycle.session is not None
+
+    def not_open_error(self) -> SessionNotOpenError:
+        """Why there is no session: it says how the last one ended, until the next `open`."""
+        end = self._lifecycle.last_end
+        if end is None:
+            return SessionNotOpenError()
+        error = SessionNotOpenError(f"No session is open: the last one has ended ({end.reason}). {end.message}".strip())
+        error.__cause__ = end.error
+        return error
 
     def is_idle(self) -> bool:
         """Nothing is connected, tried or waited for: the shell may release its transport."""
@@ -147,7 +157,10 @@ class ClientSession:
         elif lifecycle.session is not None:
             self._output.emit(Resolve(waiter, lifecycle.session.participant))
         else:
-            opening = lifecycle.opening or lifecycle.start_opening(now, info or NO_INFO, device or Device())
+            info = info or NO_INFO
+            opening = lifecycle.opening or lifecycle.start_opening(
+                now, info, device or Device(), self._take_restored(info)
+            )
             opening.waiters[waiter] = None if timeout is None else now + timeout
         self._run(now)
 
@@ -197,9 +210,12 @@ class ClientSession:
     ) -> None:
         """Any request of an open session; while reconnecting it waits. timeout: seconds, None for 10."""
         self._note_time(now)
-        deadline = now + (self._settings.request_timeout if timeout is None else timeout)
-        is_open = self.is_open()
-        error = self._requests.add(method, params, waiter, deadline) if is_open else SessionNotOpenError()
+        limit = self._settings.request_timeout if timeout is None else timeout
+        error: GreenroomError | None
+        if self.is_open():
+            error = self._requests.add(now, method, params, waiter, limit)
+        else:
+            error = self.not_open_error()
         if error is not None:
             self._output.emit(Reject(waiter, error))
         self._run(now)
@@ -224,7 +240,7 @@ class ClientSession:
 
     def participant_requests(self, ids: list[str], external_ids: list[str]) -> list[ParticipantsParams]:
         """The messages that so many ids need: each is a `request` of its own."""
-        return list(split_ids(ids, external_ids, self._settings.watches_per_message))
+        return list(split_ids(ids, external_ids, self._requests.max_ids))
 
     def unwatch(self, now: float, waiter: int, params: ParticipantsParams) -> None:
         """Stop watching. Changes of these are not reported from now on."""
@@ -246,9 +262,45 @@ class ClientSession:
             error, is_expired = outcome
             if error is not None:
                 self._lifecycle.refresh_failed(now, error, is_expired)
-            elif before != self._tokens.text:
+            elif before != self._tokens.text or self._lifecycle.waiting_for_token:
                 self._lifecycle.token_changed(now)
         self._run(now)
+
+    # -- a process that goes, and the one that comes after it ------------------------------------------------------
+
+    def snapshot(self) -> SavedSession | None:
+        """What the next process needs to resume this session; None without one."""
+        session, opening, claims = self._lifecycle.session, self._lifecycle.opening, self._tokens.claims
+        if claims is None:
+            return self._restored
+        if session is not None:
+            credentials, grace, info = session.credentials, session.grace, session.info
+        elif opening is not None and opening.saved is not None:
+            credentials, grace, info = opening.saved, opening.saved_grace, opening.info
+        else:
+            return self._restored
+        return SavedSession(
+            id=credentials.id,
+            secrets=credentials.secrets(),
+            attempt=credentials.attempt,
+            grace=grace,
+            info=info,
+            app=claims.app,
+            external_id=claims.external_id,
+        )
+
+    def restore(self, saved: SavedSession) -> None:
+        """The session of the process before this one: the next `open` resumes it, if it asks for the same."""
+        self._restored = saved
+
+    def _take_restored(self, info: ParticipantInfo) -> SavedSession | None:
+        saved, self._restored = self._restored, None
+        claims = self._tokens.claims
+        if saved is None or saved.info != info:
+            return None
+        if claims is not None and (claims.app, claims.external_id) != (saved.app, saved.external_id):
+            return None
+        return saved
 
     # -- inputs of connections -----------------------------------------------------------------------------------
 
@@ -295,6 +347,7 @@ class ClientSession:
     def wake(self, now: float) -> None:
         """The device slept."""
         self._last_input = (now, self._tools.wall())
+        self._lifecycle.clock.note(*self._last_input)
         self._woken(now)
         self._run(now)
 
@@ -310,6 +363,7 @@ class ClientSession:
         """Every input begins here: if the wall clock ran ahead, the device slept."""
         wall = self._tools.wall()
         before, self._last_input = self._last_input, (now, wall)
+        self._lifecycle.clock.note(now, wall)
         if before is not None and (wall - before[1]) - (now - before[0]) > WAKE_GAP:
             self._woken(now)
 
@@ -332,7 +386,7 @@ class ClientSession:
     def _tokens_due(self) -> float | None:
         if self._last_input is None:
             return None
-        return self._tokens.due(*self._last_input, live=self._attempts.live() is not None)
+        return self._tokens.due(self._last_input[0], live=self._attempts.live() is not None)
 
     def _dial_due(self) -> float | None:
         lifecycle = self._lifecycle
@@ -350,8 +404,7 @@ class ClientSession:
         self._output.emit(*self._closes.run(now))
         self._inbound.run_heartbeat(now)
         live = self._attempts.live()
-        if live is not None:
-            self._output.emit(*self._requests.flush(live.number))
+        self._output.emit(*self._requests.flush(now, None if live is None else live.number))
 
     def _run_open_timeouts(self, now: float) -> None:
         opening = self._lifecycle.opening
@@ -378,13 +431,13 @@ class ClientSession:
             return
         lifecycle = self._lifecycle
         self._attempts.redial.due = None
-        if not self._tokens.is_usable():
-            if self._tokens.refreshable:
-                self._tokens.request_refresh(is_expired=True)
-                lifecycle.waiting_for_token = True
-                self._run_tokens(now)
-                return
-            if lifecycle.opening is not None:
-                lifecycle.open_failed(now, TokenExpiredError())
-                return
-        self._attempts.dial(now)
+        if self._tokens.may_be_tried():
+            self._attempts.dial(now)
+        elif self._tokens.refreshable:
+            self._tokens.request_refresh(is_expired=True)
+            lifecycle.waiting_for_token = True
+            self._run_tokens(now)
+        elif lifecycle.opening is not None:
+            lifecycle.open_failed(now, TokenExpiredError())
+        else:
+            self._attempts.dial(now)

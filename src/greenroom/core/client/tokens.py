@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from greenroom.core.client.clock import ServiceClock
 from greenroom.core.client.effects import (
     CancelTokenRequest,
     ClaimsView,
@@ -34,16 +35,18 @@ class TokenOrigin(Enum):
 class TokenManager:
     """The token, its schedule, and the refresh in flight. `due` and `run` are its timer."""
 
-    def __init__(self, tools: ClientTools, settings: ClientSettings) -> None:
+    def __init__(self, tools: ClientTools, settings: ClientSettings, clock: ServiceClock) -> None:
         self._tools = tools
+        self._clock = clock
         self._settings = settings
         self.text: str | None = None
         self.claims: ClaimsView | None = None
         self.refreshable = False
         self.accepted: str | None = None
         """The token that the service accepted last. A resume carries a token only if it is another one."""
-        self._expires = 0.0  # wall
-        self._schedule: list[tuple[float, bool]] = []  # (wall, is_expired), ascending
+        self._expires = 0.0  # service time
+        self._refused = False
+        self._schedule: list[tuple[float, bool]] = []  # (service time, is_expired), ascending
         self._wanted: bool | None = None
         self._number = 0
         self._in_flight: RequestToken | None = None
@@ -54,12 +57,20 @@ class TokenManager:
         return self.text is not None or self.refreshable
 
     def is_usable(self) -> bool:
-        """Whether there is a token that has not expired."""
-        return self.text is not None and self._tools.wall() < self._expires
+        """Whether there is a token that has not expired, as far as is known."""
+        return self.text is not None and not self._refused and self._clock.time < self._expires
+
+    def may_be_tried(self) -> bool:
+        """Whether a dial may carry the token. Without a refresh callback the service judges whether it has expired: the
+        device's clock may be wrong."""
+        return self.is_usable() or (self.text is not None and not self._refused and not self.refreshable)
+
+    def _is_known_to_have_expired(self) -> bool:
+        return self._refused or (self._clock.is_known and not self.is_usable())
 
     def in_leeway(self) -> bool:
         """Whether the service still accepts a new token in place of this one: for 30 s after its end (S5)."""
-        return self._tools.wall() < self._expires + LEEWAY
+        return self._clock.time < self._expires + LEEWAY
 
     def check(self, answer: object) -> tuple[str, ClaimsView]:
         """The token and its claims. Raises TokenRefreshError, or TokenInvalidError, which names the claim."""
@@ -92,16 +103,24 @@ class TokenManager:
 
     def adopt(self, text: str, claims: ClaimsView, origin: TokenOrigin) -> None:
         """Use this token from now on, and schedule its refreshes."""
-        self.text, self.claims, self._wanted = text, claims, None
-        wall = self._tools.wall()
-        life = max(0, claims.expires_at - claims.issued_at)
-        start = float(claims.issued_at)
-        # A token that was just made and looks expired, or not yet issued, means that this clock is wrong.
-        if origin is TokenOrigin.CALLBACK and not claims.issued_at <= wall < claims.expires_at:
-            start = wall
+        self.text, self.claims, self._wanted, self._refused = text, claims, None, False
+        self._make_schedule(just_issued=origin is TokenOrigin.CALLBACK)
+
+    def clock_learned(self) -> None:
+        """The service accepted the token, and may have told its time: schedule the refreshes again."""
+        if self.claims is not None and not self._refused:
+            self._make_schedule(just_issued=True)
+
+    def _make_schedule(self, *, just_issued: bool) -> None:
+        assert self.claims is not None
+        issued_at, expires_at, now = self.claims.issued_at, self.claims.expires_at, self._clock.time
+        life = max(0, expires_at - issued_at)
+        # A token that is valid and looks expired, or not yet issued, means that the device's clock is wrong.
+        looks_wrong = not self._clock.is_known and not issued_at <= now < expires_at
+        start = now if just_issued and looks_wrong else float(issued_at)
         self._expires = start + life
         schedule = [(start + life / 2, False), (start + life * 3 / 4, False), (self._expires, True)]
-        self._schedule = [one for one in schedule if one[0] > wall or one[1]]
+        self._schedule = [one for one in schedule if one[0] > now or one[1]]
 
     def forget_identity(self) -> None:
         """The next token may be for another participant: the app initialises again."""
@@ -120,22 +139,19 @@ class TokenManager:
 
     def expire(self) -> None:
         """The service said that the token is no longer valid."""
-        self._expires = min(self._expires, self._tools.wall())
+        self._refused = True
         self._schedule = []
         self.request_refresh(is_expired=True)
 
-    def due(self, now: float, wall: float, *, live: bool) -> float | None:
-        """When `run` has something to do. live: whether a connection carries the session, so that the schedule counts.
-
-        now and wall: the same instant on both clocks.
-        """
+    def due(self, now: float, *, live: bool) -> float | None:
+        """When `run` has something to do. live: a connection carries the session, so that the schedule counts."""
         if self._in_flight is not None:
             assert self._requested_at is not None
             return self._requested_at + self._settings.refresh_timeout
         if self._wanted is not None:
             return now if self._requested_at is None else max(now, self._requested_at + self._settings.refresh_gap)
         if live and self._schedule and self.refreshable:
-            return now + max(0.0, self._schedule[0][0] - wall)
+            return now + max(0.0, self._schedule[0][0] - self._clock.time)
         return None
 
     def run(self, now: float, *, live: bool) -> tuple[list[Effect], TokenError | None, bool]:
@@ -149,10 +165,9 @@ class TokenManager:
             limit = f"{self._settings.refresh_timeout:g}"
             error = TokenRefreshError(f"The refresh callback took more than {limit} s.")
             return [CancelTokenRequest(request.number)], error, request.is_expired
-        wall = self._tools.wall()
-        while live and self.refreshable and self._schedule and self._schedule[0][0] <= wall:
+        while live and self.refreshable and self._schedule and self._schedule[0][0] <= self._clock.time:
             self.request_refresh(is_expired=self._schedule.pop(0)[1])
-        due = self.due(now, wall, live=live)
+        due = self.due(now, live=live)
         if self._wanted is None or due is None or due > now:
             return [], None, False
         self._number += 1
@@ -179,8 +194,10 @@ class TokenManager:
             return error, request.is_expired
         if text != self.text:
             self.adopt(text, claims, TokenOrigin.CALLBACK)
-        elif request.is_expired and not self.is_usable():
+        elif request.is_expired and self._is_known_to_have_expired():
             return TokenRefreshError("The refresh callback returned the token that has expired."), True
+        elif request.is_expired:
+            self._make_schedule(just_issued=True)  # the device's clock is wrong: the service judges
         return None, request.is_expired
 
     def cancel(self) -> list[Effect]:
