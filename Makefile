@@ -11,7 +11,7 @@ MAKEFLAGS += --no-print-directory
 VENV_PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help venv system run test test-interpreters check format docs docs-pages bench bench-quick soak lock clean
+.PHONY: help venv system run test test-interpreters check check-deploy format docs docs-pages bench bench-quick soak dist lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ check: ## lint, format, types, direction of imports, generated pages
 	$(VENV_PYTHON) scripts/docs_generate.py --check
 	$(VENV_PYTHON) scripts/generate_browser_tables.py --check
 
+check-deploy: ## the Helm chart and the GitHub workflows, by helm and actionlint (Go builds them where they are missing)
+	@scripts/venv
+	@$(VENV_PYTHON) scripts/check_deploy.py
+
 format: ## let ruff mend what it can
 	@scripts/venv
 	$(VENV_PYTHON) -m ruff check --fix .
@@ -72,6 +76,10 @@ soak: ## the long tests of endurance, an hour and more
 	@scripts/system-packages test
 	@scripts/venv
 	@$(VENV_PYTHON) -m benchmarks --soak $(ARGS)
+
+dist: ## wheel, sdist, npm packages, image context and bill of materials in dist/, checked
+	@scripts/venv
+	@$(VENV_PYTHON) scripts/dist.py
 
 lock: ## write requirements/*.txt anew from pyproject.toml
 	@scripts/lock

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import noisy_neighbour, outage
+from benchmarks import abuse, noisy_neighbour, outage
 from benchmarks.peers.install import KINDS
 from benchmarks.probe import probing
 from benchmarks.process import PYTHON, ROOT
@@ -68,7 +68,7 @@ QUICK = Form(
     name="quick", rounds=2, opens=2_000, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000,
     updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, peer_rounds=1, peer_opens=1_000,
     peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=145,
-    without=("peers", "present", "redis", "heartbeat", "stall", "failure-detection", "neighbours", "outage"),
+    without=("peers", "present", "redis", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse"),
 )  # fmt: skip
 FULL = Form(
     name="full", rounds=5, opens=5_000, warm=500, idle=(10_000, 19_000), idle_seconds=16, echoes=60_000,
@@ -293,6 +293,7 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "failure-detection": _failure_detection,
     "neighbours": noisy_neighbour.job,
     "outage": outage.job,
+    "abuse": abuse.job,
 }
 
 

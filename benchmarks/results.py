@@ -93,6 +93,15 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
     if len(beside) > 1:
         found["neighbours_alone_p99_ms"] = beside.pop("none")
         found["neighbours_worst_p99_ms"] = max(beside.values())
+    for run in runs:
+        if run.job.startswith("abuse-"):
+            name = run.job.replace("-", "_")
+            found[f"{name}_p99_ms"] = run.finding.latency["p99"]
+            found[f"{name}_growth"] = run.finding.more["growth"]
+    abused = [run for run in runs if run.job.startswith("abuse-") and not run.job.endswith("-none")]
+    if abused:
+        found["abuse_worst_p99_ms"] = max(run.finding.latency["p99"] for run in abused)
+        found["abuse_worst_growth"] = max(run.finding.more["growth"] for run in abused)
     for how in outage.AWAY:
         value = ratio(runs, f"outage-{how}", over_job="outage-none", over="greenroom")
         if value:

@@ -56,14 +56,14 @@ def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | Non
 
 
 @contextmanager
-def cluster(world: World, nodes: int, tokens: int) -> Iterator[RunningServer]:
+def cluster(world: World, nodes: int, tokens: int, env: dict[str, str] | None = None) -> Iterator[RunningServer]:
     """So many nodes on one Redis, all on the servers' core. Applications live in the engine, so tokens are minted."""
     store = Store(world.folder / "redis")
     servers: list[Server] = []
     try:
         # One key for all: signing keys are sealed with it.
-        env = {"GREENROOM_MASTER_KEY": os.urandom(32).hex(), "GREENROOM_ADMIN_TOKEN": os.urandom(16).hex()}
-        servers += [world.on_redis(store.url, env) for _ in range(nodes)]
+        secrets = {"GREENROOM_MASTER_KEY": os.urandom(32).hex(), "GREENROOM_ADMIN_TOKEN": os.urandom(16).hex()}
+        servers += [world.on_redis(store.url, {**secrets, **(env or {})}) for _ in range(nodes)]
         ready = servers[0].ready
         ids = world.external_ids[:tokens]
         minted = asyncio.run(mint(ready["url"], ready["appKey"], ready["appSecret"], ids))

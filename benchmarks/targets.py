@@ -66,6 +66,8 @@ TARGETS = (
     Goal("a client's pings and opens beside one that misbehaves at line speed, p99", "neighbours_worst_p99_ms", 50,
         "ms",
         "The attacker shares the generator's core with the client that is timed."),
+    Goal("a client's pings and opens beside a participant or backend that asks for too much, p99",
+        "abuse_worst_p99_ms", 20, "ms", "The abuser shares the generator's core with the client that is timed."),
 )  # fmt: skip
 
 FORMAT: dict[str, Callable[[float], str]] = {

@@ -14,7 +14,7 @@ REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 # 3.11.2 is Debian 12's; what a package needs before 3.11.3 was once missing from the lock.
 PYTHONS = ("3.11.2", "3.11.9", "3.12.3", "3.13.1", "3.14.0")
 MACHINES = ("x86_64", "aarch64")
-LOCKS = ("dev.txt", "server.txt", "build.txt", "uv.txt", "node.txt")
+LOCKS = ("dev.txt", "server.txt", "build.txt", "uv.txt", "node.txt", "dist.txt")
 
 
 def locked(lock: str, python: str = PYTHONS[-1], machine: str = MACHINES[0]) -> dict[str, str]:

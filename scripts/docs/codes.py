@@ -20,16 +20,16 @@ def generate() -> dict[str, str]:
         "## Error codes",
         "",
         "-32001 … -32049: try again. -32050 … -32099: something has to change first. The others are JSON-RPC's own.",
-        "`platform` is the `error_code` of HTTP bodies.",
+        "`platform` is the `error_code` of HTTP bodies. What each means, and what to do, stands [below](#what-to-do).",
         "",
-        "| code | reason | SDK error | HTTP | platform | again? | meaning | what to do |",
-        "|---|---|---|---|---|---|---|---|",
+        "| code | reason | SDK error | HTTP | platform | again? |",
+        "|---|---|---|---|---|---|",
     ]
     for code in sorted(ErrorCode, reverse=True):
         row = ERRORS[code]
         lines.append(
-            f"| {int(code)} | `{row.reason}` | `{CLASS_OF_CODE[code].__name__}` | {row.http_status} |"
-            f" {row.platform_code} | {_yes(is_retryable_error(code))} | {row.meaning} | {row.what_to_do} |"
+            f"| {int(code)} | [`{row.reason}`](#{row.reason.lower()}) | `{CLASS_OF_CODE[code].__name__}` |"
+            f" {row.http_status} | {row.platform_code} | {_yes(is_retryable_error(code))} |"
         )
     lines += [
         "",
@@ -44,4 +44,13 @@ def generate() -> dict[str, str]:
         closed = CLOSES[close]
         back = "the client decided" if close is CloseCode.NORMAL else _yes(is_retryable_close(close))
         lines.append(f"| {int(close)} | `{closed.reason}` | {back} | {closed.meaning} |")
+    lines += [
+        "",
+        "## What to do",
+        "",
+        "By reason, as SDKs, HTTP and the command line give it.",
+    ]
+    for row in sorted(ERRORS.values(), key=lambda row: row.reason.lower()):
+        lines += ["", f"### {row.reason}", "", f"{row.meaning} **{row.what_to_do}**"]
+    lines += ["", "Not here? [Troubleshoot](../how-to/troubleshoot.md) begins with what you see."]
     return {"reference/codes.md": "\n".join(lines) + "\n"}

@@ -36,8 +36,8 @@ has the replies' types in full.
   OPTIONS everywhere.
 * Token endpoints, the key set and `/openapi.json` can be called by pages of any origin (`Access-Control-Allow-Origin:
   *`, never with credentials).
-* Ten failed attempts a minute for each key and address (the setting `failed_sign_ins`), then 429, for the right secret
-  too. Addresses in `trusted_proxies` are exempt, and what they forward counts instead.
+* Ten failed attempts a minute for each key and address (the setting `failed_auth_per_minute`), then 429, for the right
+  secret too. Addresses in `trusted_proxies` are exempt, and what they forward counts instead.
 * Instants are Unix milliseconds, durations seconds.
 
 | credentials | what they are |

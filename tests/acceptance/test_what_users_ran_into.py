@@ -60,7 +60,7 @@ async def _get(running: ServiceProcess, path: str) -> Any:
 @pytest.mark.slow
 async def test_ghosts_after_deploys_and_crashes_end_by_themselves_and_the_doctor_finds_none(tmp_path: Path) -> None:
     names = [f"user-{number}" for number in range(20)]
-    settings = {"grace": 3, "grace_unconfirmed": 3, "grace_left": 1, "reap_interval": 0.2}
+    settings = {"grace": 3, "grace_unconfirmed": 3, "grace_going_away": 1, "reap_interval": 0.2}
     async with service(tmp_path, **settings) as running:
         for how in (signal.SIGTERM, signal.SIGKILL):
             await _open_and_leave(running, names, how)
@@ -103,7 +103,7 @@ async def _open_and_leave(running: ServiceProcess, names: list[str], how: signal
 
 @pytest.mark.slow
 async def test_the_backends_left_webhook_comes_once_in_order_and_with_a_reason() -> None:
-    short = {"grace": 0.6, "grace_unconfirmed": 0.5, "grace_left": 0.3}
+    short = {"grace": 0.6, "grace_unconfirmed": 0.5, "grace_going_away": 0.3}
     async with api_house(**LOOPBACK, **short) as (house, tenant, api), receiver() as there:
         await add(api, there)
         async with house.connect() as closes, house.connect() as kicked, house.connect() as moves:

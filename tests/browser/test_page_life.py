@@ -249,7 +249,7 @@ async def test_the_token_is_renewed_on_the_open_connection() -> None:
 
 
 async def test_a_token_that_expires_ends_the_session() -> None:
-    async with open_lobby(token_overrun=1.0) as lobby:
+    async with open_lobby(token_grace=1.0) as lobby:
         page = await app(lobby, "anna", life=4)
         # The callback forgets its return.
         await page.evaluate("setInterval(() => tokens.push(undefined), 50)")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shlex
 import signal
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from greenroom.cli.exits import Exit
-from tests.cli.running import line_of, run_here, started
+from tests.cli.running import ROOT, line_of, run_here, started
 from tests.server.http_service import claims_of
 
 
@@ -50,17 +53,16 @@ async def test_serve_dev_prints_one_line_of_json_when_it_is_ready(tmp_path: Path
 
     async with started(*arguments, cwd=tmp_path) as second:
         two = json.loads(await line_of(second))
-        # The same application, with a secret made anew: the old one was shown on a screen.
-        assert two["appKey"] == one["appKey"]
-        assert two["appSecret"] != one["appSecret"]
-        assert claims_of(two["token"])["sub"] == claims_of(one["token"])["sub"]
-        old, new = [
-            await asyncio.to_thread(
-                run_here, "token", "api", "--url", two["url"], "--key", two["appKey"], "--secret", each["appSecret"]
-            )
-            for each in (one, two)
-        ]
-        assert (old.code, new.code) == (Exit.CREDENTIALS, Exit.DONE)
+        # Another port, and what was saved still works: the application, its secret, and tokens.
+        assert (two["appKey"], two["appSecret"]) == (one["appKey"], one["appSecret"])
+        assert two["url"] != one["url"]
+        before, after = claims_of(one["token"]), claims_of(two["token"])
+        assert (after["sub"], after["iss"]) == (before["sub"], before["iss"])
+        async with started("open", "--url", two["url"], "--json", cwd=tmp_path, GREENROOM_TOKEN=one["token"]) as user:
+            while json.loads(await line_of(user))["event"] != "open":
+                pass
+            await end(user, signal.SIGINT)
+    assert (tmp_path / "data" / "demo-secret").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.slow
@@ -86,10 +88,6 @@ async def test_serve_dev_for_people_shows_everything_to_begin_with(tmp_path: Pat
 
 @pytest.mark.slow
 async def test_the_snippet_of_serve_dev_runs(tmp_path: Path) -> None:
-    import sys
-
-    from tests.cli.running import ROOT
-
     async with started("serve", "--dev", "--port", "0", "--data", "data", cwd=tmp_path) as process:
         said = ""
         while "Ctrl-C" not in said:
@@ -185,6 +183,45 @@ async def test_serve_without_dev_makes_no_demo_and_takes_its_settings(tmp_path: 
         code, out, err = await end(process)
     assert (code, out) == (Exit.DONE, "")
     assert "an-admin-token-of-mine" not in err
+
+
+@pytest.mark.slow
+async def test_serve_with_closed_streams_runs_and_stops(tmp_path: Path) -> None:
+    """`greenroom serve <&- >&- 2>&-`: the numbers of closed streams went to the first sockets, and libuv aborted."""
+    command = f"exec {shlex.quote(sys.executable)} -m greenroom serve --port 0 --data data <&- >&- 2>&-"
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    )
+    note = tmp_path / "data" / "service.json"
+    for _ in range(600):
+        if note.exists() or process.returncode is not None:
+            break
+        await asyncio.sleep(0.05)
+    url = json.loads(note.read_text())["url"]
+    assert await asyncio.to_thread(fetched, url + "/readyz") == {"status": "ready"}
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+@pytest.mark.slow
+async def test_an_address_in_place_of_the_port_is_ignored_and_said(tmp_path: Path) -> None:
+    """What Kubernetes puts into the pods beside a Service called greenroom: a crash loop, before."""
+    injected = {
+        "GREENROOM_SERVICE_HOST": "10.43.7.9", "GREENROOM_SERVICE_PORT": "7465", "GREENROOM_PORT": "tcp://10.43.7.9:7465",
+        "GREENROOM_PORT_7465_TCP": "tcp://10.43.7.9:7465", "GREENROOM_PORT_7465_TCP_ADDR": "10.43.7.9",
+        "GREENROOM_GRACEE": "50s",
+    }  # fmt: skip
+    (tmp_path / "greenroom.toml").write_text("port = 0\n")
+    arguments = ("serve", "--data", "data", "--config", "greenroom.toml", "--json")
+    async with started(*arguments, cwd=tmp_path, **injected) as process:
+        assert json.loads(await line_of(process))["url"].startswith("http://127.0.0.1:")
+        _, _, err = await end(process)
+    said = [json.loads(line) for line in err.splitlines()]
+    warnings = [one["event"] for one in said if one["level"] == "warning"]
+    assert len(warnings) == 2
+    assert "GREENROOM_GRACEE" in warnings[0]
+    assert "GREENROOM_GRACE?" in warnings[0]
+    assert "GREENROOM_PORT is 'tcp://10.43.7.9:7465'" in warnings[1]
 
 
 async def test_a_setting_that_is_wrong_stops_serve_in_one_line(tmp_path: Path) -> None:

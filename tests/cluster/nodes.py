@@ -24,7 +24,7 @@ TIMERS: Mapping[str, float] = {
     "ping_interval": 3.0,
     "pong_timeout": 2.0,
     "grace": 12.0,
-    "grace_left": 2.0,
+    "grace_going_away": 2.0,
     "grace_unconfirmed": 6.0,
     "lease": 6.0,
     "renew_interval": 1.0,

@@ -9,7 +9,9 @@ import hashlib
 import ipaddress
 import json
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +29,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build" / "compat"
 DRIVERS = HERE / "drivers"
-HOSTS = ("api.dolby.io", "comms.api.dolby.io", "session.voxeet.com")
+HTTPS = 443
+"""The port of the Node clients, which have no way to say another."""
 
 Step = tuple[str, str, Any]
 """A name for the result, the client's function, its arguments."""
@@ -85,32 +88,53 @@ def _run(command: Sequence[str], **options: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Redirected:
-    """Where the platform's hosts lead now, and the authority that speaks for them."""
+class Deployment:
+    """Where the service is, and the authority that speaks for it. The clients are pointed there by the recipes of the
+    migration guide, which the drivers hold; nothing inside them is replaced."""
 
+    host: str
     port: int
     authority: Path
 
-    def environment(self) -> dict[str, str]:
-        """For a client's process."""
-        return os.environ | {
-            "COMPAT_PORT": str(self.port),
-            "COMPAT_AUTHORITY": str(self.authority),
-            "COMPAT_HOSTS": ",".join(HOSTS),
-            "NODE_EXTRA_CA_CERTS": str(self.authority),
-        }
-
     async def python(self, client: Path, steps: Sequence[Step]) -> dict[str, Any]:
         """Results by name of calls of the Python client, each with keyword arguments."""
-        path = os.pathsep.join([str(DRIVERS), str(client)])
+        # The client trusts what certifi lists, and nothing else: here that is the authority of the tests.
+        trust = self.authority.parent / "trust"
+        trust.mkdir(exist_ok=True)
+        (trust / "certifi.py").write_text(f"def where() -> str:\n    return {str(self.authority)!r}\n")
+        path = os.pathsep.join([str(trust), str(client)])
         command = [sys.executable, "-W", "ignore", str(DRIVERS / "driver.py")]
-        return await _drive(command, steps, self.environment() | {"PYTHONPATH": path})
+        environment = {"PYTHONPATH": path, "GREENROOM_HOST": f"{self.host}:{self.port}"}
+        return await _drive(command, steps, os.environ | environment)
 
     async def node(self, client: Path, steps: Sequence[Step]) -> dict[str, Any]:
         """Results by name of calls of the Node client, each with a list of arguments."""
         node = await asyncio.to_thread(node_bin)
-        command = [str(node / "node"), "--require", str(DRIVERS / "redirect.cjs"), str(DRIVERS / "driver.cjs")]
-        return await _drive(command, steps, self.environment() | {"NODE_PATH": str(client / "node_modules")})
+        environment = {
+            "NODE_PATH": str(client / "node_modules"),
+            "NODE_EXTRA_CA_CERTS": str(self.authority),
+            "GREENROOM_HOST": self.host,
+        }
+        command = [str(node / "node"), str(DRIVERS / "driver.cjs")]
+        if self.port != HTTPS:
+            # Not root: the client's port cannot be had, and cannot be set in the client either.
+            environment["GREENROOM_PORT"] = str(self.port)
+            command[1:1] = ["--require", str(DRIVERS / "port.cjs")]
+        return await _drive(command, steps, os.environ | environment)
+
+
+def free_address() -> tuple[str, int]:
+    """An address of loopback whose HTTPS port is free; without the right to bind it, 127.0.0.1 and any port (0)."""
+    while True:
+        host = f"127.0.44.{secrets.randbelow(250) + 2}"
+        with socket.socket() as tried:
+            try:
+                tried.bind((host, HTTPS))
+            except PermissionError:
+                return "127.0.0.1", 0
+            except OSError:
+                continue
+            return host, HTTPS
 
 
 async def _drive(command: Sequence[str], steps: Sequence[Step], environment: dict[str, str]) -> dict[str, Any]:
@@ -123,16 +147,16 @@ async def _drive(command: Sequence[str], steps: Sequence[Step], environment: dic
     return results
 
 
-def make_authority(folder: Path) -> Path:
+def make_authority(folder: Path, host: str = "127.0.0.1") -> Path:
     """The certificate of an authority of the tests; beside it server.pem and server.key, by which the authority speaks
-    for the platform's hosts."""
-    certificate, key = _certified(folder, None, None)
-    _certified(folder, certificate, key)
+    for the address."""
+    certificate, key = _certified(folder, None, None, host)
+    _certified(folder, certificate, key, host)
     return folder / "authority.pem"
 
 
 def _certified(
-    folder: Path, issuer: x509.Certificate | None, issuer_key: ec.EllipticCurvePrivateKey | None
+    folder: Path, issuer: x509.Certificate | None, issuer_key: ec.EllipticCurvePrivateKey | None, host: str
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = "server" if issuer is not None else "authority"
@@ -153,7 +177,7 @@ def _certified(
         usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
         builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
     else:
-        names = [*map(x509.DNSName, HOSTS), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [x509.IPAddress(ipaddress.ip_address(host))]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     if issuer_key is not None:
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())

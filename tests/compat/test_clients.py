@@ -1,4 +1,4 @@
-"""The platform's own public clients work unchanged but for host, port and the authority they trust."""
+"""The platform's own public clients work unchanged, pointed at the service by the migration guide's recipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from greenroom.server.config import ServerConfig, check
 from greenroom.server.service import Service
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, VerifiedToken, verify
-from tests.compat.clients import Redirected, make_authority, node_client, python_client
+from tests.compat.clients import Deployment, free_address, make_authority, node_client, python_client
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,8 @@ class Site:
         self.service = service
         self.key = key
         self.secret = secret
-        port = int(service.url.rsplit(":", 1)[1])
-        self.redirected = Redirected(port, authority)
+        host, _, port = service.url.rpartition("/")[2].rpartition(":")
+        self.clients = Deployment(host, int(port), authority)
 
     def verified(self, token: str, kind: TokenKind) -> VerifiedToken:
         """What the service itself says of a token that a client got."""
@@ -41,10 +41,12 @@ class Site:
 
 @asynccontextmanager
 async def running_site(folder: Path) -> AsyncIterator[Site]:
-    """A real service with TLS on a free port of loopback."""
-    authority = make_authority(folder)
+    """A real service with TLS on loopback, at the port that the clients ask where it can be had."""
+    host, port = free_address()
+    authority = make_authority(folder, host)
     config = ServerConfig(
-        port=0,
+        host=host,
+        port=port,
         data_dir=str(folder / "data"),
         tls_cert=str(folder / "server.pem"),
         tls_key=str(folder / "server.key"),
@@ -71,7 +73,7 @@ async def test_python_client_gets_api_and_client_access_tokens(version: str, tmp
     client = await asyncio.to_thread(python_client, version)
     async with running_site(tmp_path) as site:
         own = {"app_key": site.key, "app_secret": site.secret}
-        results = await site.redirected.python(
+        results = await site.clients.python(
             client,
             [
                 ("api", "get_api_token", own),
@@ -102,7 +104,7 @@ async def test_python_client_gets_a_v1_client_access_token(tmp_path: Path) -> No
     client = await asyncio.to_thread(python_client, "3.7.1")
     async with running_site(tmp_path) as site:
         own = {"app_key": site.key, "app_secret": site.secret}
-        results = await site.redirected.python(
+        results = await site.clients.python(
             client,
             [
                 ("v1", "get_client_access_token", own),
@@ -121,7 +123,7 @@ async def test_python_client_reads_our_errors(version: str, tmp_path: Path) -> N
     client = await asyncio.to_thread(python_client, version)
     async with running_site(tmp_path) as site:
         own = {"app_key": site.key, "app_secret": site.secret}
-        results = await site.redirected.python(
+        results = await site.clients.python(
             client,
             [
                 ("secret", "get_api_token", own | {"app_secret": "wrong"}),
@@ -154,7 +156,7 @@ async def test_node_client_gets_api_and_client_access_tokens(version: str, tmp_p
     async with running_site(tmp_path) as site:
         own = [site.key, site.secret]
         wanted = {"accessToken": "$narrow", "sessionScope": ["conf:create", "nonsense"], "externalId": "anna"}
-        results = await site.redirected.node(
+        results = await site.clients.node(
             client,
             [
                 ("api", "getApiAccessToken", own),
@@ -174,7 +176,7 @@ async def test_node_client_gets_a_v1_client_access_token(tmp_path: Path) -> None
     client = await asyncio.to_thread(node_client, "3.6.1")
     async with running_site(tmp_path) as site:
         own = [site.key, site.secret]
-        results = await site.redirected.node(
+        results = await site.clients.node(
             client, [("v1", "getClientAccessToken", own), ("short", "getClientAccessToken", [*own, 60])]
         )
         token = site.verified(check_token(results["v1"], 3_600, SESSION_SCOPES), TokenKind.CLIENT)
@@ -186,7 +188,7 @@ async def test_node_client_gets_a_v1_client_access_token(tmp_path: Path) -> None
 async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None:
     client = await asyncio.to_thread(node_client, version)
     async with running_site(tmp_path) as site:
-        results = await site.redirected.node(
+        results = await site.clients.node(
             client,
             [
                 ("secret", "getApiAccessToken", [site.key, "pässwörd"]),
@@ -211,12 +213,12 @@ async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None
 
 
 async def test_a_service_that_the_authority_does_not_speak_for_is_not_trusted(tmp_path: Path) -> None:
-    """That the tests redirect the connection, and do not switch its protection off."""
+    """That the tests name another host, and do not switch protection off."""
     other = tmp_path / "other"
     other.mkdir()
     stranger = make_authority(other)
     client = await asyncio.to_thread(node_client, NODE[0])
     async with running_site(tmp_path) as site:
-        misled = Redirected(site.redirected.port, stranger)
+        misled = Deployment(site.clients.host, site.clients.port, stranger)
         results = await misled.node(client, [("api", "getApiAccessToken", [site.key, site.secret])])
         assert "certificate" in results["api"]["error"]

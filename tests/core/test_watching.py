@@ -1,4 +1,4 @@
-"""What a watcher must be told: versions, batches, pieces."""
+"""Updates to watchers: versions, batches, pieces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import msgspec
 
-from greenroom.core.watching import BATCH_SECONDS, Gatherer, Told, Watches, cut, frame, pieces, tell, to_wire
+from greenroom.core.watching import EncodedUpdate, UpdateBatcher, Watches, cut, encode_update, frame, to_wire
 from greenroom.messages import MAX_PIECE_BYTES, ParticipantsChanged, encode_notification
 from greenroom.model import ParticipantRecord, Presence
 
@@ -15,8 +15,8 @@ def record(participant_id: str = "a", version: int = 1, **fields: object) -> Par
     return ParticipantRecord(app="app", id=participant_id, version=version, **fields)  # type: ignore[arg-type]
 
 
-def told(participant_id: str = "a", version: int = 1, size: int = 10) -> Told:
-    return Told(participant_id, version, b"x" * size)
+def update(participant_id: str = "a", version: int = 1, size: int = 10) -> EncodedUpdate:
+    return EncodedUpdate(participant_id, version, b"x" * size)
 
 
 def test_what_watchers_see_is_what_has_been_shown_and_empty_is_absent() -> None:
@@ -29,50 +29,55 @@ def test_what_watchers_see_is_what_has_been_shown_and_empty_is_absent() -> None:
 def test_a_frame_is_the_notification_the_codec_would_write() -> None:
     people = [record("a", 1, name='Ä "x"'), record("b", 2)]
     expected = encode_notification("participants.changed", ParticipantsChanged([to_wire(one) for one in people]))
-    assert frame([tell(one) for one in people]) == expected
+    assert frame([encode_update(one) for one in people]) == expected
 
 
 def test_pieces_have_at_most_64_kib_and_lose_nothing() -> None:
     dice = random.Random(7)
-    items = [told(str(i), i, dice.randrange(10, 30_000)) for i in range(100)]
-    parts = pieces(items)
+    items = [update(str(i), i + 1, dice.randrange(10, 30_000)) for i in range(100)]
+    watches = Watches()
+    watches.answer({item.id: 0 for item in items})
+    for item in items:
+        watches.enqueue(item)
+    parts = []
+    while (piece := watches.next_piece()) is not None:
+        parts.append(piece)
     assert all(len(part) <= MAX_PIECE_BYTES for part in parts)
     assert b"".join(parts).count(b"x") == sum(len(item.data) for item in items)
 
 
 def test_one_that_is_longer_than_a_piece_goes_alone() -> None:
-    assert cut([told(size=100_000), told("b")]) == 1
+    assert cut([update(size=100_000), update("b")]) == 1
     assert cut([]) == 0
-    assert pieces([]) == []
 
 
 def test_an_older_version_is_never_told_after_a_newer_one() -> None:
     watches = Watches()
     watches.answer({"a": 5})
-    assert not watches.is_news(told(version=5))
-    assert watches.is_news(told(version=7))
-    assert not watches.is_news(told(version=6))
-    assert not watches.is_news(told("stranger", 100))
+    assert not watches.is_news(update(version=5))
+    assert watches.is_news(update(version=7))
+    assert not watches.is_news(update(version=6))
+    assert not watches.is_news(update("stranger", 100))
 
 
 def test_what_is_held_waits_for_the_reply() -> None:
     watches = Watches()
     watches.hold(["a"])
-    watches.take(told(version=9))
-    watches.take(told(version=8))
+    watches.enqueue(update(version=9))
+    watches.enqueue(update(version=8))
     assert watches.next_piece() is None
     watches.answer({"a": 7})
     assert watches.waiting == 1
     piece = watches.next_piece()
     assert piece is not None
     assert watches.next_piece() is None
-    assert not watches.is_news(told(version=9))
+    assert not watches.is_news(update(version=9))
 
 
 def test_what_was_held_and_is_not_newer_than_the_reply_is_dropped() -> None:
     watches = Watches()
     watches.hold(["a"])
-    watches.take(told(version=6))
+    watches.enqueue(update(version=6))
     watches.answer({"a": 7})
     assert watches.waiting == 0
 
@@ -81,7 +86,7 @@ def test_what_waits_is_replaced_by_what_is_newer() -> None:
     watches = Watches()
     watches.answer({"a": 1})
     for version in range(2, 50):
-        watches.take(told(version=version))
+        watches.enqueue(update(version=version))
     assert watches.waiting == 1
 
 
@@ -89,7 +94,7 @@ def test_a_subscription_that_failed_is_forgotten_unless_it_was_there_before() ->
     watches = Watches()
     watches.answer({"a": 1})
     watches.hold(["a", "b"])
-    watches.take(told(version=3))
+    watches.enqueue(update(version=3))
     assert watches.release(["a", "b"]) == ("b",)
     assert watches.ids == ("a",)
     assert watches.waiting == 1
@@ -98,22 +103,22 @@ def test_a_subscription_that_failed_is_forgotten_unless_it_was_there_before() ->
 def test_another_reply_counts_as_told() -> None:
     watches = Watches()
     watches.answer({"a": 1})
-    watches.take(told(version=4))
+    watches.enqueue(update(version=4))
     watches.replied({"a": 4, "stranger": 9})
-    assert watches.waiting == 1 or not watches.is_news(told(version=4))
+    assert watches.waiting == 1 or not watches.is_news(update(version=4))
     watches.replied({"a": 6})
     assert watches.waiting == 0
-    assert not watches.is_news(told(version=6))
+    assert not watches.is_news(update(version=6))
     assert "stranger" not in watches
 
 
 def test_dropped_means_nothing_more_is_told() -> None:
     watches = Watches()
     watches.answer({"a": 1, "b": 1})
-    watches.take(told(version=4))
+    watches.enqueue(update(version=4))
     assert watches.drop(["a", "stranger"]) == ("a",)
     assert watches.waiting == 0
-    assert not watches.is_news(told(version=9))
+    assert not watches.is_news(update(version=9))
     assert len(watches) == 1
 
 
@@ -126,12 +131,9 @@ def test_an_idle_connections_watches_are_small() -> None:
     assert size < 600
 
 
-def test_changes_are_gathered_for_a_tenth_of_a_second_the_newest_of_each() -> None:
-    assert Gatherer().due is None
-    gatherer = Gatherer()
-    gatherer.changed(record("a", 2), 10.0)
-    gatherer.changed(record("a", 1), 10.05)
-    gatherer.changed(record("b", 1), 10.09)
-    assert gatherer.due == 10.0 + BATCH_SECONDS
-    assert [(one.id, one.version) for one in gatherer.take()] == [("a", 2), ("b", 1)]
-    assert gatherer.take() == []
+def test_of_the_changes_in_a_batch_the_newest_of_each_participant_is_sent() -> None:
+    batcher = UpdateBatcher()
+    for changed in (record("a", 2), record("a", 1), record("b", 1)):
+        batcher.changed(changed)
+    assert [(one.id, one.version) for one in batcher.drain()] == [("a", 2), ("b", 1)]
+    assert batcher.drain() == []

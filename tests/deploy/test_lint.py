@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_kubernetes_names_settings_that_exist_and_waits_for_the_drain() -> None:
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert documents["Service"]["spec"]["selector"] == documents["Deployment"]["spec"]["selector"]["matchLabels"]
+
+
+def test_all_files_are_of_one_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    (chart,) = yaml(DEPLOY / "helm" / "greenroom" / "Chart.yaml")
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+    packages = [*(ROOT / "browser").glob("*/package.json"), ROOT / "browser" / "package.json"]
+    assert {json.loads(path.read_text()).get("version", version) for path in packages} == {version}
+    assert f"image: greenroom:{version}\n" in (DEPLOY / "kubernetes" / "greenroom.yaml").read_text()
+
+
+def test_the_chart_sets_settings_that_exist() -> None:
+    """What it renders is checked by `make check-deploy`, with helm."""
+    text = (DEPLOY / "helm" / "greenroom" / "templates" / "deployment.yaml").read_text()
+    assert set(re.findall(r"- name: (GREENROOM_[A-Z_]+)$", text, re.M)) <= KNOWN
 
 
 def test_systemd(tmp_path: Path) -> None:

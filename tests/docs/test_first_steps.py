@@ -1,44 +1,159 @@
-"""The programs of the README and of the first tutorial run as they stand, against a real service."""
+"""The programs of the README and of the tutorials run as they stand, against a real service."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.server.harness import running_service
+from tests.browser.chromium import chromium
+from tests.docs.test_site import served
+from tests.server.harness import House, Tenant, running_service
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TUTORIALS = ROOT / "docs" / "tutorials"
+WAIT = 60.0
 
 
-def _programs(page: str) -> list[str]:
-    return [code for code in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")) if "asyncio.run" in code]
+def _blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page, also those inside tabs."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for code in found]
 
 
-async def _run(code: str, *arguments: str, seconds: float = 60.0) -> tuple[int | None, str]:
+def _program(page: str, mark: str, language: str = "python") -> str:
+    """The first block of the page with `mark` in it."""
+    return next(code for code in _blocks(page, language) if mark in code)
+
+
+def _filled(code: str, house: House, app: Tenant) -> str:
+    code = code.replace("http://127.0.0.1:7465", house.service.url)
+    return code.replace("APP KEY", app.key).replace("APP SECRET", app.secret)
+
+
+async def _run(*command: str, **environment: str) -> str:
+    """What a program prints."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), seconds)
-    return process.returncode, out.decode()
+    out, _ = await asyncio.wait_for(process.communicate(), WAIT)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+def _saved(folder: Path, name: str, code: str) -> str:
+    path = folder / name
+    path.write_text(code, encoding="utf-8")
+    return str(path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorials/first-session.md"])
-async def test_the_first_program_opens_updates_and_closes(page: str) -> None:
+async def test_the_first_program_opens_updates_and_closes(page: str, tmp_path: Path) -> None:
     async with running_service() as house:
         app = await house.new_application()
-        code = _programs(page)[0].replace("http://127.0.0.1:7465", house.service.url)
-        code = code.replace("APP KEY", app.key).replace("APP SECRET", app.secret)
-        status, out = await _run(code)
-        assert status == 0, out
+        out = await _run(
+            sys.executable, _saved(tmp_path, "hello.py", _filled(_program(page, "asyncio.run"), house, app))
+        )
         assert "Anna B." in out
         first, second = (int(number) for number in re.findall(r"(\d+)$", out, re.MULTILINE)[:2])
         assert second == first + 1
+
+
+@pytest.mark.slow
+async def test_two_people_of_the_first_tutorial_see_each_other(tmp_path: Path) -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        see = _saved(tmp_path, "see.py", _filled(_program("docs/tutorials/first-session.md", "watch("), house, app))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+        people = [
+            await asyncio.create_subprocess_exec(
+                sys.executable, see, *names, env=environment, stdout=asyncio.subprocess.PIPE
+            )
+            for names in (("anna", "bob"), ("bob", "anna"))
+        ]
+        try:
+            async with asyncio.timeout(WAIT):
+                await _until_line(people[0], "bob is online")
+                people[1].send_signal(signal.SIGINT)
+                await _until_line(people[0], "bob is offline")
+        finally:
+            for process in people:
+                if process.returncode is None:
+                    process.kill()
+                await process.communicate()
+
+
+async def _until_line(process: asyncio.subprocess.Process, words: str) -> None:
+    assert process.stdout is not None
+    while words not in (line := (await process.stdout.readline()).decode()):
+        assert line, "the program ended"
+
+
+@pytest.mark.slow
+async def test_the_programs_for_python(tmp_path: Path) -> None:
+    page = "docs/tutorials/start-with-python.md"
+    async with running_service() as house:
+        app = await house.new_application()
+        looped = _saved(tmp_path, "hello.py", _filled(_program(page, "asyncio.run"), house, app))
+        assert "Anna is online with 1 session" in await _run(sys.executable, looped)
+        blocking = _saved(tmp_path, "blocking_hello.py", _filled(_program(page, "greenroom.blocking"), house, app))
+        assert await _run(sys.executable, blocking) == "Anna\n"
+
+
+@pytest.mark.slow
+async def test_the_programs_for_a_backend_in_three_languages(tmp_path: Path) -> None:
+    page = "docs/tutorials/start-with-a-backend.md"
+    node = await _run(str(ROOT / "scripts" / "node"), "--bin-dir")
+    async with running_service() as house:
+        app = await house.new_application()
+        settings = {"URL": house.service.url, "APP_KEY": app.key, "APP_SECRET": app.secret}
+        variables = {f"GREENROOM_{name}": value for name, value in settings.items()}
+        async with house.connect() as client:
+            await client.open(app.token(external_id="anna"), participant={"name": "Anna"})
+            python = _saved(tmp_path, "backend.py", _program(page, "Backend("))
+            script = _saved(tmp_path, "backend.mjs", _program(page, "fetch(", "js"))
+            for command in ([sys.executable, python], [node.strip().splitlines()[-1] + "/node", script]):
+                out = await _run(*command, **variables)
+                assert re.search(r"token for Anna: eyJ", out)
+                assert "Anna is online, sessions: 1" in out
+            out = await _run("sh", "-ec", _program(page, "curl", "sh"), **variables)
+            assert '"access_token":"eyJ' in out
+            assert '"name":"Anna"' in out
+
+
+@pytest.mark.slow
+async def test_the_page_for_a_browser_opens_and_reloads(tmp_path: Path) -> None:
+    async with running_service() as house:
+        app = await house.new_application()
+        page = _program("docs/tutorials/start-with-a-browser.md", "<script", "html")
+        _saved(tmp_path, "hello.html", _filled(page, house, app).replace("TOKEN", app.token(external_id="anna")))
+        with served(tmp_path) as url:
+            async with chromium() as browser:
+                tab = await browser.open(f"{url}/hello.html")
+                for _ in range(2):
+                    await tab.until("document.getElementById('state').textContent === 'connected'")
+                    await tab.reload()
+                assert tab.problems == []
+
+
+@pytest.mark.parametrize("page", sorted(TUTORIALS.glob("*.md")), ids=lambda page: str(page.stem))
+def test_a_program_is_saved_as_a_file_never_pasted(page: Path) -> None:
+    """Python's prompt ends a function at its first blank line."""
+    text = page.read_text(encoding="utf-8")
+    assert "paste" not in text
+    for before, code in re.findall(r"((?:[^\n]*\n){1,3})^ *```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        assert "asyncio.run" not in code or re.search(r"[Ss]ave this as\s+`[\w.]+\.py`", before), before
 
 
 def test_every_page_that_is_linked_exists() -> None:

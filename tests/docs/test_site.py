@@ -94,7 +94,9 @@ def test_no_asset_comes_from_another_host() -> None:
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def served(folder: Path) -> Iterator[str]:
+    """A web server for the files of a folder; its URL."""
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -116,7 +118,7 @@ async def test_three_pages_in_both_colours_and_at_phone_width() -> None:
         "docs-tutorial": "tutorials/first-session.html",
         "docs-api": "reference/python-api.html",
     }
-    with _served(site()) as url:
+    with served(site()) as url:
         async with chromium() as browser:
             for name, path in pages.items():
                 for width, height, kind in ((1360, 860, ""), (390, 844, "-phone")):
@@ -143,7 +145,7 @@ RESULTS = """(() => {
 
 @pytest.mark.slow
 async def test_the_search_finds_a_setting() -> None:
-    with _served(site()) as url:
+    with served(site()) as url:
         async with chromium() as browser:
             page = await browser.open(f"{url}/index.html")
             await page.until("!!document.querySelector('label[for=__search]')")

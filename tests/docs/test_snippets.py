@@ -28,7 +28,7 @@ OTHER_VARIABLES = {
 def _blocks(language: str) -> Iterator[tuple[str, str]]:
     for page in sorted(PAGES):
         text = page.read_text(encoding="utf-8")
-        for block in re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        for block in re.findall(rf"^ *```{language}[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
             yield page.name, textwrap.dedent(block)
 
 
@@ -90,9 +90,9 @@ def _option_variables(command: Any = None) -> Iterator[str]:
 
 
 def test_variables_exist() -> None:
-    known = (
-        {PREFIX + name.upper() for name in ServerConfig.__struct_fields__} | OTHER_VARIABLES | set(_option_variables())
-    )
+    settings = {PREFIX + name.upper() for name in ServerConfig.__struct_fields__}
+    secrets = {f"{name}_FILE" for name in settings}
+    known = settings | secrets | OTHER_VARIABLES | set(_option_variables())
     for page in PAGES:
         named = set(re.findall(r"\bGREENROOM_[A-Z_]*[A-Z]\b(?!_)", page.read_text(encoding="utf-8")))
         assert named <= known, page.name

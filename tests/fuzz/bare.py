@@ -23,8 +23,8 @@ HOSTILE = {
     "trusted_proxies": ("127.0.0.0/8",),
     "messages_per_second": 1_000_000.0,
     "messages_burst": 1_000_000,
-    "failed_sign_ins": 1_000_000,
-    "cut_offs": 1_000_000,
+    "failed_auth_per_minute": 1_000_000,
+    "protocol_violations_per_minute": 1_000_000,
     "opens_per_second": 1_000_000.0,
 }
 

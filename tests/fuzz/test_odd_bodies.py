@@ -29,7 +29,7 @@ BODIES = {
 
 @pytest.mark.parametrize("what", BODIES)
 async def test_every_route_answers_400(what: str) -> None:
-    async with api_house(failed_sign_ins=1_000_000) as (house, _tenant, api):
+    async with api_house(failed_auth_per_minute=1_000_000) as (house, _tenant, api):
         for route in ROUTES:
             headers = {"Content-Type": "application/json", "Authorization": _credentials(route, api.token, house)}
             path = route.path.replace("{id}", "x").replace("{app_key}", "x").replace("{eventId}", "x")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from greenroom.model import ParticipantRecord
 from greenroom.server.wire.interface import Handler
 
 
@@ -49,3 +50,36 @@ class FakeLink:
     def notifications(self, method: str) -> list[dict[str, Any]]:
         """Params of all notifications of this kind."""
         return [message["params"] for message in self.messages if message.get("method") == method]
+
+
+class FakeMetrics:
+    """Implements `SessionMetrics`; keeps what was reported."""
+
+    def __init__(self) -> None:
+        self.joins: list[tuple[float, bool]] = []
+        self.refusals: list[tuple[str, bool]] = []
+        self.lost: list[int] = []
+        self.silences: list[float] = []
+        self.updates: list[tuple[str, str, int | None]] = []
+        self.sent = 0
+
+    def joined(self, seconds: float, *, resuming: bool) -> None:
+        self.joins.append((seconds, resuming))
+
+    def refused(self, reason: str, *, resuming: bool) -> None:
+        self.refusals.append((reason, resuming))
+
+    def connection_lost(self, code: int) -> None:
+        self.lost.append(code)
+
+    def silent(self, seconds: float) -> None:
+        self.silences.append(seconds)
+
+    def update_begins(self, app: str, participant_id: str) -> None:
+        pass
+
+    def update_ends(self, app: str, participant_id: str, *, before: int, version: int | None) -> None:
+        self.updates.append((app, participant_id, version))
+
+    def updates_sent(self, records: Sequence[ParticipantRecord]) -> None:
+        self.sent += len(records)

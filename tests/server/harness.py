@@ -310,7 +310,8 @@ def short_config(data_dir: str, **settings: Any) -> ServerConfig:
         "grace": 20.0,
         "drain_limit": 2.0,
         "restart_after": 0.1,
-        "failed_sign_ins": 1000,
+        "failed_auth_per_minute": 1000,
+        "metrics_from_loopback": "on",
     }
     config = msgspec.convert({**values, **settings}, ServerConfig)
     check(config)

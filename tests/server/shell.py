@@ -1,18 +1,18 @@
-"""The shell of one node without sockets: a hub, its desk and a node over an embedded engine in memory."""
+"""The shell of one node without sockets: a hub, its calls and a node over an embedded engine in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import msgspec
 
-from greenroom.core.server.calls import Now
-from greenroom.engines.base import BeatResult, NodeBeat
+from greenroom.core.server.services import Now
+from greenroom.engines.base import BeatResult, Command, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
@@ -20,11 +20,11 @@ from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.recovery import DirectoryCopy
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import Desk
+from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.wire.interface import UpgradeRequest
-from tests.core.server_rig import APP, NEXT_SECRET, OPEN_ID, SECRET, WALL, FakeHouse, token_for
-from tests.server.fakes import FakeLink
+from tests.core.server.rig import APP, NEXT_SECRET, OPEN_ID, SECRET, WALL, FakeServices, token_for
+from tests.server.fakes import FakeLink, FakeMetrics
 
 
 class Sulking:
@@ -92,24 +92,28 @@ class Shell:
     def __init__(self, engine: EmbeddedEngine, clock: ManualClock) -> None:
         self.clock = clock
         self.away = False
-        self.house = FakeHouse()
+        self.commands: list[Command] = []
+        self.services = FakeServices()
         for name in ("anna", "bob", "carol"):
             now = clock.now_ms() // 1000
-            self.house.tokens[name] = token_for(name, issued_at=now, expires_at=now + 3600, jti=f"jti-{name}")
+            self.services.tokens[name] = token_for(name, issued_at=now, expires_at=now + 3600, jti=f"jti-{name}")
         self.engine = cast(Any, SulkingEngine(engine, self))
         self.inner = engine
-        self.desk = Desk(self.engine, node="n1", lease=lambda: self.node.current_lease(), grace=40.0)
         self.clocks = ManualClocks(clock)
-        self.hub = Hub(self.house, self.desk.perform, self.clocks)
+        self.metrics = FakeMetrics()
+        self.hub = Hub(self.services, self.engine.bus, events=self, metrics=self.metrics, clocks=self.clocks)
+        self.calls = EngineCalls(
+            self.engine, self.hub, node="n1", lease=lambda: self.node.current_lease(), metrics=self.metrics,
+            clocks=self.clocks,
+        )  # fmt: skip
         # Its timer is real, the clock is not: tests tick by hand.
         self.hub.wheel.stop()
         self._hold_back()
-        self.desk.attend(self.hub)
         counter = itertools.count(1)
         self.node = Node(
             self.engine,
             self.hub,
-            self.desk,
+            self.calls,
             EmptyDirectory(),
             ServerConfig(),
             name="n1",
@@ -118,10 +122,23 @@ class Shell:
         )
         engine.bus.listen(self.hub)
 
+    # -- HubEvents
+
+    def session_joined(self, connection: SessionConnection) -> None:
+        self.node.joined(connection)
+
+    def changes_lost(self, partitions: Sequence[int]) -> None:
+        self.node.recovery.changes_lost(partitions)
+
+    def command(self, command: Command) -> None:
+        self.commands.append(command)
+
+    # -- what tests do
+
     def dial(self, **headers: str) -> tuple[SessionConnection, FakeLink]:
         """Another connection."""
         request = UpgradeRequest("/v1/session", "", headers, "192.0.2.1", ("greenroom.v1",))
-        connection, link = SessionConnection(self.hub, request), FakeLink()
+        connection, link = SessionConnection(self.hub, self.calls, request), FakeLink()
         connection.opened(link)
         return connection, link
 
@@ -156,7 +173,7 @@ class Shell:
         return page.items[0]
 
     async def flush(self) -> None:
-        """Deliver what was gathered, without waiting for the tenth of a second."""
+        """Deliver what was collected, without waiting for the tenth of a second."""
         await self.settle()
         held = self.hub._flush_handle
         assert held is not None
@@ -182,7 +199,7 @@ async def running_shell() -> AsyncIterator[Shell]:
         await shell.node.recovery.caught_up()
         yield shell
     finally:
-        shell.hub.mute()
+        shell.calls.mute()
         await shell.hub.cancel_tasks()
         shell.hub.stop()
         await engine.stop()

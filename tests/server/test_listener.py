@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cryptography import x509
 
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import ServerConfig
-from greenroom.server.listener import url_of
+from greenroom.server.listener import Certificate, url_of
 from tests.server.harness import House, new_service, running_service, short_config
 from tests.server.wire.test_websocket_tls import certificate
 
@@ -55,6 +56,18 @@ async def test_certificates_that_are_not_there_are_refused() -> None:
         config = short_config(data, tls_cert=f"{data}/none.pem", tls_key=f"{data}/none.key")
         with pytest.raises(IllegalArgumentError, match="cannot be loaded"):
             await new_service(config).start()
+
+
+def test_a_key_with_a_passphrase_is_refused_by_name_and_nobody_is_asked(tmp_path: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-keyout", "key.pem", "-out", "cert.pem", "-days", "1",
+         "-subj", "/CN=localhost", "-passout", "pass:s3cret"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    with pytest.raises(IllegalArgumentError, match="passphrase") as refused:
+        Certificate(ServerConfig(tls_cert=str(tmp_path / "cert.pem"), tls_key=str(tmp_path / "key.pem")))
+    assert "key.pem" in refused.value.message
+    assert "openssl pkey" in refused.value.hint
 
 
 async def test_listening_beyond_this_machine_without_tls_is_warned_of() -> None:

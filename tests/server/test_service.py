@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import socket
 import tempfile
 from typing import Any
 
@@ -64,6 +65,22 @@ async def test_one_port_serves_http_too_and_says_how_it_is() -> None:
         status = house.service.cluster.status()
         assert (status.state, status.sessions, status.not_ready) == ("acting", 0, None)
         assert msgspec.json.encode(status)
+
+
+async def test_tokens_outlive_a_move_to_another_port() -> None:
+    """The issuer is the URL of the first start, and kept."""
+    async with running_service() as house:
+        app = await house.new_application()
+        token, issuer, url = app.token("anna"), house.service.issuer, house.url
+        await house.service.stop()
+        with socket.socket() as taken:  # so that the next one cannot have the same
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+            house.service = new_service(house.service.config)
+            await house.service.start()
+        assert (house.service.issuer, house.url != url) == (issuer, True)
+        async with house.connect() as client:
+            await client.open(token)
 
 
 async def test_a_token_of_the_http_side_opens_a_session() -> None:

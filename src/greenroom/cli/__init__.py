@@ -76,6 +76,7 @@ def make_app() -> typer.Typer:
 def main() -> None:
     """Runs the command line and ends the process. Errors are one line on stderr and an exit code, never a traceback
     (GREENROOM_DEBUG=1 shows it)."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name may hold what the terminal's encoding has no bytes for: that is escaped, not an error.
         if isinstance(stream, io.TextIOWrapper):
@@ -94,6 +95,20 @@ def main() -> None:
         text, code = explain(error)
         print(f"greenroom: {text}", file=sys.stderr)
         raise SystemExit(code) from None
+
+
+def _open_closed_streams() -> None:
+    """Streams that the caller has closed (`greenroom serve >&-`) lead to /dev/null: else the first sockets would get
+    their numbers, and what is written to a stream would go there."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    # They stay open as long as the process: there is nobody to close them.
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def explain(error: Exception) -> tuple[str, Exit]:

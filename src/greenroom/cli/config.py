@@ -30,13 +30,17 @@ def config(
     Example: GREENROOM_GRACE=60 greenroom config --changed
     """
     import os
+    import sys
 
     import msgspec
 
     from greenroom.cli.output import print_json, print_table
     from greenroom.server.config import load
 
-    settings = [one for one in load(file, os.environ).describe() if not changed or one.origin != "default"]
+    loaded = load(file, os.environ)
+    for warning in loaded.warnings:
+        print(f"greenroom: {warning}", file=sys.stderr)
+    settings = [one for one in loaded.describe() if not changed or one.origin != "default"]
     if json:
         print_json(msgspec.to_builtins(settings))
         return

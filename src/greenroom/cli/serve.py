@@ -39,7 +39,7 @@ def serve(
     """Run the service until SIGTERM or Ctrl-C. Settings come from options, GREENROOM_* variables and a TOML file.
 
     With --json one line is printed when the service is ready; with --dev it holds url, appKey, appSecret, token and
-    externalId. The demo application's secret is made anew at each start.
+    externalId. The demo application and its secret stay the same over restarts.
 
     Example: greenroom serve --dev
     """
@@ -52,14 +52,13 @@ def serve(
         "port": port,
         "data_dir": None if data is None else str(data),
         "engine": engine,
-        "demo_page": "on" if dev else None,
     }
-    loaded = load(file, os.environ, overrides)
+    loaded = load(file, os.environ, overrides, dev=dev)
     if dev:
         _check_loopback(loaded)
     from greenroom.cli.serving import run
 
-    run(_quieter(loaded) if dev and not json else loaded.config, dev=dev, as_json=json)
+    run(_quieter(loaded) if dev and not json else loaded.config, dev=dev, as_json=json, warnings=loaded.warnings)
 
 
 def _quieter(loaded: Loaded) -> ServerConfig:

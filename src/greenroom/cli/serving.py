@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from greenroom.cli.welcome import Demo, show_ready
 from greenroom.model import Application
 from greenroom.server.api.demo import DEMO_FILE
 from greenroom.server.process import run as run_service
-from greenroom.tokens import SESSION_SCOPES, mint_client_token
+from greenroom.server.tenants.secrets import read_or_make
+from greenroom.tokens import SESSION_SCOPES, BasicCredentials, mint_client_token
 
 if TYPE_CHECKING:
     from greenroom.server.config import ServerConfig
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 
 DEMO_NAME = "Demo"
 DEMO_EXTERNAL_ID = "demo"
+DEMO_SECRET_FILE = "demo-secret"
+"""In the data directory, mode 0600."""
 DEMO_TOKEN_LIFE = 86_400
 """Seconds: a day of trying things out."""
 
 
-def run(config: ServerConfig, *, dev: bool, as_json: bool) -> None:
-    """Runs the service until SIGTERM or Ctrl-C; says when it is ready."""
+def run(config: ServerConfig, *, dev: bool, as_json: bool, warnings: Iterable[str] = ()) -> None:
+    """Runs the service until SIGTERM or Ctrl-C; says when it is ready. warnings: see `Loaded.warnings`."""
     data = Path(config.data_dir)
     try:
-        run_service(config, _announcer(data, dev=dev, as_json=as_json))
+        run_service(config, _announcer(data, dev=dev, as_json=as_json), warnings=warnings)
     finally:
         _forget_service(data)
 
@@ -57,14 +60,21 @@ def _as_json(demo: Demo) -> dict[str, str]:
 
 
 async def _demo(service: Service, data: Path) -> Demo:
-    """The demo application, with a new secret: the old one was shown on a screen."""
+    """The demo application. Its secret is kept in the data directory, so that what was saved works after a restart."""
     tenants = service.tenants
     known = await _known_demo(service, data)
-    if known is None:
-        app, secret = await tenants.create_application(DEMO_NAME)
-        _note_demo(data, app.key)
+    path = data / DEMO_SECRET_FILE
+    kept = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if known is not None and tenants.authenticate([BasicCredentials(known.key, kept)]) is not None:
+        app, secret = known, kept
     else:
-        app, secret = await tenants.rotate_secret(known.key, overlap=0)
+        if known is None:
+            app, secret = await tenants.create_application(DEMO_NAME)
+            _note_demo(data, app.key)
+        else:
+            app, secret = await tenants.rotate_secret(known.key, overlap=0)
+        path.unlink(missing_ok=True)
+        read_or_make(path, lambda: secret)
     participant_id = tenants.participant_id(app, DEMO_EXTERNAL_ID)
     minted = mint_client_token(
         tenants.ring,
@@ -77,7 +87,7 @@ async def _demo(service: Service, data: Path) -> Demo:
         participant_id=participant_id,
         external_id=DEMO_EXTERNAL_ID,
         life=DEMO_TOKEN_LIFE,
-        issued_after=tenants.cutoff(app, participant_id),
+        issued_after=tenants.revocations.cutoff(app, participant_id),
     )
     return Demo(app.key, secret, minted.token, DEMO_EXTERNAL_ID)
 

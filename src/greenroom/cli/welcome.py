@@ -63,7 +63,7 @@ def _show_demo(console: Console, url: str, data: Path, demo: Demo) -> None:
         "Lobby": f"{url}/lobby/  (open it in two tabs)",
         "Console": f"{url}/console/  (sign in with key and secret)",
         "App key": demo.app_key,
-        "App secret": f"{demo.app_secret}  (new at each start)",
+        "App secret": f"{demo.app_secret}  (kept in the data directory)",
         "HTTP API": f"{url}/openapi.json",
         "Key set": f"{url}/.well-known/jwks.json",
         "Data": f"{data}{os.sep}",

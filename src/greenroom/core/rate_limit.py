@@ -25,9 +25,10 @@ class TokenBucket:
 
     def take(self, now: float, count: float = 1.0) -> bool:
         """Take `count` if they are there; else take nothing and return False."""
-        level = self.level(now)
-        # max: a clock that is given late never earns the same second twice.
-        self._at = max(now, self._at)
+        level = self._level
+        if now > self._at:  # a clock that is given late never earns the same second twice
+            level = min(self.burst, level + (now - self._at) * self.rate)
+            self._at = now
         if level < count:
             self._level = level
             return False

@@ -40,9 +40,10 @@ class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
     open_id: str
     secret_hash: bytes
     session_id: str
-    node: str
-    lease: str
     token: TokenFacts
+    node: str = ""
+    """Who attaches the session; the shell fills it in, and the lease."""
+    lease: str = ""
     name: str | None = None
     """None leaves as it is, "" clears."""
     avatar_url: str | None = None
@@ -65,8 +66,9 @@ class AttachRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`attach`: a resume by secret (S1), or a node taking its own session back (S7)."""
 
     session_id: str
-    node: str
-    lease: str
+    node: str = ""
+    """As in `OpenRequest`."""
+    lease: str = ""
     app: str | None = None
     """Where the resume carried a token: its application must be the session's."""
     participant_id: str | None = None
@@ -93,6 +95,20 @@ class EndRequest(msgspec.Struct, frozen=True, kw_only=True):
     """By an operator: the session must belong to this application."""
 
 
+class DetachRequest(msgspec.Struct, frozen=True):
+    """`detach`: the connection is gone; the session ends in ``grace`` seconds unless it is attached before."""
+
+    owner: Owner
+    grace: float
+
+
+class RefreshRequest(msgspec.Struct, frozen=True):
+    """`refresh`: the session's new token."""
+
+    owner: Owner
+    token: TokenFacts
+
+
 class UpdateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`update_participant`. By a session (owner and update_id, S14) or by the server API (neither)."""
 
@@ -114,6 +130,35 @@ class ParticipantQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Listing only: empty is all."""
     cursor: str | None = None
     limit: int = 100
+
+
+class WatchRequest(msgspec.Struct, frozen=True):
+    """Subscribe, then read (S12). Answer: the records, in order."""
+
+    app: str
+    ids: tuple[str, ...]
+
+
+class UnwatchRequest(msgspec.Struct, frozen=True):
+    """No longer subscribed."""
+
+    app: str
+    ids: tuple[str, ...]
+
+
+SessionRequest = (
+    OpenRequest
+    | AttachRequest
+    | EndRequest
+    | DetachRequest
+    | RefreshRequest
+    | UpdateRequest
+    | ParticipantQuery
+    | WatchRequest
+    | UnwatchRequest
+)
+"""What a session asks for. Ends by their owner, and detaches, must be written: the shell defers what the engine cannot
+take now, and writes it first when the engine is back (S6)."""
 
 
 class Displaced(msgspec.Struct, frozen=True):

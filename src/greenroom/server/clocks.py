@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from greenroom.core.server.calls import Now
+from greenroom.core.server.services import Now
 
 
 class Clocks(Protocol):

@@ -1,13 +1,16 @@
 """Settings of the service: from a TOML file and from `GREENROOM_*` variables, checked before anything starts.
 
-A variable wins over the file, the file over the default. `ServerConfig.describe` tells what each one is, where it came
-from, and never shows a secret. docs/reference/settings.md is made from the fields below.
+A variable wins over the file, the file over the default. `Loaded.describe` tells what each one is, where it came from,
+and never shows a secret. docs/reference/settings.md is made from the fields below.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
@@ -15,7 +18,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from greenroom.core.server.calls import SessionLimits
+from greenroom.core.durations import parse_duration
+from greenroom.core.redaction import MASK, redact_addresses
+from greenroom.core.server.services import SessionLimits
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.wire.addresses import Limits, parse_networks
 from greenroom.server.wire.interface import WebSocketOptions
@@ -23,18 +28,25 @@ from greenroom.server.wire.interface import WebSocketOptions
 PREFIX = "GREENROOM_"
 CONFIG_VARIABLE = "GREENROOM_CONFIG"
 """Names the TOML file where the command line does not."""
+FILE_SUFFIX = "_FILE"
+"""Ends the name of a variable that names a file with a secret in it."""
 DEFAULT_PORT = 7465
-MASKED = "***"
+MIN_TOKEN = 16
+"""Characters that a token of operators has at least."""
+OTHER_VARIABLES = frozenset(
+    PREFIX + name for name in ("CONFIG", "URL", "APP", "APP_KEY", "APP_SECRET", "TOKEN", "DEBUG", "WEBHOOK_SECRET")
+)
+"""What the command line and the examples read, beside the settings."""
 
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400, extra={"duration": True})]
 Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 
-def _doc(text: str, unit: str = "", *, secret: bool = False) -> Meta:
-    return Meta(description=text, extra={"unit": unit, "secret": secret})
+def _doc(text: str, unit: str = "", *, secret: bool = False, has_password: bool = False) -> Meta:
+    return Meta(description=text, extra={"unit": unit, "secret": secret, "has_password": has_password})
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +63,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str | None, _doc("How clients reach the service, with https or http. None: http(s)://host:port.")
     ] = None
     issuer: Annotated[
-        str | None, _doc("The `iss` of tokens. None: the public URL; without one, on a shared engine, `greenroom`.")
+        str | None,
+        _doc(
+            "The `iss` of tokens. None: the URL at the first start, kept in the file `issuer` in data_dir; on a shared"
+            " engine the public URL, else `greenroom`."
+        ),
     ] = None
     node: Annotated[str | None, _doc("This node's name, unique in the cluster. None: made anew at each start.")] = None
     data_dir: Annotated[
@@ -59,7 +75,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "greenroom-data"
     engine: Annotated[
         str,
-        _doc("`embedded`, or the URL of a Redis: `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://`."),
+        _doc(
+            "`embedded`, or the URL of a Redis: `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://`.",
+            has_password=True,
+        ),
     ] = "embedded"
     tls_cert: Annotated[str | None, _doc("PEM file with the certificate chain; read again on SIGHUP.")] = None
     tls_key: Annotated[str | None, _doc("PEM file with its private key; read again on SIGHUP.")] = None
@@ -77,6 +96,20 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str | None,
         _doc("What /admin/v1 asks for. None: the file `admin-token` in data_dir, made at first start.", secret=True),
     ] = None
+    metrics_token: Annotated[
+        str | None,
+        _doc(
+            "A token that reads /metrics and nothing else, for Prometheus. None: only the admin token does.",
+            secret=True,
+        ),
+    ] = None
+    metrics_from_loopback: Annotated[
+        Literal["off", "on"],
+        _doc(
+            "Whether /metrics answers requests of this machine without a token. Off where a proxy on this machine"
+            " passes requests on: they would count as local."
+        ),
+    ] = "off"
     signing_alg: Annotated[Literal["EdDSA", "HS256"], _doc("How new signing keys sign tokens.")] = "EdDSA"
 
     # -- trying things out
@@ -100,13 +133,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     # -- timers
     hello_timeout: Annotated[Seconds, _doc("To the first `session.open` or `session.resume`.", "s")] = 10.0
     ping_interval: Annotated[Seconds, _doc("From a pong to the next ping.", "s")] = 15.0
-    pong_timeout: Annotated[Seconds, _doc("For the pong; then the connection is dropped.", "s")] = 8.0
-    grace: Annotated[Seconds, _doc("For which a session outlives its connection.", "s")] = 40.0
-    grace_left: Annotated[Seconds, _doc("The same where the page was left or reloaded (close 1001).", "s")] = 5.0
+    pong_timeout: Annotated[Seconds, _doc("From a ping to its pong; then the connection is dropped.", "s")] = 8.0
+    grace: Annotated[Seconds, _doc("Grace: how long a session outlives its connection.", "s")] = 40.0
+    grace_going_away: Annotated[Seconds, _doc("Grace after close 1001 (page closed or reloaded).", "s")] = 5.0
     grace_unconfirmed: Annotated[
-        Seconds, _doc("The same while the client has sent nothing since it was told that its session is open.", "s")
+        Seconds, _doc("Grace while the client has sent nothing since the reply to its `session.open`.", "s")
     ] = 10.0
-    lease: Annotated[Seconds, _doc("For which a node is believed to live.", "s")] = 10.0
+    lease: Annotated[Seconds, _doc("How long a node counts as alive after it renewed its lease.", "s")] = 10.0
     renew_interval: Annotated[Seconds, _doc("From one renewal of the lease to the next.", "s")] = 3.0
     fence_after: Annotated[
         Seconds, _doc("Without a renewal, after which the node stops acting for its sessions.", "s")
@@ -118,7 +151,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     token_warning: Annotated[
         Seconds, _doc("Before a token's end, `session.tokenExpiring` is sent; at most a quarter of its life.", "s")
     ] = 60.0
-    token_overrun: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = 30.0
+    token_grace: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = 30.0
     drain_limit: Annotated[Seconds, _doc("For a node that stops to move its clients to others.", "s")] = 30.0
     restart_after: Annotated[
         Seconds, _doc("What a restart is expected to take: told to the clients of a node that stops alone.", "s")
@@ -148,18 +181,29 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     opens_per_second: Annotated[Rate, _doc("Opens that the node takes, with a burst of the same number.", "1/s")] = (
         2_000.0
     )
-    failed_sign_ins: Annotated[
+    failed_auth_per_minute: Annotated[
         Count, _doc("Bad tokens a minute from one address for one application, before more are refused.", "1/min")
     ] = 10
 
-    cut_offs: Annotated[
+    protocol_violations_per_minute: Annotated[
         Count,
         _doc(
-            "Connections a minute of one participant, or one session, that are cut off for breaking the protocol,"
+            "Connections a minute of one participant, or one session, that may be closed for breaking the protocol,"
             " before its next `open` or `resume` is refused (`rate_limited`).",
             "1/min",
         ),
     ] = 200
+
+    # -- ceilings of what applications may set for themselves
+    max_application_sessions_ceiling: Annotated[
+        Count | None, _doc("The most sessions that any application may have, whatever it sets. None: no ceiling.")
+    ] = None
+    max_watched_ceiling: Annotated[
+        Count, _doc("The most participants that one session may watch, whatever its application sets.")
+    ] = 100_000
+    max_sessions_ceiling: Annotated[
+        Count, _doc("The most sessions that one participant may have, whatever the application's policy says.")
+    ] = 1_000
 
     # -- webhooks
     webhook_allowed_networks: Annotated[
@@ -181,10 +225,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ping=self.ping_interval,
             pong=self.pong_timeout,
             grace=self.grace,
-            grace_left=self.grace_left,
+            grace_going_away=self.grace_going_away,
             grace_unconfirmed=self.grace_unconfirmed,
             token_warning=self.token_warning,
-            token_overrun=self.token_overrun,
+            token_grace=self.token_grace,
             messages_per_second=self.messages_per_second,
             messages_burst=self.messages_burst,
             max_waiting=self.max_waiting,
@@ -219,6 +263,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     text: str
     default: str
+    has_file_form: bool
+    """Whether the variable with `_FILE` at its end may name a file instead."""
     value: str = ""
     origin: str = "default"
 
@@ -228,13 +274,15 @@ class Loaded(msgspec.Struct, frozen=True):
 
     config: ServerConfig
     origins: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    """What was found in the environment and not used, in words."""
 
     def describe(self) -> list[Setting]:
         """Every setting with its value and origin; secrets are masked."""
         return [
             msgspec.structs.replace(
                 setting,
-                value=_shown(getattr(self.config, setting.name), _is_secret(setting.name)),
+                value=_shown(setting.name, getattr(self.config, setting.name)),
                 origin=self.origins.get(setting.name, "default"),
             )
             for setting in settings()
@@ -245,28 +293,46 @@ def load(
     path: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    *,
+    dev: bool = False,
 ) -> Loaded:
     """The settings. path: a TOML file; None takes `GREENROOM_CONFIG`, or none. overrides: from the command line.
+    dev: what `greenroom serve --dev` sets where nobody else does.
 
-    Raises IllegalArgumentError that names the setting, where it came from, and what it must be.
+    Raises IllegalArgumentError that names the setting, where it came from, what was given and what is allowed.
     """
     environment = environment or {}
+    _refuse_renamed({name: PREFIX + name.upper() for name in RENAMED if PREFIX + name.upper() in environment})
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    file = path or environment.get(CONFIG_VARIABLE)
+
+    def take(found: Mapping[str, Any], origin: str) -> None:
+        values.update(found)
+        origins.update(dict.fromkeys(found, origin))
+
+    if dev:
+        take(DEV, "--dev")
+    file = path or environment.get(CONFIG_VARIABLE, "").strip()
     if file:
-        for name, value in _read_toml(Path(file)).items():
-            values[name], origins[name] = value, Path(file).name
-    for name in _FIELDS:
-        variable = PREFIX + name.upper()
-        if environment.get(variable, "") != "":
-            values[name], origins[name] = _from_text(name, environment[variable]), variable
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            values[name], origins[name] = value, "command line"
+        take(_read_toml(Path(file)), Path(file).name)
+    warnings = list(_unknown_variables(environment))
+    for name, variable, text in _variables(environment):
+        if _is_port(name) and "://" in text:
+            warnings.append(
+                f"{variable} is {text!r}, an address that Kubernetes or a docker link has put there, and is ignored. "
+                "Set enableServiceLinks: false in the pod, or name the Service otherwise."
+            )
+        else:
+            take({name: text}, variable)
+    take({name: value for name, value in (overrides or {}).items() if value is not None}, "command line")
     config = _convert(values, origins)
     check(config)
-    return Loaded(config, origins)
+    return Loaded(config, origins, tuple(warnings))
+
+
+def is_usable_token(token: str) -> bool:
+    """Whether a token of operators is long enough not to be guessed, and may stand in a header."""
+    return len(token) >= MIN_TOKEN and token.isascii() and token.isprintable() and " " not in token
 
 
 def check(config: ServerConfig) -> None:
@@ -288,69 +354,116 @@ def _contradictions(c: ServerConfig) -> list[tuple[bool, str]]:
         (c.fence_after >= c.lease - 2, "fence_after must be more than 2 s below lease."),
         (c.fence_after <= c.renew_interval, "fence_after must be above renew_interval."),
         (c.pong_timeout >= c.ping_interval, "pong_timeout must be below ping_interval."),
-        (c.grace_left > c.grace, "grace_left must not be above grace."),
+        (c.grace_going_away > c.grace, "grace_going_away must not be above grace."),
         (c.grace_unconfirmed > c.grace, "grace_unconfirmed must not be above grace."),
         (c.reap_interval > 2, "reap_interval must be at most 2 s: a pass moves a partition's clock by 2 s at most."),
         (c.port_sharing == "on" and c.engine == "embedded", "port_sharing needs an engine that nodes share: Redis."),
         ((c.tls_cert is None) != (c.tls_key is None), "tls_cert and tls_key go together."),
         (url.scheme not in ("http", "https") or not url.netloc, "public_url must begin with https:// or http://."),
-        (bool(url.query or url.fragment), "public_url has neither query nor fragment."),
+        (bool(url.query or url.fragment), "public_url must have neither query nor fragment."),
+        (
+            c.metrics_token is not None and not is_usable_token(c.metrics_token),
+            f"metrics_token must have at least {MIN_TOKEN} printable ASCII characters and no spaces.",
+        ),
     ]
+
+
+RENAMED = {
+    "cut_offs": "protocol_violations_per_minute",
+    "grace_left": "grace_going_away",
+    "token_overrun": "token_grace",
+    "failed_sign_ins": "failed_auth_per_minute",
+}
+"""Settings of version 0.1, and what they are called now."""
+
+
+def _refuse_renamed(found: Mapping[str, str]) -> None:
+    """found: where each was found, by its old name. To ignore one would change what the service does."""
+    for name, place in found.items():
+        new = RENAMED[name]
+        raise IllegalArgumentError(
+            f"{place}: this setting has another name now.", hint=f"Write {new}, or {PREFIX}{new.upper()}."
+        )
 
 
 # -- fields as data -----------------------------------------------------------------------------------------------
 
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(ServerConfig)}
+DEV: Mapping[str, Any] = {
+    "demo_page": "on",
+    "metrics_from_loopback": "on",
+    "webhook_http": "allowed",
+    "webhook_allowed_networks": ("127.0.0.0/8", "::1/128"),
+}
+"""For trying things out on one machine: a receiver of webhooks runs beside the service, without TLS."""
 
 
-def _metas(kind: Any) -> list[Meta]:
-    metas = []
-    while get_origin(kind) is Annotated:
-        inner, *more = get_args(kind)
-        metas += [meta for meta in more if isinstance(meta, Meta)]
-        kind = inner
-    return metas
-
-
-def _bare(kind: Any) -> Any:
-    while get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return kind
+def _parts(kind: Any) -> tuple[Any, list[Meta]]:
+    """The type without annotations and None, and what the annotations say, outermost last."""
+    metas: list[Meta] = []
+    while True:
+        if get_origin(kind) is Annotated:
+            inner, *more = get_args(kind)
+            metas = [*(meta for meta in more if isinstance(meta, Meta)), *metas]
+            kind = inner
+        elif type(None) in get_args(kind):
+            kind = next(one for one in get_args(kind) if one is not type(None))
+        else:
+            return kind, metas
 
 
 def _extra(name: str, key: str) -> Any:
-    for meta in _metas(_FIELDS[name].type):
+    for meta in _parts(_FIELDS[name].type)[1]:
         if meta.extra and key in meta.extra:
             return meta.extra[key]
     return None
 
 
-def _is_secret(name: str) -> bool:
-    return bool(_extra(name, "secret"))
+def _bound(name: str, which: str) -> float | None:
+    return next((found for meta in _parts(_FIELDS[name].type)[1] if (found := getattr(meta, which)) is not None), None)
 
 
-def _shown(value: Any, secret: bool) -> str:
+def _is_port(name: str) -> bool:
+    return _bound(name, "le") == 65_535
+
+
+def _shown(name: str, value: Any) -> str:
     if value is None:
         return "none"
-    if secret:
-        return MASKED
+    if _extra(name, "secret"):
+        return MASK
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else redact_addresses(str(value))
 
 
 def _kind_of(name: str) -> str:
-    kind = _bare(_FIELDS[name].type)
+    kind = _parts(_FIELDS[name].type)[0]
     if get_origin(kind) is Literal:
         return " or ".join(f"`{one}`" for one in get_args(kind))
     if kind is float:
-        return "number"
+        return "duration" if _extra(name, "duration") else "number"
     if kind is int:
         return "whole number"
     if get_origin(kind) is tuple:
         return "list of texts"
     return "text"
+
+
+def _allowed(name: str) -> str:
+    """What a setting's value must be, in words."""
+    kind = _kind_of(name).replace("`", "")
+    above, least, most = (_bound(name, which) for which in ("gt", "ge", "le"))
+    if most is None:
+        return kind if " or " in kind else f"a {kind}"
+    start = f"above {above:g}" if least is None else f"from {least:,.0f}"
+    unit = " seconds, written like 90, 10s, 5m or 1.5h" if kind == "duration" else ""
+    return (
+        f"a {kind} {start} to {most:,.0f}{unit}"
+        if least is not None
+        else f"a {kind} {start}, at most {most:,.0f}{unit}"
+    )
 
 
 def settings() -> list[Setting]:
@@ -361,8 +474,9 @@ def settings() -> list[Setting]:
             variable=PREFIX + name.upper(),
             kind=_kind_of(name),
             unit=_extra(name, "unit") or "",
-            text=next(meta.description for meta in _metas(field.type) if meta.description),
-            default=_shown(field.default, False),
+            text=next(meta.description for meta in _parts(field.type)[1] if meta.description),
+            has_file_form=_may_have_file(name),
+            default="none" if field.default is None else _shown(name, field.default),
         )
         for name, field in _FIELDS.items()
     ]
@@ -370,43 +484,111 @@ def settings() -> list[Setting]:
 
 # -- reading -------------------------------------------------------------------------------------------------------
 
+_INJECTED = re.compile(
+    r"GREENROOM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_ADDR|_PORT|_PROTO)?)?|ENV_\w+|NAME)"
+)
+"""What Kubernetes (service links) and docker (--link) put into the environment beside something called greenroom."""
 
-def _read_toml(path: Path) -> dict[str, Any]:
+
+def _may_have_file(name: str) -> bool:
+    return bool(_extra(name, "secret") or _extra(name, "has_password"))
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Settings that variables give: (name, the variable, its text). Raises IllegalArgumentError."""
+    for name in _FIELDS:
+        variable = PREFIX + name.upper()
+        text = environment.get(variable, "").strip()
+        if _may_have_file(name) and (path := environment.get(variable + FILE_SUFFIX, "").strip()):
+            if text:
+                raise IllegalArgumentError(
+                    f"{variable} and {variable}{FILE_SUFFIX} are both set.", hint="Leave one of them out."
+                )
+            variable, text = variable + FILE_SUFFIX, _read_secret(variable + FILE_SUFFIX, path)
+        if text:
+            yield name, variable, text
+
+
+def _read_secret(variable: str, path: str) -> str:
     try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
+        text = Path(path).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
-        raise IllegalArgumentError(f"The settings file {path} cannot be read: {error.strerror}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise IllegalArgumentError(f"The settings file {path} is not TOML: {error}.") from None
-    unknown = sorted(set(values) - set(_FIELDS))
-    if unknown:
-        raise IllegalArgumentError(
-            f"{path}: there is no setting {', '.join(unknown)}.", hint="See docs/reference/settings.md."
-        )
-    return values
-
-
-def _from_text(name: str, text: str) -> Any:
-    """A variable's value: numbers as numbers, lists separated by commas or spaces."""
-    kind = _bare(_FIELDS[name].type)
-    if get_origin(kind) is tuple:
-        return [one for one in text.replace(",", " ").split() if one]
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            return text
+        raise IllegalArgumentError(f"{variable} names {path}, which cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise IllegalArgumentError(f"{variable} names {path}, which is not UTF-8 text.") from None
+    if not text:
+        raise IllegalArgumentError(f"{variable} names {path}, which is empty.")
     return text
 
 
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each `GREENROOM_` variable that nothing reads."""
+    settings_ = [PREFIX + name.upper() for name in _FIELDS]
+    files = [PREFIX + name.upper() + FILE_SUFFIX for name in _FIELDS if _may_have_file(name)]
+    known = {*settings_, *files, *OTHER_VARIABLES}
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable in known or _INJECTED.fullmatch(variable):
+            continue
+        # Without what all of them begin with: that is alike anyway.
+        nearest = get_close_matches(variable[len(PREFIX) :], [name[len(PREFIX) :] for name in known], 1, 0.7)
+        hint = f" Did you mean {PREFIX}{nearest[0]}?" if nearest else " See docs/reference/settings.md."
+        yield f"There is no setting for {variable}, which is ignored.{hint}"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        # Editors of Windows begin a file with a byte order mark, which TOML has no place for.
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise IllegalArgumentError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise IllegalArgumentError(f"The settings file {path} is not TOML: {error}.") from None
+    _refuse_renamed({name: f"{name} in {path}" for name in RENAMED if name in values})
+    for name in values:
+        if name not in _FIELDS:
+            nearest = get_close_matches(name, _FIELDS, 1)
+            raise IllegalArgumentError(
+                f"{path}: there is no setting {name}.",
+                hint=f"Did you mean {nearest[0]}?" if nearest else "See docs/reference/settings.md.",
+            )
+    return values
+
+
+def _parsed(name: str, value: Any) -> Any:
+    """A value as its setting has it: white space stripped; of texts durations as seconds, numbers as numbers, lists
+    split at commas and spaces. What cannot be read stays as it is."""
+    kind = _parts(_FIELDS[name].type)[0]
+    if get_origin(kind) is tuple:
+        items = value.replace(",", " ").split() if isinstance(value, str) else value
+        return (
+            tuple(one.strip() if isinstance(one, str) else one for one in items)
+            if isinstance(items, list | tuple)
+            else value
+        )
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    try:
+        if kind is float and _extra(name, "duration"):
+            return parse_duration(value)
+        return kind(value) if kind in (int, float) else value
+    except ValueError:
+        return value
+
+
 def _convert(values: Mapping[str, Any], origins: Mapping[str, str]) -> ServerConfig:
+    parsed: dict[str, Any] = {}
     for name, value in values.items():
         if name not in _FIELDS:
             raise IllegalArgumentError(f"There is no setting {name}.", hint="See docs/reference/settings.md.")
+        parsed[name] = _parsed(name, value)
         try:
-            msgspec.convert(value, _FIELDS[name].type)
-        except msgspec.ValidationError as error:
-            # A secret's value is not repeated, and msgspec does not repeat values.
-            raise IllegalArgumentError(f"Setting {name} (from {origins[name]}): {error}.") from None
-    return msgspec.convert(dict(values), ServerConfig)
+            if isinstance(parsed[name], float) and not isfinite(parsed[name]):
+                raise msgspec.ValidationError
+            msgspec.convert(parsed[name], _FIELDS[name].type)
+        except msgspec.ValidationError:
+            given = MASK if _extra(name, "secret") else redact_addresses(repr(value))
+            raise IllegalArgumentError(
+                f"The setting {name} (from {origins[name]}) is {given}; it must be {_allowed(name)}."
+            ) from None
+    return msgspec.convert(parsed, ServerConfig)

@@ -14,7 +14,6 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from greenroom.codes import CloseCode
 from greenroom.core.requests import Attached, EndRequest
-from greenroom.core.server.calls import EngineCall, OpenSession, ResumeSession, UpdateProfile
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted
 from greenroom.errors import GreenroomError, ServiceUnavailableError
@@ -22,10 +21,9 @@ from greenroom.model import Application, EndReason, Event, ParticipantRecord, Se
 from greenroom.server.cluster.node import Node, NodeState
 from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.http.routes import Route
-from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import Desk
-from greenroom.server.sessions.hub import Hub, Performer
-from greenroom.server.telemetry.metrics import Count, Histogram, Metrics
+from greenroom.server.sessions.engine_calls import EngineCalls
+from greenroom.server.sessions.hub import Hub
+from greenroom.server.telemetry.metrics import Count, Metrics
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
@@ -156,6 +154,14 @@ class Measure:
         self._delivery = metrics.histogram("greenroom_webhook_delivery_seconds")
         self._updates: dict[tuple[str, str], _Update] = {}
         self._told = metrics.histogram("greenroom_update_to_watcher_seconds").labels()
+        opens, resumes = metrics.counter("greenroom_opens_total"), metrics.counter("greenroom_resumes_total")
+        self._join_counters = {False: opens, True: resumes}
+        self._joins = {
+            False: (metrics.histogram("greenroom_open_seconds").labels(), opens.labels("ok")),
+            True: (metrics.histogram("greenroom_resume_seconds").labels(), resumes.labels("ok")),
+        }
+        self._lost = metrics.counter("greenroom_connections_lost_total")
+        self._silence = metrics.histogram("greenroom_silence_seconds").labels()
         self._after: dict[str, Callable[[Any, tuple[Any, ...]], None]] = {
             "registry.open": self._opened,
             "registry.close": self._closed,
@@ -225,62 +231,46 @@ class Measure:
         app, _reader, events = arguments[:3]
         self.metrics.counter("greenroom_webhook_set_aside_total").labels(app).value += len(events)
 
-    # -- what sessions ask for -------------------------------------------------------------------------------------
+    # -- SessionMetrics --------------------------------------------------------------------------------------------
 
-    def performer(self, perform: Performer) -> Performer:
-        """`Desk.perform`, with opens, resumes and updates measured."""
-        clock, counter, histogram = self._clock, self.metrics.counter, self.metrics.histogram
-        timers: dict[type, tuple[Histogram, Count]] = {
-            OpenSession: (histogram("greenroom_open_seconds").labels(), counter("greenroom_opens_total").labels("ok")),
-            ResumeSession: (
-                histogram("greenroom_resume_seconds").labels(),
-                counter("greenroom_resumes_total").labels("ok"),
-            ),
-        }
+    def joined(self, seconds: float, *, resuming: bool) -> None:
+        """An open or a resume succeeded."""
+        histogram, good = self._joins[resuming]
+        histogram.observe(seconds)
+        good.value += 1
 
-        async def joining(work: Coroutine[Any, Any, Any], took: Histogram, good: Count) -> Any:
-            began = clock()
-            result = await work
-            took.observe(clock() - began)
-            good.value += 1
-            return result
+    def refused(self, reason: str, *, resuming: bool) -> None:
+        """An open or a resume was refused."""
+        self._join_counters[resuming].labels(reason).value += 1
 
-        def measured(connection: SessionConnection, call: EngineCall) -> Coroutine[Any, Any, Any]:
-            kind = type(call)
-            timer = timers.get(kind)
-            if timer is not None:
-                work = perform(connection, call)
-                if self._tracing is not None:
-                    work = self._tracing.joining(call, work)
-                return joining(work, *timer)
-            if kind is UpdateProfile:
-                return self._updating(perform(connection, call), connection, call)  # type: ignore[arg-type]
-            return perform(connection, call)
+    def connection_lost(self, code: int) -> None:
+        """A WebSocket is gone."""
+        self._lost.labels(str(code) if code in _KNOWN_CODES else "other").value += 1
 
-        return measured
+    def silent(self, seconds: float) -> None:
+        """A connection is dropped whose client answered no ping for so long."""
+        self._silence.observe(seconds)
 
-    async def _updating(
-        self, work: Coroutine[Any, Any, ParticipantRecord], connection: SessionConnection, call: UpdateProfile
-    ) -> ParticipantRecord:
-        key = (call.app, call.participant_id)
-        held = connection.machine.held
-        before = 0 if held is None else held.participant.version
-        update = self._updates.setdefault(key, _Update(self._clock()))
-        try:
-            record = await work
-        except BaseException:
-            self._updates.pop(key, None)
-            raise
-        update.version = record.version
-        if record.version <= before:
-            # What was there already: nobody is told anything.
-            self._updates.pop(key, None)
-        for told, at in update.told:
-            self._note_told(key, update, told, at)
-        return record
+    def update_begins(self, app: str, participant_id: str) -> None:
+        """A profile update is sent to the engine."""
+        self._updates.setdefault((app, participant_id), _Update(self._clock()))
 
-    def told(self, records: Sequence[ParticipantRecord]) -> None:
-        """The hub's: watchers of these were written to."""
+    def update_ends(self, app: str, participant_id: str, *, before: int, version: int | None) -> None:
+        """The engine answered."""
+        key = (app, participant_id)
+        update = self._updates.get(key)
+        if update is None:
+            return
+        if version is None or version <= before:
+            # Refused, or what was there already: no watcher is sent anything.
+            del self._updates[key]
+            return
+        update.version = version
+        for sent, at in update.told:
+            self._note_told(key, update, sent, at)
+
+    def updates_sent(self, records: Sequence[ParticipantRecord]) -> None:
+        """The watchers of these were written to."""
         if not self._updates:
             return
         now = self._clock()
@@ -298,25 +288,6 @@ class Measure:
     def _note_told(self, key: tuple[str, str], update: _Update, version: int, at: float) -> None:
         if update.version is not None and version >= update.version and self._updates.pop(key, None) is not None:
             self._told.observe(at - update.began)
-
-    def attend(self, hub: Hub) -> None:
-        """The hub whose connections are counted."""
-        refused = {
-            False: self.metrics.counter("greenroom_opens_total"),
-            True: self.metrics.counter("greenroom_resumes_total"),
-        }
-        lost = self.metrics.counter("greenroom_connections_lost_total")
-
-        def on_refused(reason: str, resuming: bool) -> None:
-            refused[resuming].labels(reason).value += 1
-
-        def on_left(code: int) -> None:
-            lost.labels(str(code) if code in _KNOWN_CODES else "other").value += 1
-
-        hub.on_refused = on_refused
-        hub.on_left = on_left
-        hub.on_silent = self.metrics.histogram("greenroom_silence_seconds").labels().observe
-        hub.on_told = self.told
 
     def answered(self, route: Route | None, status: int) -> None:
         """The dispatcher's: a request was answered. A method that has no row is not a label: clients choose it."""
@@ -352,7 +323,7 @@ def register_gauges(
     *,
     hub: Hub,
     node: Node,
-    calls: Desk,
+    calls: EngineCalls,
     reaper: Reaper,
     webhooks: WebhookDispatcher,
     door: FrontDoor,
@@ -372,7 +343,7 @@ def register_gauges(
     single("greenroom_node_ready", lambda: node.not_ready() is None)
     single("greenroom_nodes", lambda: 1 + sum(one.lease_left > 0 for one in node.others))
     single("greenroom_lease_age_seconds", lambda: node.lease_age)
-    single("greenroom_kept_writes", lambda: len(calls.kept))
+    single("greenroom_kept_writes", lambda: len(calls.deferred_writes))
     single("greenroom_clock_difference_seconds", lambda: node.clock_difference)
     single("greenroom_reaper_lag_seconds", lambda: reaper.lag)
     single("greenroom_reaper_failing", lambda: bool(reaper.failing))

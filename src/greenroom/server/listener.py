@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
 
 import structlog
 
@@ -48,6 +49,10 @@ def url_of(config: ServerConfig, listener: socket.socket) -> str:
     return (config.public_url or f"{scheme}://{shown}:{listener.getsockname()[1]}").rstrip("/")
 
 
+class _PassphraseNeededError(Exception):
+    pass
+
+
 class Certificate:
     """The certificate and key that the settings name, None for both where there is no TLS. Raises
     IllegalArgumentError where they cannot be loaded."""
@@ -64,11 +69,24 @@ class Certificate:
     def _load(self, context: ssl.SSLContext) -> None:
         cert, key = self._files
         assert cert is not None
+
+        def no_passphrase() -> str:
+            raise _PassphraseNeededError
+
         try:
-            context.load_cert_chain(cert, key)
-        except (OSError, ssl.SSLError) as error:
+            # Without a function OpenSSL would ask at the terminal.
+            context.load_cert_chain(cert, key, no_passphrase)
+        except _PassphraseNeededError:
             raise IllegalArgumentError(
-                f"tls_cert and tls_key cannot be loaded: {error}.", hint="Both are PEM files and belong together."
+                f"The private key in tls_key ({key}) has a passphrase, and there is nobody to enter it.",
+                hint="Write the key without one: openssl pkey -in KEY -out NEW, and give NEW mode 0600.",
+            ) from None
+        except OSError as error:
+            missing = next((path for path in (cert, key) if path is not None and not Path(path).is_file()), None)
+            what = f"there is no file {missing}" if missing is not None else error.strerror or str(error)
+            raise IllegalArgumentError(
+                f"tls_cert ({cert}) and tls_key ({key}) cannot be loaded: {what}.",
+                hint="Both are PEM files, and the key is the certificate's.",
             ) from None
 
     def reload(self) -> None:

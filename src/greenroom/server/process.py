@@ -6,7 +6,7 @@ import asyncio
 import gc
 import resource
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
@@ -20,11 +20,19 @@ GC_THRESHOLD = (50_000, 20, 100)
 """Sessions are many and live long: the default of 700 looks at all of them far too often."""
 
 
-def run(config: ServerConfig, ready: Callable[[Service], Awaitable[None]] | None = None) -> None:
-    """The service, on uvloop; returns when it has stopped. ready: see `serve`."""
+def run(
+    config: ServerConfig,
+    ready: Callable[[Service], Awaitable[None]] | None = None,
+    *,
+    warnings: Iterable[str] = (),
+) -> None:
+    """The service, on uvloop; returns when it has stopped. ready: see `serve`. warnings: what was found amiss in the
+    settings; logged first."""
     import uvloop
 
     logs.configure(config.log_level, config.log_format)
+    for warning in warnings:
+        log.warning(warning)
     raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(Service(config), ready))

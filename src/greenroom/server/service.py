@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,15 @@ from greenroom.server.events.long_polling import EventNews
 from greenroom.server.http.dispatcher import make_http
 from greenroom.server.instrumentation import Measure, MeasuredEngine, register_gauges
 from greenroom.server.listener import Certificate, listen, url_of, warn_of_plain_text
-from greenroom.server.sessions.admission import NodeHouse
+from greenroom.server.sessions.admission import Admission
+from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.control import SessionControl
-from greenroom.server.sessions.engine_calls import Desk
+from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.telemetry.tracing import make_tracing
 from greenroom.server.tenants.applications import Tenants
-from greenroom.server.tenants.secrets import load_admin_token, load_master_key
+from greenroom.server.tenants.secrets import load_admin_token, load_master_key, read_or_make
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
@@ -49,6 +50,8 @@ log = structlog.stdlib.get_logger("greenroom.server")
 BACKLOG = 4_096
 SHARED_ISSUER = "greenroom"
 """The `iss` of tokens where nodes share an engine and were given neither issuer nor public URL."""
+ISSUER_FILE = "issuer"
+"""In the data directory: the `iss` of tokens where the settings name none."""
 
 
 class Service:
@@ -82,7 +85,7 @@ class Service:
         self.tenants: Tenants
         self.directory: DirectorySync
         self.hub: Hub
-        self.desk: Desk
+        self.calls: EngineCalls
         self.node: Node
         self.control: SessionControl
         self.cluster: ClusterAdmin
@@ -146,38 +149,38 @@ class Service:
     def _compose(self) -> None:
         config = self.config
         name = config.node or self._random_bytes(8).hex()
-        house = NodeHouse(
+        services = Admission(
             self.tenants,
             issuer=self.issuer,
             session_limits=config.session_limits,
             limits=self.limits,
             opens_per_second=config.opens_per_second,
-            failed_sign_ins=config.failed_sign_ins,
-            cut_offs=config.cut_offs,
+            failed_auth=config.failed_auth_per_minute,
+            protocol_violations=config.protocol_violations_per_minute,
             now=self.clocks.monotonic(),
             random_bytes=self._random_bytes,
         )
-        self.desk = Desk(self.engine, node=name, lease=self._lease, grace=config.grace)
-        self.hub = Hub(house, self.measure.performer(self.desk.perform), self.clocks)
-        self.measure.attend(self.hub)
-        self.desk.attend(self.hub)
-        self.hub.on_command = self._command
+        self.hub = Hub(services, self.engine.bus, events=self, metrics=self.measure, clocks=self.clocks)
+        self.calls = EngineCalls(
+            self.engine, self.hub, node=name, lease=self._lease, metrics=self.measure, tracing=self._tracing,
+            clocks=self.clocks,
+        )  # fmt: skip
         self.directory = DirectorySync(self.tenants, self.hub)
         self.node = Node(
-            self.engine, self.hub, self.desk, self.directory, config,
+            self.engine, self.hub, self.calls, self.directory, config,
             name=name, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
         )  # fmt: skip
-        self.control = SessionControl(self.engine.registry, self.desk, partial(self.directory.read, None))
-        self.upgrades = SessionUpgrades(self.hub, self.node, grace=config.grace, chance=self._chance)
+        self.control = SessionControl(self.engine.registry, self.calls, partial(self.directory.read, None))
+        self.upgrades = SessionUpgrades(self.hub, self.calls, self.node, grace=config.grace, chance=self._chance)
         self._reaper = Reaper(
             self.engine.registry,
             interval=config.reap_interval,
             may_act=lambda: self._lease() is not None,
-            tell=self.desk.tell_ended,
+            tell=self.calls.notify_ended,
         )
         self.cluster = ClusterAdmin(
-            self.engine, self.hub, self.desk, self.node, self._reaper, config,
-            same_everywhere={"issuer": self.issuer, "master_key": self.tenants.master_key_fingerprint},
+            self.engine, self.hub, self.calls, self.node, self._reaper, config,
+            same_everywhere={"issuer": self.issuer, "master_key": self.tenants.secrets.fingerprint},
             durability=self.durability, clocks=self.clocks, random_hex=self._random_hex, stop=self.stop_requested.set,
         )  # fmt: skip
         self.news = EventNews(self.engine.outbox)
@@ -197,7 +200,7 @@ class Service:
 
     def _register_gauges(self) -> None:
         register_gauges(
-            self.metrics, hub=self.hub, node=self.node, calls=self.desk, reaper=self._reaper, webhooks=self.webhooks,
+            self.metrics, hub=self.hub, node=self.node, calls=self.calls, reaper=self._reaper, webhooks=self.webhooks,
             door=self.door, engine_name=self.engine.name, durability=self.durability, started_at=self.clocks.wall(),
         )  # fmt: skip
 
@@ -207,11 +210,24 @@ class Service:
     def _random_hex(self) -> str:
         return self._random_bytes(16).hex()
 
-    def _command(self, command: Command) -> None:
+    # -- HubEvents ----------------------------------------------------------------------------------------------------
+
+    def session_joined(self, connection: SessionConnection) -> None:
+        """A session was attached to a connection of this node."""
+        self.node.joined(connection)
+
+    def changes_lost(self, partitions: Sequence[int]) -> None:
+        """The bus may have missed changes."""
+        self.node.recovery.changes_lost(partitions)
+
+    def command(self, command: Command) -> None:
+        """Another node, or this one, asks for something that is not about one session."""
         if command.kind == "directory":
             self.directory.changed()
         else:
             self.cluster.command(command)
+
+    # -- the front door -----------------------------------------------------------------------------------------------
 
     async def _open_door(self, listener: socket.socket) -> None:
         http = make_http(self, all_routes(demo_page=self.config.demo_page == "on"), self.measure.answered)
@@ -244,8 +260,8 @@ class Service:
             self._server.close()
             self._server = None
             await self.hub.settle_tasks(self.config.close_timeout)
-            if self.desk.kept:
-                await self.desk.write_kept()
+            if self.calls.deferred_writes:
+                await self.calls.write_deferred()
             await self._end_tasks()
             await self.node.leave()
             self.door.abort_all()
@@ -257,7 +273,7 @@ class Service:
             self._server.close()
             self._server = None
             await self._end_tasks()
-            self.hub.mute()
+            self.calls.mute()
             self.door.abort_all()
         await self._clean_up()
 
@@ -269,7 +285,7 @@ class Service:
 
     async def _stop_hub(self) -> None:
         await self._end_tasks()
-        self.hub.mute()
+        self.calls.mute()
         await self.hub.cancel_tasks()
         self.hub.stop()
 
@@ -284,9 +300,14 @@ class Service:
 
     def _find_urls(self, listener: socket.socket) -> None:
         self.url = url_of(self.config, listener)
-        # Nodes that share an engine take each other's tokens, whatever address each of them listens on.
-        shared = self.config.engine != "embedded" and not self.config.public_url
-        self.issuer = self.config.issuer or (SHARED_ISSUER if shared else self.url)
+        self.issuer = self.config.issuer or self._default_issuer()
+
+    def _default_issuer(self) -> str:
+        """The URL of the first start, so that tokens stay good when the service moves to another port or name. Nodes
+        that share an engine take each other's tokens, whatever address each of them listens on."""
+        if self.config.engine == "embedded":
+            return read_or_make(Path(self.config.data_dir) / ISSUER_FILE, lambda: self.url)
+        return self.config.public_url.rstrip("/") if self.config.public_url else SHARED_ISSUER
 
     def _load_secrets(self) -> None:
         config = self.config

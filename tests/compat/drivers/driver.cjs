@@ -2,6 +2,18 @@
 const fs = require('fs');
 const client = require('@dolbyio/dolbyio-rest-apis-client');
 
+// The recipes of the migration guide. 4.x has a function for it; 3.x has its hosts as constants of two modules.
+const host = process.env.GREENROOM_HOST;
+if (client.urls) {
+    client.urls.initialize({ api: host, comms: host });
+} else {
+    require('@dolbyio/dolbyio-rest-apis-client/dist/internal/urls').AUTH_HOSTNAME = host;
+    Object.assign(require('@dolbyio/dolbyio-rest-apis-client/dist/communications/internal/urls'), {
+        COMMS_HOSTNAME: host,
+        SESSION_HOSTNAME: host,
+    });
+}
+
 async function resultOf(name, given) {
     const call = client.communications.authentication[name] || client.authentication[name];
     try {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -11,7 +12,12 @@ from typing import Any
 # By name: the client is not installed where the types are checked.
 authentication = import_module("dolbyio_rest_apis.authentication")
 communications = import_module("dolbyio_rest_apis.communications.authentication")
+urls = import_module("dolbyio_rest_apis.core.urls")
 HttpRequestError = import_module("dolbyio_rest_apis.core.http_request_error").HttpRequestError
+
+# The recipe of the migration guide: the client has its hosts as constants of one module.
+for _name in ("API_URL", "COMMS_URL", "COMMS_SESSION_URL"):
+    setattr(urls, _name, os.environ["GREENROOM_HOST"])
 
 _MEMBERS = ("status_code", "error_type", "error_code", "error_reason", "error_description")
 

@@ -79,7 +79,7 @@ PATHS = {
 
 @pytest.mark.parametrize("who", PATHS)
 async def test_the_api(who: str, tmp_path: Path) -> None:
-    async with running_service(failed_sign_ins=1_000_000) as house:
+    async with running_service(failed_auth_per_minute=1_000_000) as house:
         app = await house.new_application()
         form = {"grant_type": "client_credentials"}
         own = basic(app.key, app.secret)

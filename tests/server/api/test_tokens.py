@@ -625,7 +625,7 @@ async def test_invalidate_revokes_one_client_access_token() -> None:
         assert request.participant_id == claims["sub"]
         assert request.until == claims["exp"] * 1_000
         found = verify(token, site.service.tenants.ring, kind=TokenKind.CLIENT, issuer=ISSUER, now=START)
-        assert site.service.tenants.is_revoked(found)
+        assert site.service.tenants.revocations.is_revoked(backend.app, found)
         assert (await backend.form(INVALIDATE, f"access_token={token}")).status == 200
 
 

@@ -17,7 +17,7 @@ from greenroom.server.cluster import recovery
 from greenroom.server.cluster.node import Node, NodeState
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from tests.core.server_rig import APP, NAMESPACE
+from tests.core.server.rig import APP, NAMESPACE
 from tests.server.shell import Shell, running_shell
 from tests.support.sim.loop import Timeline
 
@@ -157,10 +157,10 @@ async def test_a_connection_lost_while_fenced_is_detached_first_of_all() -> None
         connection.lost(1006, "")
         closing.lost(1000, "")
         await shell.settle()
-        assert len(shell.desk.kept) == 2
+        assert len(shell.calls.deferred_writes) == 2
         shell.away = False
         await _pass(shell, 2)
-        assert not shell.desk.kept
+        assert not shell.calls.deferred_writes
         assert (await shell.record(connection)).state is SessionState.DETACHED
         assert (await shell.record(closing)).end_reason is EndReason.CLOSED
 

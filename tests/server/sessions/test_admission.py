@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from greenroom.core.server.calls import Now, SessionLimits
+from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import Application
-from greenroom.server.sessions.admission import NodeHouse
+from greenroom.server.sessions.admission import Admission
+from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import KeyRing, generate_key, mint_client_token
 
@@ -25,13 +26,11 @@ class FakeTenants:
 
     def __init__(self) -> None:
         self.ring = KeyRing(generate_key(os.urandom, created_at=0))
+        self.revocations = Revocations(lambda: WALL)
         self.known = {key: Application(key=key, name=key, namespace="n") for key in ("a", "b")}
 
     def get(self, app_key: str) -> Application | None:
         return self.known.get(app_key)
-
-    def withdrawn(self, token: object) -> None:
-        return None
 
     def token(self, app: str = "a", *, bad: bool = False, now: float = WALL) -> str:
         ring = KeyRing(generate_key(os.urandom, created_at=0)) if bad else self.ring
@@ -41,10 +40,10 @@ class FakeTenants:
         return minted.token
 
 
-def _house(tenants: Any, **options: Any) -> NodeHouse:
-    limits: dict[str, Any] = {"opens_per_second": 2.0, "failed_sign_ins": 3, "cut_offs": 3}
+def _admission(tenants: Any, **options: Any) -> Admission:
+    limits: dict[str, Any] = {"opens_per_second": 2.0, "failed_auth": 3, "protocol_violations": 3}
     values = {**limits, "limits": Limits(), **options}
-    return NodeHouse(tenants, issuer=ISSUER, session_limits=SessionLimits(), now=0.0, **values)
+    return Admission(tenants, issuer=ISSUER, session_limits=SessionLimits(), now=0.0, **values)
 
 
 @contextmanager
@@ -54,73 +53,73 @@ def refused(error: type[Exception]) -> Iterator[None]:
 
 
 def test_so_many_opens_a_second() -> None:
-    house = _house(FakeTenants())
+    admission = _admission(FakeTenants())
     for _ in range(2):
-        house.check_room(Now(10.0, WALL))
-        house.admit(Now(10.0, WALL))
+        admission.check_room(Now(10.0, WALL))
+        admission.admit("p", Now(10.0, WALL))
     with pytest.raises(RateLimitedError) as caught:
-        house.check_room(Now(10.0, WALL))
+        admission.check_room(Now(10.0, WALL))
     assert caught.value.retry_after == 1.0
     with refused(RateLimitedError):
-        house.admit(Now(10.0, WALL))
-    house.admit(Now(10.6, WALL))
+        admission.admit("p", Now(10.0, WALL))
+    admission.admit("p", Now(10.6, WALL))
 
 
 def test_bad_tokens_of_one_application_and_address_are_limited_and_nobody_else() -> None:
     tenants = FakeTenants()
-    house = _house(tenants)
+    admission = _admission(tenants)
     now = Now(10.0, WALL)
     for _ in range(3):
         with refused(TokenInvalidError):
-            house.verify(tenants.token(bad=True), "192.0.2.1", now)
+            admission.verify(tenants.token(bad=True), "192.0.2.1", now)
     with pytest.raises(RateLimitedError) as caught:
-        house.verify(tenants.token(), "192.0.2.1", now)
+        admission.verify(tenants.token(), "192.0.2.1", now)
     assert caught.value.retry_after is not None
     assert 0 < caught.value.retry_after <= 20
-    assert house.verify(tenants.token(), "192.0.2.2", now).app == "a"
-    assert house.verify(tenants.token("b"), "192.0.2.1", now).app == "b"
-    assert house.verify(tenants.token(), "192.0.2.1", Now(31.0, WALL)).app == "a"
+    assert admission.verify(tenants.token(), "192.0.2.2", now).app == "a"
+    assert admission.verify(tenants.token("b"), "192.0.2.1", now).app == "b"
+    assert admission.verify(tenants.token(), "192.0.2.1", Now(31.0, WALL)).app == "a"
 
 
 def test_made_up_applications_count_as_one() -> None:
     tenants = FakeTenants()
-    house = _house(tenants)
+    admission = _admission(tenants)
     for number in range(3):
         with refused(TokenInvalidError):
-            house.verify(tenants.token(f"made up {number}", bad=True), "192.0.2.1", Now(10.0, WALL))
+            admission.verify(tenants.token(f"made up {number}", bad=True), "192.0.2.1", Now(10.0, WALL))
     with refused(RateLimitedError):
-        house.verify(tenants.token("made up 9", bad=True), "192.0.2.1", Now(10.0, WALL))
+        admission.verify(tenants.token("made up 9", bad=True), "192.0.2.1", Now(10.0, WALL))
     with refused(RateLimitedError):
-        house.verify("nonsense", "192.0.2.1", Now(10.0, WALL))
-    assert house.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
+        admission.verify("nonsense", "192.0.2.1", Now(10.0, WALL))
+    assert admission.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
 
 
 def test_a_token_that_has_expired_is_no_bad_sign_in() -> None:
     tenants = FakeTenants()
-    house = _house(tenants)
+    admission = _admission(tenants)
     for _ in range(9):
         with refused(TokenExpiredError):
-            house.verify(tenants.token(now=WALL - 100), "192.0.2.1", Now(10.0, WALL))
-    assert house.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
+            admission.verify(tenants.token(now=WALL - 100), "192.0.2.1", Now(10.0, WALL))
+    assert admission.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
 
 
 def test_who_is_cut_off_all_the_time_has_to_wait_and_nobody_else() -> None:
-    house = _house(FakeTenants())
+    admission = _admission(FakeTenants())
     now = Now(10.0, WALL)
     for _ in range(3):
-        house.check_conduct("bad", now)
-        house.cut_off("bad", now)
+        admission.check_violations("bad", now)
+        admission.note_violation("bad", now)
     with pytest.raises(RateLimitedError) as caught:
-        house.check_conduct("bad", now)
+        admission.check_violations("bad", now)
     assert caught.value.retry_after == pytest.approx(20.0)
-    house.check_conduct("good", now)
-    house.check_conduct("bad", Now(31.0, WALL))
+    admission.check_violations("good", now)
+    admission.check_violations("bad", Now(31.0, WALL))
 
 
 def test_trusted_proxies_are_exempt() -> None:
     tenants = FakeTenants()
-    house = _house(tenants, limits=Limits(trusted_proxies=("192.0.2.0/24",)))
+    admission = _admission(tenants, limits=Limits(trusted_proxies=("192.0.2.0/24",)))
     for _ in range(9):
         with refused(TokenInvalidError):
-            house.verify(tenants.token(bad=True), "192.0.2.1", Now(10.0, WALL))
-    assert house.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
+            admission.verify(tenants.token(bad=True), "192.0.2.1", Now(10.0, WALL))
+    assert admission.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenroom.server.sessions.timer_wheel import Wheel
-from tests.core.server_rig import SECRET
+from tests.core.server.rig import SECRET
 from tests.server.shell import OPEN_ID, running_shell
 
 
@@ -63,7 +63,7 @@ async def test_an_error_nobody_expected_is_an_internal_error_for_the_client_alon
         async def broken(_request: object) -> object:
             raise ZeroDivisionError
 
-        registry: Any = shell.desk._registry
+        registry: Any = shell.calls._registry
         registry.open = broken
         connection, link = shell.dial()
         shell.say(connection, "session.open", token="anna", openId=OPEN_ID, resumeSecret=SECRET)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from greenroom.model import participant_id_of
 from greenroom.server.sessions import hub as hub_module
-from tests.core.server_rig import NAMESPACE, token_for
+from tests.core.server.rig import NAMESPACE, token_for
 from tests.server.shell import Shell, running_shell
 
 WATCHERS = 7
@@ -24,7 +24,7 @@ async def _watched(shell: Shell) -> tuple[Any, list[Any]]:
     for number in range(WATCHERS):
         who = f"watcher-{number}"
         token = token_for(who, issued_at=now, expires_at=now + 3600, jti=f"jti-{who}")
-        shell.house.tokens[who] = token
+        shell.services.tokens[who] = token
         watcher, link = await shell.open(who)
         shell.say(watcher, "participants.watch", 3, ids=[participant_id_of(NAMESPACE, "anna")])
         await shell.settle()
@@ -48,7 +48,7 @@ async def test_the_loop_has_its_turn_within_a_large_fan_out(monkeypatch: pytest.
         hub = shell.hub
         async with asyncio.timeout(10):
             shell.say(anna, "session.updateParticipantInfo", 4, updateId="u" * 16, name="B")
-            while not any(one.name == "B" for one in hub._gatherer._changed.values()):  # noqa: ASYNC110 - the engine's thread
+            while not any(one.name == "B" for one in hub._batcher._changed.values()):  # noqa: ASYNC110 - the engine's thread
                 await asyncio.sleep(0)
         handle = hub._flush_handle
         assert handle is not None
@@ -67,11 +67,11 @@ async def test_a_newer_state_that_overtakes_a_slice_is_the_last(monkeypatch: pyt
     monkeypatch.setattr(hub_module, "_SLICE", 2)
     async with running_shell() as shell:
         anna, links = await _watched(shell)
-        held = anna.machine.held
+        held = anna.machine.session
         assert held is not None
         old = replace(held.participant, name="old", version=held.participant.version + 1)
         new = replace(old, name="new", version=old.version + 1)
-        first, second = shell.hub._tell_one(old), shell.hub._tell_one(new)
+        first, second = shell.hub._send_one(old), shell.hub._send_one(new)
         next(first, None)
         for _ in (*second, *first):
             pass

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from greenroom.core.requests import Attached, OpenRequest, UpdateRequest
-from greenroom.core.server.calls import Now
+from greenroom.core.server.services import Now
 from greenroom.engines.base import Command, RestrictRequest
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import participant_id_of
-from tests.core.server_rig import APP, NAMESPACE, SECRET
+from tests.core.server.rig import APP, NAMESPACE, SECRET
 from tests.server.shell import OPEN_ID, Shell, running_shell
 
 ANNA = participant_id_of(NAMESPACE, "anna")
@@ -85,8 +85,11 @@ async def test_a_great_change_goes_in_pieces_each_after_the_one_before() -> None
     async with running_shell() as shell:
         ids = [participant_id_of(NAMESPACE, f"user {number}") for number in range(60)]
         for number in range(60):
-            shell.house.tokens[f"user {number}"] = msgspec.structs.replace(
-                shell.house.tokens["anna"], participant_id=ids[number], external_id=f"user {number}", jti=f"j{number}"
+            shell.services.tokens[f"user {number}"] = msgspec.structs.replace(
+                shell.services.tokens["anna"],
+                participant_id=ids[number],
+                external_id=f"user {number}",
+                jti=f"j{number}",
             )
             await shell.open(f"user {number}")
         connection, link = await shell.open()
@@ -162,7 +165,7 @@ async def test_a_command_that_comes_before_the_attach_is_known_waits_for_it() ->
         connection, link = shell.dial()
         shell.say(connection, "session.open", token="anna", openId=OPEN_ID, resumeSecret=SECRET)
         session_id = ""
-        registry: Any = shell.desk._registry
+        registry: Any = shell.calls._registry
         start = registry.open
 
         async def open_then_kick(request: OpenRequest) -> Attached:
@@ -196,13 +199,15 @@ async def test_a_spent_token_hears_nothing_until_it_is_renewed() -> None:
         await shell.flush()
         link.frames.clear()
         machine = connection.machine
-        expires_at = machine.expires_at
+        expires_at = machine.token.expires_at
         machine.tick(Now(shell.clock.monotonic(), float(expires_at)))
         machine.effects()
         await _rename(shell, BOB, "Robert")
         await shell.flush()
         assert not link.notifications("participants.changed")
-        shell.house.tokens["new"] = msgspec.structs.replace(shell.house.tokens["anna"], expires_at=expires_at + 9999)
+        shell.services.tokens["new"] = msgspec.structs.replace(
+            shell.services.tokens["anna"], expires_at=expires_at + 9999
+        )
         shell.say(connection, "session.refreshToken", 4, token="new")
         await shell.settle()
         assert link.notifications("participants.changed")[0]["participants"][0]["name"] == "Robert"

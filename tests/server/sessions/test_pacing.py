@@ -14,7 +14,7 @@ async def _paced(shell: Shell, count: int) -> list[int]:
     await shell.settle()
     done: list[int] = []
     for number in range(count):
-        shell.hub.pace(done.append, number)
+        shell.hub.defer(done.append, number)
     return done
 
 
@@ -22,7 +22,7 @@ async def test_a_crowd_is_dealt_with_in_portions_and_in_its_order() -> None:
     async with running_shell() as shell:
         done = await _paced(shell, 3 * _PORTION)
         turns = [len(done)]
-        shell.hub.pace(done.append, -1)
+        shell.hub.defer(done.append, -1)
         while len(done) <= 3 * _PORTION:
             await asyncio.sleep(0)
             turns.append(len(done))

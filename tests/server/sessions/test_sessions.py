@@ -160,7 +160,7 @@ async def test_an_origin_that_is_not_on_the_list_is_refused() -> None:
 
 
 async def test_bad_tokens_from_one_address_are_limited_and_good_ones_of_others_are_not() -> None:
-    async with running_service(failed_sign_ins=3) as house:
+    async with running_service(failed_auth_per_minute=3) as house:
         app, other = await house.new_application(), await house.new_application()
         bad = app.token("anna")
         bad = bad[:-20] + ("A" if bad[-20] != "A" else "B") + bad[-19:]
@@ -201,7 +201,7 @@ async def test_a_client_that_does_not_answer_pings_is_dropped_and_its_session_de
 
 
 async def test_leaving_a_page_leaves_five_seconds_and_closing_none() -> None:
-    async with running_service(grace_left=0.5) as house:
+    async with running_service(grace_going_away=0.5) as house:
         app = await house.new_application()
         client = await house.dial()
         left = await client.open(app.token("anna"))
@@ -344,7 +344,7 @@ async def test_a_refresh_on_the_open_connection_counts_at_once() -> None:
 
 @pytest.mark.slow
 async def test_a_spent_token_is_warned_of_then_served_less_then_the_session_ends() -> None:
-    async with running_service(token_warning=1.0, token_overrun=2.0) as house:
+    async with running_service(token_warning=1.0, token_grace=2.0) as house:
         app = await house.new_application()
         async with house.connect() as client:
             await client.open(app.token("anna", life=2))
@@ -440,11 +440,11 @@ async def test_what_the_engine_could_not_take_is_written_when_it_is_back() -> No
         node.check_fence()
         assert await closing.call("session.close") == {}
         await dropping.drop()
-        await house.until(lambda: len(house.service.desk.kept) == 2)
+        await house.until(lambda: len(house.service.calls.deferred_writes) == 2)
         assert (await house.session(closed.id)).state is SessionState.ATTACHED
         await node.beat()
         await node.recovery.caught_up()
-        assert not house.service.desk.kept
+        assert not house.service.calls.deferred_writes
         assert (await house.session(closed.id)).end_reason == "closed"
         assert (await house.session(dropped.id)).state is SessionState.DETACHED
 

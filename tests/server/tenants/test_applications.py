@@ -12,8 +12,9 @@ import pytest
 from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError, ServiceUnavailableError
 from greenroom.model import Application, Restriction, StoredSecret
 from greenroom.server.config import ServerConfig
-from greenroom.server.tenants.applications import ANNOUNCED, JWKS_MAX_AGE, Tenants, derive_pepper
-from greenroom.server.tenants.secrets import load_admin_token, load_master_key, read_or_make
+from greenroom.server.tenants.applications import Tenants
+from greenroom.server.tenants.keys import ANNOUNCED, JWKS_MAX_AGE
+from greenroom.server.tenants.secrets import derive_pepper, load_admin_token, load_master_key, read_or_make
 from greenroom.tokens import Algorithm, TokenKind, mint_api_token, parse_basic, verify
 from greenroom.tokens.keyring import OVERLAP_SECONDS
 from tests.server.http_service import ISSUER, MASTER_KEY, START, Clock, Dice, FakeDirectory, basic
@@ -331,11 +332,11 @@ async def test_what_is_lifted_does_not_count() -> None:
     cutoff = Restriction(app=app.key, kind="cutoff", subject="p", before=int(START) - 5)
     world.directory.restricted = [cutoff]
     await tenants.reload()
-    assert tenants.cutoff(app, "p") == START - 5
-    assert tenants.cutoff(app, "other") is None
+    assert tenants.revocations.cutoff(app, "p") == START - 5
+    assert tenants.revocations.cutoff(app, "other") is None
     world.directory.restricted = [msgspec.structs.replace(cutoff, lifted=True)]
     await tenants.reload()
-    assert tenants.cutoff(app, "p") is None
+    assert tenants.revocations.cutoff(app, "p") is None
 
 
 async def test_the_later_of_both_cut_offs_counts() -> None:
@@ -345,8 +346,8 @@ async def test_the_later_of_both_cut_offs_counts() -> None:
     world.directory.restricted = [Restriction(app=app.key, kind="cutoff", subject="p", before=int(START) - 5)]
     app = await tenants.change(app.key, lambda stored: msgspec.structs.replace(stored, revoked_before=int(START) - 3))
     await tenants.reload()
-    assert tenants.cutoff(app, "p") == START - 3
-    assert tenants.cutoff(app, None) == START - 3
+    assert tenants.revocations.cutoff(app, "p") == START - 3
+    assert tenants.revocations.cutoff(app, None) == START - 3
 
 
 async def test_a_cut_off_that_lies_ahead_is_waited_for() -> None:
@@ -356,10 +357,10 @@ async def test_a_cut_off_that_lies_ahead_is_waited_for() -> None:
     world.directory.restricted = [Restriction(app=app.key, kind="cutoff", subject="p", before=int(START) + 60)]
     await tenants.reload()
     with pytest.raises(ServiceUnavailableError) as caught:
-        tenants.cutoff(app, "p")
+        tenants.revocations.cutoff(app, "p")
     assert caught.value.retry_after == 57
     world.clock.now += 57
-    assert tenants.cutoff(app, "p") == START + 60
+    assert tenants.revocations.cutoff(app, "p") == START + 60
 
 
 # --- secrets of the service -------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ async def add_endpoint(tenants: Tenants, app_key: str, url: str) -> None:
 
     secret = signing.new_secret(os.urandom, asymmetric=False)
     endpoint = WebhookEndpoint(
-        id="wh_1", url=url, sealed_secrets=(signing.seal_secret(tenants, app_key, "wh_1", secret),)
+        id="wh_1", url=url, sealed_secrets=(signing.seal_secret(tenants.secrets, app_key, "wh_1", secret),)
     )
     await tenants.change(app_key, lambda app: msgspec.structs.replace(app, webhooks=(endpoint,)))
 

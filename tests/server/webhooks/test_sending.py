@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import threading
 import time
+from typing import Any
 
 import pytest
 
 from greenroom.server.webhooks import sending
+from greenroom.server.webhooks.lookups import AT_ONCE, NameLookups
 from greenroom.server.webhooks.sending import Sender, retry_after
 from greenroom.server.wire.addresses import parse_networks
 from tests.server.webhooks.receiver import Answer, answer, drip, flood, garbage, hang, hang_up, receiver
@@ -130,7 +134,7 @@ async def test_the_address_that_was_checked_is_the_one_connected_to(monkeypatch:
         answers = ["93.184.216.34", "127.0.0.1"]
         loop = asyncio.get_running_loop()
 
-        async def rebinding(host: str, port: int, **_options: object) -> list[tuple[object, ...]]:
+        def rebinding(host: str, port: int, **_options: object) -> list[tuple[object, ...]]:
             return [(2, 1, 6, "", (answers.pop(0) if len(answers) > 1 else answers[0], port))]
 
         connected: list[str] = []
@@ -139,7 +143,7 @@ async def test_the_address_that_was_checked_is_the_one_connected_to(monkeypatch:
             connected.append(address[0])
             raise OSError("not really")
 
-        monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
         monkeypatch.setattr(type(loop), "sock_connect", lambda _self, _sock, address: connect(_self, None, address))
         url = f"http://rebind.example:{there.port}/hook"
         by = sender(public_only=True)
@@ -187,3 +191,107 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 async def test_retry_after_is_passed_on() -> None:
     async with receiver(answer(429, Retry_After="33")) as there:
         assert (await post(there.url, sender())).retry_after == 33.0
+
+
+# -- connections that are used again ----------------------------------------------------------------------------------
+
+
+def resetting(got: list[int]) -> Answer:
+    """Answers the first request of each connection, and resets the connection at the second. got: requests of each."""
+    connections: dict[asyncio.StreamWriter, int] = {}
+
+    async def answer_once(_got: object, writer: asyncio.StreamWriter) -> None:
+        if writer not in connections:
+            connections[writer] = len(got)
+            got.append(0)
+        got[connections[writer]] += 1
+        if got[connections[writer]] > 1:
+            writer.transport.abort()
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    return answer_once
+
+
+async def test_a_connection_that_was_reset_while_idle_costs_no_delay_and_is_no_failure() -> None:
+    """What receivers do to connections that were kept alive, in the very moment in which one is used again."""
+    got: list[int] = []
+    async with receiver(resetting(got)) as there:
+        by = sender()
+        try:
+            for number in range(4):
+                began = time.monotonic()
+                outcome = await by.send(there.url, b"{}", {"webhook-id": str(number)})
+                assert outcome.delivered, outcome
+                assert time.monotonic() - began < 2
+        finally:
+            await by.close()
+        # One and three came on kept connections, and again on connections of their own, which were not kept.
+        assert sorted(one.headers["webhook-id"] for one in there.got) == ["0", "1", "1", "2", "3", "3"]
+
+
+async def test_a_new_connection_that_is_reset_is_a_failure_and_not_tried_again() -> None:
+    async with receiver(hang_up) as there:
+        outcome = await post(there.url, sender())
+        assert not outcome.delivered
+        assert len(there.got) == 1
+
+
+# -- names that do not resolve ----------------------------------------------------------------------------------------
+
+
+async def test_one_applications_silent_name_server_stops_nobody_elses_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    real = socket.getaddrinfo
+    under_way: list[str] = []
+
+    def getaddrinfo(host: str, *rest: Any, **named: Any) -> Any:
+        if host.startswith("silent"):
+            under_way.append(host)
+            release.wait(20)
+            raise socket.gaierror("no answer")
+        return real("127.0.0.1" if host.startswith("good") else host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with receiver() as there:
+        by = sender(total=10)
+        silent = [
+            asyncio.create_task(by.send(f"http://silent{number}.test:1/", b"", {}, app="one")) for number in range(40)
+        ]
+        try:
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+            url = there.url.replace("127.0.0.1", "good.test")
+            assert (await by.send(url, b"{}", {"webhook-id": "e"}, app="two")).delivered
+            # Nor does it take the loop's own threads, on which a connection to Redis is resolved.
+            await asyncio.get_running_loop().run_in_executor(None, time.monotonic)
+            assert time.monotonic() - began < 3
+            assert len(under_way) == AT_ONCE
+        finally:
+            release.set()
+            for task in silent:
+                task.cancel()
+            await asyncio.gather(*silent, return_exceptions=True)
+            await by.close()
+
+
+async def test_lookups_that_were_cancelled_keep_their_place_until_they_end() -> None:
+    release = threading.Event()
+
+    def look_up(host: str, *_rest: Any, **_named: Any) -> Any:
+        if host == "silent":
+            release.wait(20)
+            raise socket.gaierror("no answer")
+        return []
+
+    lookups = NameLookups(at_once=1, look_up=look_up)
+    first = asyncio.create_task(lookups.look_up("one", "silent", 1, socket.AF_INET))
+    await asyncio.sleep(0.02)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.create_task(lookups.look_up("one", "quick", 1, socket.AF_INET))
+    assert await lookups.look_up("two", "quick", 1, socket.AF_INET) == []
+    assert not second.done()
+    release.set()
+    assert await asyncio.wait_for(second, 5) == []

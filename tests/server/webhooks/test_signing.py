@@ -61,15 +61,15 @@ def test_secrets_have_24_to_64_bytes() -> None:
 
 
 def test_a_sealed_secret_is_good_for_its_endpoint_alone_and_ends() -> None:
-    tenants = FakeService().tenants
+    secrets = FakeService().tenants.secrets
     secret = signing.WebhookSecret("whsec_" + "A" * 43 + "=", expires_at=2_000)
-    sealed = signing.seal_secret(tenants, "app", "wh_1", secret)
+    sealed = signing.seal_secret(secrets, "app", "wh_1", secret)
     assert "AAAA" not in sealed
     endpoint = WebhookEndpoint(id="wh_1", url="https://x.example", sealed_secrets=(sealed,))
-    assert signing.open_secrets(tenants, "app", endpoint, 1.0) == [secret]
-    assert signing.open_secrets(tenants, "app", endpoint, 2.0) == []
+    assert signing.open_secrets(secrets, "app", endpoint, 1.0) == [secret]
+    assert signing.open_secrets(secrets, "app", endpoint, 2.0) == []
     other = WebhookEndpoint(id="wh_2", url="https://x.example", sealed_secrets=(sealed,))
     with pytest.raises(IllegalArgumentError):
-        signing.open_secrets(tenants, "app", other, 1.0)
+        signing.open_secrets(secrets, "app", other, 1.0)
     with pytest.raises(IllegalArgumentError):
-        signing.open_secrets(tenants, "another", endpoint, 1.0)
+        signing.open_secrets(secrets, "another", endpoint, 1.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import Any
 
 import pytest
 
 from greenroom.errors import IllegalArgumentError
+from greenroom.server.config import load
 from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, check_url, is_public
 from greenroom.server.wire.addresses import parse_networks
 
@@ -133,3 +135,29 @@ async def test_the_checked_address_is_the_one_that_is_connected_to(monkeypatch: 
     found = await GuardedResolver().resolve("hooks.example.com", 443)
     assert [item["host"] for item in found] == ["8.8.8.8"]
     assert found[0]["flags"] == socket.AI_NUMERICHOST
+
+
+@pytest.mark.parametrize(
+    ("url", "settings"),
+    [
+        ("http://127.0.0.1:8080/hook", ["HTTP=allowed", "ALLOWED_NETWORKS=127.0.0.0/8"]),
+        ("http://localhost:8080/hook", ["HTTP=allowed", "ALLOWED_NETWORKS=127.0.0.0/8"]),
+        ("https://[::1]/hook", ["ALLOWED_NETWORKS=::1/128"]),
+        ("https://10.1.2.3/hook", ["ALLOWED_NETWORKS=10.1.2.3/32"]),
+        ("http://hooks.example.com/", ["HTTP=allowed"]),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_every_setting_that_would_let_it_through(url: str, settings: list[str]) -> None:
+    """Two settings, two restarts, and the first error named no variable."""
+    with pytest.raises(IllegalArgumentError) as refused:
+        check_url(url)
+    assert re.findall(r"GREENROOM_WEBHOOK_([A-Z_]+=[^ ;]+)", refused.value.hint) == settings
+
+
+def test_what_serve_dev_sets_lets_webhooks_to_this_machine_through() -> None:
+    config = load(None, {}, dev=True).config
+    allowed = parse_networks(config.webhook_allowed_networks)
+    for url in ("http://127.0.0.1:8080/", "http://localhost:1/", "http://[::1]/", "https://hooks.example.com/"):
+        assert check_url(url, allow_http=config.webhook_http == "allowed", allowed=allowed) == url
+    with pytest.raises(IllegalArgumentError):
+        check_url("http://10.0.0.1/", allow_http=True, allowed=allowed)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from greenroom.core.server.calls import Now
+from greenroom.core.server.services import Now
 from greenroom.engines.base import Engine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.config import ServerConfig

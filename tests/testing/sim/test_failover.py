@@ -16,7 +16,6 @@ from greenroom.errors import GreenroomError
 from greenroom.model import participant_id_of
 from greenroom.server.cluster.recovery import Recovery
 from greenroom.server.sessions import engine_calls as desk
-from greenroom.server.sessions.engine_calls import owner_of
 from tests.support import lua_redis
 from tests.support.sim.apps import SimApp
 from tests.support.sim.backend import backend_heard_all
@@ -99,7 +98,7 @@ def _repeated_on_another_node(work: str) -> list[str]:
         assert owned is not None
         participant = participant_id_of(world.application.namespace, "anna")
         update = UpdateRequest(
-            app=world.application.key, participant_id=participant, name="B.", owner=owner_of(owned), update_id="u"
+            app=world.application.key, participant_id=participant, name="B.", owner=owned, update_id="u"
         )
         kick = RestrictRequest(app=world.application.key, kind="kick", participant_id=participant)
         world.replica_behind()

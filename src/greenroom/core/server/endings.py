@@ -1,4 +1,4 @@
-"""With which close code what ends: reasons of an end, and refusals of `open` and `resume`."""
+"""Close codes and texts: of the reasons of an end, and of refusals of `open` and `resume`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CLOSE_OF_REASON: dict[EndReason, CloseCode] = {
 
 TEXT_OF_REASON: dict[EndReason, str] = {
     EndReason.CLOSED: "The session was closed.",
-    EndReason.TIMEOUT: "The session's connection was away for longer than its grace.",
+    EndReason.TIMEOUT: "The session was disconnected for longer than its grace.",
     EndReason.REPLACED: "Another device of the participant took the session's place.",
     EndReason.KICKED: "The participant was removed by the app or an operator.",
     EndReason.BLOCKED: "The participant is blocked.",
-    EndReason.TOKEN_EXPIRED: "The token's life was over and no new one came. Refresh it before it ends.",
+    EndReason.TOKEN_EXPIRED: "The token expired and was not refreshed. Refresh it before it expires.",
     EndReason.TOKEN_REVOKED: "The session's token was revoked.",
     EndReason.APPLICATION_DISABLED: "The application was disabled.",
     EndReason.PROTOCOL_ERROR: "The client broke the session protocol.",
@@ -48,18 +48,18 @@ _CLOSE_OF_ERROR: dict[ErrorCode, CloseCode] = {
     _E.DRAINING: _C.DRAINING,
     _E.FENCED: _C.FENCED,
 }
-_MAY_OPEN_ANEW = frozenset(
+_MAY_OPEN_AGAIN = frozenset(
     {_E.SESSION_ENDED, _E.STATE_LOST, _E.OPEN_ID_CONFLICT, _E.RESUME_REFUSED, _E.ATTEMPT_SUPERSEDED}
 )
 
 
-def may_go_on(error: GreenroomError, *, resuming: bool) -> bool:
+def stays_open(error: GreenroomError, *, resuming: bool) -> bool:
     """Whether the connection stays, for another `open`, after this refusal.
 
     After a failed resume it does, unless the node cannot serve anybody now; after a failed open only where it is the
     session that is gone, and another openId will do.
     """
-    if error.code in _MAY_OPEN_ANEW:
+    if error.code in _MAY_OPEN_AGAIN:
         return True
     return resuming and (error.code is _E.TOKEN_EXPIRED or not error.retryable)
 
@@ -70,3 +70,8 @@ def close_of_refusal(error: GreenroomError) -> CloseCode:
     if code is not None:
         return code
     return CloseCode.OVER_CAPACITY if error.retryable else CloseCode.PROTOCOL_ERROR
+
+
+def close_reason(error: GreenroomError) -> str:
+    """The reason in a Close after a refusal, in at most 123 bytes."""
+    return error.message.encode()[:120].decode("utf-8", "ignore")

@@ -1,7 +1,7 @@
-"""ServerSession: what the service must do next with one connection. No I/O, no clock, no dice.
+"""ServerSession: what the service must do next with one connection. No I/O, clock or chance.
 
 Inputs go in with `now`, effects come out of `effects()` in order, `deadline()` says when `tick` is next due. Inputs
-never raise, in any order. Answers of the engine come back by number, and die by number when nobody waits for them.
+never raise, in any order. Answers of the engine come back by number, and change nothing when nobody waits for them.
 
 One connection carries one session. Requests are carried out one at a time and answered in order (S19): `_current` is
 the one at work, `_queue` what waits.
@@ -10,64 +10,237 @@ the one at work, `_queue` what waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from typing import Any, NamedTuple
 
 import msgspec
 
-from greenroom.codes import CloseCode, ErrorCode
-from greenroom.core.server.calls import (
-    ClientToken,
-    Close,
-    EndSession,
-    EngineCall,
-    Now,
-    Owned,
-    Send,
+from greenroom.codes import ERRORS, CloseCode, ErrorCode
+from greenroom.core.profile import check_avatar_url, check_name
+from greenroom.core.rate_limit import TokenBucket
+from greenroom.core.requests import (
+    Attached,
+    AttachRequest,
+    DetachRequest,
+    EndRequest,
+    OpenRequest,
+    Owner,
+    ParticipantQuery,
+    RefreshRequest,
+    SessionRequest,
+    TokenFacts,
+    UnwatchRequest,
+    UpdateRequest,
+    WatchRequest,
 )
-from greenroom.core.server.ground import EMPTY, HELD, WATCH_SCOPE, Heartbeat, RequestId
-from greenroom.core.server.hello import allows
-from greenroom.core.server.join import ServerJoin
-from greenroom.core.server.serving import HANDLERS
-from greenroom.core.states import ServerEvent, ServerState
-from greenroom.core.watching import to_wire
+from greenroom.core.server.effects import Abort, Call, Close, Effect, Ping, Refused, Send
+from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON, close_of_refusal, close_reason, stays_open
+from greenroom.core.server.heartbeat import Beat, Heartbeat
+from greenroom.core.server.identity import (
+    MAX_ID_CHARACTERS,
+    allows,
+    check_same_identity,
+    check_text,
+    hash_of,
+    identify,
+    known_application,
+    narrowed,
+)
+from greenroom.core.server.services import ClientToken, Now, SessionServices
+from greenroom.core.server.token_clock import TokenClock, TokenDue
+from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState
+from greenroom.core.watching import Watches, cut, encode_update, to_wire
 from greenroom.errors import (
     ConflictError,
     GreenroomError,
     IllegalArgumentError,
+    ProtocolError,
     RateLimitedError,
     RevisionConflictError,
     ScopeMissingError,
     ServiceUnavailableError,
     SessionEndedError,
+    SessionNotOpenError,
     TokenExpiredError,
 )
 from greenroom.messages import (
+    MAX_PIECE_BYTES,
     METHODS,
     SCOPE_OF_METHOD,
+    By,
+    CloseParams,
     Device,
+    Empty,
+    HalfPairError,
     MoveOn,
+    NoParams,
+    OpenParams,
+    OpenResult,
+    ParticipantResult,
+    ParticipantsParams,
+    ParticipantsResult,
+    RefreshTokenParams,
+    RefreshTokenResult,
     Request,
+    ResumeParams,
     Retry,
+    SessionEnded,
+    TokenExpiring,
+    UpdateParams,
+    WireLimits,
+    WireSession,
     decode_params,
     decode_request,
+    encode_error,
     encode_notification,
+    encode_reply,
 )
-from greenroom.model import EndReason, ParticipantRecord
+from greenroom.model import (
+    EndReason,
+    ParticipantRecord,
+    make_session_id,
+    participant_id_of,
+    partition_of,
+)
 
-_S, _C = ServerState, ServerEvent
-_STAY = encode_notification("session.stay", EMPTY)
+CAPABILITIES = ("resume", "watch")
+MAX_ASKED = 1000
+"""Participants named in one request. As UUIDs fewer fit into a message; of shorter ids thousands do, and each costs."""
+MAX_WATCHING = 256
+"""Pairs that a resume may carry; the rest follows as `participants.watch` (S12)."""
+WATCH_SCOPE = "notifications:set"
+_UPDATE_SCOPE = "session:update"
+_MAX_UPDATE_ID_CHARACTERS = 64
+_SESSION_ID_BYTES = 16
+
+_S, _E = ServerState, ServerEvent
+_HELD = frozenset({_S.OPEN, _S.FENCED, _S.EXPIRED})
+"""States in which the connection has a session that is to be detached when it is lost."""
 _DEAF = frozenset({_S.GONE, _S.ABANDONED, _S.ENDING})
 _SERVED_WHEN_EXPIRED = frozenset({"session.refreshToken", "session.close"})
+_VIOLATIONS = frozenset(
+    {
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.MESSAGE_TOO_BIG,
+        CloseCode.WS_PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_UTF8,
+        CloseCode.RATE_LIMITED,
+    }
+)
+"""Close codes of connections whose client broke the protocol."""
+_REASONS = {reason.value: reason for reason in EndReason}
+_EMPTY = Empty()
+_STAY = encode_notification("session.stay", _EMPTY)
+
+RequestId = int | str | None
+Then = Callable[[Any, Now], None]
 
 
-class ServerSession(ServerJoin):
-    """One connection of the service, and the session it carries once `open` or `resume` was answered.
+class PendingCall(NamedTuple):
+    """What waits for the engine. number: of the call. then: what to do with the answer."""
 
-    house: what it may ask of its node. address: the client's. origin: of the page, None where there is none.
+    number: int
+    then: Then
+
+
+class LocalSession:
+    """A session as its node knows it: what is written back into an engine that lost everything (S15).
+
+    participant: the latest version known here. secret_hash: of the current resume secret. attempt: the last one taken.
     """
 
-    __slots__ = ()
+    __slots__ = ("attempt", "participant", "record", "secret_hash")
+
+    def __init__(self, attached: Attached, secret_hash: bytes, attempt: int) -> None:
+        self.record = attached.session
+        self.participant = attached.participant
+        self.secret_hash = secret_hash
+        self.attempt = attempt
+
+
+class ServerSession:
+    """One connection of the service, and the session it carries once `open` or `resume` was answered.
+
+    services: what it may ask of its node. address: the client's. origin: of the page, None where there is none.
+    """
+
+    __slots__ = (
+        "_current",
+        "_effects",
+        "_fenced_at",
+        "_grace_if_lost",
+        "_heartbeat",
+        "_hello_due",
+        "_hellos",
+        "_moved_on_at",
+        "_numbers",
+        "_queue",
+        "_rate",
+        "address",
+        "app",
+        "external_id",
+        "origin",
+        "owner",
+        "participant_id",
+        "scopes",
+        "services",
+        "session",
+        "state",
+        "token",
+        "watches",
+    )
+
+    def __init__(self, services: SessionServices, now: Now, *, address: str = "", origin: str | None = None) -> None:
+        limits = services.limits
+        self.services = services
+        self.address = address
+        self.origin = origin
+        self.state = _S.HELLO
+        self.owner: Owner | None = None
+        """By which right the session is written; None before it is open."""
+        self.session: LocalSession | None = None
+        self.app = ""
+        self.participant_id = ""
+        self.external_id: str | None = None
+        self.scopes: tuple[str, ...] = ()
+        self.token = TokenClock(limits.token_warning, limits.token_grace)
+        self.watches = Watches()
+        self._effects: list[Effect] = []
+        self._queue: deque[Request] | None = None
+        self._current: PendingCall | None = None
+        self._numbers = 0
+        self._hellos = 0
+        self._hello_due = now.mono + limits.hello
+        self._heartbeat = Heartbeat(limits.ping, limits.pong, now.mono)
+        self._rate = TokenBucket(limits.messages_per_second, float(limits.messages_burst), now.mono)
+        self._grace_if_lost = limits.grace
+        self._moved_on_at = -inf
+        self._fenced_at = -inf
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def effects(self) -> list[Effect]:
+        """What to do now, in order. Each is given out once."""
+        effects = self._effects
+        if effects:
+            self._effects = []
+        return effects
+
+    def deadline(self, now: Now) -> float:
+        """When `tick` is due, on the clock of ``now.mono``; infinity once the connection is over."""
+        state = self.state
+        if state is _S.GONE or state is _S.ABANDONED:
+            return inf
+        due = self._heartbeat.due()
+        if state is _S.HELLO:
+            return min(due, self._hello_due)
+        if state is _S.OPEN or state is _S.EXPIRED:
+            # Tokens live on the wall clock. It may step: every heartbeat looks again.
+            left = self.token.due(expired=state is _S.EXPIRED) - now.wall
+            return min(due, now.mono + max(0.0, left))
+        return due
 
     # -- inputs: the connection ---------------------------------------------------------------------------------------
 
@@ -76,7 +249,7 @@ class ServerSession(ServerJoin):
         state = self.state
         if state in _DEAF:
             return
-        if not self._spend(now):
+        if not self._rate.take(now.mono):
             self._drop(CloseCode.RATE_LIMITED, "too many messages", now)
             return
         try:
@@ -89,12 +262,12 @@ class ServerSession(ServerJoin):
                 self._malformed(IllegalArgumentError("method is missing.", code=ErrorCode.INVALID_REQUEST), now)
             return  # a response to what we never asked (S19)
         if state is _S.HELLO:
-            self._hello(request, now)
+            self._first(request, now)
             return
         if state is not _S.JOINING:
-            self._grace_if_lost = self.house.limits.grace  # the client has seen the reply (S6)
+            self._grace_if_lost = self.services.limits.grace  # the client has seen the reply (S6)
         if request.method == "ping":
-            self._reply(request.id, EMPTY)
+            self._reply(request.id, _EMPTY)
         elif self._current is None:
             self._carry_out(request, now)
         else:
@@ -102,14 +275,11 @@ class ServerSession(ServerJoin):
 
     def pong(self, now: Now) -> None:
         """A pong came."""
-        self.heard_at = now.mono
-        if self._beat is Heartbeat.WAITING:
-            self._beat = Heartbeat.RESTING
-            self._beat_due = now.mono + self.house.limits.ping
+        self._heartbeat.pong(now.mono)
 
     def drained(self, now: Now) -> None:
         """What was sent has left the buffer: the next piece of what waits may go."""
-        # Nothing is told on a spent token: it waits for the refresh.
+        # After the token's end no update is sent: they wait for the refresh.
         if self.state is _S.OPEN or self.state is _S.FENCED:
             piece = self.watches.next_piece()
             if piece is not None:
@@ -120,9 +290,9 @@ class ServerSession(ServerJoin):
         state = self.state
         if state is _S.JOINING:
             self._grace_if_lost = 0.0 if code == CloseCode.NORMAL else self._grace_of(code)
-        elif state in HELD:
-            self._let_go(code, now)
-        self._step(_C.DROP)
+        elif state in _HELD:
+            self._release(code, now)
+        self._step(_E.DROP)
 
     def tick(self, now: Now) -> None:
         """A deadline may have passed."""
@@ -132,8 +302,15 @@ class ServerSession(ServerJoin):
         if state is _S.HELLO and now.mono >= self._hello_due:
             self._drop(CloseCode.UNAUTHENTICATED, "no session.open or session.resume in time", now)
             return
-        if now.mono >= self._beat_due:
-            self._heartbeat(now)
+        beat = self._heartbeat.tick(now.mono)
+        if beat is Beat.WAITING:
+            self._effects.append(Ping())
+        elif beat is Beat.DEAD:
+            if state in _HELD:
+                self._release(CloseCode.ABNORMAL, now)
+            self._step(_E.DROP)
+            self._effects.append(Abort(now.mono - self._heartbeat.heard_at))
+            return
         self._check_token(now)
 
     # -- inputs: the engine and the node ------------------------------------------------------------------------------
@@ -145,22 +322,28 @@ class ServerSession(ServerJoin):
             return
         self._current = None
         current.then(result, now)
-        self._go_on(now)
+        self._carry_out_waiting(now)
+
+    def heard(self, record: ParticipantRecord) -> None:
+        """The session's own participant changed. Older versions than the one known change nothing (S11)."""
+        session = self.session
+        if session is not None and session.participant.version < record.version:
+            session.participant = record
 
     def fence(self, now: Now) -> None:
         """The node is not certain of its lease any more: it does not act for the session (S9)."""
-        if not self._step(_C.FENCE):
+        if not self._step(_E.FENCE):
             return
         self._fenced_at = now.mono
-        limits = self.house.limits
+        limits = self.services.limits
         if now.mono - self._moved_on_at >= limits.move_on_interval:
             self.move_on(0.0, limits.move_on_jitter, now)
 
-    def unfence(self, now: Now, owner: Owned | None = None) -> None:
+    def unfence(self, now: Now, owner: Owner | None = None) -> None:
         """The node has a lease. owner: the right by which it took the session back, None where nothing changed."""
         if owner is not None and self.owner is not None and owner.generation >= self.owner.generation:
             self.owner = owner
-        if not self._step(_C.UNFENCE):
+        if not self._step(_E.UNFENCE):
             return
         if self._moved_on_at >= self._fenced_at:
             self._effects.append(Send(_STAY))
@@ -171,49 +354,327 @@ class ServerSession(ServerJoin):
 
         reason: ``draining`` where the node serves until the session has moved; empty where it is fenced.
         """
-        if self.state in HELD:
+        if self.state in _HELD:
             self._moved_on_at = now.mono
             self._notify("session.moveOn", MoveOn(after, jitter, reason))
 
     def leave(self, after: float, jitter: float, now: Now) -> None:
         """The node stops: detach with the full grace, and say when to come back (S10)."""
         reason = msgspec.json.encode(Retry(after, jitter)).decode()
-        self._grace_if_lost = self.house.limits.grace
+        self._grace_if_lost = self.services.limits.grace
         self._drop(CloseCode.DRAINING, reason, now)
 
     def ended(self, reason: str, text: str, now: Now, *, by: Device | None = None) -> None:
-        """The session was ended elsewhere: say so."""
-        if self.state in HELD or (self.state is _S.ENDING and self.owner is not None):
-            self._tell_end(reason, text, by)
+        """The session was ended elsewhere: tell the client."""
+        if self.state in _HELD or (self.state is _S.ENDING and self.owner is not None):
+            self._close_ended(reason, text, by)
 
     def superseded(self, generation: int, now: Now) -> None:
         """A connection of at least ``generation`` has the session; this one ends with a final code of its own (S7)."""
         owner = self.owner
-        if owner is not None and owner.generation <= generation and self._step(_C.DROP):
+        if owner is not None and owner.generation <= generation and self._step(_E.DROP):
             self._effects.append(Close(CloseCode.SUPERSEDED, "a newer connection of this session took over"))
 
-    # -- requests -----------------------------------------------------------------------------------------------------
+    def end(self, reason: EndReason, text: str, now: Now) -> None:
+        """This node ends the session: its application was disabled, its token revoked or expired."""
+        owner = self.owner
+        if self.state not in _HELD or owner is None:
+            return
+        self._step(_E.END)
+        text = text or TEXT_OF_REASON[reason]
+        request = EndRequest(session_id=owner.session_id, reason=reason, text=text, owner=owner)
+        self._ask(request, lambda _result, _now: self._close_ended(reason, text, None))
+
+    def directory_changed(self, now: Now) -> None:
+        """The directory was read again: what it says of the application counts for open sessions too (S18)."""
+        application = self.services.application(self.app)
+        if application is None:
+            return  # nothing missing is read as deleted (S15)
+        if application.disabled:
+            self.end(EndReason.APPLICATION_DISABLED, "", now)
+        elif self.token.issued_at <= application.revoked_before:
+            self.end(EndReason.TOKEN_REVOKED, "", now)
+
+    # -- the first message --------------------------------------------------------------------------------------------
+
+    def _first(self, request: Request, now: Now) -> None:
+        method = request.method
+        if method in _JOINS and request.id is not None:
+            self._hellos += 1
+            try:
+                _JOINS[method](self, request.id, decode_params(method, request.params), now)
+            except GreenroomError as error:
+                self._refuse(request.id, error, now, resuming=method == "session.resume")
+        elif method == "session.close":
+            self._close_by_secret(request, now)
+        elif method == "ping" and self._hellos:
+            self._reply(request.id, _EMPTY)
+        else:
+            text = "The first message must be session.open or session.resume, with an id."
+            if request.id is not None:
+                self._fail(request.id, ProtocolError(text))
+            self._drop(CloseCode.PROTOCOL_ERROR, text, now)
+
+    def _open(self, request_id: RequestId, params: OpenParams, now: Now) -> None:
+        """`session.open`. Raises what refuses it."""
+        services = self.services
+        secret_hash = hash_of(params.resume_secret)
+        check_text(params.open_id, "openId", 128, 1)
+        check_text(params.device.id, "device.id", 128)
+        check_text(params.device.name, "device.name", 256)
+        check_text(params.sdk.name, "sdk.name", 64)
+        check_text(params.sdk.version, "sdk.version", 64)
+        services.check_room(now)
+        token = services.verify(params.token, self.address, now)
+        application = known_application(services, token, origin=self.origin)
+        settings = application.settings
+        info = params.participant
+        participant_id, external_id = identify(token, info.external_id, application, params.open_id)
+        name = None if info.name is None else check_name(info.name)
+        avatar_url = None if info.avatar_url is None else check_avatar_url(info.avatar_url)
+        services.admit(participant_id, now)
+        partition = partition_of(application.key, participant_id)
+        request = OpenRequest(
+            app=application.key,
+            participant_id=participant_id,
+            external_id=external_id,
+            open_id=params.open_id,
+            secret_hash=secret_hash,
+            session_id=make_session_id(partition, services.random_bytes(_SESSION_ID_BYTES)),
+            token=_facts(token),
+            name=name,
+            avatar_url=avatar_url,
+            if_new=info.if_new,
+            may_change_profile=settings.open_profile != "scope" or allows(token.scopes, _UPDATE_SCOPE),
+            policy=narrowed(settings.policy, token.policy),
+            max_application_sessions=settings.max_application_sessions,
+            device_id=params.device.id or None,
+            device_name=params.device.name or None,
+            sdk=f"{params.sdk.name}/{params.sdk.version}" if params.sdk.name else "",
+            address=self.address,
+            anonymous=external_id is None,
+            grace=services.limits.grace,
+        )
+        # Known before it is open: what changes from now on is heard and waits for the reply (S12).
+        self.app = application.key
+        self.watches.hold((participant_id,))
+        self._grace_if_lost = services.limits.grace_unconfirmed
+
+        def then(result: Any, now: Now) -> None:
+            if not isinstance(result, Attached):
+                self._not_joined(request_id, result, now, resuming=False)
+            elif self._joined(result, secret_hash, 0, now):
+                self._answer_join(request_id, result.participant, (), now)
+
+        self._step(_E.HELLO)
+        self._ask(request, then)
+
+    def _resume(self, request_id: RequestId, params: ResumeParams, now: Now) -> None:
+        """`session.resume`. Raises what refuses it."""
+        services = self.services
+        secret_hash = hash_of(params.resume_secret)
+        next_hash = hash_of(params.next_secret, "nextSecret")
+        check_text(params.session_id, "sessionId", 128, 1)
+        if not 0 < params.attempt < 2**53:
+            raise IllegalArgumentError("attempt must be a positive number.")
+        if len(params.watching) > MAX_WATCHING:
+            raise IllegalArgumentError(
+                f"watching may have {MAX_WATCHING} pairs.", hint="Send the rest with participants.watch {known}."
+            )
+        for one, _ in params.watching:
+            check_text(one, "watching", MAX_ID_CHARACTERS, 1)
+        services.check_violations(params.session_id, now)
+        token: ClientToken | None = None
+        if params.token is not None:
+            token = services.verify(params.token, self.address, now)
+            known_application(services, token, origin=self.origin)
+        request = AttachRequest(
+            session_id=params.session_id,
+            app=None if token is None else token.app,
+            participant_id=None if token is None else token.participant_id,
+            token=None if token is None else _facts(token),
+            secret_hash=secret_hash,
+            next_secret_hash=next_hash,
+            attempt=params.attempt,
+            address=self.address,
+        )
+        self._grace_if_lost = services.limits.grace
+
+        def then(result: Any, now: Now) -> None:
+            if not isinstance(result, Attached):
+                self._not_joined(request_id, result, now, resuming=True)
+            # Accepted or repeated: in both cases the next secret is the current one now (S1).
+            elif self._joined(result, next_hash, params.attempt, now):
+                try:
+                    if token is not None:
+                        self._check_same_identity(token)
+                except GreenroomError as error:
+                    self._detach_refused(request_id, error, now)
+                else:
+                    self._watch_again(request_id, dict(params.watching))
+
+        self._step(_E.HELLO)
+        self._ask(request, then)
+
+    def _joined(self, attached: Attached, secret_hash: bytes, attempt: int, now: Now) -> bool:
+        """The engine attached the session. False where its connection is gone: then it is let go of again."""
+        record = attached.session
+        self.app = record.app
+        owner = self.owner = Owner(record.id, record.generation, record.lease)
+        abandoned = self.state is _S.ABANDONED
+        self._step(_E.JOINED)
+        if abandoned:
+            # No grace: its client closed it.
+            if self._grace_if_lost <= 0.0:
+                self._tell_engine(_end_of(owner))
+            else:
+                self._tell_engine(DetachRequest(owner, self._grace_if_lost))
+            return False
+        self.participant_id = record.participant_id
+        self.external_id = record.external_id
+        self.scopes = record.scopes
+        self.token.start(record.token_issued_at, record.token_expires_at, now.wall)
+        self.session = LocalSession(attached, secret_hash, attempt)
+        return True
+
+    def _watch_again(self, request_id: RequestId, known: dict[str, int]) -> None:
+        """A resume brings its watches: subscribe and read before it is answered; what differs is in the reply (S12).
+
+        The session's own participant is one of them: only now it is known who that is.
+        """
+        own = self.participant_id
+        if not allows(self.scopes, WATCH_SCOPE):
+            known = {}
+        known.pop(own, None)
+        ids = (own, *known)
+        self.watches.hold(ids)
+
+        def then(result: Any, now: Now) -> None:
+            if self.state not in _HELD:
+                return
+            if isinstance(result, GreenroomError):
+                # The session is attached; the client's repeat is a repeat after a lost reply (S1).
+                self._detach_refused(request_id, result, now)
+                return
+            self.heard(result[0])
+            changed = [one for one in result[1:] if known.get(one.id) != one.version]
+            self._answer_join(request_id, result[0], changed, now)
+            self.watches.answer({one.id: one.version for one in result[1:] if known.get(one.id) == one.version})
+
+        self._ask(WatchRequest(self.app, ids), then)
+
+    def _answer_join(
+        self, request_id: RequestId, participant: ParticipantRecord, changed: Sequence[ParticipantRecord], now: Now
+    ) -> None:
+        owner, limits = self.owner, self.services.limits
+        assert owner is not None
+        updates = [encode_update(record) for record in changed]
+        first = cut(updates, MAX_PIECE_BYTES) if updates else 0
+        result = OpenResult(
+            session=WireSession(
+                owner.session_id,
+                owner.generation,
+                limits.grace,
+                self.token.expires_at * 1000,
+                server_time=int(now.wall * 1000),
+            ),
+            participant=to_wire(participant),
+            scopes=list(self.scopes),
+            capabilities=list(CAPABILITIES),
+            changed=[to_wire(record) for record in changed[:first]],
+            limits=WireLimits(
+                messages_per_second=limits.messages_per_second, messages_burst=limits.messages_burst, max_ids=MAX_ASKED
+            ),
+        )
+        self._reply(request_id, result)
+        versions = {participant.id: participant.version}
+        versions.update((one.id, one.version) for one in updates[:first])
+        # The rest waits for the buffer, as any change does.
+        versions.update((one.id, -1) for one in updates[first:])
+        self.watches.answer(versions)
+        for one in updates[first:]:
+            self.watches.enqueue(one)
+        self.directory_changed(now)  # while the attach was under way
+        self._check_token(now)
+
+    def _refuse(self, request_id: RequestId, error: GreenroomError, now: Now, *, resuming: bool) -> None:
+        """Answer why, then wait for another open or close, as the refusal asks."""
+        self._effects.append(Refused(ERRORS[error.code].reason, resuming))
+        self._fail(request_id, error)
+        if not stays_open(error, resuming=resuming):
+            self._drop(close_of_refusal(error), close_reason(error), now)
+        elif self._hellos >= self.services.limits.max_hellos:
+            self._drop(CloseCode.RATE_LIMITED, "too many attempts on one connection", now)
+        else:
+            self._hello_due = now.mono + self.services.limits.hello
+
+    def _not_joined(self, request_id: RequestId, error: GreenroomError, now: Now, *, resuming: bool) -> None:
+        waiting, self._queue = self._queue, None
+        self.watches = Watches()
+        abandoned = self.state is _S.ABANDONED
+        self._step(_E.REFUSED)
+        if abandoned:
+            return
+        self._refuse(request_id, error, now, resuming=resuming)
+        for request in waiting or ():
+            if self.state is _S.HELLO:
+                self._fail(request.id, SessionNotOpenError())
+
+    def _detach_refused(self, request_id: RequestId, error: GreenroomError, now: Now) -> None:
+        """Joined, and yet refused: the session waits, detached, for its full grace."""
+        self._fail(request_id, error)
+        self._drop(close_of_refusal(error), close_reason(error), now)
+
+    def _close_by_secret(self, request: Request, now: Now) -> None:
+        """`session.close` as the first message (S6)."""
+        try:
+            params = decode_params(request.method, request.params)
+            if params.session_id is None or params.resume_secret is None:
+                raise IllegalArgumentError("Before open, session.close needs sessionId and resumeSecret.")
+            secret_hash = hash_of(params.resume_secret)
+        except GreenroomError as error:
+            if request.id is not None:
+                self._fail(request.id, error)
+            self._drop(CloseCode.PROTOCOL_ERROR, close_reason(error), now)
+            return
+
+        def then(result: Any, now: Now) -> None:
+            if isinstance(result, GreenroomError):
+                self._fail(request.id, result)
+                self._drop(close_of_refusal(result), close_reason(result), now)
+            else:
+                self._closed(request.id)
+
+        self._step(_E.END)
+        self._ask(EndRequest(session_id=params.session_id, reason=EndReason.CLOSED, secret_hash=secret_hash), then)
+
+    def _malformed(self, error: GreenroomError, now: Now) -> None:
+        request_id = error.request_id if isinstance(error, HalfPairError) else None
+        self._effects.append(Send(encode_error(request_id, error)))
+        if self.state is _S.HELLO:
+            self._drop(CloseCode.PROTOCOL_ERROR, close_reason(error), now)
+
+    # -- requests of an open session ----------------------------------------------------------------------------------
 
     def _wait(self, request: Request) -> None:
         if self._queue is None:
             self._queue = deque()
-        if len(self._queue) >= self.house.limits.max_waiting:
-            most = self.house.limits.max_waiting
+        most = self.services.limits.max_waiting
+        if len(self._queue) >= most:
             self._fail(request.id, RateLimitedError(f"More than {most} requests wait.", retry_after=1.0))
         else:
             self._queue.append(request)
 
-    def _go_on(self, now: Now) -> None:
-        """Carry out what waits, up to the first that needs the engine."""
-        while self._queue and self._current is None and self.state in HELD:
+    def _carry_out_waiting(self, now: Now) -> None:
+        """What waits, up to the first that needs the engine."""
+        while self._queue and self._current is None and self.state in _HELD:
             self._carry_out(self._queue.popleft(), now)
 
     def _carry_out(self, request: Request, now: Now) -> None:
         error = self._why_not(request.method)
         if error is None:
             try:
-                params = decode_params(request.method, request.params)
-                HANDLERS[request.method](self, request.id, params, now)
+                _METHODS[request.method](self, request.id, decode_params(request.method, request.params), now)
                 return
             except GreenroomError as refusal:
                 error = refusal
@@ -222,7 +683,7 @@ class ServerSession(ServerJoin):
     def _why_not(self, method: str) -> GreenroomError | None:
         if method not in METHODS:
             return GreenroomError(code=ErrorCode.METHOD_NOT_FOUND)
-        if method in ("session.open", "session.resume"):
+        if method in _JOINS:
             return ConflictError("This connection carries a session already.", hint="Use another connection.")
         if self.state is _S.FENCED and method != "session.close":
             return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
@@ -233,32 +694,14 @@ class ServerSession(ServerJoin):
             return ScopeMissingError(scope=scope)
         return None
 
-    def close_session(self, request_id: RequestId) -> None:
-        """`session.close` (used by `serving`)."""
-        owner = self.owner
-        assert owner is not None
-        self._step(_C.END)
-        self._queue = None
-        self._ask(EndSession(owner, EndReason.CLOSED), lambda _result, _now: self._finish_close(request_id))
-
-    def refreshed(self, token: ClientToken, now: Now) -> None:
-        """The engine took the new token: its scopes count at once, also fewer (used by `serving`)."""
-        self.scopes = token.scopes
-        self.issued_at, self.expires_at = token.issued_at, token.expires_at
-        self._ends_at = token.expires_at + self.house.limits.token_overrun
-        if now.wall < token.expires_at:
-            self._step(_C.REFRESHED)
-        if not allows(self.scopes, WATCH_SCOPE):
-            self.unwatch(self.watches.drop([one for one in self.watches.ids if one != self.participant_id]))
-
-    def request(
+    def _request(
         self,
-        call: EngineCall,
+        call: SessionRequest,
         request_id: RequestId,
         then: Callable[[Any, Now], msgspec.Struct | bytes],
         undo: Callable[[], None] | None = None,
     ) -> None:
-        """Ask the engine for a request of the client's (used by `serving`).
+        """Ask the engine for a request of the client's.
 
         ``then`` makes the reply of the result, or raises what refuses it. ``undo`` is called where it is refused.
         """
@@ -269,7 +712,7 @@ class ServerSession(ServerJoin):
                 return
             try:
                 if isinstance(result, GreenroomError):
-                    raise self._excused(result, generation)
+                    raise self._for_client(result, generation)
                 reply = then(result, now)
             except GreenroomError as error:
                 if undo is not None:
@@ -284,11 +727,276 @@ class ServerSession(ServerJoin):
 
         self._ask(call, finish)
 
-    def _excused(self, error: GreenroomError, generation: int) -> GreenroomError:
-        """The refusal as the client may hear it. While a call was under way the node took its session back: then it is
+    def _for_client(self, error: GreenroomError, generation: int) -> GreenroomError:
+        """The refusal as the client may see it. While a call was under way the node took its session back: then it is
         for the old right (S7)."""
         if isinstance(error, RevisionConflictError) and isinstance(error.participant, ParticipantRecord):
             error.participant = to_wire(error.participant)
         if isinstance(error, SessionEndedError) and self.owner is not None and self.owner.generation > generation:
             return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=0.5)
         return error
+
+    def _close(self, request_id: RequestId, params: CloseParams, now: Now) -> None:
+        """`session.close`: ends the session, then the connection."""
+        owner = self.owner
+        assert owner is not None
+        if params.session_id is not None and params.session_id != owner.session_id:
+            raise IllegalArgumentError("sessionId is not this connection's session.")
+        self._step(_E.END)
+        self._queue = None
+        self._ask(_end_of(owner), lambda _result, _now: self._closed(request_id))
+
+    def _refresh_token(self, request_id: RequestId, params: RefreshTokenParams, now: Now) -> None:
+        """`session.refreshToken`: the same participant, a later end; new scopes count at once, also fewer."""
+        token = self.services.verify(params.token, self.address, now)
+        known_application(self.services, token)
+        self._check_same_identity(token)
+        owner = self.owner
+        assert owner is not None
+
+        def then(_result: Any, now: Now) -> RefreshTokenResult:
+            self.scopes = token.scopes
+            self.token.start(token.issued_at, token.expires_at)
+            if now.wall < token.expires_at:
+                self._step(_E.REFRESHED)
+            if not allows(self.scopes, WATCH_SCOPE):
+                self._unwatch_now(one for one in self.watches.ids if one != self.participant_id)
+            return RefreshTokenResult(token.expires_at * 1000, list(token.scopes))
+
+        self._request(RefreshRequest(owner, _facts(token)), request_id, then)
+
+    def _update_participant_info(self, request_id: RequestId, params: UpdateParams, now: Now) -> None:
+        """`session.updateParticipantInfo`: repeatable by its updateId (S14)."""
+        check_text(params.update_id, "updateId", _MAX_UPDATE_ID_CHARACTERS, 1)
+        request = UpdateRequest(
+            owner=self.owner,
+            app=self.app,
+            participant_id=self.participant_id,
+            update_id=params.update_id,
+            name=None if params.name is None else check_name(params.name),
+            avatar_url=None if params.avatar_url is None else check_avatar_url(params.avatar_url),
+            if_revision=params.if_revision,
+        )
+        self._request(request, request_id, lambda record, _now: self._own_participant(record))
+
+    def _get_participant(self, request_id: RequestId, params: NoParams, now: Now) -> None:
+        """`session.getParticipant`: read from the engine, so never older than what any watcher was sent."""
+        query = _query(self.app, (self.participant_id,))
+        self._request(query, request_id, lambda records, _now: self._own_participant(records[0]))
+
+    def _own_participant(self, record: ParticipantRecord) -> ParticipantResult:
+        self.watches.replied({record.id: record.version})
+        return ParticipantResult(to_wire(record))
+
+    def _get(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
+        """`participants.get`: those asked for, in that order; unknown ones are offline with version 0."""
+
+        def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
+            reply = self._encode_participants(request_id, records, params)
+            self.watches.replied({record.id: record.version for record in records})
+            return reply
+
+        self._request(_query(self.app, self._ids_of(params)), request_id, then)
+
+    def _watch(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
+        """`participants.watch`: a snapshot, then changes. Of ``known`` only what differs is in the reply."""
+        watches = self.watches
+        known = dict(params.known)
+        asked = self._ids_of(params)
+        for one in known:
+            check_text(one, "known", MAX_ID_CHARACTERS, 1)
+        ids = tuple(dict.fromkeys((*asked, *known)))
+        in_reply = frozenset(asked)
+        application = self.services.application(self.app)
+        most = 0 if application is None else application.settings.max_watched
+        fresh = [one for one in ids if one not in watches]
+        # One more: the session's own participant is always watched and does not count.
+        if len(watches) + len(fresh) > most + 1:
+            raise IllegalArgumentError(f"A session may watch {most} participants.", code=ErrorCode.WATCH_LIMIT_REACHED)
+        watches.hold(ids)
+
+        def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
+            differing = [one for one in records if one.id in in_reply or known.get(one.id) != one.version]
+            reply = self._encode_participants(request_id, differing, params)
+            watches.answer({record.id: record.version for record in records})
+            return reply
+
+        def undo() -> None:
+            gone = watches.release(ids)
+            if gone:
+                self._tell_engine(UnwatchRequest(self.app, gone))
+
+        self._request(WatchRequest(self.app, ids), request_id, then, undo)
+
+    def _unwatch(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
+        """`participants.unwatch`: of the session's own participant changes are always sent."""
+        gone = self.watches.drop(one for one in self._ids_of(params) if one != self.participant_id)
+        self._request(UnwatchRequest(self.app, gone), request_id, lambda _result, _now: _EMPTY)
+
+    def _unwatch_now(self, ids: Iterable[str]) -> None:
+        gone = self.watches.drop(ids)
+        if gone:
+            self._tell_engine(UnwatchRequest(self.app, gone))
+
+    def _ids_of(self, params: ParticipantsParams) -> tuple[str, ...]:
+        if len(params.ids) + len(params.external_ids) > MAX_ASKED:
+            raise IllegalArgumentError(f"ids and externalIds may be {MAX_ASKED}.", hint="Ask for fewer at a time.")
+        ids = list(params.ids)
+        if params.external_ids:
+            application = self.services.application(self.app)
+            if application is None:
+                raise GreenroomError(code=ErrorCode.SERVICE_UNAVAILABLE)
+            ids += [participant_id_of(application.namespace, one) for one in params.external_ids]
+        for one in ids:
+            check_text(one, "ids", MAX_ID_CHARACTERS, 1)
+        return tuple(dict.fromkeys(ids))
+
+    def _encode_participants(
+        self, request_id: RequestId, records: Sequence[ParticipantRecord], params: ParticipantsParams
+    ) -> bytes:
+        if params.external_ids:
+            records = self._with_external_ids(records, params.external_ids)
+        reply = encode_reply(request_id, ParticipantsResult([to_wire(record) for record in records]))
+        most = self.services.limits.max_reply_bytes
+        if len(reply) > most:
+            raise IllegalArgumentError(
+                f"The answer would have more than {most} bytes.", hint="Ask for fewer at a time."
+            )
+        return reply
+
+    def _with_external_ids(
+        self, records: Sequence[ParticipantRecord], external_ids: Sequence[str]
+    ) -> Sequence[ParticipantRecord]:
+        """Who was never seen has no record with an external id; whoever asked by it must be able to tell whose it
+        is."""
+        application = self.services.application(self.app)
+        if application is None:
+            return records
+        names = {participant_id_of(application.namespace, one): one for one in external_ids}
+        return [
+            msgspec.structs.replace(one, external_id=names[one.id])
+            if one.external_id is None and one.id in names
+            else one
+            for one in records
+        ]
+
+    def _check_same_identity(self, token: ClientToken) -> None:
+        application = self.services.application(self.app)
+        check_same_identity(token, application, self.app, self.participant_id, self.external_id)
+
+    # -- endings ------------------------------------------------------------------------------------------------------
+
+    def _grace_of(self, code: int) -> float:
+        """Seconds for which the session outlives the connection (S6)."""
+        if code == CloseCode.GOING_AWAY:
+            return self.services.limits.grace_going_away
+        return self._grace_if_lost
+
+    def _release(self, code: int, now: Now) -> None:
+        """The connection of a session is gone: end it where its client said so, else detach it."""
+        owner = self.owner
+        assert owner is not None
+        if code in _VIOLATIONS:
+            self.services.note_violation(owner.session_id, now)
+            self.services.note_violation(self.participant_id, now)
+        if code == CloseCode.NORMAL:
+            self._tell_engine(_end_of(owner))
+        else:
+            self._tell_engine(DetachRequest(owner, self._grace_of(code)))
+
+    def _drop(self, code: CloseCode, reason: str, now: Now) -> None:
+        """Our side ends the connection; its session, if any, is kept for its grace."""
+        if self.state in _HELD:
+            self._release(code, now)
+        if self._step(_E.DROP):
+            self._effects.append(Close(code, reason))
+
+    def _close_ended(self, reason: str, text: str, by: Device | None) -> None:
+        """The session has ended: notify the client, then close."""
+        if not self._step(_E.DROP):
+            return
+        known = _REASONS.get(reason, EndReason.TIMEOUT)
+        text = text or TEXT_OF_REASON[known]
+        self._notify("session.ended", SessionEnded(reason=reason, message=text, by=None if by is None else By(by)))
+        self._effects.append(Close(CLOSE_OF_REASON[known], reason))
+
+    def _closed(self, request_id: RequestId) -> None:
+        """The session was ended by its client: answer, then close."""
+        if self._step(_E.DROP):
+            self._reply(request_id, _EMPTY)
+            self._effects.append(Close(CloseCode.NORMAL, "closed"))
+
+    def _check_token(self, now: Now) -> None:
+        while self.state is _S.OPEN or self.state is _S.EXPIRED:
+            due = self.token.tick(now.wall, expired=self.state is _S.EXPIRED)
+            if due is TokenDue.WARNING:
+                self._notify("session.tokenExpiring", TokenExpiring(self.token.expires_at * 1000))
+            elif due is TokenDue.EXPIRED:
+                self._step(_E.EXPIRE)
+            elif due is TokenDue.OVER:
+                self.end(EndReason.TOKEN_EXPIRED, "", now)
+            else:
+                return
+
+    # -- steps and effects --------------------------------------------------------------------------------------------
+
+    def _step(self, event: ServerEvent) -> bool:
+        """The only place where the state changes. False where the event means nothing now."""
+        after = SERVER_TRANSITIONS.get((self.state, event))
+        if after is None:
+            return False
+        self.state = after
+        if after is _S.GONE:
+            self._queue = self._current = None
+        return True
+
+    def _ask(self, request: SessionRequest, then: Then) -> None:
+        self._numbers += 1
+        self._current = PendingCall(self._numbers, then)
+        self._effects.append(Call(self._numbers, request))
+
+    def _tell_engine(self, request: SessionRequest) -> None:
+        """Ask the engine for something whose answer nobody waits for."""
+        self._numbers += 1
+        self._effects.append(Call(self._numbers, request))
+
+    def _reply(self, request_id: RequestId, result: msgspec.Struct) -> None:
+        if request_id is not None:
+            self._effects.append(Send(encode_reply(request_id, result)))
+
+    def _fail(self, request_id: RequestId, error: GreenroomError) -> None:
+        if request_id is not None:
+            self._effects.append(Send(encode_error(request_id, error)))
+
+    def _notify(self, method: str, params: msgspec.Struct) -> None:
+        self._effects.append(Send(encode_notification(method, params)))
+
+
+_METHODS: dict[str, Callable[[ServerSession, RequestId, Any, Now], None]] = {
+    "session.close": ServerSession._close,
+    "session.refreshToken": ServerSession._refresh_token,
+    "session.updateParticipantInfo": ServerSession._update_participant_info,
+    "session.getParticipant": ServerSession._get_participant,
+    "participants.get": ServerSession._get,
+    "participants.watch": ServerSession._watch,
+    "participants.unwatch": ServerSession._unwatch,
+}
+"""Requests of an open session. `ping` is answered at once."""
+_JOINS: dict[str, Callable[[ServerSession, RequestId, Any, Now], None]] = {
+    "session.open": ServerSession._open,
+    "session.resume": ServerSession._resume,
+}
+"""Requests that bring a session to a connection."""
+
+
+def _facts(token: ClientToken) -> TokenFacts:
+    return TokenFacts(jti=token.jti, issued_at=token.issued_at, expires_at=token.expires_at, scopes=token.scopes)
+
+
+def _query(app: str, ids: tuple[str, ...]) -> ParticipantQuery:
+    return ParticipantQuery(app=app, ids=ids, limit=len(ids))
+
+
+def _end_of(owner: Owner) -> EndRequest:
+    """The client closed its session."""
+    return EndRequest(session_id=owner.session_id, reason=EndReason.CLOSED, owner=owner)

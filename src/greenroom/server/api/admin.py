@@ -13,7 +13,8 @@ from greenroom.model import Application, ApplicationSettings
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.http.problems import NO_STORE, illegal
 from greenroom.server.http.routes import Auth, Call, Nothing, Route
-from greenroom.server.tenants.applications import SECRET_OVERLAP, describe_key
+from greenroom.server.tenants.applications import SECRET_OVERLAP
+from greenroom.server.tenants.keys import describe_key
 
 
 class AppPath(msgspec.Struct, frozen=True):

@@ -117,7 +117,7 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
         participant_id=participant_id,
         external_id=call.body.external_id,
         life=TOKEN_LIFE,
-        issued_after=tenants.cutoff(app, participant_id),
+        issued_after=tenants.revocations.cutoff(app, participant_id),
     )
     return SignedIn(minted.token, f"http://{call.headers['host']}")
 

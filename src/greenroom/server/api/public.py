@@ -9,7 +9,7 @@ import msgspec
 from greenroom.codes import ErrorCode
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.http.routes import Call, Nothing, Origin, Route
-from greenroom.server.tenants.applications import JWKS_MAX_AGE
+from greenroom.server.tenants.keys import JWKS_MAX_AGE
 
 
 class Health(msgspec.Struct, frozen=True):

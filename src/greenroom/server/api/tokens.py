@@ -113,7 +113,7 @@ async def api_token(call: Call[Nothing, Nothing, ApiTokenForm]) -> TokenReply:
         now=call.now,
         random_bytes=tenants.random_bytes,
         life=API_TOKEN_LIFE if form.expires_in is None else form.expires_in,
-        issued_after=tenants.cutoff(call.app, None),
+        issued_after=tenants.revocations.cutoff(call.app, None),
     )
     return _reply(minted)
 
@@ -132,7 +132,7 @@ async def client_token(call: Call[Nothing, Nothing, ClientTokenForm]) -> TokenRe
         now=call.now,
         random_bytes=tenants.random_bytes,
         life=CLIENT_TOKEN_LIFE if form.expires_in is None else form.expires_in,
-        issued_after=tenants.cutoff(call.app, None),
+        issued_after=tenants.revocations.cutoff(call.app, None),
     )
     return _reply(minted)
 
@@ -155,7 +155,7 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
         external_id=external_id,
         policy=narrowed_policy(body.sessionPolicy, call.app.settings.policy),
         life=_life_of(body),
-        issued_after=tenants.cutoff(call.app, participant_id),
+        issued_after=tenants.revocations.cutoff(call.app, participant_id),
     )
     return _reply(minted)
 

@@ -172,7 +172,7 @@ async def create_webhook(call: Call[Nothing, Nothing, NewEndpoint]) -> EndpointS
         id=endpoint_id,
         url=service.webhooks.sender.check(body.url),
         events=_checked(body.events),
-        sealed_secrets=(signing.seal_secret(tenants, call.app.key, endpoint_id, secret),),
+        sealed_secrets=(signing.seal_secret(tenants.secrets, call.app.key, endpoint_id, secret),),
         asymmetric=body.signature == "v1a",
         created_at=int(call.now * 1000),
     )
@@ -224,13 +224,15 @@ async def rotate_webhook_secret(call: Call[EndpointPath, Nothing, RotateWebhookS
     tenants = call.service.tenants
     endpoint = _endpoint(call)
     secret = signing.new_secret(tenants.random_bytes, asymmetric=endpoint.asymmetric)
-    fresh = signing.seal_secret(tenants, call.app.key, endpoint.id, secret)
+    fresh = signing.seal_secret(tenants.secrets, call.app.key, endpoint.id, secret)
     ends = int((call.now + call.body.overlap) * 1000)
 
     def rotated(stored: WebhookEndpoint) -> WebhookEndpoint:
-        kept = signing.open_secrets(tenants, call.app.key, stored, call.now)[:1] if call.body.overlap else []
+        kept = signing.open_secrets(tenants.secrets, call.app.key, stored, call.now)[:1] if call.body.overlap else []
         old = [
-            signing.seal_secret(tenants, call.app.key, stored.id, msgspec.structs.replace(each, expires_at=ends))
+            signing.seal_secret(
+                tenants.secrets, call.app.key, stored.id, msgspec.structs.replace(each, expires_at=ends)
+            )
             for each in kept
         ]
         return msgspec.structs.replace(stored, sealed_secrets=(fresh, *old))
@@ -342,7 +344,7 @@ def _checked(filters: tuple[str, ...]) -> tuple[str, ...]:
 def _view(call: Call[Any, Any, Any], app: Application, endpoint: WebhookEndpoint) -> EndpointView:
     keys: tuple[str, ...] = ()
     if endpoint.asymmetric:
-        secrets = signing.open_secrets(call.service.tenants, app.key, endpoint, call.now)
+        secrets = signing.open_secrets(call.service.tenants.secrets, app.key, endpoint, call.now)
         keys = tuple(secret.shown() for secret in secrets)
     return EndpointView(
         id=endpoint.id,

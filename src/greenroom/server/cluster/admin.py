@@ -14,15 +14,15 @@ from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.config import ServerConfig
-from greenroom.server.sessions.engine_calls import Desk
+from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.version import version
 
 log = structlog.stdlib.get_logger("greenroom.server")
 
 SAME_EVERYWHERE = (
-    "grace", "grace_left", "grace_unconfirmed", "lease", "renew_interval", "fence_after", "reap_interval",
-    "ping_interval", "pong_timeout", "token_overrun", "signing_alg",
+    "grace", "grace_going_away", "grace_unconfirmed", "lease", "renew_interval", "fence_after", "reap_interval",
+    "ping_interval", "pong_timeout", "token_grace", "signing_alg",
 )  # fmt: skip
 """Settings of which a cluster can have one value only."""
 DRAIN = "drain"
@@ -39,7 +39,7 @@ class ClusterAdmin:
         self,
         engine: Engine,
         hub: Hub,
-        calls: Desk,
+        calls: EngineCalls,
         node: Node,
         reaper: Reaper,
         config: ServerConfig,
@@ -95,7 +95,7 @@ class ClusterAdmin:
             uptime=round(self._clocks.monotonic() - self._started_at, 1),
             sessions=len(hub.sessions),
             connections=len(hub.connections),
-            kept_writes=len(self._calls.kept),
+            kept_writes=len(self._calls.deferred_writes),
             clock_difference=round(node.clock_difference, 3),
             reaper_lag=self._reaper.lag,
             reaper_failing=self._reaper.failing,

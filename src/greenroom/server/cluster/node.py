@@ -32,7 +32,7 @@ from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.cluster.recovery import DirectoryCopy, Recovery
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import Desk
+from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.version import version
 
@@ -67,7 +67,7 @@ class Node:
         self,
         engine: Engine,
         hub: Hub,
-        calls: Desk,
+        calls: EngineCalls,
         directory: KnownDirectory,
         config: ServerConfig,
         *,
@@ -99,8 +99,6 @@ class Node:
         self._wall = clocks.wall
         self._good_until = 0.0
         self._restoring: asyncio.Task[None] | None = None
-        hub.on_joined = self.joined
-        hub.on_lost = self.recovery.changes_lost
 
     # -- the lease ----------------------------------------------------------------------------------------------------
 

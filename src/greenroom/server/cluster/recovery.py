@@ -32,7 +32,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from greenroom.core.server.calls import Owned
+from greenroom.core.requests import Owner
 from greenroom.core.states import ServerState
 from greenroom.engines.base import BeatResult, Engine, RestoreRequest, SessionQuery
 from greenroom.engines.paging import all_sessions
@@ -48,7 +48,7 @@ from greenroom.model import (
 )
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import Desk
+from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 
 log = structlog.stdlib.get_logger("greenroom.node")
@@ -87,7 +87,7 @@ class Recovery:
         self,
         engine: Engine,
         hub: Hub,
-        calls: Desk,
+        calls: EngineCalls,
         config: ServerConfig,
         node: Membership,
         *,
@@ -116,7 +116,7 @@ class Recovery:
             self._unread = False
             self._hub.spawn(self.read_again(None))
         due = self._clock() - self._compared_at >= self._config.compare_interval
-        if was_fenced or self._calls.kept or due:
+        if was_fenced or self._calls.deferred_writes or due:
             self._catch_up()
 
     def beat_missed(self) -> None:
@@ -135,8 +135,8 @@ class Recovery:
 
     async def _write_take_back_compare(self) -> None:
         """Deferred writes first, then sessions are taken back, then everything is compared (S7)."""
-        if self._calls.kept:
-            await self._calls.write_kept()
+        if self._calls.deferred_writes:
+            await self._calls.write_deferred()
         fenced = [one for one in self._hub.sessions.values() if one.machine.state is ServerState.FENCED]
         if fenced:
             await self._each(fenced, self.unfence)
@@ -166,7 +166,7 @@ class Recovery:
         else:
             await self._continue(connection, taken)
 
-    async def _continue(self, connection: SessionConnection, taken: Owned) -> None:
+    async def _continue(self, connection: SessionConnection, taken: Owner) -> None:
         if connection.is_over:
             # Lost while it was taken back: nobody else will detach it.
             await self._calls.detach(taken, self._config.grace)
@@ -206,7 +206,7 @@ class Recovery:
     async def _detach_stray(self, record: SessionRecord) -> None:
         """Listed but not held: detached, never ended, by exact generation and lease."""
         log.warning("a session without connection is detached", session=record.id)
-        owned = Owned(record.id, record.generation, record.lease)
+        owned = Owner(record.id, record.generation, record.lease)
         await self._calls.detach(owned, self._config.grace)
 
     async def _look_up_held(self, connection: SessionConnection) -> None:
@@ -214,7 +214,7 @@ class Recovery:
         if owner is not None and not connection.is_over:
             await self._look_up(connection, owner)
 
-    async def _look_up(self, connection: SessionConnection, owner: Owned) -> None:
+    async def _look_up(self, connection: SessionConnection, owner: Owner) -> None:
         """Held, and not listed for this node: ended, moved, or detached behind its back."""
         try:
             page = await self._engine.registry.sessions(SessionQuery(session_id=owner.session_id))
@@ -243,7 +243,7 @@ class Recovery:
         except GreenroomError as error:
             log.info("a session was not written again", error=error.message)
 
-    async def _take_again(self, connection: SessionConnection, owner: Owned) -> None:
+    async def _take_again(self, connection: SessionConnection, owner: Owner) -> None:
         try:
             await self._continue(connection, await self._calls.take_back(owner, self._node.lease))
         except GreenroomError as error:
@@ -278,7 +278,7 @@ class Recovery:
 
     def _restorable(self, connection: SessionConnection) -> tuple[SessionRecord, ParticipantRecord, bytes, int] | None:
         machine = connection.machine
-        held, owner = machine.held, machine.owner
+        held, owner = machine.session, machine.owner
         if held is None or owner is None or connection.is_over:
             return None
         record = msgspec.structs.replace(
@@ -288,8 +288,8 @@ class Recovery:
             node=self._node.name,
             state=SessionState.ATTACHED,
             scopes=machine.scopes,
-            token_issued_at=machine.issued_at,
-            token_expires_at=machine.expires_at,
+            token_issued_at=machine.token.issued_at,
+            token_expires_at=machine.token.expires_at,
         )
         return record, held.participant, held.secret_hash, held.attempt
 
@@ -367,7 +367,7 @@ class Recovery:
     async def _raise_version(self, holder: SessionConnection | None, record: ParticipantRecord) -> None:
         """S11: a record below the version that was passed on is written above it. holder: who has a session of the
         participant here."""
-        held = None if holder is None else holder.machine.held
+        held = None if holder is None else holder.machine.session
         if holder is not None and held is not None and record.version < held.participant.version:
             await self._write_again(holder)
 

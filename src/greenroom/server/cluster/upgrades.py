@@ -6,6 +6,7 @@ import random
 
 from greenroom.server.cluster.node import Node
 from greenroom.server.sessions.connection import SessionConnection
+from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest
 
@@ -13,8 +14,9 @@ from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest
 class SessionUpgrades:
     """What the front door asks about an upgrade. grace: seconds. chance: what delays are drawn from."""
 
-    def __init__(self, hub: Hub, node: Node, *, grace: float, chance: random.Random) -> None:
+    def __init__(self, hub: Hub, calls: EngineCalls, node: Node, *, grace: float, chance: random.Random) -> None:
         self._hub = hub
+        self._calls = calls
         self._node = node
         self._grace = grace
         self._chance = chance
@@ -26,7 +28,7 @@ class SessionUpgrades:
             return _unavailable("draining", "The node is being shut down. Connect again.", 1)
         if node.current_lease() is None:
             return _unavailable("fenced", "The node has lost touch with the engine.", self._fenced_for())
-        return SessionConnection(self._hub, request)
+        return SessionConnection(self._hub, self._calls, request)
 
     def _fenced_for(self) -> int:
         """Seconds: 15 to 30 with the default grace (S9). A client with a live old connection has no reason to hurry,

@@ -45,7 +45,7 @@ class Authenticator:
     def __init__(self, service: HttpService, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._service = service
         self._monotonic = monotonic
-        most = service.config.failed_sign_ins
+        most = service.config.failed_auth_per_minute
         self._failed = KeyedBuckets(most / 60, most)
 
     def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
@@ -105,7 +105,7 @@ class Authenticator:
         application = tenants.get(token.app)
         if application is not None and application.disabled:
             raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
-        if application is None or tenants.is_revoked(token):
+        if application is None or tenants.revocations.is_revoked(application, token):
             raise TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
         if scope is not None:
             require_scope(token.scopes, scope)

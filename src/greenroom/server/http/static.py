@@ -61,7 +61,7 @@ def packed(raw: bytes) -> Packed:
 @lru_cache(maxsize=1)
 def sdk_module() -> Packed:
     """The browser SDK."""
-    return packed(resources.files("greenroom.server").joinpath("static_files", "greenroom.js").read_bytes())
+    return packed(resources.files("greenroom.server.http").joinpath("static_files", "greenroom.js").read_bytes())
 
 
 def send(file: Packed, headers: Mapping[str, str], content_type: str, caching: str) -> Answer:

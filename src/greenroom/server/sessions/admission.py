@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from greenroom.core.rate_limit import KeyedBuckets, TokenBucket
-from greenroom.core.server.calls import Now, SessionLimits
+from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
 from greenroom.model import Application
 from greenroom.server.tenants.applications import Tenants
@@ -14,13 +14,13 @@ from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
 
 
-class NodeHouse:
-    """Implements `core.calls.House`.
+class Admission:
+    """Implements `core.server.services.SessionServices`.
 
-    opens_per_second: of the node, with a burst of the same number. failed_sign_ins: bad tokens a minute for each
-    application and address; trusted proxies are exempt. cut_offs: connections a minute, of a participant or a session,
-    that may be cut off for how they behave; above it the next `open` or `resume` is refused. now: monotonic seconds at
-    start.
+    opens_per_second: of the node, with a burst of the same number. failed_auth: bad tokens a minute for each
+    application and address; trusted proxies are exempt. protocol_violations: connections a minute, of a participant or
+    a session, that may be closed for breaking the protocol; above it the next `open` or `resume` is refused. now:
+    monotonic seconds at start.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class NodeHouse:
         session_limits: SessionLimits,
         limits: Limits,
         opens_per_second: float,
-        failed_sign_ins: float,
-        cut_offs: float,
+        failed_auth: float,
+        protocol_violations: float,
         now: float,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -43,11 +43,11 @@ class NodeHouse:
         self._issuer = issuer
         self._addresses = limits
         self._opens = TokenBucket(opens_per_second, max(1.0, opens_per_second), now)
-        self._failed = KeyedBuckets(failed_sign_ins / 60, failed_sign_ins)
-        self._cut_off = KeyedBuckets(cut_offs / 60, cut_offs)
+        self._failed = KeyedBuckets(failed_auth / 60, failed_auth)
+        self._violations = KeyedBuckets(protocol_violations / 60, protocol_violations)
 
     def verify(self, token: str, address: str, now: Now) -> VerifiedToken:
-        """See `House.verify`."""
+        """See `SessionServices.verify`."""
         if len(self._failed):
             self._check_failed(token, address, now)
         try:
@@ -56,7 +56,7 @@ class NodeHouse:
             if not self._addresses.is_trusted(address):
                 self._failed.take(self._attempt(token, address), now.mono)
             raise
-        refusal = self._tenants.withdrawn(found)
+        refusal = self._tenants.revocations.refusal(found)
         if refusal is not None:
             raise refusal
         return found
@@ -71,26 +71,27 @@ class NodeHouse:
             )
 
     def check_room(self, now: Now) -> None:
-        """See `House.check_room`."""
+        """See `SessionServices.check_room`."""
         if self._opens.level(now.mono) < 1.0:
             raise _no_room()
 
-    def admit(self, now: Now) -> None:
-        """See `House.admit`."""
+    def admit(self, participant_id: str, now: Now) -> None:
+        """See `SessionServices.admit`."""
+        self.check_violations(participant_id, now)
         if not self._opens.take(now.mono):
             raise _no_room()
 
-    def cut_off(self, key: str, now: Now) -> None:
-        """See `House.cut_off`."""
-        self._cut_off.take(key, now.mono)
+    def note_violation(self, key: str, now: Now) -> None:
+        """See `SessionServices.note_violation`."""
+        self._violations.take(key, now.mono)
 
-    def check_conduct(self, key: str, now: Now) -> None:
-        """See `House.check_conduct`."""
-        wait = self._cut_off.wait(key, now.mono)
+    def check_violations(self, key: str, now: Now) -> None:
+        """See `SessionServices.check_violations`."""
+        wait = self._violations.wait(key, now.mono)
         if wait > 0:
             raise RateLimitedError(
-                "Too many connections were cut off for breaking the protocol.",
-                hint="Mend the client: the close code of each said what was wrong.",
+                "Too many connections were closed for breaking the protocol.",
+                hint="Correct the client: the close code of each said what was wrong.",
                 retry_after=wait,
             )
 

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from msgspec import structs
 
+from greenroom.core.requests import Owner, SessionRequest
 from greenroom.core.server import ServerSession
-from greenroom.core.server.calls import Abort, Call, Close, Now, Owned, Ping, Send
+from greenroom.core.server.effects import Abort, Call, Close, Ping, Refused, Send
+from greenroom.core.server.services import Now, SessionServices
 from greenroom.core.states import ServerState
-from greenroom.core.watching import Told, tell
+from greenroom.core.watching import EncodedUpdate, encode_update
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord
+from greenroom.server.sessions.measuring import SessionMetrics
+from greenroom.server.sessions.timer_wheel import Wheel
+from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 
-if TYPE_CHECKING:
-    from greenroom.server.sessions.hub import Hub
-    from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
+
+class ConnectionHub(Protocol):
+    """What a connection needs of its hub (`sessions.hub.Hub`)."""
+
+    messages_received: int
+    messages_sent: int
+
+    @property
+    def services(self) -> SessionServices:
+        """What sessions may ask of their node."""
+
+    @property
+    def metrics(self) -> SessionMetrics:
+        """What is counted."""
+
+    @property
+    def now(self) -> Callable[[], Now]:
+        """Both clocks."""
+
+    @property
+    def wheel(self) -> Wheel:
+        """Timers."""
+
+    def arrived(self, connection: SessionConnection) -> None:
+        """A WebSocket was opened."""
+
+    def left(self, connection: SessionConnection, code: int) -> None:
+        """A WebSocket is gone."""
+
+    def defer(self, work: Callable[..., None], *arguments: Any) -> None:
+        """At once, or in a later turn of the loop where thousands come in one."""
+
+    def settle(self, connection: SessionConnection) -> None:
+        """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
+
+
+class Engine(Protocol):
+    """What carries a session's calls out (`sessions.engine_calls.EngineCalls`)."""
+
+    def start(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
+        """Carry a call out, and hand its answer to `SessionConnection.answered`."""
 
 
 class Subscription(Enum):
@@ -25,22 +69,23 @@ class Subscription(Enum):
     PENDING = "pending"
     """The bus is being asked."""
     LIVE = "live"
-    """What changes is heard."""
+    """Changes are received."""
 
 
 class SessionConnection:
-    """One client: the front door's `Handler`. Made by the hub for each upgrade."""
+    """One client: the front door's `Handler`, made for each upgrade."""
 
-    __slots__ = ("_hub", "link", "machine", "slot", "subscriptions")
+    __slots__ = ("_engine", "_hub", "link", "machine", "slot", "subscriptions")
 
-    def __init__(self, hub: Hub, request: UpgradeRequest) -> None:
+    def __init__(self, hub: ConnectionHub, engine: Engine, request: UpgradeRequest) -> None:
         self._hub = hub
+        self._engine = engine
         self.link: WebSocketConnection | None = None
         origin = request.headers.get("origin")
-        self.machine = ServerSession(hub.house, hub.now(), address=request.address, origin=origin)
+        self.machine = ServerSession(hub.services, hub.now(), address=request.address, origin=origin)
         self.slot = -1
         self.subscriptions: dict[str, Subscription] = {}
-        """Participants for whom this connection is on the hub's list."""
+        """Participants for whom this connection is on the hub's list of watchers."""
 
     @property
     def is_over(self) -> bool:
@@ -53,7 +98,7 @@ class SessionConnection:
         """The handshake is done."""
         self.link = websocket
         self._hub.arrived(self)
-        self._pump(self._hub.now())
+        self._apply_effects(self._hub.now())
 
     def text(self, message: bytes) -> None:
         """A message came."""
@@ -61,17 +106,17 @@ class SessionConnection:
         hub.messages_received += 1
         at = hub.now()
         self.machine.message(message, at)
-        self._pump(at)
+        self._apply_effects(at)
 
     def lost(self, code: int, _reason: str) -> None:
         """The connection is over."""
         self.link = None
-        self._hub.pace(self._lost, code)
+        self._hub.defer(self._lost, code)
 
     def _lost(self, code: int) -> None:
         at = self._hub.now()
         self.machine.lost(code, at)
-        self._pump(at)
+        self._apply_effects(at)
         self._hub.left(self, code)
 
     def pong(self) -> None:
@@ -88,62 +133,62 @@ class SessionConnection:
         """The engine's answer."""
         at = self._hub.now()
         self.machine.answer(number, result, at)
-        self._pump(at)
+        self._apply_effects(at)
 
     def tick(self) -> None:
         """The wheel's."""
         at = self._hub.now()
         if at.mono >= self.machine.deadline(at):
             self.machine.tick(at)
-        self._pump(at)
+        self._apply_effects(at)
 
     def fence(self) -> None:
         """See `ServerSession.fence`."""
         at = self._hub.now()
         self.machine.fence(at)
-        self._pump(at)
+        self._apply_effects(at)
 
-    def unfence(self, owner: Owned | None = None) -> None:
+    def unfence(self, owner: Owner | None = None) -> None:
         """See `ServerSession.unfence`."""
         at = self._hub.now()
         self.machine.unfence(at, owner)
-        self._pump(at)
+        self._apply_effects(at)
 
     def move_on(self, after: float, jitter: float, reason: str) -> None:
         """See `ServerSession.move_on`."""
         at = self._hub.now()
         self.machine.move_on(after, jitter, at, reason)
-        self._pump(at)
+        self._apply_effects(at)
 
     def leave(self, after: float, jitter: float) -> None:
         """See `ServerSession.leave`."""
         at = self._hub.now()
         self.machine.leave(after, jitter, at)
-        self._pump(at)
+        self._apply_effects(at)
 
     def ended(self, reason: str, text: str, by: Device | None = None) -> None:
         """See `ServerSession.ended`."""
         at = self._hub.now()
         self.machine.ended(reason, text, at, by=by)
-        self._pump(at)
+        self._apply_effects(at)
 
     def superseded(self, generation: int) -> None:
         """See `ServerSession.superseded`."""
         at = self._hub.now()
         self.machine.superseded(generation, at)
-        self._pump(at)
+        self._apply_effects(at)
 
     def end(self, reason: EndReason, text: str = "") -> None:
         """See `ServerSession.end`."""
         at = self._hub.now()
         self.machine.end(reason, text, at)
-        self._pump(at)
+        self._apply_effects(at)
 
     def directory_changed(self) -> None:
         """See `ServerSession.directory_changed`."""
         at = self._hub.now()
         self.machine.directory_changed(at)
-        self._pump(at)
+        self._apply_effects(at)
 
     # -- fan-out ------------------------------------------------------------------------------------------------------
 
@@ -159,47 +204,48 @@ class SessionConnection:
             and not machine.watches.waiting
         )
 
-    def take(self, items: list[Told]) -> None:
+    def enqueue(self, updates: list[EncodedUpdate]) -> None:
         """Changes that cannot be written at once, or are too long for one piece."""
-        for item in items:
-            self.machine.watches.take(item)
+        for update in updates:
+            self.machine.watches.enqueue(update)
         self._send_pieces(self._hub.now())
 
     def forget(self, record: ParticipantRecord) -> None:
-        """Nothing is stored of somebody any more (S15): told above what was told before, so that it is not dropped."""
-        told = self.machine.watches.told(record.id)
-        if told:
-            self.take([tell(structs.replace(record, version=told + 1))])
+        """Nothing is stored of a participant any more (S15): sent under a version above the last one, so that it is
+        not dropped."""
+        sent = self.machine.watches.sent(record.id)
+        if sent:
+            self.enqueue([encode_update(structs.replace(record, version=sent + 1))])
 
     # -- effects ------------------------------------------------------------------------------------------------------
 
-    def _pump(self, at: Now) -> None:
+    def _apply_effects(self, at: Now) -> None:
+        hub = self._hub
         machine = self.machine
         link = self.link
         for effect in machine.effects():
             kind = type(effect)
             if kind is Call:
-                self._hub.start(self, effect.number, effect.request)  # type: ignore[union-attr]
+                self._engine.start(self, effect.number, effect.request)  # type: ignore[union-attr]
+            elif kind is Refused:
+                hub.metrics.refused(effect.reason, resuming=effect.resuming)  # type: ignore[union-attr]
             elif link is None:
                 pass
             elif kind is Send:
-                self._hub.messages_sent += 1
+                hub.messages_sent += 1
                 link.send(effect.data)  # type: ignore[union-attr]
             elif kind is Ping:
                 link.ping()
             elif kind is Close:
                 link.close(effect.code, effect.reason)  # type: ignore[union-attr]
             elif kind is Abort:
-                self._hub.on_silent(at.mono - machine.heard_at)
+                hub.metrics.silent(effect.silence)  # type: ignore[union-attr]
                 link.abort()
-        if machine.refused is not None:
-            self._hub.on_refused(*machine.refused)
-            machine.refused = None
         if machine.watches.waiting:
             self._send_pieces(at)
         if machine.owner is not None or machine.state is ServerState.GONE:
-            self._hub.settle(self)
-        self._hub.wheel.schedule(self, machine.deadline(at))
+            hub.settle(self)
+        hub.wheel.schedule(self, machine.deadline(at))
 
     def _send_pieces(self, at: Now) -> None:
         """Each piece goes when the one before has left the buffer."""

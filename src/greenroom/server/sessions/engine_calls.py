@@ -1,49 +1,41 @@
-"""Turns the calls of sessions into the engine's requests, and sees to what follows from the answers.
+"""Carries the requests of sessions to the engine, and sees to what follows from the answers.
 
-What ends or detaches a session and cannot be written now is kept, and written first when the engine is back (S6).
+An end or a detach that cannot be written now is deferred, and written first when the engine is back (S6).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
+    DetachRequest,
     EndRequest,
     OpenRequest,
     Owner,
     ParticipantQuery,
-    TokenFacts,
+    RefreshRequest,
+    SessionRequest,
+    UnwatchRequest,
     UpdateRequest,
-)
-from greenroom.core.server.calls import (
-    ClientToken,
-    CloseBySecret,
-    DetachSession,
-    EndSession,
-    EngineCall,
-    Joined,
-    OpenSession,
-    Owned,
-    ReadParticipants,
-    RefreshSession,
-    ResumeSession,
-    UnwatchParticipants,
-    UpdateProfile,
-    WatchParticipants,
+    WatchRequest,
 )
 from greenroom.engines.base import Command, Engine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
+from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord, SessionRecord
+from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.measuring import SessionMetrics
 
 log = structlog.stdlib.get_logger("greenroom.session")
 
@@ -51,160 +43,145 @@ LOOKS, LOOK_EVERY = 8, 0.25
 """How often a record that a failover has put back is read again before it is shown, and the seconds in between."""
 READ_AT_ONCE = 256
 """Participants in one read of the engine."""
-_DUTIES = (EndSession, DetachSession)
+
+MustWrite = EndRequest | DetachRequest
 
 
-def owner_of(owned: Owned) -> Owner:
-    """The same in the engine's words."""
-    return Owner(owned.session_id, owned.generation, owned.lease)
+class SpanMaker(Protocol):
+    """What traces opens and resumes (`telemetry.tracing.Tracing`)."""
+
+    async def joining(self, request: OpenRequest | AttachRequest, work: Coroutine[Any, Any, Any]) -> Any:
+        """The work, within a span."""
 
 
-def _facts(token: ClientToken) -> TokenFacts:
-    return TokenFacts(jti=token.jti, issued_at=token.issued_at, expires_at=token.expires_at, scopes=token.scopes)
-
-
-class Desk:
+class EngineCalls:
     """One for each node.
 
-    node: its name. lease: its present lease, None while it may not act. grace: seconds a session outlives a
-    connection.
+    node: its name. lease: its present lease, None while it may not act. tracing: None is none.
     """
 
-    def __init__(self, engine: Engine, *, node: str, lease: Callable[[], str | None], grace: float) -> None:
-        self.kept: deque[EndSession | DetachSession] = deque()
+    def __init__(
+        self,
+        engine: Engine,
+        hub: Hub,
+        *,
+        node: str,
+        lease: Callable[[], str | None],
+        metrics: SessionMetrics,
+        tracing: SpanMaker | None = None,
+        clocks: Clocks = SYSTEM_CLOCKS,
+    ) -> None:
+        self.deferred_writes: deque[MustWrite] = deque()
         """What the engine could not take."""
         self._registry = engine.registry
         self._bus = engine.bus
+        self._hub = hub
         self._node = node
         self._lease = lease
-        self._grace = grace
-        self._handlers: dict[type, Callable[[SessionConnection, Any], Awaitable[Any]]] = {
-            OpenSession: self._open,
-            ResumeSession: self._resume,
-            CloseBySecret: self._close_by_secret,
-            RefreshSession: self._refresh,
-            UpdateProfile: self._update,
-            ReadParticipants: self._read,
-            WatchParticipants: self._watch,
-            UnwatchParticipants: self._unwatch,
-        }
+        self._metrics = metrics
+        self._tracing = tracing
+        self._clock = clocks.monotonic
+        self._muted = False
 
-    async def perform(self, connection: SessionConnection, call: EngineCall) -> Any:
-        """The answer to a call. Raises GreenroomError."""
-        if isinstance(call, _DUTIES):
-            await self._duty(call)
-            return None
-        return await self._handlers[type(call)](connection, call)
+    def start(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
+        """Carry a call out, and hand its answer to the connection."""
+        self._hub.defer(self._begin, connection, number, request)
 
-    def attend(self, hub: Hub) -> None:
-        """Before anything is performed: the hub that it works for."""
-        self._hub = hub
-        hub.on_unwatched = self.unwatched
+    def mute(self) -> None:
+        """Nothing that happens from now on reaches the engine."""
+        self._muted = True
 
-    # -- sessions -----------------------------------------------------------------------------------------------------
+    def _begin(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
+        if not self._muted:
+            self._hub.spawn(self._answer(connection, number, request))
 
-    def _acting(self) -> str:
+    async def _answer(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
+        result: Any
+        try:
+            if self._tracing is not None and isinstance(request, OpenRequest | AttachRequest):
+                result = await self._tracing.joining(request, self.perform(connection, request))
+            else:
+                result = await self.perform(connection, request)
+        except GreenroomError as error:
+            result = error
+        except Exception:
+            log.exception("a call to the engine failed")
+            result = ServiceUnavailableError(code=ErrorCode.INTERNAL_ERROR)
+        connection.answered(number, result)
+
+    async def perform(self, connection: SessionConnection, request: SessionRequest) -> Any:
+        """The answer to a request. Raises GreenroomError."""
+        if isinstance(request, UnwatchRequest):
+            return self._hub.unsubscribe(connection, request.ids)
+        if isinstance(request, DetachRequest) or (isinstance(request, EndRequest) and request.owner is not None):
+            return await self._write_or_defer(request)
         lease = self._lease()
         if lease is None:
             raise ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
-        return lease
+        match request:
+            case OpenRequest():
+                return await self._open(connection, replace(request, node=self._node, lease=lease))
+            case AttachRequest():
+                return await self._resume(replace(request, node=self._node, lease=lease))
+            case UpdateRequest():
+                return await self._update(connection, request)
+            case ParticipantQuery():
+                return await self._read_whole(request.app, request.ids or ())
+            case WatchRequest():
+                return await self._watch(connection, request)
+            case RefreshRequest():
+                return await self._registry.refresh(request.owner, request.token)
+            case EndRequest():
+                return await self._close_by_secret(request)
 
-    async def _open(self, connection: SessionConnection, call: OpenSession) -> Joined:
-        lease = self._acting()
-        await self._listen(connection, call.app, (call.participant_id,))
+    # -- sessions -----------------------------------------------------------------------------------------------------
+
+    async def _open(self, connection: SessionConnection, request: OpenRequest) -> Attached:
+        began = self._clock()
+        ids = (request.participant_id,)
+        await self._hub.subscribe(connection, request.app, ids)
         try:
-            attached = await self._registry.open(
-                OpenRequest(
-                    app=call.app,
-                    participant_id=call.participant_id,
-                    external_id=call.external_id,
-                    open_id=call.open_id,
-                    secret_hash=call.secret_hash,
-                    session_id=call.session_id,
-                    node=self._node,
-                    lease=lease,
-                    token=_facts(call.token),
-                    name=call.name,
-                    avatar_url=call.avatar_url,
-                    if_new=call.if_new,
-                    may_change_profile=call.may_change_profile,
-                    policy=call.policy,
-                    max_application_sessions=call.max_application_sessions,
-                    device_id=call.device_id,
-                    device_name=call.device_name,
-                    sdk=call.sdk,
-                    address=connection.machine.address,
-                    anonymous=call.anonymous,
-                    grace=self._grace,
-                )
-            )
+            attached = await self._registry.open(request)
         except BaseException:
-            self._hub.unsubscribe(connection, (call.participant_id,))
+            self._hub.unsubscribe(connection, ids)
             raise
-        self._after_attach(attached, call.device_id, call.device_name)
-        return Joined(attached.session, attached.participant)
+        if attached.displaced is not None or attached.replaced:
+            self._notify_displaced(attached, Device(request.device_id, request.device_name))
+        self._metrics.joined(self._clock() - began, resuming=False)
+        return attached
 
-    async def _resume(self, connection: SessionConnection, call: ResumeSession) -> Joined:
-        token = call.token
-        attached = await self._registry.attach(
-            AttachRequest(
-                session_id=call.session_id,
-                node=self._node,
-                lease=self._acting(),
-                app=None if token is None else token.app,
-                participant_id=None if token is None else token.participant_id,
-                token=None if token is None else _facts(token),
-                secret_hash=call.secret_hash,
-                next_secret_hash=call.next_secret_hash,
-                attempt=call.attempt,
-                address=connection.machine.address,
-            )
-        )
-        self._after_attach(attached, None, None)
-        return Joined(attached.session, attached.participant)
+    async def _resume(self, request: AttachRequest) -> Attached:
+        began = self._clock()
+        attached = await self._registry.attach(request)
+        if attached.displaced is not None:
+            self._notify_displaced(attached, Device())
+        self._metrics.joined(self._clock() - began, resuming=True)
+        return attached
 
-    async def take_back(self, owned: Owned, lease: str) -> Owned:
+    async def _close_by_secret(self, request: EndRequest) -> None:
+        ended = await self._registry.close(request)
+        if ended is not None:
+            self.notify_ended((ended,), request.reason)
+
+    async def take_back(self, owner: Owner, lease: str) -> Owner:
         """The node's own session under its new lease: compare-and-set on the old right (S7). Raises GreenroomError."""
         attached = await self._registry.attach(
-            AttachRequest(session_id=owned.session_id, node=self._node, lease=lease, previous=owner_of(owned))
+            AttachRequest(session_id=owner.session_id, node=self._node, lease=lease, previous=owner)
         )
-        return Owned(attached.session.id, attached.session.generation, attached.session.lease)
+        return Owner(attached.session.id, attached.session.generation, attached.session.lease)
 
-    def _after_attach(self, attached: Attached, device_id: str | None, device_name: str | None) -> None:
-        displaced = attached.displaced
-        if displaced is not None:
-            self._tell(
-                displaced.node,
-                Command(kind="superseded", session_id=displaced.session_id, generation=displaced.generation),
-            )
-        if attached.replaced:
-            self.tell_ended(attached.replaced, EndReason.REPLACED, by_device=device_id, by_device_name=device_name)
-
-    async def _close_by_secret(self, _connection: SessionConnection, call: CloseBySecret) -> None:
-        self._acting()
-        ended = await self._registry.close(
-            EndRequest(session_id=call.session_id, reason=EndReason.CLOSED, secret_hash=call.secret_hash)
-        )
-        if ended is not None:
-            self.tell_ended((ended,), EndReason.CLOSED)
-
-    async def _refresh(self, _connection: SessionConnection, call: RefreshSession) -> None:
-        self._acting()
-        await self._registry.refresh(owner_of(call.owner), _facts(call.token))
-
-    async def _update(self, _connection: SessionConnection, call: UpdateProfile) -> ParticipantRecord:
-        self._acting()
-        return await self._registry.update_participant(
-            UpdateRequest(
-                app=call.app,
-                participant_id=call.participant_id,
-                name=call.name,
-                avatar_url=call.avatar_url,
-                if_revision=call.if_revision,
-                owner=owner_of(call.owner),
-                update_id=call.update_id,
-            )
-        )
+    async def _update(self, connection: SessionConnection, request: UpdateRequest) -> ParticipantRecord:
+        session = connection.machine.session
+        before = 0 if session is None else session.participant.version
+        app, participant_id = request.app, request.participant_id
+        self._metrics.update_begins(app, participant_id)
+        version = None
+        try:
+            record = await self._registry.update_participant(request)
+            version = record.version
+            return record
+        finally:
+            self._metrics.update_ends(app, participant_id, before=before, version=version)
 
     # -- participants -------------------------------------------------------------------------------------------------
 
@@ -218,8 +195,8 @@ class Desk:
         return records
 
     async def _read_whole(self, app: str, ids: Sequence[str]) -> list[ParticipantRecord]:
-        """As `read`, for a client. A record below the version that was passed on here was put back by a failover: the
-        node that holds a session of theirs is about to write it above that (S11), which is waited for."""
+        """As `read`, for a client. A record below the version that was sent to watchers here was put back by a
+        failover: the node that holds a session of theirs is about to write it above that (S11), which is waited for."""
         records = await self.read(app, ids)
         for _ in range(LOOKS):
             passed_on = self._hub.passed_on
@@ -231,111 +208,80 @@ class Desk:
                 records[at] = record
         return records
 
-    async def _read(self, _connection: SessionConnection, call: ReadParticipants) -> list[ParticipantRecord]:
-        self._acting()
-        return await self._read_whole(call.app, call.ids)
-
-    async def _listen(self, connection: SessionConnection, app: str, ids: Sequence[str]) -> tuple[str, ...]:
-        """Subscribe. Those that were not subscribed to before."""
-        hub = self._hub
-        fresh = () if connection.is_over else hub.subscribe(connection, app, ids)
-        if not fresh:
-            return ()
-        try:
-            await self._bus.watch(app, fresh)
-        except BaseException:
-            hub.unsubscribe(connection, fresh)
-            raise
-        unwanted = hub.subscribed(connection, app, fresh)
-        if unwanted:
-            await self._bus.unwatch(app, unwanted)
-        return fresh
-
-    async def _watch(self, connection: SessionConnection, call: WatchParticipants) -> list[ParticipantRecord]:
+    async def _watch(self, connection: SessionConnection, request: WatchRequest) -> list[ParticipantRecord]:
         """Subscribe, then read (S12)."""
-        self._acting()
-        fresh = await self._listen(connection, call.app, call.ids)
+        fresh = await self._hub.subscribe(connection, request.app, request.ids)
         try:
-            return await self._read_whole(call.app, call.ids)
+            return await self._read_whole(request.app, request.ids)
         except BaseException:
             self._hub.unsubscribe(connection, fresh)
             raise
 
-    async def _unwatch(self, connection: SessionConnection, call: UnwatchParticipants) -> None:
-        self._hub.unsubscribe(connection, call.ids)
+    # -- what must be written -----------------------------------------------------------------------------------------
 
-    def unwatched(self, app: str, ids: Sequence[str]) -> None:
-        """The hub's: nobody of a connection listens any more."""
-        self._hub.spawn(self._unwatch_bus(app, tuple(ids)))
+    async def detach(self, owner: Owner, grace: float) -> None:
+        """The session has no connection any more; deferred where the engine cannot take it."""
+        await self._write_or_defer(DetachRequest(owner, grace))
 
-    async def _unwatch_bus(self, app: str, ids: tuple[str, ...]) -> None:
-        try:
-            await self._bus.unwatch(app, ids)
-        except GreenroomError as error:
-            log.info("unwatch failed", error=error.message)
-
-    # -- duties -------------------------------------------------------------------------------------------------------
-
-    async def _duty(self, call: EndSession | DetachSession) -> None:
-        if self._lease() is None or self.kept:
+    async def _write_or_defer(self, request: MustWrite) -> None:
+        if self._lease() is None or self.deferred_writes:
             # In order: nothing overtakes what waits.
-            self.kept.append(call)
-            return
-        await self._write_or_keep(call)
+            self.deferred_writes.append(request)
+        else:
+            await self._try_to_write(request)
 
-    async def _write_or_keep(self, call: EndSession | DetachSession) -> bool:
+    async def _try_to_write(self, request: MustWrite) -> bool:
+        """False where it was deferred."""
+        assert request.owner is not None
+        session = request.owner.session_id
         try:
-            await self._write(call)
+            await self._write(request)
         except ServiceUnavailableError as error:
-            log.info("kept for later", call=type(call).__name__, session=call.owner.session_id, error=error.message)
-            self.kept.append(call)
+            log.info("write deferred", request=type(request).__name__, session=session, error=error.message)
+            self.deferred_writes.append(request)
             return False
         except GreenroomError as error:
-            # Somebody else owns it, or it has ended: it is not ours to write any more.
-            log.debug("not ours any more", session=call.owner.session_id, error=error.message)
+            # Another connection owns it, or it has ended: it is not ours to write any more.
+            log.debug("write no longer needed", session=session, error=error.message)
         return True
 
-    async def detach(self, owned: Owned, grace: float) -> None:
-        """The session has no connection any more; kept where the engine cannot take it."""
-        await self._duty(DetachSession(owned, grace))
-
-    async def _write(self, call: EndSession | DetachSession) -> None:
-        if isinstance(call, DetachSession):
-            await self._registry.detach(owner_of(call.owner), call.grace)
+    async def _write(self, request: MustWrite) -> None:
+        if isinstance(request, DetachRequest):
+            await self._registry.detach(request.owner, request.grace)
             return
-        owner = call.owner
-        lease = self._acting()
+        lease = self._lease()
+        if lease is None:
+            raise ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
         try:
-            await self._end(owner, call)
+            await self._registry.close(request)
         except SessionEndedError as error:
-            if error.code is not ErrorCode.ATTEMPT_SUPERSEDED:
+            if error.code is not ErrorCode.ATTEMPT_SUPERSEDED or request.owner is None:
                 raise
             # Detached meanwhile, with the lease it was held under: take it back, so that the end is ours to write.
-            await self._end(await self.take_back(owner, lease), call)
+            await self._registry.close(replace(request, owner=await self.take_back(request.owner, lease)))
 
-    async def _end(self, owner: Owned, call: EndSession) -> None:
-        await self._registry.close(
-            EndRequest(session_id=owner.session_id, reason=call.reason, text=call.text, owner=owner_of(owner))
-        )
-
-    async def write_kept(self) -> None:
-        """The engine is back: write what was kept, first of all."""
-        for _ in range(len(self.kept)):
-            if not await self._write_or_keep(self.kept.popleft()):
+    async def write_deferred(self) -> None:
+        """The engine is back: write what was deferred, before anything else."""
+        for _ in range(len(self.deferred_writes)):
+            if not await self._try_to_write(self.deferred_writes.popleft()):
                 return
 
-    # -- news ---------------------------------------------------------------------------------------------------------
+    # -- commands to nodes --------------------------------------------------------------------------------------------
 
-    def tell_ended(
-        self,
-        sessions: Iterable[SessionRecord],
-        reason: EndReason,
-        text: str = "",
-        *,
-        by_device: str | None = None,
-        by_device_name: str | None = None,
+    def _notify_displaced(self, attached: Attached, by: Device) -> None:
+        displaced = attached.displaced
+        if displaced is not None:
+            self._notify(
+                displaced.node,
+                Command(kind="superseded", session_id=displaced.session_id, generation=displaced.generation),
+            )
+        if attached.replaced:
+            self.notify_ended(attached.replaced, EndReason.REPLACED, by=by)
+
+    def notify_ended(
+        self, sessions: Iterable[SessionRecord], reason: EndReason, text: str = "", *, by: Device | None = None
     ) -> None:
-        """Sessions were ended: the nodes that hold them are told. sessions: as they were while owned."""
+        """Sessions were ended: the nodes that hold them are notified. sessions: as they were while owned."""
         for session in sessions:
             if session.node:
                 command = Command(
@@ -344,22 +290,22 @@ class Desk:
                     generation=session.generation,
                     reason=reason,
                     text=text,
-                    by_device=by_device,
-                    by_device_name=by_device_name,
+                    by_device=None if by is None else by.id,
+                    by_device_name=None if by is None else by.name,
                 )
-                self._tell(session.node, command)
+                self._notify(session.node, command)
 
-    def _tell(self, node: str, command: Command) -> None:
+    def _notify(self, node: str, command: Command) -> None:
         if node == self._node:
             self._hub.command(command)
         elif node:
-            self._hub.spawn(self._tell_other(node, command))
+            self._hub.spawn(self._send_command(node, command))
 
-    async def tell_all(self, command: Command) -> None:
+    async def notify_all(self, command: Command) -> None:
         """Every node, this one too."""
-        await self._tell_other("*", command)
+        await self._send_command("*", command)
 
-    async def _tell_other(self, node: str, command: Command) -> None:
+    async def _send_command(self, node: str, command: Command) -> None:
         try:
             await self._bus.tell(node, command)
         except GreenroomError as error:

@@ -1,7 +1,33 @@
-"""Who is here: sessions and their connections, and who watches whom. The node's ears on the bus.
+"""Connections, sessions and watch subscriptions of this node.
 
-Changes are gathered for a tenth of a second, encoded once for each distinct batch, and written to each watcher without
-waiting for any.
+What can go wrong, and which rule prevents it
+---------------------------------------------
+
+*One watched participant has ten thousand watchers.* To encode an update for each of them would hold up everybody else.
+An update is encoded once, written to each watcher without waiting for any, and after 512 watchers the loop gets its
+turn. What a newer fan-out overtakes is dropped at the watcher, which compares versions (S11).
+
+*A crash ends five thousand sessions in one second.* Five thousand messages to each watcher would be worse than the
+crash. Changes are batched for a tenth of a second, of each participant only the newest is sent, and the same batch is
+encoded once for all who watch the same participants. The first change after a quiet time does not wait.
+
+*A watcher reads slowly.* Nothing is written to a connection whose buffer is full: its updates wait, the newest of each
+participant, and go in pieces as the buffer empties. Memory for each connection is bounded by what it watches.
+
+*A change happens between subscribing and reading.* The connection is on the list of watchers before the bus is asked,
+and the bus before the records are read. What is heard meanwhile is held until the reply is written (S12). A
+subscription is PENDING until the bus has confirmed it: a connection that unwatches, or goes, in between is found to be
+unwanted when the confirmation comes, and the bus is told.
+
+*A command overtakes the answer it is about.* `session.open` may be under way on this node while another node ends the
+very session it makes. A command for a session that is not here is remembered for ten seconds and carried out when the
+session joins.
+
+*Two connections of one session are on this node.* The list holds one connection for each session, the last that was
+attached. The one before is told that it is superseded, and when it goes it takes off the list only itself.
+
+*Thousands of clients come or go in one instant.* Their calls to the engine and their detaches are begun 64 in one turn
+of the loop, in the order in which they came, so that pings and other clients are served in between.
 """
 
 from __future__ import annotations
@@ -10,20 +36,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from greenroom.codes import ErrorCode
-from greenroom.core.server.calls import EngineCall, House
+from greenroom.core.server.services import SessionServices
 from greenroom.core.states import ServerState
-from greenroom.core.watching import BATCH_SECONDS, Gatherer, Told, frame, tell
-from greenroom.engines.base import Change, Command
-from greenroom.errors import GreenroomError, ServiceUnavailableError
+from greenroom.core.watching import BATCH_SECONDS, EncodedUpdate, UpdateBatcher, encode_update, frame
+from greenroom.engines.base import Bus, Change, Command
+from greenroom.errors import GreenroomError
 from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection, Subscription
+from greenroom.server.sessions.measuring import SessionMetrics
 from greenroom.server.sessions.timer_wheel import Wheel
 
 log = structlog.stdlib.get_logger("greenroom.session")
@@ -39,53 +65,63 @@ _AT_ONCE = 0.002
 """Seconds for which the first change waits for others of the same instant."""
 
 _SLICE = 512
-"""Watchers that are told before the loop gets its turn: some 5 ms."""
+"""Watchers that are written to before the loop gets its turn: some 5 ms."""
 _DONE = object()
 
 _PORTION = 64
-"""Calls to the engine begun, and lost connections dealt with, before the loop gets its turn: some 5 ms."""
+"""Calls to the engine begun, and lost connections handled, before the loop gets its turn: some 5 ms."""
 
 _ALL = set(range(PARTITIONS))
 
-Performer = Callable[[SessionConnection, EngineCall], Coroutine[Any, Any, Any]]
+
+class HubEvents(Protocol):
+    """What the node does about what the hub sees. Every method is quick and does not raise."""
+
+    def session_joined(self, connection: SessionConnection) -> None:
+        """A session was attached to a connection of this node."""
+
+    def changes_lost(self, partitions: Sequence[int]) -> None:
+        """The bus may have missed changes of these partitions; none given: of all."""
+
+    def command(self, command: Command) -> None:
+        """A command that is not about one session."""
 
 
 class Hub:
-    """One for each node. perform: carries a call to the engine out."""
+    """One for each node; the node's listener on the bus."""
 
-    def __init__(self, house: House, perform: Performer, clocks: Clocks = SYSTEM_CLOCKS) -> None:
-        self.house = house
+    def __init__(
+        self,
+        services: SessionServices,
+        bus: Bus,
+        *,
+        events: HubEvents,
+        metrics: SessionMetrics,
+        clocks: Clocks = SYSTEM_CLOCKS,
+    ) -> None:
+        self.services = services
+        self.metrics = metrics
         self.now = clocks.now
+        self._bus = bus
+        self._events = events
         self.wheel = Wheel(clocks.monotonic)
         self.connections: set[SessionConnection] = set()
-        """All, also those that have said no hello yet."""
+        """All, also those without a session yet."""
         self.sessions: dict[str, SessionConnection] = {}
         """The connection that holds a session, by the session's id."""
         self.watchers: dict[tuple[str, str], set[SessionConnection]] = {}
         """By application and participant."""
         self.passed_on: dict[tuple[str, str], int] = {}
-        """The newest version that watchers were told, of those who are watched (S11)."""
+        """The newest version that was sent to watchers, of those who are watched (S11)."""
         self.seen: dict[int, int] = {}
-        """Newest change heard of each partition (S13)."""
-        self.on_joined: Callable[[SessionConnection], None] = lambda _connection: None
-        self.on_lost: Callable[[Sequence[int]], None] = lambda _partitions: None
-        self.on_command: Callable[[Command], None] = lambda _command: None
-        self.on_unwatched: Callable[[str, Sequence[str]], None] = lambda _app, _ids: None
-        self.on_refused: Callable[[str, bool], None] = lambda _reason, _resuming: None
-        """An open, or (True) a resume was refused."""
-        self.on_left: Callable[[int], None] = lambda _code: None
-        self.on_silent: Callable[[float], None] = lambda _seconds: None
-        """A connection is dropped that gave no sign of life for so long."""
-        self.on_told: Callable[[Sequence[ParticipantRecord]], None] = lambda _records: None
-        """The watchers of these were written to."""
+        """Newest change received of each partition (S13)."""
         self.messages_received = 0
         self.messages_sent = 0
-        self._perform: Performer | None = perform
-        self._gatherer = Gatherer()
+        self._batcher = UpdateBatcher()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._paced: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._deferred: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         """What waits for its turn: more came at once than the loop should have in one."""
-        self._done_in_turn = 0
+        self._begun_in_turn = 0
         self._recent: dict[str, tuple[float, Command]] = {}
         self._loop = asyncio.get_running_loop()
         self._flush_handle: asyncio.TimerHandle | None = None
@@ -103,7 +139,7 @@ class Hub:
     async def settle_tasks(self, seconds: float) -> None:
         """Wait for what is under way, at most so long; then cancel the rest."""
         end = self._loop.time() + seconds
-        while self._tasks or self._paced:
+        while self._tasks or self._deferred:
             left = end - self._loop.time()
             if left <= 0:
                 break
@@ -114,30 +150,30 @@ class Hub:
 
     async def cancel_tasks(self) -> None:
         """Cancel what is under way and wait for it; what was not begun is not."""
-        self._paced.clear()
+        self._deferred.clear()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def pace(self, work: Callable[..., None], *arguments: Any) -> None:
+    def defer(self, work: Callable[..., None], *arguments: Any) -> None:
         """At once, or, where thousands come in one turn of the loop, in one of the next, in the order they came."""
-        if self._done_in_turn == _PORTION:
-            self._paced.append((work, arguments))
+        if self._begun_in_turn == _PORTION:
+            self._deferred.append((work, arguments))
             return
-        if self._done_in_turn == 0:
+        if self._begun_in_turn == 0:
             self._loop.call_soon(self._next_turn)
-        self._done_in_turn += 1
+        self._begun_in_turn += 1
         work(*arguments)
 
     def _next_turn(self) -> None:
         # Whatever waits fills this turn before anything new may be done at once: so the order is kept.
-        waiting = min(len(self._paced), _PORTION)
-        self._done_in_turn = waiting
+        waiting = min(len(self._deferred), _PORTION)
+        self._begun_in_turn = waiting
         if waiting:
             self._loop.call_soon(self._next_turn)
         for _ in range(waiting):
-            work, arguments = self._paced.popleft()
+            work, arguments = self._deferred.popleft()
             work(*arguments)
 
     def stop(self) -> None:
@@ -145,10 +181,6 @@ class Hub:
         self.wheel.stop()
         if self._flush_handle is not None:
             self._flush_handle.cancel()
-
-    def mute(self) -> None:
-        """Nothing that happens from now on reaches the engine."""
-        self._perform = None
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -159,31 +191,12 @@ class Hub:
     def left(self, connection: SessionConnection, code: int) -> None:
         """A WebSocket is gone."""
         self.connections.discard(connection)
-        self.on_left(code)
+        self.metrics.connection_lost(code)
         if not _std_log.isEnabledFor(logging.INFO):
             return  # structlog takes six microseconds to find that out
         machine = connection.machine
         session = machine.owner.session_id if machine.owner is not None else None
         log.info("connection lost", code=code, address=machine.address, session=session)
-
-    def start(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
-        """Carry a call out and hand its answer back."""
-        self.pace(self._begin, connection, number, request)
-
-    def _begin(self, connection: SessionConnection, number: int, request: EngineCall) -> None:
-        if self._perform is not None:
-            self.spawn(self._run(self._perform(connection, request), connection, number))
-
-    async def _run(self, work: Coroutine[Any, Any, Any], connection: SessionConnection, number: int) -> None:
-        result: Any
-        try:
-            result = await work
-        except GreenroomError as error:
-            result = error
-        except Exception:
-            log.exception("a call to the engine failed")
-            result = ServiceUnavailableError(code=ErrorCode.INTERNAL_ERROR)
-        connection.answered(number, result)
 
     def settle(self, connection: SessionConnection) -> None:
         """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
@@ -202,33 +215,41 @@ class Hub:
         self.sessions[owner.session_id] = connection
         if known is not None:
             known.superseded(owner.generation)
-        self.on_joined(connection)
+        self._events.session_joined(connection)
         recent = self._recent.pop(owner.session_id, None)
         if recent is not None and recent[0] >= self.now().mono:
             self.command(recent[1])
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
-    def subscribe(self, connection: SessionConnection, app: str, ids: Iterable[str]) -> tuple[str, ...]:
-        """Put the connection on the list of watchers. Those for whom the bus has to be asked, and `subscribed` told."""
-        fresh = tuple(one for one in ids if one not in connection.subscriptions)
+    async def subscribe(self, connection: SessionConnection, app: str, ids: Iterable[str]) -> Sequence[str]:
+        """Returns when changes made from now on will be received: those that were not subscribed to before. Raises
+        GreenroomError where the bus cannot be reached; then none is."""
+        if connection.machine.state is ServerState.GONE:
+            return ()
+        fresh = [one for one in ids if one not in connection.subscriptions]
+        if not fresh:
+            return ()
         for one in fresh:
             connection.subscriptions[one] = Subscription.PENDING
             self.watchers.setdefault((app, one), set()).add(connection)
-        return fresh
-
-    def subscribed(self, connection: SessionConnection, app: str, ids: Iterable[str]) -> tuple[str, ...]:
-        """The bus will tell. Those that nobody wants any more: unwatch them."""
+        try:
+            await self._bus.watch(app, fresh)
+        except BaseException:
+            self.unsubscribe(connection, fresh)
+            raise
         unwanted = []
-        for one in ids:
+        for one in fresh:
             if connection.subscriptions.get(one) is Subscription.PENDING:
                 connection.subscriptions[one] = Subscription.LIVE
             else:
                 unwanted.append(one)
-        return tuple(unwanted)
+        if unwanted:
+            await self._bus.unwatch(app, unwanted)
+        return fresh
 
-    def unsubscribe(self, connection: SessionConnection, ids: Iterable[str]) -> tuple[str, ...]:
-        """Off the list. The bus is told by itself."""
+    def unsubscribe(self, connection: SessionConnection, ids: Iterable[str]) -> None:
+        """Off the list; the bus is told."""
         app = connection.machine.app
         live = []
         for one in ids:
@@ -241,8 +262,13 @@ class Hub:
                     del self.watchers[(app, one)]
                     self.passed_on.pop((app, one), None)
         if live:
-            self.on_unwatched(app, live)
-        return tuple(live)
+            self.spawn(self._unwatch(app, live))
+
+    async def _unwatch(self, app: str, ids: Sequence[str]) -> None:
+        try:
+            await self._bus.unwatch(app, ids)
+        except GreenroomError as error:
+            log.info("unwatch failed", error=error.message)
 
     def watched(self, partitions: Iterable[int] | None = None) -> dict[str, list[str]]:
         """Everybody who is watched here, by application; in these partitions, None: in all."""
@@ -266,15 +292,15 @@ class Hub:
         self.note(change.participant)
 
     def forget(self, record: ParticipantRecord) -> None:
-        """Nothing is stored of the participant any more: those who watch are told."""
+        """Nothing is stored of the participant any more: watchers are sent that."""
         for connection in tuple(self.watchers.get((record.app, record.id), ())):
             connection.forget(record)
 
     def note(self, record: ParticipantRecord) -> None:
-        """Gather a record that was heard of, or read again."""
+        """A record that was received, or read again, is to be sent to its watchers."""
         if (record.app, record.id) not in self.watchers:
             return
-        self._gatherer.changed(record, self._loop.time())
+        self._batcher.changed(record)
         if self._flush_handle is None:
             # The first change after a quiet time goes at once; a crowd of them waits for the rest of the tenth second.
             rest = self._flushed_at + BATCH_SECONDS - self._loop.time()
@@ -283,7 +309,7 @@ class Hub:
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""
         if command.kind not in ("superseded", "ended"):
-            self.on_command(command)
+            self._events.command(command)
             return
         connection = self.sessions.get(command.session_id)
         if connection is None:
@@ -298,7 +324,7 @@ class Hub:
 
     def lost(self, partitions: Sequence[int]) -> None:
         """Changes may have been missed."""
-        self.on_lost(partitions)
+        self._events.changes_lost(partitions)
 
     def _remember(self, command: Command) -> None:
         at = self.now().mono
@@ -316,26 +342,26 @@ class Hub:
     def _flush(self) -> None:
         self._flush_handle = None
         self._flushed_at = self._loop.time()
-        records = self._gatherer.take()
+        records = self._batcher.drain()
         for record in records:
             key = (record.app, record.id)
             if key in self.watchers and self.passed_on.get(key, 0) < record.version:
                 self.passed_on[key] = record.version
         if len(records) == 1:
-            self._go_on(self._tell_one(records[0]))
+            self._fan_out(self._send_one(records[0]))
         else:
-            self._go_on(self._tell_batches(records))
-        self.on_told(records)
+            self._fan_out(self._send_batches(records))
+        self.metrics.updates_sent(records)
 
-    def _go_on(self, work: Iterator[None]) -> None:
+    def _fan_out(self, work: Iterator[None]) -> None:
         """A slice of a fan-out, and the next one after whatever else the loop has to do. What is newer may overtake
         what waits: versions are compared at each watcher (S11)."""
         if next(work, _DONE) is not _DONE:
-            self._loop.call_soon(self._go_on, work)
+            self._loop.call_soon(self._fan_out, work)
 
-    def _tell_one(self, record: ParticipantRecord) -> Iterator[None]:
-        """The case with the most watchers for the least gathered: nothing is made for each of them."""
-        item = tell(record)
+    def _send_one(self, record: ParticipantRecord) -> Iterator[None]:
+        """The case with the most watchers for the least news: nothing is made for each of them."""
+        item = encode_update(record)
         data = frame((item,))
         fits = len(item.data) <= _PIECE
         watchers = tuple(self.watchers.get((record.app, record.id), ()))
@@ -343,34 +369,35 @@ class Hub:
             if number % _SLICE == _SLICE - 1:
                 yield
             machine = connection.machine
-            held = machine.held if machine.participant_id == record.id else None
-            if held is not None and held.participant.version < record.version:
-                held.participant = record
+            if machine.participant_id == record.id:
+                machine.heard(record)
             if not fits or not connection.may_write:
-                connection.take([item])
+                connection.enqueue([item])
             elif machine.watches.is_news(item):
                 self.messages_sent += 1
                 connection.link.send(data)  # type: ignore[union-attr]
 
-    def _tell_batches(self, records: Sequence[ParticipantRecord]) -> Iterator[None]:
-        batches: dict[SessionConnection, list[Told]] = {}
+    def _send_batches(self, records: Sequence[ParticipantRecord]) -> Iterator[None]:
+        batches: dict[SessionConnection, list[EncodedUpdate]] = {}
         for record in records:
             watchers = self.watchers.get((record.app, record.id))
             if watchers:
-                item = tell(record)
+                item = encode_update(record)
                 for connection in watchers:
                     batches.setdefault(connection, []).append(item)
-                    if connection.machine.participant_id == record.id and connection.machine.held is not None:
-                        connection.machine.held.participant = record
+                    if connection.machine.participant_id == record.id:
+                        connection.machine.heard(record)
         frames: dict[tuple[int, ...], bytes] = {}
         for number, (connection, items) in enumerate(batches.items()):
             if number % _SLICE == _SLICE - 1:
                 yield
             self._deliver(connection, items, frames)
 
-    def _deliver(self, connection: SessionConnection, items: list[Told], frames: dict[tuple[int, ...], bytes]) -> None:
+    def _deliver(
+        self, connection: SessionConnection, items: list[EncodedUpdate], frames: dict[tuple[int, ...], bytes]
+    ) -> None:
         if not connection.may_write or sum([len(item.data) for item in items]) > _PIECE:
-            connection.take(items)
+            connection.enqueue(items)
             return
         is_news = connection.machine.watches.is_news
         items = [item for item in items if is_news(item)]

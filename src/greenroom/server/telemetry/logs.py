@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, as JSON or for people. Nothing secret goes in; `mask` catches what slips."""
+"""Structured logs: one line an event, as JSON or for people. Nothing secret goes in; `mask` is the net below."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any, TextIO
 
 import structlog
 
+from greenroom.core.redaction import MASK, redact_addresses
+
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?")
 _SECRET_KEYS = frozenset({"token", "secret", "resume_secret", "admin_token", "master_key", "authorization", "password"})
-_MASK = "***"
 
 
 def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blanks what is named like a secret, and tokens wherever they stand."""
+    """Blanks what is named like a secret, and tokens and the passwords of addresses wherever they stand."""
     for key, value in event.items():
         if key in _SECRET_KEYS:
-            event[key] = _MASK
-        elif isinstance(value, str) and "eyJ" in value:
-            event[key] = _TOKEN.sub(_MASK, value)
+            event[key] = MASK
+        elif isinstance(value, str):
+            event[key] = redact_addresses(_TOKEN.sub(MASK, value) if "eyJ" in value else value)
     return event
 
 

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from greenroom.core.server.calls import EngineCall, Joined, ResumeSession
+from greenroom.core.requests import Attached, AttachRequest, OpenRequest
 from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.model import Application, Event
 from greenroom.server.version import version
@@ -78,11 +78,11 @@ class Tracing:
 
         return traced
 
-    async def joining(self, call: EngineCall, work: Coroutine[Any, Any, Any]) -> Any:
+    async def joining(self, request: OpenRequest | AttachRequest, work: Coroutine[Any, Any, Any]) -> Any:
         """An open or a resume."""
-        name = "session.resume" if isinstance(call, ResumeSession) else "session.open"
+        name = "session.resume" if isinstance(request, AttachRequest) else "session.open"
         with self._span(name) as span:
-            joined: Joined = await self._within(span, work)
+            joined: Attached = await self._within(span, work)
             span.set_attribute("greenroom.app", joined.session.app)
             span.set_attribute("greenroom.session", joined.session.id)
             span.set_attribute("greenroom.generation", joined.session.generation)

@@ -1,20 +1,70 @@
-"""Secrets of the service itself: from the settings, else from a file (mode 0600) made at the first start."""
+"""Secrets: of applications, as they are stored and compared; and of the service itself, from the settings, else from a
+file (mode 0600) made at the first start."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Callable
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from greenroom.errors import IllegalArgumentError
+from greenroom.model import StoredSecret
+from greenroom.server.config import MIN_TOKEN, is_usable_token
+from greenroom.tokens import hash_secret, open_sealed, seal, secret_matches
 
 MASTER_KEY_VARIABLE = "GREENROOM_MASTER_KEY"
 MASTER_KEY_FILE = "master-key"
 ADMIN_TOKEN_VARIABLE = "GREENROOM_ADMIN_TOKEN"
 ADMIN_TOKEN_FILE = "admin-token"
 
-_MIN_ADMIN_TOKEN = 16
+
+_NONCE_BYTES = 12
+
+
+class SecretStore:
+    """Hashes what is compared, and seals what has to be read again. master_key: 32 bytes."""
+
+    def __init__(self, master_key: bytes, random_bytes: Callable[[int], bytes]) -> None:
+        self._master = master_key
+        self._random = random_bytes
+        self._pepper = derive_pepper(master_key)
+
+    @property
+    def fingerprint(self) -> str:
+        """Enough to see that two nodes have different master keys, and nothing about them."""
+        return hashlib.blake2b(self._master, digest_size=6, person=b"greenroom-doctor").hexdigest()
+
+    def stored(self, secret: str, created_at: int) -> StoredSecret:
+        """An app secret as it is stored. created_at: Unix milliseconds."""
+        return StoredSecret(digest=hash_secret(self._pepper, secret).hex(), created_at=created_at)
+
+    def matches(self, secret: str, stored: Iterable[StoredSecret], now: float) -> bool:
+        """Whether the secret is one of the stored ones, of which the two newest count, that have not ended. The same
+        work is done whether or not there are any. now: Unix seconds."""
+        valid = [one.digest for one in stored if one.expires_at is None or one.expires_at > now * 1000]
+        return secret_matches(self._pepper, (secret,), tuple(bytes.fromhex(digest) for digest in valid[:2]))
+
+    def seal(self, text: str, context: str) -> str:
+        """A secret that has to be read again, as it may be stored: base64. context: what it is and whose."""
+        return b64encode(seal(self._master, text.encode(), self._random(_NONCE_BYTES), context)).decode()
+
+    def open(self, sealed: str, context: str) -> str:
+        """The inverse of `seal`. Raises `IllegalArgumentError` for another master key or context."""
+        return open_sealed(self._master, b64decode(sealed), context).decode()
+
+
+def derive_pepper(master_key: bytes) -> bytes:
+    """What app secrets are hashed with (RFC 5869): from the master key, so that the stored hashes alone are useless."""
+    return HKDF(SHA256(), 32, salt=None, info=b"greenroom app secret pepper v1").derive(master_key)
+
+
+# -- of the service itself --------------------------------------------------------------------------------------------
 
 
 def load_master_key(given: str | None, data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
@@ -45,9 +95,9 @@ def load_admin_token(given: str | None, data: Path | None, random_bytes: Callabl
     Raises `IllegalArgumentError`, which never holds the token.
     """
     token = _found(given, ADMIN_TOKEN_VARIABLE, data, ADMIN_TOKEN_FILE, random_bytes)
-    if len(token) < _MIN_ADMIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+    if not is_usable_token(token):
         raise IllegalArgumentError(
-            f"The admin token has fewer than {_MIN_ADMIN_TOKEN} characters, or some that no header takes.",
+            f"The admin token must have at least {MIN_TOKEN} printable ASCII characters and no spaces.",
             hint=f"Make one with: openssl rand -hex 32, and give it as {ADMIN_TOKEN_VARIABLE}.",
         )
     return token

@@ -126,18 +126,18 @@ class WebhookDispatcher:
 
     async def post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> Outcome:
         """Signs and sends one event, once."""
-        if event.at <= self._tenants.erased_at(app.key, event.participant_id) * 1000:
+        if event.at <= self._tenants.revocations.erased_at(app.key, event.participant_id) * 1000:
             # It was read, or waited, before the participant was erased.
             event = without_names(event)
         body = msgspec.json.encode(view_of_event(event))
         now = self._tenants.now()
-        secrets = signing.open_secrets(self._tenants, app.key, endpoint, now)
+        secrets = signing.open_secrets(self._tenants.secrets, app.key, endpoint, now)
         headers = {
             "Content-Type": "application/json",
             "User-Agent": USER_AGENT,
             **signing.headers(secrets, event.id, int(now), body),
         }
-        work = self.sender.send(endpoint.url, body, headers)
+        work = self.sender.send(endpoint.url, body, headers, app=app.key)
         outcome = await (work if self._tracing is None else self._tracing.webhook(app, event, work))
         self._on_attempt(app, event, outcome)
         return outcome

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 
 from greenroom.errors import IllegalArgumentError
+from greenroom.server.webhooks.lookups import ON_BEHALF_OF, NameLookups
 from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, check_url
 from greenroom.server.wire.addresses import Network
 
@@ -51,11 +53,29 @@ class Outcome:
         return self.status == 410
 
 
+@dataclass(slots=True)
+class _Use:
+    """Of a connection, by one request. reused: whether other requests had it before."""
+
+    reused: bool = False
+
+
+def _trace_reuse() -> aiohttp.TraceConfig:
+    async def reused(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx.reused = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(reused)
+    return trace
+
+
 class Sender:
     """Posts messages. One for each node.
 
     allowed: networks of the operator's that may be posted to although they are not public. allow_http: without TLS.
-    wall: Unix seconds, for Retry-After dates. tls: None is the system's trust.
+    wall: Unix seconds, for Retry-After dates. tls: None is the system's trust. lookups: of names; None is a set of its
+    own.
     """
 
     def __init__(
@@ -67,6 +87,7 @@ class Sender:
         tls: ssl.SSLContext | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         total_timeout: float = TOTAL_TIMEOUT,
+        lookups: NameLookups | None = None,
     ) -> None:
         self._allowed = tuple(allowed)
         self._allow_http = allow_http
@@ -74,19 +95,22 @@ class Sender:
         self._tls = tls
         self._connect_timeout = connect_timeout
         self._total_timeout = total_timeout
-        self._session: aiohttp.ClientSession | None = None
+        self._resolver = GuardedResolver(self._allowed, lookups)
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        """By whether a connection is made anew for each attempt."""
 
     def check(self, url: str) -> str:
         """The URL, if it may be posted to as far as its text tells. Raises IllegalArgumentError."""
         return check_url(url, allow_http=self._allow_http, allowed=self._allowed)
 
-    async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """One attempt. Never raises but for cancellation."""
+    async def send(self, url: str, body: bytes, headers: Mapping[str, str], *, app: str = "") -> Outcome:
+        """One attempt, on behalf of an application. Never raises but for cancellation."""
         began = time.monotonic()
+        ON_BEHALF_OF.set(app)
         try:
             self.check(url)
             async with asyncio.timeout(self._total_timeout):
-                response = await self._open().post(url, data=body, headers=headers, allow_redirects=False)
+                response = await self._post(url, body, headers)
             try:
                 return self._judge(response, time.monotonic() - began)
             finally:
@@ -99,30 +123,45 @@ class Sender:
             why = _words_of(error)
         return Outcome(None, why, took=time.monotonic() - began)
 
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """The answer. Receivers close connections that were idle, and may do so in the moment in which one is used
+        again: what fails on such a one before anything was answered is sent again at once, on a new one."""
+        use = _Use()
+        try:
+            return await self._session(fresh=False).post(
+                url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=use
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+            if not use.reused:
+                raise
+        return await self._session(fresh=True).post(url, data=body, headers=headers, allow_redirects=False)
+
     async def close(self) -> None:
         """Closes all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        while self._sessions:
+            await self._sessions.popitem()[1].close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
+        found = self._sessions.get(fresh)
+        if found is None:
             # No DNS cache: an address is checked for the connection that is made to it. No limit over all receivers:
             # each endpoint's worker has its own, so that a slow one takes nobody else's place.
             connector = aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._allowed),
+                resolver=self._resolver,
                 use_dns_cache=False,
                 limit=0,
+                force_close=fresh,
                 ssl=True if self._tls is None else self._tls,
             )
-            self._session = aiohttp.ClientSession(
+            found = self._sessions[fresh] = aiohttp.ClientSession(
                 connector=connector,
+                trace_configs=[_trace_reuse()],
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 auto_decompress=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout),
             )
-        return self._session
+        return found
 
     def _judge(self, response: aiohttp.ClientResponse, took: float) -> Outcome:
         status = response.status

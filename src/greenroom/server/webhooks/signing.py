@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks import Webhook
 
 from greenroom.model import WebhookEndpoint
-from greenroom.server.tenants.applications import Tenants
+from greenroom.server.tenants.secrets import SecretStore
 
 SECRET_BYTES = 32
 """The specification asks for 24 to 64."""
@@ -56,15 +56,15 @@ def new_secret(random_bytes: Callable[[int], bytes], *, asymmetric: bool) -> Web
     return WebhookSecret(prefix + b64encode(random_bytes(SECRET_BYTES)).decode())
 
 
-def seal_secret(tenants: Tenants, app_key: str, endpoint_id: str, secret: WebhookSecret) -> str:
+def seal_secret(secrets: SecretStore, app_key: str, endpoint_id: str, secret: WebhookSecret) -> str:
     """As it is stored."""
-    return tenants.seal_text(msgspec.json.encode(secret).decode(), _context(app_key, endpoint_id))
+    return secrets.seal(msgspec.json.encode(secret).decode(), _context(app_key, endpoint_id))
 
 
-def open_secrets(tenants: Tenants, app_key: str, endpoint: WebhookEndpoint, now: float) -> list[WebhookSecret]:
+def open_secrets(secrets: SecretStore, app_key: str, endpoint: WebhookEndpoint, now: float) -> list[WebhookSecret]:
     """The endpoint's valid secrets, newest first. now: Unix seconds. Raises IllegalArgumentError."""
     opened = [
-        msgspec.json.decode(tenants.open_text(sealed, _context(app_key, endpoint.id)), type=WebhookSecret)
+        msgspec.json.decode(secrets.open(sealed, _context(app_key, endpoint.id)), type=WebhookSecret)
         for sealed in endpoint.sealed_secrets
     ]
     return [secret for secret in opened if secret.expires_at is None or secret.expires_at > now * 1000]

@@ -11,7 +11,6 @@ RFC 6052 and RFC 8215 (NAT64), RFC 3056 (6to4), RFC 4380 (Teredo).
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from greenroom.errors import IllegalArgumentError
+from greenroom.server.webhooks.lookups import ON_BEHALF_OF, NameLookups
 from greenroom.server.wire.addresses import Address, Network
 
 MAX_URL_CHARACTERS = 2048
@@ -87,26 +87,43 @@ def check_url(url: str, *, allow_http: bool = False, allowed: Sequence[Network] 
         host, _port = parts.hostname, parts.port
     except ValueError:
         raise IllegalArgumentError("The webhook's URL is malformed.", hint="Write https://host/path.") from None
-    if parts.scheme != "https" and not (allow_http and parts.scheme == "http"):
-        raise IllegalArgumentError(
-            "A webhook's URL begins with https://.",
-            hint="Use https, with a valid certificate; to try things out, the setting webhook_http may be allowed.",
-        )
+    if parts.scheme not in ("https", "http"):
+        raise IllegalArgumentError("A webhook's URL must begin with https://.", hint="Write https://host/path.")
     if parts.username is not None or parts.password is not None or "@" in parts.netloc or "\\" in url:
-        raise IllegalArgumentError("A webhook's URL holds no user name.", hint="Verify the signature instead.")
+        raise IllegalArgumentError(
+            "A webhook's URL must have no user name or password.", hint="Verify the signature instead."
+        )
     if not host:
         raise IllegalArgumentError("The webhook's URL names no host.", hint="Write https://host/path.")
     literal = _literal(host)
+    problems, settings = [], []
+    if parts.scheme == "http" and not allow_http:
+        problems.append("is without TLS")
+        settings.append("GREENROOM_WEBHOOK_HTTP=allowed")
     if literal is not None and not is_public(literal, allowed):
+        problems.append("leads to a private address")
+        settings.append(f"GREENROOM_WEBHOOK_ALLOWED_NETWORKS={_network_of(literal)}")
+    if problems:
+        # Everything at once: each setting costs the operator a restart.
         raise IllegalArgumentError(
-            "The webhook's URL leads to a private address.",
-            hint="Use a public address, or have the operator add its network to webhook_allowed_networks.",
+            f"The webhook's URL {' and '.join(problems)}.",
+            hint=f"Use https:// and a public address. To allow this one the operator sets {' and '.join(settings)}; "
+            "greenroom serve --dev allows this machine.",
         )
     return url
 
 
+def _network_of(address: Address) -> str:
+    """What an operator would allow to let the address through."""
+    if address.is_loopback:
+        return "127.0.0.0/8" if address.version == 4 else "::1/128"
+    return f"{address}/{32 if address.version == 4 else 128}"
+
+
 def _literal(host: str) -> Address | None:
     """The address that a host is, in any of the numeric forms that resolvers take (0x7f.1, 2130706433, 0177.0.0.1)."""
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
+        return ipaddress.IPv4Address("127.0.0.1")
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -123,17 +140,18 @@ class GuardedResolver(AbstractResolver):
     """Resolves names for aiohttp and refuses those with any answer that is not public.
 
     Addresses in place of names do not come through here (aiohttp does not resolve them): `check_url` refuses those.
+    lookups: None is a set of its own.
     """
 
-    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+    def __init__(self, allowed: Sequence[Network] = (), lookups: NameLookups | None = None) -> None:
         self._allowed = tuple(allowed)
+        self._lookups = lookups or NameLookups()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses of a host. Raises AddressRefusedError, or OSError where there are none."""
-        loop = asyncio.get_running_loop()
-        answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        answers = await self._lookups.look_up(ON_BEHALF_OF.get(), host, port, family)
         found: list[ResolveResult] = []
         for answer_family, _kind, proto, _name, address in answers:
             text = str(address[0])

@@ -1,4 +1,4 @@
-"""Who somebody is, and what `open` asks the engine for. Pure: everything is passed in, refusals are raised."""
+"""Who a client is, and whether what it says is well-formed. Pure: refusals are raised."""
 
 from __future__ import annotations
 
@@ -8,29 +8,22 @@ import unicodedata
 from msgspec import UNSET
 
 from greenroom.codes import ErrorCode
-from greenroom.core.profile import check_avatar_url, check_external_id, check_name
-from greenroom.core.server.calls import ClientToken, House, Now, OpenSession, PolicyClaim, ResumeSession
-from greenroom.errors import ExternalIdMismatchError, GreenroomError, IllegalArgumentError, TokenInvalidError
-from greenroom.messages import OpenParams, ResumeParams
+from greenroom.core.profile import check_external_id
+from greenroom.core.server.services import ClientToken, PolicyClaim, SessionServices
+from greenroom.errors import ExternalIdMismatchError, IllegalArgumentError, TokenInvalidError
 from greenroom.model import (
     Application,
     SessionPolicy,
     anonymous_participant_id,
-    make_session_id,
     participant_id_of,
-    partition_of,
 )
 
 MIN_SECRET_CHARACTERS = 43
 """32 random bytes in base64url without padding (S1). In hex they are 64."""
 MAX_SECRET_CHARACTERS = 128
-MAX_WATCHING = 256
-"""Pairs that a resume may carry; the rest follows as `participants.watch` (S12)."""
 MAX_ID_CHARACTERS = 64
 """Of a participant id that a client names; ours have 36."""
-_SESSION_ID_BYTES = 16
 _EVERYTHING = "*"
-_UPDATE = "session:update"
 
 
 def allows(scopes: tuple[str, ...], scope: str) -> bool:
@@ -54,12 +47,12 @@ def check_text(value: str | None, name: str, most: int, least: int = 0) -> str |
     return value
 
 
-def known_application(house: House, token: ClientToken, *, origin: str | None = None) -> Application:
+def known_application(services: SessionServices, token: ClientToken, *, origin: str | None = None) -> Application:
     """The token's application, if it may be used with this token, from this page.
 
     origin: None where the client is no browser. Raises TokenInvalidError.
     """
-    application = house.application(token.app)
+    application = services.application(token.app)
     if application is None:
         raise TokenInvalidError("The token's application does not exist (any more).")
     if application.disabled:
@@ -114,74 +107,6 @@ def narrowed(policy: SessionPolicy, claim: PolicyClaim) -> SessionPolicy:
     )
 
 
-def prepare_open(params: OpenParams, house: House, *, origin: str | None, address: str, now: Now) -> OpenSession:
-    """What `session.open` asks the engine for. Raises what refuses it."""
-    secret_hash = hash_of(params.resume_secret)
-    check_text(params.open_id, "openId", 128, 1)
-    check_text(params.device.id, "device.id", 128)
-    check_text(params.device.name, "device.name", 256)
-    check_text(params.sdk.name, "sdk.name", 64)
-    check_text(params.sdk.version, "sdk.version", 64)
-    house.check_room(now)
-    token = house.verify(params.token, address, now)
-    application = known_application(house, token, origin=origin)
-    settings = application.settings
-    info = params.participant
-    participant_id, external_id = identify(token, info.external_id, application, params.open_id)
-    name = None if info.name is None else check_name(info.name)
-    avatar_url = None if info.avatar_url is None else check_avatar_url(info.avatar_url)
-    house.check_conduct(participant_id, now)
-    house.admit(now)
-    session_id = make_session_id(partition_of(application.key, participant_id), house.random_bytes(_SESSION_ID_BYTES))
-    return OpenSession(
-        token=token,
-        app=application.key,
-        participant_id=participant_id,
-        external_id=external_id,
-        open_id=params.open_id,
-        secret_hash=secret_hash,
-        session_id=session_id,
-        name=name,
-        avatar_url=avatar_url,
-        if_new=info.if_new,
-        may_change_profile=settings.open_profile != "scope" or allows(token.scopes, _UPDATE),
-        policy=narrowed(settings.policy, token.policy),
-        max_application_sessions=settings.max_application_sessions,
-        device_id=params.device.id or None,
-        device_name=params.device.name or None,
-        sdk=f"{params.sdk.name}/{params.sdk.version}" if params.sdk.name else "",
-        anonymous=external_id is None,
-    )
-
-
-def prepare_resume(params: ResumeParams, house: House, *, origin: str | None, address: str, now: Now) -> ResumeSession:
-    """What `session.resume` asks the engine for. Raises what refuses it."""
-    secret_hash = hash_of(params.resume_secret)
-    next_hash = hash_of(params.next_secret, "nextSecret")
-    check_text(params.session_id, "sessionId", 128, 1)
-    if not 0 < params.attempt < 2**53:
-        raise IllegalArgumentError("attempt must be a positive number.")
-    if len(params.watching) > MAX_WATCHING:
-        raise IllegalArgumentError(
-            f"watching may have {MAX_WATCHING} pairs.", hint="Send the rest with participants.watch {known}."
-        )
-    for one, _ in params.watching:
-        check_text(one, "watching", MAX_ID_CHARACTERS, 1)
-    house.check_conduct(params.session_id, now)
-    token = None
-    if params.token is not None:
-        token = house.verify(params.token, address, now)
-        known_application(house, token, origin=origin)
-    return ResumeSession(
-        session_id=params.session_id,
-        secret_hash=secret_hash,
-        next_secret_hash=next_hash,
-        attempt=params.attempt,
-        token=token,
-        watching=tuple(dict(params.watching).items()),
-    )
-
-
 def check_same_identity(
     token: ClientToken, application: Application | None, app: str, participant_id: str, external_id: str | None
 ) -> None:
@@ -197,8 +122,3 @@ def check_same_identity(
         fits = external_id is None or legacy
     if not fits or token.app != app:
         raise TokenInvalidError(code=ErrorCode.TOKEN_MISMATCH)
-
-
-def first_words(error: GreenroomError) -> str:
-    """The words of a Close after a refusal: what is wrong, in at most 123 bytes."""
-    return error.message.encode()[:120].decode("utf-8", "ignore")

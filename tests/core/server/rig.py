@@ -1,4 +1,4 @@
-"""A `ServerSession` in virtual time: a house in memory, and an engine that answers when it is told to."""
+"""A `ServerSession` in virtual time: services in memory, and an engine that answers when it is told to."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from greenroom.core.requests import Attached, EndRequest, Owner, ParticipantQuery
 from greenroom.core.server import ServerSession
-from greenroom.core.server.calls import Call, Close, Joined, Now, Owned, Ping, Send, SessionLimits
-from greenroom.core.states import ServerState
+from greenroom.core.server.effects import Call, Close, Ping, Refused, Send
+from greenroom.core.server.services import Now, SessionLimits
+from greenroom.core.states import ServerEvent, ServerState
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import (
     Application,
+    EndReason,
     ParticipantRecord,
     Presence,
     SessionRecord,
@@ -26,6 +29,9 @@ SECRET = "s" * 43
 NEXT_SECRET = "n" * 43
 OPEN_ID = "0123456789abcdef"
 WALL = 1_700_000_000.0
+ANNA = participant_id_of(NAMESPACE, "anna")
+BOB = participant_id_of(NAMESPACE, "bob")
+S, C = ServerState, ServerEvent
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -37,7 +43,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What `House.verify` gives."""
+    """What `SessionServices.verify` gives."""
 
     app: str = APP
     participant_id: str | None = None
@@ -56,7 +62,7 @@ def token_for(external_id: str | None, **fields: Any) -> Token:
     return Token(participant_id=participant_id, external_id=external_id, **fields)
 
 
-class FakeHouse:
+class FakeServices:
     """Tokens are words in a dict; everything can be changed by the test."""
 
     def __init__(self, **limits: Any) -> None:
@@ -64,7 +70,7 @@ class FakeHouse:
         self.tokens: dict[str, Token] = {"anna": token_for("anna"), "nobody": Token()}
         self.applications: dict[str, Application] = {APP: Application(key=APP, name="App", namespace=NAMESPACE)}
         self.full = False
-        self.cut_offs: list[str] = []
+        self.violations: list[str] = []
         self.bad: set[str] = set()
         self._counter = itertools.count(1)
 
@@ -88,15 +94,16 @@ class FakeHouse:
         if self.full:
             raise RateLimitedError(retry_after=1.0)
 
-    def admit(self, now: Now) -> None:
+    def admit(self, participant_id: str, now: Now) -> None:
         """The same."""
+        self.check_violations(participant_id, now)
         self.check_room(now)
 
-    def cut_off(self, key: str, now: Now) -> None:
+    def note_violation(self, key: str, now: Now) -> None:
         """Kept."""
-        self.cut_offs.append(key)
+        self.violations.append(key)
 
-    def check_conduct(self, key: str, now: Now) -> None:
+    def check_violations(self, key: str, now: Now) -> None:
         """Unless it is among the bad."""
         if key in self.bad:
             raise RateLimitedError(retry_after=2.0)
@@ -125,15 +132,16 @@ def person(participant_id: str, version: int = 1, **fields: Any) -> ParticipantR
 class Rig:
     """The machine, its clock, and what came out of it."""
 
-    def __init__(self, house: FakeHouse | None = None, **kwargs: Any) -> None:
-        self.house = house or FakeHouse()
+    def __init__(self, services: FakeServices | None = None, **kwargs: Any) -> None:
+        self.services = services or FakeServices()
         self.mono = 1000.0
         self.wall = WALL
-        self.machine = ServerSession(self.house, self.now, address="192.0.2.1", **kwargs)
+        self.machine = ServerSession(self.services, self.now, address="192.0.2.1", **kwargs)
         self.sent: list[dict[str, Any]] = []
         self.calls: list[Call] = []
         self.closed: Close | None = None
         self.pings = 0
+        self.refusals: list[tuple[str, bool]] = []
         self.others: list[Any] = []
         self._ids = itertools.count(1)
 
@@ -166,6 +174,8 @@ class Rig:
                 self.closed = effect
             elif isinstance(effect, Ping):
                 self.pings += 1
+            elif isinstance(effect, Refused):
+                self.refusals.append((effect.reason, effect.resuming))
             else:
                 self.others.append(effect)
 
@@ -263,6 +273,10 @@ class Rig:
         values.update(fields)
         return SessionRecord(**values)
 
+    def attached(self, generation: int = 1, version: int = 5) -> Attached:
+        """The engine's answer to an open or a resume."""
+        return Attached(session=self.record(generation), participant=person(ANNA, version), created=True)
+
     def hello(self, **params: Any) -> int:
         """Send session.open."""
         values: dict[str, Any] = {"token": "anna", "openId": OPEN_ID, "resumeSecret": SECRET, **params}
@@ -278,7 +292,8 @@ class Rig:
     def join(self, **fields: Any) -> Rig:
         """Answer the open or resume that is under way."""
         record = self.record(**fields)
-        self.answer(Joined(record, person(record.participant_id, 5, external_id=record.external_id, name="Anna")))
+        participant = person(record.participant_id, 5, external_id=record.external_id, name="Anna")
+        self.answer(Attached(session=record, participant=participant, created=True))
         return self
 
     def open(self, **fields: Any) -> Rig:
@@ -291,7 +306,40 @@ class Rig:
         return self
 
     @property
-    def owner(self) -> Owned:
+    def owner(self) -> Owner:
         """Of the session."""
         assert self.machine.owner is not None
         return self.machine.owner
+
+
+def reading(ids: tuple[str, ...]) -> ParticipantQuery:
+    """The request that reads these."""
+    return ParticipantQuery(app=APP, ids=ids, limit=len(ids))
+
+
+def ending(owner: Owner, reason: EndReason, text: str = "") -> EndRequest:
+    """The request by which an owner ends its session."""
+    return EndRequest(session_id=owner.session_id, reason=reason, text=text, owner=owner)
+
+
+def rig_in(state: ServerState) -> Rig:
+    """A machine that came to this state by inputs."""
+    rig = Rig()
+    if state is S.HELLO:
+        return rig
+    if state in (S.JOINING, S.ABANDONED):
+        rig.hello()
+        if state is S.ABANDONED:
+            rig.lost(1006)
+        return rig
+    rig.open()
+    if state is S.FENCED:
+        rig.do("fence", rig.now)
+    elif state is S.EXPIRED:
+        rig.wall += 3600
+        rig.do("tick", rig.now)
+    elif state is S.ENDING:
+        rig.send("session.close")
+    elif state is S.GONE:
+        rig.lost(1006)
+    return rig

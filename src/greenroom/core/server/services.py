@@ -1,0 +1,115 @@
+"""What a session may ask of its node, and the limits it is given."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from greenroom.model import Application
+
+
+class Now(NamedTuple):
+    """An instant on both clocks. mono: seconds that never run backwards, for all timers. wall: Unix seconds, for tokens
+    alone (S5)."""
+
+    mono: float
+    wall: float
+
+
+class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Timers and limits of one connection; seconds, bytes or counts. Each is a setting of the service."""
+
+    hello: float = 10.0
+    """To the first `open` or `resume`, and again after one that failed."""
+    max_hellos: int = 5
+    """Opens and resumes that may fail on one connection; then it is closed."""
+    ping: float = 15.0
+    """From a pong to the next ping."""
+    pong: float = 8.0
+    """For the pong; then the transport is aborted."""
+    grace: float = 40.0
+    """For which a session outlives its connection."""
+    grace_going_away: float = 5.0
+    """Grace after close 1001 (page closed or reloaded)."""
+    grace_unconfirmed: float = 10.0
+    """Grace while the client has sent nothing since the reply to its open (S6)."""
+    token_warning: float = 60.0
+    """Before a token's end, `session.tokenExpiring` is sent."""
+    token_grace: float = 30.0
+    """After a token's end, in which it can still be refreshed (S5)."""
+    messages_per_second: float = 50.0
+    messages_burst: int = 100
+    max_waiting: int = 32
+    """Requests that wait while one is carried out (S19)."""
+    move_on_interval: float = 60.0
+    """`session.moveOn` is sent at most this often because of fencing (S9)."""
+    move_on_jitter: float = 10.0
+    max_reply_bytes: int = 224 * 1024
+    """The largest answer to `participants.get` and `watch`; a connection with 256 KiB unwritten is closed."""
+
+
+class PolicyClaim(Protocol):
+    """How a token narrows its application's policy; `msgspec.UNSET` leaves the application's."""
+
+    @property
+    def max_sessions(self) -> int | msgspec.UnsetType: ...
+    @property
+    def when_full(self) -> str | msgspec.UnsetType: ...
+    @property
+    def same_device(self) -> str | msgspec.UnsetType: ...
+
+
+class ClientToken(Protocol):
+    """A verified client access token, as far as sessions care (`greenroom.tokens.VerifiedToken` is one)."""
+
+    @property
+    def app(self) -> str: ...
+    @property
+    def participant_id(self) -> str | None: ...
+    @property
+    def external_id(self) -> str | None: ...
+    @property
+    def scopes(self) -> tuple[str, ...]: ...
+    @property
+    def issued_at(self) -> int: ...
+    @property
+    def expires_at(self) -> int: ...
+    @property
+    def jti(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def policy(self) -> PolicyClaim: ...
+
+
+class SessionServices(Protocol):
+    """What a session may ask of its node: quick, without I/O."""
+
+    @property
+    def limits(self) -> SessionLimits:
+        """Timers and limits."""
+
+    def verify(self, token: str, address: str, now: Now) -> ClientToken:
+        """The token, if it is good. Raises TokenInvalidError, TokenExpiredError, RateLimitedError (too many bad ones
+        from this address)."""
+
+    def application(self, key: str) -> Application | None:
+        """The application, disabled ones too; None where unknown or deleted."""
+
+    def check_room(self, now: Now) -> None:
+        """Raises RateLimitedError where the node takes no more opens in this second: before a signature is checked,
+        which is what an open costs."""
+
+    def admit(self, participant_id: str, now: Now) -> None:
+        """Counts one open of the participant. Raises RateLimitedError as `check_room` and `check_violations`."""
+
+    def note_violation(self, key: str, now: Now) -> None:
+        """A connection was closed for breaking the protocol. key: its participant, or its session."""
+
+    def check_violations(self, key: str, now: Now) -> None:
+        """Raises RateLimitedError where too many connections of the participant, or session, broke the protocol
+        lately."""
+
+    def random_bytes(self, count: int) -> bytes:
+        """For ids of sessions."""

@@ -1,0 +1,65 @@
+"""When a session's token ends, and what is due before and after (S5). All instants are Unix seconds."""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+
+_WARNED_OF_LIFE = 0.25
+"""No warning before the last quarter of a token's life: SDKs would have refreshed it by then."""
+
+
+class TokenDue(Enum):
+    """What `TokenClock.tick` found."""
+
+    NOTHING = "nothing"
+    WARNING = "warning"
+    """Tell the client, once for each token, that it ends soon."""
+    EXPIRED = "expired"
+    """It has ended: only a refresh is served from now on."""
+    OVER = "over"
+    """Nor was it refreshed in the grace that follows: end the session."""
+
+
+class TokenClock:
+    """Starts without a token. warning, grace: seconds, as in `SessionLimits`."""
+
+    __slots__ = ("_ends_at", "_grace", "_granted_for", "_warned_for", "_warning", "expires_at", "issued_at")
+
+    def __init__(self, warning: float, grace: float) -> None:
+        self._warning = warning
+        self._grace = grace
+        self._warned_for = self._granted_for = 0
+        self._ends_at = inf
+        self.issued_at = self.expires_at = 0
+
+    def start(self, issued_at: int, expires_at: int, resumed_at: float = 0.0) -> None:
+        """This token counts from now on. resumed_at: a session resumed after its token's end gets the same time to
+        refresh as one that was connected then."""
+        self.issued_at, self.expires_at = issued_at, expires_at
+        self._ends_at = max(float(expires_at), resumed_at) + self._grace
+
+    def _warn_at(self) -> float:
+        life = max(0, self.expires_at - self.issued_at)
+        return self.expires_at - min(self._warning, life * _WARNED_OF_LIFE)
+
+    def due(self, *, expired: bool) -> float:
+        """When to `tick`. expired: whether the session knows of the end."""
+        if expired:
+            return self._ends_at
+        return float(self.expires_at) if self._warned_for == self.expires_at else self._warn_at()
+
+    def tick(self, now: float, *, expired: bool) -> TokenDue:
+        """What is due, one thing a call: call it until it is NOTHING or OVER."""
+        if expired:
+            return TokenDue.OVER if now >= self._ends_at else TokenDue.NOTHING
+        if self._warned_for != self.expires_at and now >= self._warn_at():
+            self._warned_for = self.expires_at
+            return TokenDue.WARNING
+        if now < self.expires_at:
+            return TokenDue.NOTHING
+        if self._granted_for != self.expires_at:
+            # A node that slept, or was fenced, over the token's end gives its clients their time all the same: once.
+            self._granted_for = self.expires_at
+            self._ends_at = max(self._ends_at, now + self._grace)
+        return TokenDue.EXPIRED

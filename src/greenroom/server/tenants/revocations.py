@@ -1,0 +1,82 @@
+"""Which tokens are revoked, and who is blocked, as this node knows it (S18). The engine checks the same in `open`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import floor
+
+from greenroom.codes import ErrorCode
+from greenroom.errors import GreenroomError, ParticipantBlockedError, ServiceUnavailableError, TokenInvalidError
+from greenroom.model import Application, Restriction, erased_subject
+from greenroom.tokens import VerifiedToken
+
+MAX_BUMP = 4
+"""Seconds that a token's `iat` may be ahead of the clock to be above a cut-off (S18); verifiers take 5."""
+
+
+class Revocations:
+    """A copy of the restrictions. clock: Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._cutoffs: dict[tuple[str, str], int] = {}
+        self._revoked: set[tuple[str, str]] = set()
+        self._blocks: dict[tuple[str, str], Restriction] = {}
+
+    def replace(self, restrictions: Iterable[Restriction]) -> None:
+        """These are stored now, and no others."""
+        held = [entry for entry in restrictions if not entry.lifted]
+        self._cutoffs = {(entry.app, entry.subject): entry.before for entry in held if entry.kind == "cutoff"}
+        self._revoked = {(entry.app, entry.subject) for entry in held if entry.kind == "jti"}
+        self._blocks = {(entry.app, entry.subject): entry for entry in held if entry.kind == "block"}
+
+    def cutoff(self, app: Application, participant_id: str | None) -> int | None:
+        """The newest cut-off known here for a token of this participant (Unix seconds), to mint above; None: none.
+
+        Raises ServiceUnavailableError where it lies further ahead than verifiers allow `iat` to be: wait, then.
+        """
+        cutoff = app.revoked_before
+        if participant_id is not None:
+            cutoff = max(cutoff, self._cutoff_of(app.key, participant_id))
+        if not cutoff:
+            return None
+        ahead = cutoff + 1 - floor(self._clock())
+        if ahead > MAX_BUMP:
+            raise ServiceUnavailableError(
+                "Tokens of this participant are revoked until a moment that has not come yet.",
+                hint=f"Try again in {ahead - MAX_BUMP} s.",
+                retry_after=float(ahead - MAX_BUMP),
+            )
+        return cutoff
+
+    def is_revoked(self, app: Application, token: VerifiedToken) -> bool:
+        """Whether a token of the application is revoked: by its cut-off, its participant's, or its jti."""
+        if token.issued_at <= app.revoked_before or (token.app, token.jti) in self._revoked:
+            return True
+        return token.issued_at <= self._cutoff_of(token.app, token.participant_id or "")
+
+    def is_jti_revoked(self, app_key: str, jti: str) -> bool:
+        """Whether this one token was revoked."""
+        return (app_key, jti) in self._revoked
+
+    def refusal(self, token: VerifiedToken) -> GreenroomError | None:
+        """Why this one token, revoked by its jti, opens nothing; None where it was not. A block comes first (S2).
+
+        Asked at `open` too: a token that names no participant is revoked in no participant's partition, where the
+        engine would find it (S18).
+        """
+        if (token.app, token.jti) not in self._revoked:
+            return None
+        for subject in (token.participant_id or "", erased_subject(token.participant_id or "")):
+            block = self._blocks.get((token.app, subject))
+            if block is not None and (block.until is None or block.until > self._clock() * 1000):
+                return ParticipantBlockedError(until=block.until)
+        return TokenInvalidError(code=ErrorCode.TOKEN_REVOKED)
+
+    def erased_at(self, app_key: str, participant_id: str) -> int:
+        """Up to when (Unix seconds) everything about the participant was erased, as far as it is known here; 0: never.
+        An erased one's cut-off is stored by hashed id."""
+        return self._cutoffs.get((app_key, erased_subject(participant_id)), 0)
+
+    def _cutoff_of(self, app_key: str, participant_id: str) -> int:
+        return max(self._cutoffs.get((app_key, participant_id), 0), self.erased_at(app_key, participant_id))

@@ -1,0 +1,122 @@
+"""Who a client is, and whether it may open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from greenroom.codes import CloseCode, ErrorCode
+from greenroom.model import (
+    SessionPolicy,
+    anonymous_participant_id,
+)
+from tests.core.server.rig import (
+    ANNA,
+    BOB,
+    NAMESPACE,
+    OPEN_ID,
+    WALL,
+    FakeServices,
+    Policy,
+    Rig,
+    S,
+    Token,
+    token_for,
+)
+
+
+@pytest.mark.parametrize(
+    ("token", "given", "allowed", "expected"),
+    [
+        (token_for("anna"), None, False, (ANNA, "anna")),
+        (token_for("anna"), "", False, (ANNA, "anna")),
+        (token_for("anna"), "anna", False, (ANNA, "anna")),
+        (token_for("anna"), "bob", False, ErrorCode.EXTERNAL_ID_MISMATCH),
+        (Token(version=1), "bob", False, (BOB, "bob")),
+        (Token(version=2), "bob", False, ErrorCode.EXTERNAL_ID_MISMATCH),
+        (Token(version=2), "bob", True, (BOB, "bob")),
+        (Token(version=1), "bo\x00b", False, ErrorCode.ILLEGAL_ARGUMENT),
+        (Token(), None, False, (anonymous_participant_id(NAMESPACE, OPEN_ID), None)),
+        (Token(), "", False, (anonymous_participant_id(NAMESPACE, OPEN_ID), None)),
+    ],
+)
+def test_external_ids(token: Token, given: str | None, allowed: bool, expected: Any) -> None:
+    services = FakeServices()
+    services.tokens["t"] = token
+    services.settings(allow_external_id_from_client=allowed)
+    rig = Rig(services)
+    number = rig.hello(token="t", participant={} if given is None else {"externalId": given})
+    if isinstance(expected, ErrorCode):
+        assert rig.error(number) == expected
+    else:
+        (call,) = rig.requests
+        assert (call.participant_id, call.external_id) == expected
+        assert call.anonymous is (expected[1] is None)
+
+
+def test_an_external_id_in_another_unicode_form_is_told_so() -> None:
+    services = FakeServices()
+    services.tokens["t"] = token_for("caf\u00e9")
+    rig = Rig(services)
+    number = rig.hello(token="t", participant={"externalId": "cafe\u0301"})
+    assert rig.error(number) == ErrorCode.EXTERNAL_ID_MISMATCH
+    assert "Unicode" in rig.reply(number)["error"]["message"]
+
+
+def test_a_token_narrows_the_policy_and_never_widens_it() -> None:
+    services = FakeServices()
+    services.settings(policy=SessionPolicy(max_sessions=5, when_full="reject"))
+    services.tokens["t"] = token_for(
+        "anna", policy=Policy(max_sessions=9, when_full="replace_oldest", same_device="allow")
+    )
+    rig = Rig(services)
+    rig.hello(token="t")
+    assert rig.requests[0].policy == SessionPolicy(max_sessions=5, when_full="replace_oldest", same_device="allow")
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed", "good"),
+    [
+        (None, ("https://a.example",), True),
+        ("https://a.example", ("https://a.example",), True),
+        ("https://b.example", ("https://a.example",), False),
+        ("https://b.example", (), True),
+        ("null", ("https://a.example",), False),
+    ],
+)
+def test_the_origin_is_checked_at_open(origin: str | None, allowed: tuple[str, ...], good: bool) -> None:
+    services = FakeServices()
+    services.settings(allowed_origins=allowed)
+    rig = Rig(services, origin=origin)
+    number = rig.hello()
+    if good:
+        assert rig.is_in(S.JOINING)
+    else:
+        assert rig.error(number) == ErrorCode.ORIGIN_NOT_ALLOWED
+        assert rig.close_code == CloseCode.UNAUTHENTICATED
+
+
+def test_a_disabled_application_and_a_revoked_token_are_refused() -> None:
+    services = FakeServices()
+    services.change(disabled=True)
+    rig = Rig(services)
+    assert rig.error(rig.hello()) == ErrorCode.APPLICATION_DISABLED
+    services.change(disabled=False, revoked_before=int(WALL))
+    rig = Rig(services)
+    assert rig.error(rig.hello()) == ErrorCode.TOKEN_REVOKED
+    services.applications.clear()
+    rig = Rig(services)
+    assert rig.error(rig.hello()) == ErrorCode.TOKEN_INVALID
+
+
+@pytest.mark.parametrize(("setting", "scopes", "may"), [
+    ("any", (), True), ("scope", (), False), ("scope", ("session:update",), True), ("scope", ("*",), True),
+])  # fmt: skip
+def test_open_profile(setting: str, scopes: tuple[str, ...], may: bool) -> None:
+    services = FakeServices()
+    services.settings(open_profile=setting)
+    services.tokens["t"] = token_for("anna", scopes=scopes)
+    rig = Rig(services)
+    rig.hello(token="t")
+    assert rig.requests[0].may_change_profile is may

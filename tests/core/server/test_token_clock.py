@@ -1,0 +1,158 @@
+"""What happens before and after a token's end."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from greenroom.codes import CloseCode, ErrorCode
+from greenroom.core.requests import (
+    RefreshRequest,
+    UnwatchRequest,
+)
+from greenroom.core.server.endings import TEXT_OF_REASON
+from greenroom.errors import (
+    ParticipantBlockedError,
+)
+from greenroom.model import (
+    EndReason,
+)
+from tests.core.server.rig import (
+    ANNA,
+    APP,
+    BOB,
+    WALL,
+    FakeServices,
+    Rig,
+    S,
+    Token,
+    ending,
+    person,
+    token_for,
+)
+
+
+def test_token_expiring_is_told_once_60_seconds_ahead() -> None:
+    rig = Rig().open()
+    rig.pass_alive(3539)
+    assert not rig.notifications("session.tokenExpiring")
+    rig.pass_alive(2)
+    assert rig.notifications("session.tokenExpiring") == [{"expiresAt": (int(WALL) + 3600) * 1000}]
+    rig.pass_alive(50)
+    assert len(rig.notifications("session.tokenExpiring")) == 1
+
+
+def test_a_short_token_is_not_said_to_expire_before_the_last_quarter_of_its_life() -> None:
+    rig = Rig().open(token_expires_at=int(WALL) + 40)
+    rig.pass_alive(29)
+    assert not rig.notifications("session.tokenExpiring")
+    rig.pass_alive(2)
+    assert len(rig.notifications("session.tokenExpiring")) == 1
+
+
+def test_an_expired_session_serves_only_refresh_close_and_ping_then_ends() -> None:
+    rig = Rig().open()
+    rig.pass_alive(3601)
+    assert rig.is_in(S.EXPIRED)
+    assert rig.error(rig.send("session.getParticipant")) == ErrorCode.TOKEN_EXPIRED
+    assert rig.result(rig.send("ping")) == {}
+    rig.pass_alive(30)
+    assert rig.is_in(S.ENDING)
+    assert rig.requests == [ending(rig.owner, EndReason.TOKEN_EXPIRED, TEXT_OF_REASON[EndReason.TOKEN_EXPIRED])]
+    rig.answer(None)
+    assert rig.notifications("session.ended")[0]["reason"] == "token_expired"
+    assert rig.close_code == CloseCode.TOKEN_EXPIRED
+
+
+def test_a_refresh_brings_an_expired_session_back() -> None:
+    rig = Rig().open()
+    rig.services.tokens["new"] = token_for("anna", expires_at=int(WALL) + 9000, scopes=("session:update",))
+    rig.pass_alive(3610)
+    number = rig.send("session.refreshToken", token="new")
+    assert isinstance(rig.requests[-1], RefreshRequest)
+    rig.answer(None)
+    assert rig.result(number) == {"expiresAt": (int(WALL) + 9000) * 1000, "scopes": ["session:update"]}
+    assert rig.is_in(S.OPEN)
+    rig.pass_alive(5000)
+    assert rig.is_in(S.OPEN)
+
+
+def test_a_spent_token_refreshed_with_itself_gains_nothing() -> None:
+    rig = Rig().open()
+    rig.pass_alive(3610)
+    rig.send("session.refreshToken", token="anna")
+    rig.answer(None)
+    assert rig.is_in(S.EXPIRED)
+    rig.pass_alive(21)
+    assert rig.is_in(S.ENDING)
+
+
+def test_fewer_scopes_count_at_once_and_drop_the_watches() -> None:
+    rig = Rig().open()
+    rig.send("participants.watch", ids=[BOB])
+    rig.answer([person(BOB, 3)])
+    rig.services.tokens["new"] = token_for("anna", scopes=())
+    rig.send("session.refreshToken", token="new")
+    rig.answer(None)
+    assert rig.requests[-1] == UnwatchRequest(APP, (BOB,))
+    assert rig.machine.watches.ids == (ANNA,)
+    assert rig.error(rig.send("participants.get", ids=[BOB])) == ErrorCode.SCOPE_MISSING
+    assert rig.error(rig.send("session.updateParticipantInfo", updateId="u", name="x")) == ErrorCode.SCOPE_MISSING
+
+
+@pytest.mark.parametrize(
+    ("token", "good"),
+    [
+        (token_for("anna"), True),
+        (token_for("bob"), False),
+        (Token(version=2), False),
+        (Token(version=1), True),
+        (token_for("anna", app="app-2"), False),
+    ],
+)
+def test_a_new_token_must_be_for_the_same_participant(token: Token, good: bool) -> None:
+    services = FakeServices()
+    services.applications["app-2"] = msgspec.structs.replace(services.applications[APP], key="app-2")
+    services.tokens["new"] = token
+    rig = Rig(services).open()
+    number = rig.send("session.refreshToken", token="new")
+    if good:
+        assert isinstance(rig.requests[-1], RefreshRequest)
+    else:
+        assert rig.error(number) == ErrorCode.TOKEN_MISMATCH
+        assert rig.is_in(S.OPEN)
+
+
+def test_a_refused_refresh_leaves_the_old_token() -> None:
+    rig = Rig().open()
+    number = rig.send("session.refreshToken", token="bad")
+    assert rig.error(number) == ErrorCode.TOKEN_INVALID
+    number = rig.send("session.refreshToken", token="anna")
+    rig.answer(ParticipantBlockedError())
+    assert rig.error(number) == ErrorCode.PARTICIPANT_BLOCKED
+    assert rig.is_in(S.OPEN)
+    assert rig.machine.token.expires_at == int(WALL) + 3600
+
+
+def test_a_resume_after_the_tokens_end_gets_time_to_refresh() -> None:
+    rig = Rig()
+    rig.wall += 4000
+    number = rig.resume()
+    rig.join(generation=2)
+    rig.answer([person(ANNA, 9)])
+    assert rig.result(number)
+    assert rig.is_in(S.EXPIRED)
+    rig.pass_alive(29)
+    assert rig.is_in(S.EXPIRED)
+    rig.pass_alive(2)
+    assert rig.is_in(S.ENDING)
+
+
+def test_a_wall_clock_set_back_postpones_the_end_and_one_set_forward_is_seen_at_the_next_heartbeat() -> None:
+    rig = Rig().open()
+    rig.wall -= 7200
+    rig.pass_alive(3700)
+    assert rig.is_in(S.OPEN)
+    rig.wall += 7200
+    rig.pass_alive(16)
+    assert rig.is_in(S.EXPIRED)
