@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -18,10 +18,13 @@ from greenroom.model import Application, Restriction, SealedKey
 from greenroom.server.api.routes import all_routes
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.config import ServerConfig
-from greenroom.server.http.context import HttpService
-from greenroom.server.http.dispatcher import make_http
+from greenroom.server.http.context import HttpContext
+from greenroom.server.http.dispatcher import Dispatcher
+from greenroom.server.http.routes import Route
 from greenroom.server.tenants.applications import Tenants
-from greenroom.server.wire.front_door import Refusal, make_front_door
+from greenroom.server.wire.front_door import FrontDoor
+from greenroom.server.wire.interface import Refusal
+from tests.server.raw_client import loopback
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 ISSUER = "https://greenroom.test"
@@ -111,7 +114,7 @@ class FakeEngine:
 
 
 class FakeService:
-    """See `greenroom.server.http.context.HttpService`."""
+    """An `HttpContext`, as far as HTTP itself uses it."""
 
     def __init__(self, *, trusted_proxies: Sequence[str] = ()) -> None:
         self.clock = Clock()
@@ -292,18 +295,22 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def http_site(service: FakeService | None = None, **options: Any) -> AsyncIterator[Site]:
-    """A running site; options are `FakeService`'s."""
+async def http_site(
+    service: FakeService | None = None, routes: Iterable[Route] = (), **options: Any
+) -> AsyncIterator[Site]:
+    """A running site; options are `FakeService`'s. routes: empty: the service's."""
     service = service or FakeService(**options)
     await service.tenants.load()
     # What the server API needs besides (events, counts, webhooks) is tested with the whole service.
-    server = make_http(cast(HttpService, service), all_routes(demo_page=service.config.demo_page == "on"))
-    door = make_front_door(http=server, sessions=lambda _request: Refusal(503), limits=service.limits)
-    listener = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
+    dispatcher = Dispatcher(
+        cast(HttpContext, service), routes or all_routes(demo_page=service.config.demo_page == "on")
+    )
+    door = FrontDoor(http=dispatcher, sessions=lambda _request: Refusal(503), limits=service.limits)
+    server = await door.listen(loopback())
     try:
-        yield Site(service, listener.sockets[0].getsockname()[1])
+        yield Site(service, server.sockets[0].getsockname()[1])
     finally:
-        listener.close()
+        server.close()
         door.abort_all()
-        await server.shutdown(1.0)
-        await listener.wait_closed()
+        await door.finish_requests(1.0)
+        await server.wait_closed()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,13 +13,15 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from greenroom.server.wire.addresses import Limits
-from greenroom.server.wire.front_door import FrontDoor, address_of, make_front_door
+from greenroom.server.wire.front_door import FrontDoor
 from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketConnection, WebSocketOptions
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455, section 1.3
 KINDS = {TEXT: "text", BINARY: "binary", CLOSE: "close", PING: "ping", PONG: "pong"}
+LARGE = 20_000_000
+"""More than the kernel and the connection hold of what is not read."""
 PATIENCE = 20.0
 """Seconds after which a test gives up on an answer; never waited for when all is well."""
 
@@ -273,12 +277,34 @@ class House:
             yield client
 
 
-async def plain_http(request: web.BaseRequest) -> web.StreamResponse:
-    """The HTTP side: says what it saw. It answers /unread without having read the body."""
-    if request.path == "/unread":
-        return web.json_response({"path": request.path})
-    body = await request.read()
-    return web.json_response({"path": request.path, "address": address_of(request), "body": len(body)})
+def loopback() -> socket.socket:
+    """A bound socket on a free port of the loopback."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    return listener
+
+
+class PlainHttp:
+    """The HTTP side: says what it saw. It answers /unread without having read the body, /large with `LARGE` bytes."""
+
+    async def handle(self, request: web.BaseRequest, address: str) -> web.StreamResponse:
+        if request.path == "/unread":
+            return web.json_response({"path": request.path})
+        if request.path == "/large":
+            return web.Response(body=bytes(LARGE))
+        body = await request.read()
+        return web.json_response({"path": request.path, "address": address, "body": len(body)})
+
+    def malformed(self, status: int) -> web.Response:
+        return _closing(web.json_response({"malformed": True}, status=status))
+
+    def failed(self) -> web.Response:
+        return _closing(web.json_response({"failed": True}, status=500))
+
+
+def _closing(response: web.Response) -> web.Response:
+    response.force_close()
+    return response
 
 
 @contextlib.asynccontextmanager
@@ -289,26 +315,27 @@ async def serving(
     answer: Callable[[UpgradeRequest], Handler | Refusal] | None = None,
     ws_path: str | None = "/v1/session",
     subprotocol: str | None = "greenroom.v1",
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[House]:
     """Serve on a free port of the loopback; at the end nobody may be left inside."""
-    http = web.Server(plain_http)
     handlers: list[Recorder] = []
     houses: list[House] = []
-    door = make_front_door(
-        http=http,
+    door = FrontDoor(
+        http=PlainHttp(),
         sessions=lambda request: houses[0].take(request),
         limits=limits or Limits(),
         ws_path=ws_path,
         subprotocol=subprotocol,
         options=options,
+        tls=tls,
     )
-    server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
+    server = await door.listen(loopback())
     houses.append(House(door, server.sockets[0].getsockname()[1], handlers, [], answer))
     try:
         yield houses[0]
     finally:
         server.close()
-        await http.shutdown(1.0)
+        await door.finish_requests(1.0)
         door.abort_all()
         async with asyncio.timeout(PATIENCE):
             while door.visitors or door.connections:  # noqa: ASYNC110

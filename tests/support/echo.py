@@ -10,14 +10,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import socket
 import sys
 
 import uvloop
 from aiohttp import web
 
 from greenroom.server.wire.addresses import Limits
-from greenroom.server.wire.front_door import make_front_door
-from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketConnection, WebSocketOptions
+from greenroom.server.wire.front_door import FrontDoor
+from greenroom.server.wire.interface import (
+    Handler,
+    Listener,
+    Refusal,
+    UpgradeRequest,
+    WebSocketConnection,
+    WebSocketOptions,
+)
 from greenroom.server.wire.websocket import PicowsConnection
 
 
@@ -66,20 +74,29 @@ def echo_options(max_message_bytes: int, max_fragments: int) -> WebSocketOptions
     )
 
 
-async def _no_http(_request: web.BaseRequest) -> web.StreamResponse:
-    return web.Response(status=404, text="only WebSockets are served here\n")
+class _NoHttp:
+    """The HTTP side."""
+
+    async def handle(self, request: web.BaseRequest, address: str) -> web.StreamResponse:
+        return self.malformed(404)
+
+    def malformed(self, status: int) -> web.Response:
+        return web.Response(status=status, text="only WebSockets are served here\n")
+
+    def failed(self) -> web.Response:
+        return self.malformed(500)
 
 
 def _echo(_request: UpgradeRequest) -> Handler | Refusal:
     return Echo()
 
 
-async def start_echo(host: str, port: int, options: WebSocketOptions) -> asyncio.Server:
+async def start_echo(host: str, port: int, options: WebSocketOptions) -> Listener:
     """Serve; the caller closes what it gets."""
-    door = make_front_door(
-        http=web.Server(_no_http), sessions=_echo, limits=Limits(), ws_path=None, subprotocol=None, options=options
-    )
-    return await asyncio.get_running_loop().create_server(door, host, port)
+    door = FrontDoor(http=_NoHttp(), sessions=_echo, limits=Limits(), ws_path=None, subprotocol=None, options=options)
+    listener = socket.create_server((host, port))
+    listener.setblocking(False)
+    return await door.listen(listener)
 
 
 async def _serve(host: str, port: int, options: WebSocketOptions) -> None:
@@ -87,7 +104,7 @@ async def _serve(host: str, port: int, options: WebSocketOptions) -> None:
     bound = server.sockets[0].getsockname()
     sys.stdout.write(f"echo on ws://{bound[0]}:{bound[1]}/\n")
     sys.stdout.flush()
-    await server.serve_forever()
+    await asyncio.Event().wait()
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ from greenroom.server.cluster.upgrades import SessionUpgrades
 from greenroom.server.config import ServerConfig
 from greenroom.server.engine_factory import make_engine
 from greenroom.server.events.long_polling import EventNews
-from greenroom.server.http.dispatcher import make_http
+from greenroom.server.http.context import HttpContext
+from greenroom.server.http.dispatcher import Dispatcher
 from greenroom.server.instrumentation import Measure, MeasuredEngine, register_gauges
 from greenroom.server.listener import Certificate, listen, url_of, warn_of_plain_text
 from greenroom.server.sessions.admission import Admission
@@ -43,7 +44,8 @@ from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
 from greenroom.server.wire.addresses import parse_networks
-from greenroom.server.wire.front_door import FrontDoor, make_front_door
+from greenroom.server.wire.front_door import FrontDoor
+from greenroom.server.wire.interface import Listener
 
 log = structlog.stdlib.get_logger("greenroom.server")
 
@@ -101,7 +103,7 @@ class Service:
         self.admin_token = ""
         self.durability: tuple[str, ...] = ()
         self._certificate: Certificate | None = None
-        self._server: asyncio.Server | None = None
+        self._server: Listener | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
 
@@ -230,24 +232,22 @@ class Service:
     # -- the front door -----------------------------------------------------------------------------------------------
 
     async def _open_door(self, listener: socket.socket) -> None:
-        http = make_http(self, all_routes(demo_page=self.config.demo_page == "on"), self.measure.answered)
-        self._cleanups.append(_shut(http))
+        context = HttpContext(
+            config=self.config, tenants=self.tenants, engine=self.engine, limits=self.limits, news=self.news,
+            counter=self.counter, cluster=self.cluster, webhooks=self.webhooks, control=self.control,
+            metrics=self.metrics, issuer=self.issuer, admin_token=self.admin_token,
+        )  # fmt: skip
+        self.door = FrontDoor(
+            http=Dispatcher(context, all_routes(demo_page=self.config.demo_page == "on"), self.measure.answered),
+            sessions=self.upgrades,
+            limits=self.limits,
+            options=self.config.websocket_options,
+            tls=None if self._certificate is None else self._certificate.context,
+        )
+        self._cleanups.append(partial(self.door.finish_requests, 1.0))
         # Before that: long polls are answered, so that nothing is waited for or left behind.
         self._cleanups.append(_later(self.news.close))
-        self.door = make_front_door(
-            http=http, sessions=self.upgrades, limits=self.limits, options=self.config.websocket_options
-        )
-        loop = asyncio.get_running_loop()
-        tls = None if self._certificate is None else self._certificate.context
-        # Without these a client has 60 s for its TLS handshake, before the front door sees it, and 30 s to say goodbye.
-        self._server = await loop.create_server(
-            self.door,
-            sock=listener,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=self.config.head_timeout if tls else None,
-            ssl_shutdown_timeout=self.config.close_timeout if tls else None,
-        )
+        self._server = await self.door.listen(listener, backlog=BACKLOG)
 
     def _begin(self, *work: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -333,10 +333,3 @@ def _later(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
         work()
 
     return run_it
-
-
-def _shut(http: Any) -> Callable[[], Awaitable[None]]:
-    async def shut() -> None:
-        await http.shutdown(1.0)
-
-    return shut

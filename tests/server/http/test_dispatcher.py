@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from greenroom.server.http import dispatcher as http
-from greenroom.server.http.context import HttpService
 from greenroom.server.http.routes import MAX_BODY_BYTES, Call, Nothing, Route
-from tests.server.http_service import ADMIN_TOKEN, FakeService, Site, basic, http_site, request_bytes
+from tests.server.http_service import ADMIN_TOKEN, Site, basic, http_site, request_bytes
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -454,18 +453,9 @@ async def _fails(_call: Call[Nothing, Nothing, Nothing]) -> Nothing:
 
 async def test_an_unexpected_error_is_500_without_details_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     rows = [Route(method="GET", path="/fails", handler=_fails, summary="Fails", tag="test")]
-    service = FakeService()
-    await service.tenants.load()
-    server = http.make_http(cast(HttpService, service), rows)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    site = Site(service, listener.sockets[0].getsockname()[1])
-    try:
+    async with http_site(None, rows) as site:
         with caplog.at_level(logging.ERROR, "greenroom.http"):
             reply = await site.send("GET", "/fails?token=hunter3")
-    finally:
-        listener.close()
-        await server.shutdown(1.0)
-        await listener.wait_closed()
     assert reply.status == 500
     assert reply.error["error"] == "server_error"
     assert b"hunter" not in reply.body

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import cast
+import socket
 
 import pytest
 
 from greenroom.server.wire.addresses import Limits
-from greenroom.server.wire.front_door import make_front_door
 from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketOptions
 from tests.server.raw_client import (
+    LARGE,
     PATIENCE,
     TEXT,
     RawClient,
-    Recorder,
     Response,
     close_frame,
     fragments,
@@ -91,26 +90,6 @@ async def test_upgrades_to_other_protocols_are_plain_requests() -> None:
     async with serving() as house, house.client() as client:
         await client.send(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         assert seen(await client.response())["path"] == "/x"
-
-
-async def test_another_protocol_factory_serves_http_too() -> None:
-    class Http(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = cast(asyncio.Transport, transport)
-
-        def data_received(self, data: bytes) -> None:
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data))
-
-    door = make_front_door(http=Http, sessions=lambda _request: Recorder(), limits=Limits())
-    server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    writer.write(GET)
-    assert (await RawClient(reader, writer).response()).body == GET
-    writer.close()
-    await writer.wait_closed()
-    server.close()
-    while door.visitors:  # noqa: ASYNC110
-        await asyncio.sleep(0)
 
 
 # --- upgrades --------------------------------------------------------------------------------------------------------
@@ -204,6 +183,7 @@ async def test_a_later_handshake_is_refused_like_a_first_one(request_: bytes, st
 
 async def test_the_service_can_refuse() -> None:
     refusal = Refusal.error(503, error="temporarily_unavailable", description="Not now.", headers={"Retry-After": "20"})
+    refused: list[Response] = []
     for before in (b"", GET):
         async with serving(answer=lambda _request: refusal) as house, house.client() as client:
             if before:
@@ -212,9 +192,12 @@ async def test_the_service_can_refuse() -> None:
             await client.send(handshake())
             response = await client.response()
             assert (response.status, response.headers["retry-after"]) == (503, "20")
+            assert response.headers["connection"] == "close"
+            refused.append(response)
             assert json.loads(response.body)["error"] == "temporarily_unavailable"
             assert await client.events() == [("eof", None)]
             assert house.door.limits.connections("127.0.0.1") <= 1
+    assert refused[0] == refused[1]
 
 
 async def test_a_factory_that_fails_is_a_500_and_no_crash(caplog: pytest.LogCaptureFixture) -> None:
@@ -314,6 +297,88 @@ async def test_a_later_head_of_more_than_16_kib_is_refused() -> None:
         await client.send(b"GET / HTTP/1.1\r\n" + b"X-Filler: %s\r\n" * 100 % ((b"a" * 200,) * 100))
         assert (await client.response()).status == 431
         assert await client.events() == [("eof", None)]
+
+
+MANY_FIELDS = b"GET /x HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(100)) + b"\r\n"
+LARGE_HEAD = b"GET /x HTTP/1.1\r\nHost: a\r\n" + b"X-Filler: %s\r\n" % (b"a" * 8_100) * 3 + b"\r\n"
+
+
+@pytest.mark.parametrize("head", [MANY_FIELDS, LARGE_HEAD], ids=["101 fields", "24 KB"])
+@pytest.mark.parametrize(
+    ("before", "apart"), [(b"", False), (GET, False), (GET, True)], ids=["1st", "pipelined", "later"]
+)
+async def test_every_head_has_16_kib_and_100_fields(head: bytes, before: bytes, apart: bool) -> None:
+    """Whether it is the first, comes later, or in one piece with the one before."""
+    async with serving() as house, house.client() as client:
+        await client.send(before if apart else before + head)
+        if before:
+            assert (await client.response()).status == 200
+        if apart:
+            await client.send(head)
+        response = await client.response()
+        assert (response.status, json.loads(response.body)["error_reason"]) == (431, "Head_too_large")
+        assert await client.events() == [("eof", None)]
+
+
+@pytest.mark.parametrize("host", [b"a b", b"a, b", b"x:port", b"[::1", b"a/b", b"\xc3\xa9"])
+async def test_an_invalid_host_is_refused_on_plain_http_too(host: bytes) -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(b"GET /x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        assert (await client.response()).status == 400
+        assert await client.events() == [("eof", None)]
+
+
+@pytest.mark.parametrize("host", [b"a", b"a:80", b"127.0.0.1:7465", b"[::1]:80", b"xn--e1afmkfd.example", b"a_b", b""])
+async def test_a_valid_host_is_taken(host: bytes) -> None:
+    async with serving() as house, house.client() as client:
+        await client.send(b"GET /x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        assert seen(await client.response())["path"] == "/x"
+
+
+@pytest.mark.parametrize("target", [b"/healthz", b"/v1/session"])
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "later"])
+async def test_a_request_line_without_a_version_is_malformed(target: bytes, before: bytes) -> None:
+    async with serving() as house, house.client() as client:
+        if before:
+            await client.send(before)
+            await client.response()
+        await client.send(b"GET " + target + b"\r\n\r\n")
+        assert (await client.response()).status == 400
+        assert await client.events() == [("eof", None)]
+
+
+async def test_a_client_that_reads_nothing_of_an_answer_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving(WebSocketOptions(answer_timeout=0.05)) as house, house.client() as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" + GET * 10)
+        async with asyncio.timeout(PATIENCE):
+            while house.door.visitors or not caplog.records:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    assert "an answer is not being read: address=127.0.0.1" in caplog.text
+
+
+async def test_a_client_that_reads_slowly_gets_its_answer() -> None:
+    """As long as it reads something within `answer_timeout`."""
+    async with serving(WebSocketOptions(answer_timeout=0.2)) as house, house.client() as client:
+        await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            await client.reader.readuntil(b"\r\n\r\n")
+            got = 0
+            while got < LARGE:
+                got += len(await client.reader.read(LARGE // 10))
+                await asyncio.sleep(0.03)
+
+
+async def test_the_kernel_keeps_little_of_what_is_not_read() -> None:
+    """256 KiB; 4 MB where nothing bounds it."""
+    async with serving() as house, house.client() as client:
+        await client.send(GET)
+        await client.response()
+        (visitor,) = house.door.visitors
+        assert visitor.transport is not None
+        held = visitor.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert held <= 262_144
 
 
 @pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES.keys())

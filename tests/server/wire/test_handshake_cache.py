@@ -7,7 +7,7 @@ import random
 import pytest
 
 from greenroom.server.wire.handshake import Accepted, judge, parse_head
-from greenroom.server.wire.handshake_cache import MAX_HEADS, FamiliarHeads, accept, take_key_out
+from greenroom.server.wire.handshake_cache import MAX_HEADS, HandshakeCache, accept, take_key_out
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 OTHER = b"AQIDBAUGBwgJCgsMDQ4PEA=="
@@ -35,8 +35,8 @@ def read(data: bytes, address: str = "192.0.2.1") -> Accepted:
     return verdict
 
 
-def test_a_familiar_head_says_what_it_said_with_its_own_key_and_address() -> None:
-    heads = FamiliarHeads()
+def test_a_head_in_the_cache_says_what_it_said_with_its_own_key_and_address() -> None:
+    heads = HandshakeCache()
     keyless = take_key_out(head())
     assert keyless is not None
     assert heads.find(keyless) is None
@@ -49,7 +49,7 @@ def test_a_familiar_head_says_what_it_said_with_its_own_key_and_address() -> Non
 
 
 def test_one_byte_makes_a_stranger() -> None:
-    heads = FamiliarHeads()
+    heads = HandshakeCache()
     keyless = take_key_out(head())
     assert keyless is not None
     heads.remember(keyless, read(head()), "")
@@ -78,7 +78,7 @@ def test_a_key_that_is_not_in_order_is_left_to_the_strict_reader(key: bytes) -> 
 
 
 def test_a_second_key_makes_another_head() -> None:
-    heads = FamiliarHeads()
+    heads = HandshakeCache()
     keyless = take_key_out(head())
     twice = take_key_out(head(KEY, b"Sec-WebSocket-Key: " + OTHER))
     assert keyless is not None
@@ -98,7 +98,7 @@ def test_where_the_key_stood_counts() -> None:
 
 
 def test_so_many_are_remembered() -> None:
-    heads = FamiliarHeads()
+    heads = HandshakeCache()
     first = None
     for number in range(MAX_HEADS + 1):
         data = head(KEY, b"X-Number: %d" % number)
@@ -111,11 +111,11 @@ def test_so_many_are_remembered() -> None:
     assert heads.find(first) is None
 
 
-def test_whatever_is_thrown_at_it_a_familiar_head_was_accepted() -> None:
+def test_whatever_is_thrown_at_it_a_head_in_the_cache_was_accepted() -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     dice = random.Random(seed)
-    heads = FamiliarHeads()
+    heads = HandshakeCache()
     keyless = take_key_out(head())
     assert keyless is not None
     heads.remember(keyless, read(head()), "")

@@ -11,15 +11,24 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from greenroom.server.wire.addresses import Limits
-from greenroom.server.wire.front_door import FrontDoor, make_front_door
+from greenroom.server.wire.front_door import FrontDoor
 from greenroom.server.wire.interface import WebSocketOptions
-from tests.server.raw_client import TEXT, RawClient, Recorder, close_frame, frame, handshake, plain_http
+from tests.server.raw_client import (
+    PATIENCE,
+    TEXT,
+    PlainHttp,
+    RawClient,
+    Recorder,
+    close_frame,
+    frame,
+    handshake,
+    loopback,
+)
 
 BOTH_LOOPS = pytest.mark.parametrize(
     "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), pytest.param("asyncio")]
@@ -51,7 +60,9 @@ def certificate(folder: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def encrypted(folder: Path) -> AsyncIterator[tuple[RawClient, FrontDoor, list[Recorder]]]:
+async def encrypted(
+    folder: Path, limits: Limits | None = None, options: WebSocketOptions | None = None
+) -> AsyncIterator[tuple[RawClient, FrontDoor, list[Recorder]]]:
     """A client of a front door behind TLS."""
     path = certificate(folder)
     here, there = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context(cafile=str(path))
@@ -62,9 +73,9 @@ async def encrypted(folder: Path) -> AsyncIterator[tuple[RawClient, FrontDoor, l
         handlers.append(Recorder())
         return handlers[-1]
 
-    http = web.Server(plain_http)
-    door = make_front_door(http=http, sessions=take, limits=Limits(), options=WebSocketOptions(close_timeout=0.5))
-    server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0, ssl=here, ssl_shutdown_timeout=0.5)
+    options = options or WebSocketOptions(close_timeout=0.5)
+    door = FrontDoor(http=PlainHttp(), sessions=take, limits=limits or Limits(), options=options, tls=here)
+    server = await door.listen(loopback())
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=there)
     try:
         yield RawClient(reader, writer), door, handlers
@@ -73,7 +84,7 @@ async def encrypted(folder: Path) -> AsyncIterator[tuple[RawClient, FrontDoor, l
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
         server.close()
-        await http.shutdown(1.0)
+        await door.finish_requests(1.0)
         door.abort_all()
         while door.connections or door.visitors:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
@@ -123,6 +134,40 @@ async def test_a_slow_reader_over_tls(loop_name: str, tmp_path: Path) -> None:
             websocket.send(b"x" * 60_000)
         assert websocket.closed
         assert (await handlers[0].ended())[:2] == ("lost", 4002)
+
+
+@BOTH_LOOPS
+async def test_connections_count_before_their_tls_handshake(loop_name: str, tmp_path: Path) -> None:
+    async with encrypted(tmp_path, Limits(connections_per_address=3)) as (client, door, _handlers):
+        address = client.writer.get_extra_info("peername")
+        silent = [await asyncio.open_connection(*address) for _ in range(2)]
+        reader, writer = await asyncio.open_connection(*address)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        assert door.limits.connections("127.0.0.1") == 3
+        assert door.refused == {429: 1}
+        for _, each in silent:
+            each.close()
+        async with asyncio.timeout(PATIENCE):
+            while door.limits.connections("127.0.0.1") > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        writer.close()
+        await client.send(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await client.response()).status == 200
+
+
+@BOTH_LOOPS
+async def test_a_client_that_never_begins_its_tls_handshake_is_cut_off(loop_name: str, tmp_path: Path) -> None:
+    options = WebSocketOptions(head_timeout=0.1, close_timeout=0.5)
+    async with encrypted(tmp_path, options=options) as (client, door, _handlers):
+        address = client.writer.get_extra_info("peername")
+        reader, writer = await asyncio.open_connection(*address)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        writer.close()
+        async with asyncio.timeout(PATIENCE):
+            while door.limits.connections("127.0.0.1"):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
 
 
 @BOTH_LOOPS

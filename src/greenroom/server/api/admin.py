@@ -124,19 +124,19 @@ class KeyList(msgspec.Struct, frozen=True):
 
 async def list_applications(call: Call[Nothing, Nothing, Nothing]) -> ApplicationList:
     """All applications."""
-    return ApplicationList(tuple(view_of(app, call.now) for app in call.service.tenants.applications))
+    return ApplicationList(tuple(view_of(app, call.now) for app in call.context.tenants.applications))
 
 
 async def create_application(call: Call[Nothing, Nothing, NewApplication]) -> ApplicationSecret:
     """Makes an application."""
-    application, secret = await call.service.tenants.create_application(call.body.name)
-    await call.service.control.announce_directory()
+    application, secret = await call.context.tenants.create_application(call.body.name)
+    await call.context.control.announce_directory()
     return ApplicationSecret(app_key=application.key, app_secret=secret, name=application.name)
 
 
 async def get_application(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
     """One application."""
-    application = call.service.tenants.get(call.path.app_key)
+    application = call.context.tenants.get(call.path.app_key)
     if application is None:
         raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
     return view_of(application, call.now)
@@ -144,22 +144,22 @@ async def get_application(call: Call[AppPath, Nothing, Nothing]) -> ApplicationV
 
 async def rotate_secret(call: Call[AppPath, Nothing, RotateSecret]) -> ApplicationSecret:
     """Makes a new secret; the one it replaces stays good for `overlap` seconds."""
-    application, secret = await call.service.tenants.rotate_secret(call.path.app_key, overlap=call.body.overlap)
-    await call.service.control.announce_directory()
+    application, secret = await call.context.tenants.rotate_secret(call.path.app_key, overlap=call.body.overlap)
+    await call.context.control.announce_directory()
     return ApplicationSecret(app_key=application.key, app_secret=secret, name=application.name)
 
 
 async def disable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
     """Ends the application's sessions, and gives and takes no tokens until it is enabled again."""
-    application = await call.service.tenants.disable(call.path.app_key)
-    await call.service.control.announce_directory()
+    application = await call.context.tenants.disable(call.path.app_key)
+    await call.context.control.announce_directory()
     return view_of(application, call.now)
 
 
 async def enable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
     """Undoes disable."""
-    application = await call.service.tenants.enable(call.path.app_key)
-    await call.service.control.announce_directory()
+    application = await call.context.tenants.enable(call.path.app_key)
+    await call.context.control.announce_directory()
     return view_of(application, call.now)
 
 
@@ -170,28 +170,28 @@ async def change_settings(call: Call[AppPath, Nothing, SettingsPatch]) -> Applic
     def changed(app: Application) -> Application:
         return msgspec.structs.replace(app, settings=patched(app.settings, patch))
 
-    application = await call.service.tenants.change(call.path.app_key, changed)
-    await call.service.control.announce_directory()
+    application = await call.context.tenants.change(call.path.app_key, changed)
+    await call.context.control.announce_directory()
     return view_of(application, call.now)
 
 
 async def list_keys(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
     """The key ring."""
-    ring = call.service.tenants.ring
+    ring = call.context.tenants.ring
     return KeyList(tuple(msgspec.convert(describe_key(key, ring), KeyView) for key in ring.keys))
 
 
 async def rotate_key(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
     """Makes a new signing key. It is published now and signs ten minutes later; the present one stays accepted until
     no token of it can be left."""
-    await call.service.tenants.rotate_key()
-    await call.service.control.announce_directory()
+    await call.context.tenants.rotate_key()
+    await call.context.control.announce_directory()
     return await list_keys(call)
 
 
 async def status(call: Call[Nothing, Nothing, Nothing]) -> NodeStatus:
     """What this node is and does."""
-    return call.service.cluster.status()
+    return call.context.cluster.status()
 
 
 def view_of(app: Application, now: float) -> ApplicationView:

@@ -93,7 +93,7 @@ class SessionPath(msgspec.Struct, frozen=True):
 
 async def list_nodes(call: Call[Nothing, Nothing, Nothing]) -> NodeList:
     """Nodes, boots, leases, sessions, lag."""
-    cluster = call.service.cluster
+    cluster = call.context.cluster
     nodes = cluster.known_nodes()
     alive = [one.node for one in nodes if one.lease_left > 0]
     answers = await cluster.survey.ask(alive, sockets=False, patience=NODES_PATIENCE)
@@ -120,26 +120,26 @@ def _view(one: NodeRecord, answer: Answer | None) -> NodeView:
 
 async def drain(call: Call[Nothing, Nothing, DrainOrder]) -> Draining:
     """Moves the clients of a node to others and stops it, as SIGTERM does."""
-    record = await call.service.cluster.drain(call.body.node, call.body.rate)
+    record = await call.context.cluster.drain(call.body.node, call.body.rate)
     return Draining(node=record.node, sessions=record.sessions)
 
 
 async def look(call: Call[Nothing, Nothing, Nothing]) -> DoctorReport:
     """Compares registry, leases and live sockets over the cluster. Changes nothing."""
-    return report_of(await examine(call.service.cluster))
+    return report_of(await examine(call.context.cluster))
 
 
 async def look_and_repair(call: Call[Nothing, Nothing, Nothing]) -> DoctorReport:
     """The same, and repairs what it can."""
-    examined = await examine(call.service.cluster)
-    done = await repair(call.service.engine, examined.findings, grace=call.service.config.grace)
+    examined = await examine(call.context.cluster)
+    done = await repair(call.context.engine, examined.findings, grace=call.context.config.grace)
     return report_of(examined, done)
 
 
 async def history(call: Call[SessionPath, Nothing, Nothing]) -> SessionHistory:
     """A session's life, with reasons. Ended ones for a day."""
     query = SessionQuery(session_id=call.path.session_id, with_timeline=True)
-    page = await call.service.engine.registry.sessions(query)
+    page = await call.context.engine.registry.sessions(query)
     if not page.items:
         raise NotFoundError("There is no such session, or it ended more than a day ago.")
     return history_of(page.items[0])

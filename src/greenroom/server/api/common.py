@@ -13,7 +13,7 @@ from greenroom.core.profile import check_external_id
 from greenroom.engines import paging
 from greenroom.engines.base import SessionQuery
 from greenroom.model import ParticipantRecord, SessionRecord
-from greenroom.server.http.context import HttpService
+from greenroom.server.http.context import HttpContext
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Auth, Call, Nothing, Route
 
@@ -76,7 +76,7 @@ def participant_id_for(call: Call[Any, Any, Any], external_id: str) -> str:
     checked = check_external_id(external_id)
     if not checked:
         raise illegal("The external id is empty.")
-    return call.service.tenants.participant_id(call.app, checked)
+    return call.context.tenants.participant_id(call.app, checked)
 
 
 def one_of(call: Call[Any, Any, Any], participant_id: str | None, external_id: str | None) -> str:
@@ -89,11 +89,11 @@ def one_of(call: Call[Any, Any, Any], participant_id: str | None, external_id: s
 
 
 async def all_sessions(
-    service: HttpService, app: str, participant_id: str | None = None
+    context: HttpContext, app: str, participant_id: str | None = None
 ) -> AsyncIterator[SessionRecord]:
     """Every session of the application, or of one participant, page by page."""
     query = SessionQuery(app=app, participant_id=participant_id, limit=MAX_PAGE)
-    async for session in paging.all_sessions(service.engine.registry, query):
+    async for session in paging.all_sessions(context.engine.registry, query):
         yield session
 
 

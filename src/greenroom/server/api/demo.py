@@ -104,11 +104,11 @@ def _file(call: Call[Any, Nothing, Nothing], name: str) -> Answer:
 async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
     """A client access token of the demo application for any external id."""
     _check_host(call)
-    tenants, app = call.service.tenants, _demo(call)
+    tenants, app = call.context.tenants, _demo(call)
     participant_id = tenants.participant_id(app, call.body.external_id)
     minted = mint_client_token(
         tenants.ring,
-        issuer=call.service.issuer,
+        issuer=call.context.issuer,
         app=app.key,
         version=2,
         scopes=SESSION_SCOPES,
@@ -126,16 +126,16 @@ async def who(call: Call[Nothing, Nothing, Nothing]) -> list[Somebody]:
     """Who of the demo application is here, for the page to watch."""
     _check_host(call)
     query = ParticipantQuery(app=_demo(call).key, presence=(Presence.ONLINE, Presence.UNREACHABLE), limit=MEMBERS)
-    found = await call.service.engine.registry.participants(query)
+    found = await call.context.engine.registry.participants(query)
     return [Somebody(record.id) for record in found.items]
 
 
 def _demo(call: Call[Any, Any, Any]) -> Application:
     try:
-        key = (Path(call.service.config.data_dir) / DEMO_FILE).read_text(encoding="utf-8").strip()
+        key = (Path(call.context.config.data_dir) / DEMO_FILE).read_text(encoding="utf-8").strip()
     except OSError:
         key = ""
-    app = call.service.tenants.get(key)
+    app = call.context.tenants.get(key)
     if app is None or app.disabled:
         raise NotFoundError("There is no demo application.", hint="Run greenroom serve --dev.")
     return app

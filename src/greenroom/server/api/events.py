@@ -49,11 +49,11 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
     their number; where a partition lost its past, a `partition.reset`."""
     query = call.query
     app = call.app.key
-    outbox = call.service.engine.outbox
+    outbox = call.context.engine.outbox
     after = None if isinstance(query.after, UnsetType) or not query.after else query.after
     if after == "now":
         after = await outbox.newest(app)
-    news = call.service.news
+    news = call.context.news
     left = query.wait
     clock = time.monotonic
     until = clock() + left

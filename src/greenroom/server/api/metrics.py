@@ -8,7 +8,7 @@ from greenroom.server.http.routes import Answer, Auth, Call, Nothing, Route
 async def metrics(call: Call[Nothing, Nothing, Nothing]) -> Answer:
     """What the node counts and measures, for Prometheus. From this machine itself without a token, unless through a
     proxy."""
-    body, content_type = call.service.metrics.page(call.headers.get("accept", ""))
+    body, content_type = call.context.metrics.page(call.headers.get("accept", ""))
     return Answer(body, content_type=content_type)
 
 

@@ -89,7 +89,7 @@ class EraseReply(msgspec.Struct, frozen=True, kw_only=True):
 async def list_participants(call: Call[Nothing, ParticipantsQuery, Nothing]) -> ParticipantPageView:
     """Participants by id, of all presences or of those named; or the one of an external id."""
     query = call.query
-    registry = call.service.engine.registry
+    registry = call.context.engine.registry
     presence = tuple(Presence(name) for name in query.presence)
     if query.external_id is not None:
         ids = (participant_id_for(call, query.external_id),)
@@ -105,7 +105,7 @@ async def list_participants(call: Call[Nothing, ParticipantsQuery, Nothing]) -> 
 async def get_participant(call: Call[ParticipantPath, Nothing, Nothing]) -> Answer:
     """One participant. The ETag is the revision of the profile."""
     participant_id = participant_id_in(call, call.path.id)
-    page = await call.service.engine.registry.participants(ParticipantQuery(app=call.app.key, ids=(participant_id,)))
+    page = await call.context.engine.registry.participants(ParticipantQuery(app=call.app.key, ids=(participant_id,)))
     record = page.items[0]
     if not _exists(record):
         raise _unknown()
@@ -124,7 +124,7 @@ async def change_participant(call: Call[ParticipantPath, Nothing, ParticipantPat
         if_revision=_expected_revision(call.headers.get("if-match")),
     )
     try:
-        record = await call.service.engine.registry.update_participant(request)
+        record = await call.context.engine.registry.update_participant(request)
     except NotFoundError:
         raise _unknown() from None
     except RevisionConflictError as error:
@@ -141,7 +141,7 @@ async def kick_participant(call: Call[ParticipantPath, Nothing, KickRequest]) ->
     block = call.body.block
     participant_id = participant_id_in(call, call.path.id)
     until = None if block is None else until_of(block, call.now)
-    restricted = await call.service.control.restrict(
+    restricted = await call.context.control.restrict(
         RestrictRequest(
             app=call.app.key,
             kind="kick" if block is None else "block",
@@ -163,10 +163,10 @@ async def erase_participant(call: Call[ParticipantPath, Nothing, Nothing]) -> Er
     """Ends the participant's sessions, removes the record and what names the participant, in events and dead letters
     too. A block stays, by hashed id."""
     participant_id = participant_id_in(call, call.path.id)
-    restricted = await call.service.control.restrict(
+    restricted = await call.context.control.restrict(
         RestrictRequest(app=call.app.key, kind="erase", participant_id=participant_id)
     )
-    await forget_participant(call.service.engine.outbox, call.app, participant_id)
+    await forget_participant(call.context.engine.outbox, call.app, participant_id)
     if not restricted.changed:
         raise _unknown()
     return EraseReply(ended=ids_of(restricted))
@@ -174,7 +174,7 @@ async def erase_participant(call: Call[ParticipantPath, Nothing, Nothing]) -> Er
 
 async def get_counts(call: Call[Nothing, Nothing, Nothing]) -> Counts:
     """How many participants and sessions there are, over the whole cluster; at most 2 s old."""
-    return await call.service.counter.count(call.app.key, call.now)
+    return await call.context.counter.count(call.app.key, call.now)
 
 
 def ids_of(restricted: Restricted) -> tuple[str, ...]:

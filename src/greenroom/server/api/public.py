@@ -48,16 +48,16 @@ async def healthz(_call: Call[Nothing, Nothing, Nothing]) -> Health:
 
 async def readyz(call: Call[Nothing, Nothing, Nothing]) -> Readiness:
     """Answers 200 while the node should get traffic; else 503 with the reason."""
-    why = call.service.cluster.status().not_ready
+    why = call.context.cluster.status().not_ready
     if why is not None:
         raise ServiceUnavailableError(f"The node is not ready: {why}.", hint="Try another node, or this one later.")
-    await call.service.engine.healthy()
+    await call.context.engine.healthy()
     return Readiness()
 
 
 async def jwks(call: Call[Nothing, Nothing, Nothing]) -> JwkSet:
     """The key set, for services that check tokens themselves. A new key is here well before it signs."""
-    return msgspec.convert(call.service.tenants.ring.jwks(), JwkSet)
+    return msgspec.convert(call.context.tenants.ring.jwks(), JwkSet)
 
 
 _PROBE = {"Cache-Control": "no-store"}

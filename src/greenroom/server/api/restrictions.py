@@ -103,7 +103,7 @@ class RevokeReply(msgspec.Struct, frozen=True, kw_only=True):
 async def list_blocks(call: Call[Nothing, BlocksQuery, Nothing]) -> BlockPage:
     """Blocks that have not ended."""
     after = "" if call.query.cursor is None else decode_cursor("b", call.query.cursor, str)
-    found = await call.service.engine.directory.restrictions(call.app.key)
+    found = await call.context.engine.directory.restrictions(call.app.key)
     standing = sorted(
         (each for each in found if _is_standing(each, call.now) and each.subject > after), key=lambda each: each.subject
     )
@@ -117,7 +117,7 @@ async def block_participant(call: Call[Nothing, Nothing, NewBlock]) -> BlockView
     body = call.body
     participant_id = one_of(call, body.participant_id, body.external_id)
     until = until_of(BlockTerm(until=body.until, seconds=body.seconds), call.now)
-    await call.service.control.restrict(
+    await call.context.control.restrict(
         RestrictRequest(app=call.app.key, kind="block", participant_id=participant_id, until=until, reason=body.reason)
     )
     return BlockView(participant_id=participant_id, until=until, reason=body.reason, created_at=int(call.now * 1000))
@@ -127,7 +127,7 @@ async def lift_block(call: Call[ParticipantPath, Nothing, Nothing]) -> Nothing:
     """Ends a block. Tokens from before it stay revoked: the participant needs a new one."""
     participant_id = participant_id_in(call, call.path.id)
     try:
-        await call.service.control.restrict(
+        await call.context.control.restrict(
             RestrictRequest(app=call.app.key, kind="lift", participant_id=participant_id)
         )
     except NotFoundError:
@@ -147,7 +147,7 @@ async def revoke_tokens(call: Call[Nothing, Nothing, RevokeRequest]) -> RevokeRe
         return await _revoke_one(call, body.jti)
     participant_id = one_of(call, body.participant_id, body.external_id)
     _check_not_ahead(body.issued_before, call.now)
-    restricted = await call.service.control.restrict(
+    restricted = await call.context.control.restrict(
         RestrictRequest(
             app=call.app.key,
             kind="cutoff",
@@ -166,14 +166,14 @@ async def _revoke_one(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> 
     if body.participant_id is None and body.external_id is None:
         # Who it was given to is in the token, which is not here: the sessions say it. A token that none was opened
         # with is refused by its jti alone.
-        found = {each.participant_id async for each in all_sessions(call.service, call.app.key) if each.jti == jti}
+        found = {each.participant_id async for each in all_sessions(call.context, call.app.key) if each.jti == jti}
         subjects = sorted(found) or [call.app.key]
     else:
         subjects = [one_of(call, body.participant_id, body.external_id)]
     ended = 0
     for subject in subjects:
         request = RestrictRequest(app=call.app.key, kind="jti", participant_id=subject, jti=jti, reason=body.reason)
-        ended += len((await call.service.control.restrict(request)).ended)
+        ended += len((await call.context.control.restrict(request)).ended)
     return RevokeReply(ended=ended, cutoff=None)
 
 
@@ -185,13 +185,13 @@ async def _revoke_application(call: Call[Nothing, Nothing, RevokeRequest], body:
     def changed(app: Application) -> Application:
         return msgspec.structs.replace(app, revoked_before=max(app.revoked_before, before))
 
-    application = await call.service.tenants.change(call.app.key, changed)
-    await call.service.control.announce_directory()
+    application = await call.context.tenants.change(call.app.key, changed)
+    await call.context.control.announce_directory()
     ended = 0
-    old = [each.id async for each in all_sessions(call.service, call.app.key) if each.token_issued_at <= before]
+    old = [each.id async for each in all_sessions(call.context, call.app.key) if each.token_issued_at <= before]
     for session_id in old:
         request = EndRequest(session_id=session_id, reason=EndReason.TOKEN_REVOKED, text=body.reason, app=call.app.key)
-        ended += await call.service.control.end_session(request) is not None
+        ended += await call.context.control.end_session(request) is not None
     return RevokeReply(ended=ended, cutoff=application.revoked_before)
 
 

@@ -27,12 +27,12 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 async def get_service(call: Call[Nothing, Nothing, Nothing]) -> ServiceView:
     """How the node is that answers, which others there are, and within what time everybody knows the truth."""
-    status = call.service.cluster.status()
+    status = call.context.cluster.status()
     health = {name: getattr(status, name) for name in NodeHealth.__struct_fields__}
     return ServiceView(
         node=NodeView(name=status.node, **health),
         other_nodes=status.other_nodes,
-        bounds=bounds_of(call.service.config),
+        bounds=bounds_of(call.context.config),
     )
 
 

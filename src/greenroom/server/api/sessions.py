@@ -105,7 +105,7 @@ async def list_sessions(call: Call[Nothing, SessionsQuery, Nothing]) -> SessionP
     participant_id = query.participant_id
     if query.external_id is not None:
         participant_id = participant_id_for(call, query.external_id)
-    page = await call.service.engine.registry.sessions(
+    page = await call.context.engine.registry.sessions(
         SessionQuery(
             app=call.app.key, participant_id=participant_id, node=query.node, cursor=query.cursor, limit=query.limit
         )
@@ -129,7 +129,7 @@ async def get_timeline(call: Call[SessionPath, Nothing, Nothing]) -> SessionTime
 async def end_session(call: Call[SessionPath, EndSessionQuery, Nothing]) -> SessionView:
     """Ends one session, reason `kicked`. Its token stays good: to keep somebody out, kick or block the participant.
     For one that has ended already: a success that changes nothing."""
-    await call.service.control.end_session(
+    await call.context.control.end_session(
         EndRequest(session_id=call.path.id, reason=EndReason.KICKED, text=call.query.reason, app=call.app.key)
     )
     return session_view(await _session(call, with_timeline=False))
@@ -137,7 +137,7 @@ async def end_session(call: Call[SessionPath, EndSessionQuery, Nothing]) -> Sess
 
 async def _session(call: Call[SessionPath, Any, Any], *, with_timeline: bool) -> SessionRecord:
     query = SessionQuery(app=call.app.key, session_id=call.path.id, with_timeline=with_timeline)
-    page = await call.service.engine.registry.sessions(query)
+    page = await call.context.engine.registry.sessions(query)
     if not page.items:
         raise NotFoundError("There is no such session.", hint="Ended sessions can be looked at for a day.")
     return page.items[0]

@@ -24,8 +24,8 @@ async def change_own_settings(call: Call[Nothing, Nothing, SettingsPatch]) -> Se
     def changed(app: Application) -> Application:
         return msgspec.structs.replace(app, settings=patched(app.settings, patch))
 
-    application = await call.service.tenants.change(call.app.key, changed)
-    await call.service.control.announce_directory()
+    application = await call.context.tenants.change(call.app.key, changed)
+    await call.context.control.announce_directory()
     return _view(application)
 
 

@@ -104,10 +104,10 @@ async def api_token(call: Call[Nothing, Nothing, ApiTokenForm]) -> TokenReply:
     """An API token for the application whose key and secret were given."""
     form = call.body
     _check_grant(form.grant_type)
-    tenants = call.service.tenants
+    tenants = call.context.tenants
     minted = mint_api_token(
         tenants.ring,
-        issuer=call.service.issuer,
+        issuer=call.context.issuer,
         app=call.app.key,
         scopes=parse_scopes(_checked_scope(form.scope), API_SCOPES),
         now=call.now,
@@ -122,10 +122,10 @@ async def client_token(call: Call[Nothing, Nothing, ClientTokenForm]) -> TokenRe
     """A client access token v1: for any participant; `open` may bring the external id (the legacy flow)."""
     form = call.body
     _check_grant(form.grant_type)
-    tenants = call.service.tenants
+    tenants = call.context.tenants
     minted = mint_client_token(
         tenants.ring,
-        issuer=call.service.issuer,
+        issuer=call.context.issuer,
         app=call.app.key,
         version=1,
         scopes=SESSION_SCOPES,
@@ -140,12 +140,12 @@ async def client_token(call: Call[Nothing, Nothing, ClientTokenForm]) -> TokenRe
 async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequest]) -> TokenReply:
     """A client access token v2: for the participant of the external id, with the scopes asked for."""
     body = call.body
-    tenants = call.service.tenants
+    tenants = call.context.tenants
     external_id = body.externalId or None
     participant_id = None if external_id is None else tenants.participant_id(call.app, _encodable(external_id))
     minted = mint_client_token(
         tenants.ring,
-        issuer=call.service.issuer,
+        issuer=call.context.issuer,
         app=call.app.key,
         version=2,
         scopes=parse_scopes(_checked_scope(body.sessionScope), SESSION_SCOPES),
@@ -164,11 +164,10 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     """Revokes one client access token of the application, and ends the sessions opened with it. One whose time is over
     needs no revoking: a success too."""
     text = call.body.access_token
-    service = call.service
-    tenants = service.tenants
+    tenants = call.context.tenants
     problem = "access_token is no client access token of this application."
     try:
-        token = verify(text, tenants.ring, kind=TokenKind.CLIENT, issuer=service.issuer, now=call.now)
+        token = verify(text, tenants.ring, kind=TokenKind.CLIENT, issuer=call.context.issuer, now=call.now)
     except GreenroomError as error:
         if error.code is ErrorCode.TOKEN_EXPIRED:
             return Nothing()
@@ -182,7 +181,7 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     # It names no participant, and several may have used it: first nothing more is opened with it, then the sessions say
     # whose they are.
     await _revoke(call, token, token.app)
-    opened = {each.participant_id async for each in all_sessions(service, token.app) if each.jti == token.jti}
+    opened = {each.participant_id async for each in all_sessions(call.context, token.app) if each.jti == token.jti}
     for participant_id in sorted(opened):
         await _revoke(call, token, participant_id)
     return Nothing()
@@ -197,7 +196,7 @@ async def _revoke(call: Call[Nothing, Nothing, InvalidateForm], token: VerifiedT
         until=token.expires_at * 1000,
         reason="invalidated by the application",
     )
-    await call.service.control.restrict(request)
+    await call.context.control.restrict(request)
 
 
 def narrowed_policy(asked: SessionPolicyRequest | None, settings: SessionPolicy) -> SessionPolicyClaim | None:

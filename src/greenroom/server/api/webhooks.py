@@ -164,23 +164,23 @@ async def list_webhooks(call: Call[Nothing, Nothing, Nothing]) -> EndpointList:
 
 async def create_webhook(call: Call[Nothing, Nothing, NewEndpoint]) -> EndpointSecret:
     """Adds an endpoint. It gets what happens from now on."""
-    service, body = call.service, call.body
-    tenants = service.tenants
+    context, body = call.context, call.body
+    tenants = context.tenants
     endpoint_id = "wh_" + tenants.random_bytes(12).hex()
     secret = signing.new_secret(tenants.random_bytes, asymmetric=body.signature == "v1a")
     endpoint = WebhookEndpoint(
         id=endpoint_id,
-        url=service.webhooks.sender.check(body.url),
+        url=context.webhooks.sender.check(body.url),
         events=_checked(body.events),
         sealed_secrets=(signing.seal_secret(tenants.secrets, call.app.key, endpoint_id, secret),),
         asymmetric=body.signature == "v1a",
         created_at=int(call.now * 1000),
     )
     # Before it is known: a worker that finds no position would begin with the oldest event kept.
-    outbox = service.engine.outbox
+    outbox = context.engine.outbox
     await outbox.acknowledge(call.app.key, reader_of(endpoint_id), await outbox.newest(call.app.key))
     app = await tenants.change(call.app.key, lambda app: _with_endpoint(app, endpoint))
-    await service.control.announce_directory()
+    await context.control.announce_directory()
     return EndpointSecret(endpoint=_view(call, app, endpoint), secret=secret.shown())
 
 
@@ -196,7 +196,7 @@ async def change_webhook(call: Call[EndpointPath, Nothing, EndpointPatch]) -> En
     _endpoint(call)
     changes: dict[str, Any] = {}
     if not isinstance(body.url, UnsetType):
-        changes["url"] = call.service.webhooks.sender.check(body.url)
+        changes["url"] = call.context.webhooks.sender.check(body.url)
     if not isinstance(body.events, UnsetType):
         changes["events"] = _checked(body.events)
     if not isinstance(body.state, UnsetType):
@@ -212,16 +212,16 @@ async def delete_webhook(call: Call[EndpointPath, Nothing, Nothing]) -> Nothing:
         kept = tuple(each for each in app.webhooks if each.id != endpoint.id)
         return msgspec.structs.replace(app, webhooks=kept)
 
-    await call.service.tenants.change(call.app.key, without)
-    await call.service.control.announce_directory()
-    await keeping.forget_endpoint(call.service.engine.outbox, call.app.key, endpoint.id)
+    await call.context.tenants.change(call.app.key, without)
+    await call.context.control.announce_directory()
+    await keeping.forget_endpoint(call.context.engine.outbox, call.app.key, endpoint.id)
     return Nothing()
 
 
 async def rotate_webhook_secret(call: Call[EndpointPath, Nothing, RotateWebhookSecret]) -> EndpointSecret:
     """Makes a new secret. Messages carry signatures of both until `overlap` seconds have passed; then the replaced one
     is gone. An older one that was still in its overlap ends now."""
-    tenants = call.service.tenants
+    tenants = call.context.tenants
     endpoint = _endpoint(call)
     secret = signing.new_secret(tenants.random_bytes, asymmetric=endpoint.asymmetric)
     fresh = signing.seal_secret(tenants.secrets, call.app.key, endpoint.id, secret)
@@ -243,25 +243,25 @@ async def rotate_webhook_secret(call: Call[EndpointPath, Nothing, RotateWebhookS
 async def try_webhook(call: Call[EndpointPath, Nothing, Nothing]) -> TestReply:
     """Sends a `webhook.test` event now, once, also to an endpoint that is disabled, and says what came of it."""
     endpoint = _endpoint(call)
-    tenants = call.service.tenants
+    tenants = call.context.tenants
     event = Event(
         id="test:" + tenants.random_bytes(12).hex(), type="webhook.test", at=int(call.now * 1000), app=call.app.key
     )
-    outcome = await call.service.webhooks.post(call.app, endpoint, event)
+    outcome = await call.context.webhooks.post(call.app, endpoint, event)
     return TestReply(delivered=outcome.delivered, status=outcome.status, why=outcome.why, took=round(outcome.took, 3))
 
 
 async def list_dead_letters(call: Call[EndpointPath, DeadLettersQuery, Nothing]) -> DeadLetterList:
     """Events that were given up, oldest first. At most 10,000 are kept for an endpoint."""
     endpoint = _endpoint(call)
-    kept = await call.service.engine.outbox.aside(call.app.key, reader_of(endpoint.id), call.query.limit)
+    kept = await call.context.engine.outbox.aside(call.app.key, reader_of(endpoint.id), call.query.limit)
     return DeadLetterList(tuple(DeadLetter(event=view_of_event(event), why=why) for event, why in kept))
 
 
 async def drop_dead_letter(call: Call[DeadLetterPath, Nothing, Nothing]) -> Nothing:
     """Drops one dead letter that is not wanted."""
     endpoint = _endpoint(call)
-    dropped = await call.service.engine.outbox.drop_aside(call.app.key, reader_of(endpoint.id), [call.path.event_id])
+    dropped = await call.context.engine.outbox.drop_aside(call.app.key, reader_of(endpoint.id), [call.path.event_id])
     if not dropped:
         raise NotFoundError("There is no such dead letter.", hint="See the endpoint's dead-letters.")
     return Nothing()
@@ -271,7 +271,7 @@ async def replay_webhook(call: Call[EndpointPath, Nothing, ReplayRequest]) -> Re
     """Sends events again, with their old ids: dead letters, or everything between two instants that is still kept
     (72 hours). Takes up to 1,000 a call; `more` says that there is more."""
     body, endpoint = call.body, _endpoint(call)
-    outbox = call.service.engine.outbox
+    outbox = call.context.engine.outbox
     is_range = body.from_ is not None or body.to is not None
     if is_range == (body.dead_letters or body.event_ids is not None):
         raise illegal("Say what to replay: deadLetters, eventIds of dead letters, or a range by from and to.")
@@ -282,15 +282,15 @@ async def replay_webhook(call: Call[EndpointPath, Nothing, ReplayRequest]) -> Re
         more = following is not None
     else:
         queued, more = await keeping.replay_dead_letters(outbox, call.app.key, endpoint.id, body.event_ids)
-    call.service.webhooks.poke_replays(call.app.key, endpoint.id)
+    call.context.webhooks.poke_replays(call.app.key, endpoint.id)
     return ReplayReply(queued=queued, more=more, next=following)
 
 
 async def list_attempts(call: Call[EndpointPath, AttemptsQuery, Nothing]) -> AttemptList:
     """The latest attempts of the node asked, at most 200: for `greenroom webhooks tail`."""
     endpoint = _endpoint(call)
-    worker = call.service.webhooks.worker(call.app.key, endpoint.id)
-    node = call.service.webhooks.node
+    worker = call.context.webhooks.worker(call.app.key, endpoint.id)
+    node = call.context.webhooks.node
     if worker is None:
         receiver = "up" if endpoint.disabled_reason is None else "gone"
         return AttemptList(node=node, delivering=False, receiver=receiver, waiting=0, items=())
@@ -321,8 +321,8 @@ async def _changed(call: Call[Any, Any, Any], how: Any) -> EndpointView:
         webhooks = tuple(how(each) if each.id == call.path.id else each for each in app.webhooks)
         return msgspec.structs.replace(app, webhooks=webhooks)
 
-    app = await call.service.tenants.change(call.app.key, changed)
-    await call.service.control.announce_directory()
+    app = await call.context.tenants.change(call.app.key, changed)
+    await call.context.control.announce_directory()
     return _view(call, app, next(each for each in app.webhooks if each.id == call.path.id))
 
 
@@ -344,7 +344,7 @@ def _checked(filters: tuple[str, ...]) -> tuple[str, ...]:
 def _view(call: Call[Any, Any, Any], app: Application, endpoint: WebhookEndpoint) -> EndpointView:
     keys: tuple[str, ...] = ()
     if endpoint.asymmetric:
-        secrets = signing.open_secrets(call.service.tenants.secrets, app.key, endpoint, call.now)
+        secrets = signing.open_secrets(call.context.tenants.secrets, app.key, endpoint, call.now)
         keys = tuple(secret.shown() for secret in secrets)
     return EndpointView(
         id=endpoint.id,

@@ -13,7 +13,7 @@ from greenroom.codes import ErrorCode
 from greenroom.core.rate_limit import KeyedBuckets
 from greenroom.errors import GreenroomError, NotFoundError, RateLimitedError, ScopeMissingError, TokenInvalidError
 from greenroom.model import Application
-from greenroom.server.http.context import HttpService
+from greenroom.server.http.context import HttpContext
 from greenroom.server.http.problems import NO_STORE, ProblemError, challenge, problem_of
 from greenroom.server.http.routes import Auth, Route
 from greenroom.server.wire.addresses import is_loopback
@@ -42,10 +42,10 @@ _NOBODY = Who()
 class Authenticator:
     """Checks credentials. monotonic: seconds of a clock that does not run backwards, for the limit."""
 
-    def __init__(self, service: HttpService, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._service = service
+    def __init__(self, context: HttpContext, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
         self._monotonic = monotonic
-        most = service.config.failed_auth_per_minute
+        most = context.config.failed_auth_per_minute
         self._failed = KeyedBuckets(most / 60, most)
 
     def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
@@ -78,7 +78,7 @@ class Authenticator:
                 code=ErrorCode.INVALID_CLIENT,
             )
         attempt = self._attempt("basic", readings[0].app_key, address)
-        application = self._service.tenants.authenticate(readings)
+        application = self._context.tenants.authenticate(readings)
         if application is None:
             self._note_failed(attempt)
             raise TokenInvalidError(code=ErrorCode.INVALID_CLIENT)
@@ -89,7 +89,7 @@ class Authenticator:
     def _admin(self, given: str | None, address: str) -> Who:
         token = _bearer(given, "the admin token")
         attempt = self._attempt("admin", "", address)
-        if not hmac.compare_digest(token.encode("utf-8", "replace"), self._service.admin_token.encode()):
+        if not hmac.compare_digest(token.encode("utf-8", "replace"), self._context.admin_token.encode()):
             self._note_failed(attempt)
             raise TokenInvalidError(
                 "This is not the admin token.",
@@ -99,8 +99,8 @@ class Authenticator:
 
     def _api(self, given: str | None, scope: str | None) -> Who:
         text = _bearer(given, "an API token")
-        tenants = self._service.tenants
-        issuer = self._service.issuer
+        tenants = self._context.tenants
+        issuer = self._context.issuer
         token = verify(text, tenants.ring, kind=TokenKind.API, issuer=issuer, now=tenants.now())
         application = tenants.get(token.app)
         if application is not None and application.disabled:
@@ -114,14 +114,14 @@ class Authenticator:
     def _operator(self, given: str | None, app_key: str, address: str) -> Who:
         """The admin token acts for any application that the request names, disabled ones too."""
         self._admin(given, address)
-        application = self._service.tenants.get(app_key)
+        application = self._context.tenants.get(app_key)
         if application is None:
             raise NotFoundError(f"There is no application {app_key}.", hint="See: greenroom apps list.")
         return Who(application)
 
     def _attempt(self, kind: str, key: str, address: str) -> str | None:
         """What the attempt counts under; None where the address is one of our proxies. Raises RateLimitedError."""
-        if self._service.limits.is_trusted(address):
+        if self._context.limits.is_trusted(address):
             return None
         attempt = f"{kind}\n{key[:_MAX_KEY]}\n{address}"
         wait = self._failed.wait(attempt, self._monotonic())

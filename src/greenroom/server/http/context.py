@@ -1,8 +1,8 @@
-"""What handlers are given of the service."""
+"""The parts of the service that handlers work with."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 from greenroom.engines.base import Engine
 from greenroom.server.cluster.admin import ClusterAdmin
@@ -16,53 +16,20 @@ from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.wire.addresses import Limits
 
 
-class HttpService(Protocol):
-    """What the HTTP side needs of the service it belongs to."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpContext:
+    """What the composition hands to the HTTP side. limits: trusted proxies. issuer: the ``iss`` of tokens.
+    admin_token: what /admin/v1 asks for."""
 
-    @property
-    def config(self) -> ServerConfig:
-        """The settings."""
-
-    @property
-    def tenants(self) -> Tenants:
-        """Applications and keys."""
-
-    @property
-    def engine(self) -> Engine:
-        """Where shared state lives."""
-
-    @property
-    def limits(self) -> Limits:
-        """Trusted proxies."""
-
-    @property
-    def news(self) -> EventNews:
-        """Who waits for events."""
-
-    @property
-    def counter(self) -> Counter:
-        """Counts of applications."""
-
-    @property
-    def cluster(self) -> ClusterAdmin:
-        """What concerns all nodes."""
-
-    @property
-    def webhooks(self) -> WebhookDispatcher:
-        """Who delivers events."""
-
-    @property
-    def control(self) -> SessionControl:
-        """What backends and operators do to sessions."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """What is counted and measured."""
-
-    @property
-    def issuer(self) -> str:
-        """The ``iss`` of tokens: a setting, by default the public URL."""
-
-    @property
-    def admin_token(self) -> str:
-        """What /admin/v1 asks for."""
+    config: ServerConfig
+    tenants: Tenants
+    engine: Engine
+    limits: Limits
+    news: EventNews
+    counter: Counter
+    cluster: ClusterAdmin
+    webhooks: WebhookDispatcher
+    control: SessionControl
+    metrics: Metrics
+    issuer: str
+    admin_token: str

@@ -1,4 +1,4 @@
-"""The HTTP side of the one port: one dispatcher over one table of routes, on aiohttp's low-level server.
+"""The HTTP side of the one port: one dispatcher over one table of routes; the front door calls it for each request.
 
 Before a handler runs the dispatcher has found the route, checked who calls, bounded and read the body and turned
 everything into the route's types; after it, it writes the reply, or the one error body. Nothing else answers: not
@@ -14,26 +14,20 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from greenroom.errors import GreenroomError
 from greenroom.server.http import problems
 from greenroom.server.http.authentication import Authenticator
-from greenroom.server.http.context import HttpService
+from greenroom.server.http.context import HttpContext
 from greenroom.server.http.decoding import convert, decode_body, decode_fields
 from greenroom.server.http.problems import Problem, ProblemError, problem_of
 from greenroom.server.http.routes import Answer, Body, Call, Found, Origin, Route, Table, allowed
-from greenroom.server.wire.front_door import address_of
-from greenroom.server.wire.interface import WebSocketOptions
 
 log = logging.getLogger("greenroom.http")
 
 BODY_TIMEOUT = 10.0
 """Seconds a body may take, as a head may (promise 10)."""
-
-KEEPALIVE = 75.0
-"""Seconds an idle connection is kept; above the 60 s after which common proxies give one up."""
 
 _CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate"}
 _PREFLIGHT = {"Access-Control-Allow-Headers": "Authorization, Content-Type", "Access-Control-Max-Age": "600"}
@@ -41,37 +35,45 @@ _ALWAYS = {"Server": "greenroom", "X-Content-Type-Options": "nosniff"}
 
 
 class Dispatcher:
-    """Answers requests from the table. `handle` never raises but for a client that is gone.
+    """Answers requests from the table; the front door's `HttpHandler`. `handle` never raises but for a client that is
+    gone.
 
-    count: is told of each answer: the row (None where there is none) and the status.
+    count: is called with each answer: the row (None where there is none) and the status.
     """
 
     def __init__(
         self,
-        service: HttpService,
+        context: HttpContext,
         routes: Iterable[Route],
         count: Callable[[Route | None, int], None] = lambda _route, _status: None,
     ) -> None:
         self._count = count
         self.table = Table(routes)
-        self._service = service
-        self._authenticator = Authenticator(service)
+        self._context = context
+        self._authenticator = Authenticator(context)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, one answer."""
-        response, route = await self._answer(request)
+    async def handle(self, request: web.BaseRequest, address: str) -> web.StreamResponse:
+        """One request, one answer. address: the client's, after trusted proxies."""
+        response, route = await self._answer(request, address)
         self._count(route, response.status)
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> tuple[web.StreamResponse, Route | None]:
+    def malformed(self, status: int) -> web.Response:
+        """See `greenroom.server.wire.http_protocol.HttpHandler`."""
+        return _closing(problems.malformed(status))
+
+    def failed(self) -> web.Response:
+        """See `greenroom.server.wire.http_protocol.HttpHandler`."""
+        return _closing(problems.internal())
+
+    async def _answer(self, request: web.BaseRequest, address: str) -> tuple[web.StreamResponse, Route | None]:
         route: Route | None = None
         try:
-            _check_host(request)
             if request.method == "OPTIONS":
                 return self._options(request), None
             found = self.table.find(request.method, _path_of(request))
             route = found.route
-            return _reply(await self._call(request, found), route), route
+            return _reply(await self._call(request, found, address), route), route
         except ProblemError as error:
             problem = error.problem
         except GreenroomError as error:
@@ -84,20 +86,19 @@ class Dispatcher:
             problem = problems.internal()
         return refusal(problem, route), route
 
-    async def _call(self, request: web.BaseRequest, found: Found) -> Any:
+    async def _call(self, request: web.BaseRequest, found: Found, address: str) -> Any:
         route = found.route
-        address = address_of(request)
         who = self._authenticator.check(route, request.headers, address)
         path = convert(found.values, route.path_type, "path")
         query = decode_fields(request.rel_url.raw_query_string, route.query_type, "query")
         body = await self._body(request, route)
         call: Call[Any, Any, Any] = Call(
-            service=self._service,
+            context=self._context,
             path=path,
             query=query,
             body=body,
             address=address,
-            now=self._service.tenants.now(),
+            now=self._context.tenants.now(),
             headers={name.lower(): value for name, value in request.headers.items()},
             application=who.application,
             token=who.token,
@@ -166,12 +167,6 @@ def _check_type(request: web.BaseRequest, form: Body) -> None:
         raise problems.wrong_type(form.value)
 
 
-def _check_host(request: web.BaseRequest) -> None:
-    """RFC 9112, section 3.2: exactly one, else 400. Proxies that choose another than we do would be led astray."""
-    if request.version >= (1, 1) and len(request.headers.getall("Host", ())) != 1:
-        raise ProblemError(problems.malformed(400))
-
-
 def _path_of(request: web.BaseRequest) -> str:
     return request.rel_url.raw_path
 
@@ -201,64 +196,7 @@ def _response(status: int, headers: Mapping[str, str], body: bytes | None = None
     return web.Response(status=status, headers=CIMultiDict({**_ALWAYS, **headers}), body=body)
 
 
-class _JsonRequestHandler(RequestHandler):
-    """aiohttp's protocol, answering what it refuses itself with our error body."""
-
-    __slots__ = ()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        # A client that is gone sends no more of its body: aiohttp would wait for it until `lingering_time` is over.
-        task = self._task_handler if self._current_request is None else None
-        super().connection_lost(exc)
-        if task is not None:
-            task.cancel()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if status < 500:
-            log.info("malformed request: status=%d", status)
-            problem = problems.malformed(status)
-        else:
-            log.error("unexpected error", exc_info=exc)
-            problem = problems.internal()
-        response = refusal(problem)
-        response.force_close()
-        return response
-
-
-class _JsonServer(web.Server):
-    max_head_bytes = WebSocketOptions().max_head_bytes
-
-    def __call__(self) -> RequestHandler:
-        return _JsonRequestHandler(
-            self,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]
-            keepalive_timeout=KEEPALIVE,
-            lingering_time=2.0,
-            # A small body must not become a large one before it is bounded.
-            auto_decompress=False,
-            # The front door bounds the whole head. Less here would be a second refusal on top of its own.
-            max_line_size=self.max_head_bytes,
-            max_field_size=self.max_head_bytes,
-        )
-
-
-def make_http(
-    service: HttpService,
-    routes: Iterable[Route],
-    count: Callable[[Route | None, int], None] = lambda _route, _status: None,
-) -> web.Server:
-    """The HTTP server: a protocol factory, also for the front door. count: see `Dispatcher`."""
-    dispatcher = Dispatcher(service, routes, count)
-    server = _JsonServer(dispatcher.handle)
-    server.max_head_bytes = service.config.max_head_bytes
-    return server
-
-
-__all__ = ["BODY_TIMEOUT", "Dispatcher", "make_http", "read_body", "refusal"]
+def _closing(problem: Problem) -> web.Response:
+    response = refusal(problem)
+    response.force_close()
+    return response

@@ -18,7 +18,7 @@ import msgspec
 from greenroom.codes import ErrorCode
 from greenroom.model import Application
 from greenroom.server.http import problems
-from greenroom.server.http.context import HttpService
+from greenroom.server.http.context import HttpContext
 from greenroom.tokens import VerifiedToken
 
 MAX_BODY_BYTES = 1 << 20
@@ -71,7 +71,7 @@ class Call(Generic[PathT, QueryT, BodyT]):
     headers: by lower-case name, the last one where repeated.
     """
 
-    service: HttpService
+    context: HttpContext
     path: PathT
     query: QueryT
     body: BodyT

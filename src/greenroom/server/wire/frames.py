@@ -91,19 +91,3 @@ class Fragments:
     def joined(self) -> bytes:
         """The message so far."""
         return b"".join(self._parts)
-
-
-__all__ = [
-    "CLOSE_CODE",
-    "PING_FRAME",
-    "SEND_BINARY",
-    "SEND_CLOSE",
-    "SEND_PONG",
-    "SEND_TEXT",
-    "Fragments",
-    "cut_reason",
-    "encode",
-    "is_utf8",
-    "is_valid_close_code",
-    "long_header",
-]

@@ -2,8 +2,9 @@
 
 The first head of a connection is read here, within `head_timeout` and `max_head_bytes`. An upgrade goes straight to
 its `PicowsConnection`; everything else to aiohttp, which from then on is fed through this protocol. Upgrades that come
-later on the same connection (proxies pool them) are found by aiohttp's own parser, in front of the application's
-handler: one parser alone decides where a request begins, so that nobody can smuggle one inside a body.
+later on the same connection (proxies pool them) are found by aiohttp's own parser, in front of the HTTP handler: one
+parser alone decides where a request begins, so that nobody can smuggle one inside a body. With TLS a
+connection is counted for its address before its handshake.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+import socket
+import ssl
+from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
 from typing import Final, cast
@@ -19,18 +22,27 @@ from typing import Final, cast
 from aiohttp import web
 
 from greenroom.server.wire.addresses import Limits, normalise
-from greenroom.server.wire.aiohttp_detach import HandedOver, detach
-from greenroom.server.wire.handshake import Accepted, Head, MalformedHeadError, judge, parse_head, switching_protocols
-from greenroom.server.wire.handshake_cache import FamiliarHeads, accept, take_key_out
-from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.handshake import (
+    MAX_FIELDS,
+    Accepted,
+    Head,
+    MalformedHeadError,
+    TooManyFieldsError,
+    is_host,
+    judge,
+    parse_head,
+    switching_protocols,
+)
+from greenroom.server.wire.handshake_cache import HandshakeCache, accept, take_key_out
+from greenroom.server.wire.http_protocol import HandedOver, HttpHandler, HttpProtocol, HttpServer
+from greenroom.server.wire.interface import Handler, Listener, Refusal, UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.proxy_protocol import MalformedProxyHeaderError, read_proxy_header
+from greenroom.server.wire.tls_listener import Admitted, TlsListener
 from greenroom.server.wire.websocket import PicowsConnection
 
 log = logging.getLogger("greenroom.server")
 
 Sessions = Callable[[UpgradeRequest], Handler | Refusal]
-HttpFactory = Callable[[], asyncio.BaseProtocol]
-_HttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _END: Final = b"\r\n\r\n"
 _UPGRADE_HEADER: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
@@ -38,6 +50,8 @@ _SCRATCH: Final = memoryview(bytearray(16_384))
 """What all visitors read into; each takes a copy at once. Short reads keep short what one client can have done in one
 turn of the loop: an ordinary protocol is given up to 256 KiB, and behind a handshake those are frames."""
 _DISCARD_LIMIT: Final = 1_048_576
+_SEND_BUFFER_BYTES: Final = 131_072
+"""What the kernel may hold of what a client does not read (it takes twice that); without a bound, 4 MB."""
 _TOO_MANY: Final = Refusal.error(
     429,
     error="temporarily_unavailable",
@@ -70,10 +84,13 @@ def _response(refusal: Refusal, method: str) -> bytes:
     return head if method == "HEAD" else head + refusal.body
 
 
-class _Visitor(asyncio.BufferedProtocol):
+class _Visitor(Admitted, asyncio.BufferedProtocol):
     """One connection, until it is a session's; for as long as it lives if it is HTTP."""
 
-    __slots__ = ("_buffer", "_count", "_door", "_inner", "_state", "_timer", "_transport", "address")
+    __slots__ = (
+        "_buffer", "_count", "_door", "_inner", "_is_counted", "_state", "_timer", "_transport", "_unsent",
+        "_write_timer", "address",
+    )  # fmt: skip
 
     def __init__(self, door: FrontDoor) -> None:
         self.address = ""
@@ -81,21 +98,45 @@ class _Visitor(asyncio.BufferedProtocol):
         self._state = _State.HEAD
         self._buffer = bytearray()
         self._count = 0
-        self._inner: asyncio.Protocol | None = None
+        self._inner: HttpProtocol | None = None
+        self._is_counted = False
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
+        self._unsent = 0
+        self._write_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """Where bytes go; None when it is handed over or gone."""
+        return self._transport
 
     # --- what the transport calls -----------------------------------------------------------------------------------
 
+    def count_for(self, address: str) -> bool:
+        """Count this connection for `address`; False: it has its share already."""
+        self.address = address
+        self._is_counted = self._door.limits.admit(address)
+        return self._is_counted
+
+    def release(self) -> None:
+        """It counts no more."""
+        if self._is_counted:
+            self._is_counted = False
+            self._door.limits.release(self.address)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.address = normalise(peer[0]) if peer else ""
+        # Any byte that the kernel does not take pauses writing: see `pause_writing`.
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._door.visitors.add(self)
+        peer = transport.get_extra_info("peername")
+        # With TLS it was counted before the handshake.
+        admitted = self._is_counted or self.count_for(normalise(peer[0]) if peer else "")
         if self._door.limits.is_trusted(self.address):
             self._state = _State.PROXY
         self._start_timer(self._door.options.head_timeout, self._head_late)
-        self._admit(self.address)
+        if not admitted:
+            self._refuse(_TOO_MANY)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _SCRATCH
@@ -116,21 +157,50 @@ class _Visitor(asyncio.BufferedProtocol):
                 self._transport.pause_reading()
 
     def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._inner is not None else None
+        if self._inner is not None:
+            self._inner.eof_received()
+        return None
 
     def pause_writing(self) -> None:
         if self._inner is not None:
             self._inner.pause_writing()
+            self._watch_progress()
 
     def resume_writing(self) -> None:
-        if self._inner is not None:
+        # TLS may have paused before aiohttp was here.
+        if self._inner is not None and self._write_timer is not None:
+            self._stop_write_timer()
             self._inner.resume_writing()
+
+    def _watch_progress(self) -> None:
+        """Abort a connection whose client reads nothing of an answer for `answer_timeout`."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._unsent = transport.get_write_buffer_size()
+        timeout = self._door.options.answer_timeout
+        self._write_timer = asyncio.get_running_loop().call_later(timeout, self._answer_late)
+
+    def _answer_late(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if transport.get_write_buffer_size() < self._unsent:
+            self._watch_progress()
+        else:
+            log.info("an answer is not being read: address=%s", self.address)
+            transport.abort()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_write_timer()
         self._door.visitors.discard(self)
-        if self._state is not _State.GONE:
-            self._door.limits.release(self.address)
+        self.release()
         self._state = _State.GONE
         self._transport = None
         inner, self._inner = self._inner, None
@@ -138,11 +208,6 @@ class _Visitor(asyncio.BufferedProtocol):
             inner.connection_lost(exc)
 
     # --- the first head ---------------------------------------------------------------------------------------------
-
-    def _admit(self, address: str) -> None:
-        if not self._door.limits.admit(address):
-            self.address = ""
-            self._refuse(_TOO_MANY)
 
     def _read_head(self) -> None:
         if self._state is _State.PROXY and not self._read_proxy_header():
@@ -156,7 +221,7 @@ class _Visitor(asyncio.BufferedProtocol):
             return
         end = buffer.find(_END, self._count)
         if end > self._door.options.max_head_bytes or (end < 0 and self._head_is_too_large()):
-            self._refuse_large_head()
+            self._refuse(_too_large(self._door.options.max_head_bytes))
         elif end < 0:
             self._count = max(0, len(buffer) - 3)
         else:
@@ -174,14 +239,13 @@ class _Visitor(asyncio.BufferedProtocol):
             return False
         if header is None:
             if self._head_is_too_large():
-                self._refuse_large_head()
+                self._refuse(_too_large(self._door.options.max_head_bytes))
             return False
         del self._buffer[: header.size]
         self._state = _State.HEAD
-        if header.address is not None:
-            # The proxy itself was not counted.
-            self.address = header.address
-            self._admit(header.address)
+        # The proxy itself was not counted.
+        if header.address is not None and not self.count_for(header.address):
+            self._refuse(_TOO_MANY)
         return self._state is _State.HEAD
 
     def _route(self, head: bytes, rest: bytes) -> None:
@@ -192,6 +256,9 @@ class _Visitor(asyncio.BufferedProtocol):
             return
         try:
             verdict = door.read(head, self.address)
+        except TooManyFieldsError:
+            self._refuse(_too_large(door.options.max_head_bytes))
+            return
         except MalformedHeadError as error:
             self._refuse(Refusal.error(400, description=f"The request is malformed: {error}."))
             return
@@ -210,7 +277,7 @@ class _Visitor(asyncio.BufferedProtocol):
         assert transport is not None
         self._state = _State.BUSY
         self._buffer = bytearray()
-        self._inner = inner = cast(asyncio.Protocol, self._door.http())
+        self._inner = inner = self._door.http_server.protocol_for(self)
         inner.connection_made(transport)
         inner.data_received(head + _END + rest)
 
@@ -235,8 +302,9 @@ class _Visitor(asyncio.BufferedProtocol):
         self._state = _State.GONE
         self._transport = self._inner = None
         self._buffer = bytearray()
+        self._stop_write_timer()
         door.visitors.discard(self)
-        connection = PicowsConnection(handler, accepted.request, door.options, door.on_gone)
+        connection = PicowsConnection(handler, accepted.request, door.options, door.connection_gone)
         door.connections.add(connection)
         connection.start(transport, switching_protocols(accepted), early)
 
@@ -263,11 +331,12 @@ class _Visitor(asyncio.BufferedProtocol):
         window = bytes(self._buffer) + data
         self._count += len(data)
         if _END in window:
+            # How large the head is, which may have ended before the last of these bytes, is looked at by the door.
             self._stop_timer()
             self._buffer.clear()
             self._state = _State.BUSY
         elif self._count > self._door.options.max_head_bytes:
-            self._refuse_large_head()
+            self._refuse(_too_large(self._door.options.max_head_bytes))
             return
         else:
             self._buffer[:] = window[-3:]
@@ -283,11 +352,12 @@ class _Visitor(asyncio.BufferedProtocol):
             Refusal.error(408, reason="Request_timeout", description=f"Send the request's head within {seconds:g} s.")
         )
 
-    def _refuse_large_head(self) -> None:
-        most = self._door.options.max_head_bytes
-        self._refuse(
-            Refusal.error(431, reason="Head_too_large", description=f"A request's head may have {most} bytes.")
-        )
+    def refuse_later(self, request: web.BaseRequest, protocol: HttpProtocol, refusal: Refusal) -> web.StreamResponse:
+        """Refuse a later request as a first one is refused."""
+        self._inner = None
+        protocol.detach()
+        self._refuse(refusal, request.method)
+        return HandedOver()
 
     def _refuse(self, refusal: Refusal, method: str = "GET") -> None:
         """Answer, and close so that the answer arrives: a socket closed with bytes unread is reset."""
@@ -322,35 +392,62 @@ class _Visitor(asyncio.BufferedProtocol):
 
 
 class FrontDoor:
-    """The protocol factory of the one port, and a list of who is there. Made by `make_front_door`."""
+    """The protocol factory of the one port, and a list of who is there.
+
+    http: answers every request that is no handshake. An upgrade may also be a later request of a connection; later
+    heads are bounded as the first one is.
+    sessions: is asked for each handshake in order, and gives its handler or a refusal (draining, over capacity).
+    ws_path: None takes upgrades on every path. subprotocol: None takes any or none, and chooses the first offered.
+    tls: None: plain text.
+    """
 
     def __init__(
         self,
         *,
-        http: web.Server | HttpFactory,
+        http: HttpHandler,
         sessions: Sessions,
         limits: Limits,
-        ws_path: str | None,
-        subprotocol: str | None,
-        options: WebSocketOptions,
+        ws_path: str | None = "/v1/session",
+        subprotocol: str | None = "greenroom.v1",
+        options: WebSocketOptions | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.http: HttpFactory = http
         self.limits = limits
-        self.options = options
+        self.options = options or WebSocketOptions()
+        self.tls = tls
+        self.http_server = HttpServer(self._serve, http, self.options.max_head_bytes)
         self.visitors: set[_Visitor] = set()
         """Connections that are not sessions': reading their head, or HTTP."""
         self.connections: set[PicowsConnection] = set()
         """Sessions' connections."""
         self.refused: dict[int, int] = {}
         """How many were refused here, by status."""
-        self.on_gone = self._gone
+        self._http = http
         self._sessions = sessions
         self._ws_path = ws_path
         self._subprotocol = subprotocol
-        self._familiar = FamiliarHeads()
-        if isinstance(http, web.Server):
-            self._http_handler: _HttpHandler = http.request_handler
-            http.request_handler = self._serve
+        self._cache = HandshakeCache()
+
+    async def listen(self, listener: socket.socket, *, backlog: int = 100) -> Listener:
+        """Accept connections of a bound socket. The caller closes what it gets, then calls `finish_requests` and
+        `abort_all`."""
+        # Accepted sockets inherit it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        if self.tls is None:
+            return await asyncio.get_running_loop().create_server(self, sock=listener, backlog=backlog)
+        return TlsListener(listener, self._admit_for_tls, self.tls, self.options, backlog)
+
+    def _admit_for_tls(self, peer: str) -> _Visitor | None:
+        visitor = _Visitor(self)
+        if visitor.count_for(normalise(peer)):
+            return visitor
+        # Nothing can be said before the handshake, which is what this saves.
+        self.note_refused(_TOO_MANY.status)
+        return None
+
+    async def finish_requests(self, timeout: float) -> None:
+        """Close HTTP connections, those in the middle of a request after `timeout` seconds at most."""
+        await self.http_server.shutdown(timeout)
 
     def __call__(self) -> asyncio.BaseProtocol:
         return _Visitor(self)
@@ -379,13 +476,13 @@ class FrontDoor:
         """`parse_head` and `judge`, or what they found the last time. Raises MalformedHeadError."""
         keyless = take_key_out(head)
         if keyless is not None:
-            shape = self._familiar.find(keyless)
+            shape = self._cache.find(keyless)
             if shape is not None:
                 return accept(shape, keyless.key, self.limits.resolve(peer, shape.forwarded_for))
         parsed = parse_head(head)
         verdict = self.judge(parsed, peer)
         if keyless is not None and isinstance(verdict, Accepted):
-            self._familiar.remember(keyless, verdict, parsed.get("x-forwarded-for"))
+            self._cache.remember(keyless, verdict, parsed.get("x-forwarded-for"))
         return verdict
 
     def judge(self, head: Head, peer: str) -> Accepted | Refusal | None:
@@ -401,23 +498,45 @@ class FrontDoor:
             log.exception("sessions factory failed: address=%s", request.address)
             return Refusal.error(500, error="server_error", reason="Internal_error", description="Try again later.")
 
-    def _gone(self, connection: PicowsConnection) -> None:
+    def connection_gone(self, connection: PicowsConnection) -> None:
+        """A session's connection is over."""
         self.connections.discard(connection)
         self.limits.release(connection.address)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """In front of the application's handler: an upgrade may be any request of a connection."""
-        visitor = _visitor_of(request)
-        if visitor is None:
-            return await self._http_handler(request)
+        """What aiohttp calls for each request: an upgrade may be any request of a connection."""
+        protocol = request.protocol
+        assert isinstance(protocol, HttpProtocol)
+        visitor = protocol.visitor
+        assert isinstance(visitor, _Visitor)
         visitor.request_begins()
         try:
-            response = self._upgrade(request, visitor)
-            return await self._http_handler(request) if response is None else response
+            if self._head_is_too_large(request):
+                return visitor.refuse_later(request, protocol, _too_large(self.options.max_head_bytes))
+            if request.version < (1, 0):
+                return self._http.malformed(400)
+            response = self._upgrade(request, protocol, visitor)
+            if response is not None:
+                return response
+            hosts = request.headers.getall("Host", ())
+            if (len(hosts) != 1 and request.version >= (1, 1)) or not all(map(is_host, hosts)):
+                return self._http.malformed(400)
+            forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", []))
+            return await self._http.handle(request, self.limits.resolve(visitor.address, forwarded_for))
         finally:
             visitor.request_ends(body_read=request.content.is_eof())
 
-    def _upgrade(self, request: web.BaseRequest, visitor: _Visitor) -> web.StreamResponse | None:
+    def _head_is_too_large(self, request: web.BaseRequest) -> bool:
+        """aiohttp bounds each line; pipelined heads come to it unseen."""
+        fields = request.raw_headers
+        size = (
+            len(request.method) + len(request.raw_path) + 12 + sum(len(name) + len(value) + 4 for name, value in fields)
+        )
+        return size > self.options.max_head_bytes or len(fields) > MAX_FIELDS
+
+    def _upgrade(
+        self, request: web.BaseRequest, protocol: HttpProtocol, visitor: _Visitor
+    ) -> web.StreamResponse | None:
         """Hand the transport over if the request is a handshake in order; None if it is plain HTTP."""
         if "Upgrade" not in request.headers and request.path != self._ws_path:
             return None
@@ -428,72 +547,12 @@ class FrontDoor:
             return None
         handler = visitor.choose_handler(verdict.request) if isinstance(verdict, Accepted) else verdict
         if isinstance(handler, Refusal):
-            self.note_refused(handler.status)
-            log.info("refused: status=%d address=%s", handler.status, visitor.address)
-            headers_out = {"Content-Type": "application/json", **handler.headers}
-            response = web.Response(status=handler.status, headers=headers_out, body=handler.body)
-            response.force_close()
-            return response
+            return visitor.refuse_later(request, protocol, handler)
         assert isinstance(verdict, Accepted)
-        visitor.hand_over(verdict, handler, detach(request))
+        visitor.hand_over(verdict, handler, protocol.detach())
         return HandedOver()
 
 
-def _visitor_of(request: web.BaseRequest) -> _Visitor | None:
-    transport = request.transport
-    protocol = transport.get_protocol() if transport is not None else None
-    return protocol if isinstance(protocol, _Visitor) else None
-
-
-def address_of(request: web.BaseRequest) -> str:
-    """The client's address of an HTTP request that came through a front door, after trusted proxies.
-
-    The transport's own peer if it did not; empty if that is gone.
-    """
-    visitor = _visitor_of(request)
-    if visitor is None:
-        return request.remote or ""
-    forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", []))
-    return visitor._door.limits.resolve(visitor.address, forwarded_for)
-
-
-def make_front_door(
-    *,
-    http: web.Server | HttpFactory,
-    sessions: Sessions,
-    limits: Limits,
-    ws_path: str | None = "/v1/session",
-    subprotocol: str | None = "greenroom.v1",
-    options: WebSocketOptions | None = None,
-) -> FrontDoor:
-    """The protocol factory for `loop.create_server(factory, host, port, ssl=…)`.
-
-    `http` gets every request that is no handshake. With aiohttp's `web.Server` an upgrade may also be a later request
-    of a connection, and later heads are bounded too: its `request_handler` is wrapped, so make the front door first.
-    With any other protocol factory only the first request of a connection is looked at.
-
-    `sessions` is asked for each handshake in order, and gives its handler or a refusal (draining, over capacity).
-    `ws_path` None takes upgrades on every path; `subprotocol` None takes any or none, and chooses the first offered.
-    `options` None is the defaults.
-    """
-    return FrontDoor(
-        http=http,
-        sessions=sessions,
-        limits=limits,
-        ws_path=ws_path,
-        subprotocol=subprotocol,
-        options=options or WebSocketOptions(),
-    )
-
-
-__all__ = [
-    "FrontDoor",
-    "HttpFactory",
-    "Limits",
-    "Refusal",
-    "Sessions",
-    "UpgradeRequest",
-    "WebSocketOptions",
-    "address_of",
-    "make_front_door",
-]
+def _too_large(max_bytes: int) -> Refusal:
+    text = f"A request's head may have {max_bytes} bytes and {MAX_FIELDS} fields."
+    return Refusal.error(431, reason="Head_too_large", description=text)

@@ -19,7 +19,17 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE: Final = re.compile(rf"({_TOKEN.pattern}) ([!-~]+) HTTP/(\d)\.(\d)", re.ASCII)
 _HEADERS: Final = re.compile(rf"(?:{_TOKEN.pattern}:[^\x00-\x08\x0a-\x1f\x7f]*(?:\r\n|\Z))*")
-_MAX_HEADERS: Final = 100
+_HOST: Final = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?",
+    re.ASCII,
+)
+"""RFC 9112, section 3.2: a host as in RFC 3986, section 3.2.2, and perhaps a port."""
+_VALUE: Final = rf'(?:{_TOKEN.pattern}|"{_TOKEN.pattern}")'
+_PARAMETER: Final = rf"[ \t]*;[ \t]*{_TOKEN.pattern}(?:[ \t]*=[ \t]*{_VALUE})?"
+_EXTENSION: Final = re.compile(rf"{_TOKEN.pattern}(?:{_PARAMETER})*")
+"""RFC 6455, section 9.1."""
+MAX_FIELDS: Final = 100
+"""Header fields of a request."""
 
 # Not kept for the life of a connection: credentials, and what only the handshake or a proxy needs.
 _NOT_KEPT: Final = frozenset(
@@ -108,6 +118,15 @@ class MalformedHeadError(ValueError):
     """The head breaks RFC 9112; the text says where."""
 
 
+class TooManyFieldsError(MalformedHeadError):
+    """The head has more than `MAX_FIELDS` header fields."""
+
+
+def is_host(value: str) -> bool:
+    """Whether `value` is what a Host header may say."""
+    return _HOST.fullmatch(value) is not None
+
+
 def parse_head(data: bytes) -> Head:
     """Read a head, given up to and without its empty line. Raises MalformedHeadError."""
     text = data.decode("latin-1")
@@ -116,8 +135,8 @@ def parse_head(data: bytes) -> Head:
     if match is None:
         raise MalformedHeadError("the request line is not: method, target and HTTP version, one space apart")
     lines = rest.split("\r\n") if rest else []
-    if len(lines) > _MAX_HEADERS:
-        raise MalformedHeadError(f"there are more than {_MAX_HEADERS} headers")
+    if len(lines) > MAX_FIELDS:
+        raise TooManyFieldsError
     if not _HEADERS.fullmatch(rest):
         raise MalformedHeadError(_what_is_wrong(lines))
     pairs = [(name, value.strip(" \t")) for name, _, value in (item.partition(":") for item in lines)]
@@ -153,7 +172,7 @@ def judge(head: Head, *, ws_path: str | None, subprotocol: str | None, address: 
         return Refusal.error(
             404, error="not_found", reason="Not_found", description=f"Sessions are opened at {ws_path}, not here."
         )
-    refusal = _refuse_request(head) or _refuse_version(head) or _refuse_key(head)
+    refusal = _refuse_request(head) or _refuse_version(head) or _refuse_key(head) or _refuse_extensions(head)
     if refusal is not None:
         return refusal
     offered = head.tokens("sec-websocket-protocol")
@@ -191,8 +210,8 @@ def _refuse_request(head: Head) -> Refusal | None:
         return _method_not_allowed()
     if head.version != (1, 1):
         return _bad("A WebSocket is opened with HTTP/1.1.")
-    if head.count("host") != 1:
-        return _bad("Send one Host header.")
+    if head.count("host") != 1 or not is_host(head.get("host")):
+        return _bad("Send one Host header: a host, and perhaps a port.")
     if head.count("transfer-encoding") or head.fields.get("content-length", "0") != "0":
         return _bad("A WebSocket's request has no body.")
     return None
@@ -222,6 +241,15 @@ def _refuse_key(head: Head) -> Refusal | None:
     return _bad("Send one Sec-WebSocket-Key header: 16 random bytes in base64.")
 
 
+def _refuse_extensions(head: Head) -> Refusal | None:
+    """None is spoken here, and what is offered must be well-formed all the same (RFC 6455, section 9.1)."""
+    name = "sec-websocket-extensions"
+    offered = head.tokens(name)
+    if not head.count(name) or (offered and all(map(_EXTENSION.fullmatch, offered))):
+        return None
+    return _bad("Sec-WebSocket-Extensions is malformed. Leave it out, or list extensions with their parameters.")
+
+
 def switching_protocols(accepted: Accepted) -> bytes:
     """The 101 (RFC 6455, section 4.2.2)."""
     proof = b64encode(sha1(accepted.key.encode() + _GUID, usedforsecurity=False).digest())
@@ -232,6 +260,3 @@ def switching_protocols(accepted: Accepted) -> bytes:
     if accepted.subprotocol is not None:
         lines += [b"\r\nSec-WebSocket-Protocol: ", accepted.subprotocol.encode()]
     return b"".join([*lines, b"\r\n\r\n"])
-
-
-__all__ = ["Accepted", "Head", "MalformedHeadError", "judge", "parse_head", "switching_protocols"]

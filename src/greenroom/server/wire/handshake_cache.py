@@ -38,7 +38,7 @@ class Keyless(NamedTuple):
     key: str
 
 
-class FamiliarHeads:
+class HandshakeCache:
     """The heads accepted lately."""
 
     def __init__(self) -> None:
@@ -80,6 +80,3 @@ def accept(shape: _Shape, key: str, address: str) -> Accepted:
     """As if the head had been read again."""
     request = UpgradeRequest(shape.path, shape.query, shape.headers, address, shape.subprotocols)
     return Accepted(request, key, shape.chosen)
-
-
-__all__ = ["FamiliarHeads", "Keyless", "accept", "take_key_out"]

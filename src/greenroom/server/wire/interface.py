@@ -6,9 +6,9 @@ Nothing here touches a socket, so the session's shell can be tested with a fake 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class WebSocketOptions:
     """To send a whole request head. Longer: 408."""
     max_head_bytes: int = 16_384
     """The largest request head. Larger: 431."""
+    answer_timeout: float = 30.0
+    """What a client may let an HTTP answer wait without reading any of it. Longer: the connection is aborted."""
     close_timeout: float = 2.0
     """What a client gets to answer a Close, or to read a refusal; then the transport is aborted."""
     read_buffer_bytes: int = 1_024
@@ -35,6 +37,20 @@ class WebSocketOptions:
     """Pings and pongs a client may send, in the long run. More: close 1008."""
     control_frames_burst: int = 100
     """Pings and pongs it may send at once."""
+
+
+class Listener(Protocol):
+    """What accepts connections, until it is closed."""
+
+    @property
+    def sockets(self) -> Sequence[Any]:
+        """The listening sockets."""
+
+    def close(self) -> None:
+        """Accept no more."""
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +173,3 @@ class BinaryHandler(Handler, Protocol):
 
     def binary(self, message: bytes) -> None:
         """A whole binary message, at most `max_message_bytes`."""
-
-
-__all__ = ["BinaryHandler", "Handler", "Refusal", "UpgradeRequest", "WebSocketConnection", "WebSocketOptions"]
