@@ -121,7 +121,7 @@ def test_a_bug_is_one_line_without_its_details(monkeypatch: pytest.MonkeyPatch) 
     def broken(**_: object) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(service.Service, "find", broken)
+    monkeypatch.setattr(service.ServiceClient, "find", broken)
     ran = run_here("apps", "list")
     assert ran.code == Exit.BUG
     assert ran.err.count("\n") == 1

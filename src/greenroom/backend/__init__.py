@@ -5,14 +5,14 @@
 
 from greenroom.backend.blocking import BlockingBackend
 from greenroom.backend.client import Backend
-from greenroom.backend.models import BlockInfo, Counts, KickResult, ServiceEvent, SessionInfo
+from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
 from greenroom.backend.webhooks import WebhookVerificationError, verify_webhook
 
 __all__ = [
     "Backend",
     "BlockInfo",
     "BlockingBackend",
-    "Counts",
+    "CountsInfo",
     "KickResult",
     "ServiceEvent",
     "SessionInfo",

@@ -13,7 +13,7 @@ from greenroom.backend.client import Backend
 if TYPE_CHECKING:
     import ssl
 
-    from greenroom.backend.models import BlockInfo, Counts, KickResult, ServiceEvent, SessionInfo
+    from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
     from greenroom.model import Participant, SessionPolicy
 
 Result = TypeVar("Result")
@@ -90,7 +90,7 @@ class BlockingBackend:
         """See `Backend.erase`."""
         return self._run(self._backend.erase(participant_id, external_id=external_id))
 
-    def counts(self) -> Counts:
+    def counts(self) -> CountsInfo:
         """See `Backend.counts`."""
         return self._run(self._backend.counts())
 

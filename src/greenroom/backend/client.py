@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from greenroom.backend.models import BlockInfo, Counts, KickResult, ServiceEvent, SessionInfo
+from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
 from greenroom.backend.requests import Page, decoded, error_of, participant_segment, with_query, without_none
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, TokenError
 from greenroom.messages import WireParticipant
@@ -175,9 +175,9 @@ class Backend:
         path = "/v1/participants/" + participant_segment(participant_id, external_id)
         return (await self._call("DELETE", path, _Ended)).ended
 
-    async def counts(self) -> Counts:
+    async def counts(self) -> CountsInfo:
         """How many participants and sessions there are."""
-        return await self._call("GET", "/v1/counts", Counts)
+        return await self._call("GET", "/v1/counts", CountsInfo)
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 

@@ -77,23 +77,23 @@ class BlockInfo(_Reply, frozen=True, kw_only=True):
     created_at: int
 
 
-class ParticipantCounts(_Reply, frozen=True, kw_only=True):
+class ParticipantCountsInfo(_Reply, frozen=True, kw_only=True):
     """Participants with sessions."""
 
     online: int
     unreachable: int
 
 
-class SessionCounts(_Reply, frozen=True, kw_only=True):
+class SessionCountsInfo(_Reply, frozen=True, kw_only=True):
     """Sessions that have not ended."""
 
     attached: int
     detached: int
 
 
-class Counts(_Reply, frozen=True, kw_only=True):
+class CountsInfo(_Reply, frozen=True, kw_only=True):
     """Over the whole cluster, at most 2 s old."""
 
-    participants: ParticipantCounts
-    sessions: SessionCounts
+    participants: ParticipantCountsInfo
+    sessions: SessionCountsInfo
     at: int

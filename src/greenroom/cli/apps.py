@@ -9,7 +9,7 @@ import typer
 from greenroom.cli.options import Json, duration, with_service
 
 if TYPE_CHECKING:
-    from greenroom.cli.service import Service
+    from greenroom.cli.service import ServiceClient
 
 Key = Annotated[str, typer.Argument(help="The app key.")]
 
@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_service
 def create(
-    service: Service,
+    service: ServiceClient,
     name: Annotated[str, typer.Argument(help="What it is called, for people.")],
     json: Json = False,
 ) -> None:
@@ -40,7 +40,7 @@ def create(
 
 
 @with_service
-def list_(service: Service, json: Json = False) -> None:
+def list_(service: ServiceClient, json: Json = False) -> None:
     """List all applications.
 
     Example: greenroom apps list
@@ -63,7 +63,7 @@ def list_(service: Service, json: Json = False) -> None:
 
 @with_service
 def rotate_secret(
-    service: Service,
+    service: ServiceClient,
     app_key: Key,
     overlap: Annotated[
         float,
@@ -80,7 +80,7 @@ def rotate_secret(
 
 @with_service
 def settings(
-    service: Service,
+    service: ServiceClient,
     app_key: Key,
     change: Annotated[
         list[str] | None,
@@ -105,7 +105,7 @@ def settings(
 
 
 @with_service
-def disable(service: Service, app_key: Key, json: Json = False) -> None:
+def disable(service: ServiceClient, app_key: Key, json: Json = False) -> None:
     """Disable an application: its sessions end, and it gets no tokens until it is enabled again.
 
     Example: greenroom apps disable 5f2c…
@@ -114,7 +114,7 @@ def disable(service: Service, app_key: Key, json: Json = False) -> None:
 
 
 @with_service
-def enable(service: Service, app_key: Key, json: Json = False) -> None:
+def enable(service: ServiceClient, app_key: Key, json: Json = False) -> None:
     """Enable an application that was disabled.
 
     Example: greenroom apps enable 5f2c…

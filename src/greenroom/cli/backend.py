@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from greenroom.cli.exits import CliError, Exit
-from greenroom.cli.service import Service
+from greenroom.cli.service import ServiceClient
 
 TOKEN_LIFE = 3600
 """Seconds; a verb that follows for longer gets another."""
 
 
 def api_token(
-    service: Service, key: str | None, secret: str | None, scope: str | None, life: int | None = None
+    service: ServiceClient, key: str | None, secret: str | None, scope: str | None, life: int | None = None
 ) -> dict[str, Any]:
     """The reply of `POST /v1/auth/token`. Raises CliError."""
     if not key or not secret:
@@ -30,13 +30,13 @@ def api_token(
     return reply
 
 
-class Backend:
+class ServerApi:
     """A service as the backend of one application sees it, or as an operator does with the admin token.
 
     renew: makes headers that identify the caller.
     """
 
-    def __init__(self, service: Service, renew: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, service: ServiceClient, renew: Callable[[], dict[str, str]]) -> None:
         self._service = service
         self._renew = renew
         self.renew()
@@ -52,10 +52,10 @@ class Backend:
         app: str | None,
         admin_token: str | None,
         scope: str,
-    ) -> Backend:
+    ) -> ServerApi:
         """The service that options, environment and data directory name. With `app`, or without key and secret where
         the service has one application, calls are made with the admin token. Raises CliError."""
-        service = Service.find(url, data, admin_token)
+        service = ServiceClient.find(url, data, admin_token)
         if app is None and not (key or secret) and service.has_admin_token:
             app = _only_application(service)
         if app is not None:
@@ -88,7 +88,7 @@ class Backend:
         return items
 
 
-def _only_application(service: Service) -> str:
+def _only_application(service: ServiceClient) -> str:
     apps = service.admin("GET", "/applications")["items"]
     if len(apps) != 1:
         names = "; ".join(f"{one['appKey']} ({one['name']})" for one in apps) or "none; see greenroom apps create"
@@ -102,4 +102,4 @@ def _each(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-__all__ = ["TOKEN_LIFE", "Backend"]
+__all__ = ["TOKEN_LIFE", "ServerApi"]

@@ -50,9 +50,9 @@ def doctor(
     if engine is not None:
         found = _offline(engine, data, session, repair=repair)
     else:
-        from greenroom.cli.service import Service, segment
+        from greenroom.cli.service import ServiceClient, segment
 
-        service = Service.find(url, data, admin_token)
+        service = ServiceClient.find(url, data, admin_token)
         if session is not None:
             found = service.admin("GET", f"/doctor/sessions/{segment(session)}")
         else:

@@ -12,7 +12,7 @@ from greenroom.cli.exits import CliError, Exit
 from greenroom.cli.options import Json, duration, with_service
 
 if TYPE_CHECKING:
-    from greenroom.cli.service import Service
+    from greenroom.cli.service import ServiceClient
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at what is left."""
@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_service
 def drain(
-    service: Service,
+    service: ServiceClient,
     node: Annotated[
         str | None,
         typer.Argument(help="Its name; see greenroom nodes. Left out: the node at --url.", show_default=False),
@@ -64,7 +64,7 @@ def drain(
         print(f"{name} is gone; {total} sessions had {took:.0f} s to move.")
 
 
-def _is_last(service: Service, node: str | None) -> bool:
+def _is_last(service: ServiceClient, node: str | None) -> bool:
     """Whether no other node takes what this one gives up."""
     alive = [one["node"] for one in service.admin("GET", "/nodes")["items"] if one["leaseLeft"] > 0]
     return len(alive) == 1 and node in (None, alive[0])

@@ -10,7 +10,7 @@ import typer
 from greenroom.cli.options import Json, with_backend
 
 if TYPE_CHECKING:
-    from greenroom.cli.backend import Backend
+    from greenroom.cli.backend import ServerApi
 
 WAIT = 5
 """Seconds that one poll waits; well below the HTTP client's patience."""
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_backend("events:read")
 def events(
-    backend: Backend,
+    backend: ServerApi,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens.")] = False,
     type: Annotated[
         list[str] | None, typer.Option(help="Types wanted, like session.ended or 'session.*'; repeatable.")

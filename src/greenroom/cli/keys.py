@@ -9,7 +9,7 @@ import typer
 from greenroom.cli.options import Json, with_service
 
 if TYPE_CHECKING:
-    from greenroom.cli.service import Service
+    from greenroom.cli.service import ServiceClient
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @with_service
-def list_(service: Service, json: Json = False) -> None:
+def list_(service: ServiceClient, json: Json = False) -> None:
     """List the keys that tokens are signed with and accepted from.
 
     Example: greenroom keys list
@@ -30,7 +30,7 @@ def list_(service: Service, json: Json = False) -> None:
 
 
 @with_service
-def rotate(service: Service, json: Json = False) -> None:
+def rotate(service: ServiceClient, json: Json = False) -> None:
     """Make a new signing key. It is published at once and signs ten minutes later; nobody's token is lost.
 
     Example: greenroom keys rotate

@@ -9,7 +9,7 @@ import typer
 from greenroom.cli.options import Json, with_service
 
 if TYPE_CHECKING:
-    from greenroom.cli.service import Service
+    from greenroom.cli.service import ServiceClient
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @with_service
-def nodes(service: Service, json: Json = False) -> None:
+def nodes(service: ServiceClient, json: Json = False) -> None:
     """List the nodes of the cluster: boots, leases, sessions, lag.
 
     Example: greenroom nodes

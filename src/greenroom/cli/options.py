@@ -81,25 +81,25 @@ AppSecret = Annotated[
 
 
 def with_backend(scope: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """For a verb of an application: its first argument is a `Backend`. The verb gets the options that name one: --key
+    """For a verb of an application: its first argument is a `ServerApi`. The verb gets the options that name one: --key
     and --secret, or --app and --admin-token; --url and --data. scope: what an API token is asked for."""
 
     def make(**options: Any) -> Any:
-        from greenroom.cli.backend import Backend
+        from greenroom.cli.backend import ServerApi
 
-        return Backend.find(scope=scope, **options)
+        return ServerApi.find(scope=scope, **options)
 
     shared = {"key": AppKey, "secret": AppSecret, "app": App, "admin_token": AdminToken, "url": Url, "data": Data}
     return lambda verb: _given(verb, make, shared)
 
 
 def with_service(verb: Callable[..., None]) -> Callable[..., None]:
-    """For a verb of operators: its first argument is a `Service`. The verb gets --admin-token, --url and --data."""
+    """For a verb of operators: its first argument is a `ServiceClient`. The verb gets --admin-token, --url, --data."""
 
     def make(**options: Any) -> Any:
-        from greenroom.cli.service import Service
+        from greenroom.cli.service import ServiceClient
 
-        return Service.find(**options)
+        return ServiceClient.find(**options)
 
     return _given(verb, make, {"admin_token": AdminToken, "url": Url, "data": Data})
 

@@ -10,7 +10,7 @@ import typer
 from greenroom.cli.options import Json, duration, with_backend
 
 if TYPE_CHECKING:
-    from greenroom.cli.backend import Backend
+    from greenroom.cli.backend import ServerApi
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -44,7 +44,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_backend(_READ)
 def list_(
-    backend: Backend,
+    backend: ServerApi,
     presence: Annotated[
         list[str] | None, typer.Option(help="online, unreachable or offline; repeatable. Left out: all.")
     ] = None,
@@ -77,7 +77,7 @@ def list_(
 
 @with_backend(_READ)
 def show(
-    backend: Backend,
+    backend: ServerApi,
     who: Who,
     json: Json = False,
 ) -> None:
@@ -97,7 +97,7 @@ def show(
 
 @with_backend(_ADMIN)
 def kick(
-    backend: Backend,
+    backend: ServerApi,
     who: Who,
     reason: Why = "",
     json: Json = False,
@@ -111,7 +111,7 @@ def kick(
 
 @with_backend(_ADMIN)
 def block(
-    backend: Backend,
+    backend: ServerApi,
     who: Who,
     seconds: Annotated[
         float | None,
@@ -130,7 +130,7 @@ def block(
 
 @with_backend(_READ)
 def blocks(
-    backend: Backend,
+    backend: ServerApi,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1000,
     json: Json = False,
 ) -> None:
@@ -153,7 +153,7 @@ def blocks(
 
 @with_backend(_ADMIN)
 def unblock(
-    backend: Backend,
+    backend: ServerApi,
     who: Who,
     json: Json = False,
 ) -> None:
@@ -173,7 +173,7 @@ def unblock(
 
 @with_backend(_ADMIN)
 def erase(
-    backend: Backend,
+    backend: ServerApi,
     who: Who,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
@@ -194,7 +194,7 @@ def erase(
         print(f"Erased. {_ended(reply)}")
 
 
-def _restrict(backend: Backend, as_json: bool, who: str, body: dict[str, Any]) -> None:
+def _restrict(backend: ServerApi, as_json: bool, who: str, body: dict[str, Any]) -> None:
     from greenroom.cli.output import instant, print_json
     from greenroom.cli.service import segment
 

@@ -20,7 +20,7 @@ TIMEOUT = 10.0
 _MAX_REPLY = 16 * 1024 * 1024
 
 
-class Service:
+class ServiceClient:
     """A running service, as the command line talks to it."""
 
     def __init__(self, url: str, admin_token: str | None = None, *, check_certificate: bool = True) -> None:
@@ -37,7 +37,7 @@ class Service:
         self._scheme, self._host, self._base = split.scheme, split.hostname, split.path.rstrip("/")
 
     @classmethod
-    def find(cls, url: str | None, data: Path | None, admin_token: str | None = None) -> Service:
+    def find(cls, url: str | None, data: Path | None, admin_token: str | None = None) -> ServiceClient:
         """The service that options, environment and data directory name."""
         return cls(find_url(url, data), find_admin_token(admin_token, data))
 
@@ -114,7 +114,7 @@ class Service:
         raise CliError(str(text), exit_of_status(status))
 
 
-def local_service(file: Path | None) -> Service:
+def local_service(file: Path | None) -> ServiceClient:
     """The service on this machine that the settings describe, reached by the address it listens on: its certificate
     is of a name that need not lead here."""
     from greenroom.server.config import load
@@ -122,7 +122,7 @@ def local_service(file: Path | None) -> Service:
     config = load(file, os.environ).config
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
     scheme = "https" if config.tls_cert else "http"
-    return Service(f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.port}", check_certificate=False)
+    return ServiceClient(f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.port}", check_certificate=False)
 
 
 def segment(text: str) -> str:
@@ -136,4 +136,4 @@ def _words_of(error: Exception) -> str:
     return "what answers speaks no HTTP"
 
 
-__all__ = ["TIMEOUT", "Service", "segment"]
+__all__ = ["TIMEOUT", "ServiceClient", "segment"]

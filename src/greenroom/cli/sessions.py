@@ -9,7 +9,7 @@ import typer
 from greenroom.cli.options import Json, with_backend
 
 if TYPE_CHECKING:
-    from greenroom.cli.backend import Backend
+    from greenroom.cli.backend import ServerApi
 
 Which = Annotated[str, typer.Argument(help="The session's id.")]
 _READ, _ADMIN = "sessions:read", "sessions:read sessions:admin"
@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_backend(_READ)
 def list_(
-    backend: Backend,
+    backend: ServerApi,
     external_id: Annotated[str | None, typer.Option(help="Of that participant alone.", show_default=False)] = None,
     node: Annotated[str | None, typer.Option(help="Held by that node.", show_default=False)] = None,
     state: Annotated[str | None, typer.Option(help="attached or detached.", show_default=False)] = None,
@@ -61,7 +61,7 @@ def list_(
 
 @with_backend(_READ)
 def show(
-    backend: Backend,
+    backend: ServerApi,
     session: Which,
     json: Json = False,
 ) -> None:
@@ -93,7 +93,7 @@ def show(
 
 @with_backend(_ADMIN)
 def end(
-    backend: Backend,
+    backend: ServerApi,
     session: Which,
     reason: Annotated[str, typer.Option(help="For people; the participant hears it.")] = "",
     json: Json = False,

@@ -37,12 +37,12 @@ def status(
     Example: greenroom status
     """
     from greenroom.cli.output import print_json, print_pairs
-    from greenroom.cli.service import Service, local_service
+    from greenroom.cli.service import ServiceClient, local_service
 
     if local:
         reply = local_service(file).call("GET", "/healthz")
     else:
-        reply = Service.find(url, data, admin_token).admin("GET", "/status")
+        reply = ServiceClient.find(url, data, admin_token).admin("GET", "/status")
     if json:
         print_json(reply)
     else:

@@ -10,7 +10,7 @@ import typer
 from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url, duration, with_backend
 
 if TYPE_CHECKING:
-    from greenroom.cli.backend import Backend
+    from greenroom.cli.backend import ServerApi
 
 Scope = Annotated[str | None, typer.Option(help="Scopes with spaces between; left out means all.", show_default=False)]
 ExpiresIn = Annotated[
@@ -42,14 +42,14 @@ def api(
     Example: greenroom token api --key 5f2c… --secret 8b1e… --scope "sessions:read"
     """
     from greenroom.cli.backend import api_token
-    from greenroom.cli.service import Service
+    from greenroom.cli.service import ServiceClient
 
-    _print(api_token(Service.find(url, data), key, secret, scope, _whole(expires_in)), json)
+    _print(api_token(ServiceClient.find(url, data), key, secret, scope, _whole(expires_in)), json)
 
 
 @with_backend("comms:client_access_token:create")
 def client(
-    backend: Backend,
+    backend: ServerApi,
     external_id: Annotated[
         str | None, typer.Option(help="Your own id of the participant; left out means anonymous.", show_default=False)
     ] = None,
@@ -83,9 +83,9 @@ def inspect(
     text = (sys.stdin.readline() if token == "-" else token).strip()
     found = looked_into(text)
     if verify:
-        from greenroom.cli.service import Service
+        from greenroom.cli.service import ServiceClient
 
-        found["signature"] = verified(text, Service.find(url, data).call("GET", "/.well-known/jwks.json"))
+        found["signature"] = verified(text, ServiceClient.find(url, data).call("GET", "/.well-known/jwks.json"))
     if json:
         print_json(found)
         return

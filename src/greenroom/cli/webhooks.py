@@ -10,7 +10,7 @@ import typer
 from greenroom.cli.options import Json, duration, with_backend
 
 if TYPE_CHECKING:
-    from greenroom.cli.backend import Backend
+    from greenroom.cli.backend import ServerApi
 
 Endpoint = Annotated[str, typer.Argument(help="The endpoint's id, as `webhooks list` shows it.")]
 _READ, _ADMIN = "events:read", "events:read sessions:admin"
@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_backend(_ADMIN)
 def add(
-    backend: Backend,
+    backend: ServerApi,
     address: Annotated[str, typer.Argument(help="Where events are to be posted: https://…")],
     event: Annotated[
         list[str] | None, typer.Option("--event", help="Types wanted, like session.ended or 'session.*'; repeatable.")
@@ -57,7 +57,7 @@ def add(
 
 
 @with_backend(_READ)
-def list_(backend: Backend, json: Json = False) -> None:
+def list_(backend: ServerApi, json: Json = False) -> None:
     """List endpoints.
 
     Example: greenroom webhooks list
@@ -77,7 +77,7 @@ def list_(backend: Backend, json: Json = False) -> None:
 
 @with_backend(_ADMIN)
 def remove(
-    backend: Backend,
+    backend: ServerApi,
     endpoint: Endpoint,
     json: Json = False,
 ) -> None:
@@ -90,7 +90,7 @@ def remove(
 
 @with_backend(_ADMIN)
 def try_(
-    backend: Backend,
+    backend: ServerApi,
     endpoint: Endpoint,
     json: Json = False,
 ) -> None:
@@ -113,7 +113,7 @@ def try_(
 
 @with_backend(_ADMIN)
 def enable(
-    backend: Backend,
+    backend: ServerApi,
     endpoint: Endpoint,
     json: Json = False,
 ) -> None:
@@ -127,7 +127,7 @@ def enable(
 
 @with_backend(_ADMIN)
 def rotate_secret(
-    backend: Backend,
+    backend: ServerApi,
     endpoint: Endpoint,
     overlap: Annotated[
         float,
@@ -144,7 +144,7 @@ def rotate_secret(
 
 @with_backend(_READ)
 def dead_letters(
-    backend: Backend,
+    backend: ServerApi,
     endpoint: Endpoint,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
     json: Json = False,
@@ -165,7 +165,7 @@ def dead_letters(
 
 @with_backend(_ADMIN)
 def replay(
-    backend: Backend,
+    backend: ServerApi,
     endpoint: Endpoint,
     first: Annotated[
         int | None, typer.Option("--from", help="From this instant, Unix milliseconds.", show_default=False)
@@ -197,7 +197,7 @@ def replay(
 
 @with_backend(_READ)
 def tail(
-    backend: Backend,
+    backend: ServerApi,
     endpoint: Endpoint,
     json: Json = False,
 ) -> None:
