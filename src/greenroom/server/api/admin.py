@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -11,8 +11,8 @@ from greenroom.codes import ErrorCode
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, ApplicationSettings
 from greenroom.server.cluster.status import NodeStatus
-from greenroom.server.http.problems import NO_STORE, illegal
-from greenroom.server.http.routes import Auth, Call, Nothing, Route
+from greenroom.server.http.problems import illegal
+from greenroom.server.http.routes import Call, Nothing, admin
 from greenroom.server.tenants.applications import SECRET_OVERLAP
 from greenroom.server.tenants.keys import describe_key
 
@@ -232,58 +232,19 @@ def _check_origin(origin: str) -> None:
         raise illegal("An allowed origin is not one. Write it as a browser does: https://app.example, without a path.")
 
 
-def _row(method: str, path: str, handler: Any, summary: str, reply: Any, **more: Any) -> Route:
-    return Route(
-        method=method,
-        path="/admin/v1" + path,
-        handler=handler,
-        summary=summary,
-        tag="admin",
-        auth=Auth.ADMIN,
-        reply_type=reply,
-        headers=NO_STORE,
-        **more,
-    )
-
-
-_ONE: dict[str, Any] = {"path_type": AppPath, "errors": (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT)}
-_APP = "/applications/{app_key}"
+_CHANGED = (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT)
 
 ROUTES = (
-    _row("GET", "/applications", list_applications, "List applications", ApplicationList),
-    _row(
-        "POST",
-        "/applications",
-        create_application,
-        "Create an application",
-        ApplicationSecret,
-        body_type=NewApplication,
-        status=201,
+    admin("GET /applications", list_applications, "List applications"),
+    admin("POST /applications", create_application, "Create an application", status=201),
+    admin("GET /applications/{app_key}", get_application, "Read an application", errors=_CHANGED),
+    admin("POST /applications/{app_key}/rotate-secret", rotate_secret, "Make a new secret", errors=_CHANGED),
+    admin("POST /applications/{app_key}/disable", disable, "Disable an application", errors=_CHANGED),
+    admin("POST /applications/{app_key}/enable", enable, "Enable an application", errors=_CHANGED),
+    admin(
+        "PATCH /applications/{app_key}/settings", change_settings, "Change an application's settings", errors=_CHANGED
     ),
-    _row("GET", _APP, get_application, "Read an application", ApplicationView, **_ONE),
-    _row(
-        "POST",
-        _APP + "/rotate-secret",
-        rotate_secret,
-        "Make a new secret",
-        ApplicationSecret,
-        body_type=RotateSecret,
-        **_ONE,
-    ),
-    _row("POST", _APP + "/disable", disable, "Disable an application", ApplicationView, **_ONE),
-    _row("POST", _APP + "/enable", enable, "Enable an application", ApplicationView, **_ONE),
-    _row(
-        "PATCH",
-        _APP + "/settings",
-        change_settings,
-        "Change an application's settings",
-        ApplicationView,
-        body_type=SettingsPatch,
-        **_ONE,
-    ),
-    _row("GET", "/keys", list_keys, "List signing keys", KeyList),
-    _row("POST", "/keys/rotate", rotate_key, "Make a new signing key", KeyList, status=201),
-    _row("GET", "/status", status, "What this node is and does", NodeStatus),
+    admin("GET /keys", list_keys, "List signing keys"),
+    admin("POST /keys/rotate", rotate_key, "Make a new signing key", status=201),
+    admin("GET /status", status, "What this node is and does"),
 )
-
-__all__ = ["ROUTES", "ApplicationView", "SettingsPatch", "patched", "view_of"]

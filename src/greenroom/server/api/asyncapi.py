@@ -9,7 +9,7 @@ import msgspec
 
 from greenroom.codes import CLOSES, ERRORS, ErrorCode
 from greenroom.messages import METHODS, NOTIFICATIONS, PATH, SCOPE_OF_METHOD, SUBPROTOCOL
-from greenroom.server.http.routes import Answer, Call, Nothing, Origin, Route
+from greenroom.server.http.routes import Answer, Call, Nothing, Origin, public
 from greenroom.server.version import version as own_version
 
 _REF = "#/components/schemas/{name}"
@@ -167,17 +167,16 @@ def _document() -> bytes:
     return msgspec.json.encode(document(version=own_version()))
 
 
+_SHORT = {"Cache-Control": "public, max-age=300"}
+
 ROUTES = (
-    Route(
-        method="GET",
-        path="/asyncapi.json",
-        handler=asyncapi,
-        summary="The description of the session protocol",
-        tag="service",
+    public(
+        "GET /asyncapi.json",
+        asyncapi,
+        "The description of the session protocol",
         reply_type=dict[str, Any],
-        headers={"Cache-Control": "public, max-age=300"},
+        tag="service",
+        headers=_SHORT,
         origin=Origin.ANY,
     ),
 )
-
-__all__ = ["ROUTES", "document"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -14,8 +14,7 @@ from greenroom.server.cluster.doctor import Examination, Finding, examine, repai
 from greenroom.server.cluster.doctor.history import SessionHistory, history_of
 from greenroom.server.cluster.doctor.survey import Answer
 from greenroom.server.cluster.status import NodeStatus
-from greenroom.server.http.problems import NO_STORE
-from greenroom.server.http.routes import Auth, Call, Nothing, Route
+from greenroom.server.http.routes import Call, Nothing, admin
 
 NODES_PATIENCE = 1.5
 """Seconds for the survey of `GET /admin/v1/nodes`: people wait for it."""
@@ -169,36 +168,12 @@ def _finding(one: Finding) -> FindingView:
     )
 
 
-def _row(method: str, path: str, handler: Any, summary: str, reply: Any, **more: Any) -> Route:
-    return Route(
-        method=method,
-        path="/admin/v1" + path,
-        handler=handler,
-        summary=summary,
-        tag="admin",
-        auth=Auth.ADMIN,
-        reply_type=reply,
-        headers=NO_STORE,
-        **more,
-    )
-
-
-_GONE = (ErrorCode.NOT_FOUND,)
+_NOT_FOUND = (ErrorCode.NOT_FOUND,)
 
 ROUTES = (
-    _row("GET", "/nodes", list_nodes, "List the nodes", NodeList),
-    _row("POST", "/drain", drain, "Drain a node", Draining, body_type=DrainOrder, status=202, errors=_GONE),
-    _row("GET", "/doctor", look, "Compare registry, leases and sockets", DoctorReport),
-    _row("POST", "/doctor/repair", look_and_repair, "Repair what does not agree", DoctorReport),
-    _row(
-        "GET",
-        "/doctor/sessions/{session_id}",
-        history,
-        "Explain a session's life",
-        SessionHistory,
-        path_type=SessionPath,
-        errors=_GONE,
-    ),
+    admin("GET /nodes", list_nodes, "List the nodes"),
+    admin("POST /drain", drain, "Drain a node", status=202, errors=_NOT_FOUND),
+    admin("GET /doctor", look, "Compare registry, leases and sockets"),
+    admin("POST /doctor/repair", look_and_repair, "Repair what does not agree"),
+    admin("GET /doctor/sessions/{session_id}", history, "Explain a session's life", errors=_NOT_FOUND),
 )
-
-__all__ = ["ROUTES", "DoctorReport", "report_of"]

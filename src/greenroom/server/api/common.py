@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from greenroom.codes import ErrorCode
 from greenroom.core.profile import check_external_id
 from greenroom.engines import paging
 from greenroom.engines.base import SessionQuery
 from greenroom.model import ParticipantRecord, SessionRecord
 from greenroom.server.http.context import HttpContext
 from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Auth, Call, Nothing, Route
+from greenroom.server.http.routes import Call
 
 EXTERNAL = "ext:"
 """Begins a participant's name in a path that is an external id."""
@@ -25,8 +24,6 @@ Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Items of a page at m
 Cursor = Annotated[str, Meta(max_length=4096, description="`cursor` of the page before; opaque.")]
 Reason = Annotated[str, Meta(max_length=256, description="For people; the participant hears it.")]
 PresenceName = Literal["online", "unreachable", "offline"]
-
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class ParticipantPath(msgspec.Struct, frozen=True):
@@ -95,40 +92,3 @@ async def all_sessions(
     query = SessionQuery(app=app, participant_id=participant_id, limit=MAX_PAGE)
     async for session in paging.all_sessions(context.engine.registry, query):
         yield session
-
-
-def row(method: str, path: str, handler: Any, summary: str, *, tag: str, scope: str, reply: Any, **more: Any) -> Route:
-    """A row of the server API: authenticated by an API token, never cached, and the engine may be away."""
-    errors = (*more.pop("errors", ()), ErrorCode.SERVICE_UNAVAILABLE)
-    return Route(
-        method=method,
-        path=path,
-        handler=handler,
-        summary=summary,
-        tag=tag,
-        auth=Auth.API,
-        scope=scope,
-        reply_type=reply,
-        errors=errors,
-        headers=NO_STORE,
-        **more,
-    )
-
-
-__all__ = [
-    "MAX_PAGE",
-    "NO_STORE",
-    "Cursor",
-    "Limit",
-    "Nothing",
-    "ParticipantPath",
-    "ParticipantView",
-    "PresenceName",
-    "Reason",
-    "all_sessions",
-    "one_of",
-    "participant_id_for",
-    "participant_id_in",
-    "participant_view",
-    "row",
-]

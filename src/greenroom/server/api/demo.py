@@ -19,7 +19,7 @@ from msgspec import Meta
 from greenroom.core.requests import ParticipantQuery
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, Presence
-from greenroom.server.http.routes import Answer, Call, Nothing, Route
+from greenroom.server.http.routes import Answer, Call, Nothing, public
 from greenroom.server.http.static import Packed, packed, send
 from greenroom.server.wire.addresses import is_loopback
 from greenroom.tokens import SESSION_SCOPES, mint_client_token
@@ -152,44 +152,12 @@ def _check_host(call: Call[Any, Any, Any]) -> None:
         )
 
 
+_NO_STORE = {"Cache-Control": "no-store"}
+
 ROUTES = (
-    Route(
-        method="GET",
-        path="/lobby/",
-        handler=page,
-        summary="The example page",
-        tag="demo",
-        headers=_PAGE_HEADERS,
-    ),
-    Route(
-        method="POST",
-        path="/lobby/token",
-        handler=sign_in,
-        summary="A token of the demo application",
-        tag="demo",
-        body_type=SignIn,
-        reply_type=SignedIn,
-        headers={"Cache-Control": "no-store"},
-    ),
-    Route(
-        method="GET",
-        path="/lobby/who",
-        handler=who,
-        summary="Who is in the lobby",
-        tag="demo",
-        reply_type=list[Somebody],
-        headers={"Cache-Control": "no-store"},
-    ),
-    Route(
-        method="GET",
-        path="/lobby/{name}",
-        handler=page_file,
-        summary="A file of the example page",
-        tag="demo",
-        path_type=FilePath,
-        headers=_PAGE_HEADERS,
-    ),
+    public("GET /lobby/", page, "The example page", tag="demo", headers=_PAGE_HEADERS),
+    public("POST /lobby/token", sign_in, "A token of the demo application", tag="demo", headers=_NO_STORE),
+    public("GET /lobby/who", who, "Who is in the lobby", tag="demo", headers=_NO_STORE),
+    public("GET /lobby/{name}", page_file, "A file of the example page", tag="demo", headers=_PAGE_HEADERS),
 )
 """Not in /openapi.json: they are not part of the service."""
-
-__all__ = ["DEMO_FILE", "ROUTES", "files"]

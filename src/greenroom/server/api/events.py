@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.engines.base import EventPage
-from greenroom.server.api.common import Limit, Nothing, row
+from greenroom.server.api.common import Limit
 from greenroom.server.events.views import EventView, notices, view_of_event, wanted
-from greenroom.server.http.routes import Call
+from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import EVENTS_READ
 
 MAX_WAIT = 30.0
@@ -74,17 +74,4 @@ def _items(call: Call[Any, EventsQuery, Any], page: EventPage, after: str | None
     return tuple(view_of_event(event) for event in events if wanted(event.type, call.query.type))
 
 
-ROUTES = (
-    row(
-        "GET",
-        "/v1/events",
-        read_events,
-        "Fetch events",
-        tag="events",
-        scope=EVENTS_READ,
-        reply=EventPageView,
-        query_type=EventsQuery,
-    ),
-)
-
-__all__ = ["MAX_WAIT", "ROUTES", "EventPageView"]
+ROUTES = (api("GET /v1/events", read_events, "Fetch events", EVENTS_READ, tag="events"),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.server.http.routes import Answer, Auth, Call, Nothing, Route
+from greenroom.server.http.routes import Answer, Auth, Call, Nothing, public
 
 
 async def metrics(call: Call[Nothing, Nothing, Nothing]) -> Answer:
@@ -13,14 +13,13 @@ async def metrics(call: Call[Nothing, Nothing, Nothing]) -> Answer:
 
 
 ROUTES = (
-    Route(
-        method="GET",
-        path="/metrics",
-        handler=metrics,
-        summary="Metrics, for Prometheus",
+    public(
+        "GET /metrics",
+        metrics,
+        "Metrics, for Prometheus",
+        reply_type=str,
         tag="service",
         auth=Auth.LOCAL_OR_ADMIN,
-        reply_type=str,
         reply_content_type="text/plain",
         headers={"Cache-Control": "no-store"},
     ),

@@ -17,7 +17,6 @@ from greenroom.model import ParticipantRecord, Presence
 from greenroom.server.api.common import (
     Cursor,
     Limit,
-    Nothing,
     ParticipantPath,
     ParticipantView,
     PresenceName,
@@ -25,12 +24,11 @@ from greenroom.server.api.common import (
     participant_id_for,
     participant_id_in,
     participant_view,
-    row,
 )
 from greenroom.server.api.restrictions import BlockTerm, until_of
 from greenroom.server.cluster.counts import Counts
 from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Answer, Call
+from greenroom.server.http.routes import Answer, Call, Nothing, api
 from greenroom.server.webhooks.dead_letters import forget_participant
 from greenroom.tokens.scopes import PARTICIPANTS_ADMIN, PARTICIPANTS_READ
 
@@ -204,77 +202,46 @@ def _expected_revision(header: str | None) -> int | None:
     return int(found.group(1))
 
 
-_TAG = "participants"
+_NOT_FOUND = (ErrorCode.NOT_FOUND,)
 _ETAG = {"ETag": "The revision of the profile, in quotes."}
 
 ROUTES = (
-    row(
-        "GET",
-        "/v1/participants",
-        list_participants,
-        "List or find participants",
-        tag=_TAG,
-        scope=PARTICIPANTS_READ,
-        reply=ParticipantPageView,
-        query_type=ParticipantsQuery,
-    ),
-    row(
-        "GET",
-        "/v1/participants/{id}",
+    api("GET /v1/participants", list_participants, "List or find participants", PARTICIPANTS_READ, tag="participants"),
+    api(
+        "GET /v1/participants/{id}",
         get_participant,
         "Read a participant",
-        tag=_TAG,
-        scope=PARTICIPANTS_READ,
-        reply=ParticipantView,
-        path_type=ParticipantPath,
-        errors=(ErrorCode.NOT_FOUND,),
+        PARTICIPANTS_READ,
+        reply_type=ParticipantView,
+        tag="participants",
+        errors=_NOT_FOUND,
         reply_headers=_ETAG,
     ),
-    row(
-        "PATCH",
-        "/v1/participants/{id}",
+    api(
+        "PATCH /v1/participants/{id}",
         change_participant,
         "Change a participant's name and avatar",
-        tag=_TAG,
-        scope=PARTICIPANTS_ADMIN,
-        reply=ParticipantView,
-        path_type=ParticipantPath,
-        body_type=ParticipantPatch,
+        PARTICIPANTS_ADMIN,
+        reply_type=ParticipantView,
+        tag="participants",
         errors=(ErrorCode.NOT_FOUND, ErrorCode.REVISION_CONFLICT),
         request_headers={"If-Match": 'The revision to change, as the ETag gives it: `"3"`.'},
         reply_headers=_ETAG,
     ),
-    row(
-        "DELETE",
-        "/v1/participants/{id}",
+    api(
+        "DELETE /v1/participants/{id}",
         erase_participant,
         "Erase a participant",
-        tag=_TAG,
-        scope=PARTICIPANTS_ADMIN,
-        reply=EraseReply,
-        path_type=ParticipantPath,
-        errors=(ErrorCode.NOT_FOUND,),
+        PARTICIPANTS_ADMIN,
+        tag="participants",
+        errors=_NOT_FOUND,
     ),
-    row(
-        "POST",
-        "/v1/participants/{id}/kick",
+    api(
+        "POST /v1/participants/{id}/kick",
         kick_participant,
         "Kick a participant, and maybe block",
-        tag=_TAG,
-        scope=PARTICIPANTS_ADMIN,
-        reply=KickReply,
-        path_type=ParticipantPath,
-        body_type=KickRequest,
+        PARTICIPANTS_ADMIN,
+        tag="participants",
     ),
-    row(
-        "GET",
-        "/v1/counts",
-        get_counts,
-        "Count participants and sessions",
-        tag=_TAG,
-        scope=PARTICIPANTS_READ,
-        reply=Counts,
-    ),
+    api("GET /v1/counts", get_counts, "Count participants and sessions", PARTICIPANTS_READ, tag="participants"),
 )
-
-__all__ = ["ROUTES", "ids_of"]

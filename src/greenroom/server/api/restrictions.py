@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -14,19 +14,9 @@ from greenroom.engines.base import RestrictRequest
 from greenroom.engines.cursors import decode_cursor, encode_cursor
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, EndReason, Restriction
-from greenroom.server.api.common import (
-    Cursor,
-    Limit,
-    Nothing,
-    ParticipantPath,
-    Reason,
-    all_sessions,
-    one_of,
-    participant_id_in,
-    row,
-)
+from greenroom.server.api.common import Cursor, Limit, ParticipantPath, Reason, all_sessions, one_of, participant_id_in
 from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Call
+from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import PARTICIPANTS_ADMIN, PARTICIPANTS_READ, SESSIONS_ADMIN
 
 _MAX_INSTANT = 253_402_300_799_000
@@ -220,55 +210,22 @@ def _view(entry: Restriction) -> BlockView:
     return BlockView(participant_id=entry.subject, until=entry.until, reason=entry.reason, created_at=entry.created_at)
 
 
-def _rows() -> tuple[Any, ...]:
-    blocks: dict[str, Any] = {"tag": "participants"}
-    return (
-        row(
-            "GET",
-            "/v1/blocks",
-            list_blocks,
-            "List blocks",
-            scope=PARTICIPANTS_READ,
-            reply=BlockPage,
-            query_type=BlocksQuery,
-            **blocks,
-        ),
-        row(
-            "POST",
-            "/v1/blocks",
-            block_participant,
-            "Block a participant",
-            scope=PARTICIPANTS_ADMIN,
-            reply=BlockView,
-            body_type=NewBlock,
-            status=201,
-            **blocks,
-        ),
-        row(
-            "DELETE",
-            "/v1/blocks/{id}",
-            lift_block,
-            "Lift a block",
-            scope=PARTICIPANTS_ADMIN,
-            reply=Nothing,
-            path_type=ParticipantPath,
-            errors=(ErrorCode.NOT_FOUND,),
-            **blocks,
-        ),
-        row(
-            "POST",
-            "/v1/tokens/revoke",
-            revoke_tokens,
-            "Revoke tokens",
-            tag="sessions",
-            scope=SESSIONS_ADMIN,
-            reply=RevokeReply,
-            body_type=RevokeRequest,
-            errors=(ErrorCode.CONFLICT,),
-        ),
-    )
+_NOT_FOUND = (ErrorCode.NOT_FOUND,)
 
-
-ROUTES = _rows()
-
-__all__ = ["ROUTES", "BlockTerm", "until_of"]
+ROUTES = (
+    api("GET /v1/blocks", list_blocks, "List blocks", PARTICIPANTS_READ, tag="participants"),
+    api(
+        "POST /v1/blocks", block_participant, "Block a participant", PARTICIPANTS_ADMIN, tag="participants", status=201
+    ),
+    api(
+        "DELETE /v1/blocks/{id}", lift_block, "Lift a block", PARTICIPANTS_ADMIN, tag="participants", errors=_NOT_FOUND
+    ),
+    api(
+        "POST /v1/tokens/revoke",
+        revoke_tokens,
+        "Revoke tokens",
+        SESSIONS_ADMIN,
+        tag="sessions",
+        errors=(ErrorCode.CONFLICT,),
+    ),
+)

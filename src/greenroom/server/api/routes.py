@@ -16,7 +16,7 @@ from greenroom.server.api import (
     events,
     metrics,
     participants,
-    public,
+    probes,
     restrictions,
     service,
     sessions,
@@ -26,7 +26,7 @@ from greenroom.server.api import (
 )
 from greenroom.server.http import static
 from greenroom.server.http.openapi import document
-from greenroom.server.http.routes import Answer, Call, Nothing, Origin, Route
+from greenroom.server.http.routes import Answer, Call, Nothing, Origin, Route, public
 from greenroom.server.version import version
 
 
@@ -50,12 +50,11 @@ API_ROUTES: tuple[Route, ...] = (
     *webhooks.ROUTES,
     *service.ROUTES,
     *asyncapi.ROUTES,
-    *public.ROUTES,
-    Route(
-        method="GET",
-        path="/openapi.json",
-        handler=openapi,
-        summary="This description",
+    *probes.ROUTES,
+    public(
+        "GET /openapi.json",
+        openapi,
+        "This description",
         tag="service",
         reply_type=dict[str, Any],
         headers={"Cache-Control": "public, max-age=300"},

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from greenroom.server.api.common import Nothing, row
 from greenroom.server.cluster.detection_bounds import Bound, bounds_of
 from greenroom.server.cluster.status import NodeHealth
-from greenroom.server.http.routes import Call
+from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import PARTICIPANTS_READ
 
 
@@ -36,16 +35,4 @@ async def get_service(call: Call[Nothing, Nothing, Nothing]) -> ServiceView:
     )
 
 
-ROUTES = (
-    row(
-        "GET",
-        "/v1/service",
-        get_service,
-        "Look at the service itself",
-        tag="participants",
-        scope=PARTICIPANTS_READ,
-        reply=ServiceView,
-    ),
-)
-
-__all__ = ["ROUTES"]
+ROUTES = (api("GET /v1/service", get_service, "Look at the service itself", PARTICIPANTS_READ, tag="participants"),)

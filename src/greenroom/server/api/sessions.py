@@ -12,9 +12,9 @@ from greenroom.core.requests import EndRequest
 from greenroom.engines.base import SessionQuery
 from greenroom.errors import NotFoundError
 from greenroom.model import EndReason, SessionRecord
-from greenroom.server.api.common import Cursor, Limit, Nothing, Reason, participant_id_for, row
+from greenroom.server.api.common import Cursor, Limit, Reason, participant_id_for
 from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Call
+from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import SESSIONS_ADMIN, SESSIONS_READ
 
 StateName = Literal["attached", "detached", "closed"]
@@ -167,53 +167,18 @@ def session_view(record: SessionRecord) -> SessionView:
     )
 
 
-_TAG = "sessions"
+_NOT_FOUND = (ErrorCode.NOT_FOUND,)
 
 ROUTES = (
-    row(
-        "GET",
-        "/v1/sessions",
-        list_sessions,
-        "List sessions",
-        tag=_TAG,
-        scope=SESSIONS_READ,
-        reply=SessionPageView,
-        query_type=SessionsQuery,
-    ),
-    row(
-        "GET",
-        "/v1/sessions/{id}",
-        get_session,
-        "Read a session",
-        tag=_TAG,
-        scope=SESSIONS_READ,
-        reply=SessionView,
-        path_type=SessionPath,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    row(
-        "GET",
-        "/v1/sessions/{id}/timeline",
+    api("GET /v1/sessions", list_sessions, "List sessions", SESSIONS_READ, tag="sessions"),
+    api("GET /v1/sessions/{id}", get_session, "Read a session", SESSIONS_READ, tag="sessions", errors=_NOT_FOUND),
+    api(
+        "GET /v1/sessions/{id}/timeline",
         get_timeline,
         "Read what happened to a session",
-        tag=_TAG,
-        scope=SESSIONS_READ,
-        reply=SessionTimeline,
-        path_type=SessionPath,
-        errors=(ErrorCode.NOT_FOUND,),
+        SESSIONS_READ,
+        tag="sessions",
+        errors=_NOT_FOUND,
     ),
-    row(
-        "DELETE",
-        "/v1/sessions/{id}",
-        end_session,
-        "End a session",
-        tag=_TAG,
-        scope=SESSIONS_ADMIN,
-        reply=SessionView,
-        path_type=SessionPath,
-        query_type=EndSessionQuery,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
+    api("DELETE /v1/sessions/{id}", end_session, "End a session", SESSIONS_ADMIN, tag="sessions", errors=_NOT_FOUND),
 )
-
-__all__ = ["ROUTES", "SessionView", "session_view"]

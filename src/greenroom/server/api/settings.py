@@ -7,8 +7,7 @@ import msgspec
 from greenroom.codes import ErrorCode
 from greenroom.model import Application
 from greenroom.server.api.admin import SettingsPatch, SettingsView, patched
-from greenroom.server.api.common import Nothing, row
-from greenroom.server.http.routes import Call
+from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import SESSIONS_ADMIN, SESSIONS_READ
 
 
@@ -33,27 +32,16 @@ def _view(app: Application) -> SettingsView:
     return msgspec.convert(app.settings, SettingsView, from_attributes=True)
 
 
+_CHANGED = (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT)
+
 ROUTES = (
-    row(
-        "GET",
-        "/v1/settings",
-        get_settings,
-        "Read the application's settings",
-        tag="sessions",
-        scope=SESSIONS_READ,
-        reply=SettingsView,
-    ),
-    row(
-        "PATCH",
-        "/v1/settings",
+    api("GET /v1/settings", get_settings, "Read the application's settings", SESSIONS_READ, tag="sessions"),
+    api(
+        "PATCH /v1/settings",
         change_own_settings,
         "Change the application's settings",
+        SESSIONS_ADMIN,
         tag="sessions",
-        scope=SESSIONS_ADMIN,
-        reply=SettingsView,
-        body_type=SettingsPatch,
-        errors=(ErrorCode.CONFLICT, ErrorCode.NOT_FOUND),
+        errors=_CHANGED,
     ),
 )
-
-__all__ = ["ROUTES"]

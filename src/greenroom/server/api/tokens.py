@@ -14,7 +14,7 @@ from greenroom.errors import GreenroomError
 from greenroom.model import SessionPolicy
 from greenroom.server.api.common import all_sessions
 from greenroom.server.http.problems import NO_STORE, Problem, ProblemError, illegal
-from greenroom.server.http.routes import Auth, Body, Call, Nothing, Origin, Route
+from greenroom.server.http.routes import Body, Call, Nothing, Origin, api, basic
 from greenroom.tokens import (
     API_SCOPES,
     API_TOKEN_LIFE,
@@ -247,59 +247,23 @@ def _reply(minted: MintedToken) -> TokenReply:
 
 
 ROUTES = (
-    Route(
-        method="POST",
-        path="/v1/auth/token",
-        handler=api_token,
-        summary="Get an API token",
+    basic("POST /v1/auth/token", api_token, "Get an API token", tag="tokens", body_form=Body.FORM),
+    basic("POST /v1/oauth2/token", client_token, "Get a client access token (v1)", tag="tokens", body_form=Body.FORM),
+    basic(
+        "POST /v1/oauth2/invalidate",
+        invalidate,
+        "Revoke a client access token",
         tag="tokens",
-        auth=Auth.BASIC,
-        body_type=ApiTokenForm,
-        body_form=Body.FORM,
-        reply_type=TokenReply,
-        headers=NO_STORE,
-        origin=Origin.ANY,
-    ),
-    Route(
-        method="POST",
-        path="/v1/oauth2/token",
-        handler=client_token,
-        summary="Get a client access token (v1)",
-        tag="tokens",
-        auth=Auth.BASIC,
-        body_type=ClientTokenForm,
-        body_form=Body.FORM,
-        reply_type=TokenReply,
-        headers=NO_STORE,
-        origin=Origin.ANY,
-    ),
-    Route(
-        method="POST",
-        path="/v1/oauth2/invalidate",
-        handler=invalidate,
-        summary="Revoke a client access token",
-        tag="tokens",
-        auth=Auth.BASIC,
-        body_type=InvalidateForm,
         body_form=Body.FORM,
         errors=(ErrorCode.SERVICE_UNAVAILABLE,),
-        headers=NO_STORE,
-        origin=Origin.ANY,
     ),
-    Route(
-        method="POST",
-        path="/v2/client-access-token",
-        handler=client_access_token,
-        summary="Get a client access token (v2)",
+    api(
+        "POST /v2/client-access-token",
+        client_access_token,
+        "Get a client access token (v2)",
+        CLIENT_ACCESS_TOKEN_CREATE,
         tag="tokens",
-        auth=Auth.API,
-        scope=CLIENT_ACCESS_TOKEN_CREATE,
-        body_type=ClientAccessTokenRequest,
-        reply_type=TokenReply,
-        errors=(ErrorCode.SERVICE_UNAVAILABLE,),
         headers=NO_STORE,
         origin=Origin.ANY,
     ),
 )
-
-__all__ = ["GRANT_TYPE", "ROUTES", "TokenReply", "narrowed_policy"]

@@ -10,10 +10,10 @@ from msgspec import UNSET, Meta, UnsetType
 from greenroom.codes import ErrorCode
 from greenroom.errors import ConflictError, NotFoundError
 from greenroom.model import Application, Event, WebhookEndpoint
-from greenroom.server.api.common import NO_STORE, Limit, Nothing, row
+from greenroom.server.api.common import Limit
 from greenroom.server.events.views import EVENT_TYPES, EventView, view_of_event
 from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Call
+from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.server.webhooks import dead_letters as keeping
 from greenroom.server.webhooks import signing
 from greenroom.server.webhooks.worker import AttemptView, reader_of
@@ -358,71 +358,78 @@ def _view(call: Call[Any, Any, Any], app: Application, endpoint: WebhookEndpoint
     )
 
 
-def _row(method: str, path: str, handler: Any, summary: str, reply: Any, *, admin: bool = True, **more: Any) -> Any:
-    scope = SESSIONS_ADMIN if admin else EVENTS_READ
-    if "path_type" in more:
-        more["errors"] = (ErrorCode.NOT_FOUND, *more.get("errors", ()))
-    return row(method, "/v1/webhooks" + path, handler, summary, tag="webhooks", scope=scope, reply=reply, **more)
-
-
-_CONFLICT: dict[str, Any] = {"errors": (ErrorCode.CONFLICT,)}
-_ONE: dict[str, Any] = {"path_type": EndpointPath}
+_NOT_FOUND = (ErrorCode.NOT_FOUND,)
+_CHANGED = (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT)
 
 ROUTES = (
-    _row("GET", "", list_webhooks, "List webhook endpoints", EndpointList, admin=False),
-    _row("POST", "", create_webhook, "Add an endpoint", EndpointSecret, body_type=NewEndpoint, status=201, **_CONFLICT),
-    _row("GET", "/{id}", get_webhook, "Read an endpoint", EndpointView, admin=False, **_ONE),
-    _row(
-        "PATCH",
-        "/{id}",
-        change_webhook,
-        "Change an endpoint",
-        EndpointView,
-        body_type=EndpointPatch,
-        **_ONE,
-        **_CONFLICT,
+    api("GET /v1/webhooks", list_webhooks, "List webhook endpoints", EVENTS_READ, tag="webhooks"),
+    api(
+        "POST /v1/webhooks",
+        create_webhook,
+        "Add an endpoint",
+        SESSIONS_ADMIN,
+        tag="webhooks",
+        status=201,
+        errors=(ErrorCode.CONFLICT,),
     ),
-    _row("DELETE", "/{id}", delete_webhook, "Remove an endpoint", Nothing, **_ONE, **_CONFLICT),
-    _row(
-        "POST",
-        "/{id}/rotate-secret",
+    api("GET /v1/webhooks/{id}", get_webhook, "Read an endpoint", EVENTS_READ, tag="webhooks", errors=_NOT_FOUND),
+    api(
+        "PATCH /v1/webhooks/{id}", change_webhook, "Change an endpoint", SESSIONS_ADMIN, tag="webhooks", errors=_CHANGED
+    ),
+    api(
+        "DELETE /v1/webhooks/{id}",
+        delete_webhook,
+        "Remove an endpoint",
+        SESSIONS_ADMIN,
+        tag="webhooks",
+        errors=_CHANGED,
+    ),
+    api(
+        "POST /v1/webhooks/{id}/rotate-secret",
         rotate_webhook_secret,
         "Make a new secret",
-        EndpointSecret,
-        body_type=RotateWebhookSecret,
-        **_ONE,
-        **_CONFLICT,
+        SESSIONS_ADMIN,
+        tag="webhooks",
+        errors=_CHANGED,
     ),
-    _row("POST", "/{id}/test", try_webhook, "Send a test event", TestReply, **_ONE),
-    _row(
-        "GET",
-        "/{id}/dead-letters",
+    api(
+        "POST /v1/webhooks/{id}/test",
+        try_webhook,
+        "Send a test event",
+        SESSIONS_ADMIN,
+        tag="webhooks",
+        errors=_NOT_FOUND,
+    ),
+    api(
+        "GET /v1/webhooks/{id}/dead-letters",
         list_dead_letters,
         "List dead letters",
-        DeadLetterList,
-        admin=False,
-        query_type=DeadLettersQuery,
-        **_ONE,
+        EVENTS_READ,
+        tag="webhooks",
+        errors=_NOT_FOUND,
     ),
-    _row(
-        "DELETE",
-        "/{id}/dead-letters/{eventId}",
+    api(
+        "DELETE /v1/webhooks/{id}/dead-letters/{eventId}",
         drop_dead_letter,
         "Drop a dead letter",
-        Nothing,
-        path_type=DeadLetterPath,
+        SESSIONS_ADMIN,
+        tag="webhooks",
+        errors=_NOT_FOUND,
     ),
-    _row("POST", "/{id}/replay", replay_webhook, "Send events again", ReplayReply, body_type=ReplayRequest, **_ONE),
-    _row(
-        "GET",
-        "/{id}/attempts",
+    api(
+        "POST /v1/webhooks/{id}/replay",
+        replay_webhook,
+        "Send events again",
+        SESSIONS_ADMIN,
+        tag="webhooks",
+        errors=_NOT_FOUND,
+    ),
+    api(
+        "GET /v1/webhooks/{id}/attempts",
         list_attempts,
         "Look at the latest attempts",
-        AttemptList,
-        admin=False,
-        query_type=AttemptsQuery,
-        **_ONE,
+        EVENTS_READ,
+        tag="webhooks",
+        errors=_NOT_FOUND,
     ),
 )
-
-__all__ = ["MAX_ENDPOINTS", "NO_STORE", "ROUTES"]

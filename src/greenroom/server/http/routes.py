@@ -2,7 +2,8 @@
 
 Each module of `greenroom.server.api` exports ``ROUTES``, a tuple of these. The dispatcher puts them into one table and
 checks what a route declares before its handler runs; `openapi` makes /openapi.json from the same rows. To add an
-endpoint: write ``async def handler(call: Call[Path, Query, Body]) -> Reply`` and a row.
+endpoint: write ``async def handler(call: Call[Path, Query, Body]) -> Reply`` and a row: `public`, `basic`, `api` or
+`admin`, which say who may call it and read the types off the handler.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -19,6 +20,7 @@ from greenroom.codes import ErrorCode
 from greenroom.model import Application
 from greenroom.server.http import problems
 from greenroom.server.http.context import HttpContext
+from greenroom.server.http.problems import NO_STORE
 from greenroom.tokens import VerifiedToken
 
 MAX_BODY_BYTES = 1 << 20
@@ -141,6 +143,40 @@ class Route:
         return self.body_type is not Nothing
 
 
+def public(endpoint: str, handler: Handler, summary: str, **more: Any) -> Route:
+    """A row for everybody. endpoint: method and path, ``"GET /healthz"``. more: fields of `Route`; the types are those
+    of the handler's annotations unless they are given."""
+    method, _, path = endpoint.partition(" ")
+    hints = get_type_hints(handler)
+    reply = hints.pop("return")
+    path_type, query_type, body_type = get_args(*hints.values())
+    types = {"path_type": path_type, "query_type": query_type, "body_type": body_type}
+    if reply is not Answer:
+        types["reply_type"] = reply
+    return Route(method=method, path=path, handler=handler, summary=summary, **{**types, **more})
+
+
+def basic(endpoint: str, handler: Handler, summary: str, **more: Any) -> Route:
+    """A row for app key and secret; pages of any origin may read the answer, as on the platform."""
+    return public(endpoint, handler, summary, **{"auth": Auth.BASIC, "headers": NO_STORE, "origin": Origin.ANY, **more})
+
+
+def api(endpoint: str, handler: Handler, summary: str, scope: str, **more: Any) -> Route:
+    """A row of the server API: for API tokens with the scope, never cached, and the engine may be away."""
+    errors = (*more.pop("errors", ()), ErrorCode.SERVICE_UNAVAILABLE)
+    headers = {"Cache-Control": "no-store"}
+    return public(
+        endpoint, handler, summary, **{"auth": Auth.API, "scope": scope, "errors": errors, "headers": headers, **more}
+    )
+
+
+def admin(endpoint: str, handler: Handler, summary: str, **more: Any) -> Route:
+    """A row of /admin/v1, for the admin token. endpoint: the path is below that one."""
+    method, _, path = endpoint.partition(" ")
+    defaults = {"tag": "admin", "auth": Auth.ADMIN, "headers": NO_STORE}
+    return public(f"{method} /admin/v1{path}", handler, summary, **{**defaults, **more})
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A route and the values of its path's ``{names}``, decoded. `method` is what was asked: GET's row answers HEAD."""
@@ -226,18 +262,3 @@ def _decoded(segment: str) -> str:
     except UnicodeError:
         # Encoding too: raw bytes of a request line come as lone surrogates.
         raise problems.illegal("The path is not percent-encoded UTF-8.") from None
-
-
-__all__ = [
-    "MAX_BODY_BYTES",
-    "Answer",
-    "Auth",
-    "Body",
-    "Call",
-    "Found",
-    "Nothing",
-    "Origin",
-    "Route",
-    "Table",
-    "allowed",
-]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from greenroom.errors import NotFoundError
-from greenroom.server.http.routes import Answer, Call, Nothing, Origin, Route
+from greenroom.server.http.routes import Answer, Call, Nothing, Origin, public
 from greenroom.server.version import version
 
 SHORT = "public, max-age=300, stale-while-revalidate=86400"
@@ -110,38 +110,33 @@ async def sdk_file(_call: Call[Nothing, Nothing, Nothing]) -> SdkFile:
     return SdkFile(version=version(), url=f"/sdk/{file.digest}/greenroom.js", integrity=file.integrity)
 
 
+_SHORT = {"Cache-Control": "public, max-age=300"}
+
 ROUTES = (
-    Route(
-        method="GET",
-        path="/sdk/greenroom.js",
-        handler=sdk,
-        summary="The browser SDK",
-        tag="sdk",
+    public(
+        "GET /sdk/greenroom.js",
+        sdk,
+        "The browser SDK",
         reply_type=str,
+        tag="sdk",
         reply_content_type="text/javascript",
         origin=Origin.ANY,
     ),
-    Route(
-        method="GET",
-        path="/sdk/greenroom.json",
-        handler=sdk_file,
-        summary="Version, address and integrity hash of the browser SDK",
+    public(
+        "GET /sdk/greenroom.json",
+        sdk_file,
+        "Version, address and integrity hash of the browser SDK",
         tag="sdk",
-        reply_type=SdkFile,
-        headers={"Cache-Control": "public, max-age=300"},
+        headers=_SHORT,
         origin=Origin.ANY,
     ),
-    Route(
-        method="GET",
-        path="/sdk/{digest}/greenroom.js",
-        handler=sdk_by_digest,
-        summary="The browser SDK, under a name that never changes its content",
-        tag="sdk",
-        path_type=SdkPath,
+    public(
+        "GET /sdk/{digest}/greenroom.js",
+        sdk_by_digest,
+        "The browser SDK, under a name that never changes its content",
         reply_type=str,
+        tag="sdk",
         reply_content_type="text/javascript",
         origin=Origin.ANY,
     ),
 )
-
-__all__ = ["FOREVER", "ROUTES", "SHORT", "Packed", "SdkFile", "packed", "sdk_module", "send"]

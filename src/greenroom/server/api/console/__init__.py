@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from greenroom.errors import NotFoundError
-from greenroom.server.http.routes import Answer, Call, Nothing, Route
+from greenroom.server.http.routes import Answer, Call, Nothing, public
 from greenroom.server.http.static import Packed, packed, send
 
 _TYPES = {
@@ -74,18 +74,8 @@ def _file(call: Call[Any, Nothing, Nothing], name: str) -> Answer:
 
 
 ROUTES = (
-    Route(method="GET", path="/console", handler=without_slash, summary="The console", tag="console"),
-    Route(method="GET", path="/console/", handler=page, summary="The console", tag="console", headers=HEADERS),
-    Route(
-        method="GET",
-        path="/console/{name}",
-        handler=page_file,
-        summary="A file of the console",
-        tag="console",
-        path_type=FilePath,
-        headers=HEADERS,
-    ),
+    public("GET /console", without_slash, "The console", tag="console"),
+    public("GET /console/", page, "The console", tag="console", headers=HEADERS),
+    public("GET /console/{name}", page_file, "A file of the console", tag="console", headers=HEADERS),
 )
 """Not in /openapi.json: it is a page, and no interface."""
-
-__all__ = ["HEADERS", "ROUTES", "files"]

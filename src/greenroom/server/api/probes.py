@@ -8,7 +8,7 @@ import msgspec
 
 from greenroom.codes import ErrorCode
 from greenroom.errors import ServiceUnavailableError
-from greenroom.server.http.routes import Call, Nothing, Origin, Route
+from greenroom.server.http.routes import Call, Nothing, Origin, public
 from greenroom.server.tenants.keys import JWKS_MAX_AGE
 
 
@@ -63,35 +63,21 @@ async def jwks(call: Call[Nothing, Nothing, Nothing]) -> JwkSet:
 _PROBE = {"Cache-Control": "no-store"}
 
 ROUTES = (
-    Route(
-        method="GET",
-        path="/healthz",
-        handler=healthz,
-        summary="Whether the process is alive",
+    public("GET /healthz", healthz, "Whether the process is alive", tag="service", headers=_PROBE),
+    public(
+        "GET /readyz",
+        readyz,
+        "Whether the node takes traffic",
         tag="service",
-        reply_type=Health,
-        headers=_PROBE,
-    ),
-    Route(
-        method="GET",
-        path="/readyz",
-        handler=readyz,
-        summary="Whether the node takes traffic",
-        tag="service",
-        reply_type=Readiness,
         errors=(ErrorCode.SERVICE_UNAVAILABLE,),
         headers=_PROBE,
     ),
-    Route(
-        method="GET",
-        path="/.well-known/jwks.json",
-        handler=jwks,
-        summary="The public keys of the tokens' signatures",
+    public(
+        "GET /.well-known/jwks.json",
+        jwks,
+        "The public keys of the tokens' signatures",
         tag="tokens",
-        reply_type=JwkSet,
         headers={"Cache-Control": f"public, max-age={JWKS_MAX_AGE}"},
         origin=Origin.ANY,
     ),
 )
-
-__all__ = ["ROUTES", "Jwk", "JwkSet"]
