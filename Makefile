@@ -79,7 +79,7 @@ soak: ## the long tests of endurance, an hour and more
 
 dist: ## wheel, sdist, npm packages, image context and bill of materials in dist/, checked
 	@scripts/venv
-	@$(VENV_PYTHON) scripts/dist.py
+	@$(VENV_PYTHON) -m scripts.dist
 
 lock: ## write requirements/*.txt anew from pyproject.toml
 	@scripts/lock

@@ -1,6 +1,6 @@
 """Builds what a release consists of into dist/, and checks it as its users will meet it.
 
-usage: python scripts/dist.py
+usage: python -m scripts.dist
 
 - wheel and sdist of the Python package: `twine check`, and each installed into an empty environment: the bare SDK with
   its two dependencies, and the service from its lock, which then runs;
@@ -26,6 +26,8 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from scripts.run_tests import install_node_packages
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
@@ -117,10 +119,10 @@ def build_npm() -> list[Path]:
     """The tarballs of all npm packages."""
     before = set(DIST.iterdir())
     node = ROOT / "scripts" / "node"
-    if not (ROOT / "browser" / "node_modules").exists():
-        bin_dir = Path(run(node, "--bin-dir").strip())
-        os.environ["PATH"] = f"{bin_dir}{os.pathsep}{os.environ['PATH']}"
-        run(bin_dir / "npm", "ci", "--no-audit", "--no-fund", "--prefer-offline", folder=ROOT / "browser")
+    bin_dir = Path(run(node, "--bin-dir").strip())
+    os.environ["PATH"] = f"{bin_dir}{os.pathsep}{os.environ['PATH']}"
+    if not install_node_packages(ROOT / "browser", bin_dir / "npm"):
+        raise WrongError("npm ci failed")
     run(node, ROOT / "browser" / "scripts" / "pack.mjs", DIST)
     return sorted(set(DIST.iterdir()) - before)
 
