@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from greenroom.engines.base import Engine, Restricted, RestrictRequest
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.model import Application, Restriction, SealedKey
 from greenroom.server.api.routes import all_routes
+from greenroom.server.cluster.readiness import Readiness
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.config import ServerConfig
 from greenroom.server.http.context import HttpContext
@@ -141,6 +143,12 @@ class FakeService:
     def cluster(self) -> FakeService:
         """`ClusterAdmin`, as far as it is used."""
         return self
+
+    @property
+    def readiness(self) -> Readiness:
+        """With a node that is ready but for `why_not_ready`."""
+        node: Any = SimpleNamespace(not_ready=lambda: self.why_not_ready)
+        return Readiness(self.engine, node, self.clock)
 
     def status(self) -> NodeStatus:
         return NodeStatus(

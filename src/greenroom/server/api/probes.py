@@ -7,7 +7,6 @@ from typing import Literal
 import msgspec
 
 from greenroom.codes import ErrorCode
-from greenroom.errors import ServiceUnavailableError
 from greenroom.server.http.routes import Call, Nothing, Origin, public
 from greenroom.server.tenants.keys import JWKS_MAX_AGE
 
@@ -47,11 +46,8 @@ async def healthz(_call: Call[Nothing, Nothing, Nothing]) -> Health:
 
 
 async def readyz(call: Call[Nothing, Nothing, Nothing]) -> Readiness:
-    """Answers 200 while the node should get traffic; else 503 with the reason."""
-    why = call.context.cluster.status().not_ready
-    if why is not None:
-        raise ServiceUnavailableError(f"The node is not ready: {why}.", hint="Try another node, or this one later.")
-    await call.context.engine.healthy()
+    """Answers 200 while the node should get traffic; else 503 with the reason. The engine is asked once a second."""
+    await call.context.cluster.readiness.check()
     return Readiness()
 
 

@@ -11,6 +11,7 @@ from greenroom.errors import NotFoundError
 from greenroom.server.clocks import Clocks
 from greenroom.server.cluster.doctor.survey import COMPARE, HELD, REPORT, Survey
 from greenroom.server.cluster.node import Node
+from greenroom.server.cluster.readiness import Readiness
 from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.config import ServerConfig
@@ -57,6 +58,7 @@ class ClusterAdmin:
         self.survey = Survey(
             node.name, tell=engine.bus.tell, status=self.status, held=self._held, random_hex=random_hex
         )
+        self.readiness = Readiness(engine, node, clocks.monotonic)
         self._hub = hub
         self._calls = calls
         self._node = node
