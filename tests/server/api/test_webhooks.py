@@ -219,6 +219,10 @@ async def test_what_waits_for_an_erased_participant_goes_out_without_a_name() ->
         await house.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), [dead], "old")
         await api.good("DELETE", "/v1/participants/ext:anna")
         assert (await api.good("GET", f"/v1/webhooks/{endpoint}/dead-letters"))["items"] == []
+        # One that a node wrote after it, from what it had read before.
+        await house.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), [dead], "old")
+        listed = (await api.good("GET", f"/v1/webhooks/{endpoint}/dead-letters"))["items"]
+        assert [(item["event"]["id"], item["event"]["data"]) for item in listed] == [("e1", {})]
         there.answer = answer(200)
         there.got.clear()
         await api.good("POST", f"/v1/webhooks/{endpoint}/replay", {"from": 0})

@@ -16,7 +16,15 @@ import pytest
 from greenroom.core.requests import OpenRequest, TokenFacts, UpdateRequest
 from greenroom.engines.base import Engine, NodeBeat
 from greenroom.engines.embedded import EmbeddedEngine
-from greenroom.model import Application, Event, WebhookEndpoint, make_session_id, partition_of
+from greenroom.model import (
+    NAMING_FIELDS,
+    Application,
+    Event,
+    WebhookEndpoint,
+    make_session_id,
+    partition_of,
+    without_names,
+)
 from greenroom.server.webhooks.sending import Outcome
 from greenroom.server.webhooks.worker import EndpointWorker, Tools, reader_of, replay_reader_of
 from tests.support.sim.loop import ProcessClock, Timeline
@@ -59,6 +67,7 @@ class World:
     endpoint: WebhookEndpoint | None = field(default_factory=lambda: WebhookEndpoint(id="wh", url="https://x.example"))
     outcome: Outcome = GOOD
     refused: set[str] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
     attempts: int = 0
     delivered: list[Event] = field(default_factory=list)
     disabled: list[str] = field(default_factory=list)
@@ -69,6 +78,7 @@ class World:
             outbox=self.engine.outbox,
             post=self._post,
             disable=self._disable,
+            redacted=lambda event: without_names(event) if event.participant_id in self.erased else event,
             node=node,
             clock=self.clock.monotonic,
             wall=lambda: self.clock.now_ms() / 1000,
@@ -310,6 +320,24 @@ async def test_dead_letters_are_kept_and_replayed(clock: VirtualTime) -> None:
         await here.clock.go(20)
         assert [event.id for event in here.delivered if event in dead] == [event.id for event in dead]
         assert await here.engine.outbox.aside(APP, replay_reader_of("wh"), 10) == ()
+
+
+@virtual
+async def test_dead_letters_about_somebody_who_was_erased_since_do_not_name_them(clock: VirtualTime) -> None:
+    async with world(clock) as here, working(here, capacity=6) as worker:
+        await here.open("anna")
+        await here.open("bob")
+        here.refused = {"anna"}
+        await here.update("anna")
+        await here.clock.go(1)
+        here.erased = {"anna"}  # what was read, and failed once, names her
+        for _ in range(6):
+            await here.update("anna")
+        await here.update("bob")
+        await here.clock.go(5)
+        kept = await here.engine.outbox.aside(APP, reader_of("wh"), 10)
+        assert len(kept) == worker.counts.set_aside >= 6
+        assert not [event.data for event, _ in kept if set(event.data) & set(NAMING_FIELDS)]
 
 
 @virtual

@@ -71,7 +71,8 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
 
 def _items(call: Call[Any, EventsQuery, Any], page: EventPage, after: str | None) -> tuple[EventView, ...]:
     events = [*notices(call.app.key, page, after, int(call.now * 1000)), *page.items]
-    return tuple(view_of_event(event) for event in events if wanted(event.type, call.query.type))
+    redacted = call.context.tenants.revocations.redacted
+    return tuple(view_of_event(redacted(event)) for event in events if wanted(event.type, call.query.type))
 
 
 ROUTES = (api("GET /v1/events", read_events, "Fetch events", EVENTS_READ, tag="events"),)

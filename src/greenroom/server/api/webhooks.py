@@ -255,7 +255,8 @@ async def list_dead_letters(call: Call[EndpointPath, DeadLettersQuery, Nothing])
     """Events that were given up, oldest first. At most 10,000 are kept for an endpoint."""
     endpoint = _endpoint(call)
     kept = await call.context.engine.outbox.aside(call.app.key, reader_of(endpoint.id), call.query.limit)
-    return DeadLetterList(tuple(DeadLetter(event=view_of_event(event), why=why) for event, why in kept))
+    redacted = call.context.tenants.revocations.redacted
+    return DeadLetterList(tuple(DeadLetter(event=view_of_event(redacted(event)), why=why) for event, why in kept))
 
 
 async def drop_dead_letter(call: Call[DeadLetterPath, Nothing, Nothing]) -> Nothing:

@@ -7,7 +7,7 @@ from math import floor
 
 from greenroom.codes import ErrorCode
 from greenroom.errors import GreenroomError, ParticipantBlockedError, ServiceUnavailableError, TokenInvalidError
-from greenroom.model import Application, Restriction, erased_subject
+from greenroom.model import Application, Event, Restriction, erased_subject, without_names
 from greenroom.tokens import VerifiedToken
 
 MAX_BUMP = 4
@@ -77,6 +77,12 @@ class Revocations:
         """Up to when (Unix seconds) everything about the participant was erased, as far as it is known here; 0: never.
         An erased one's cut-off is stored by hashed id."""
         return self._cutoffs.get((app_key, erased_subject(participant_id)), 0)
+
+    def redacted(self, event: Event) -> Event:
+        """The event as it may be stored again, shown or sent: without what says who it was, where the participant was
+        erased since."""
+        erased = event.at <= self.erased_at(event.app, event.participant_id) * 1000
+        return without_names(event) if erased else event
 
     def _cutoff_of(self, app_key: str, participant_id: str) -> int:
         return max(self._cutoffs.get((app_key, participant_id), 0), self.erased_at(app_key, participant_id))

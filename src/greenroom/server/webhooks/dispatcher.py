@@ -13,7 +13,7 @@ import structlog
 
 from greenroom.engines.base import Engine
 from greenroom.errors import GreenroomError
-from greenroom.model import Application, Event, WebhookEndpoint, without_names
+from greenroom.model import Application, Event, WebhookEndpoint
 from greenroom.server.events.views import view_of_event
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.tenants.applications import Tenants
@@ -60,6 +60,7 @@ class WebhookDispatcher:
             outbox=engine.outbox,
             post=self.post,
             disable=self._disable,
+            redacted=tenants.revocations.redacted,
             node=node,
             clock=clock,
             wall=tenants.now,
@@ -126,10 +127,7 @@ class WebhookDispatcher:
 
     async def post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> Outcome:
         """Signs and sends one event, once."""
-        if event.at <= self._tenants.revocations.erased_at(app.key, event.participant_id) * 1000:
-            # It was read, or waited, before the participant was erased.
-            event = without_names(event)
-        body = msgspec.json.encode(view_of_event(event))
+        body = msgspec.json.encode(view_of_event(self._tenants.revocations.redacted(event)))
         now = self._tenants.now()
         secrets = signing.open_secrets(self._tenants.secrets, app.key, endpoint, now)
         headers = {

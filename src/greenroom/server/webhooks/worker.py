@@ -89,6 +89,8 @@ class Tools:
     post: Posting
     disable: Callable[[str, str, str], Awaitable[None]]
     """(app key, endpoint id, why)"""
+    redacted: Callable[[Event], Event]
+    """An event as it may be stored again."""
     node: str
     clock: Callable[[], float]
     wall: Callable[[], float]
@@ -316,7 +318,8 @@ class EndpointWorker:
                     self._acknowledged_at = now
             elif isinstance(effect, SetAside):
                 self._log.warning("webhook events set aside", events=len(effect.events), why=effect.why)
-                await outbox.set_aside(app, self._reader, effect.events, effect.why)
+                events = [self._tools.redacted(event) for event in effect.events]
+                await outbox.set_aside(app, self._reader, events, effect.why)
                 self.counts.set_aside += len(effect.events)
             elif isinstance(effect, Replayed):
                 await outbox.drop_aside(app, self._replays, [effect.event_id])
