@@ -1,6 +1,6 @@
 /** The packages as users get them: what is in them, their types, and the tools that people build apps with. */
 import { strict as assert } from 'node:assert';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -23,7 +23,7 @@ const write = (name, text) => {
   writeFileSync(path, text);
   return path;
 };
-const node = async (...parameters) => (await run(process.execPath, parameters, { cwd: app })).stdout.trim();
+const node = async (...parameters) => (await run(process.execPath, parameters, { cwd: app, timeout: 60_000 })).stdout.trim();
 
 /** What an app says that has found the SDK: prints `disconnected TokenInvalidError`. */
 const USE = `
@@ -135,8 +135,10 @@ test('webpack, for browsers and for Node, from import and from require', async (
   assert.equal(await node(await webpack(write('use.cjs', REQUIRE), 'node')), SAID);
 });
 
+const vite = () => import(pathToFileURL(join(tools.folder, 'node_modules/vite/dist/node/index.js')));
+
 test('Vite, for browsers and for rendering on a server', async () => {
-  const { build } = await import(pathToFileURL(join(tools.folder, 'node_modules/vite/dist/node/index.js')));
+  const { build } = await vite();
   for (const ssr of [false, true]) {
     const outDir = join(app, 'out', `vite-${ssr}`);
     const input = write('use.mjs', IMPORT);
@@ -170,32 +172,25 @@ test('Jest with its defaults', async () => {
   assert.match(stderr, /1 passed, 1 total/);
 });
 
-test("Metro builds an app of the platform's React Native SDK, with one client in it", async () => {
-  addPackage(app, '@dolbyio/comms-sdk-react-native');
-  write('node_modules/react/index.js', 'module.exports = { Component: class {}, PureComponent: class {} };');
-  write(
-    'node_modules/react-native/index.js',
-    `module.exports = {
-      NativeModules: {}, UIManager: {}, LogBox: { ignoreLogs() {} }, StyleSheet: { create: (one) => one },
-      Platform: { OS: 'android', select: (one) => one.android }, requireNativeComponent: (name) => name,
-      NativeEventEmitter: class { constructor() { throw new Error('the app has no native side'); } },
-    };`,
-  );
-  const claims = { app: 'a', sub: 'ada', xid: 'ada', iat: 1_700_000_000, exp: 4_000_000_000 };
-  const token = `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2ln`;
-  const entry = write(
-    'index.js',
-    `import { bridge, configure } from '@greenroom/react-native-compat';
-    import { Greenroom } from '@greenroom/client';
-    import CommsAPI from '@dolbyio/comms-sdk-react-native';
-    configure({ url: 'https://sessions.example.com' });
-    const run = async () => {
-      await CommsAPI.initializeToken('${token}', async () => '${token}');
-      const code = await CommsAPI.conference.current().catch((error) => error.code);
-      print(bridge.sdk instanceof Greenroom, await CommsAPI.session.isOpen(), code);
-    };
-    run();`,
-  );
+test('the React example builds with Vite', async () => {
+  cpSync(new URL('../../examples/react', import.meta.url), join(app, 'example'), { recursive: true });
+  for (const name of ['react', 'react-dom', 'scheduler']) addPackage(app, name);
+  const { build } = await vite();
+  await build({ root: join(app, 'example'), logLevel: 'error', build: { outDir: 'out' } });
+  assert.match(readFileSync(join(app, 'example/out/index.html'), 'utf8'), /<script type="module" crossorigin src="/);
+});
+
+const REACT_NATIVE = `module.exports = {
+  NativeModules: {}, UIManager: {}, LogBox: { ignoreLogs() {} }, StyleSheet: { create: (one) => one },
+  Platform: { OS: 'android', select: (one) => one.android }, requireNativeComponent: (name) => name,
+  NativeEventEmitter: class { constructor() { throw new Error('the app has no native side'); } },
+  View: 'View', Text: 'Text', AppState: { addEventListener: () => ({ remove() {} }) },
+};`;
+
+/** What Metro makes of an app, as React Native's own configuration has it. It prints with `print`. */
+const metro = async (name, text) => {
+  write('node_modules/react-native/index.js', REACT_NATIVE);
+  const entry = write(name, text);
   write(
     'metro.config.js',
     `const { getDefaultConfig } = require('@react-native/metro-config');
@@ -207,7 +202,7 @@ test("Metro builds an app of the platform's React Native SDK, with one client in
       cacheStores: [], reporter: { update() {} }, resolver: { ...config.resolver, useWatchman: false } });`,
   );
   write('babel.config.js', "module.exports = { presets: ['@react-native/babel-preset'] };");
-  const out = join(app, 'out/metro');
+  const out = join(app, 'out', name);
   write(
     'metro.cjs',
     `const metro = require('metro');
@@ -219,8 +214,38 @@ test("Metro builds an app of the platform's React Native SDK, with one client in
   mkdirSync(join(app, 'out'), { recursive: true });
   await run(process.execPath, ['metro.cjs'], { cwd: app });
   const start = 'globalThis.print = console.log; console.log = () => {};\n';
-  writeFileSync(`${out}.cjs`, start + readFileSync(`${out}.js`, 'utf8'));
-  assert.equal(await node(`${out}.cjs`), 'true false notAvailable');
+  writeFileSync(`${out}.cjs`, start + readFileSync(out, 'utf8'));
+  return `${out}.cjs`;
+};
+
+test('Metro builds the app of the React Native tutorial', async () => {
+  for (const name of ['react', 'react-dom', 'scheduler']) addPackage(app, name);
+  const page = readFileSync(new URL('../../docs/tutorials/react-native.md', import.meta.url), 'utf8');
+  write('App.jsx', /^```jsx\n([^]*?)^```/m.exec(page)[1]);
+  const text = `import { createElement } from 'react';
+    import { renderToString } from 'react-dom/server';
+    import { App } from './App.jsx';
+    print(renderToString(createElement(App)));
+    process.exit(); // React's server leaves a channel open`;
+  const said = await node(await metro('tutorial.js', text));
+  assert.match(said, /<View><Text>Anna is disconnected<\/Text><\/View>/);
+});
+
+test("Metro builds an app of the platform's React Native SDK, with one client in it", async () => {
+  addPackage(app, '@dolbyio/comms-sdk-react-native');
+  const claims = { app: 'a', sub: 'ada', xid: 'ada', iat: 1_700_000_000, exp: 4_000_000_000 };
+  const token = `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2ln`;
+  const text = `import { bridge, configure } from '@greenroom/react-native-compat';
+    import { Greenroom } from '@greenroom/client';
+    import CommsAPI from '@dolbyio/comms-sdk-react-native';
+    configure({ url: 'https://sessions.example.com' });
+    const run = async () => {
+      await CommsAPI.initializeToken('${token}', async () => '${token}');
+      const code = await CommsAPI.conference.current().catch((error) => error.code);
+      print(bridge.sdk instanceof Greenroom, await CommsAPI.session.isOpen(), code);
+    };
+    run();`;
+  assert.equal(await node(await metro('platform.js', text)), 'true false notAvailable');
 });
 
 // -- types

@@ -94,7 +94,8 @@ export class FakeService {
         socket.session = `s${++this.#numbers}`;
         socket.person = `p-${xid}`;
         this.sessions.set(socket.session, socket);
-        const participant = this.person(xid, { presence: 'online', sessions: 1, name: params.participant?.name });
+        const { name = this.person(xid).name } = params.participant ?? {};
+        const participant = this.person(xid, { presence: 'online', sessions: 1, name });
         const session = { id: socket.session, generation: 1, grace: 40, expiresAt: (Date.now() / 1000 + HOUR) * 1000 };
         reply({ session, participant, scopes: ['*'] });
       },
