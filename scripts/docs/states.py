@@ -52,8 +52,8 @@ def generate() -> dict[str, str]:
     lines = [
         "# States",
         "",
-        "Three tables in `greenroom.core.states` say what may follow from what. One function in each machine applies its",
-        "table; an event that has no row for the present state changes nothing: it came too late. This page and its",
+        "Three tables in `greenroom.core.states` say what may follow from what. One function in each machine applies",
+        "its table. An event without a row for the present state changes nothing: it is late. This page and its",
         "drawings are made from the tables, and a test walks every pair of state and event.",
         "",
     ]
