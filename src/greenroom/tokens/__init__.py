@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from greenroom.tokens.keyring import Algorithm, KeyRing, SigningKey, generate_key
     from greenroom.tokens.mint import MintedToken, mint_api_token, mint_client_token
+    from greenroom.tokens.minted import MintedTokens
     from greenroom.tokens.reader import MAX_TOKEN_BYTES, Glance, peek
     from greenroom.tokens.scopes import API_SCOPES, SESSION_SCOPES, has_scope, parse_scopes, require_scope
     from greenroom.tokens.sealing import open_key, open_sealed, seal, seal_key
@@ -53,6 +54,7 @@ _HOME = {
     "MintedToken": "mint",
     "mint_api_token": "mint",
     "mint_client_token": "mint",
+    "MintedTokens": "minted",
     "MAX_TOKEN_BYTES": "reader",
     "Glance": "reader",
     "peek": "reader",
@@ -84,6 +86,7 @@ __all__ = [
     "Glance",
     "KeyRing",
     "MintedToken",
+    "MintedTokens",
     "SessionPolicyClaim",
     "SigningKey",
     "TokenKind",

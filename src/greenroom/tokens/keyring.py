@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from hmac import compare_digest
 from typing import Any
 
 import msgspec
@@ -50,7 +51,7 @@ class SigningKey:
     Made by `generate_key`, `from_jwk` or `from_bytes`.
     """
 
-    __slots__ = ("_jose", "_model", "_public", "_signature_bytes", "alg", "can_sign", "created_at", "kid")
+    __slots__ = ("_jose", "_model", "_private", "_public", "_signature_bytes", "alg", "can_sign", "created_at", "kid")
 
     def __init__(self, kid: str, alg: Algorithm, jose: OKPKey | OctKey, created_at: float) -> None:
         self.kid = kid
@@ -63,6 +64,8 @@ class SigningKey:
         # What joserfc's key holds: looking it up there for each signature costs 10 µs.
         public = jose.get_op_key("verify")
         self._public = public if isinstance(public, Ed25519PublicKey) else None
+        private = jose.get_op_key("sign") if jose.is_private else None
+        self._private = private if isinstance(private, Ed25519PrivateKey) else None
         self._signature_bytes = _FORM[alg][2]
         self.can_sign = jose.is_private
 
@@ -81,9 +84,15 @@ class SigningKey:
         return bytes(self._model.sign(message, self._jose))
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` is this key's for `message`. Signatures of the wrong length are not even tried."""
+        """Whether `signature` is this key's for `message`. Signatures of the wrong length are not even tried.
+
+        With the private part of an Ed25519 key the message is signed again and compared in constant time: such a
+        signature is deterministic (RFC 8032, section 5.1.6), and signing costs a third of verifying.
+        """
         if len(signature) != self._signature_bytes:
             return False
+        if self._private is not None:
+            return compare_digest(self._private.sign(message), signature)
         if self._public is None:
             return bool(self._model.verify(message, signature, self._jose))
         try:

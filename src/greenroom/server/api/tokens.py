@@ -134,6 +134,7 @@ async def client_token(call: Call[Nothing, Nothing, ClientTokenForm]) -> TokenRe
         life=CLIENT_TOKEN_LIFE if form.expires_in is None else form.expires_in,
         issued_after=tenants.revocations.cutoff(call.app, None),
     )
+    tenants.minted.add(minted.token)
     return _reply(minted)
 
 
@@ -157,6 +158,7 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
         life=_life_of(body),
         issued_after=tenants.revocations.cutoff(call.app, participant_id),
     )
+    tenants.minted.add(minted.token)
     return _reply(minted)
 
 

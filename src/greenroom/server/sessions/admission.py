@@ -51,7 +51,14 @@ class Admission:
         if len(self._failed):
             self._check_failed(token, address, now)
         try:
-            found = verify(token, self._tenants.ring, kind=TokenKind.CLIENT, issuer=self._issuer, now=now.wall)
+            found = verify(
+                token,
+                self._tenants.ring,
+                kind=TokenKind.CLIENT,
+                issuer=self._issuer,
+                now=now.wall,
+                minted=self._tenants.minted,
+            )
         except TokenInvalidError:
             if not self._addresses.is_trusted(address):
                 self._failed.take(self._attempt(token, address), now.mono)

@@ -19,7 +19,7 @@ from greenroom.server.config import ServerConfig
 from greenroom.server.tenants.keys import ANNOUNCED, SigningKeys
 from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.tenants.secrets import SecretStore
-from greenroom.tokens import Algorithm, BasicCredentials, KeyRing, SigningKey, new_app_key, new_secret
+from greenroom.tokens import Algorithm, BasicCredentials, KeyRing, MintedTokens, SigningKey, new_app_key, new_secret
 
 SECRET_OVERLAP = 86_400.0
 """Seconds for which a replaced app secret is still good, unless `rotate_secret` is told otherwise."""
@@ -49,6 +49,8 @@ class Tenants:
         """The source that was given, for tokens."""
         self.secrets = SecretStore(master_key, random_bytes)
         self.revocations = Revocations(clock)
+        self.minted = MintedTokens(random_bytes(32))
+        """Client access tokens that this node gave out."""
         self._keys = SigningKeys(
             master_key=master_key,
             clock=clock,
