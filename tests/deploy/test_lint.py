@@ -113,6 +113,14 @@ def test_all_files_are_of_one_version() -> None:
     assert f"image: greenroom:{version}\n" in (DEPLOY / "kubernetes" / "greenroom.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    "file", ["compose.yaml", "kubernetes/greenroom.yaml", "helm/greenroom/templates/deployment.yaml"]
+)
+def test_prometheus_can_be_given_a_token_of_its_own(file: str) -> None:
+    assert "GREENROOM_METRICS_TOKEN" in (DEPLOY / file).read_text()
+    assert "admin-token" not in (ROOT / "docs" / "how-to" / "watch-it-run.md").read_text()
+
+
 def test_the_chart_sets_settings_that_exist() -> None:
     """What it renders is checked by `make check-deploy`, with helm."""
     text = (DEPLOY / "helm" / "greenroom" / "templates" / "deployment.yaml").read_text()
@@ -153,7 +161,7 @@ def compose_settings() -> ServerConfig:
     (document,) = yaml(DEPLOY / "compose.yaml")
     given = dict(document["services"]["node1"]["environment"])
     given |= {"GREENROOM_MASTER_KEY": "0" * 64, "GREENROOM_ADMIN_TOKEN": "a" * 48}
-    given["GREENROOM_PUBLIC_URL"] = "http://localhost:8080"
+    given |= {"GREENROOM_PUBLIC_URL": "http://localhost:8080", "GREENROOM_METRICS_TOKEN": ""}
     return load(None, given).config
 
 

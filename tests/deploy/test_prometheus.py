@@ -27,7 +27,7 @@ from tests.support.redis_server import free_ports, wait_for
 pytestmark = pytest.mark.slow
 
 HOW_TO = DEPLOY.parent / "docs" / "how-to" / "watch-it-run.md"
-ADMIN = "prometheus-test-admin-token-0123456789"
+TOKEN = "prometheus-test-metrics-token-0123456789"
 NOT_YET = ("sessions_orphaned", "engine_errors", "silence_seconds", "requests_refused", "webhook_set_aside")
 """Metrics of what did not go wrong while the test ran: their panels may be empty."""
 
@@ -38,8 +38,8 @@ def _config(target: str, root: Path) -> Path:
     assert found is not None
     config = yaml.safe_load(found[1])
     (job,) = config["scrape_configs"]
-    token = root / "admin-token"
-    token.write_text(ADMIN)
+    token = root / "metrics-token"
+    token.write_text(TOKEN)
     job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
     job["authorization"]["credentials_file"] = str(token)
     job["static_configs"] = [{"targets": [target]}]
@@ -103,7 +103,11 @@ async def _live(house: House, tenant: Tenant) -> None:
 
 async def test_each_panel_of_the_dashboard_shows_what_a_real_prometheus_scraped() -> None:
     async with (
-        api_house(admin_token=ADMIN, renew_interval=0.2, **LOOPBACK) as (house, tenant, api),
+        api_house(metrics_token=TOKEN, metrics_from_loopback="off", renew_interval=0.2, **LOOPBACK) as (
+            house,
+            tenant,
+            api,
+        ),
         receiver() as there,
     ):
         await add(api, there)
