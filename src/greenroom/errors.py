@@ -287,6 +287,8 @@ class ServiceError(GreenroomError):
 
 _LONGEST = 1e9
 """Seconds."""
+_LONGEST_DELAY = 3600.0
+"""Seconds after which a peer is asked to come back, at most."""
 
 
 class _RetryAfterError(ServiceError):
@@ -302,7 +304,9 @@ class _RetryAfterError(ServiceError):
         super().__init__(message, hint=hint, code=code)
 
     def details(self) -> dict[str, Any]:
-        return {} if self.retry_after is None else {"retryAfter": self.retry_after}
+        after = self.retry_after
+        # Not a number, or below 0: there is nothing to say.
+        return {"retryAfter": min(after, _LONGEST_DELAY)} if after is not None and after >= 0 else {}
 
     @classmethod
     def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:

@@ -5,6 +5,7 @@ Unknown fields are ignored, new fields have defaults. Instants are integer Unix 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, Literal
 
@@ -363,12 +364,32 @@ def _no_constant(name: str) -> None:
 def decode_params(method: str, raw: msgspec.Raw) -> Any:
     """The typed params of a method of METHODS. Raises IllegalArgumentError naming the field."""
     data = bytes(raw)
+    decode = _params_decoders[method].decode
     try:
-        return _params_decoders[method].decode(data or _NO_PARAMS)
+        return decode(data or _NO_PARAMS)
     except msgspec.ValidationError as error:
+        without = _without_nulls(data)
+        if without != data:
+            with contextlib.suppress(msgspec.ValidationError):
+                return decode(without)
         raise IllegalArgumentError(f"{method}: {_explain(error)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IllegalArgumentError(f"{method}: {error}.") from None
+
+
+def _without_nulls(data: bytes) -> bytes:
+    """The same JSON without members that are null: null is absent, wherever it stands. What is not read that way stays
+    as it is: an item of a list has its place."""
+
+    def stripped(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: stripped(member) for key, member in value.items() if member is not None}
+        return value
+
+    if b"null" not in data:
+        return data
+    value = msgspec.json.decode(data)
+    return _encoder.encode({} if value is None else stripped(value))
 
 
 def encode_reply(request_id: int | str | None, result: msgspec.Struct) -> bytes:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+ACTIVE_SECONDS = 10.0
+"""For which a group that asked of a `SharedBudget` counts as one that shares it."""
+
 
 class TokenBucket:
     """`rate` a second in the long run, `burst` at once. Starts full."""
@@ -34,6 +37,12 @@ class TokenBucket:
             return False
         self._level = level - count
         return True
+
+    def resize(self, rate: float, burst: float, now: float) -> None:
+        """Another rate and burst from now on; what is above the new burst is lost."""
+        if rate != self.rate or burst != self.burst:
+            self._level, self._at = min(burst, self.level(now)), max(now, self._at)
+            self.rate, self.burst = rate, burst
 
     def wait(self, now: float, count: float = 1.0) -> float:
         """Seconds until `count` can be taken; 0.0 if now, infinity if never."""
@@ -79,3 +88,73 @@ class KeyedBuckets:
             if len(self._buckets) == 1:
                 return
             del self._buckets[oldest]
+
+
+class _Share:
+    """What one group of a `SharedBudget` may take, and what it took in the last second."""
+
+    __slots__ = ("asked_at", "bucket", "taken", "taken_before", "window")
+
+    def __init__(self, bucket: TokenBucket, now: float) -> None:
+        self.bucket = bucket
+        self.asked_at = self.window = now
+        self.taken = self.taken_before = 0
+
+    def note(self, now: float) -> None:
+        """One was taken."""
+        self._turn(now)
+        self.taken += 1
+
+    def claim(self, now: float) -> float:
+        """What others leave to the group for this second: as much as it needed in the last, of what it may take."""
+        self._turn(now)
+        return min(self.bucket.level(now), float(max(self.taken, self.taken_before)))
+
+    def _turn(self, now: float) -> None:
+        if now - self.window >= 1.0:
+            self.taken_before = self.taken if now - self.window < 2.0 else 0
+            self.taken, self.window = 0, now
+
+
+class SharedBudget:
+    """`rate` a second, with a burst of one second's worth, shared by groups so that none can starve the others.
+
+    Each group that asked lately has an equal share, which it always gets. Beyond its share a group gets what the others
+    leave: what was not taken, less what they are used to take of their own shares.
+    """
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._burst = max(1.0, rate)
+        self._all = TokenBucket(rate, self._burst, now)
+        self._shares: OrderedDict[str, _Share] = OrderedDict()
+
+    def has_room(self, group: str, now: float) -> bool:
+        """Whether `take` would succeed."""
+        share = self._share(group, now)
+        if share.bucket.level(now) >= 1.0:
+            return True
+        left = self._all.level(now) - 1.0
+        return left >= 0 and left >= sum(other.claim(now) for other in self._shares.values() if other is not share)
+
+    def take(self, group: str, now: float) -> bool:
+        """Take one if the group may have it; else take nothing and return False."""
+        if not self.has_room(group, now):
+            return False
+        share = self._share(group, now)
+        share.bucket.take(now)
+        share.note(now)
+        self._all.take(now, min(1.0, self._all.level(now)))
+        return True
+
+    def _share(self, group: str, now: float) -> _Share:
+        share = self._shares.get(group)
+        if share is None:
+            share = self._shares[group] = _Share(TokenBucket(self._rate, self._burst, now), now)
+        share.asked_at = now
+        self._shares.move_to_end(group)
+        while next(iter(self._shares.values())).asked_at < now - ACTIVE_SECONDS:
+            self._shares.popitem(last=False)
+        part = len(self._shares)
+        share.bucket.resize(self._rate / part, max(1.0, self._burst / part), now)
+        return share

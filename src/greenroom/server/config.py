@@ -172,6 +172,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_head_bytes: Annotated[Bytes, _doc("The largest request head.", "bytes")] = 16_384
     messages_per_second: Annotated[Rate, _doc("Of one connection, in the long run (4004).", "1/s")] = 50.0
     messages_burst: Annotated[Count, _doc("Of one connection, at once.")] = 100
+    ids_per_second: Annotated[
+        Rate, _doc("Participants that requests of one connection name, in the long run; what is more waits.", "1/s")
+    ] = 2_000.0
+    ids_burst: Annotated[Count, _doc("Participants that requests of one connection name, at once.")] = 4_000
     max_waiting: Annotated[Count, _doc("Requests of one connection that wait while one is carried out.")] = 32
     control_frames_per_second: Annotated[
         Rate, _doc("Pings and pongs of one connection, in the long run (1008).", "1/s")
@@ -181,8 +185,20 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     opens_per_second: Annotated[Rate, _doc("Opens that the node takes, with a burst of the same number.", "1/s")] = (
         2_000.0
     )
+    opens_per_participant_per_minute: Annotated[
+        Count,
+        _doc(
+            "Opens of one participant, with a burst of the same number; and never more than a tenth of"
+            " `opens_per_second`.",
+            "1/min",
+        ),
+    ] = 60
+    failed_resumes_per_minute: Annotated[
+        Count,
+        _doc("Resumes from one address with a wrong session id or secret; more have to wait.", "1/min"),
+    ] = 600
     failed_auth_per_minute: Annotated[
-        Count, _doc("Bad tokens a minute from one address for one application, before more are refused.", "1/min")
+        Count, _doc("Bad tokens a minute from one address for one application; more have to wait.", "1/min")
     ] = 10
 
     protocol_violations_per_minute: Annotated[
@@ -231,6 +247,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             token_grace=self.token_grace,
             messages_per_second=self.messages_per_second,
             messages_burst=self.messages_burst,
+            ids_per_second=self.ids_per_second,
+            ids_burst=self.ids_burst,
             max_waiting=self.max_waiting,
         )
 

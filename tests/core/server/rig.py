@@ -70,12 +70,17 @@ class FakeServices:
         self.tokens: dict[str, Token] = {"anna": token_for("anna"), "nobody": Token()}
         self.applications: dict[str, Application] = {APP: Application(key=APP, name="App", namespace=NAMESPACE)}
         self.full = False
+        self.admitted: list[tuple[str, str]] = []
+        self.failed_resumes: list[str] = []
+        self.revoked: set[tuple[str, str]] = set()
+        self.verified_for: list[str | None] = []
         self.violations: list[str] = []
         self.bad: set[str] = set()
         self._counter = itertools.count(1)
 
-    def verify(self, token: str, address: str, now: Now) -> Token:
+    def verify(self, token: str, address: str, now: Now, *, session_id: str | None = None) -> Token:
         """Words: a token's name, or expired, or limited."""
+        self.verified_for.append(session_id)
         if token == "limited":
             raise RateLimitedError(retry_after=7.0)
         found = self.tokens.get(token)
@@ -89,15 +94,29 @@ class FakeServices:
         """From the dict."""
         return self.applications.get(key)
 
-    def check_room(self, now: Now) -> None:
+    def is_revoked(self, app: str, jti: str) -> bool:
+        """From the set."""
+        return (app, jti) in self.revoked
+
+    def check_room(self, token: str, now: Now) -> None:
         """Unless full."""
         if self.full:
             raise RateLimitedError(retry_after=1.0)
 
-    def admit(self, participant_id: str, now: Now) -> None:
+    def admit(self, app: str, participant: str, now: Now) -> None:
         """The same."""
-        self.check_violations(participant_id, now)
-        self.check_room(now)
+        self.check_violations(participant, now)
+        self.check_room("", now)
+        self.admitted.append((app, participant))
+
+    def check_resume(self, session_id: str, address: str, now: Now) -> None:
+        """Unless the session or the address is among the bad."""
+        self.check_violations(session_id, now)
+        self.check_violations(address, now)
+
+    def note_failed_resume(self, address: str, now: Now) -> None:
+        """Kept."""
+        self.failed_resumes.append(address)
 
     def note_violation(self, key: str, now: Now) -> None:
         """Kept."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
@@ -18,14 +20,7 @@ from greenroom.messages import Device
 from greenroom.model import (
     EndReason,
 )
-from tests.core.server.rig import (
-    SECRET,
-    WALL,
-    Rig,
-    S,
-    ending,
-    rig_in,
-)
+from tests.core.server.rig import ANNA, APP, BOB, SECRET, WALL, Rig, S, ending, person, rig_in, token_for
 
 # -- lost when open ----------------------------------------------------------------------------------------------------
 
@@ -163,3 +158,70 @@ def test_a_missing_application_is_not_read_as_deleted() -> None:
     rig.services.applications.clear()
     rig.do("directory_changed", rig.now)
     assert rig.is_in(S.OPEN)
+
+
+def test_a_token_revoked_by_its_jti_ends_the_sessions_that_it_opened() -> None:
+    rig = Rig().open(jti="jti-1")
+    rig.services.revoked.add((APP, "jti-2"))
+    rig.do("directory_changed", rig.now)
+    assert rig.is_in(S.OPEN)
+    rig.services.revoked.add((APP, "jti-1"))
+    rig.do("directory_changed", rig.now)
+    assert rig.requests[-1].reason is EndReason.TOKEN_REVOKED
+
+
+def test_a_session_that_was_being_opened_when_its_token_was_revoked_ends_too() -> None:
+    """The report: sessions that opened during the call survived in 8 of 8 rounds."""
+    rig = Rig()
+    rig.hello()
+    rig.services.revoked.add((APP, "jti-1"))
+    rig.join(jti="jti-1")
+    assert rig.requests[-1].reason is EndReason.TOKEN_REVOKED
+
+
+def test_after_a_refresh_the_new_token_counts() -> None:
+    rig = Rig().open(jti="jti-1")
+    rig.services.tokens["new"] = token_for("anna", jti="jti-2")
+    rig.send("session.refreshToken", token="new")
+    rig.answer(None)
+    rig.services.revoked.add((APP, "jti-1"))
+    rig.do("directory_changed", rig.now)
+    assert rig.is_in(S.OPEN)
+    assert rig.services.verified_for[-1] == "p1-01"
+
+
+@pytest.mark.parametrize("code", [ErrorCode.ATTEMPT_SUPERSEDED, ErrorCode.STATE_LOST])
+@pytest.mark.parametrize(
+    "method",
+    ["session.updateParticipantInfo", "session.getParticipant", "participants.get", "participants.watch",
+     "session.refreshToken"],
+)  # fmt: skip
+def test_a_call_that_crosses_a_move_is_retryable_and_no_end(method: str, code: ErrorCode) -> None:
+    """The report: one of 1,472 updates during restarts raised SessionEndedError though its session lived on."""
+    rig = Rig().open()
+    params: dict[str, dict[str, Any]] = {
+        "session.updateParticipantInfo": {"updateId": "u", "name": "A"},
+        "participants.get": {"ids": [BOB]},
+        "participants.watch": {"ids": [BOB]},
+        "session.refreshToken": {"token": "anna"},
+    }
+    number = rig.send(method, **params.get(method, {}))
+    rig.answer(SessionEndedError(code=code))
+    error = rig.reply(number)["error"]
+    assert (error["code"], error["data"]["retryable"]) == (ErrorCode.FENCED, True)
+
+
+def test_an_end_that_the_engine_stored_is_an_end() -> None:
+    rig = Rig().open()
+    number = rig.send("session.updateParticipantInfo", updateId="u", name="A")
+    rig.answer(SessionEndedError(end_reason="kicked"))
+    assert rig.error(number) == ErrorCode.SESSION_ENDED
+
+
+def test_the_own_participant_is_known_by_its_newest_version() -> None:
+    rig = Rig().open()
+    session = rig.machine.session
+    assert session is not None
+    rig.machine.heard(person(ANNA, 9))
+    rig.machine.heard(person(ANNA, 7))
+    assert session.participant.version == 9

@@ -26,17 +26,7 @@ from greenroom.model import (
     partition_of,
     partition_of_session,
 )
-from tests.core.server.rig import (
-    ANNA,
-    APP,
-    SECRET,
-    WALL,
-    FakeServices,
-    Rig,
-    S,
-    ending,
-    token_for,
-)
+from tests.core.server.rig import ANNA, APP, SECRET, WALL, FakeServices, Rig, S, Token, ending, token_for
 
 # -- hello -------------------------------------------------------------------------------------------------------------
 
@@ -251,3 +241,80 @@ def test_a_link_lost_during_a_resume_leaves_the_full_grace() -> None:
     rig.lost(1006)
     rig.join(generation=2)
     assert rig.requests[-1] == DetachRequest(Owner("p1-01", 2, "lease-1"), 40.0)
+
+
+# -- resumes that fail need no credentials ----------------------------------------------------------------------------
+
+
+def test_a_resume_that_the_engine_refused_counts_for_its_address() -> None:
+    rig = Rig()
+    rig.resume()
+    rig.answer(SessionEndedError(code=ErrorCode.RESUME_REFUSED))
+    assert rig.services.failed_resumes == ["192.0.2.1"]
+    rig.resume()
+    rig.answer(ServiceUnavailableError())
+    assert rig.services.failed_resumes == ["192.0.2.1"]
+
+
+def test_a_close_by_a_wrong_secret_counts_too() -> None:
+    rig = Rig()
+    rig.send("session.close", sessionId="p1-01", resumeSecret=SECRET)
+    rig.answer(SessionEndedError(code=ErrorCode.RESUME_REFUSED))
+    assert rig.services.failed_resumes == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("method", ["session.resume", "session.close"])
+def test_an_address_with_too_many_of_them_does_not_reach_the_engine(method: str) -> None:
+    services = FakeServices()
+    services.bad = {"192.0.2.1"}
+    rig = Rig(services)
+    number = rig.resume() if method == "session.resume" else rig.send(method, sessionId="p1-01", resumeSecret=SECRET)
+    assert rig.error(number) == ErrorCode.RATE_LIMITED
+    assert rig.close_code == CloseCode.RATE_LIMITED
+    assert not rig.calls
+
+
+def test_an_open_counts_for_its_application_and_participant() -> None:
+    rig = Rig()
+    rig.hello()
+    rig.services.tokens["t"] = Token()
+    anonymous = Rig(rig.services)
+    anonymous.hello(token="t")
+    assert rig.services.admitted == [(APP, ANNA), (APP, "jti-1 192.0.2.1")]
+
+
+def test_refusals_are_reported_with_their_reason() -> None:
+    rig = Rig()
+    rig.hello(token="bad")
+    assert rig.refusals == [("Invalid_token", False)]
+    rig = Rig()
+    rig.resume()
+    rig.answer(SessionEndedError(code=ErrorCode.STATE_LOST))
+    assert rig.refusals == [("state_lost", True)]
+
+
+# -- null is absent ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "nulls",
+    [
+        {"device": None}, {"sdk": None}, {"participant": None}, {"participant": {"ifNew": None, "name": "A"}},
+        {"sdk": {"name": None, "version": "1"}}, {"device": {"id": None}},
+    ],
+)  # fmt: skip
+def test_null_is_absent_in_an_open(nulls: dict[str, Any]) -> None:
+    """What users ran into: `device: null` was refused while `name: null` was taken."""
+    rig = Rig()
+    rig.hello(**nulls)
+    assert rig.is_in(S.JOINING), rig.sent
+    rig = Rig()
+    assert rig.error(rig.hello(token=None)) == ErrorCode.ILLEGAL_ARGUMENT
+
+
+@pytest.mark.parametrize("method", ["ping", "session.getParticipant", "participants.get", "session.close"])
+def test_params_that_are_null_are_absent(method: str) -> None:
+    """What users ran into: `params: null` was taken for ping and refused for session.close."""
+    rig = Rig().open()
+    rig.raw(msgspec.json.encode({"jsonrpc": "2.0", "id": 77, "method": method, "params": None}))
+    assert rig.calls or rig.result(77) == {}

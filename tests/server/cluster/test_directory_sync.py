@@ -24,6 +24,7 @@ class FakeTenants:
     version: int = 1
     away: bool = False
     applications: tuple[Application, ...] = ()
+    revocations: Any = field(default_factory=lambda: SimpleNamespace(revoked_jtis=frozenset()))
     asked: list[int | None] = field(default_factory=list)
 
     async def load(self) -> None:
@@ -68,7 +69,7 @@ class FakeHub:
 
 async def _made() -> tuple[FakeTenants, FakeHub, DirectorySync]:
     tenants = FakeTenants([_app("one"), _app("two")])
-    hub = FakeHub({key: FakeConnection(SimpleNamespace(app=key)) for key in ("one", "two")})
+    hub = FakeHub({key: FakeConnection(SimpleNamespace(app=key, jti=f"jti-{key}")) for key in ("one", "two")})
     directory = DirectorySync(cast(Any, tenants), cast(Any, hub))
     await directory.load()
     return tenants, hub, directory
@@ -114,3 +115,13 @@ async def test_an_engine_that_is_away_is_asked_again_later() -> None:
     tenants.away = False
     await directory.read(None)
     assert _measured(hub) == {"one": 1, "two": 0}
+
+
+async def test_sessions_of_a_token_that_was_revoked_by_its_jti_are_checked_once() -> None:
+    """The report: no node compared what it holds with the revoked tokens."""
+    tenants, hub, directory = await _made()
+    tenants.revocations.revoked_jtis = frozenset({("one", "jti-one"), ("one", "jti-two"), ("two", "jti-one")})
+    await directory.read(None)
+    assert [hub.sessions[key].measured for key in ("one", "two")] == [1, 0]
+    await directory.read(None)
+    assert hub.sessions["one"].measured == 1

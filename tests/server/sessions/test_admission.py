@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
-from greenroom.model import Application
-from greenroom.server.sessions.admission import Admission
+from greenroom.model import Application, ApplicationSettings, SessionPolicy
+from greenroom.server.config import ServerConfig
+from greenroom.server.sessions.admission import CHECKS_BURST, Admission
 from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import KeyRing, generate_key, mint_client_token
@@ -41,8 +43,11 @@ class FakeTenants:
 
 
 def _admission(tenants: Any, **options: Any) -> Admission:
-    limits: dict[str, Any] = {"opens_per_second": 2.0, "failed_auth": 3, "protocol_violations": 3}
-    values = {**limits, "limits": Limits(), **options}
+    limits: dict[str, Any] = {
+        "opens_per_second": 2.0, "opens_per_participant": 60, "failed_auth": 3, "failed_resumes": 60,
+        "protocol_violations": 3,
+    }  # fmt: skip
+    values = {**limits, "limits": Limits(), "ceilings": ServerConfig(), **options}
     return Admission(tenants, issuer=ISSUER, session_limits=SessionLimits(), now=0.0, **values)
 
 
@@ -53,19 +58,48 @@ def refused(error: type[Exception]) -> Iterator[None]:
 
 
 def test_so_many_opens_a_second() -> None:
-    admission = _admission(FakeTenants())
-    for _ in range(2):
-        admission.check_room(Now(10.0, WALL))
-        admission.admit("p", Now(10.0, WALL))
-    with pytest.raises(RateLimitedError) as caught:
-        admission.check_room(Now(10.0, WALL))
-    assert caught.value.retry_after == 1.0
+    tenants = FakeTenants()
+    admission = _admission(tenants)
+    for number in range(2):
+        admission.check_room(tenants.token(), Now(10.0, WALL))
+        admission.admit("a", f"p{number}", Now(10.0, WALL))
     with refused(RateLimitedError):
-        admission.admit("p", Now(10.0, WALL))
-    admission.admit("p", Now(10.6, WALL))
+        admission.admit("a", "p3", Now(10.0, WALL))
+    with pytest.raises(RateLimitedError) as caught:
+        admission.check_room(tenants.token(), Now(10.0, WALL))
+    assert caught.value.retry_after == 1.0
+    admission.admit("a", "p3", Now(10.6, WALL))
 
 
-def test_bad_tokens_of_one_application_and_address_are_limited_and_nobody_else() -> None:
+def test_one_participant_in_a_loop_takes_a_tenth_and_others_all_they_need() -> None:
+    """The report: at 50 opens a second, one participant in 8 loops had 27 of 40 honest opens of another refused."""
+    admission = _admission(FakeTenants(), opens_per_second=50.0, opens_per_participant=1_000_000)
+    let_in = {"loop": 0, "honest": 0}
+    for tick in range(2_000):  # ten seconds, 200 tries a second by the loop, 4 honest opens a second
+        now = Now(10.0 + tick / 200, WALL)
+        with suppress(RateLimitedError):
+            admission.admit("a", "loop", now)
+            let_in["loop"] += 1
+        if tick % 50 == 0:
+            admission.admit("b", f"honest {tick}", now)
+            let_in["honest"] += 1
+    assert let_in["honest"] == 40
+    assert let_in["loop"] <= 50 + 5
+
+
+def test_opens_of_one_participant_are_limited_by_the_minute() -> None:
+    admission = _admission(FakeTenants(), opens_per_second=10_000.0, opens_per_participant=5)
+    for _ in range(5):
+        admission.admit("a", "p", Now(10.0, WALL))
+    with pytest.raises(RateLimitedError) as caught:
+        admission.admit("a", "p", Now(10.0, WALL))
+    assert caught.value.retry_after == pytest.approx(12.0)
+    admission.admit("a", "other", Now(10.0, WALL))
+    admission.admit("b", "p", Now(10.0, WALL))
+
+
+def test_bad_tokens_are_told_to_wait_and_good_ones_never() -> None:
+    """The report: ten bad tokens that named an application locked its good ones out from the same address."""
     tenants = FakeTenants()
     admission = _admission(tenants)
     now = Now(10.0, WALL)
@@ -73,12 +107,79 @@ def test_bad_tokens_of_one_application_and_address_are_limited_and_nobody_else()
         with refused(TokenInvalidError):
             admission.verify(tenants.token(bad=True), "192.0.2.1", now)
     with pytest.raises(RateLimitedError) as caught:
-        admission.verify(tenants.token(), "192.0.2.1", now)
+        admission.verify(tenants.token(bad=True), "192.0.2.1", now)
     assert caught.value.retry_after is not None
     assert 0 < caught.value.retry_after <= 20
+    for _ in range(500):
+        with refused(RateLimitedError):
+            admission.verify(tenants.token(bad=True), "192.0.2.1", now)
+    assert admission.verify(tenants.token(), "192.0.2.1", now).app == "a"
+    assert admission.verify(tenants.token(), "192.0.2.1", now, session_id="s1").app == "a"
+
+
+def test_so_many_bad_signatures_of_an_address_are_looked_at_and_open_sessions_refresh_all_the_same() -> None:
+    tenants = FakeTenants()
+    admission = _admission(tenants)
+    now, bad = Now(10.0, WALL), tenants.token(bad=True)
+    for _ in range(int(CHECKS_BURST)):
+        with suppress(RateLimitedError, TokenInvalidError):
+            admission.verify(bad, "192.0.2.1", now)
+    with pytest.raises(RateLimitedError) as caught:
+        admission.verify(tenants.token(), "192.0.2.1", now)
+    assert caught.value.retry_after == 1.0
     assert admission.verify(tenants.token(), "192.0.2.2", now).app == "a"
-    assert admission.verify(tenants.token("b"), "192.0.2.1", now).app == "b"
-    assert admission.verify(tenants.token(), "192.0.2.1", Now(31.0, WALL)).app == "a"
+    assert admission.verify(tenants.token(), "192.0.2.1", now, session_id="s1").app == "a"
+    assert admission.verify(tenants.token(), "192.0.2.1", Now(11.0, WALL)).app == "a"
+
+
+def test_an_open_session_answers_for_its_own_bad_tokens_only() -> None:
+    tenants = FakeTenants()
+    admission = _admission(tenants)
+    now, bad = Now(10.0, WALL), tenants.token(bad=True)
+    for _ in range(3):
+        with refused(TokenInvalidError):
+            admission.verify(bad, "192.0.2.1", now, session_id="s1")
+    with refused(RateLimitedError):
+        admission.verify(bad, "192.0.2.1", now, session_id="s1")
+    with refused(TokenInvalidError):
+        admission.verify(bad, "192.0.2.1", now, session_id="s2")
+    with refused(TokenInvalidError):
+        admission.verify(bad, "192.0.2.1", now)
+
+
+def test_failed_resumes_of_an_address_are_limited() -> None:
+    """The report: 739 a second from one address, without any credentials, each asked the engine."""
+    admission = _admission(FakeTenants(), failed_resumes=60)
+    now = Now(10.0, WALL)
+    for number in range(60):
+        admission.check_resume(f"s{number}", "192.0.2.1", now)
+        admission.note_failed_resume("192.0.2.1", now)
+    with pytest.raises(RateLimitedError) as caught:
+        admission.check_resume("s61", "192.0.2.1", now)
+    assert caught.value.retry_after == 1.0
+    admission.check_resume("s61", "192.0.2.2", now)
+    admission.check_resume("s61", "192.0.2.1", Now(11.1, WALL))
+
+
+def test_an_application_gets_no_more_than_the_ceilings_of_the_service() -> None:
+    """The report: a tenant set maxApplicationSessions to null and maxWatched to 100,000 where the operator had 1."""
+    tenants = FakeTenants()
+    config = ServerConfig(max_application_sessions_ceiling=7, max_watched_ceiling=5, max_sessions_ceiling=3)
+    admission = _admission(tenants, ceilings=config)
+    tenants.known["a"] = replace(tenants.known["a"], settings=ApplicationSettings(
+        max_application_sessions=None, max_watched=100_000, policy=SessionPolicy(max_sessions=500),
+    ))  # fmt: skip
+    application = admission.application("a")
+    assert application is not None
+    settings = application.settings
+    assert (settings.max_application_sessions, settings.max_watched, settings.policy.max_sessions) == (7, 5, 3)
+    tenants.known["a"] = replace(tenants.known["a"], settings=ApplicationSettings(
+        max_application_sessions=2, max_watched=1, policy=SessionPolicy(max_sessions=1),
+    ))  # fmt: skip
+    application = admission.application("a")
+    assert application is not None
+    settings = application.settings
+    assert (settings.max_application_sessions, settings.max_watched, settings.policy.max_sessions) == (2, 1, 1)
 
 
 def test_made_up_applications_count_as_one() -> None:
@@ -91,6 +192,8 @@ def test_made_up_applications_count_as_one() -> None:
         admission.verify(tenants.token("made up 9", bad=True), "192.0.2.1", Now(10.0, WALL))
     with refused(RateLimitedError):
         admission.verify("nonsense", "192.0.2.1", Now(10.0, WALL))
+    with refused(TokenInvalidError):
+        admission.verify(tenants.token(bad=True), "192.0.2.1", Now(10.0, WALL))
     assert admission.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
 
 

@@ -78,3 +78,19 @@ async def test_a_newer_state_that_overtakes_a_slice_is_the_last(monkeypatch: pyt
         assert all(_names(link)[-1] == "new" for link in links)
         assert any(_names(link) == ["new"] for link in links), "nobody was overtaken: the test shows nothing"
         assert held.participant.name == "new"
+
+
+async def test_an_older_state_in_a_batch_does_not_replace_what_the_node_knows_of_its_own_participant() -> None:
+    """S11: what is written back into an engine that lost its state is the newest that was known here."""
+    async with running_shell() as shell:
+        anna, _links = await _watched(shell)
+        session = anna.machine.session
+        assert session is not None
+        newest = replace(session.participant, name="newest", version=session.participant.version + 9)
+        for _ in shell.hub._send_one(newest):
+            pass
+        older = replace(newest, name="older", version=newest.version - 1)
+        other = replace(newest, id="other")
+        for _ in shell.hub._send_batches([older, other]):
+            pass
+        assert session.participant.name == "newest"

@@ -159,17 +159,37 @@ async def test_an_origin_that_is_not_on_the_list_is_refused() -> None:
             await client.open(app.token("anna"))
 
 
-async def test_bad_tokens_from_one_address_are_limited_and_good_ones_of_others_are_not() -> None:
+async def test_bad_tokens_from_one_address_are_limited_and_good_ones_are_not() -> None:
     async with running_service(failed_auth_per_minute=3) as house:
-        app, other = await house.new_application(), await house.new_application()
+        app = await house.new_application()
         bad = app.token("anna")
         bad = bad[:-20] + ("A" if bad[-20] != "A" else "B") + bad[-19:]
         for _ in range(3):
             assert (await _refusal(house, bad))[2] == 4500
-        code, reason, close = await _refusal(house, app.token("anna"))
+        code, reason, close = await _refusal(house, bad)
         assert (code, reason, close) == (-32002, "Rate_limited", 4004)
         async with house.connect() as client:
-            await client.open(other.token("anna"))
+            await client.open(app.token("anna"))
+            with pytest.raises(RefusedError) as refused:
+                await client.call("session.refreshToken", token=bad)
+            assert refused.value.data["reason"] == "Invalid_token"
+            await client.call("session.refreshToken", token=app.token("anna"))
+
+
+async def test_one_participant_in_a_loop_leaves_room_for_others() -> None:
+    """A tenth of the node's opens, in a service as it runs."""
+    async with running_service(opens_per_second=10.0) as house:
+        looping, honest = await house.new_application(), await house.new_application()
+        refusals = 0
+        for number in range(8):
+            async with house.connect() as client, house.connect() as other:
+                try:
+                    await client.open(looping.token("loop"))
+                except RefusedError:
+                    refusals += 1
+                if number < 4:
+                    await other.open(honest.token(f"user {number}"))
+        assert refusals >= 6
 
 
 async def test_opens_beyond_the_nodes_rate_say_when_to_come_back() -> None:

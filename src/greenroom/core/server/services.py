@@ -40,6 +40,9 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """After a token's end, in which it can still be refreshed (S5)."""
     messages_per_second: float = 50.0
     messages_burst: int = 100
+    ids_per_second: float = 2_000.0
+    """Participants that the requests of one connection may name, in the long run; what is more waits (S19)."""
+    ids_burst: int = 4_000
     max_waiting: int = 32
     """Requests that wait while one is carried out (S19)."""
     move_on_interval: float = 60.0
@@ -90,19 +93,30 @@ class SessionServices(Protocol):
     def limits(self) -> SessionLimits:
         """Timers and limits."""
 
-    def verify(self, token: str, address: str, now: Now) -> ClientToken:
-        """The token, if it is good. Raises TokenInvalidError, TokenExpiredError, RateLimitedError (too many bad ones
-        from this address)."""
+    def verify(self, token: str, address: str, now: Now, *, session_id: str | None = None) -> ClientToken:
+        """The token, if it is good. session_id: of the open session that it is to refresh, whose own failures alone
+        count then. Raises TokenInvalidError, TokenExpiredError, RateLimitedError (a bad one, after too many)."""
+
+    def is_revoked(self, app: str, jti: str) -> bool:
+        """Whether this one token was revoked, as far as it is known here."""
 
     def application(self, key: str) -> Application | None:
         """The application, disabled ones too; None where unknown or deleted."""
 
-    def check_room(self, now: Now) -> None:
-        """Raises RateLimitedError where the node takes no more opens in this second: before a signature is checked,
-        which is what an open costs."""
+    def check_room(self, token: str, now: Now) -> None:
+        """Raises RateLimitedError where the node takes no more opens of the application that the token names in this
+        second: before its signature is checked, which is what an open costs."""
 
-    def admit(self, participant_id: str, now: Now) -> None:
-        """Counts one open of the participant. Raises RateLimitedError as `check_room` and `check_violations`."""
+    def admit(self, app: str, participant: str, now: Now) -> None:
+        """Counts one open for the application and the participant. participant: its id, or what else stands for it
+        where it is anonymous. Raises RateLimitedError where either takes more than its share, or as
+        `check_violations`."""
+
+    def check_resume(self, session_id: str, address: str, now: Now) -> None:
+        """Raises RateLimitedError where too many resumes failed from this address, or as `check_violations`."""
+
+    def note_failed_resume(self, address: str, now: Now) -> None:
+        """The engine refused a session's secret that came from this address."""
 
     def note_violation(self, key: str, now: Now) -> None:
         """A connection was closed for breaking the protocol. key: its participant, or its session."""

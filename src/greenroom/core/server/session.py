@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from math import inf
 from typing import Any, NamedTuple
 
@@ -130,6 +131,8 @@ _VIOLATIONS = frozenset(
     }
 )
 """Close codes of connections whose client broke the protocol."""
+_NOT_AN_END = frozenset({ErrorCode.ATTEMPT_SUPERSEDED, ErrorCode.STATE_LOST})
+"""What the engine says to a right that is not the session's any more, and of a session that it does not know."""
 _REASONS = {reason.value: reason for reason in EndReason}
 _EMPTY = Empty()
 _STAY = encode_notification("session.stay", _EMPTY)
@@ -174,13 +177,16 @@ class ServerSession:
         "_heartbeat",
         "_hello_due",
         "_hellos",
+        "_ids",
         "_moved_on_at",
         "_numbers",
+        "_paused_until",
         "_queue",
         "_rate",
         "address",
         "app",
         "external_id",
+        "jti",
         "origin",
         "owner",
         "participant_id",
@@ -205,6 +211,8 @@ class ServerSession:
         self.participant_id = ""
         self.external_id: str | None = None
         self.scopes: tuple[str, ...] = ()
+        self.jti = ""
+        """Of the session's token."""
         self.token = TokenClock(limits.token_warning, limits.token_grace)
         self.watches = Watches()
         self._effects: list[Effect] = []
@@ -215,6 +223,9 @@ class ServerSession:
         self._hello_due = now.mono + limits.hello
         self._heartbeat = Heartbeat(limits.ping, limits.pong, now.mono)
         self._rate = TokenBucket(limits.messages_per_second, float(limits.messages_burst), now.mono)
+        self._ids = TokenBucket(limits.ids_per_second, float(limits.ids_burst), now.mono)
+        self._paused_until = -inf
+        """When the first request that waits may be carried out, because of the participants that it names."""
         self._grace_if_lost = limits.grace
         self._moved_on_at = -inf
         self._fenced_at = -inf
@@ -234,6 +245,8 @@ class ServerSession:
         if state is _S.GONE or state is _S.ABANDONED:
             return inf
         due = self._heartbeat.due()
+        if self._queue and self._current is None:
+            due = min(due, self._paused_until)
         if state is _S.HELLO:
             return min(due, self._hello_due)
         if state is _S.OPEN or state is _S.EXPIRED:
@@ -268,7 +281,7 @@ class ServerSession:
             self._grace_if_lost = self.services.limits.grace  # the client has seen the reply (S6)
         if request.method == "ping":
             self._reply(request.id, _EMPTY)
-        elif self._current is None:
+        elif self._current is None and (not self._queue or request.method == "session.close"):
             self._carry_out(request, now)
         else:
             self._wait(request)
@@ -312,6 +325,7 @@ class ServerSession:
             self._effects.append(Abort(now.mono - self._heartbeat.heard_at))
             return
         self._check_token(now)
+        self._carry_out_waiting(now)
 
     # -- inputs: the engine and the node ------------------------------------------------------------------------------
 
@@ -392,7 +406,7 @@ class ServerSession:
             return  # nothing missing is read as deleted (S15)
         if application.disabled:
             self.end(EndReason.APPLICATION_DISABLED, "", now)
-        elif self.token.issued_at <= application.revoked_before:
+        elif self.token.issued_at <= application.revoked_before or self.services.is_revoked(self.app, self.jti):
             self.end(EndReason.TOKEN_REVOKED, "", now)
 
     # -- the first message --------------------------------------------------------------------------------------------
@@ -424,7 +438,7 @@ class ServerSession:
         check_text(params.device.name, "device.name", 256)
         check_text(params.sdk.name, "sdk.name", 64)
         check_text(params.sdk.version, "sdk.version", 64)
-        services.check_room(now)
+        services.check_room(params.token, now)
         token = services.verify(params.token, self.address, now)
         application = known_application(services, token, origin=self.origin)
         settings = application.settings
@@ -432,7 +446,8 @@ class ServerSession:
         participant_id, external_id = identify(token, info.external_id, application, params.open_id)
         name = None if info.name is None else check_name(info.name)
         avatar_url = None if info.avatar_url is None else check_avatar_url(info.avatar_url)
-        services.admit(participant_id, now)
+        # An anonymous participant is new each time: its token and address stand for it.
+        services.admit(application.key, participant_id if external_id else f"{token.jti} {self.address}", now)
         partition = partition_of(application.key, participant_id)
         request = OpenRequest(
             app=application.key,
@@ -483,7 +498,7 @@ class ServerSession:
             )
         for one, _ in params.watching:
             check_text(one, "watching", MAX_ID_CHARACTERS, 1)
-        services.check_violations(params.session_id, now)
+        services.check_resume(params.session_id, self.address, now)
         token: ClientToken | None = None
         if params.token is not None:
             token = services.verify(params.token, self.address, now)
@@ -502,6 +517,7 @@ class ServerSession:
 
         def then(result: Any, now: Now) -> None:
             if not isinstance(result, Attached):
+                self._note_if_refused(result, now)
                 self._not_joined(request_id, result, now, resuming=True)
             # Accepted or repeated: in both cases the next secret is the current one now (S1).
             elif self._joined(result, next_hash, params.attempt, now):
@@ -515,6 +531,10 @@ class ServerSession:
 
         self._step(_E.HELLO)
         self._ask(request, then)
+
+    def _note_if_refused(self, error: GreenroomError, now: Now) -> None:
+        if isinstance(error, SessionEndedError):
+            self.services.note_failed_resume(self.address, now)
 
     def _joined(self, attached: Attached, secret_hash: bytes, attempt: int, now: Now) -> bool:
         """The engine attached the session. False where its connection is gone: then it is let go of again."""
@@ -533,6 +553,7 @@ class ServerSession:
         self.participant_id = record.participant_id
         self.external_id = record.external_id
         self.scopes = record.scopes
+        self.jti = record.jti
         self.token.start(record.token_issued_at, record.token_expires_at, now.wall)
         self.session = LocalSession(attached, secret_hash, attempt)
         return True
@@ -543,9 +564,10 @@ class ServerSession:
         The session's own participant is one of them: only now it is known who that is.
         """
         own = self.participant_id
-        if not allows(self.scopes, WATCH_SCOPE):
-            known = {}
         known.pop(own, None)
+        application = self.services.application(self.app)
+        most = 0 if application is None or not allows(self.scopes, WATCH_SCOPE) else application.settings.max_watched
+        known = dict(islice(known.items(), most))
         ids = (own, *known)
         self.watches.hold(ids)
 
@@ -632,14 +654,17 @@ class ServerSession:
             if params.session_id is None or params.resume_secret is None:
                 raise IllegalArgumentError("Before open, session.close needs sessionId and resumeSecret.")
             secret_hash = hash_of(params.resume_secret)
+            self.services.check_resume(params.session_id, self.address, now)
         except GreenroomError as error:
             if request.id is not None:
                 self._fail(request.id, error)
-            self._drop(CloseCode.PROTOCOL_ERROR, close_reason(error), now)
+            code = CloseCode.RATE_LIMITED if isinstance(error, RateLimitedError) else CloseCode.PROTOCOL_ERROR
+            self._drop(code, close_reason(error), now)
             return
 
         def then(result: Any, now: Now) -> None:
             if isinstance(result, GreenroomError):
+                self._note_if_refused(result, now)
                 self._fail(request.id, result)
                 self._drop(close_of_refusal(result), close_reason(result), now)
             else:
@@ -667,18 +692,31 @@ class ServerSession:
 
     def _carry_out_waiting(self, now: Now) -> None:
         """What waits, up to the first that needs the engine."""
-        while self._queue and self._current is None and self.state in _HELD:
+        while self._queue and self._current is None and self.state in _HELD and now.mono >= self._paused_until:
             self._carry_out(self._queue.popleft(), now)
 
     def _carry_out(self, request: Request, now: Now) -> None:
         error = self._why_not(request.method)
         if error is None:
             try:
-                _METHODS[request.method](self, request.id, decode_params(request.method, request.params), now)
+                params = decode_params(request.method, request.params)
+                if isinstance(params, ParticipantsParams) and not self._charge(params, now):
+                    self._queue = self._queue or deque()
+                    self._queue.appendleft(request)
+                    return
+                _METHODS[request.method](self, request.id, params, now)
                 return
             except GreenroomError as refusal:
                 error = refusal
         self._fail(request.id, error)
+
+    def _charge(self, params: ParticipantsParams, now: Now) -> bool:
+        """Takes what the request costs. False: it has to wait until it is earned."""
+        count = float(min(len(params.ids) + len(params.external_ids) + len(params.known), self._ids.burst))
+        if self._ids.take(now.mono, count):
+            return True
+        self._paused_until = now.mono + max(0.001, self._ids.wait(now.mono, count))
+        return False
 
     def _why_not(self, method: str) -> GreenroomError | None:
         if method not in METHODS:
@@ -728,11 +766,16 @@ class ServerSession:
         self._ask(call, finish)
 
     def _for_client(self, error: GreenroomError, generation: int) -> GreenroomError:
-        """The refusal as the client may see it. While a call was under way the node took its session back: then it is
-        for the old right (S7)."""
+        """The refusal as the client may see it: only an end that the engine stored is an end (S7).
+
+        While the call was under way the node may have taken its session back, or the client may have moved to another
+        connection; an engine that lost its state is written back to (S15). The session lives: the call may be repeated.
+        """
         if isinstance(error, RevisionConflictError) and isinstance(error.participant, ParticipantRecord):
             error.participant = to_wire(error.participant)
-        if isinstance(error, SessionEndedError) and self.owner is not None and self.owner.generation > generation:
+        if isinstance(error, SessionEndedError) and (
+            error.code in _NOT_AN_END or (self.owner is not None and self.owner.generation > generation)
+        ):
             return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=0.5)
         return error
 
@@ -748,14 +791,15 @@ class ServerSession:
 
     def _refresh_token(self, request_id: RequestId, params: RefreshTokenParams, now: Now) -> None:
         """`session.refreshToken`: the same participant, a later end; new scopes count at once, also fewer."""
-        token = self.services.verify(params.token, self.address, now)
-        known_application(self.services, token)
-        self._check_same_identity(token)
         owner = self.owner
         assert owner is not None
+        token = self.services.verify(params.token, self.address, now, session_id=owner.session_id)
+        known_application(self.services, token)
+        self._check_same_identity(token)
 
         def then(_result: Any, now: Now) -> RefreshTokenResult:
             self.scopes = token.scopes
+            self.jti = token.jti
             self.token.start(token.issued_at, token.expires_at)
             if now.wall < token.expires_at:
                 self._step(_E.REFRESHED)

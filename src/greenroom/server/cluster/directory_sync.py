@@ -21,6 +21,8 @@ class DirectorySync:
         self._is_loaded = False
         self._applied: dict[str, tuple[bool, int]] = {}
         """What open sessions were last checked against, by application: disabled, revoked_before."""
+        self._revoked = tenants.revocations.revoked_jtis
+        """Tokens, by application and jti, that open sessions were last checked against."""
 
     async def load(self) -> None:
         """For the first time. Raises GreenroomError."""
@@ -55,9 +57,12 @@ class DirectorySync:
             return
         before, self._applied = self._applied, self._current()
         changed = {key for key, value in self._applied.items() if before.get(key) != value}
-        if changed:
+        revoked_before, self._revoked = self._revoked, self._tenants.revocations.revoked_jtis
+        revoked = self._revoked - revoked_before
+        if changed or revoked:
             for connection in tuple(self._hub.sessions.values()):
-                if connection.machine.app in changed:
+                machine = connection.machine
+                if machine.app in changed or (machine.app, machine.jti) in revoked:
                     connection.directory_changed()
 
     def _current(self) -> dict[str, tuple[bool, int]]:

@@ -1,11 +1,19 @@
-"""What sessions may ask of their node: tokens, applications, and whether one more may come."""
+"""What sessions may ask of their node: tokens, applications, and whether one more may be opened or resumed.
+
+Credentials are checked first, and only failures are counted: a good token is never refused because of somebody else's
+bad ones. What it costs to check bad ones is bounded for each address. Each open counts for its application and for its
+participant, so that neither can take what others need.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Protocol
 
-from greenroom.core.rate_limit import KeyedBuckets, TokenBucket
+from msgspec.structs import replace
+
+from greenroom.core.rate_limit import KeyedBuckets, SharedBudget
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
 from greenroom.model import Application
@@ -13,14 +21,31 @@ from greenroom.server.tenants.applications import Tenants
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
 
+PARTICIPANT_SHARE = 0.1
+"""Of the opens that a node takes in a second, at most, for one participant."""
+CHECKS_PER_SECOND, CHECKS_BURST = 200.0, 2_000.0
+"""Bad signatures of one address that are looked at: some 2 % of a core."""
+
+
+class Ceilings(Protocol):
+    """What no application can exceed, whatever it sets for itself (`ServerConfig`)."""
+
+    @property
+    def max_application_sessions_ceiling(self) -> int | None: ...
+    @property
+    def max_watched_ceiling(self) -> int: ...
+    @property
+    def max_sessions_ceiling(self) -> int: ...
+
 
 class Admission:
     """Implements `core.server.services.SessionServices`.
 
-    opens_per_second: of the node, with a burst of the same number. failed_auth: bad tokens a minute for each
-    application and address; trusted proxies are exempt. protocol_violations: connections a minute, of a participant or
-    a session, that may be closed for breaking the protocol; above it the next `open` or `resume` is refused. now:
-    monotonic seconds at start.
+    opens_per_second: of the node, with a burst of the same number. opens_per_participant: a minute, with a burst of the
+    same number. failed_auth: bad tokens a minute for each application and address, after which more of them are told to
+    wait. failed_resumes: a minute for each address, with a burst of the same number. Trusted proxies are exempt from
+    both. protocol_violations: connections a minute, of a participant or a session, that may be closed for breaking the
+    protocol; above it the next `open` or `resume` is refused. now: monotonic seconds at start.
     """
 
     def __init__(
@@ -31,25 +56,52 @@ class Admission:
         session_limits: SessionLimits,
         limits: Limits,
         opens_per_second: float,
+        opens_per_participant: float,
         failed_auth: float,
+        failed_resumes: float,
         protocol_violations: float,
+        ceilings: Ceilings,
         now: float,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.limits = session_limits
         self.random_bytes = random_bytes
-        self.application: Callable[[str], Application | None] = tenants.get
         self._tenants = tenants
         self._issuer = issuer
         self._addresses = limits
-        self._opens = TokenBucket(opens_per_second, max(1.0, opens_per_second), now)
+        self._ceilings = ceilings
+        self._opens = SharedBudget(opens_per_second, now)
+        share = opens_per_second * PARTICIPANT_SHARE
+        self._shares = KeyedBuckets(share, max(1.0, share))
+        self._participants = KeyedBuckets(opens_per_participant / 60, opens_per_participant)
         self._failed = KeyedBuckets(failed_auth / 60, failed_auth)
+        self._checks = KeyedBuckets(CHECKS_PER_SECOND, CHECKS_BURST)
+        self._failed_resumes = KeyedBuckets(failed_resumes / 60, failed_resumes)
         self._violations = KeyedBuckets(protocol_violations / 60, protocol_violations)
+        self._full = False
+        self._clipped: dict[str, tuple[Application, Application]] = {}
+        """An application as it is stored, and within the ceilings."""
 
-    def verify(self, token: str, address: str, now: Now) -> VerifiedToken:
+    def application(self, key: str) -> Application | None:
+        """See `SessionServices.application`."""
+        found = self._tenants.get(key)
+        if found is None:
+            return None
+        known = self._clipped.get(key)
+        if known is None or known[0] is not found:
+            known = self._clipped[key] = (found, within(found, self._ceilings))
+        return known[1]
+
+    # -- tokens -------------------------------------------------------------------------------------------------------
+
+    def verify(self, token: str, address: str, now: Now, *, session_id: str | None = None) -> VerifiedToken:
         """See `SessionServices.verify`."""
-        if len(self._failed):
-            self._check_failed(token, address, now)
+        exempt = session_id is None and self._addresses.is_trusted(address)
+        source = address if session_id is None else session_id
+        if not exempt and len(self._checks):
+            wait = self._checks.wait(source, now.mono)
+            if wait > 0:
+                raise RateLimitedError("Too many bad tokens came from this address.", retry_after=max(1.0, wait))
         try:
             found = verify(
                 token,
@@ -60,33 +112,82 @@ class Admission:
                 minted=self._tenants.minted,
             )
         except TokenInvalidError:
-            if not self._addresses.is_trusted(address):
-                self._failed.take(self._attempt(token, address), now.mono)
+            if not exempt:
+                self._note_failure(token, source, now)
             raise
         refusal = self._tenants.revocations.refusal(found)
         if refusal is not None:
             raise refusal
         return found
 
-    def _check_failed(self, token: str, address: str, now: Now) -> None:
-        wait = self._failed.wait(self._attempt(token, address), now.mono)
-        if wait > 0:
+    def _note_failure(self, token: str, source: str, now: Now) -> None:
+        """Counts a bad token. Raises RateLimitedError where there were too many."""
+        self._checks.take(source, now.mono)
+        key = self._attempt(token, source)
+        if not self._failed.take(key, now.mono):
+            wait = self._failed.wait(key, now.mono)
             raise RateLimitedError(
-                "Too many bad tokens came from this address.",
-                hint=f"Wait {int(wait) + 1} s, then use a good one.",
+                "The token is not valid, and too many bad ones came from this address.",
+                hint=f"Use a good token; a bad one is looked at again in {int(wait) + 1} s.",
                 retry_after=wait,
             )
 
-    def check_room(self, now: Now) -> None:
-        """See `SessionServices.check_room`."""
-        if self._opens.level(now.mono) < 1.0:
-            raise _no_room()
+    def is_revoked(self, app: str, jti: str) -> bool:
+        """See `SessionServices.is_revoked`."""
+        return self._tenants.revocations.is_jti_revoked(app, jti)
 
-    def admit(self, participant_id: str, now: Now) -> None:
-        """See `SessionServices.admit`."""
-        self.check_violations(participant_id, now)
-        if not self._opens.take(now.mono):
+    def _attempt(self, token: str, source: str) -> str:
+        """What a bad token counts under: the application that it says it is of, where there is such a one, and where it
+        came from. Names that are made up count as one, or making them up would be a way around."""
+        try:
+            app = peek(token).app
+        except GreenroomError:
+            app = ""
+        return f"{app if self._tenants.get(app) is not None else ''}\n{source}"
+
+    # -- opens and resumes --------------------------------------------------------------------------------------------
+
+    def check_room(self, token: str, now: Now) -> None:
+        """See `SessionServices.check_room`."""
+        if not self._full:
+            return
+        try:
+            app = peek(token).app
+        except GreenroomError:
+            return  # it will be refused for what it is
+        if self._tenants.get(app) is not None and not self._opens.has_room(app, now.mono):
             raise _no_room()
+        self._full = False
+
+    def admit(self, app: str, participant: str, now: Now) -> None:
+        """See `SessionServices.admit`."""
+        self.check_violations(participant, now)
+        key = f"{app}\n{participant}"
+        for buckets in (self._participants, self._shares):
+            wait = buckets.wait(key, now.mono)
+            if wait > 0:
+                raise RateLimitedError(
+                    "The participant opens too many sessions.",
+                    hint="Open one session and keep it; it resumes by itself.",
+                    retry_after=max(1.0, wait),
+                )
+        if not self._opens.take(app, now.mono):
+            self._full = True
+            raise _no_room()
+        self._participants.take(key, now.mono)
+        self._shares.take(key, now.mono)
+
+    def check_resume(self, session_id: str, address: str, now: Now) -> None:
+        """See `SessionServices.check_resume`."""
+        self.check_violations(session_id, now)
+        wait = self._failed_resumes.wait(address, now.mono)
+        if wait > 0:
+            raise RateLimitedError("Too many resumes failed from this address.", retry_after=max(1.0, wait))
+
+    def note_failed_resume(self, address: str, now: Now) -> None:
+        """See `SessionServices.note_failed_resume`."""
+        if not self._addresses.is_trusted(address):
+            self._failed_resumes.take(address, now.mono)
 
     def note_violation(self, key: str, now: Now) -> None:
         """See `SessionServices.note_violation`."""
@@ -102,14 +203,22 @@ class Admission:
                 retry_after=wait,
             )
 
-    def _attempt(self, token: str, address: str) -> str:
-        """What a sign-in counts under: the application that the token says it is of, where there is such a one, and the
-        address. Names that are made up count as one, or making them up would be a way around."""
-        try:
-            app = peek(token).app
-        except GreenroomError:
-            app = ""
-        return f"{app if self.application(app) is not None else ''}\n{address}"
+
+def within(application: Application, ceilings: Ceilings) -> Application:
+    """The application with settings that exceed no ceiling of the service."""
+    settings = application.settings
+    policy = settings.policy
+    sessions = settings.max_application_sessions
+    most = ceilings.max_application_sessions_ceiling
+    return replace(
+        application,
+        settings=replace(
+            settings,
+            policy=replace(policy, max_sessions=min(policy.max_sessions, ceilings.max_sessions_ceiling)),
+            max_application_sessions=sessions if most is None else min(most, most if sessions is None else sessions),
+            max_watched=min(settings.max_watched, ceilings.max_watched_ceiling),
+        ),
+    )
 
 
 def _no_room() -> RateLimitedError:

@@ -20,14 +20,15 @@ class Revocations:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._cutoffs: dict[tuple[str, str], int] = {}
-        self._revoked: set[tuple[str, str]] = set()
+        self.revoked_jtis: frozenset[tuple[str, str]] = frozenset()
+        """Application and jti of each token that was revoked by its jti."""
         self._blocks: dict[tuple[str, str], Restriction] = {}
 
     def replace(self, restrictions: Iterable[Restriction]) -> None:
         """These are stored now, and no others."""
         held = [entry for entry in restrictions if not entry.lifted]
         self._cutoffs = {(entry.app, entry.subject): entry.before for entry in held if entry.kind == "cutoff"}
-        self._revoked = {(entry.app, entry.subject) for entry in held if entry.kind == "jti"}
+        self.revoked_jtis = frozenset((entry.app, entry.subject) for entry in held if entry.kind == "jti")
         self._blocks = {(entry.app, entry.subject): entry for entry in held if entry.kind == "block"}
 
     def cutoff(self, app: Application, participant_id: str | None) -> int | None:
@@ -51,13 +52,13 @@ class Revocations:
 
     def is_revoked(self, app: Application, token: VerifiedToken) -> bool:
         """Whether a token of the application is revoked: by its cut-off, its participant's, or its jti."""
-        if token.issued_at <= app.revoked_before or (token.app, token.jti) in self._revoked:
+        if token.issued_at <= app.revoked_before or (token.app, token.jti) in self.revoked_jtis:
             return True
         return token.issued_at <= self._cutoff_of(token.app, token.participant_id or "")
 
     def is_jti_revoked(self, app_key: str, jti: str) -> bool:
         """Whether this one token was revoked."""
-        return (app_key, jti) in self._revoked
+        return (app_key, jti) in self.revoked_jtis
 
     def refusal(self, token: VerifiedToken) -> GreenroomError | None:
         """Why this one token, revoked by its jti, opens nothing; None where it was not. A block comes first (S2).
@@ -65,7 +66,7 @@ class Revocations:
         Asked at `open` too: a token that names no participant is revoked in no participant's partition, where the
         engine would find it (S18).
         """
-        if (token.app, token.jti) not in self._revoked:
+        if (token.app, token.jti) not in self.revoked_jtis:
             return None
         for subject in (token.participant_id or "", erased_subject(token.participant_id or "")):
             block = self._blocks.get((token.app, subject))
