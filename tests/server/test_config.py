@@ -22,10 +22,12 @@ def test_without_anything_there_are_defaults_and_they_are_consistent() -> None:
     assert {one.origin for one in loaded.describe()} == {"default"}
 
 
-def test_the_defaults_are_the_machines_and_the_connections_own() -> None:
-    """Two places state each default; they must be the same."""
+def test_what_a_connection_may_do_is_what_the_settings_say() -> None:
     assert ServerConfig().session_limits == SessionLimits()
     assert ServerConfig().websocket_options == WebSocketOptions()
+    config = ServerConfig(ping_interval=20.0, ids_burst=7, max_fragments=3, head_timeout=4.0)
+    assert config.session_limits == SessionLimits(ping_interval=20.0, ids_burst=7)
+    assert config.websocket_options == WebSocketOptions(max_fragments=3, head_timeout=4.0)
 
 
 def test_the_command_line_wins_over_variables_and_they_over_the_file(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ and never shows a secret. docs/reference/settings.md is made from the fields bel
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -47,6 +48,10 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 def _doc(text: str, unit: str = "", *, secret: bool = False, has_password: bool = False) -> Meta:
     return Meta(description=text, extra={"unit": unit, "secret": secret, "has_password": has_password})
+
+
+_S, _W = SessionLimits(), WebSocketOptions()
+"""Where the defaults of a connection's settings are stated."""
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,14 +136,18 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "off"
 
     # -- timers
-    hello_timeout: Annotated[Seconds, _doc("To the first `session.open` or `session.resume`.", "s")] = 10.0
-    ping_interval: Annotated[Seconds, _doc("From a pong to the next ping.", "s")] = 15.0
-    pong_timeout: Annotated[Seconds, _doc("From a ping to its pong; then the connection is dropped.", "s")] = 8.0
-    grace: Annotated[Seconds, _doc("Grace: how long a session outlives its connection.", "s")] = 40.0
-    grace_going_away: Annotated[Seconds, _doc("Grace after close 1001 (page closed or reloaded).", "s")] = 5.0
+    hello_timeout: Annotated[Seconds, _doc("To the first `session.open` or `session.resume`.", "s")] = _S.hello_timeout
+    ping_interval: Annotated[Seconds, _doc("From a pong to the next ping.", "s")] = _S.ping_interval
+    pong_timeout: Annotated[Seconds, _doc("From a ping to its pong; then the connection is dropped.", "s")] = (
+        _S.pong_timeout
+    )
+    grace: Annotated[Seconds, _doc("Grace: how long a session outlives its connection.", "s")] = _S.grace
+    grace_going_away: Annotated[Seconds, _doc("Grace after close 1001 (page closed or reloaded).", "s")] = (
+        _S.grace_going_away
+    )
     grace_unconfirmed: Annotated[
         Seconds, _doc("Grace while the client has sent nothing since the reply to its `session.open`.", "s")
-    ] = 10.0
+    ] = _S.grace_unconfirmed
     lease: Annotated[Seconds, _doc("How long a node counts as alive after it renewed its lease.", "s")] = 10.0
     renew_interval: Annotated[Seconds, _doc("From one renewal of the lease to the next.", "s")] = 3.0
     fence_after: Annotated[
@@ -150,8 +159,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 10.0
     token_warning: Annotated[
         Seconds, _doc("Before a token's end, `session.tokenExpiring` is sent; at most a quarter of its life.", "s")
-    ] = 60.0
-    token_grace: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = 30.0
+    ] = _S.token_warning
+    token_grace: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = (
+        _S.token_grace
+    )
     drain_limit: Annotated[Seconds, _doc("For a node that stops to move its clients to others.", "s")] = 30.0
     restart_after: Annotated[
         Seconds, _doc("What a restart is expected to take: told to the clients of a node that stops alone.", "s")
@@ -159,28 +170,38 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_clock_difference: Annotated[
         Seconds, _doc("Between the node's wall clock and the engine's, above which the node is not ready.", "s")
     ] = 5.0
-    head_timeout: Annotated[Seconds, _doc("To send a whole request head.", "s")] = 10.0
-    fragment_timeout: Annotated[Seconds, _doc("From the first fragment of a message to its last.", "s")] = 10.0
-    close_timeout: Annotated[Seconds, _doc("For the answer to a Close; then the connection is dropped.", "s")] = 2.0
+    head_timeout: Annotated[Seconds, _doc("To send a whole request head.", "s")] = _W.head_timeout
+    fragment_timeout: Annotated[Seconds, _doc("From the first fragment of a message to its last.", "s")] = (
+        _W.fragment_timeout
+    )
+    close_timeout: Annotated[Seconds, _doc("For the answer to a Close; then the connection is dropped.", "s")] = (
+        _W.close_timeout
+    )
 
     # -- limits
-    max_message_bytes: Annotated[Bytes, _doc("The largest message of a client.", "bytes")] = 32_768
-    max_fragments: Annotated[Count, _doc("Frames that one message may come in.")] = 64
+    max_message_bytes: Annotated[Bytes, _doc("The largest message of a client.", "bytes")] = _W.max_message_bytes
+    max_fragments: Annotated[Count, _doc("Frames that one message may come in.")] = _W.max_fragments
     max_buffered_bytes: Annotated[
         Bytes, _doc("What may wait to be written on one connection; then it is cut off (4002).", "bytes")
-    ] = 262_144
-    max_head_bytes: Annotated[Bytes, _doc("The largest request head.", "bytes")] = 16_384
-    messages_per_second: Annotated[Rate, _doc("Of one connection, in the long run (4004).", "1/s")] = 50.0
-    messages_burst: Annotated[Count, _doc("Of one connection, at once.")] = 100
+    ] = _W.max_buffered_bytes
+    max_head_bytes: Annotated[Bytes, _doc("The largest request head.", "bytes")] = _W.max_head_bytes
+    messages_per_second: Annotated[Rate, _doc("Of one connection, in the long run (4004).", "1/s")] = (
+        _S.messages_per_second
+    )
+    messages_burst: Annotated[Count, _doc("Of one connection, at once.")] = _S.messages_burst
     ids_per_second: Annotated[
         Rate, _doc("Participants that requests of one connection name, in the long run; what is more waits.", "1/s")
-    ] = 2_000.0
-    ids_burst: Annotated[Count, _doc("Participants that requests of one connection name, at once.")] = 4_000
-    max_waiting: Annotated[Count, _doc("Requests of one connection that wait while one is carried out.")] = 32
+    ] = _S.ids_per_second
+    ids_burst: Annotated[Count, _doc("Participants that requests of one connection name, at once.")] = _S.ids_burst
+    max_waiting: Annotated[Count, _doc("Requests of one connection that wait while one is carried out.")] = (
+        _S.max_waiting
+    )
     control_frames_per_second: Annotated[
         Rate, _doc("Pings and pongs of one connection, in the long run (1008).", "1/s")
-    ] = 20.0
-    control_frames_burst: Annotated[Count, _doc("Pings and pongs of one connection, at once.")] = 100
+    ] = _W.control_frames_per_second
+    control_frames_burst: Annotated[Count, _doc("Pings and pongs of one connection, at once.")] = (
+        _W.control_frames_burst
+    )
     connections_per_address: Annotated[Count, _doc("Of one IPv4 address or IPv6 /64 (429).")] = 1_000
     opens_per_second: Annotated[Rate, _doc("Opens that the node takes, with a burst of the same number.", "1/s")] = (
         2_000.0
@@ -236,36 +257,16 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def session_limits(self) -> SessionLimits:
         """For `ServerSession`."""
-        return SessionLimits(
-            hello=self.hello_timeout,
-            ping=self.ping_interval,
-            pong=self.pong_timeout,
-            grace=self.grace,
-            grace_going_away=self.grace_going_away,
-            grace_unconfirmed=self.grace_unconfirmed,
-            token_warning=self.token_warning,
-            token_grace=self.token_grace,
-            messages_per_second=self.messages_per_second,
-            messages_burst=self.messages_burst,
-            ids_per_second=self.ids_per_second,
-            ids_burst=self.ids_burst,
-            max_waiting=self.max_waiting,
-        )
+        return SessionLimits(**self._values_of(msgspec.structs.fields(SessionLimits)))
 
     @property
     def websocket_options(self) -> WebSocketOptions:
         """For the front door."""
-        return WebSocketOptions(
-            max_message_bytes=self.max_message_bytes,
-            max_fragments=self.max_fragments,
-            fragment_timeout=self.fragment_timeout,
-            max_buffered_bytes=self.max_buffered_bytes,
-            head_timeout=self.head_timeout,
-            max_head_bytes=self.max_head_bytes,
-            close_timeout=self.close_timeout,
-            control_frames_per_second=self.control_frames_per_second,
-            control_frames_burst=self.control_frames_burst,
-        )
+        return WebSocketOptions(**self._values_of(dataclasses.fields(WebSocketOptions)))
+
+    def _values_of(self, fields: Iterable[Any]) -> dict[str, Any]:
+        """Of those that are settings; the others keep their defaults."""
+        return {field.name: getattr(self, field.name) for field in fields if field.name in _FIELDS}
 
     def make_limits(self) -> Limits:
         """Trusted proxies and connections per address."""

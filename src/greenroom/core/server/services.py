@@ -18,15 +18,15 @@ class Now(NamedTuple):
 
 
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Timers and limits of one connection; seconds, bytes or counts. Each is a setting of the service."""
+    """Timers and limits of one connection; seconds, bytes or counts. A setting of the service has the same name."""
 
-    hello: float = 10.0
+    hello_timeout: float = 10.0
     """To the first `open` or `resume`, and again after one that failed."""
     max_hellos: int = 5
     """Opens and resumes that may fail on one connection; then it is closed."""
-    ping: float = 15.0
+    ping_interval: float = 15.0
     """From a pong to the next ping."""
-    pong: float = 8.0
+    pong_timeout: float = 8.0
     """For the pong; then the transport is aborted."""
     grace: float = 40.0
     """For which a session outlives its connection."""

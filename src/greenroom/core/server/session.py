@@ -220,8 +220,8 @@ class ServerSession:
         self._current: PendingCall | None = None
         self._numbers = 0
         self._hellos = 0
-        self._hello_due = now.mono + limits.hello
-        self._heartbeat = Heartbeat(limits.ping, limits.pong, now.mono)
+        self._hello_due = now.mono + limits.hello_timeout
+        self._heartbeat = Heartbeat(limits.ping_interval, limits.pong_timeout, now.mono)
         self._rate = TokenBucket(limits.messages_per_second, float(limits.messages_burst), now.mono)
         self._ids = TokenBucket(limits.ids_per_second, float(limits.ids_burst), now.mono)
         self._paused_until = -inf
@@ -631,7 +631,7 @@ class ServerSession:
         elif self._hellos >= self.services.limits.max_hellos:
             self._drop(CloseCode.RATE_LIMITED, "too many attempts on one connection", now)
         else:
-            self._hello_due = now.mono + self.services.limits.hello
+            self._hello_due = now.mono + self.services.limits.hello_timeout
 
     def _not_joined(self, request_id: RequestId, error: GreenroomError, now: Now, *, resuming: bool) -> None:
         waiting, self._queue = self._queue, None
