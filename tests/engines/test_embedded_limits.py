@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
-
-from greenroom.engines.embedded import outbox
+from greenroom.engines.base import EventLimits
 from greenroom.model import SessionPolicy
 from greenroom.testing.engine_world import APP, EmbeddedWorld
+
+
+def limited(**limits: int) -> EmbeddedWorld:
+    """A world that keeps few events."""
+    world = EmbeddedWorld()
+    world.event_limits = EventLimits(**limits)
+    return world
+
 
 MANY = SessionPolicy(max_sessions=10_000)
 
 
-async def test_s17_more_events_than_the_limit_leave_a_gap_of_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "MAX_EVENTS", 50)
-    async with EmbeddedWorld() as w:
+async def test_s17_more_events_than_the_limit_leave_a_gap_of_their_number() -> None:
+    async with limited(count=50) as w:
         await w.open("first")
         start = (await w.engine.outbox.read(APP, None, 1)).cursor
         for number in range(60):
@@ -26,9 +31,8 @@ async def test_s17_more_events_than_the_limit_leave_a_gap_of_their_number(monkey
         assert (await w.engine.outbox.read(APP, page.cursor)).gap == 0
 
 
-async def test_s17_more_bytes_than_the_limit_go_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "MAX_BYTES", 20_000)
-    async with EmbeddedWorld() as w:
+async def test_s17_more_bytes_than_the_limit_go_oldest_first() -> None:
+    async with limited(size=20_000) as w:
         for number in range(40):
             await w.open(f"user-{number}", name="x" * 1000)
         await w.advance(1)
@@ -37,9 +41,8 @@ async def test_s17_more_bytes_than_the_limit_go_oldest_first(monkeypatch: pytest
         assert events[-1].data["externalId"] == "user-39"
 
 
-async def test_s17_one_tenants_events_never_push_out_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "MAX_EVENTS", 20)
-    async with EmbeddedWorld() as w:
+async def test_s17_one_tenants_events_never_push_out_anothers() -> None:
+    async with limited(count=20) as w:
         await w.open("quiet", app="app-2")
         for number in range(30):
             await w.open(f"user-{number}")

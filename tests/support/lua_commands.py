@@ -121,6 +121,15 @@ class Commands:
     def do_del(self, *keys: bytes) -> Reply:
         return sum(self.data.pop(key, None) is not None for key in keys)
 
+    def do_unlink(self, *keys: bytes) -> Reply:
+        return self.do_del(*keys)
+
+    def do_rename(self, key: bytes, name: bytes) -> Reply:
+        if key not in self.data:
+            raise CommandError("ERR no such key")
+        self.data[name] = self.data.pop(key)
+        return b"OK"
+
     def do_exists(self, key: bytes) -> Reply:
         return int(key in self.data)
 
@@ -193,12 +202,18 @@ class Commands:
     def do_smembers(self, key: bytes) -> Reply:
         return list(self._get(key, _Set))
 
+    def do_sismember(self, key: bytes, member: bytes) -> Reply:
+        return int(member in self._get(key, _Set))
+
     def do_scard(self, key: bytes) -> Reply:
         return len(self._get(key, _Set))
 
-    def do_srandmember(self, key: bytes, count: bytes) -> Reply:
+    def do_srandmember(self, key: bytes, count: bytes | None = None) -> Reply:
         """The first ones: any will do, and a seed must give the same run twice."""
-        return list(self._get(key, _Set))[: int(count)]
+        members = list(self._get(key, _Set))
+        if count is None:
+            return members[0] if members else None
+        return members[: int(count)]
 
     def do_rpush(self, key: bytes, *values: bytes) -> Reply:
         stored = self._get(key, Lists, make=True)
@@ -314,6 +329,18 @@ class Commands:
         del entries[:count]
         return count
 
+    def do_xdel(self, key: bytes, *names: bytes) -> Reply:
+        stored: Stream = self._get(key, Stream)
+        gone = {_stream_id(name, 0) for name in names}
+        before = len(stored.entries)
+        stored.entries = [entry for entry in stored.entries if entry[0] not in gone]
+        return before - len(stored.entries)
+
+    def do_xsetid(self, key: bytes, name: bytes) -> Reply:
+        stored: Stream = self._get(key, Stream)
+        stored.last = _stream_id(name, 0)
+        return b"OK"
+
     def do_xinfo(self, what: bytes, key: bytes) -> Reply:
         stored: Stream = self._get(key, Stream)
         return [b"length", len(stored.entries), b"last-generated-id", b"%d-%d" % stored.last]
@@ -329,7 +356,7 @@ _score = itemgetter(0)
 def _slice(length: int, first: bytes, last: bytes) -> slice:
     start, end = int(first), int(last)
     start = max(0, start + length if start < 0 else start)
-    end = end + length if end < 0 else end
+    end = max(-1, end + length) if end < 0 else end
     return slice(start, end + 1)
 
 

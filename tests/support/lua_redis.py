@@ -24,7 +24,7 @@ from tests.support.lua_values import argument, from_json, to_json, to_lua, to_re
 
 _WRITES = frozenset(
     "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()  # noqa: SIM905
-)
+) | {"XDEL", "XSETID", "RENAME", "UNLINK"}
 _KEY_AT = {"TIME": None, "XINFO": 1}
 """Which argument of a command is its key, where that is not the first."""
 

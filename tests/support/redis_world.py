@@ -41,7 +41,9 @@ class RedisWorld(World):
 
     async def _make_engine(self) -> None:
         store = None if self._make_store is None else self._make_store()
-        engine = RedisEngine(self.url, store=store, clock_us=lambda: self._now_ms * 1000)
+        engine = RedisEngine(
+            self.url, store=store, clock_us=lambda: self._now_ms * 1000, event_limits=self.event_limits
+        )
 
         def heard(tag: str, channel: str, data: bytes) -> None:
             if data == PROBE:

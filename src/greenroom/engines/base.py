@@ -23,7 +23,6 @@ from typing import Protocol
 
 import msgspec
 
-from greenroom.core.commands import Command
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -77,6 +76,17 @@ class EventLimits(msgspec.Struct, frozen=True):
 
 
 EVENT_LIMITS = EventLimits()
+UPDATE_EVENT_PERIOD = 5.0
+"""Seconds between two `participant.updated` events of one participant at least: changes in between are one event."""
+ENDED_OF_PARTICIPANT = 64
+"""Ended sessions kept of one participant, the latest; with them their openIds (S2)."""
+ENDED_OF_APPLICATION = 100_000
+"""Ended sessions of an application beyond which a session that ends is kept only as long as its openId."""
+
+
+def drop_rank(event_type: str) -> int:
+    """In which order events go from a full stream: updates first, ends last (S17)."""
+    return 0 if event_type == "participant.updated" else 2 if event_type == "session.ended" else 1
 
 
 def restriction_expires(restriction: Restriction) -> int | None:
@@ -224,6 +234,8 @@ class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True):
     """(session, participant, current secret hash, last attempt)."""
     versions: tuple[tuple[str, str, int], ...] = ()
     """(application, participant, version that watchers were told): records below are written above it (S11)."""
+    grace: float = 40.0
+    """Seconds of grace of these sessions, where the engine itself detaches them."""
     finish: bool = False
     """All directory and blocks were written before: the markers of the partitions may be set."""
 
@@ -293,6 +305,22 @@ class Change(msgspec.Struct, frozen=True):
     partition: int
     id: int
     participant: ParticipantRecord
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node is asked to do with a session it holds.
+
+    kind: ``superseded`` (close its connection 4503 if the generation is at most the one given), ``ended`` (the session
+    was ended: say so and close), ``directory`` (read the directory again), ``drain``.
+    """
+
+    kind: str
+    session_id: str = ""
+    generation: int = 0
+    reason: str = ""
+    text: str = ""
+    by_device: str | None = None
+    by_device_name: str | None = None
 
 
 class Listener(Protocol):

@@ -22,7 +22,6 @@ from uuid import UUID
 
 import msgspec
 
-from greenroom.core.commands import Command
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -33,7 +32,7 @@ from greenroom.core.requests import (
     TokenFacts,
     UpdateRequest,
 )
-from greenroom.engines.base import MAX_CLOCK_STEP, Change, Engine, NodeBeat, Reaped, SessionQuery
+from greenroom.engines.base import EVENT_LIMITS, MAX_CLOCK_STEP, Change, Command, Engine, NodeBeat, Reaped, SessionQuery
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import (
@@ -89,6 +88,8 @@ class World(ABC):
     """Worlds over one state need different ones: session ids are made of it."""
     restartable = False
     """Whether `restart` stops the engine and starts it on the same state."""
+    event_limits = EVENT_LIMITS
+    """What the engine is to keep of events. Set before the world is entered."""
     exact_application_limit = True
     """Whether the application's limit is exact (it may be overshot by what opens in 2 s, S3)."""
 
@@ -379,7 +380,13 @@ class EmbeddedWorld(World):
 
     async def start(self) -> None:
         self.engine = EmbeddedEngine(
-            self._path, clock=self.clock, threaded=self._threaded, commit_window=0.0, lock_timeout=0.0, vfs=self._vfs
+            self._path,
+            clock=self.clock,
+            threaded=self._threaded,
+            commit_window=0.0,
+            lock_timeout=0.0,
+            vfs=self._vfs,
+            event_limits=self.event_limits,
         )
         await self.engine.start()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from greenroom.codes import ErrorCode
+from greenroom.engines.base import EventLimits
 from greenroom.engines.redis import trimming
 from greenroom.engines.redis.trimming import trim
 from greenroom.errors import ServiceUnavailableError
@@ -17,43 +18,50 @@ from tests.support.redis_server import RedisServer, single
 from tests.support.redis_world import RedisWorld
 
 
+def limited(**limits: int) -> tuple[LuaWorld, EventLimits]:
+    """A world that keeps few events."""
+    world = LuaWorld()
+    world.event_limits = EventLimits(**limits)
+    return world, world.event_limits
+
+
 async def test_s17_the_oldest_events_of_an_application_go_and_the_reader_hears_how_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trimming, "MAX_EVENTS", 60)
     monkeypatch.setattr(trimming, "AT_ONCE", 2)
-    async with LuaWorld() as w:
+    world, limits = limited(count=60)
+    async with world as w:
         await w.open("first")
         page = await w.engine.outbox.read(APP, None, 1)
         for n in range(60):
             await w.open(f"user-{n}")
         await w.open("user", app="other")
-        dropped = await trim(w.node_store)
+        dropped = await trim(w.node_store, limits)
         kept = await w.events()
         assert len(kept) <= 60
         assert len(kept) + dropped == 122
-        assert await trim(w.node_store) <= 64, "a second look drops next to nothing"
+        assert await trim(w.node_store, limits) == 0
         assert len(await w.events("other")) == 2, "one tenant's events never cost another's"
         after = await w.engine.outbox.read(APP, page.cursor, 500)
         assert after.gap + len(after.items) == 121
 
 
-async def test_s17_bytes_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with LuaWorld() as w:
+async def test_s17_bytes_count_too() -> None:
+    world, limits = limited(size=10_000)
+    async with world as w:
         for n in range(40):
             await w.open(f"user-{n}", name="n" * 200)
-        monkeypatch.setattr(trimming, "MAX_BYTES", 10_000)
-        assert await trim(w.node_store) > 0
+        assert await trim(w.node_store, limits) > 0
         kept = await w.events()
         assert sum(len(repr(event)) for event in kept) < 40_000
 
 
-async def test_two_nodes_that_trim_at_once_drop_no_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trimming, "MAX_EVENTS", 60)
-    async with LuaWorld() as w:
+async def test_two_nodes_that_trim_at_once_drop_no_more_than_one() -> None:
+    world, limits = limited(count=60)
+    async with world as w:
         for n in range(60):
             await w.open(f"user-{n}")
-        await asyncio.gather(trim(w.node_store), trim(w.node_store))
+        await asyncio.gather(trim(w.node_store, limits), trim(w.node_store, limits))
         assert len(await w.events()) >= 60 - 64 // 2
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.base import NodeBeat, RestoreRequest, RestrictRequest, SessionQuery
+from greenroom.engines.redis import RedisEngine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import Application, Presence, SessionState
 from greenroom.testing.engine_contract import APP, refused
 from greenroom.testing.engine_world import Client, World, secret
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.lua_redis import LuaStore
 
 
 async def beat(w: World) -> bool:
@@ -198,3 +200,28 @@ async def test_s8_an_outage_consumes_nobodys_grace() -> None:
         assert [session.id for session in ended] == [a.id]
         with pytest.raises(SessionEndedError):
             await a.resume()
+
+
+async def test_s15_sessions_that_are_written_back_keep_their_grace_and_their_nodes_lease() -> None:
+    async with LuaWorld() as w:
+        a = await w.client()
+        engine = RedisEngine("redis://in-process", store=LuaStore(w.server), lease=30.0)
+        await engine.start()
+        w.server.lose_everything()
+        w.kill(w.node)
+        held = ((a.session, a.attached.participant, a.secret, 0),)
+        request = RestoreRequest(node=w.node, lease=w.lease, sessions=held, grace=5.0, finish=True)
+        assert await engine.registry.restore(request) == 1
+        await w.advance(25)
+        stored = await a.stored()
+        assert stored is not None
+        assert stored.state is SessionState.ATTACHED, "the lease is 30 s, not 10"
+        await w.advance(7)
+        stored = await a.stored()
+        assert stored is not None
+        assert stored.state is SessionState.DETACHED
+        await w.advance(6)
+        stored = await a.stored()
+        assert stored is not None
+        assert stored.state is SessionState.CLOSED, "the grace is 5 s, not 40"
+        await engine.stop()

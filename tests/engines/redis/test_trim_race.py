@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from greenroom.engines.base import EventLimits
 from greenroom.engines.redis.store import Call, Reply
 from greenroom.engines.redis.trimming import trim
 from tests.engines.redis.worlds import LuaWorld
@@ -16,11 +17,14 @@ class _Between:
         self._world = world
         self._calls = 0
 
+    async def between(self) -> None:
+        for n in range(40):
+            await self._world.open(f"late-{n}")
+
     async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
         self._calls += 1
         if self._calls == 2:
-            for n in range(40):
-                await self._world.open(f"late-{n}")
+            await self.between()
         return await self._world.node_store.call_many(calls)
 
 
@@ -30,7 +34,21 @@ async def test_s17_events_that_come_while_it_is_trimmed_push_none_out() -> None:
             await w.open(f"early-{n}")
         before = [event.id for event in await w.events()]
         between: object = _Between(w)
-        assert await trim(between) == 0  # type: ignore[arg-type]
+        assert await trim(between, EventLimits(count=30)) == 10  # type: ignore[arg-type]
         after = [event.id for event in await w.events()]
-        assert set(before) <= set(after)
-        assert len(after) == 120
+        assert len(set(before) & set(after)) == 30
+        assert len(after) == 110
+
+
+async def test_s17_events_that_another_node_has_dropped_are_not_dropped_twice() -> None:
+    async with LuaWorld() as w:
+        for n in range(20):
+            await w.open(f"early-{n}")
+
+        class Raced(_Between):
+            async def between(self) -> None:
+                await trim(w.node_store, EventLimits(count=30))
+
+        raced: object = Raced(w)
+        await trim(raced, EventLimits(count=30))  # type: ignore[arg-type]
+        assert len(await w.events()) == 30

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import apsw
 
-from greenroom.engines.base import Bus, Directory, Outbox, Registry
+from greenroom.engines.base import EVENT_LIMITS, LEASE, Bus, Directory, EventLimits, Outbox, Registry
 from greenroom.engines.clock import Clock, SystemClock
 from greenroom.engines.embedded.bus import EmbeddedBus
 from greenroom.engines.embedded.directory import EmbeddedDirectory
@@ -47,6 +47,7 @@ class EmbeddedEngine:
     commit_window: seconds for which the writer waits for more when several calls are under way.
     lock_timeout: seconds to wait for the process that has the directory (S10).
     lease: seconds of a node's lease.
+    event_limits: what is kept of an application's events.
     vfs: name of an apsw VFS, for tests; there is no lock file then.
     synchronous: ``FULL``. The power-loss test says ``NORMAL``, to show that it can tell.
     checkpoint_pages: pages in the write-ahead log after which it is written back.
@@ -67,7 +68,8 @@ class EmbeddedEngine:
         threaded: bool = True,
         commit_window: float = 0.002,
         lock_timeout: float = 30.0,
-        lease: float = 10.0,
+        lease: float = LEASE,
+        event_limits: EventLimits = EVENT_LIMITS,
         vfs: str | None = None,
         synchronous: str = "FULL",
         checkpoint_pages: int = CHECKPOINT_PAGES,
@@ -93,7 +95,9 @@ class EmbeddedEngine:
         self._outbox = EmbeddedOutbox(self, self._clock.monotonic)
         self.bus = self._bus
         self.outbox = self._outbox
-        self.registry = EmbeddedRegistry(self, self._state, self._bus, self._clock, lease)
+        self.registry = EmbeddedRegistry(
+            self, self._state, self._bus, self._clock, lease=lease, event_limits=event_limits
+        )
         self.directory = EmbeddedDirectory(self, self._state)
 
     # -- life ----------------------------------------------------------------------------------------------------

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenroom.core.commands import Command
-from greenroom.engines.base import Change, Listener
+from greenroom.engines.base import Change, Command, Listener
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 
 

@@ -20,6 +20,7 @@ from greenroom.engines.embedded.session_steps import (
     finish,
     publish,
     set_token,
+    update_is_due,
 )
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import ScopeMissingError, SessionEndedError, TooManySessionsError
@@ -106,11 +107,12 @@ def _create(
     participant.sessions += 1
     participant.connected += 1
     news = compute_presence(tx, participant, changed=True)
+    updated = existed and changed and update_is_due(tx, participant)
     tx.save_counts(participant)  # a new one has its number now, which the session's row names
     if existed and changed:
         tx.save_profile(participant)
     row = _insert(tx, participant, _new_data(tx, request, participant.version), open_key, request.lease)
-    if existed and changed:
+    if updated:
         emit_participant(tx, participant, "updated")
     record = publish(tx, participant, news)
     return Attached(session=row.record(), participant=record, created=True, replaced=replaced)

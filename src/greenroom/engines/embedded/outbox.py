@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import apsw
 import msgspec
@@ -11,15 +10,10 @@ import msgspec
 from greenroom.engines.base import DEAD_LETTERS, EventPage
 from greenroom.engines.cursors import invalid_cursor, open_cursor, seal_cursor
 from greenroom.engines.embedded.database import Database
+from greenroom.engines.embedded.erase import hide_names
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.model import Event
 
-MAX_EVENTS = 100_000
-MAX_BYTES = 64 * 1024 * 1024
-MAX_AGE_MS = 72 * 3_600_000
-"""What is kept of an application's events (S17)."""
-
-_TRIM_STEP = 20_000
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 _encode = msgspec.msgpack.Encoder().encode
 _SELECT = "SELECT seq, body FROM events WHERE app = ? AND seq > ? ORDER BY seq LIMIT ?"
@@ -113,31 +107,32 @@ def _bounds(con: apsw.Connection, app: str) -> tuple[int, int]:
 def _read(con: apsw.Connection, app: str, after: int | None, limit: int) -> EventPage:
     first, last = _bounds(con, app)
     reset = after is not None and after > last  # the file is older than the cursor: it was put back from a copy
-    position = first - 1 if after is None or reset else max(after, first - 1)
-    gap = 0 if after is None or reset else position - after
-    found = list(con.execute(_SELECT, (app, position, limit)))
-    return EventPage(
-        tuple(_decode_event(body) for _, body in found),
-        encode_cursor(found[-1][0] if found else position),
-        gap,
-        reset,
-    )
+    start = first - 1 if after is None or reset else after
+    found = _numbered(con.execute(_SELECT, (app, start, limit)))
+    # What is not there any more was dropped: before the oldest event kept, or from among those that were.
+    end = found[-1][0] if len(found) == limit and found else max(last, start, *(seq for seq, _ in found[-1:]))
+    return EventPage(hide_names(con, app, found), encode_cursor(end), end - start - len(found), reset)
 
 
 def _replay(con: apsw.Connection, app: str, first_at: int, last_at: int, limit: int) -> EventPage:
     first, last = _bounds(con, app)
     low, high = first, last + 1
-    # Numbers are consecutive and instants never go back, so the first event wanted is found by halving.
+    # Instants never go back, so the first event wanted is found by halving.
     while low < high:
         middle = (low + high) // 2
-        at = next((row[0] for row in con.execute("SELECT at FROM events WHERE app = ? AND seq = ?", (app, middle))), 0)
+        sql = "SELECT at FROM events WHERE app = ? AND seq >= ? ORDER BY seq LIMIT 1"
+        at = next((row[0] for row in con.execute(sql, (app, middle))), first_at)
         if at < first_at:
             low = middle + 1
         else:
             high = middle
     sql = "SELECT seq, body FROM events WHERE app = ? AND seq >= ? AND at <= ? ORDER BY seq LIMIT ?"
-    found = list(con.execute(sql, (app, low, last_at, limit)))
-    return EventPage(tuple(_decode_event(body) for _, body in found), encode_cursor(found[-1][0] if found else low - 1))
+    found = _numbered(con.execute(sql, (app, low, last_at, limit)))
+    return EventPage(hide_names(con, app, found), encode_cursor(found[-1][0] if found else low - 1))
+
+
+def _numbered(rows: Iterable[tuple[int, bytes]]) -> list[tuple[int, Event]]:
+    return [(seq, _decode_event(body)) for seq, body in rows]
 
 
 def _acknowledge(tx: Transaction, app: str, reader: str, seq: int) -> None:
@@ -164,32 +159,3 @@ def _drop_aside(tx: Transaction, app: str, reader: str, event_ids: Sequence[str]
     for event_id in event_ids:
         tx.execute("DELETE FROM aside WHERE app = ? AND reader = ? AND event_id = ?", (app, reader, event_id))
     return tx.con.total_changes() - before
-
-
-def trim_streams(tx: Transaction, *, by_age: bool) -> int:
-    """Drops the oldest where S17's limits are passed. How many; at most some per application and pass."""
-    dropped = 0
-    for app, stream in tx.state.streams.items():
-        count = stream.last - stream.first + 1
-        if count > MAX_EVENTS or stream.bytes > MAX_BYTES or (by_age and count > 0):
-            dropped += _trim(tx, app, stream, tx.now - MAX_AGE_MS if by_age else 0)
-    return dropped
-
-
-def _trim(tx: Transaction, app: str, stream: Any, oldest_at: int) -> int:
-    tx.flush()
-    upto = stream.first - 1
-    count = stream.last - stream.first + 1
-    sql = "SELECT seq, at, length(body) FROM events WHERE app = ? ORDER BY seq LIMIT ?"
-    for seq, at, size in tx.rows(sql, (app, _TRIM_STEP)):
-        if count <= MAX_EVENTS and stream.bytes <= MAX_BYTES and at >= oldest_at:
-            break
-        upto, count = seq, count - 1
-        stream.bytes -= size
-    dropped: int = upto - stream.first + 1
-    if dropped:
-        tx.writes += 1
-        stream.first = upto + 1
-        tx.execute("DELETE FROM events WHERE app = ? AND seq <= ?", (app, upto))
-        tx.execute("INSERT OR REPLACE INTO streams VALUES (?, ?)", (app, upto))
-    return dropped

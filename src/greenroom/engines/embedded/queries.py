@@ -10,15 +10,21 @@ import msgspec
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.cursors import decode_cursor, encode_cursor
-from greenroom.engines.embedded.rows import COLUMNS, ENDED, PRESENCE_NUMBER, ParticipantRow, SessionRow, hash_key
+from greenroom.engines.embedded.erase import is_erased
+from greenroom.engines.embedded.rows import (
+    COLUMNS,
+    ENDED,
+    PARTICIPANT_COLUMNS,
+    PRESENCE_NUMBER,
+    ParticipantRow,
+    SessionRow,
+    hash_key,
+)
 from greenroom.engines.paging import page_limit
 from greenroom.model import ParticipantRecord, SessionRecord
 
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_PARTICIPANT = (
-    "SELECT n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected,"
-    " last_seen, anonymous, since, due FROM participants"
-)
+_PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants"
 
 
 def participants(query: ParticipantQuery, con: apsw.Connection) -> ParticipantPage:
@@ -65,7 +71,8 @@ def _session(con: apsw.Connection, query: SessionQuery, key: bytes) -> tuple[Ses
     session_id = query.session_id or ""
     for found in con.execute(f"SELECT {COLUMNS} FROM sessions WHERE key = ?", (hash_key(key, session_id),)):
         row = SessionRow(*found)
-        if row.data.id == session_id and query.app in (None, row.app):
+        known = row.data.id == session_id and query.app in (None, row.app)
+        if known and not (row.state >= ENDED and is_erased(con, row)):
             return (row.record(with_timeline=query.with_timeline),)
     return ()
 
@@ -82,7 +89,7 @@ def _listing(query: SessionQuery, after: int) -> tuple[str, tuple[int | str, ...
             )
         )
         of = f"SELECT n FROM participants WHERE id = ?{app}"
-        return f"SELECT {COLUMNS} FROM sessions WHERE p IN ({of}) AND state < {ENDED} AND n > ? ORDER BY n", (
+        return f"SELECT {COLUMNS} FROM sessions WHERE p IN ({of}) AND (state > 1) = 0 AND n > ? ORDER BY n", (
             *bindings,
             after,
         )

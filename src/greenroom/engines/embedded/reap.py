@@ -7,17 +7,19 @@ from greenroom.engines.base import (
     ENDED_SESSION_MEMORY,
     OPEN_ID_MEMORY,
     BeatResult,
+    EventLimits,
     NodeBeat,
     NodeRecord,
     Reaped,
     restriction_expires,
 )
-from greenroom.engines.embedded.outbox import trim_streams
+from greenroom.engines.embedded.erase import erase_piece
 from greenroom.engines.embedded.rows import (
     ATTACHED,
     COLUMNS,
     DETACHED,
     ENDED,
+    PARTICIPANT_COLUMNS,
     PRESENCE_NUMBER,
     PRESENCES,
     REMEMBERED,
@@ -32,9 +34,11 @@ from greenroom.engines.embedded.session_steps import (
     emit_session,
     end_row,
     finish,
+    update_is_due,
 )
 from greenroom.engines.embedded.state import Node, State
 from greenroom.engines.embedded.transaction import Transaction
+from greenroom.engines.embedded.trim import trim_streams
 from greenroom.model import EndReason, SessionRecord
 
 BEAT_STORED_MS = 10_000
@@ -42,17 +46,12 @@ BEAT_STORED_MS = 10_000
 HOUSEKEEPING_MS = 30_000
 """How often what is only old is looked for."""
 
-_DUE_PARTICIPANTS = (
-    "SELECT n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected,"
-    " last_seen, anonymous, since, due FROM participants WHERE due <= ? ORDER BY due LIMIT ?"
-)
+_DUE_PARTICIPANTS = f"SELECT {PARTICIPANT_COLUMNS} FROM participants WHERE due <= ? ORDER BY due LIMIT ?"
 _FORGET_OPEN_IDS = (
     f"UPDATE sessions SET state = {REMEMBERED}, open_key = NULL, due = due + ? WHERE n IN"
     f" (SELECT n FROM sessions WHERE state = {ENDED} AND due <= ? LIMIT ?)"
 )
-_FORGET_SESSIONS = (
-    f"DELETE FROM sessions WHERE n IN (SELECT n FROM sessions WHERE state = {REMEMBERED} AND due <= ? LIMIT ?)"
-)
+_FORGOTTEN_SESSIONS = f"SELECT n, app FROM sessions WHERE state = {REMEMBERED} AND due <= ? LIMIT ?"
 _REMEMBER_MS = int((ENDED_SESSION_MEMORY - OPEN_ID_MEMORY) * 1000)
 
 
@@ -124,8 +123,8 @@ def move_clock(state: State, monotonic: float) -> None:
     state.passed_at = monotonic
 
 
-def reap(tx: Transaction, monotonic: float, limit: int) -> Reaped:
-    """One pass. What it costs is what is due."""
+def reap(tx: Transaction, monotonic: float, limit: int, events: EventLimits) -> Reaped:
+    """One pass. What it costs is what is due; no pass does more than some milliseconds of each kind of work."""
     state = tx.state
     move_clock(state, monotonic)
     for name, node in list(state.nodes.items()):
@@ -138,14 +137,13 @@ def reap(tx: Transaction, monotonic: float, limit: int) -> Reaped:
     ended += _end_disabled(tx, limit - len(ended))
     told, forgotten, seen = _due_participants(tx, limit)
     tx.execute(_FORGET_OPEN_IDS, (_REMEMBER_MS, state.clock, limit))
-    tx.execute(_FORGET_SESSIONS, (state.clock, limit))
+    tx.forget_ended(tx.rows(_FORGOTTEN_SESSIONS, (state.clock, limit)))
     if state.clock - state.housekept >= HOUSEKEEPING_MS:
         state.housekept = state.clock
         _forget_restrictions(tx)
-        trim_streams(tx, by_age=True)
-    else:
-        trim_streams(tx, by_age=False)
-    more = detached >= limit or len(ended) >= limit or seen >= limit
+    erasing = erase_piece(tx)
+    trimming = trim_streams(tx, events)
+    more = detached >= limit or len(ended) >= limit or seen >= limit or erasing or trimming
     return Reaped(ended=tuple(ended), detached=detached, told=told, forgotten=forgotten, lag=lag, more=more)
 
 
@@ -243,6 +241,10 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
     elif participant.since is not None and participant.shown != participant.presence:
         later = participant.since + NOTIFY_AFTER_MS
         again = later if again is None else min(again, later)
+    if participant.update_waits and update_is_due(tx, participant):
+        emit_participant(tx, participant, "updated")
+    elif participant.update_waits:
+        again = participant.update_at if again is None else min(again, participant.update_at)
     participant.due = again
     tx.save_counts(participant)
     return 0 if news is None else 1

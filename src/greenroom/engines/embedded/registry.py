@@ -16,6 +16,7 @@ from greenroom.core.requests import (
 )
 from greenroom.engines.base import (
     BeatResult,
+    EventLimits,
     NodeBeat,
     ParticipantPage,
     Reaped,
@@ -45,12 +46,22 @@ QUICK_IDS = 32
 class EmbeddedRegistry:
     """Implements `Registry`. Every write is one operation of the writer."""
 
-    def __init__(self, database: Database, state: State, bus: EmbeddedBus, clock: Clock, lease: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        state: State,
+        bus: EmbeddedBus,
+        clock: Clock,
+        *,
+        lease: float,
+        event_limits: EventLimits,
+    ) -> None:
         self._database = database
         self._state = state
         self._bus = bus
         self._clock = clock
         self._lease_ms = int(lease * 1000)
+        self._limits = event_limits
 
     async def open(self, request: OpenRequest) -> Attached:
         return await self._database.submit(lambda tx: open_session(tx, request))
@@ -87,7 +98,7 @@ class EmbeddedRegistry:
         return await self._database.submit(lambda tx: record_beat(tx, beat, newest, self._lease_ms))
 
     async def reap(self, limit: int = 500) -> Reaped:
-        return await self._database.submit(lambda tx: reap(tx, self._clock.monotonic(), limit))
+        return await self._database.submit(lambda tx: reap(tx, self._clock.monotonic(), limit, self._limits))
 
     async def restore(self, request: RestoreRequest) -> int:
         """The file outlives the process: nothing is ever missing here."""

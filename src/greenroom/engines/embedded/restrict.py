@@ -8,23 +8,21 @@ import msgspec
 
 from greenroom.core.policy import cutoff_now
 from greenroom.engines.base import Restricted, RestrictRequest
-from greenroom.engines.embedded.rows import ParticipantRow, SessionRow, decode_data
+from greenroom.engines.embedded.erase import begin_erasure
+from greenroom.engines.embedded.rows import SessionRow
 from greenroom.engines.embedded.session_steps import bump, end_row, finish
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import IllegalArgumentError, NotFoundError
 from greenroom.model import (
     ERASED,
     EndReason,
-    Event,
     ParticipantRecord,
     Restriction,
     SessionRecord,
     erased_subject,
-    without_names,
 )
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 def restrict(tx: Transaction, request: RestrictRequest) -> Restricted:
@@ -114,8 +112,7 @@ def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
         # The last that watchers hear names nobody.
         tx.publish(ParticipantRecord(app=participant.app, id=participant.id, version=participant.version))
         tx.forget_participant(participant)
-        _forget_sessions(tx, participant)
-    _redact_events(tx, request.app, request.participant_id)
+    begin_erasure(tx, request.app, request.participant_id)
     return Restricted(ended, participant is not None or bool(ended), cutoff)
 
 
@@ -169,26 +166,7 @@ def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
     store_restriction(tx, Restriction(app=request.app, kind="jti", subject=jti, reason=reason, created_at=tx.now))
 
 
-def _forget_sessions(tx: Transaction, participant: ParticipantRow) -> None:
-    # Numbers of forgotten participants are used again, so a row of this number may have been somebody else's.
-    for n, raw in tx.rows("SELECT n, data FROM sessions WHERE p = ?", (participant.n,)):
-        if decode_data(raw).participant_id == participant.id:
-            tx.execute("DELETE FROM sessions WHERE n = ?", (n,))
-
-
 def _remove_restriction(tx: Transaction, app: str, kind: str, subject: str) -> None:
     if tx.state.restrictions.pop((app, kind, subject), None) is not None:
         tx.writes += 1
         tx.execute("DELETE FROM restrictions WHERE app = ? AND kind = ? AND subject = ?", (app, kind, subject))
-
-
-def _redact_events(tx: Transaction, app: str, participant_id: str) -> None:
-    """Events stay, with their ids and order; what says who it was goes."""
-    tx.flush()
-    tx.writes += 1
-    sql = "SELECT seq, body FROM events WHERE app = ? AND instr(body, ?) > 0"
-    for seq, body in tx.rows(sql, (app, participant_id.encode())):
-        event = _decode_event(body)
-        if event.participant_id == participant_id:
-            body = _encode(without_names(event))
-            tx.execute("UPDATE events SET body = ? WHERE app = ? AND seq = ?", (body, app, seq))

@@ -25,8 +25,8 @@ PRESENCE_NUMBER = {presence: number for number, presence in enumerate(PRESENCES)
 
 
 class ParticipantRow(msgspec.Struct, gc=False):
-    """A row of participants, in the order of its columns. due and since are in the partition clock (ms): due is when
-    to look what is to be told while there are sessions, and when to forget while there are none."""
+    """A row of participants, in the order of its columns. due, since and update_at are in the partition clock (ms): due
+    is when events are due while there are sessions, and when the record is dropped while there are none."""
 
     n: int
     app: str
@@ -44,6 +44,10 @@ class ParticipantRow(msgspec.Struct, gc=False):
     anonymous: int = 0
     since: int | None = None
     due: int | None = None
+    update_at: int = 0
+    """When the next `participant.updated` may go out."""
+    update_waits: int = 0
+    """1: a change of the profile waits for that."""
 
     def record(self) -> ParticipantRecord:
         return ParticipantRecord(
@@ -91,7 +95,6 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     ended_at: int | None = None
     end_reason: str | None = None
     end_text: str = ""
-    token_grace_since: int | None = None
 
 
 class SessionRow(msgspec.Struct, gc=False):
@@ -154,7 +157,6 @@ class SessionRow(msgspec.Struct, gc=False):
             jti=data.jti,
             token_issued_at=data.issued_at,
             token_expires_at=data.expires_at,
-            token_grace_since=data.token_grace_since,
             scopes=data.scopes,
             timeline=decode_timeline(self.timeline) if with_timeline else (),
         )
@@ -168,6 +170,7 @@ class SessionRow(msgspec.Struct, gc=False):
 
 
 COLUMNS = "n, p, open_key, state, due, app, lease, data, timeline"
+PARTICIPANT_COLUMNS = ", ".join(ParticipantRow.__struct_fields__)
 
 _encode = msgspec.msgpack.Encoder().encode
 encode_data = _encode

@@ -14,7 +14,7 @@ import apsw
 
 from greenroom.errors import ServiceUnavailableError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """`user_version` of the file. A newer one is refused, an older one is brought up."""
 
 APPLICATION_ID = 0x47524E52
@@ -30,6 +30,9 @@ CHECKPOINT_PAGES = 4000
 """Pages in the write-ahead log after which it is written back: 16 MiB. Pages that change
 often are written back once for many commits."""
 
+BUSY_MS = 5_000
+"""Milliseconds that a connection waits for another one of this process."""
+
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
 CREATE TABLE participants (
@@ -38,7 +41,8 @@ CREATE TABLE participants (
   revision INTEGER NOT NULL, version INTEGER NOT NULL,
   presence INTEGER NOT NULL, shown INTEGER NOT NULL,
   sessions INTEGER NOT NULL, connected INTEGER NOT NULL,
-  last_seen INTEGER, anonymous INTEGER NOT NULL, since INTEGER, due INTEGER
+  last_seen INTEGER, anonymous INTEGER NOT NULL, since INTEGER, due INTEGER,
+  update_at INTEGER NOT NULL DEFAULT 0, update_waits INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX participants_by_id ON participants (app, id);
 CREATE INDEX participants_due ON participants (due) WHERE due IS NOT NULL;
@@ -50,7 +54,7 @@ CREATE TABLE sessions (
   data BLOB NOT NULL, timeline BLOB NOT NULL, updates BLOB
 ) STRICT;
 CREATE UNIQUE INDEX sessions_by_key ON sessions (key);
-CREATE INDEX sessions_of ON sessions (p) WHERE state < 2;
+CREATE INDEX sessions_of ON sessions (p, (state > 1));
 CREATE UNIQUE INDEX sessions_open ON sessions (open_key) WHERE open_key IS NOT NULL;
 CREATE INDEX sessions_due ON sessions (state, due) WHERE due IS NOT NULL;
 CREATE TABLE events (
@@ -72,9 +76,27 @@ CREATE TABLE restrictions (
   app TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (app, kind, subject)
 ) WITHOUT ROWID, STRICT;
+CREATE TABLE erasures (
+  n INTEGER PRIMARY KEY, app TEXT NOT NULL, participant TEXT NOT NULL,
+  last_event INTEGER NOT NULL, last_session INTEGER NOT NULL, event INTEGER NOT NULL, session INTEGER NOT NULL
+) STRICT;
 CREATE TABLE applications (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE keys (kid TEXT PRIMARY KEY, created_at INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID, STRICT;
 """
+
+_UPGRADES = {
+    1: """
+ALTER TABLE participants ADD COLUMN update_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE participants ADD COLUMN update_waits INTEGER NOT NULL DEFAULT 0;
+DROP INDEX sessions_of;
+CREATE INDEX sessions_of ON sessions (p, (state > 1));
+CREATE TABLE erasures (
+  n INTEGER PRIMARY KEY, app TEXT NOT NULL, participant TEXT NOT NULL,
+  last_event INTEGER NOT NULL, last_session INTEGER NOT NULL, event INTEGER NOT NULL, session INTEGER NOT NULL
+) STRICT;
+""",
+}
+"""How a file of a schema becomes one of the next."""
 
 _SYNCHRONOUS = {"FULL": 2, "NORMAL": 1}
 
@@ -92,7 +114,7 @@ def open_writer(
     check_sqlite(apsw.sqlite_lib_version())
     con = apsw.Connection(path, vfs=vfs, statementcachesize=256)
     try:
-        con.set_busy_timeout(5_000)
+        con.set_busy_timeout(BUSY_MS)
         memory = path == ":memory:"
         if not memory:
             # Nobody else has the file (the lock sees to it), but readers of this process do: WAL, not exclusive.
@@ -101,6 +123,8 @@ def open_writer(
         _demand(con, "foreign_keys", "OFF", 0)
         _demand(con, "cache_size", -CACHE_KIB, -CACHE_KIB)
         _demand(con, "temp_store", "MEMORY", 2)
+        # What is deleted is overwritten: the file holds nothing of somebody who was erased.
+        _demand(con, "secure_delete", "ON", 1)
         _demand(con, "wal_autocheckpoint", checkpoint_pages, checkpoint_pages)
         _migrate(con)
     except BaseException:
@@ -112,7 +136,7 @@ def open_writer(
 def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
     """A connection that only reads."""
     con = apsw.Connection(path, vfs=vfs, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=64)
-    con.set_busy_timeout(5_000)
+    con.set_busy_timeout(BUSY_MS)
     con.pragma("query_only", "ON")
     return con
 
@@ -144,9 +168,11 @@ def _migrate(con: apsw.Connection) -> None:
             f"The data directory was written by a newer Greenroom (schema {version}, this one knows {SCHEMA_VERSION}).",
             hint="Run the newer version, or give another data directory.",
         )
-    if version == SCHEMA_VERSION:
+    if version:
         if con.pragma("application_id") != APPLICATION_ID:
             raise _foreign()
+        for step in range(version, SCHEMA_VERSION):
+            con.execute(f"BEGIN IMMEDIATE; {_UPGRADES[step]} PRAGMA user_version = {step + 1}; COMMIT")
         return
     if con.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
         raise _foreign()

@@ -7,13 +7,20 @@ from typing import Any
 from greenroom.codes import ErrorCode
 from greenroom.core.presence import show
 from greenroom.core.requests import Displaced, Owner, TokenFacts
-from greenroom.engines.base import NOTIFY_AFTER, OPEN_ID_MEMORY
+from greenroom.engines.base import (
+    ENDED_OF_APPLICATION,
+    ENDED_OF_PARTICIPANT,
+    NOTIFY_AFTER,
+    OPEN_ID_MEMORY,
+    UPDATE_EVENT_PERIOD,
+)
 from greenroom.engines.embedded.rows import (
     ATTACHED,
     DETACHED,
     ENDED,
     PRESENCE_NUMBER,
     PRESENCES,
+    REMEMBERED,
     ParticipantRow,
     SessionRow,
 )
@@ -23,8 +30,13 @@ from greenroom.model import EndReason, Event, ParticipantRecord, Presence, Sessi
 
 NOTIFY_AFTER_MS = int(NOTIFY_AFTER * 1000)
 OPEN_ID_MEMORY_MS = int(OPEN_ID_MEMORY * 1000)
+UPDATE_EVENT_PERIOD_MS = int(UPDATE_EVENT_PERIOD * 1000)
 MAX_NOTE = 256
 """Characters of a timeline entry's detail."""
+_SURPLUS_ENDED = (
+    "SELECT n, app FROM sessions WHERE p = ? AND (state > 1) = 1"
+    f" ORDER BY n DESC LIMIT -1 OFFSET {ENDED_OF_PARTICIPANT}"
+)
 
 
 # -- who may (S7, S18) -----------------------------------------------------------------------------------------------
@@ -99,8 +111,7 @@ def detach_row(tx: Transaction, row: SessionRow, participant: ParticipantRow, gr
     participant.connected -= 1
     row.note(tx.now, "detached", data.node, why)
     tx.save_session(row)
-    if participant.due is None:
-        participant.due = tx.clock + NOTIFY_AFTER_MS
+    look_at(participant, tx.clock + NOTIFY_AFTER_MS)
 
 
 def end_row(
@@ -123,8 +134,13 @@ def end_row(
         participant.connected -= 1
     participant.sessions -= 1
     row.state, row.due = ENDED, tx.clock + OPEN_ID_MEMORY_MS
+    ended = tx.state.ended
+    ended[row.app] = ended.get(row.app, 0) + 1
+    if ended[row.app] > ENDED_OF_APPLICATION:
+        row.state = REMEMBERED  # and forgotten when it is due, a day earlier than others
     row.note(tx.now, "ended", data.node, f"{reason.value}: {text[:MAX_NOTE]}" if text else reason.value)
     tx.save_session(row)
+    tx.forget_ended(tx.rows(_SURPLUS_ENDED, (row.p,)))
     counts = tx.state.counts
     counts[row.app] = counts.get(row.app, 1) - 1
     extra: dict[str, Any] = {"reason": reason.value, "duration": max(0, tx.now - data.opened_at) / 1000}
@@ -138,19 +154,8 @@ def end_row(
 
 def set_token(row: SessionRow, token: TokenFacts) -> None:
     data = row.data
-    if token.expires_at != data.expires_at:
-        data.token_grace_since = None
     data.jti, data.issued_at, data.expires_at = token.jti, token.issued_at, token.expires_at
     data.scopes = token.scopes
-
-
-def begin_token_grace(tx: Transaction, row: SessionRow) -> None:
-    """A session is attached, perhaps after its token's end: see `SessionRecord.token_grace_since`."""
-    data = row.data
-    end = data.expires_at * 1000
-    if tx.now > end and data.token_grace_since is None:
-        was_connected = row.state == ATTACHED or (data.detached_at or 0) >= end
-        data.token_grace_since = end if was_connected else tx.now
 
 
 # -- participants ----------------------------------------------------------------------------------------------------
@@ -163,6 +168,9 @@ def finish(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> Pa
     Returned is the record where it was told, None where nothing was.
     """
     news = compute_presence(tx, participant, changed=changed)
+    if participant.sessions == 0 and participant.update_waits:
+        participant.update_waits = 0
+        emit_participant(tx, participant, "updated")
     if participant.sessions == 0 and participant.anonymous:
         tx.forget_participant(participant)
     else:
@@ -185,8 +193,8 @@ def compute_presence(tx: Transaction, participant: ParticipantRow, *, changed: b
     participant.last_seen = tx.now
     if participant.sessions == 0:
         participant.due = tx.clock + tx.state.keep_offline_ms(participant.app)
-    elif showing.since is not None and participant.due is None and showing.shown is not Presence.UNREACHABLE:
-        participant.due = tx.clock + NOTIFY_AFTER_MS
+    elif showing.since is not None and showing.shown is not Presence.UNREACHABLE:
+        look_at(participant, tx.clock + NOTIFY_AFTER_MS)
     if changed or showing.news is not None:
         bump(tx, participant)
     return showing.news
@@ -199,6 +207,11 @@ def publish(tx: Transaction, participant: ParticipantRow, news: Presence | None)
     record = participant.record()
     tx.publish(record)
     return record
+
+
+def look_at(participant: ParticipantRow, clock: int) -> None:
+    """A reaper pass looks at the participant then, if not before."""
+    participant.due = clock if participant.due is None else min(participant.due, clock)
 
 
 def bump(tx: Transaction, participant: ParticipantRow) -> None:
@@ -234,6 +247,19 @@ def emit_session(
             data=body,
         )
     )
+
+
+def update_is_due(tx: Transaction, participant: ParticipantRow) -> bool:
+    """The profile changed: whether the event goes out now. If not, one event tells of all changes of the next seconds.
+
+    Who has no session can be changed by the app's backend alone, which is told at once. The caller saves the row.
+    """
+    if tx.clock < participant.update_at and participant.sessions:
+        participant.update_waits = 1
+        look_at(participant, participant.update_at)
+        return False
+    participant.update_at, participant.update_waits = tx.clock + UPDATE_EVENT_PERIOD_MS, 0
+    return True
 
 
 def emit_participant(tx: Transaction, participant: ParticipantRow, what: str) -> None:

@@ -13,21 +13,31 @@ decode_restriction = msgspec.msgpack.Decoder(Restriction).decode
 
 
 class Stream:
-    """An application's events: consecutive numbers, instants that never go back."""
+    """An application's events: consecutive numbers, some of them dropped, instants that never go back."""
 
-    __slots__ = ("at", "bytes", "first", "last")
+    __slots__ = ("at", "bytes", "count", "first", "last", "oldest_at", "searched")
 
-    def __init__(self, first: int, last: int, at: int, size: int) -> None:
+    def __init__(
+        self, first: int, last: int, *, count: int = 0, size: int = 0, oldest_at: int = 0, at: int = 0
+    ) -> None:
         self.first = first
         """Number of the oldest kept event; last + 1 where none is."""
         self.last = last
-        self.at = at
+        self.count = count
         self.bytes = size
+        self.oldest_at = oldest_at
+        self.at = at
+        """The instant of the newest."""
+        self.searched = [first - 1, first - 1]
+        """Up to where no event is left that goes before all others, and before ends (`drop_rank` 0 and 1)."""
 
     def take(self, at: int, size: int) -> tuple[int, int]:
         """The number and the instant of the next event."""
         self.last += 1
         self.at = max(self.at, at)
+        if not self.count:
+            self.oldest_at = self.at
+        self.count += 1
         self.bytes += size
         return self.last, self.at
 
@@ -60,11 +70,17 @@ class State:
         self.restrictions: dict[tuple[str, str, str], Restriction] = {}
         self.counts: dict[str, int] = {}
         """Sessions that have not ended, of each application."""
+        self.ended: dict[str, int] = {}
+        """Sessions that have, and are still kept."""
+        self.erasing = False
+        """Whether there are erasures to go on with."""
         # Of this process, not of the file:
         self.nodes: dict[str, Node] = {}
         self.lapsed: dict[str, None] = {}
         """Lease ids that are over, and never count again (S7); those with sessions left to detach are `draining`."""
         self.draining: set[str] = set()
+        self.checkpoint_due = False
+        """The log is to be written back and truncated after the next commit: somebody was erased."""
         self.passed_at: float | None = None
         """When the last reaper pass was, on the monotonic clock."""
 
@@ -85,6 +101,8 @@ class State:
             for app, kind, subject, body in con.execute("SELECT app, kind, subject, body FROM restrictions")
         }
         self.counts = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state < 2 GROUP BY app"))
+        self.ended = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state > 1 GROUP BY app"))
+        self.erasing = bool(con.execute("SELECT 1 FROM erasures LIMIT 1").fetchall())
         self._load_streams(con)
         self._find_orphans(con)
 
@@ -105,16 +123,18 @@ class State:
 
     def _load_streams(self, con: apsw.Connection) -> None:
         self.streams = {
-            app: Stream(trimmed + 1, trimmed, 0, 0) for app, trimmed in con.execute("SELECT app, trimmed FROM streams")
+            app: Stream(trimmed + 1, trimmed) for app, trimmed in con.execute("SELECT app, trimmed FROM streams")
         }
-        found = con.execute("SELECT app, min(seq), max(seq), max(at), sum(length(body)) FROM events GROUP BY app")
-        for app, first, last, at, size in found:
-            self.streams[app] = Stream(first, last, at, size)
+        found = con.execute(
+            "SELECT app, min(seq), max(seq), count(*), sum(length(body)), min(at), max(at) FROM events GROUP BY app"
+        )
+        for app, first, last, count, size, oldest_at, at in found:
+            self.streams[app] = Stream(first, last, count=count, size=size, oldest_at=oldest_at, at=at)
 
     def stream(self, app: str) -> Stream:
         stream = self.streams.get(app)
         if stream is None:
-            stream = self.streams[app] = Stream(1, 0, 0, 0)
+            stream = self.streams[app] = Stream(1, 0)
         return stream
 
     def block_of(self, app: str, participant_id: str, now: int) -> Restriction | None:

@@ -14,6 +14,7 @@ import msgspec
 from greenroom.engines.embedded.rows import (
     COLUMNS,
     DETACHED,
+    PARTICIPANT_COLUMNS,
     ParticipantRow,
     SessionData,
     SessionRow,
@@ -23,24 +24,20 @@ from greenroom.engines.embedded.rows import (
 from greenroom.engines.embedded.state import State
 from greenroom.model import Event, ParticipantRecord
 
-_PARTICIPANT_COLUMNS = (
-    "n, app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions, connected, last_seen,"
-    " anonymous, since, due"
-)
-_SELECT_PARTICIPANT = f"SELECT {_PARTICIPANT_COLUMNS} FROM participants WHERE app = ? AND id = ?"
-_SELECT_PARTICIPANT_N = f"SELECT {_PARTICIPANT_COLUMNS} FROM participants WHERE n = ?"
+_SELECT_PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants WHERE app = ? AND id = ?"
+_SELECT_PARTICIPANT_N = f"SELECT {PARTICIPANT_COLUMNS} FROM participants WHERE n = ?"
 _INSERT_PARTICIPANT = (
-    "INSERT INTO participants (app, id, external_id, name, avatar_url, revision, version, presence, shown, sessions,"
-    " connected, last_seen, anonymous, since, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO participants ({PARTICIPANT_COLUMNS})"
+    f" VALUES (NULL{', ?' * (len(ParticipantRow.__struct_fields__) - 1)})"
 )
 _UPDATE_COUNTS = (
     "UPDATE participants SET version = ?, presence = ?, shown = ?, sessions = ?, connected = ?, last_seen = ?,"
-    " since = ?, due = ? WHERE n = ?"
+    " since = ?, due = ?, update_at = ?, update_waits = ? WHERE n = ?"
 )
 _UPDATE_PROFILE = "UPDATE participants SET name = ?, avatar_url = ?, revision = ? WHERE n = ?"
 _SELECT_SESSION = f"SELECT {COLUMNS} FROM sessions WHERE key = ?"
 _SELECT_OPEN = f"SELECT {COLUMNS} FROM sessions WHERE open_key = ?"
-_SELECT_SESSIONS_OF = f"SELECT {COLUMNS} FROM sessions WHERE p = ? AND state < 2"
+_SELECT_SESSIONS_OF = f"SELECT {COLUMNS} FROM sessions WHERE p = ? AND (state > 1) = 0"
 _INSERT_SESSION = (
     "INSERT INTO sessions (key, p, open_key, state, due, app, lease, data, timeline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -97,6 +94,8 @@ class Transaction:
                     participant.last_seen,
                     participant.since,
                     participant.due,
+                    participant.update_at,
+                    participant.update_waits,
                     participant.n,
                 ),
             )
@@ -146,6 +145,13 @@ class Transaction:
     def save_session(self, row: SessionRow) -> None:
         self.writes += 1
         self.execute(_UPDATE_SESSION, (row.state, row.due, row.lease, encode_data(row.data), row.timeline, row.n))
+
+    def forget_ended(self, rows: Sequence[tuple[int, str]]) -> None:
+        """Drops sessions that have ended: their numbers and applications."""
+        for n, app in rows:
+            self.writes += 1
+            self.execute("DELETE FROM sessions WHERE n = ?", (n,))
+            self.state.ended[app] -= 1
 
     def due_sessions(self, limit: int) -> Sequence[SessionRow]:
         """Detached ones whose grace is over, the longest first."""

@@ -11,6 +11,7 @@ from greenroom.engines.embedded.session_steps import (
     bump,
     emit_participant,
     owned,
+    update_is_due,
 )
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import NotFoundError, RevisionConflictError
@@ -64,9 +65,11 @@ def _apply(tx: Transaction, request: UpdateRequest, participant: ParticipantRow)
     participant.name, participant.avatar_url = name, avatar_url
     participant.revision += 1
     bump(tx, participant)
+    due = update_is_due(tx, participant)
     tx.save_profile(participant)
     tx.save_counts(participant)
-    emit_participant(tx, participant, "updated")
+    if due:
+        emit_participant(tx, participant, "updated")
     record = participant.record()
     tx.publish(record)
     return record

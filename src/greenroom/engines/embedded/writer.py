@@ -19,6 +19,7 @@ import apsw
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.clock import Clock
+from greenroom.engines.embedded.schema import BUSY_MS
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import GreenroomError, ServiceUnavailableError
@@ -97,7 +98,20 @@ class Batcher:
             self._roll_back()
             raise
         self.commits += 1
+        if self.state.checkpoint_due:
+            self._truncate_log()
         return outcomes, tx
+
+    def _truncate_log(self) -> None:
+        """Writes the log back into the file and empties it: it holds pages of before somebody was erased."""
+        self.con.set_busy_timeout(0)
+        try:
+            self.con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self.state.checkpoint_due = False
+        except apsw.BusyError:
+            pass  # somebody reads: the next commit tries again
+        finally:
+            self.con.set_busy_timeout(BUSY_MS)
 
     def _one_by_one(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction | None]:
         """One of them is broken: the others must not pay for it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from greenroom.model import (
     erased_subject,
 )
 
+T = TypeVar("T")
+
 encode = msgspec.json.encode
 
 
@@ -30,6 +33,11 @@ def hashed(subject: str) -> str:
     """Under which restrictions of a participant lie, erased or not: the first half of the hash that names an erased
     one."""
     return (subject if subject.startswith(ERASED) else erased_subject(subject))[len(ERASED) :][:32]
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in pieces, so that no call holds Redis for long."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def milliseconds(seconds: float) -> int:
@@ -126,7 +134,7 @@ def owner_argument(owner: Owner, **more: Any) -> bytes:
 
 
 def restore_item(
-    session: SessionRecord, participant: ParticipantRecord, secret_hash: bytes, attempt: int
+    session: SessionRecord, participant: ParticipantRecord, secret_hash: bytes, attempt: int, grace: float
 ) -> dict[str, Any]:
     """What `restore` takes for one session: fields named as they are stored."""
     stored = {
@@ -150,7 +158,7 @@ def restore_item(
         "secret": secret_hash.hex(),
         "hashed": hashed(session.participant_id),
         "attempt": attempt,
-        "grace": 40_000,
+        "grace": milliseconds(grace),
     }
     profile = {
         "name": participant.name,
@@ -179,7 +187,9 @@ def restriction_item(restriction: Restriction) -> dict[str, Any]:
     }
     item: dict[str, Any] = {"app": restriction.app, "field": _FIELD[restriction.kind] + subject}
     item["created_at"] = restriction.created_at
-    item["expires"] = restriction_expires(restriction)
+    expires = restriction_expires(restriction)
+    if expires is not None:
+        item["expires"] = expires
     if restriction.kind == "cutoff":
         record["before"] = item["before"] = restriction.before
     if restriction.lifted:

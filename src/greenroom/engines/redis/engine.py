@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from greenroom.engines.base import LEASE, Bus, Directory, Outbox, Registry
+from greenroom.engines.base import EVENT_LIMITS, LEASE, Bus, Directory, EventLimits, Outbox, Registry
 from greenroom.engines.redis import durability
 from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.bus import RedisBus
@@ -20,8 +20,8 @@ from greenroom.engines.redis.store import Store
 class RedisEngine:
     """Implements `Engine`.
 
-    url: see `parse_address`. timeout: seconds for connecting and for one call. lease: seconds for
-    which a node is believed to live. store: in place of a Redis (tests).
+    url: see `parse_address`. timeout: seconds for connecting and for one call. lease: seconds for which a node is
+    believed to live. event_limits: what is kept of an application's events. store: in place of a Redis (tests).
     clock_us: tests alone set it: the time in microseconds, asked at each call, in place of Redis TIME.
     """
 
@@ -33,6 +33,7 @@ class RedisEngine:
         *,
         timeout: float = 2.0,
         lease: float = LEASE,
+        event_limits: EventLimits = EVENT_LIMITS,
         store: Store | None = None,
         clock_us: Callable[[], int] | None = None,
     ) -> None:
@@ -52,6 +53,7 @@ class RedisEngine:
             watched=self._bus.watched,
             beaten=self._bus.beaten,
             lease=lease,
+            event_limits=event_limits,
         )
         self.registry: Registry = RedisRegistry(self.store, counts, self._maintenance)
         self.store.listen(self.heard, self._bus.lost)

@@ -8,6 +8,8 @@ from importlib import resources
 from typing import NamedTuple
 
 from greenroom.engines.base import (
+    ENDED_OF_APPLICATION,
+    ENDED_OF_PARTICIPANT,
     ENDED_SESSION_MEMORY,
     LEASE,
     MAX_CLOCK_STEP,
@@ -16,11 +18,12 @@ from greenroom.engines.base import (
     RECOVERY,
     RESTRICTION_MEMORY,
     TIMELINE_ENTRIES,
+    UPDATE_EVENT_PERIOD,
     UPDATE_MEMORY,
 )
 from greenroom.model import NAMING_FIELDS
 
-LIBRARY_VERSION = 1
+LIBRARY_VERSION = 2
 """Raised when functions change what they take, answer or store. Libraries of two versions run side by side."""
 
 
@@ -52,6 +55,9 @@ def _constants() -> str:
         "ENDED_MEMORY_MS": ENDED_SESSION_MEMORY * 1000,
         "RECOVERING_MS": RECOVERY * 1000,
         "RESTRICTION_MEMORY_MS": RESTRICTION_MEMORY * 1000,
+        "UPDATE_EVENT_PERIOD_MS": UPDATE_EVENT_PERIOD * 1000,
+        "ENDED_OF_PARTICIPANT": ENDED_OF_PARTICIPANT,
+        "ENDED_OF_APPLICATION": ENDED_OF_APPLICATION,
         "UPDATE_MEMORY": UPDATE_MEMORY,
         "TIMELINE_ENTRIES": TIMELINE_ENTRIES,
     }

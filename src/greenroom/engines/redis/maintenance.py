@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from greenroom.engines.base import LEASE, BeatResult, NodeBeat, NodeRecord, Reaped, RestoreRequest
-from greenroom.engines.redis.arguments import argument, encode, restore_item
+from greenroom.engines.base import LEASE, BeatResult, EventLimits, NodeBeat, NodeRecord, Reaped, RestoreRequest
+from greenroom.engines.redis.arguments import argument, encode, milliseconds, restore_item
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted, session
 from greenroom.engines.redis.store import Call, Reply, Store
@@ -19,13 +19,15 @@ from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of
 
 NODES = "nodes"
 DIRECTORY = "directory"
-RESTORE_BATCH = 100
+RESTORE_BATCH = 50
 """Sessions written back in one call."""
 APPLICATIONS_A_PASS = 16
 """Applications whose offline participants one reaper pass looks at."""
 
 HOUSEKEEPING = 30
-"""Reaper passes from one look at event streams and old restrictions to the next."""
+"""Reaper passes from one look at event streams to the next."""
+MOST_A_CALL = 50
+"""Sessions and participants that one call deals with: no call may hold Redis for long."""
 
 Applications = Callable[[], Sequence[Application]]
 
@@ -65,9 +67,11 @@ class Maintenance:
         applications: Applications,
         watched: Callable[[], Sequence[int]],
         beaten: Callable[[str, dict[int, int]], Any],
-        lease: float = LEASE,
+        lease: float,
+        event_limits: EventLimits,
     ) -> None:
         self._store = store
+        self._event_limits = event_limits
         self._counts = counts
         self._applications = applications
         self._watched = watched
@@ -84,7 +88,7 @@ class Maintenance:
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
         """Renews the lease in each partition: 64 small calls in one write, whatever the number of sessions."""
-        body = argument(node=beat.node, lease=beat.lease, leaving=beat.leaving, ms=round(self._lease * 1000))
+        body = argument(node=beat.node, lease=beat.lease, leaving=beat.leaving, ms=milliseconds(self._lease))
         calls = [Call("renew", f"p{number}", body) for number in range(PARTITIONS)]
         at = asyncio.get_running_loop().time()
         calls += [self._node_call(beat), Call("directory_version", DIRECTORY, b"{}")]
@@ -201,20 +205,20 @@ class Maintenance:
 
     async def reap(self, limit: int) -> Reaped:
         """One pass over all partitions. Each may do its share; what is left of the limit goes to those with more."""
-        share = max(1, limit // PARTITIONS)
+        share = max(1, min(limit // PARTITIONS, MOST_A_CALL))
         self._passes += 1
         housekeeping = self._passes % HOUSEKEEPING == 0
         keep, disabled = self._settings()
-        body = argument(limit=share, keep=keep, disabled=disabled, housekeeping=housekeeping or None)
+        body = argument(limit=share, keep=keep, disabled=disabled)
         replies = await self._store.call_many([Call("reap", f"p{n}", body) for n in range(PARTITIONS)])
         if housekeeping:
-            await trim(self._store)
+            await trim(self._store, self._event_limits)
         total = _Total()
         busy = [number for number, reply in enumerate(replies) if total.add(reply)]
         total.more_at_last = False
         while busy and total.done < limit:
             number = busy.pop()
-            body = argument(limit=limit - total.done)
+            body = argument(limit=min(limit - total.done, MOST_A_CALL))
             total.add(await self._store.call(Call("reap", f"p{number}", body)))
         return total.result(more=bool(busy) or total.more_at_last)
 
@@ -236,18 +240,21 @@ class Maintenance:
         for item in request.sessions:
             partition = partition_of_session(item[0].id)
             if partition is not None:
-                items.setdefault(partition, []).append(restore_item(*item))
+                items.setdefault(partition, []).append(restore_item(*item, request.grace))
         marker = secrets.token_hex(8)
         written = await self._raise(request)
         for number in range(PARTITIONS):
             held = items.get(number, [])
             for start in range(0, len(held), RESTORE_BATCH):
-                body = argument(node=request.node, lease=request.lease, items=held[start : start + RESTORE_BATCH])
+                body = self._restore_argument(request, items=held[start : start + RESTORE_BATCH])
                 (count, _) = accepted(await self._store.call(Call("restore", f"p{number}", body, True)))
                 written += count
         if request.finish:
             await self._finish(request, marker)
         return written
+
+    def _restore_argument(self, request: RestoreRequest, **members: Any) -> bytes:
+        return argument(node=request.node, lease=request.lease, ms=milliseconds(self._lease), **members)
 
     async def _raise(self, request: RestoreRequest) -> int:
         """S11, of those of whom nobody holds a session."""
@@ -255,15 +262,13 @@ class Maintenance:
         for app, participant_id, version in request.versions:
             told.setdefault(partition_of(app, participant_id), []).append((app, participant_id, version))
         calls = [
-            Call(
-                "restore", f"p{number}", argument(node=request.node, lease=request.lease, items=[], versions=each), True
-            )
+            Call("restore", f"p{number}", self._restore_argument(request, items=[], versions=each), True)
             for number, each in told.items()
         ]
         return sum(accepted(reply)[0] for reply in await self._store.call_many(calls))
 
     async def _finish(self, request: RestoreRequest, marker: str) -> None:
-        body = argument(node=request.node, lease=request.lease, items=[], finish=True, marker=marker)
+        body = self._restore_argument(request, items=[], finish=True, marker=marker)
         replies = await self._store.call_many([Call("restore", f"p{n}", body, True) for n in range(PARTITIONS)])
         for number, reply in enumerate(replies):
             self._markers[number] = accepted(reply)[1]

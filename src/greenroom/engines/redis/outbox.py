@@ -10,7 +10,7 @@ import msgspec
 
 from greenroom.engines.base import DEAD_LETTERS, EventPage
 from greenroom.engines.cursors import decode_cursor, encode_cursor, invalid_cursor
-from greenroom.engines.redis.arguments import argument, encode, milliseconds
+from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.errors import ServiceUnavailableError
@@ -18,8 +18,14 @@ from greenroom.model import PARTITIONS, Event, partition_of
 
 EVENTS = "e"
 
+_PIECE = 500
+"""Dead letters in one call."""
+
 Positions = list[tuple[str, int]]
 """For each partition its marker and the number of the last event that was read."""
+
+Given = Mapping[int, tuple[int, str | None]]
+"""By partition the last number that is given out, and the id of its event if there is one."""
 
 _decode_event = msgspec.json.Decoder(Event).decode
 
@@ -64,18 +70,11 @@ class RedisOutbox:
         return EventPage(tuple(items[:limit]), _encode(positions))
 
     async def _page(self, app: str, positions: Positions | None, limit: int) -> EventPage:
-        parts = await self._parts(app, positions, limit)
-        page = _page(parts, positions, limit)
-        if page.items and self._store.waits:
-            given = {}
-            for number, (_, position) in enumerate(_decode(page.cursor)):
-                event = dict(parts[number].entries).get(position)
-                if event is not None:
-                    given[number] = (position, event.id)
-            await self._confirm(app, given)
+        page, given = _page(await self._parts(app, positions, limit), positions, limit)
+        await self._confirm(app, given)
         return page
 
-    async def _confirm(self, app: str, given: Mapping[int, tuple[int, str | None]]) -> None:
+    async def _confirm(self, app: str, given: Given) -> None:
         """Replicas have these events, the last of each partition that are given out, and all before them. Where a
         failover could still take them back, or has, the reader has to ask again."""
         if not self._store.waits:
@@ -112,15 +111,24 @@ class RedisOutbox:
 
     async def set_aside(self, app: str, reader: str, events: Sequence[Event], why: str) -> None:
         items = [(event.id, encode((event, why)).decode()) for event in events]
-        await self._home("set_aside", app, True, reader=reader, items=items, keep=DEAD_LETTERS)
+        for some in batched(items, _PIECE):
+            await self._home("set_aside", app, True, reader=reader, items=some, keep=DEAD_LETTERS)
 
     async def aside(self, app: str, reader: str, limit: int = 100) -> tuple[tuple[Event, str], ...]:
-        (bodies,) = await self._home("aside", app, reader=reader, limit=limit)
-        return tuple(msgspec.json.decode(body, type=tuple[Event, str]) for body in bodies)
+        letters: list[tuple[Event, str]] = []
+        while len(letters) < limit:
+            wanted = min(_PIECE, limit - len(letters))
+            (bodies,) = await self._home("aside", app, reader=reader, start=len(letters), limit=wanted)
+            letters += [msgspec.json.decode(body, type=tuple[Event, str]) for body in bodies]
+            if len(bodies) < wanted:
+                break
+        return tuple(letters)
 
     async def drop_aside(self, app: str, reader: str, event_ids: Sequence[str]) -> int:
-        (dropped,) = await self._home("drop_aside", app, True, reader=reader, ids=event_ids)
-        return int(dropped)
+        dropped = 0
+        for some in batched(event_ids, _PIECE):
+            dropped += (await self._home("drop_aside", app, True, reader=reader, ids=some))[0]
+        return dropped
 
     async def claim(self, app: str, reader: str, node: str, seconds: float) -> bool:
         (held,) = await self._home("claim", app, reader=reader, node=node, ms=milliseconds(seconds))
@@ -180,31 +188,41 @@ def _is_reset(part: _Part, position: tuple[str, int]) -> bool:
     return number > part.last or (bool(number) and marker != part.marker)
 
 
-def _page(parts: list[_Part], positions: Positions | None, limit: int) -> EventPage:
-    """The oldest of what the partitions gave, at most ``limit``; each partition's own order is kept."""
-    gap = 0
+def _page(parts: list[_Part], positions: Positions | None, limit: int) -> tuple[EventPage, Given]:
+    """The oldest of what the partitions gave, at most ``limit``; each partition's own order is kept.
+
+    Numbers that no event has any more were dropped: they are the gap.
+    """
     reset = False
-    after: Positions = []
+    starts = [part.first - 1 for part in parts]
+    for number, (part, position) in enumerate(zip(parts, positions or (), strict=positions is not None)):
+        if _is_reset(part, position):
+            reset = True
+        else:
+            starts[number] = position[1]
     heads = []
     for number, part in enumerate(parts):
-        start = part.first - 1
-        if positions is not None:
-            if _is_reset(part, positions[number]):
-                reset = True
-            else:
-                start = max(positions[number][1], part.first - 1)
-                gap += start - positions[number][1]
-        after.append((part.marker, start))
         at = 0
         for seq, event in part.entries:
             at = max(at, event.at)  # a clock that stepped back must not turn the order of a partition around
             heads.append((at, number, seq, event))
     heads.sort(key=lambda head: head[:3])
-    items = []
+    used: list[list[tuple[int, Event]]] = [[] for _ in parts]
     for _, number, seq, event in heads[:limit]:
-        items.append(event)
-        after[number] = (after[number][0], seq)
-    return EventPage(tuple(items), _encode(after), gap, reset)
+        used[number].append((seq, event))
+    gap = 0
+    ends: Positions = []
+    given: dict[int, tuple[int, str | None]] = {}
+    for number, (part, start, mine) in enumerate(zip(parts, starts, used, strict=True)):
+        end = mine[-1][0] if mine else start
+        if len(mine) == len(part.entries) < limit:
+            end = max(end, part.last)  # there is nothing behind what was given
+        if end > start:
+            given[number] = (end, mine[-1][1].id if mine and mine[-1][0] == end else None)
+        gap += end - start - len(mine)
+        ends.append((part.marker, end))
+    items = tuple(event for _, _, _, event in heads[:limit])
+    return EventPage(items, _encode(ends), gap, reset), given
 
 
 def _encode(positions: Positions) -> str:

@@ -1,53 +1,127 @@
-"""S17: events are kept at most 72 h, and at most 100,000 or 64 MiB of an application."""
+"""S17: an application's events are kept for a time, and up to a number and a size; updates go before ends."""
 
 from __future__ import annotations
 
-from greenroom.engines.redis.arguments import argument
+from collections.abc import Iterable
+from itertools import accumulate
+
+from greenroom.engines.base import EventLimits
+from greenroom.engines.redis.arguments import argument, milliseconds
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import Call, Store
 from greenroom.model import PARTITIONS
 
-MAX_EVENTS = 100_000
-MAX_BYTES = 64 * 1024 * 1024
-MAX_AGE_MS = 72 * 3_600_000
 AT_ONCE = 500
 """Events that one call looks at: some milliseconds of Redis."""
 MOST_ROUNDS = 100
 """Calls for one partition and application in one look: 50,000 events in 30 s."""
 
 
-async def trim(store: Store) -> int:
-    """One look at all partitions; an application that is over its limits loses the oldest of each partition, in
-    proportion to what lies there. How many went. Several nodes may do it at the same time."""
-    held = await _held(store)
-    events: dict[str, int] = {}
-    size: dict[str, int] = {}
-    for _, app, count, length in held:
-        events[app] = events.get(app, 0) + count
-        size[app] = size.get(app, 0) + length
-    calls = []
-    for number, app, count, _ in held:
-        share = min(1.0, MAX_EVENTS / events[app], MAX_BYTES / max(size[app], 1))
-        # Within the limits nothing goes but by age: what was counted has grown meanwhile, and is not too much for it.
-        keep = int(count * share) if share < 1.0 else MAX_EVENTS * PARTITIONS
-        body = argument(app=app, age=MAX_AGE_MS, keep=keep, limit=AT_ONCE)
-        calls.append(Call("trim", f"p{number}", body))
+class _Held:
+    """An application's events in one partition."""
+
+    def __init__(self, number: int, app: str, count: int, size: int, old: bool) -> None:
+        self.number = number
+        self.app = app
+        self.count = count
+        self.size = size
+        self.old = old
+
+    def dropped(self, count: int, size: int) -> None:
+        self.count -= count
+        self.size -= size
+
+
+async def trim(store: Store, limits: EventLimits) -> int:
+    """One look at all partitions. How many events went. Several nodes may do it at the same time."""
+    held = await _held(store, limits)
+    by_app: dict[str, list[_Held]] = {}
+    for each in held:
+        by_app.setdefault(each.app, []).append(each)
+    dropped = await _trim_old(store, [each for each in held if each.old], limits)
+    for parts in by_app.values():
+        for rank in (0, 1, 2):
+            if _surplus(parts, limits) != (0, 0):
+                dropped += await _trim_surplus(store, parts, rank, limits)
+    return dropped
+
+
+def _surplus(parts: Iterable[_Held], limits: EventLimits) -> tuple[int, int]:
+    """Events, and bytes, that are too many."""
+    count, size = sum(each.count for each in parts), sum(each.size for each in parts)
+    return max(0, count - limits.count), max(0, size - limits.size)
+
+
+async def _trim_old(store: Store, parts: list[_Held], limits: EventLimits) -> int:
     total = 0
     for _ in range(MOST_ROUNDS):
-        dropped = [accepted(reply)[0] for reply in await store.call_many(calls)]
-        total += sum(dropped)
-        calls = [call for call, count in zip(calls, dropped, strict=True) if count == AT_ONCE]
-        if not calls:
+        if not parts:
             break
+        age = milliseconds(limits.age)
+        calls = [Call("trim_old", f"p{each.number}", argument(app=each.app, age=age, limit=AT_ONCE)) for each in parts]
+        more = []
+        for each, reply in zip(parts, await store.call_many(calls), strict=True):
+            count, size = accepted(reply)
+            each.dropped(count, size)
+            total += count
+            if count == AT_ONCE:
+                more.append(each)
+        parts = more
     return total
 
 
-async def _held(store: Store) -> list[tuple[int, str, int, int]]:
-    """(partition, application, events, bytes) of everything that is kept."""
+async def _trim_surplus(store: Store, parts: list[_Held], rank: int, limits: EventLimits) -> int:
+    """Each partition gives in proportion to what lies there, as long as it has events of the rank."""
+    total = 0
+    having = [each for each in parts if each.count]
+    for _ in range(MOST_ROUNDS):
+        count, size = _surplus(parts, limits)
+        if not having or not (count or size):
+            break
+        counts = _shares(count, [each.count for each in having])
+        sizes = _shares(size, [each.size for each in having])
+        calls = [_surplus_call(*each, rank) for each in zip(having, counts, sizes, strict=True)]
+        more = []
+        for each, reply in zip(having, await store.call_many(calls), strict=True):
+            gone, length, is_all = accepted(reply)
+            each.dropped(gone, length)
+            total += gone
+            if not is_all and each.count:
+                more.append(each)
+        having = more
+    return total
+
+
+def _shares(total: int, parts: list[int]) -> list[int]:
+    """The total in whole numbers, in proportion to the parts."""
+    shares, before, whole = [], 0, max(sum(parts), 1)
+    for upto in accumulate(parts):
+        after = total * upto // whole
+        shares.append(after - before)
+        before = after
+    return shares
+
+
+def _surplus_call(each: _Held, count: int, size: int, rank: int) -> Call:
+    body = argument(
+        app=each.app,
+        rank=rank,
+        drop=count,
+        drop_bytes=size,
+        keep=each.count - count,
+        keep_bytes=each.size - size,
+        limit=AT_ONCE,
+    )
+    return Call("trim_surplus", f"p{each.number}", body)
+
+
+async def _held(store: Store, limits: EventLimits) -> list[_Held]:
+    """Everything that is kept."""
+    body = argument(age=milliseconds(limits.age))
     held = []
-    for number, reply in enumerate(await store.call_many([Call("extents", f"p{n}", b"{}") for n in range(PARTITIONS)])):
+    for number, reply in enumerate(await store.call_many([Call("extents", f"p{n}", body) for n in range(PARTITIONS)])):
         (flat,) = accepted(reply)
-        for app, count, length in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+        for app, count, size, old in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
             if count:
-                held.append((number, app.decode(), count, length))
+                held.append(_Held(number, app.decode(), count, size, bool(old)))
     return held

@@ -273,7 +273,9 @@ class Recovery:
 
     async def _write_back(self, connections: Sequence[SessionConnection], *, finish: bool) -> int:
         sessions = tuple(one for one in map(self._restorable, connections) if one is not None)
-        request = RestoreRequest(node=self._node.name, lease=self._node.lease, sessions=sessions, finish=finish)
+        request = RestoreRequest(
+            node=self._node.name, lease=self._node.lease, sessions=sessions, finish=finish, grace=self._config.grace
+        )
         return await self._engine.registry.restore(request)
 
     def _restorable(self, connection: SessionConnection) -> tuple[SessionRecord, ParticipantRecord, bytes, int] | None:

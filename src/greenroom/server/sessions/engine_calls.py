@@ -14,7 +14,6 @@ import structlog
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
-from greenroom.core.commands import Command, EndedCommand, SupersededCommand
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -29,7 +28,7 @@ from greenroom.core.requests import (
     UpdateRequest,
     WatchRequest,
 )
-from greenroom.engines.base import Engine
+from greenroom.engines.base import Command, Engine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord, SessionRecord
@@ -274,7 +273,7 @@ class EngineCalls:
         if displaced is not None:
             self._notify(
                 displaced.node,
-                SupersededCommand(session_id=displaced.session_id, generation=displaced.generation),
+                Command(kind="superseded", session_id=displaced.session_id, generation=displaced.generation),
             )
         if attached.replaced:
             self.notify_ended(attached.replaced, EndReason.REPLACED, by=by)
@@ -285,7 +284,8 @@ class EngineCalls:
         """Sessions were ended: the nodes that hold them are notified. sessions: as they were while owned."""
         for session in sessions:
             if session.node:
-                command = EndedCommand(
+                command = Command(
+                    kind="ended",
                     session_id=session.id,
                     generation=session.generation,
                     reason=reason,
@@ -310,4 +310,4 @@ class EngineCalls:
             await self._bus.tell(node, command)
         except GreenroomError as error:
             # Allowed to be lost: every node compares by itself (S7).
-            log.info("a command was not sent", kind=type(command).__name__, node=node, error=error.message)
+            log.info("a command was not sent", kind=command.kind, node=node, error=error.message)

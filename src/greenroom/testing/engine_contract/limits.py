@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
+from greenroom.engines.base import ENDED_OF_PARTICIPANT
 from greenroom.model import EndReason, Presence, SessionPolicy, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
@@ -107,6 +108,25 @@ class LimitsContract(ContractBase):
             a = await w.client(policy=one)
             await a.close()
             assert (await w.open(policy=one)).created
+
+    async def test_of_one_participant_the_latest_ended_sessions_are_kept(self) -> None:
+        async with self.make_world() as w:
+            other = await w.client("bob")
+            await other.close()
+            ended = []
+            for _ in range(ENDED_OF_PARTICIPANT + 6):
+                client = await w.client("alice")
+                await client.close()
+                ended.append(client)
+            for client in (ended[0], ended[5]):
+                assert await client.stored() is None
+            for client in (ended[6], ended[-1], other):
+                assert await client.stored() is not None
+            with refused(ErrorCode.SESSION_ENDED):
+                await ended[-1].open()  # its openId is remembered
+            await w.step(1000)
+            await w.advance(2)
+            assert await ended[-1].stored() is not None
 
     async def test_s3_the_applications_limit(self) -> None:
         async with self.make_world() as w:

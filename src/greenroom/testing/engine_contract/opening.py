@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Displaced
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import UPDATE_EVENT_PERIOD, RestrictRequest
 from greenroom.model import EndReason, ParticipantRecord, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
@@ -149,6 +149,7 @@ class OpeningContract(ContractBase):
             assert (third.name, third.avatar_url, third.revision) == ("Alicia", "", 3)
             same = (await w.open(name="Alicia", avatar_url="")).participant
             assert same.revision == 3
+            await w.advance(UPDATE_EVENT_PERIOD + 1)
             assert (await w.types()).count("participant.updated") == 2
 
     async def test_s4_without_leave_a_difference_to_the_record_is_refused(self) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import UPDATE_EVENT_PERIOD, EventLimits, RestrictRequest
 from greenroom.testing.engine_contract.base import ContractBase, refused
-from greenroom.testing.engine_world import APP
+from greenroom.testing.engine_world import APP, World
+
+
+async def _updates(w: World) -> list[str]:
+    """The names that `participant.updated` told."""
+    return [event.data["name"] for event in await w.events() if event.type == "participant.updated"]
 
 
 class OutboxContract(ContractBase):
@@ -33,17 +38,87 @@ class OutboxContract(ContractBase):
     async def test_events_of_one_participant_are_totally_ordered(self) -> None:
         async with self.make_world() as w:
             a = await w.client("alice")
-            for _ in range(5):
+            for _ in range(3):
                 await a.update(name=f"name {w.number()}")
                 await w.client("bob")
+                await w.advance(UPDATE_EVENT_PERIOD + 1)
             await a.close()
             own = [event for event in await w.events() if event.participant_id == a.participant_id]
             assert own[0].type == "session.opened"
             assert [event.type for event in own[-2:]] == ["session.ended", "participant.offline"]
             revisions = [event.data["revision"] for event in own if event.type == "participant.updated"]
-            assert revisions == [1, 2, 3, 4, 5]
+            assert revisions == [1, 2, 3]
             instants = [event.at for event in own]
             assert instants == sorted(instants)
+
+    async def test_many_changes_of_a_profile_are_few_events_and_the_last_one_tells_the_latest(self) -> None:
+        async with self.make_world() as w:
+            a, b = await w.client("alice"), await w.client("alice")
+            for number in range(40):
+                await (a, b)[number % 2].update(name=f"name {number}", avatar_url="/" + "x" * 2000)
+            names = await _updates(w)
+            assert names == ["name 0"]
+            await w.advance(UPDATE_EVENT_PERIOD + 1)
+            assert await _updates(w) == ["name 0", "name 39"]
+            await w.advance(UPDATE_EVENT_PERIOD + 1)
+            await a.update(name="later")
+            assert await _updates(w) == ["name 0", "name 39", "later"], "told at once where none was lately"
+            await w.advance(30)
+            assert len(await _updates(w)) == 3
+
+    async def test_a_change_that_waits_is_told_before_the_participant_is_offline(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client("alice")
+            await a.update(name="one")
+            await a.update(name="two")
+            await a.close()
+            assert (await w.types())[-3:] == ["session.ended", "participant.updated", "participant.offline"]
+            assert await _updates(w) == ["one", "two"]
+            await w.advance(UPDATE_EVENT_PERIOD + 1)
+            assert len(await _updates(w)) == 2
+
+    async def test_s17_a_full_stream_drops_updates_before_all_else_and_ends_last(self) -> None:
+        world = self.make_world()
+        world.event_limits = EventLimits(count=60)
+        async with world as w:
+            await (await w.client("bob")).close()
+            before = (await w.engine.outbox.read(APP, None, 1)).cursor
+            chatty = [await w.client(f"chatty-{number}") for number in range(4)]
+            for number in range(20):
+                for client in chatty:
+                    await client.update(name=f"name {number}")
+                await w.advance(UPDATE_EVENT_PERIOD + 1)
+            await w.advance(31)
+            types = await w.types()
+            assert len(types) <= 60
+            assert types.count("session.ended") == 1
+            assert types.count("session.opened") == 5
+            page = await w.engine.outbox.read(APP, before, 1000)
+            assert page.gap + len(page.items) == 4 + 8 + 80 - 1, "what went from among the others is counted"
+            assert (await w.engine.outbox.read(APP, page.cursor)).gap == 0
+            for number in range(30):
+                await (await w.client(f"user-{number}")).close()
+            await w.advance(31)
+            types = await w.types()
+            assert len(types) <= 60
+            assert types.count("session.ended") == 31, "an end goes when nothing else is left"
+            assert "participant.updated" not in types
+
+    async def test_s17_with_nothing_but_ends_the_oldest_go(self) -> None:
+        world = self.make_world()
+        world.event_limits = EventLimits(count=20)
+        async with world as w:
+            ended = []
+            for _ in range(40):
+                client = await w.client("alice")
+                await client.close()
+                ended.append(client.id)
+                await w.step(1)
+            await w.advance(31)
+            kept = [event.session_id for event in await w.events() if event.type == "session.ended"]
+            assert 10 <= len(kept) <= 20
+            assert ended[-1] in kept
+            assert ended[0] not in kept
 
     async def test_a_cursor_at_the_end_stays_good(self) -> None:
         async with self.make_world() as w:

@@ -225,6 +225,66 @@ class RestrictionsContract(ContractBase):
             await w.advance(2)
             assert (await w.open(token=w.token(age=0))).created
 
+    async def test_erasing_reaches_sessions_that_ended_long_ago(self) -> None:
+        async with self.make_world() as w:
+            old = await w.client("alice", device_name="Alice's phone", address="192.0.2.7")
+            await old.close()
+            await w.step(1000)
+            await w.advance(2)
+            assert await old.stored() is not None
+            kept = await w.client("bob")
+            await kept.close()
+            await restrict(w, "erase", old.participant_id)
+            assert await old.stored() is None
+            assert await kept.stored() is not None
+            await w.advance(5)
+            assert (await old.stored(), await w.types()) == (None, await w.types())
+
+    async def test_erasing_reaches_somebody_whose_record_is_gone_already(self) -> None:
+        async with self.make_world() as w:
+            settings = w.application_settings(keep_offline_participants=1.0)
+            await w.engine.directory.save_application(w.application(settings=settings))
+            a = await w.client("alice", name="Alice")
+            await a.close()
+            await w.advance(30)
+            assert (await a.record()).version == 0, "the record is gone"
+            assert await a.stored() is not None
+            await restrict(w, "erase", a.participant_id)
+            assert await a.stored() is None
+            assert "Alice" not in repr(await w.events())
+            await w.advance(5)
+            assert await a.stored() is None
+
+    async def test_what_a_participant_does_after_being_erased_is_theirs(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client("alice", name="Alice")
+            await restrict(w, "erase", a.participant_id)
+            await w.step(2)
+            again = await w.client("alice", name="Alicia", token=w.token(age=0))
+            await again.close()
+            assert [event.data["name"] for event in await w.events() if event.data.get("name")] == ["Alicia"] * 2
+            await w.advance(5)
+            assert await again.stored() is not None
+            assert [event.data["name"] for event in await w.events() if event.data.get("name")] == ["Alicia"] * 2
+            page = await w.engine.outbox.read(APP, None, 1000)
+            assert (page.gap, page.reset) == (0, False), "nothing was lost"
+
+    async def test_several_are_erased_at_once(self) -> None:
+        async with self.make_world() as w:
+            people = [await w.client(f"user-{number}", name=f"Name {number}") for number in range(6)]
+            before = [event.id for event in await w.events()]
+            for client in people[:3]:
+                await restrict(w, "erase", client.participant_id)
+            await w.step(1)
+            await w.reap()
+            for client in people[3:5]:
+                await restrict(w, "erase", client.participant_id)
+            for seconds in (0, 5):
+                await w.advance(seconds)
+                events = await w.events()
+                assert {event.data["name"] for event in events if event.data.get("name")} == {"Name 5"}
+                assert {event.id for event in events} >= set(before)
+
     async def test_restrictions_are_kept_while_a_token_of_their_time_may_live(self) -> None:
         async with self.make_world() as w:
             a = await w.client()

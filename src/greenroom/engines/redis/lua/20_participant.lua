@@ -1,6 +1,6 @@
 -- Participants: the record, what watchers are told, blocks and revocations.
 
-local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen'}
+local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait'}
 local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen'}
 
 local function load_participant(c, app, pid)
@@ -57,7 +57,7 @@ local function forget_participant(c, p)
   call('DEL', participant_key(c, p.who))
   call('ZREM', c.P .. ':pl', p.app .. '\0' .. p.id)
   call('ZREM', c.P .. ':off:' .. p.app, p.id)
-  call('ZREM', c.P .. ':due', 't' .. p.who)
+  call('ZREM', c.P .. ':due', 't' .. p.who, 'u' .. p.who)
 end
 
 local function store_participant(c, p)
@@ -101,10 +101,33 @@ local function snapshot(p)
   return {n = p.n, on = p.on, shown = p.shown, rev = p.rev, waiting = waiting, fresh = p.fresh}
 end
 
--- After a step: what is shown, version, events, the change, and the record. `tell`: the 2 s of unreachable are over.
-local function finish(c, p, before, tell)
+-- Whether `participant.updated` goes out now. If not, one event tells of all changes of the next seconds. Who has no
+-- session can be changed by the app's backend alone, which is told at once.
+local function update_is_due(c, p, before)
+  local waits = p.wait == '1'
+  if p.rev == before.rev or before.fresh then
+    if waits and p.n == 0 then
+      p.wait = '0'
+      return true
+    end
+    return false
+  end
+  local clock = clock_now(c)
+  if p.n > 0 and clock < number(p.upd) then
+    if not waits then
+      p.wait = '1'
+      call('ZADD', c.P .. ':due', 'NX', p.upd, 'u' .. p.who)
+    end
+    return false
+  end
+  p.upd, p.wait = int(clock + UPDATE_EVENT_PERIOD_MS), '0'
+  return true
+end
+
+-- After a step: what is shown, version, events, the change, and the record. `notify`: the 2 s of unreachable are over.
+local function finish(c, p, before, notify)
   local now = presence(p)
-  if now ~= 'unreachable' or before.shown == 'offline' or tell then
+  if now ~= 'unreachable' or before.shown == 'offline' or notify then
     p.shown = now
   end
   if not before.unseen and (p.n ~= before.n or p.on ~= before.on or before.touched) then
@@ -115,8 +138,9 @@ local function finish(c, p, before, tell)
     p.ver = next_version(c, p.ver)
   end
   schedule_unreachable(c, p, before)
+  local updated = update_is_due(c, p, before)
   keep_or_forget(c, p, before)
-  if p.rev ~= before.rev and not before.fresh then
+  if updated then
     emit_participant(c, p, 'updated')
   end
   if p.shown ~= before.shown then

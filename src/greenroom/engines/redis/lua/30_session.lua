@@ -21,14 +21,14 @@ local function live_lease(c, lease)
 end
 
 -- A lease never heard of is taken; a lapsed one is never renewed (S7).
-local function take_lease(c, lease, node)
+local function take_lease(c, lease, node, ms)
   if call('ZSCORE', c.P .. ':leases', lease) then
     return live_lease(c, lease)
   end
   if call('ZSCORE', c.P .. ':dead', lease) then
     return false
   end
-  call('ZADD', c.P .. ':leases', int(c.clock + LEASE_MS), lease)
+  call('ZADD', c.P .. ':leases', int(c.clock + (ms or LEASE_MS)), lease)
   call('HSET', c.P .. ':nodes', lease, node)
   return true
 end
@@ -70,7 +70,51 @@ local function emit_ended(c, s, reason, text, by)
   emit_session(c, s, 'ended', 'ended', extra)
 end
 
--- Ends a session; the caller settles the participant. The session as it was while owned, with when and why it ended.
+-- openIds of a participant lie in a hash of their own, so that each is one lookup however many there are.
+local function open_ids(c, who)
+  return c.P .. ':po:' .. who
+end
+
+local function ended_of(c, who)
+  return c.P .. ':pe:' .. who
+end
+
+local function forget_open_id(c, s)
+  local who = owner_key(s.app, s.pid)
+  if s.oid and call('HGET', open_ids(c, who), s.oid) == s.id then
+    call('HDEL', open_ids(c, who), s.oid)
+  end
+  if s.oid and call('HGET', c.P .. ':ps:' .. who, 'o:' .. s.oid) == s.id then
+    call('HDEL', c.P .. ':ps:' .. who, 'o:' .. s.oid) -- where library 1 put it
+  end
+end
+
+local function forget_session(c, sid)
+  local s = load_session(c, sid)
+  if s and s.state == 'closed' then
+    forget_open_id(c, s)
+    if call('ZREM', ended_of(c, owner_key(s.app, s.pid)), sid) == 1 then
+      call('HINCRBY', c.P .. ':ended', s.app, -1)
+    end
+    call('DEL', session_key(c, sid), c.P .. ':t:' .. sid)
+  end
+  call('ZREM', c.P .. ':due', 'f' .. sid, 'o' .. sid)
+end
+
+-- Of a participant the latest that ended are kept. Where an application has too many, one that ends is kept as long as
+-- its openId only.
+local function remember_ended(c, s)
+  local key = ended_of(c, owner_key(s.app, s.pid))
+  call('ZADD', key, int(c.clock), s.id)
+  local many = call('HINCRBY', c.P .. ':ended', s.app, 1) > ENDED_OF_APPLICATION / 64
+  call('ZADD', c.P .. ':due', int(c.clock + (many and OPEN_ID_MEMORY_MS or ENDED_MEMORY_MS)), 'f' .. s.id,
+    int(c.clock + OPEN_ID_MEMORY_MS), 'o' .. s.id)
+  for _, old in ipairs(call('ZRANGE', key, 0, -1 - ENDED_OF_PARTICIPANT)) do
+    forget_session(c, old)
+  end
+end
+
+-- Ends a session; the caller finishes the participant. The session as it was while owned, with when and why it ended.
 -- by: the device that took its place, as JSON.
 local function end_session(c, s, flat, p, reason, text, by)
   unhook(c, s)
@@ -85,7 +129,7 @@ local function end_session(c, s, flat, p, reason, text, by)
   call('HINCRBY', c.P .. ':apps', s.app, -1)
   s.state = 'closed'
   call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
-  call('ZADD', c.P .. ':due', int(c.clock + ENDED_MEMORY_MS), 'f' .. s.id, int(c.clock + OPEN_ID_MEMORY_MS), 'o' .. s.id)
+  remember_ended(c, s)
   note(c, s.id, 'ended', s.node, some(text) and (reason .. ': ' .. text) or reason)
   emit_ended(c, s, reason, text, by)
   for _, value in ipairs({'ended', c.now, 'reason', reason, 'text', text or ''}) do
@@ -111,27 +155,13 @@ end
 
 local function set_token(s, token)
   if token then
-    if number(token.expires_at) ~= number(s.exp) then
-      s.tg = ''
-    end
     s.jti, s.iat, s.exp, s.scopes = token.jti, token.issued_at, token.expires_at, table.concat(token.scopes, ' ')
-  end
-end
-
--- S5: a token has one grace after its end. It counts from the end where the session was connected then, else from now.
-local function begin_token_grace(c, s)
-  local expired = number(s.exp) * 1000
-  if not some(s.tg) and c.ms > expired then
-    local was_connected = s.state == 'attached' or number(s.detached) >= expired
-    s.tg = was_connected and int(expired) or c.now
   end
 end
 
 -- Gives the session to (node, lease), generation +1. Whom it was taken from, or nil.
 local function attach_session(c, s, p, request, what)
   local displaced = nil
-  set_token(s, request.token)
-  begin_token_grace(c, s)
   if s.state == 'attached' then
     displaced = {s.node, s.id, s.gen}
   else
@@ -140,8 +170,9 @@ local function attach_session(c, s, p, request, what)
   unhook(c, s)
   s.state, s.node, s.lease, s.gen = 'attached', request.node, request.lease, number(s.gen) + 1
   s.addr = some(request.address) or s.addr
+  set_token(s, request.token)
   local key = session_key(c, s.id)
-  save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'tg', 'scopes', 'secret', 'prev', 'attempt', 'first'})
+  save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'prev', 'attempt', 'first'})
   call('HDEL', key, 'detached', 'told')
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   note(c, s.id, what, s.node, s.addr)
@@ -156,19 +187,16 @@ local function count_of(c, app)
   return number(call('HGET', c.P .. ':apps', app))
 end
 
--- Of a participant: session ids with their devices, and openIds with their sessions.
+-- Of a participant: ids of sessions that have not ended, with their devices.
 local function sessions_of(c, who)
-  local live, opened = {}, {}
+  local live = {}
   local flat = call('HGETALL', c.P .. ':ps:' .. who)
   for i = 1, #flat, 2 do
-    local kind, id = string.sub(flat[i], 1, 2), string.sub(flat[i], 3)
-    if kind == 's:' then
-      live[id] = flat[i + 1]
-    else
-      opened[id] = flat[i + 1]
+    if string.sub(flat[i], 1, 2) == 's:' then
+      live[string.sub(flat[i], 3)] = flat[i + 1]
     end
   end
-  return live, opened
+  return live
 end
 
 -- The participant of a session; made anew where its record was lost.
@@ -178,7 +206,7 @@ local function participant_of(c, s)
     return p
   end
   p = new_participant(c, s.app, s.pid, s.xid, false)
-  for sid in pairs((sessions_of(c, p.who))) do
+  for sid in pairs(sessions_of(c, p.who)) do
     local state = call('HGET', session_key(c, sid), 'state')
     p.n = p.n + 1
     p.on = p.on + (state == 'attached' and 1 or 0)

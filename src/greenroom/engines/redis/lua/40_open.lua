@@ -77,7 +77,8 @@ local function create(c, r, who)
   }
   set_token(s, r.token)
   save(session_key(c, s.id), s, CREATED)
-  call('HSET', c.P .. ':ps:' .. who, 's:' .. s.id, r.device_id or '', 'o:' .. r.open_id, s.id)
+  call('HSET', c.P .. ':ps:' .. who, 's:' .. s.id, r.device_id or '')
+  call('HSET', open_ids(c, who), r.open_id, s.id)
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
   note(c, s.id, 'opened', s.node, s.addr)
@@ -115,8 +116,7 @@ define('open', function(c, r)
     return no
   end
   local p, who = load_participant(c, r.app, r.participant_id)
-  local live, opened = sessions_of(c, who)
-  local known = opened[r.open_id]
+  local known = call('HGET', open_ids(c, who), r.open_id) or call('HGET', c.P .. ':ps:' .. who, 'o:' .. r.open_id)
   local s = known and load_session(c, known)
   if s then
     return reopen(c, r, s)
@@ -124,7 +124,7 @@ define('open', function(c, r)
   p = p or new_participant(c, r.app, r.participant_id, r.external_id, r.anonymous)
   local before = snapshot(p)
   before.changed = true -- also where one session takes the place of another: watchers are told once
-  local replaced = who_yields(c, r, live)
+  local replaced = who_yields(c, r, sessions_of(c, who))
   if not replaced then
     return refuse('too_many')
   end

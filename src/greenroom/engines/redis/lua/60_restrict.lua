@@ -2,7 +2,7 @@
 
 local function live_sessions(c, app, pid)
   local out = {}
-  for sid in pairs((sessions_of(c, owner_key(app, pid)))) do
+  for sid in pairs(sessions_of(c, owner_key(app, pid))) do
     local s, flat = load_session(c, sid)
     if s then
       s.flat = flat
@@ -117,63 +117,17 @@ function kinds.jti(c, r, _, cutoff)
   return flats, fresh or #flats > 0, cutoff and cutoff.before or 0
 end
 
-local function forget_session(c, sid)
-  local s = load_session(c, sid)
-  if s and s.state == 'closed' then
-    if s.oid then
-      call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), 'o:' .. s.oid)
-    end
-    call('DEL', session_key(c, sid), c.P .. ':t:' .. sid)
-  end
-  call('ZREM', c.P .. ':due', 'f' .. sid, 'o' .. sid)
-end
-
--- Events stay, with their ids and order; what says who it was goes. A stream's entries cannot be changed, so the whole
--- stream is written again; the last id stays the last.
-local function redacted(body)
-  local head, data = string.match(body, '^(.-),"data":(.*)}$')
-  local members = cjson.decode(data)
-  for _, name in ipairs(NAMING_FIELDS) do
-    members[name] = nil
-  end
-  local parts = {}
-  for name, value in pairs(members) do
-    local text = type(value) == 'number' and string.format(value % 1 == 0 and '%.0f' or '%.3f', value)
-    parts[#parts + 1] = cjson.encode(name) .. ':' .. (text or cjson.encode(value))
-  end
-  return head .. ',"data":{' .. table.concat(parts, ',') .. '}}'
-end
-
-local function redact_events(c, app, pid)
-  local key = c.P .. ':ev:' .. app
-  local entries = call('XRANGE', key, '-', '+')
-  local mark, found, bytes = '"participantId":' .. cjson.encode(pid) .. ',', false, 0
-  for _, entry in ipairs(entries) do
-    if string.find(entry[2][2], mark, 1, true) then
-      entry[2][2] = redacted(entry[2][2])
-      found = true
-    end
-    bytes = bytes + #entry[2][2]
-  end
-  if not found then
-    return
-  end
-  call('DEL', key)
-  for _, entry in ipairs(entries) do
-    call('XADD', key, entry[1], 'e', entry[2][2])
-  end
-  call('HSET', c.P .. ':eb', app, bytes)
-end
-
 function kinds.erase(c, r, block, cutoff)
   r.revoke_tokens = true
   local flats = end_all(c, r, 'kicked', everything)
   local p, who = load_participant(c, r.app, r.participant_id)
-  local _, opened = sessions_of(c, who)
-  for _, sid in pairs(opened) do
+  for _, sid in ipairs(call('ZRANGE', ended_of(c, who), 0, -1)) do
     forget_session(c, sid)
   end
-  call('DEL', c.P .. ':ps:' .. who)
+  for _, sid in ipairs(call('HVALS', open_ids(c, who))) do
+    forget_session(c, sid) -- what ended under library 1
+  end
+  call('DEL', c.P .. ':ps:' .. who, open_ids(c, who))
   if p then
     -- The last that watchers hear names nobody.
     p.ver = next_version(c, p.ver)
@@ -181,7 +135,7 @@ function kinds.erase(c, r, block, cutoff)
     publish_change(c, p)
     forget_participant(c, p)
   end
-  redact_events(c, r.app, r.participant_id)
+  begin_erasure(c, r.app, r.participant_id)
   if blocks(c, block) then
     block.subject, block.reason = r.erased, ''
     put_block(c, r, block)

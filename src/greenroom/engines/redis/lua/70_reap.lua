@@ -2,7 +2,7 @@
 
 -- Renews a lease, or takes it the first time. A lapsed one is never renewed (S7).
 define('renew', function(c, r)
-  local renewed = take_lease(c, r.lease, r.node)
+  local renewed = take_lease(c, r.lease, r.node, r.ms)
   if renewed then
     call('ZADD', c.P .. ':leases', r.leaving and '-inf' or int(c.clock + (r.ms or LEASE_MS)), r.lease)
     local last = call('HGET', c.P .. ':leaseof', r.node)
@@ -99,14 +99,23 @@ function due.t(c, out, who)
   end
 end
 
+-- u: changes of a profile since the last event.
+function due.u(c, _, who)
+  local p = load_hash(participant_key(c, who))
+  if not p or p.wait ~= '1' then
+    return
+  end
+  p = load_participant(c, p.app, p.id)
+  p.upd, p.wait = int(c.clock + UPDATE_EVENT_PERIOD_MS), '0'
+  save(participant_key(c, who), p, {'upd', 'wait'})
+  emit_participant(c, p, 'updated')
+end
+
 -- o: the openId of an ended session.
 function due.o(c, _, sid)
   local s = load_session(c, sid)
-  if s and s.oid then
-    local key = c.P .. ':ps:' .. owner_key(s.app, s.pid)
-    if call('HGET', key, 'o:' .. s.oid) == sid then
-      call('HDEL', key, 'o:' .. s.oid)
-    end
+  if s then
+    forget_open_id(c, s)
   end
 end
 
@@ -117,13 +126,15 @@ function due.f(c, out, sid)
 end
 
 local function forget_restrictions(c, out)
-  for _, member in ipairs(call('ZRANGEBYSCORE', c.P .. ':rx', '-inf', int(c.ms), 'LIMIT', 0, 20)) do
+  local over = call('ZRANGEBYSCORE', c.P .. ':rx', '-inf', int(c.ms), 'LIMIT', 0, c.arg.limit)
+  for _, member in ipairs(over) do
     local length, rest = string.match(member, '^(%d+):(.*)$')
     local app = string.sub(rest, 1, tonumber(length))
     call('HDEL', c.P .. ':r:' .. app, string.sub(rest, tonumber(length) + 2))
     call('ZREM', c.P .. ':rx', member)
     out.forgotten = out.forgotten + 1
   end
+  return #over == c.arg.limit
 end
 
 local function forget_offline(c, out)
@@ -140,14 +151,19 @@ local function forget_offline(c, out)
   end
 end
 
--- Of a disabled application each node ends what it holds, and this what is detached (S18).
-local function end_disabled(c, out)
+-- Of a disabled application each node ends what it holds, and this what is detached (S18). Whether there is more.
+local function end_disabled(c, out, limit)
+  local ended = 0
   for _, app in ipairs(c.arg.disabled or {}) do
     if count_of(c, app) > 0 then
       local from = '[' .. app .. '\0'
       for _, member in ipairs(call('ZRANGEBYLEX', c.P .. ':live', from, '(' .. app .. '\1', 'LIMIT', 0, 500)) do
         local s, flat = load_session(c, string.sub(member, #app + 2))
         if s and s.state == 'detached' then
+          if ended == limit then
+            return true
+          end
+          ended = ended + 1
           local p = participant_of(c, s)
           local before = snapshot(p)
           before.unseen = true
@@ -157,6 +173,7 @@ local function end_disabled(c, out)
       end
     end
   end
+  return false
 end
 
 define('reap', function(c, r)
@@ -171,12 +188,11 @@ define('reap', function(c, r)
     call('ZREM', c.P .. ':due', items[i])
     due[string.sub(items[i], 1, 1)](c, out, string.sub(items[i], 2))
   end
-  end_disabled(c, out)
-  if c.arg.housekeeping then
-    forget_restrictions(c, out)
-  end
-  forget_offline(c, out)
   more = more or (limit > detached and #items == 2 * (limit - detached))
+  more = end_disabled(c, out, limit) or more
+  more = forget_restrictions(c, out) or more
+  more = erase_piece(c) or more
+  forget_offline(c, out)
   return {'ok', out.ended, detached, out.told, out.forgotten, lag, more and 1 or 0, #items / 2}
 end)
 

@@ -73,7 +73,7 @@ define_unmarked('restore', function(c, r)
   if c.clock == 0 then
     c.clock = c.ms
   end
-  if #r.items > 0 and not take_lease(c, r.lease, r.node) then
+  if #r.items > 0 and not take_lease(c, r.lease, r.node, r.ms) then
     return refuse('fenced')
   end
   local written = 0

@@ -4,19 +4,10 @@ local function stream(c)
   return c.P .. ':ev:' .. c.arg.app
 end
 
--- Events are numbered from 1, ids from 1-0.
-local function sequence(id)
-  return number(string.match(id, '%-(%d+)$')) + 1
-end
-
--- The oldest kept, the last ever, how many, how many bytes.
+-- The oldest kept, the last ever.
 local function extent(c)
-  local key = stream(c)
-  local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-  if call('EXISTS', key) == 0 then
-    return 1, 0
-  end
-  local last = sequence(as_table(call('XINFO', 'STREAM', key))['last-generated-id'])
+  local last = last_event(stream(c))
+  local first = last > 0 and call('XRANGE', stream(c), '-', '+', 'COUNT', 1)[1]
   return first and sequence(first[1]) or last + 1, last
 end
 
@@ -24,10 +15,12 @@ end
 define('events', function(c, r)
   local first, last = extent(c)
   local out = {}
+  local erased = erased_in(c, r.app)
   if r.limit > 0 and last > r.position then
     for _, entry in ipairs(call('XRANGE', stream(c), '1-' .. int(r.position), '+', 'COUNT', r.limit)) do
-      out[#out + 1] = sequence(entry[1])
-      out[#out + 1] = entry[2][2]
+      local seq = sequence(entry[1])
+      out[#out + 1] = seq
+      out[#out + 1] = erased and without_names(entry[2][2], seq, erased) or entry[2][2]
     end
   end
   return {'ok', c.marker, first, last, out}
@@ -47,34 +40,84 @@ define('confirm', function(c, r)
   return {'ok'}
 end)
 
--- Drops the oldest: those older than `age`, and those beyond the latest `keep`. At most `limit`. Several nodes may ask.
-define('trim', function(c, r)
-  local key = stream(c)
-  local bytes, count, last = 0, 0, nil
-  local excess = call('XLEN', key) - r.keep
-  for _, entry in ipairs(call('XRANGE', key, '-', '+', 'COUNT', r.limit)) do
-    local at = number(string.match(entry[2][2], '"at":(%d+)'))
-    if at >= c.ms - r.age and count >= excess then
+local RANKS = {['participant.updated'] = 0, ['session.ended'] = 2}
+
+local function drop_rank(body)
+  return RANKS[string.match(body, '"type":"([^"]*)"')] or 1
+end
+
+local function drop(c, ids, bytes)
+  if #ids > 0 then
+    call('XDEL', stream(c), unpack(ids))
+    call('HINCRBY', c.P .. ':eb', c.arg.app, int(-bytes))
+  end
+end
+
+-- While a stream is written again nothing may go from it: it would come back.
+local function is_rewritten(c)
+  return call('EXISTS', c.P .. ':erj:' .. c.arg.app) == 1
+end
+
+-- Drops events older than `age`, the oldest `limit` of them.
+define('trim_old', function(c, r)
+  local ids, bytes = {}, 0
+  for _, entry in ipairs(is_rewritten(c) and {} or call('XRANGE', stream(c), '-', '+', 'COUNT', r.limit)) do
+    if number(string.match(entry[2][2], '"at":(%d+)')) >= c.ms - r.age then
       break
     end
-    count = count + 1
+    ids[#ids + 1] = entry[1]
     bytes = bytes + #entry[2][2]
-    last = sequence(entry[1])
   end
-  if last then
-    call('XTRIM', key, 'MINID', '=', '1-' .. int(last))
-    call('HINCRBY', c.P .. ':eb', r.app, -bytes)
-  end
-  return {'ok', count, bytes}
+  drop(c, ids, bytes)
+  return {'ok', #ids, bytes}
 end)
 
--- How many events and bytes each application has here: app, count, bytes, …
+-- Drops the oldest events of at most this rank, `drop` of them and `drop_bytes` bytes, but never below the `keep` events
+-- and `keep_bytes` bytes that were to be left when they were counted: others may have dropped some since. Looks at `limit`
+-- events; where it has looked is remembered, so that no event is looked at twice for one rank.
+-- How many went, their bytes, and whether none of the rank is left.
+define('trim_surplus', function(c, r)
+  local key, searched = stream(c), c.P .. ':et:' .. r.app
+  if is_rewritten(c) then
+    return {'ok', 0, 0, 1}
+  end
+  local count = math.min(r.drop, call('XLEN', key) - r.keep)
+  local size = math.min(r.drop_bytes, number(call('HGET', c.P .. ':eb', r.app)) - r.keep_bytes)
+  local at = r.rank < 2 and number(call('HGET', searched, int(r.rank))) or 0
+  if at > last_event(key) then
+    at = 0 -- the stream lost its past since
+  end
+  local entries = call('XRANGE', key, '1-' .. int(at), '+', 'COUNT', r.limit)
+  local ids, bytes, all = {}, 0, #entries < r.limit and 1 or 0
+  for _, entry in ipairs(entries) do
+    if #ids >= count and bytes >= size then
+      all = 0
+      break
+    end
+    at = sequence(entry[1])
+    if drop_rank(entry[2][2]) <= r.rank then
+      ids[#ids + 1] = entry[1]
+      bytes = bytes + #entry[2][2]
+    end
+  end
+  drop(c, ids, bytes)
+  if r.rank < 2 then
+    call('HSET', searched, int(r.rank), int(at))
+  end
+  return {'ok', #ids, bytes, all}
+end)
+
+-- How many events and bytes each application has here, and whether some are older than `age`: app, count, bytes, old, …
 define('extents', function(c, r)
   local out = {}
   for app, bytes in pairs(as_table(call('HGETALL', c.P .. ':eb'))) do
+    local key = c.P .. ':ev:' .. app
+    local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+    local old = first and number(string.match(first[2][2], '"at":(%d+)')) < c.ms - r.age
     out[#out + 1] = app
-    out[#out + 1] = call('XLEN', c.P .. ':ev:' .. app)
+    out[#out + 1] = call('XLEN', key)
     out[#out + 1] = tonumber(bytes)
+    out[#out + 1] = old and 1 or 0
   end
   return {'ok', out}
 end)
@@ -108,7 +151,7 @@ end)
 
 define('aside', function(c, r)
   local key, out = aside_key(c), {}
-  for i, id in ipairs(call('ZRANGE', key, 0, c.arg.limit - 1)) do
+  for i, id in ipairs(call('ZRANGE', key, r.start, r.start + r.limit - 1)) do
     out[i] = call('HGET', key .. ':b', id)
   end
   return {'ok', out}

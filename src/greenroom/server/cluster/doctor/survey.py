@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from greenroom.core.commands import Command, SurveyAnswerCommand, SurveyCommand
+from greenroom.engines.base import Command
 from greenroom.server.cluster.status import NodeStatus
 
 PATIENCE = 3.0
 """Seconds for all answers. A node that has not answered by then is named as silent."""
 PIECE = 2_000
 """Sessions in one message."""
+
+REPORT, HELD, COMPARE = "report", "held", "compare"
+"""Kinds of commands. A node of a version that does not know them leaves them alone, and counts as silent."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -71,7 +74,7 @@ class Survey:
         number = self._random_hex()
         answers = self._open[number] = _Answers(set(nodes))
         try:
-            command = SurveyCommand(number=number, asker=self._node, held="sockets" if sockets else "")
+            command = Command(kind=REPORT, session_id=number, text=self._node, reason="sockets" if sockets else "")
             await self._tell("*", command)
             async with asyncio.timeout(patience):
                 await answers.complete.wait()
@@ -85,21 +88,21 @@ class Survey:
             if len(pieces) >= pieces[0].pieces
         }
 
-    async def answer(self, command: SurveyCommand) -> None:
+    async def answer(self, command: Command) -> None:
         """Another node asks, or this one."""
-        held = tuple(self._held()) if command.held else ()
+        held = tuple(self._held()) if command.reason else ()
         chunks = [held[at : at + PIECE] for at in range(0, len(held), PIECE)] or [()]
         status = self._status()
         for chunk in chunks:
-            piece = msgspec.json.encode(_Piece(status, chunk, len(chunks))).decode()
-            await self._tell(command.asker, SurveyAnswerCommand(number=command.number, piece=piece))
+            text = msgspec.json.encode(_Piece(status, chunk, len(chunks))).decode()
+            await self._tell(command.text, Command(kind=HELD, session_id=command.session_id, text=text))
 
-    def answered(self, command: SurveyAnswerCommand) -> None:
+    def answered(self, command: Command) -> None:
         """An answer. One that is late, or cannot be read, is dropped."""
-        answers = self._open.get(command.number)
+        answers = self._open.get(command.session_id)
         if answers is None:
             return
         try:
-            answers.add(msgspec.json.decode(command.piece, type=_Piece))
+            answers.add(msgspec.json.decode(command.text, type=_Piece))
         except msgspec.MsgspecError:
             return
