@@ -2,9 +2,9 @@
 
 usage: python scripts/run_tests.py [arguments for pytest]
 
-With arguments (`-k resume`, a path) only the Python tests are run, and only those that they choose. Missing system
-packages are installed first; meanwhile the tests that need none of them run. The closing line counts the Python tests
-of all passes. Exits 1 if any part failed.
+With arguments (`-k resume`, a path) only the Python tests are run, and only those that they choose. What is missing of
+system packages and npm packages is installed first; tests that need none of it run meanwhile. The closing line counts
+the Python tests of all passes. Exits 1 if any part failed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path("build/test")
@@ -60,39 +62,32 @@ def pytest(name: str, *arguments: str) -> bool:
     )  # fmt: skip
 
 
-def node_tests() -> bool:
-    """The tests of the browser SDK, if it is there."""
-    browser = ROOT / "browser"
-    if not (browser / "package.json").exists():
-        return True
+def install_system_packages() -> int:
+    """The exit code of `scripts/system-packages test`; 0 where nothing is missing."""
+    return subprocess.run([ROOT / "scripts/system-packages", "test"], stdin=subprocess.DEVNULL).returncode
+
+
+def install_node() -> Path | None:
+    """The folder of node and npm, with what the browser SDK's tests need installed; None if that failed."""
     found = subprocess.run([ROOT / "scripts/node", "--bin-dir"], stdout=subprocess.PIPE, text=True)
     if found.returncode != 0:
-        return False
+        return None
     bin_dir = Path(found.stdout.strip())
     os.environ["PATH"] = f"{bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return install_node_packages(browser, bin_dir / "npm") and run(
-        [bin_dir / "node", "--test", "--test-reporter=spec"], browser
-    )
+    return bin_dir if install_node_packages(ROOT / "browser", bin_dir / "npm") else None
 
 
 def install_node_packages(browser: Path, npm: Path) -> bool:
-    """`npm ci`, unless there is no lock or what it asks for was installed before; whether it worked."""
+    """`npm ci`, unless what the lock asks for was installed before; whether it worked."""
     lock = browser / "package-lock.json"
     installed = browser / "node_modules" / ".package-lock.json"
-    if not lock.exists() or (installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime):
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return True
-    if run([npm, "ci", "--no-audit", "--no-fund", "--prefer-offline"], browser):
+    command: list[str | Path] = [npm, "ci", "--no-audit", "--no-fund", "--prefer-offline"]
+    ran = subprocess.run(command, cwd=browser, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if ran.returncode == 0:
         return True
-    print("greenroom: 'npm ci' in browser/ failed (see above): is the npm registry within reach?", file=sys.stderr)
-    return False
-
-
-def installing(packages: subprocess.Popen[bytes]) -> bool:
-    """Whether it has something to install: without that it ends within a second."""
-    try:
-        packages.wait(1)
-    except subprocess.TimeoutExpired:
-        return True
+    print(f"{ran.stderr}greenroom: 'npm ci' in browser/ failed: is the npm registry within reach?", file=sys.stderr)
     return False
 
 
@@ -132,14 +127,19 @@ def main(arguments: Sequence[str]) -> int:
     (ROOT / RESULTS).mkdir(parents=True)
     parts: dict[str, bool] = {}
     side_by_side = ["-m", "not serial", "-n", workers(), "--dist", "loadgroup"]
-    packages = subprocess.Popen([ROOT / "scripts/system-packages", "test"], stdin=subprocess.DEVNULL)
-    if not arguments and installing(packages):
-        parts["rules"] = pytest("early", *side_by_side, *EARLY)
-        side_by_side += [f"--ignore={folder}" for folder in EARLY]
-    if code := packages.wait():
-        return code
+    with ThreadPoolExecutor() as pool:
+        packages = pool.submit(install_system_packages)
+        node = pool.submit(install_node if not arguments else lambda: None)
+        missing: list[Future[Any]] = [packages, node]
+        if wait(missing, timeout=2).not_done and not arguments:
+            parts["rules"] = pytest("early", *side_by_side, *EARLY)
+            side_by_side += [f"--ignore={folder}" for folder in EARLY]
+        if code := packages.result():
+            return code
+        bin_dir = node.result()
     if not arguments:
-        parts["browser SDK"] = node_tests()
+        command = ["--test", "--test-reporter=spec"]
+        parts["browser SDK"] = bin_dir is not None and run([bin_dir / "node", *command], ROOT / "browser")
     parts["side by side"] = pytest("parallel", *side_by_side, *arguments)
     parts["one by one"] = pytest("serial", "-m", "serial", "-p", "no:xdist", *arguments)
     counts = outcomes(ROOT / RESULTS)

@@ -262,6 +262,9 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     token_expires_at: int = 0
     """Unix seconds."""
+    token_grace_since: int | None = None
+    """Unix milliseconds, where the session was attached after its token's end: from when the grace counts that follows
+    it. One for each token (S5): the end itself where the session was connected then, else the first such attach."""
     scopes: tuple[str, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
     """The latest 64 entries; empty where not asked for."""

@@ -49,7 +49,7 @@ def replace(old: Callable[..., Any], new: Callable[..., Any]) -> None:
 def become_the_next_version() -> None:
     """Change what is loaded."""
     from greenroom import messages
-    from greenroom.engines.base import Command
+    from greenroom.core.commands import Command
     from greenroom.engines.redis import bus
     from greenroom.engines.redis import library as libraries
     from greenroom.server import version

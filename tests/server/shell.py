@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import msgspec
 
+from greenroom.core.commands import NodeCommand
 from greenroom.core.server.services import Now
-from greenroom.engines.base import BeatResult, Command, NodeBeat
+from greenroom.engines.base import BeatResult, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
@@ -92,7 +93,7 @@ class Shell:
     def __init__(self, engine: EmbeddedEngine, clock: ManualClock) -> None:
         self.clock = clock
         self.away = False
-        self.commands: list[Command] = []
+        self.commands: list[NodeCommand] = []
         self.services = FakeServices()
         for name in ("anna", "bob", "carol"):
             now = clock.now_ms() // 1000
@@ -130,7 +131,7 @@ class Shell:
     def changes_lost(self, partitions: Sequence[int]) -> None:
         self.node.recovery.changes_lost(partitions)
 
-    def command(self, command: Command) -> None:
+    def command(self, command: NodeCommand) -> None:
         self.commands.append(command)
 
     # -- what tests do

@@ -130,7 +130,7 @@ def test_every_setting_is_explained_and_on_the_page() -> None:
     page = generate()["reference/settings.md"]
     for one in settings():
         assert one.text.endswith("."), one.name
-        assert f"| `{one.name}` | `{one.variable}` | {one.text}" in page
+        assert f"| `{one.name}`<br>`{one.variable}` | {one.text}" in page
 
 
 # -- as people write them ---------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from typing import Protocol
 
 import msgspec
 
+from greenroom.core.commands import Command
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -305,22 +306,6 @@ class Change(msgspec.Struct, frozen=True):
     partition: int
     id: int
     participant: ParticipantRecord
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node is asked to do with a session it holds.
-
-    kind: ``superseded`` (close its connection 4503 if the generation is at most the one given), ``ended`` (the session
-    was ended: say so and close), ``directory`` (read the directory again), ``drain``.
-    """
-
-    kind: str
-    session_id: str = ""
-    generation: int = 0
-    reason: str = ""
-    text: str = ""
-    by_device: str | None = None
-    by_device_name: str | None = None
 
 
 class Listener(Protocol):

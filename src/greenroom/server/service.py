@@ -13,7 +13,8 @@ from typing import Any
 
 import structlog
 
-from greenroom.engines.base import Command, Engine
+from greenroom.core.commands import DirectoryCommand, NodeCommand
+from greenroom.engines.base import Engine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.api.routes import all_routes
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
@@ -225,9 +226,9 @@ class Service:
         """The bus may have missed changes."""
         self.node.recovery.changes_lost(partitions)
 
-    def command(self, command: Command) -> None:
+    def command(self, command: NodeCommand) -> None:
         """Another node, or this one, asks for something that is not about one session."""
-        if command.kind == "directory":
+        if isinstance(command, DirectoryCommand):
             self.directory.changed()
         else:
             self.cluster.command(command)

@@ -22,6 +22,7 @@ from uuid import UUID
 
 import msgspec
 
+from greenroom.core.commands import Command
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -32,7 +33,7 @@ from greenroom.core.requests import (
     TokenFacts,
     UpdateRequest,
 )
-from greenroom.engines.base import EVENT_LIMITS, MAX_CLOCK_STEP, Change, Command, Engine, NodeBeat, Reaped, SessionQuery
+from greenroom.engines.base import EVENT_LIMITS, MAX_CLOCK_STEP, Change, Engine, NodeBeat, Reaped, SessionQuery
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import (

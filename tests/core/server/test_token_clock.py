@@ -156,3 +156,25 @@ def test_a_wall_clock_set_back_postpones_the_end_and_one_set_forward_is_seen_at_
     rig.wall += 7200
     rig.pass_alive(16)
     assert rig.is_in(S.EXPIRED)
+
+
+def test_a_session_that_resumes_again_and_again_after_its_tokens_end_gains_nothing() -> None:
+    """The report: each resume granted 30 s more, so a session whose token had ended lived for ever."""
+    expired = int(WALL) + 3600
+    for resumed_after in (5, 20, 29):
+        rig = Rig()
+        rig.wall += 3600 + resumed_after
+        number = rig.resume()
+        rig.join(generation=2, token_grace_since=(expired + 5) * 1000)
+        rig.answer([person(ANNA, 9)])
+        assert rig.result(number)
+        rig.pass_alive(35 - resumed_after - 1)
+        assert rig.is_in(S.EXPIRED)
+        rig.pass_alive(2)
+        assert rig.is_in(S.ENDING)
+    rig = Rig()
+    rig.wall += 3600 + 36
+    rig.resume()
+    rig.join(generation=2, token_grace_since=(expired + 5) * 1000)
+    rig.answer([person(ANNA, 9)])
+    assert rig.is_in(S.ENDING)

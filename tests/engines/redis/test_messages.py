@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from greenroom.engines.base import Command
+from greenroom.core.commands import DirectoryCommand, DrainCommand, EndedCommand
 from greenroom.engines.redis import bus
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
@@ -136,13 +136,13 @@ async def test_a_message_that_nobody_can_read_harms_nobody() -> None:
 async def test_commands_reach_their_node_and_star_reaches_all() -> None:
     async with LuaWorld() as w:
         other = await w.another_node()
-        await w.engine.bus.tell("node-2", Command(kind="drain"))
+        await w.engine.bus.tell("node-2", DrainCommand())
         await w.wait_for_delivery()
         assert w.listener.commands == []
-        await w.engine.bus.tell(w.node, Command(kind="ended", session_id="p1-x", reason="kicked"))
-        await other.bus.tell("*", Command(kind="directory"))
+        await w.engine.bus.tell(w.node, EndedCommand(session_id="p1-x", reason="kicked"))
+        await other.bus.tell("*", DirectoryCommand())
         await w.wait_for_delivery()
-        assert [command.kind for command in w.listener.commands] == ["ended", "directory"]
+        assert [type(command) for command in w.listener.commands] == [EndedCommand, DirectoryCommand]
         await other.stop()
 
 

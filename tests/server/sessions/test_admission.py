@@ -17,7 +17,7 @@ from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.admission import CHECKS_BURST, Admission
 from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.wire.addresses import Limits
-from greenroom.tokens import KeyRing, generate_key, mint_client_token
+from greenroom.tokens import KeyRing, MintedTokens, generate_key, mint_client_token
 
 ISSUER = "https://greenroom.test"
 WALL = 1_700_000_000.0
@@ -28,6 +28,7 @@ class FakeTenants:
 
     def __init__(self) -> None:
         self.ring = KeyRing(generate_key(os.urandom, created_at=0))
+        self.minted = MintedTokens(os.urandom(32))
         self.revocations = Revocations(lambda: WALL)
         self.known = {key: Application(key=key, name=key, namespace="n") for key in ("a", "b")}
 

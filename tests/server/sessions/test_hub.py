@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from greenroom.core.commands import EndedCommand
 from greenroom.core.requests import Attached, OpenRequest, UpdateRequest
 from greenroom.core.server.services import Now
-from greenroom.engines.base import Command, RestrictRequest
+from greenroom.engines.base import RestrictRequest
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import participant_id_of
 from tests.core.server.rig import APP, NAMESPACE, SECRET
@@ -172,7 +173,7 @@ async def test_a_command_that_comes_before_the_attach_is_known_waits_for_it() ->
             nonlocal session_id
             attached: Attached = await start(request)
             session_id = attached.session.id
-            shell.hub.command(Command(kind="ended", session_id=session_id, reason="kicked", text="out"))
+            shell.hub.command(EndedCommand(session_id=session_id, reason="kicked", text="out"))
             return attached
 
         registry.open = open_then_kick
@@ -184,10 +185,10 @@ async def test_a_command_that_comes_before_the_attach_is_known_waits_for_it() ->
 
 async def test_an_old_command_is_forgotten() -> None:
     async with running_shell() as shell:
-        shell.hub.command(Command(kind="ended", session_id="p1-x", reason="kicked"))
+        shell.hub.command(EndedCommand(session_id="p1-x", reason="kicked"))
         assert "p1-x" in shell.hub._recent
         shell.clock.advance(11)
-        shell.hub.command(Command(kind="ended", session_id="p1-y", reason="kicked"))
+        shell.hub.command(EndedCommand(session_id="p1-y", reason="kicked"))
         assert set(shell.hub._recent) == {"p1-y"}
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +14,14 @@ from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.recovery import Recovery
+from tests.support.sim import WALKS
 from tests.support.sim.cluster import ClusterWorld
 from tests.support.sim.cluster_walk import walk_cluster, walk_lossy
 from tests.support.sim.oracles import record_of, watchers_converged
 
-SEEDS = int(os.environ.get("GREENROOM_SIM_CLUSTER_SEEDS", "100"))
-"""How many are walked of each kind, in 90 to 130 s of one core for both; the variable asks for more."""
-CHUNK = 10
+SEEDS = WALKS // 20
+"""How many are walked of each kind; one costs several times a life of one node."""
+CHUNK = 5
 """Seeds of one test, so that all workers have their share."""
 SOAK = 2000
 """How many `make soak` walks of each kind, in half an hour of one core."""

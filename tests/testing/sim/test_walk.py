@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from tests.support.sim import WALKS
 from tests.support.sim.walk import Walk, WalkError, walk
 
-SEEDS = int(os.environ.get("GREENROOM_SIM_SEEDS", "2000"))
-"""How many are walked; `make soak` walks more."""
-CHUNK = 100
+SEEDS = WALKS
+CHUNK = 50
+SOAK = 5000
+"""How many `make soak` walks, in a quarter of an hour of one core."""
 
 
 @pytest.mark.slow
@@ -18,6 +18,14 @@ CHUNK = 100
 def test_walks_are_fine(first: int) -> None:
     print(f"seeds {first} to {first + CHUNK - 1}")
     for seed in range(first, first + CHUNK):
+        walk(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_many_more_walks_are_fine() -> None:
+    print(f"seeds {SEEDS} to {SOAK - 1}")
+    for seed in range(SEEDS, SOAK):
         walk(seed)
 
 

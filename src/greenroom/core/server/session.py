@@ -478,7 +478,7 @@ class ServerSession:
         def then(result: Any, now: Now) -> None:
             if not isinstance(result, Attached):
                 self._not_joined(request_id, result, now, resuming=False)
-            elif self._joined(result, secret_hash, 0, now):
+            elif self._joined(result, secret_hash, 0):
                 self._answer_join(request_id, result.participant, (), now)
 
         self._step(_E.HELLO)
@@ -520,7 +520,7 @@ class ServerSession:
                 self._note_if_refused(result, now)
                 self._not_joined(request_id, result, now, resuming=True)
             # Accepted or repeated: in both cases the next secret is the current one now (S1).
-            elif self._joined(result, next_hash, params.attempt, now):
+            elif self._joined(result, next_hash, params.attempt):
                 try:
                     if token is not None:
                         self._check_same_identity(token)
@@ -536,7 +536,7 @@ class ServerSession:
         if isinstance(error, SessionEndedError):
             self.services.note_failed_resume(self.address, now)
 
-    def _joined(self, attached: Attached, secret_hash: bytes, attempt: int, now: Now) -> bool:
+    def _joined(self, attached: Attached, secret_hash: bytes, attempt: int) -> bool:
         """The engine attached the session. False where its connection is gone: then it is let go of again."""
         record = attached.session
         self.app = record.app
@@ -554,7 +554,10 @@ class ServerSession:
         self.external_id = record.external_id
         self.scopes = record.scopes
         self.jti = record.jti
-        self.token.start(record.token_issued_at, record.token_expires_at, now.wall)
+        since = record.token_grace_since
+        self.token.start(
+            record.token_issued_at, record.token_expires_at, grace_since=None if since is None else since / 1000
+        )
         self.session = LocalSession(attached, secret_hash, attempt)
         return True
 

@@ -33,11 +33,13 @@ class TokenClock:
         self._ends_at = inf
         self.issued_at = self.expires_at = 0
 
-    def start(self, issued_at: int, expires_at: int, resumed_at: float = 0.0) -> None:
-        """This token counts from now on. resumed_at: a session resumed after its token's end gets the same time to
-        refresh as one that was connected then."""
+    def start(self, issued_at: int, expires_at: int, grace_since: float | None = None) -> None:
+        """This token counts from now on. grace_since: from when its grace counts where the session was resumed after
+        its end; there is one for each token, however often the session is resumed."""
         self.issued_at, self.expires_at = issued_at, expires_at
-        self._ends_at = max(float(expires_at), resumed_at) + self._grace
+        if grace_since is not None:
+            self._granted_for = expires_at
+        self._ends_at = (expires_at if grace_since is None else grace_since) + self._grace
 
     def _warn_at(self) -> float:
         life = max(0, self.expires_at - self.issued_at)

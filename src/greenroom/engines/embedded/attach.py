@@ -10,6 +10,7 @@ from greenroom.core.requests import Attached, AttachRequest, Owner, TokenFacts
 from greenroom.engines.embedded.rows import ENDED, SessionData, SessionRow
 from greenroom.engines.embedded.session_steps import (
     attach_row,
+    begin_token_grace,
     check_admitted,
     check_lease,
     finish,
@@ -41,6 +42,7 @@ def attach_session(tx: Transaction, request: AttachRequest) -> Attached:
         _rotate(data, request)
     if request.token is not None:
         set_token(row, request.token)
+    begin_token_grace(tx, row)
     data.address = request.address or data.address
     participant = tx.participant_of(row)
     displaced = attach_row(tx, row, participant, node=request.node, lease=request.lease, what=what)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenroom.engines.base import Change, Command, Listener
+from greenroom.core.commands import Command
+from greenroom.engines.base import Change, Listener
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 
 

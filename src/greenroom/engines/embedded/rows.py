@@ -95,6 +95,7 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     ended_at: int | None = None
     end_reason: str | None = None
     end_text: str = ""
+    token_grace_since: int | None = None
 
 
 class SessionRow(msgspec.Struct, gc=False):
@@ -157,6 +158,7 @@ class SessionRow(msgspec.Struct, gc=False):
             jti=data.jti,
             token_issued_at=data.issued_at,
             token_expires_at=data.expires_at,
+            token_grace_since=data.token_grace_since,
             scopes=data.scopes,
             timeline=decode_timeline(self.timeline) if with_timeline else (),
         )

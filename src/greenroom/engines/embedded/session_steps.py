@@ -154,8 +154,19 @@ def end_row(
 
 def set_token(row: SessionRow, token: TokenFacts) -> None:
     data = row.data
+    if token.expires_at != data.expires_at:
+        data.token_grace_since = None
     data.jti, data.issued_at, data.expires_at = token.jti, token.issued_at, token.expires_at
     data.scopes = token.scopes
+
+
+def begin_token_grace(tx: Transaction, row: SessionRow) -> None:
+    """A session is attached, perhaps after its token's end: see `SessionRecord.token_grace_since`."""
+    data = row.data
+    end = data.expires_at * 1000
+    if tx.now > end and data.token_grace_since is None:
+        was_connected = row.state == ATTACHED or (data.detached_at or 0) >= end
+        data.token_grace_since = end if was_connected else tx.now
 
 
 # -- participants ----------------------------------------------------------------------------------------------------

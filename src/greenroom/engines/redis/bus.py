@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from greenroom.engines.base import Change, Command, Listener
+from greenroom.core.commands import Command
+from greenroom.engines.base import Change, Listener
 from greenroom.engines.redis.store import Store
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import ParticipantRecord, partition_of

@@ -90,6 +90,7 @@ def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRe
         jti=get(b"jti", b"").decode(),
         token_issued_at=int(get(b"iat", b"0")),
         token_expires_at=int(get(b"exp", b"0")),
+        token_grace_since=_number(get(b"tg") or None),
         scopes=tuple(scopes.split(" ")) if scopes else (),
         timeline=tuple(map(_timeline_decoder.decode, timeline)) if timeline else (),
     )

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from greenroom.engines.base import Command, Engine, NodeRecord
+from greenroom.core.commands import CompareCommand, DrainCommand, NodeCommand, SurveyAnswerCommand, SurveyCommand
+from greenroom.engines.base import Engine, NodeRecord
 from greenroom.errors import NotFoundError
 from greenroom.server.clocks import Clocks
-from greenroom.server.cluster.doctor.survey import COMPARE, HELD, REPORT, Survey
+from greenroom.server.cluster.doctor.survey import Survey
 from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.readiness import Readiness
 from greenroom.server.cluster.reaper import Reaper
@@ -26,7 +27,6 @@ SAME_EVERYWHERE = (
     "ping_interval", "pong_timeout", "token_grace", "signing_alg",
 )  # fmt: skip
 """Settings of which a cluster can have one value only."""
-DRAIN = "drain"
 
 
 class ClusterAdmin:
@@ -113,16 +113,16 @@ class ClusterAdmin:
                 held.append((session_id, owner.generation))
         return held
 
-    def command(self, command: Command) -> None:
-        """Another node, or this one, asks for something. What a newer version may ask is left alone."""
-        if command.kind == REPORT:
+    def command(self, command: NodeCommand) -> None:
+        """Another node, or this one, asks for something."""
+        if isinstance(command, SurveyCommand):
             self._hub.spawn(self.survey.answer(command))
-        elif command.kind == HELD:
+        elif isinstance(command, SurveyAnswerCommand):
             self.survey.answered(command)
-        elif command.kind == COMPARE:
+        elif isinstance(command, CompareCommand):
             self._hub.spawn(self._node.recovery.compare())
-        elif command.kind == DRAIN:
-            self.drain_rate = float(command.text) if command.text else None
+        elif isinstance(command, DrainCommand):
+            self.drain_rate = float(command.rate) if command.rate else None
             log.info("asked to drain: not ready from now on")
             self._node.begin_draining()
             self._stop()
@@ -134,5 +134,5 @@ class ClusterAdmin:
         known = {one.node: one for one in self.known_nodes() if one.lease_left > 0}
         if wanted not in known:
             raise NotFoundError(f"There is no node {wanted}.", hint="See: greenroom nodes.")
-        await self.engine.bus.tell(wanted, Command(kind=DRAIN, text="" if rate is None else f"{rate:g}"))
+        await self.engine.bus.tell(wanted, DrainCommand(rate="" if rate is None else f"{rate:g}"))
         return known[wanted]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from greenroom.core.commands import DirectoryCommand
 from greenroom.core.requests import EndRequest
-from greenroom.engines.base import Command, Registry, Restricted, RestrictRequest
+from greenroom.engines.base import Registry, Restricted, RestrictRequest
 from greenroom.model import EndReason, SessionRecord
 from greenroom.server.sessions.engine_calls import EngineCalls
 
@@ -39,4 +40,4 @@ class SessionControl:
 
     async def announce_directory(self) -> None:
         """The directory has changed: every node, this one too, is told to read it again."""
-        await self._calls.notify_all(Command(kind="directory"))
+        await self._calls.notify_all(DirectoryCommand())

@@ -14,6 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
+from greenroom.core.commands import Command, EndedCommand, SupersededCommand
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -28,7 +29,7 @@ from greenroom.core.requests import (
     UpdateRequest,
     WatchRequest,
 )
-from greenroom.engines.base import Command, Engine
+from greenroom.engines.base import Engine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord, SessionRecord
@@ -273,7 +274,7 @@ class EngineCalls:
         if displaced is not None:
             self._notify(
                 displaced.node,
-                Command(kind="superseded", session_id=displaced.session_id, generation=displaced.generation),
+                SupersededCommand(session_id=displaced.session_id, generation=displaced.generation),
             )
         if attached.replaced:
             self.notify_ended(attached.replaced, EndReason.REPLACED, by=by)
@@ -284,8 +285,7 @@ class EngineCalls:
         """Sessions were ended: the nodes that hold them are notified. sessions: as they were while owned."""
         for session in sessions:
             if session.node:
-                command = Command(
-                    kind="ended",
+                command = EndedCommand(
                     session_id=session.id,
                     generation=session.generation,
                     reason=reason,
@@ -310,4 +310,4 @@ class EngineCalls:
             await self._bus.tell(node, command)
         except GreenroomError as error:
             # Allowed to be lost: every node compares by itself (S7).
-            log.info("a command was not sent", kind=command.kind, node=node, error=error.message)
+            log.info("a command was not sent", kind=type(command).__name__, node=node, error=error.message)

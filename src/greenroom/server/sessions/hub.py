@@ -40,10 +40,11 @@ from typing import Any, Protocol
 
 import structlog
 
+from greenroom.core.commands import Command, NodeCommand, SessionCommand, SupersededCommand
 from greenroom.core.server.services import SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import BATCH_SECONDS, EncodedUpdate, UpdateBatcher, encode_update, frame
-from greenroom.engines.base import Bus, Change, Command
+from greenroom.engines.base import Bus, Change
 from greenroom.errors import GreenroomError
 from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
@@ -83,8 +84,8 @@ class HubEvents(Protocol):
     def changes_lost(self, partitions: Sequence[int]) -> None:
         """The bus may have missed changes of these partitions; none given: of all."""
 
-    def command(self, command: Command) -> None:
-        """A command that is not about one session."""
+    def command(self, command: NodeCommand) -> None:
+        """Another node, or this one, asks for something that is not about one session."""
 
 
 class Hub:
@@ -122,7 +123,7 @@ class Hub:
         self._deferred: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         """What waits for its turn: more came at once than the loop should have in one."""
         self._begun_in_turn = 0
-        self._recent: dict[str, tuple[float, Command]] = {}
+        self._recent: dict[str, tuple[float, SessionCommand]] = {}
         self._loop = asyncio.get_running_loop()
         self._flush_handle: asyncio.TimerHandle | None = None
         self._flushed_at = -BATCH_SECONDS
@@ -308,13 +309,13 @@ class Hub:
 
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""
-        if command.kind not in ("superseded", "ended"):
+        if not isinstance(command, SessionCommand):
             self._events.command(command)
             return
         connection = self.sessions.get(command.session_id)
         if connection is None:
             self._remember(command)
-        elif command.kind == "superseded":
+        elif isinstance(command, SupersededCommand):
             connection.superseded(command.generation)
         else:
             by = None
@@ -326,7 +327,7 @@ class Hub:
         """Changes may have been missed."""
         self._events.changes_lost(partitions)
 
-    def _remember(self, command: Command) -> None:
+    def _remember(self, command: SessionCommand) -> None:
         at = self.now().mono
         recent = self._recent  # oldest first
         while recent:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import Command, RestrictRequest
+from greenroom.core.commands import DirectoryCommand, SupersededCommand
+from greenroom.engines.base import RestrictRequest
 from greenroom.model import Restriction, SealedKey
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
@@ -133,8 +134,8 @@ class DirectoryContract(ContractBase):
 
     async def test_a_command_reaches_the_node(self) -> None:
         async with self.make_world() as w:
-            command = Command(kind="superseded", session_id="p1-x", generation=3)
+            command = SupersededCommand(session_id="p1-x", generation=3)
             await w.engine.bus.tell(w.node, command)
-            await w.engine.bus.tell("*", Command(kind="directory"))
+            await w.engine.bus.tell("*", DirectoryCommand())
             await w.wait_for_delivery()
-            assert w.listener.commands == [command, Command(kind="directory")]
+            assert w.listener.commands == [command, DirectoryCommand()]

@@ -198,3 +198,38 @@ class ResumingContract(ContractBase):
             assert stored is not None
             assert len(stored.timeline) == 64
             assert {entry.what for entry in stored.timeline} == {"resumed"}
+
+    async def test_s5_a_token_has_one_grace_after_its_end_however_often_it_resumes(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client(token=w.token(life=70))  # ten seconds are left of it
+            expires = a.session.token_expires_at * 1000
+            assert (await a.resume()).session.token_grace_since is None
+            await a.detach()
+            await w.step(15)
+            first = (await a.resume()).session.token_grace_since
+            assert first is not None
+            assert expires < first <= w.now_ms()
+            for _ in range(2):
+                await w.step(5)
+                await a.detach()
+                await w.step(5)
+                assert (await a.resume()).session.token_grace_since == first
+            stored = await a.stored()
+            assert stored is not None
+            assert stored.token_grace_since == first
+            newer = (await a.resume(token=w.token(life=4000))).session
+            assert newer.token_grace_since is None
+
+    async def test_s5_of_a_session_that_was_connected_at_its_tokens_end_the_grace_began_there(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client(token=w.token(life=70))
+            await w.step(15)
+            assert (await a.resume()).session.token_grace_since == a.session.token_expires_at * 1000
+            b = await w.client("bob", token=w.token(life=70))
+            await w.step(15)
+            await b.detach()
+            await w.step(5)
+            assert (await b.resume()).session.token_grace_since == b.session.token_expires_at * 1000
+            # Refreshed with itself it gains nothing.
+            await w.engine.registry.refresh(b.owner, b.request.token)
+            assert (await b.resume()).session.token_grace_since == b.session.token_expires_at * 1000

@@ -155,13 +155,27 @@ end
 
 local function set_token(s, token)
   if token then
+    if number(token.expires_at) ~= number(s.exp) then
+      s.tg = ''
+    end
     s.jti, s.iat, s.exp, s.scopes = token.jti, token.issued_at, token.expires_at, table.concat(token.scopes, ' ')
+  end
+end
+
+-- S5: a token has one grace after its end. It counts from the end where the session was connected then, else from now.
+local function begin_token_grace(c, s)
+  local expired = number(s.exp) * 1000
+  if not some(s.tg) and c.ms > expired then
+    local was_connected = s.state == 'attached' or number(s.detached) >= expired
+    s.tg = was_connected and int(expired) or c.now
   end
 end
 
 -- Gives the session to (node, lease), generation +1. Whom it was taken from, or nil.
 local function attach_session(c, s, p, request, what)
   local displaced = nil
+  set_token(s, request.token)
+  begin_token_grace(c, s)
   if s.state == 'attached' then
     displaced = {s.node, s.id, s.gen}
   else
@@ -170,9 +184,8 @@ local function attach_session(c, s, p, request, what)
   unhook(c, s)
   s.state, s.node, s.lease, s.gen = 'attached', request.node, request.lease, number(s.gen) + 1
   s.addr = some(request.address) or s.addr
-  set_token(s, request.token)
   local key = session_key(c, s.id)
-  save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'prev', 'attempt', 'first'})
+  save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'tg', 'scopes', 'secret', 'prev', 'attempt', 'first'})
   call('HDEL', key, 'detached', 'told')
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   note(c, s.id, what, s.node, s.addr)

@@ -71,7 +71,7 @@ define('refresh', function(c, r)
     return no
   end
   set_token(s, r.token)
-  save(session_key(c, s.id), s, {'jti', 'iat', 'exp', 'scopes'})
+  save(session_key(c, s.id), s, {'jti', 'iat', 'exp', 'tg', 'scopes'})
   note(c, s.id, 'token_refreshed', s.node, '')
   return {'ok', flat_session(c, s.id)}
 end)

@@ -8,9 +8,10 @@ from typing import Protocol
 
 import msgspec
 
+from greenroom.core.commands import CompareCommand
 from greenroom.core.requests import Owner
 from greenroom.engines import paging
-from greenroom.engines.base import BeatResult, Command, Engine, NodeBeat, NodeRecord, SessionQuery
+from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord, SessionQuery
 from greenroom.errors import GreenroomError
 from greenroom.model import SessionRecord
 from greenroom.server.cluster.doctor.findings import (
@@ -21,7 +22,7 @@ from greenroom.server.cluster.doctor.findings import (
     about_sessions,
     recovering,
 )
-from greenroom.server.cluster.doctor.survey import COMPARE, Answer, Survey
+from greenroom.server.cluster.doctor.survey import Answer, Survey
 
 SECOND_LOOK = 2.0
 """Seconds between two looks: longer than anything is in flight."""
@@ -135,7 +136,7 @@ async def repair(engine: Engine, findings: Sequence[Finding], *, grace: float) -
         if one.repair is Repair.DETACH:
             done.append(f"{one.subject}: {await _detach(engine, one, grace)}")
     for node in sorted({one.node for one in findings if one.repair is Repair.COMPARE}):
-        await engine.bus.tell(node, Command(kind=COMPARE))
+        await engine.bus.tell(node, CompareCommand())
         done.append(f"{node} was told to compare what it holds with what is listed.")
     return done
 

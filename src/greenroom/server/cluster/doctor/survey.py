@@ -7,16 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from greenroom.engines.base import Command
+from greenroom.core.commands import Command, SurveyAnswerCommand, SurveyCommand
 from greenroom.server.cluster.status import NodeStatus
 
 PATIENCE = 3.0
 """Seconds for all answers. A node that has not answered by then is named as silent."""
 PIECE = 2_000
 """Sessions in one message."""
-
-REPORT, HELD, COMPARE = "report", "held", "compare"
-"""Kinds of commands. A node of a version that does not know them leaves them alone, and counts as silent."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -74,7 +71,7 @@ class Survey:
         number = self._random_hex()
         answers = self._open[number] = _Answers(set(nodes))
         try:
-            command = Command(kind=REPORT, session_id=number, text=self._node, reason="sockets" if sockets else "")
+            command = SurveyCommand(number=number, asker=self._node, held="sockets" if sockets else "")
             await self._tell("*", command)
             async with asyncio.timeout(patience):
                 await answers.complete.wait()
@@ -88,21 +85,21 @@ class Survey:
             if len(pieces) >= pieces[0].pieces
         }
 
-    async def answer(self, command: Command) -> None:
+    async def answer(self, command: SurveyCommand) -> None:
         """Another node asks, or this one."""
-        held = tuple(self._held()) if command.reason else ()
+        held = tuple(self._held()) if command.held else ()
         chunks = [held[at : at + PIECE] for at in range(0, len(held), PIECE)] or [()]
         status = self._status()
         for chunk in chunks:
-            text = msgspec.json.encode(_Piece(status, chunk, len(chunks))).decode()
-            await self._tell(command.text, Command(kind=HELD, session_id=command.session_id, text=text))
+            piece = msgspec.json.encode(_Piece(status, chunk, len(chunks))).decode()
+            await self._tell(command.asker, SurveyAnswerCommand(number=command.number, piece=piece))
 
-    def answered(self, command: Command) -> None:
+    def answered(self, command: SurveyAnswerCommand) -> None:
         """An answer. One that is late, or cannot be read, is dropped."""
-        answers = self._open.get(command.session_id)
+        answers = self._open.get(command.number)
         if answers is None:
             return
         try:
-            answers.add(msgspec.json.decode(command.text, type=_Piece))
+            answers.add(msgspec.json.decode(command.piece, type=_Piece))
         except msgspec.MsgspecError:
             return

@@ -1,0 +1,64 @@
+"""What one node asks of another, over the bus: one struct for each kind.
+
+On the wire a command is a JSON object whose `kind` names it. The members keep the names that version 0.1 gave them, so
+that nodes of both versions understand each other while one takes the place of the other (S21); a kind that a node does
+not know is left alone.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class SupersededCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="superseded"):
+    """A newer connection has the session: close the one of at most this generation (4503)."""
+
+    session_id: str
+    generation: int = 0
+
+
+class EndedCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ended"):
+    """The session was ended: tell its client, and close. by_device: the device that took its place."""
+
+    session_id: str
+    generation: int = 0
+    reason: str = ""
+    text: str = ""
+    by_device: str | None = None
+    by_device_name: str | None = None
+
+
+class DirectoryCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="directory"):
+    """The directory has changed: read it again."""
+
+
+class DrainCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="drain"):
+    """Move the clients to other nodes, and stop. rate: sessions a second, as text; empty: what the others take."""
+
+    rate: str = msgspec.field(name="text", default="")
+
+
+class SurveyCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="report"):
+    """Say how you are. number: of the survey. asker: the node that gets the answer. held: ``sockets`` asks also for the
+    sessions that the node holds."""
+
+    number: str = msgspec.field(name="session_id")
+    asker: str = msgspec.field(name="text")
+    held: str = msgspec.field(name="reason", default="")
+
+
+class SurveyAnswerCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="held"):
+    """A piece of an answer, as JSON."""
+
+    number: str = msgspec.field(name="session_id")
+    piece: str = msgspec.field(name="text")
+
+
+class CompareCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="compare"):
+    """Compare the sessions that you hold with what the engine lists, now."""
+
+
+SessionCommand = SupersededCommand | EndedCommand
+"""About one session, for the node that holds it."""
+NodeCommand = DirectoryCommand | DrainCommand | SurveyCommand | SurveyAnswerCommand | CompareCommand
+Command = SessionCommand | NodeCommand
