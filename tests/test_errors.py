@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from math import inf, nan
 
 import pytest
 
@@ -89,3 +90,15 @@ def test_an_ended_session_says_why() -> None:
     assert SessionEndedError(end_reason="kicked").reason == "kicked"
     assert SessionEndedError().reason == "Session_ended"
     assert to_wire_data(SessionEndedError(end_reason="kicked"))["reason"] == "Session_ended"
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "sent"),
+    [(inf, 3600.0), (1e12, 3600.0), (nan, None), (-1.0, None), (0.0, 0.0), (2.5, 2.5), (None, None)],
+)
+def test_the_service_never_sends_a_delay_that_is_infinite_negative_or_huge(
+    retry_after: float | None, sent: float | None
+) -> None:
+    for kind in (ServiceUnavailableError, RateLimitedError):
+        data = to_wire_data(kind(retry_after=retry_after))
+        assert data.get("retryAfter") == sent

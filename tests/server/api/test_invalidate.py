@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
 from greenroom.codes import ErrorCode
+from greenroom.engines.base import SessionQuery
 from greenroom.model import EndReason
-from tests.server.harness import House, RefusedError, Tenant, running_service
+from tests.server.harness import ClosedError, House, RefusedError, Tenant, running_service
 from tests.server.http_service import basic
 
 
@@ -66,3 +69,26 @@ async def test_it_stays_revoked_when_the_service_is_restarted() -> None:
         # Killed, and on the same port: the issuer stays.
         await house.restart(kill=True)
         await check_revoked(house, reply["access_token"], externalId="anna")
+
+
+async def test_sessions_that_are_being_opened_while_the_token_is_revoked_end_too() -> None:
+    """A token that names no participant: eight rounds, in most of which such sessions once survived."""
+    async with running_service() as house:
+        app = await house.new_application()
+        for _ in range(8):
+            _, reply = await post(house, app, "/v1/oauth2/token", grant_type="client_credentials")
+            token = reply["access_token"]
+
+            async def open_one(token: str, name: str) -> None:
+                async with house.connect() as client:
+                    with contextlib.suppress(RefusedError, ClosedError):
+                        await client.open(token, participant={"externalId": name})
+                        await client.notified("session.ended")
+
+            openings = [asyncio.create_task(open_one(token, f"user {number}")) for number in range(10)]
+            await asyncio.sleep(0.002)
+            assert await post(house, app, "/v1/oauth2/invalidate", access_token=token) == (200, {})
+            async with asyncio.timeout(5):
+                await asyncio.gather(*openings)
+        page = await house.service.engine.registry.sessions(SessionQuery(app=app.key))
+        assert not page.items

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from greenroom.server.sessions.timer_wheel import Wheel
 from tests.core.server.rig import SECRET
 from tests.server.shell import OPEN_ID, running_shell
 
@@ -73,49 +72,3 @@ async def test_an_error_nobody_expected_is_an_internal_error_for_the_client_alon
         assert "Zero" not in str(error)
         assert link.end is not None
         assert link.end[0] == 4008
-
-
-class _Item:
-    def __init__(self) -> None:
-        self.slot = -1
-        self.ticks = 0
-
-    def tick(self) -> None:
-        self.ticks += 1
-
-
-async def test_the_wheel_ticks_once_a_slot_late_at_most() -> None:
-    at = 100.0
-    wheel = Wheel(lambda: at)
-    item, later = _Item(), _Item()
-    wheel.schedule(item, 101.0)
-    wheel.schedule(item, 105.0)  # later than what is planned: nothing changes
-    wheel.schedule(later, 103.0)
-    wheel.schedule(later, 101.9)  # earlier: counts
-    wheel.schedule(_Item(), float("inf"))
-    ticked_at: list[float] = []
-    for _ in range(40):
-        at += 0.1
-        wheel._turn()
-        if item.ticks and not ticked_at:
-            ticked_at.append(at)
-    assert 101.0 <= ticked_at[0] <= 101.36
-    assert (item.ticks, later.ticks) == (1, 1)
-    wheel.stop()
-
-
-async def test_a_herd_on_one_slot_is_ticked_in_parts() -> None:
-    at = 100.0
-    wheel = Wheel(lambda: at)
-    items = [_Item() for _ in range(1000)]
-    for item in items:
-        wheel.schedule(item, 100.5)
-    at = 101.0
-    wheel._turn()
-    assert 0 < sum(item.ticks for item in items) < 1000
-    import asyncio
-
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert sum(item.ticks for item in items) == 1000
-    wheel.stop()
