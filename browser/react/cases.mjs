@@ -3,6 +3,7 @@ import { strict as assert } from 'node:assert';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Component, createElement as h, StrictMode, useEffect, version } from 'react';
+import { flushSync } from 'react-dom';
 import { createRoot, hydrateRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { errors, Greenroom } from '@greenroom/client';
@@ -19,7 +20,9 @@ const render = (element, at = place()) => {
   const root = createRoot(at);
   roots.push(root);
   root.render(element);
-  return { root, text: () => at.textContent };
+  /** With other props; its effects have run when this returns. */
+  const again = (next) => flushSync(() => root.render(next));
+  return { root, again, text: () => at.textContent };
 };
 const until = async (is, what = is) => {
   for (let waited = 0; waited < 5000; waited += 5) {
@@ -156,9 +159,17 @@ describe(`React ${version}`, () => {
   test('a lost connection keeps the session and what is shown', async () => {
     const page = render(h(Provider, null, h(Session), ' ', h(Names)));
     await shows(page, 'connected undefined:offline undefined:offline');
+    const seen = new Set();
+    const observer = new MutationObserver(() => seen.add(page.text()));
+    observer.observe(document.body, { subtree: true, childList: true, characterData: true });
     [...service.sessions.values()][0].lose();
-    await shows(page, 'reconnecting undefined:offline undefined:offline');
-    assert.equal(handle.isOpen, true);
+    await until(() => seen.has('reconnecting undefined:offline undefined:offline'), 'reconnecting');
+    await shows(page, 'connected undefined:offline undefined:offline');
+    observer.disconnect();
+    assert.equal(seen.size, 2, [...seen].join(', '));
+    assert.equal(service.opens, 1);
+    service.person('ben', { presence: 'online' });
+    await shows(page, 'connected undefined:online undefined:offline');
   });
 
   test('a change of the own name is shown', async () => {
@@ -174,8 +185,7 @@ describe(`React ${version}`, () => {
     await assert.rejects(handle.open(), errors.NotInitializedError);
     page.root.render(h(Provider, { token: 'no token' }, h(Session)));
     await shows(page, 'disconnected TokenInvalidError');
-    page.root.render(h(Provider, { token: token('anna') }, h(Session)));
-    await sleep(10);
+    page.again(h(Provider, { token: token('anna') }, h(Session)));
     await handle.open();
     await shows(page, 'connected');
   });
@@ -187,8 +197,7 @@ describe(`React ${version}`, () => {
       h(Provider, { open: false, token: undefined, refresh: answer(turn) }, h(Session));
     const page = render(h(App, { turn: 1 }));
     await shows(page, 'disconnected');
-    page.root.render(h(App, { turn: 2 }));
-    await sleep(10);
+    page.again(h(App, { turn: 2 }));
     await handle.open();
     await shows(page, 'connected');
     assert.deepEqual(asked, [[2, true]]);

@@ -1,6 +1,8 @@
 /** @greenroom/react with React 18 and 19, in a page of jsdom, against a service in this process. */
 import { strict as assert } from 'node:assert';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -9,12 +11,12 @@ import { JSDOM, VirtualConsole } from 'jsdom';
 import { FakeService, token } from './support/service.mjs';
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
-const folder = path('../../build/browser');
+const folder = mkdtempSync(join(tmpdir(), 'greenroom-react-'));
 
 // React looks for a page as it is loaded.
 const { window } = new JSDOM('<!doctype html>', { url: 'http://app.example/', virtualConsole: new VirtualConsole() });
-const { document, navigator, sessionStorage, AbortController } = window;
-const page = { window, document, navigator, sessionStorage, AbortController };
+const { document, navigator, sessionStorage, AbortController, MutationObserver } = window;
+const page = { window, document, navigator, sessionStorage, AbortController, MutationObserver };
 page.addEventListener = window.addEventListener.bind(window);
 for (const [name, value] of Object.entries(page))
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
@@ -22,8 +24,7 @@ for (const [name, value] of Object.entries(page))
 const VERSIONS = { 18: { react: 'react18', 'react-dom': 'react-dom18' }, 19: {} };
 
 for (const [version, alias] of Object.entries(VERSIONS)) {
-  mkdirSync(folder, { recursive: true });
-  const outfile = `${folder}/react-${version}.cjs`;
+  const outfile = join(folder, `react-${version}.cjs`);
   await build({
     entryPoints: [path('../react/cases.mjs')],
     bundle: true,
@@ -35,6 +36,7 @@ for (const [version, alias] of Object.entries(VERSIONS)) {
   });
   await import(pathToFileURL(outfile));
 }
+rmSync(folder, { recursive: true });
 
 const text = (name) => readFileSync(path(name), 'utf8');
 const blocks = (page) => [...text(`../../docs/${page}`).matchAll(/^```jsx\n([^]*?)^```/gm)].map(([, block]) => block);

@@ -96,9 +96,19 @@ export class FakeService {
         this.sessions.set(socket.session, socket);
         const { name = this.person(xid).name } = params.participant ?? {};
         const participant = this.person(xid, { presence: 'online', sessions: 1, name });
-        const session = { id: socket.session, generation: 1, grace: 40, expiresAt: (Date.now() / 1000 + HOUR) * 1000 };
+        const session = { id: socket.session, generation: 1, grace: 40, expiresAt: Date.now() + HOUR * 1000 };
         reply({ session, participant, scopes: ['*'] });
       },
+      'session.resume': () => {
+        socket.session = params.sessionId;
+        const before = this.sessions.get(socket.session);
+        socket.person = before.person;
+        socket.watching = before.watching;
+        this.sessions.set(socket.session, socket);
+        const session = { id: socket.session, generation: 2, grace: 40, expiresAt: Date.now() + HOUR * 1000 };
+        reply({ session, participant: this.person(socket.person.slice(2)), scopes: ['*'] });
+      },
+      'session.refreshToken': () => reply({ expiresAt: Date.now() + HOUR * 1000, scopes: ['*'] }),
       'session.close': () => {
         this.#end(socket);
         reply(null);
