@@ -60,7 +60,7 @@ export interface SessionReopened {
 
 export interface TokenRefreshFailure {
   readonly error: GreenroomError;
-  /** False: harmless. True: the session cannot go on with this token. */
+  /** False: harmless. True: the session cannot continue with this token. */
   readonly isExpired: boolean;
 }
 
@@ -95,7 +95,7 @@ export declare class SessionService {
    * one open. What may go away by itself is tried again until the timeout.
    */
   open(info?: ParticipantInfo | null, options?: OpenOptions): Promise<Participant>;
-  /** Ends the session. Never rejects. Waits until the service has heard it, 2 seconds at most. The token is kept. */
+  /** Ends the session. Never rejects. Waits for the service, 2 seconds at most. The token is kept. */
   close(): Promise<void>;
   /** From a successful `open` until `close` or a final end, also while reconnecting. */
   isOpen(): Promise<boolean>;
@@ -122,8 +122,8 @@ export declare class SessionService {
 export type Who = string | readonly string[] | { ids?: readonly string[]; externalIds?: readonly string[] };
 
 /**
- * Some participants, and how they change: `for await (const participant of watch)`. State, not messages: whoever reads
- * slowly gets the latest of each. Ends with the session, or with `close`; survives reconnecting.
+ * Some participants, and how they change: `for await (const participant of watch)`. State, not messages: a slow
+ * reader gets the latest of each. Ends with the session, or with `close`; survives reconnecting.
  */
 export declare class Watch implements AsyncIterableIterator<Participant> {
   private constructor();
@@ -131,7 +131,7 @@ export declare class Watch implements AsyncIterableIterator<Participant> {
   readonly participants: Participant[];
   next(): Promise<IteratorResult<Participant, undefined>>;
   return(): Promise<IteratorResult<Participant, undefined>>;
-  /** Those whom another watch holds stay watched for it. */
+  /** Participants of another watch stay watched for it. */
   close(): Promise<void>;
   [Symbol.asyncIterator](): Watch;
 }
@@ -139,7 +139,7 @@ export declare class Watch implements AsyncIterableIterator<Participant> {
 /** Needs an open session, and the session scope `notifications:set`. */
 export declare class ParticipantsService {
   private constructor();
-  /** The present records. Whoever has never been here reads as offline, version 0, without a name; with the externalId it was asked by. */
+  /** The present records. Somebody who never opened a session reads as offline, version 0, without a name; with the externalId it was asked by. */
   get(who: Who): Promise<Participant[]>;
   watch(who: Who, onChange?: (participant: Participant) => void): Promise<Watch>;
   /** Stops watching these, for every `Watch`. */

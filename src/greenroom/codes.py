@@ -251,7 +251,7 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         409,
         409,
         "A newer attempt has taken the session already.",
-        "Nothing: the newer connection goes on.",
+        "Nothing: the newer connection continues.",
     ),
     _E.APPLICATION_LIMIT_REACHED: ErrorRow(
         "Application_limit_reached",
@@ -297,7 +297,7 @@ CLOSES: dict[CloseCode, CloseRow] = {
     _C.INVALID_UTF8: CloseRow("invalid_utf8", "A text message was not UTF-8."),
     _C.POLICY_VIOLATION: CloseRow("policy_violation", "A limit on frames or control frames was broken."),
     _C.MESSAGE_TOO_BIG: CloseRow("message_too_big", "A message was larger than allowed."),
-    _C.COME_BACK: CloseRow("come_back", "Sent by SDKs when they drop a connection whose session goes on."),
+    _C.COME_BACK: CloseRow("come_back", "Sent by SDKs when they drop a connection whose session continues."),
     _C.DRAINING: CloseRow("draining", "The node shuts down."),
     _C.SLOW_READER: CloseRow("slow_reader", "The client did not read what it was sent."),
     _C.HEARTBEAT: CloseRow("heartbeat", "The client did not answer a ping in time."),

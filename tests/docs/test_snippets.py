@@ -19,9 +19,9 @@ from greenroom.server.config import PREFIX, ServerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-# Read by the tutorial's backend, or by every verb in the same way.
+# Read by the tutorial's backend, by every verb in the same way, or by our tests.
 OTHER_VARIABLES = {
-    f"GREENROOM_{name}" for name in ("URL", "APP_KEY", "APP_SECRET", "CONFIG", "DEBUG", "WEBHOOK_SECRET")
+    f"GREENROOM_{name}" for name in ("URL", "APP_KEY", "APP_SECRET", "CONFIG", "DEBUG", "WEBHOOK_SECRET", "WALKS")
 }
 
 

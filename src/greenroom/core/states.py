@@ -182,7 +182,7 @@ class RegistryEvent(StrEnum):
     ATTACH = "attach"
     """A resume, a repeated open, or a node taking its own session back: generation +1."""
     DETACH = "detach"
-    """The connection is gone, or the node's lease lapsed."""
+    """The connection is gone, or the node's lease expired."""
     END = "end"
     """Closed, timed out, replaced, kicked, … : once, with a reason."""
 

@@ -74,7 +74,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             " engine the public URL, else `greenroom`."
         ),
     ] = None
-    node: Annotated[str | None, _doc("This node's name, unique in the cluster. None: made anew at each start.")] = None
+    node: Annotated[str | None, _doc("This node's name, unique in the cluster. None: a new one at each start.")] = None
     data_dir: Annotated[
         str, _doc("Where the embedded engine keeps its database, and the service its master key and admin token.")
     ] = "greenroom-data"
@@ -89,17 +89,25 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tls_key: Annotated[str | None, _doc("PEM file with its private key; read again on SIGHUP.")] = None
     trusted_proxies: Annotated[
         tuple[str, ...],
-        _doc("Addresses or networks whose X-Forwarded-For and PROXY header count, and which no limit counts."),
+        _doc(
+            "Addresses or networks whose X-Forwarded-For and PROXY header are believed, and which limits do not count."
+        ),
     ] = ()
 
     # -- secrets
     master_key: Annotated[
         str | None,
-        _doc("64 hexadecimal digits; seals signing keys. None: the file `master-key` in data_dir.", secret=True),
+        _doc(
+            "The key that encrypts signing keys and webhook secrets: 64 hexadecimal digits. None: the file `master-key`"
+            " in data_dir.",
+            secret=True,
+        ),
     ] = None
     admin_token: Annotated[
         str | None,
-        _doc("What /admin/v1 asks for. None: the file `admin-token` in data_dir, made at first start.", secret=True),
+        _doc(
+            "The credential of /admin/v1. None: the file `admin-token` in data_dir, made at first start.", secret=True
+        ),
     ] = None
     metrics_token: Annotated[
         str | None,
@@ -124,9 +132,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "off"
 
     # -- logs
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("The least that is logged.")] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("The lowest level that is logged.")] = (
+        "info"
+    )
     log_format: Annotated[
-        Literal["auto", "json", "text"], _doc("`auto`: text on a terminal, else JSON, one line an event.")
+        Literal["auto", "json", "text"], _doc("Format of log lines. `auto`: text on a terminal, else JSON.")
     ] = "auto"
 
     # -- traces
@@ -136,11 +146,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "off"
 
     # -- timers
-    hello_timeout: Annotated[Seconds, _doc("To the first `session.open` or `session.resume`.", "s")] = _S.hello_timeout
-    ping_interval: Annotated[Seconds, _doc("From a pong to the next ping.", "s")] = _S.ping_interval
-    pong_timeout: Annotated[Seconds, _doc("From a ping to its pong; then the connection is dropped.", "s")] = (
-        _S.pong_timeout
-    )
+    hello_timeout: Annotated[
+        Seconds, _doc("Time a new connection has for its first `session.open` or `session.resume`.", "s")
+    ] = _S.hello_timeout
+    ping_interval: Annotated[Seconds, _doc("Time from a pong to the next ping.", "s")] = _S.ping_interval
+    pong_timeout: Annotated[
+        Seconds, _doc("Time a client has to answer a ping; then the connection is dropped.", "s")
+    ] = _S.pong_timeout
     grace: Annotated[Seconds, _doc("Grace: how long a session outlives its connection.", "s")] = _S.grace
     grace_going_away: Annotated[Seconds, _doc("Grace after close 1001 (page closed or reloaded).", "s")] = (
         _S.grace_going_away
@@ -149,84 +161,91 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Seconds, _doc("Grace while the client has sent nothing since the reply to its `session.open`.", "s")
     ] = _S.grace_unconfirmed
     lease: Annotated[Seconds, _doc("How long a node counts as alive after it renewed its lease.", "s")] = 10.0
-    renew_interval: Annotated[Seconds, _doc("From one renewal of the lease to the next.", "s")] = 3.0
+    renew_interval: Annotated[Seconds, _doc("Time between two renewals of a node's lease.", "s")] = 3.0
     fence_after: Annotated[
-        Seconds, _doc("Without a renewal, after which the node stops acting for its sessions.", "s")
+        Seconds, _doc("Time without a renewal of its lease after which a node stops acting for its sessions.", "s")
     ] = 7.0
-    reap_interval: Annotated[Seconds, _doc("From one pass of the reaper to the next.", "s")] = 1.0
+    reap_interval: Annotated[Seconds, _doc("Time between two passes of the reaper.", "s")] = 1.0
     compare_interval: Annotated[
-        Seconds, _doc("From one comparison of what the node holds with what the engine lists to the next.", "s")
+        Seconds,
+        _doc(
+            "Time between two comparisons of the sessions that a node holds with those that the engine lists for it.",
+            "s",
+        ),
     ] = 10.0
     token_warning: Annotated[
-        Seconds, _doc("Before a token's end, `session.tokenExpiring` is sent; at most a quarter of its life.", "s")
+        Seconds,
+        _doc("How long before a token expires `session.tokenExpiring` is sent; at most a quarter of its life.", "s"),
     ] = _S.token_warning
-    token_grace: Annotated[Seconds, _doc("After a token's end, in which it can still be refreshed.", "s")] = (
-        _S.token_grace
-    )
-    drain_limit: Annotated[Seconds, _doc("For a node that stops to move its clients to others.", "s")] = 30.0
+    token_grace: Annotated[
+        Seconds, _doc("Time after a token has expired in which its session can still be refreshed.", "s")
+    ] = _S.token_grace
+    drain_limit: Annotated[Seconds, _doc("Time a node that stops has to move its clients to other nodes.", "s")] = 30.0
     restart_after: Annotated[
-        Seconds, _doc("What a restart is expected to take: told to the clients of a node that stops alone.", "s")
+        Seconds, _doc("How long a restart is expected to take; clients of the only node reconnect after it.", "s")
     ] = 3.0
     max_clock_difference: Annotated[
-        Seconds, _doc("Between the node's wall clock and the engine's, above which the node is not ready.", "s")
+        Seconds,
+        _doc(
+            "Largest difference between the node's wall clock and the engine's; beyond it the node is not ready.", "s"
+        ),
     ] = 5.0
-    head_timeout: Annotated[Seconds, _doc("To send a whole request head.", "s")] = _W.head_timeout
-    fragment_timeout: Annotated[Seconds, _doc("From the first fragment of a message to its last.", "s")] = (
+    head_timeout: Annotated[Seconds, _doc("Time a client has to send a whole request head.", "s")] = _W.head_timeout
+    fragment_timeout: Annotated[Seconds, _doc("Time from the first fragment of a message to its last.", "s")] = (
         _W.fragment_timeout
     )
-    close_timeout: Annotated[Seconds, _doc("For the answer to a Close; then the connection is dropped.", "s")] = (
-        _W.close_timeout
-    )
+    close_timeout: Annotated[
+        Seconds, _doc("Time a client has to answer a Close; then the connection is dropped.", "s")
+    ] = _W.close_timeout
 
     # -- limits
-    max_message_bytes: Annotated[Bytes, _doc("The largest message of a client.", "bytes")] = _W.max_message_bytes
-    max_fragments: Annotated[Count, _doc("Frames that one message may come in.")] = _W.max_fragments
+    max_message_bytes: Annotated[Bytes, _doc("Largest message of a client (1009).", "bytes")] = _W.max_message_bytes
+    max_fragments: Annotated[Count, _doc("Most frames of one message (1008).")] = _W.max_fragments
     max_buffered_bytes: Annotated[
-        Bytes, _doc("What may wait to be written on one connection; then it is cut off (4002).", "bytes")
+        Bytes, _doc("Most that may wait to be written on one connection; then it is closed (4002).", "bytes")
     ] = _W.max_buffered_bytes
-    max_head_bytes: Annotated[Bytes, _doc("The largest request head.", "bytes")] = _W.max_head_bytes
-    messages_per_second: Annotated[Rate, _doc("Of one connection, in the long run (4004).", "1/s")] = (
+    max_head_bytes: Annotated[Bytes, _doc("Largest request head.", "bytes")] = _W.max_head_bytes
+    messages_per_second: Annotated[Rate, _doc("Messages a second of one connection, on average (4004).", "1/s")] = (
         _S.messages_per_second
     )
-    messages_burst: Annotated[Count, _doc("Of one connection, at once.")] = _S.messages_burst
+    messages_burst: Annotated[Count, _doc("Messages of one connection at once.")] = _S.messages_burst
     ids_per_second: Annotated[
-        Rate, _doc("Participants that requests of one connection name, in the long run; what is more waits.", "1/s")
+        Rate,
+        _doc("Participants a second that requests of one connection name, on average; requests beyond it wait.", "1/s"),
     ] = _S.ids_per_second
-    ids_burst: Annotated[Count, _doc("Participants that requests of one connection name, at once.")] = _S.ids_burst
-    max_waiting: Annotated[Count, _doc("Requests of one connection that wait while one is carried out.")] = (
+    ids_burst: Annotated[Count, _doc("Participants that requests of one connection name at once.")] = _S.ids_burst
+    max_waiting: Annotated[Count, _doc("Requests of one connection that may wait while one is executed.")] = (
         _S.max_waiting
     )
     control_frames_per_second: Annotated[
-        Rate, _doc("Pings and pongs of one connection, in the long run (1008).", "1/s")
+        Rate, _doc("Pings and pongs a second of one connection, on average (1008).", "1/s")
     ] = _W.control_frames_per_second
-    control_frames_burst: Annotated[Count, _doc("Pings and pongs of one connection, at once.")] = (
-        _W.control_frames_burst
-    )
-    connections_per_address: Annotated[Count, _doc("Of one IPv4 address or IPv6 /64 (429).")] = 1_000
-    opens_per_second: Annotated[Rate, _doc("Opens that the node takes, with a burst of the same number.", "1/s")] = (
-        2_000.0
-    )
+    control_frames_burst: Annotated[Count, _doc("Pings and pongs of one connection at once.")] = _W.control_frames_burst
+    connections_per_address: Annotated[Count, _doc("Connections from one IPv4 address or IPv6 /64 (429).")] = 1_000
+    opens_per_second: Annotated[
+        Rate, _doc("Opens a second that a node accepts, with a burst of the same number.", "1/s")
+    ] = 2_000.0
     opens_per_participant_per_minute: Annotated[
         Count,
         _doc(
-            "Opens of one participant, with a burst of the same number; and never more than a tenth of"
+            "Opens a minute of one participant, with a burst of the same number; never more than a tenth of"
             " `opens_per_second`.",
             "1/min",
         ),
     ] = 60
     failed_resumes_per_minute: Annotated[
         Count,
-        _doc("Resumes from one address with a wrong session id or secret; more have to wait.", "1/min"),
+        _doc("Resumes a minute from one address with a wrong session id or secret; further ones must wait.", "1/min"),
     ] = 600
     failed_auth_per_minute: Annotated[
-        Count, _doc("Bad tokens a minute from one address for one application; more have to wait.", "1/min")
+        Count, _doc("Bad tokens a minute from one address for one application; further ones must wait.", "1/min")
     ] = 10
 
     protocol_violations_per_minute: Annotated[
         Count,
         _doc(
-            "Connections a minute of one participant, or one session, that may be closed for breaking the protocol,"
-            " before its next `open` or `resume` is refused (`rate_limited`).",
+            "Connections a minute of one participant or session that are closed for protocol violations, before its"
+            " next `open` or `resume` is refused (`Rate_limited`).",
             "1/min",
         ),
     ] = 200
@@ -245,12 +264,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     # -- webhooks
     webhook_allowed_networks: Annotated[
         tuple[str, ...],
-        _doc("Networks that webhooks may be sent to although they are not public, like 10.1.0.0/16."),
+        _doc("Networks to which webhooks may be sent although they are not public, for example 10.1.0.0/16."),
     ] = ()
     webhook_http: Annotated[
         Literal["refused", "allowed"], _doc("Whether webhooks may be sent without TLS, to http:// addresses.")
     ] = "refused"
-    webhook_concurrency: Annotated[Count, _doc("Messages under way to one endpoint at a time.")] = 8
+    webhook_concurrency: Annotated[Count, _doc("Webhook messages in flight to one endpoint.")] = 8
 
     # -- what follows from them ---------------------------------------------------------------------------------------
 
