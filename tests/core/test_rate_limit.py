@@ -6,17 +6,7 @@ import random
 
 import pytest
 
-from greenroom.core.rate_limit import ACTIVE_SECONDS, SharedBudget, TokenBucket
-
-
-def test_a_bucket_that_changes_its_size_keeps_what_it_has() -> None:
-    bucket = TokenBucket(10.0, 10.0, 0.0)
-    assert bucket.take(0.0, 8.0)
-    bucket.resize(5.0, 5.0, 0.0)
-    assert bucket.level(0.0) == 2.0
-    assert bucket.level(0.4) == 4.0
-    bucket.resize(5.0, 3.0, 0.4)
-    assert bucket.level(9.0) == 3.0
+from greenroom.core.rate_limit import ACTIVE_SECONDS, SharedBudget
 
 
 def test_who_asks_alone_has_the_whole_budget() -> None:

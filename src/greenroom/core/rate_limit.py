@@ -38,12 +38,6 @@ class TokenBucket:
         self._level = level - count
         return True
 
-    def resize(self, rate: float, burst: float, now: float) -> None:
-        """Another rate and burst from now on; what is above the new burst is lost."""
-        if rate != self.rate or burst != self.burst:
-            self._level, self._at = min(burst, self.level(now)), max(now, self._at)
-            self.rate, self.burst = rate, burst
-
     def wait(self, now: float, count: float = 1.0) -> float:
         """Seconds until `count` can be taken; 0.0 if now, infinity if never."""
         missing = count - self.level(now)
@@ -91,29 +85,19 @@ class KeyedBuckets:
 
 
 class _Share:
-    """What one group of a `SharedBudget` may take, and what it took in the last second."""
+    """What one group of a `SharedBudget` has left of its own, and what it took in this second and the one before."""
 
-    __slots__ = ("asked_at", "bucket", "taken", "taken_before", "window")
+    __slots__ = ("at", "level", "second", "taken", "taken_before")
 
-    def __init__(self, bucket: TokenBucket, now: float) -> None:
-        self.bucket = bucket
-        self.asked_at = self.window = now
+    def __init__(self, level: float, now: float) -> None:
+        self.level = level
+        self.at = now
+        self.second = int(now)
         self.taken = self.taken_before = 0
 
-    def note(self, now: float) -> None:
-        """One was taken."""
-        self._turn(now)
-        self.taken += 1
-
-    def claim(self, now: float) -> float:
-        """What others leave to the group for this second: as much as it needed in the last, of what it may take."""
-        self._turn(now)
-        return min(self.bucket.level(now), float(max(self.taken, self.taken_before)))
-
-    def _turn(self, now: float) -> None:
-        if now - self.window >= 1.0:
-            self.taken_before = self.taken if now - self.window < 2.0 else 0
-            self.taken, self.window = 0, now
+    def claim(self) -> float:
+        """What others leave to the group: as much as it is used to take, of what it may take."""
+        return min(self.level, float(max(self.taken, self.taken_before)))
 
 
 class SharedBudget:
@@ -129,32 +113,37 @@ class SharedBudget:
         self._all = TokenBucket(rate, self._burst, now)
         self._shares: OrderedDict[str, _Share] = OrderedDict()
 
-    def has_room(self, group: str, now: float) -> bool:
-        """Whether `take` would succeed."""
-        share = self._share(group, now)
-        if share.bucket.level(now) >= 1.0:
-            return True
-        left = self._all.level(now) - 1.0
-        return left >= 0 and left >= sum(other.claim(now) for other in self._shares.values() if other is not share)
-
     def take(self, group: str, now: float) -> bool:
         """Take one if the group may have it; else take nothing and return False."""
-        if not self.has_room(group, now):
-            return False
-        share = self._share(group, now)
-        share.bucket.take(now)
-        share.note(now)
-        self._all.take(now, min(1.0, self._all.level(now)))
+        share = self._share_of(group, now)
+        left = self._all.level(now)
+        if share.level < 1.0:
+            claimed = sum(other.claim() for other in self._shares.values() if other is not share)
+            if left - 1.0 < claimed:
+                return False
+        share.level -= min(1.0, share.level)
+        share.taken += 1
+        self._all.take(now, min(1.0, left))
         return True
 
-    def _share(self, group: str, now: float) -> _Share:
-        share = self._shares.get(group)
+    def is_full(self, group: str, now: float) -> bool:
+        """Whether the group has nothing left of its own, nor is there anything else."""
+        return self._share_of(group, now).level < 1.0 and self._all.level(now) < 1.0
+
+    def _share_of(self, group: str, now: float) -> _Share:
+        shares = self._shares
+        share = shares.get(group)
         if share is None:
-            share = self._shares[group] = _Share(TokenBucket(self._rate, self._burst, now), now)
-        share.asked_at = now
-        self._shares.move_to_end(group)
-        while next(iter(self._shares.values())).asked_at < now - ACTIVE_SECONDS:
-            self._shares.popitem(last=False)
-        part = len(self._shares)
-        share.bucket.resize(self._rate / part, max(1.0, self._burst / part), now)
+            share = shares[group] = _Share(self._burst, now)
+        shares.move_to_end(group)
+        while next(iter(shares.values())).at < now - ACTIVE_SECONDS:
+            shares.popitem(last=False)
+        part = len(shares)
+        earned = max(0.0, now - share.at) * self._rate / part
+        share.level = min(max(1.0, self._burst / part), share.level + earned)
+        share.at = max(share.at, now)
+        second = int(now)
+        if second != share.second:
+            share.taken_before = share.taken if second == share.second + 1 else 0
+            share.taken, share.second = 0, second
         return share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Protocol
 
 from greenroom.core.server.services import Now
@@ -34,8 +35,7 @@ class SystemClocks:
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
 
-    def boottime(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    boottime = staticmethod(partial(time.clock_gettime, time.CLOCK_BOOTTIME))
 
 
 SYSTEM_CLOCKS = SystemClocks()

@@ -19,33 +19,30 @@ class Beat(Enum):
 class Heartbeat:
     """ping: seconds from a pong to the next ping. pong: seconds for the pong. now: monotonic seconds."""
 
-    __slots__ = ("_due", "_ping", "_pong", "_state", "heard_at")
+    __slots__ = ("_ping", "_pong", "_state", "due", "heard_at")
 
     def __init__(self, ping: float, pong: float, now: float) -> None:
         self._ping = ping
         self._pong = pong
         self._state = Beat.RESTING
-        self._due = now + ping
+        self.due = now + ping
+        """When to `tick`."""
         self.heard_at = now
         """When the client last gave a sign of life that proves both directions."""
-
-    def due(self) -> float:
-        """When to `tick`."""
-        return self._due
 
     def pong(self, now: float) -> None:
         """A pong came."""
         self.heard_at = now
         if self._state is Beat.WAITING:
             self._state = Beat.RESTING
-            self._due = now + self._ping
+            self.due = now + self._ping
 
     def tick(self, now: float) -> Beat:
         """WAITING: send a ping now. DEAD: drop the connection. RESTING: nothing is due."""
-        if now < self._due:
+        if now < self.due:
             return Beat.RESTING
         if self._state is Beat.RESTING:
             self._state = Beat.WAITING
-            self._due = now + self._pong
+            self.due = now + self._pong
             return Beat.WAITING
         return Beat.DEAD

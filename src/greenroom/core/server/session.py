@@ -244,7 +244,7 @@ class ServerSession:
         state = self.state
         if state is _S.GONE or state is _S.ABANDONED:
             return inf
-        due = self._heartbeat.due()
+        due = self._heartbeat.due
         if self._queue and self._current is None:
             due = min(due, self._paused_until)
         if state is _S.HELLO:
@@ -325,7 +325,8 @@ class ServerSession:
             self._effects.append(Abort(now.mono - self._heartbeat.heard_at))
             return
         self._check_token(now)
-        self._carry_out_waiting(now)
+        if self._queue:
+            self._carry_out_waiting(now)
 
     # -- inputs: the engine and the node ------------------------------------------------------------------------------
 
@@ -336,7 +337,8 @@ class ServerSession:
             return
         self._current = None
         current.then(result, now)
-        self._carry_out_waiting(now)
+        if self._queue:
+            self._carry_out_waiting(now)
 
     def heard(self, record: ParticipantRecord) -> None:
         """The session's own participant changed. Older versions than the one known change nothing (S11)."""

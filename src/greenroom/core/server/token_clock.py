@@ -24,13 +24,13 @@ class TokenDue(Enum):
 class TokenClock:
     """Starts without a token. warning, grace: seconds, as in `SessionLimits`."""
 
-    __slots__ = ("_ends_at", "_grace", "_granted_for", "_warned_for", "_warning", "expires_at", "issued_at")
+    __slots__ = ("_ends_at", "_grace", "_granted_for", "_warn_at", "_warned_for", "_warning", "expires_at", "issued_at")
 
     def __init__(self, warning: float, grace: float) -> None:
         self._warning = warning
         self._grace = grace
         self._warned_for = self._granted_for = 0
-        self._ends_at = inf
+        self._ends_at = self._warn_at = inf
         self.issued_at = self.expires_at = 0
 
     def start(self, issued_at: int, expires_at: int, grace_since: float | None = None) -> None:
@@ -40,22 +40,19 @@ class TokenClock:
         if grace_since is not None:
             self._granted_for = expires_at
         self._ends_at = (expires_at if grace_since is None else grace_since) + self._grace
-
-    def _warn_at(self) -> float:
-        life = max(0, self.expires_at - self.issued_at)
-        return self.expires_at - min(self._warning, life * _WARNED_OF_LIFE)
+        self._warn_at = expires_at - min(self._warning, max(0, expires_at - issued_at) * _WARNED_OF_LIFE)
 
     def due(self, *, expired: bool) -> float:
         """When to `tick`. expired: whether the session knows of the end."""
         if expired:
             return self._ends_at
-        return float(self.expires_at) if self._warned_for == self.expires_at else self._warn_at()
+        return float(self.expires_at) if self._warned_for == self.expires_at else self._warn_at
 
     def tick(self, now: float, *, expired: bool) -> TokenDue:
         """What is due, one thing a call: call it until it is NOTHING or OVER."""
         if expired:
             return TokenDue.OVER if now >= self._ends_at else TokenDue.NOTHING
-        if self._warned_for != self.expires_at and now >= self._warn_at():
+        if self._warned_for != self.expires_at and now >= self._warn_at:
             self._warned_for = self.expires_at
             return TokenDue.WARNING
         if now < self.expires_at:

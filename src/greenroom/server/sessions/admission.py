@@ -155,7 +155,7 @@ class Admission:
             app = peek(token).app
         except GreenroomError:
             return  # it will be refused for what it is
-        if self._tenants.get(app) is not None and not self._opens.has_room(app, now.mono):
+        if self._tenants.get(app) is not None and self._opens.is_full(app, now.mono):
             raise _no_room()
         self._full = False
 
