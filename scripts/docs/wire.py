@@ -8,7 +8,7 @@ import typing
 import msgspec
 
 from greenroom import messages
-from greenroom.core.server import session
+from greenroom.core.server import methods
 
 
 def _type_text(kind: object) -> str:
@@ -50,7 +50,7 @@ def generate() -> dict[str, str]:
         f"`{messages.SUBPROTOCOL}`. The first message within 10 s is `session.open` or `session.resume`. Unknown",
         "fields are ignored; `?` marks what may be absent; of a member that stands twice the last counts. Instants are",
         "integer Unix milliseconds, durations seconds. One request names at most "
-        f"{session.MAX_ASKED:,} participants, ids and external ids",
+        f"{methods.MAX_ASKED:,} participants, ids and external ids",
         "together; more is `Illegal_argument` (90).",
         "",
         "## Requests",

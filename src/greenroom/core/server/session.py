@@ -18,21 +18,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from greenroom.codes import ERRORS, CloseCode, ErrorCode
-from greenroom.core.profile import check_avatar_url, check_name
 from greenroom.core.rate_limit import TokenBucket
 from greenroom.core.requests import (
     Attached,
-    AttachRequest,
     DetachRequest,
     EndRequest,
-    OpenRequest,
     Owner,
     ParticipantQuery,
     RefreshRequest,
     SessionRequest,
-    TokenFacts,
     UnwatchRequest,
-    UpdateRequest,
     WatchRequest,
 )
 from greenroom.core.server.effects import Abort, Call, Close, Effect, Ping, Refused, Send
@@ -44,9 +39,16 @@ from greenroom.core.server.identity import (
     check_same_identity,
     check_text,
     hash_of,
-    identify,
     known_application,
-    narrowed,
+)
+from greenroom.core.server.methods import (
+    MAX_ASKED,
+    attach_request,
+    encode_participants,
+    facts_of,
+    ids_of,
+    open_request,
+    update_request,
 )
 from greenroom.core.server.services import ClientToken, Now, SessionServices
 from greenroom.core.server.token_clock import TokenClock, TokenDue
@@ -80,7 +82,6 @@ from greenroom.messages import (
     OpenResult,
     ParticipantResult,
     ParticipantsParams,
-    ParticipantsResult,
     RefreshTokenParams,
     RefreshTokenResult,
     Request,
@@ -98,22 +99,13 @@ from greenroom.messages import (
     encode_reply,
 )
 from greenroom.model import (
+    Application,
     EndReason,
     ParticipantRecord,
-    make_session_id,
-    participant_id_of,
-    partition_of,
 )
 
 CAPABILITIES = ("resume", "watch")
-MAX_ASKED = 1000
-"""Participants named in one request. As UUIDs fewer fit into a message; of shorter ids thousands do, and each costs."""
-MAX_WATCHING = 256
-"""Pairs that a resume may carry; the rest follows as `participants.watch` (S12)."""
 WATCH_SCOPE = "notifications:set"
-_UPDATE_SCOPE = "session:update"
-_MAX_UPDATE_ID_CHARACTERS = 64
-_SESSION_ID_BYTES = 16
 
 _S, _E = ServerState, ServerEvent
 _HELD = frozenset({_S.OPEN, _S.FENCED, _S.EXPIRED})
@@ -403,7 +395,7 @@ class ServerSession:
 
     def directory_changed(self, now: Now) -> None:
         """The directory was read again: what it says of the application counts for open sessions too (S18)."""
-        application = self.services.application(self.app)
+        application = self._application()
         if application is None:
             return  # nothing missing is read as deleted (S15)
         if application.disabled:
@@ -434,53 +426,16 @@ class ServerSession:
     def _open(self, request_id: RequestId, params: OpenParams, now: Now) -> None:
         """`session.open`. Raises what refuses it."""
         services = self.services
-        secret_hash = hash_of(params.resume_secret)
-        check_text(params.open_id, "openId", 128, 1)
-        check_text(params.device.id, "device.id", 128)
-        check_text(params.device.name, "device.name", 256)
-        check_text(params.sdk.name, "sdk.name", 64)
-        check_text(params.sdk.version, "sdk.version", 64)
-        services.check_room(params.token, now)
-        token = services.verify(params.token, self.address, now)
-        application = known_application(services, token, origin=self.origin)
-        settings = application.settings
-        info = params.participant
-        participant_id, external_id = identify(token, info.external_id, application, params.open_id)
-        name = None if info.name is None else check_name(info.name)
-        avatar_url = None if info.avatar_url is None else check_avatar_url(info.avatar_url)
-        # An anonymous participant is new each time: its token and address stand for it.
-        services.admit(application.key, participant_id if external_id else f"{token.jti} {self.address}", now)
-        partition = partition_of(application.key, participant_id)
-        request = OpenRequest(
-            app=application.key,
-            participant_id=participant_id,
-            external_id=external_id,
-            open_id=params.open_id,
-            secret_hash=secret_hash,
-            session_id=make_session_id(partition, services.random_bytes(_SESSION_ID_BYTES)),
-            token=_facts(token),
-            name=name,
-            avatar_url=avatar_url,
-            if_new=info.if_new,
-            may_change_profile=settings.open_profile != "scope" or allows(token.scopes, _UPDATE_SCOPE),
-            policy=narrowed(settings.policy, token.policy),
-            max_application_sessions=settings.max_application_sessions,
-            device_id=params.device.id or None,
-            device_name=params.device.name or None,
-            sdk=f"{params.sdk.name}/{params.sdk.version}" if params.sdk.name else "",
-            address=self.address,
-            anonymous=external_id is None,
-            grace=services.limits.grace,
-        )
+        request = open_request(params, services, address=self.address, origin=self.origin, now=now)
         # Known before it is open: what changes from now on is heard and waits for the reply (S12).
-        self.app = application.key
-        self.watches.hold((participant_id,))
+        self.app = request.app
+        self.watches.hold((request.participant_id,))
         self._grace_if_lost = services.limits.grace_unconfirmed
 
         def then(result: Any, now: Now) -> None:
             if not isinstance(result, Attached):
                 self._not_joined(request_id, result, now, resuming=False)
-            elif self._joined(result, secret_hash, 0):
+            elif self._joined(result, request.secret_hash, 0):
                 self._answer_join(request_id, result.participant, (), now)
 
         self._step(_E.HELLO)
@@ -489,32 +444,7 @@ class ServerSession:
     def _resume(self, request_id: RequestId, params: ResumeParams, now: Now) -> None:
         """`session.resume`. Raises what refuses it."""
         services = self.services
-        secret_hash = hash_of(params.resume_secret)
-        next_hash = hash_of(params.next_secret, "nextSecret")
-        check_text(params.session_id, "sessionId", 128, 1)
-        if not 0 < params.attempt < 2**53:
-            raise IllegalArgumentError("attempt must be a positive number.")
-        if len(params.watching) > MAX_WATCHING:
-            raise IllegalArgumentError(
-                f"watching may have {MAX_WATCHING} pairs.", hint="Send the rest with participants.watch {known}."
-            )
-        for one, _ in params.watching:
-            check_text(one, "watching", MAX_ID_CHARACTERS, 1)
-        services.check_resume(params.session_id, self.address, now)
-        token: ClientToken | None = None
-        if params.token is not None:
-            token = services.verify(params.token, self.address, now)
-            known_application(services, token, origin=self.origin)
-        request = AttachRequest(
-            session_id=params.session_id,
-            app=None if token is None else token.app,
-            participant_id=None if token is None else token.participant_id,
-            token=None if token is None else _facts(token),
-            secret_hash=secret_hash,
-            next_secret_hash=next_hash,
-            attempt=params.attempt,
-            address=self.address,
-        )
+        request, token = attach_request(params, services, address=self.address, origin=self.origin, now=now)
         self._grace_if_lost = services.limits.grace
 
         def then(result: Any, now: Now) -> None:
@@ -522,7 +452,7 @@ class ServerSession:
                 self._note_if_refused(result, now)
                 self._not_joined(request_id, result, now, resuming=True)
             # Accepted or repeated: in both cases the next secret is the current one now (S1).
-            elif self._joined(result, next_hash, params.attempt):
+            elif self._joined(result, request.next_secret_hash, request.attempt):
                 try:
                     if token is not None:
                         self._check_same_identity(token)
@@ -570,7 +500,7 @@ class ServerSession:
         """
         own = self.participant_id
         known.pop(own, None)
-        application = self.services.application(self.app)
+        application = self._application()
         most = 0 if application is None or not allows(self.scopes, WATCH_SCOPE) else application.settings.max_watched
         known = dict(islice(known.items(), most))
         ids = (own, *known)
@@ -812,20 +742,11 @@ class ServerSession:
                 self._unwatch_now(one for one in self.watches.ids if one != self.participant_id)
             return RefreshTokenResult(token.expires_at * 1000, list(token.scopes))
 
-        self._request(RefreshRequest(owner, _facts(token)), request_id, then)
+        self._request(RefreshRequest(owner, facts_of(token)), request_id, then)
 
     def _update_participant_info(self, request_id: RequestId, params: UpdateParams, now: Now) -> None:
         """`session.updateParticipantInfo`: repeatable by its updateId (S14)."""
-        check_text(params.update_id, "updateId", _MAX_UPDATE_ID_CHARACTERS, 1)
-        request = UpdateRequest(
-            owner=self.owner,
-            app=self.app,
-            participant_id=self.participant_id,
-            update_id=params.update_id,
-            name=None if params.name is None else check_name(params.name),
-            avatar_url=None if params.avatar_url is None else check_avatar_url(params.avatar_url),
-            if_revision=params.if_revision,
-        )
+        request = update_request(params, self.owner, self.app, self.participant_id)
         self._request(request, request_id, lambda record, _now: self._own_participant(record))
 
     def _get_participant(self, request_id: RequestId, params: NoParams, now: Now) -> None:
@@ -841,22 +762,24 @@ class ServerSession:
         """`participants.get`: those asked for, in that order; unknown ones are offline with version 0."""
 
         def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
-            reply = self._encode_participants(request_id, records, params)
+            reply = encode_participants(
+                request_id, records, params, self._application(), self.services.limits.max_reply_bytes
+            )
             self.watches.replied({record.id: record.version for record in records})
             return reply
 
-        self._request(_query(self.app, self._ids_of(params)), request_id, then)
+        self._request(_query(self.app, ids_of(params, self._application())), request_id, then)
 
     def _watch(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
         """`participants.watch`: a snapshot, then changes. Of ``known`` only what differs is in the reply."""
         watches = self.watches
         known = dict(params.known)
-        asked = self._ids_of(params)
+        asked = ids_of(params, self._application())
         for one in known:
             check_text(one, "known", MAX_ID_CHARACTERS, 1)
         ids = tuple(dict.fromkeys((*asked, *known)))
         in_reply = frozenset(asked)
-        application = self.services.application(self.app)
+        application = self._application()
         most = 0 if application is None else application.settings.max_watched
         fresh = [one for one in ids if one not in watches]
         # One more: the session's own participant is always watched and does not count.
@@ -866,7 +789,9 @@ class ServerSession:
 
         def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
             differing = [one for one in records if one.id in in_reply or known.get(one.id) != one.version]
-            reply = self._encode_participants(request_id, differing, params)
+            reply = encode_participants(
+                request_id, differing, params, self._application(), self.services.limits.max_reply_bytes
+            )
             watches.answer({record.id: record.version for record in records})
             return reply
 
@@ -879,7 +804,7 @@ class ServerSession:
 
     def _unwatch(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
         """`participants.unwatch`: of the session's own participant changes are always sent."""
-        gone = self.watches.drop(one for one in self._ids_of(params) if one != self.participant_id)
+        gone = self.watches.drop(one for one in ids_of(params, self._application()) if one != self.participant_id)
         self._request(UnwatchRequest(self.app, gone), request_id, lambda _result, _now: _EMPTY)
 
     def _unwatch_now(self, ids: Iterable[str]) -> None:
@@ -887,51 +812,11 @@ class ServerSession:
         if gone:
             self._tell_engine(UnwatchRequest(self.app, gone))
 
-    def _ids_of(self, params: ParticipantsParams) -> tuple[str, ...]:
-        if len(params.ids) + len(params.external_ids) > MAX_ASKED:
-            raise IllegalArgumentError(f"ids and externalIds may be {MAX_ASKED}.", hint="Ask for fewer at a time.")
-        ids = list(params.ids)
-        if params.external_ids:
-            application = self.services.application(self.app)
-            if application is None:
-                raise GreenroomError(code=ErrorCode.SERVICE_UNAVAILABLE)
-            ids += [participant_id_of(application.namespace, one) for one in params.external_ids]
-        for one in ids:
-            check_text(one, "ids", MAX_ID_CHARACTERS, 1)
-        return tuple(dict.fromkeys(ids))
-
-    def _encode_participants(
-        self, request_id: RequestId, records: Sequence[ParticipantRecord], params: ParticipantsParams
-    ) -> bytes:
-        if params.external_ids:
-            records = self._with_external_ids(records, params.external_ids)
-        reply = encode_reply(request_id, ParticipantsResult([to_wire(record) for record in records]))
-        most = self.services.limits.max_reply_bytes
-        if len(reply) > most:
-            raise IllegalArgumentError(
-                f"The answer would have more than {most} bytes.", hint="Ask for fewer at a time."
-            )
-        return reply
-
-    def _with_external_ids(
-        self, records: Sequence[ParticipantRecord], external_ids: Sequence[str]
-    ) -> Sequence[ParticipantRecord]:
-        """Who was never seen has no record with an external id; whoever asked by it must be able to tell whose it
-        is."""
-        application = self.services.application(self.app)
-        if application is None:
-            return records
-        names = {participant_id_of(application.namespace, one): one for one in external_ids}
-        return [
-            msgspec.structs.replace(one, external_id=names[one.id])
-            if one.external_id is None and one.id in names
-            else one
-            for one in records
-        ]
+    def _application(self) -> Application | None:
+        return self.services.application(self.app)
 
     def _check_same_identity(self, token: ClientToken) -> None:
-        application = self.services.application(self.app)
-        check_same_identity(token, application, self.app, self.participant_id, self.external_id)
+        check_same_identity(token, self._application(), self.app, self.participant_id, self.external_id)
 
     # -- endings ------------------------------------------------------------------------------------------------------
 
@@ -1036,10 +921,6 @@ _JOINS: dict[str, Callable[[ServerSession, RequestId, Any, Now], None]] = {
     "session.resume": ServerSession._resume,
 }
 """Requests that bring a session to a connection."""
-
-
-def _facts(token: ClientToken) -> TokenFacts:
-    return TokenFacts(jti=token.jti, issued_at=token.issued_at, expires_at=token.expires_at, scopes=token.scopes)
 
 
 def _query(app: str, ids: tuple[str, ...]) -> ParticipantQuery:
