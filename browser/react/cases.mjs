@@ -119,6 +119,13 @@ describe(`React ${version}`, () => {
     await shows(page, 'online undefined:online undefined:unreachable');
   });
 
+  test('a list of 300 names, each with its own dot, asks the service in a few requests', async () => {
+    const dots = Array.from({ length: 300 }, (_, key) => h(Presence, { key, who: { externalId: `user-${key}` } }));
+    const page = render(h(Provider, null, dots));
+    await shows(page, 'offline'.repeat(300));
+    assert.ok(count('participants.watch') < 50, `${count('participants.watch')} requests`);
+  });
+
   test('participant ids, one or many, in the order asked for; nobody is nobody', async () => {
     for (const [name, who] of Object.entries({ one: 'p-ben', many: ['p-chloe', 'p-ben'], none: null })) {
       service.person('ben', { name: 'Ben' });

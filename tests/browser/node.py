@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,20 @@ async def output_of(*command: str | Path) -> str:
     return text
 
 
+def _install(npm: Path) -> bool:
+    """Tests in several processes wait for one another."""
+    with (BROWSER / "package.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return install_node_packages(BROWSER, npm)
+
+
+async def node_program() -> Path:
+    """Node, with the packages of browser/ installed."""
+    folder = Path((await output_of(ROOT / "scripts" / "node", "--bin-dir")).strip().splitlines()[-1])
+    assert await asyncio.to_thread(_install, folder / "npm")
+    return folder / "node"
+
+
 async def node(script: str, argument: dict[str, Any], *flags: str) -> str:
     """What e2e/<script> prints."""
-    folder = Path((await output_of(ROOT / "scripts" / "node", "--bin-dir")).strip().splitlines()[-1])
-    if not (BROWSER / "node_modules").exists():
-        assert await asyncio.to_thread(install_node_packages, BROWSER, folder / "npm")
-    return await output_of(folder / "node", *flags, f"e2e/{script}", json.dumps(argument))
+    return await output_of(await node_program(), *flags, f"e2e/{script}", json.dumps(argument))
