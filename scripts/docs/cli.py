@@ -13,16 +13,16 @@ from greenroom.cli.exits import Exit
 
 _HEAD = """# Command line
 
-Made from the program itself. `greenroom --help` and `greenroom VERB --help` say the same.
+Made from the program itself: `greenroom --help` and `greenroom VERB --help` print the same.
 
-Verbs talk to a running service over HTTP, never to its database file. They find it by `--url`, else `GREENROOM_URL`,
-else by what `greenroom serve` has noted in the data directory (`--data`, `GREENROOM_DATA_DIR`, else
-`./greenroom-data`), else at `http://127.0.0.1:7465`. The admin token comes from `--admin-token`, else
+Verbs call a running service over HTTP, never its database file. The address is `--url`, else `GREENROOM_URL`, else what
+`greenroom serve` has written to the data directory (`--data`, `GREENROOM_DATA_DIR`, else `./greenroom-data`), else
+`http://127.0.0.1:7465`. The admin token comes from `--admin-token`, else
 `GREENROOM_ADMIN_TOKEN`, else the file `admin-token` in the data directory. A service whose certificate is of your own
 authority is trusted with `SSL_CERT_FILE=authority.pem`.
 
-With `--json` a verb prints JSON on stdout and nothing else there: one line, or one line an event where it goes on
-(`greenroom open`). Errors are one line on stderr; `GREENROOM_DEBUG=1` shows where a bug is.
+With `--json` a verb prints only JSON on stdout: one line, or one line per event if it keeps running (`greenroom open`).
+Errors are one line on stderr; `GREENROOM_DEBUG=1` shows the traceback of a bug.
 
 ## Exit codes
 

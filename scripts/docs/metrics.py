@@ -8,13 +8,13 @@ from greenroom.server.telemetry.metrics_table import FOREIGN, TABLE, Description
 
 _HEAD = """# Metrics
 
-Made from `greenroom.server.telemetry.metrics_table`. `GET /metrics` has them in the text format of Prometheus
-(OpenMetrics, where it is asked for). It needs the admin token as Bearer, unless it is asked from the machine itself, by
-a loopback address, through no proxy. How to scrape, and what to do about each alert:
+Made from `greenroom.server.telemetry.metrics_table`. `GET /metrics` serves them in the text format of Prometheus
+(OpenMetrics on request). It needs the metrics token or the admin token as Bearer, unless `metrics_from_loopback` is on
+and the request comes from the machine itself, through no proxy. How to scrape, and what to do about each alert:
 [Watch it run](../how-to/watch-it-run.md).
 
-Each node speaks for itself, but for what says that it is of the whole cluster. Labels have few values, and none comes
-from a client: no ids, names, tokens or addresses of participants. `app` is an application's key.
+Each node reports its own figures, except where a metric says that it is of the whole cluster. Labels have few values,
+and none comes from a client: no ids, names, tokens or addresses of participants. `app` is an application's key.
 
 Counters begin at 0 with the process. Histograms are in seconds and come as `_bucket`, `_sum` and `_count`.
 """
@@ -22,12 +22,11 @@ Counters begin at 0 with the process. Histograms are in seconds and come as `_bu
 _OWN_LAG = """
 ## Where the figures come from
 
-* An open is counted when it is answered; `greenroom_open_seconds` begins when the token was found good, so that it is
-  the engine's time and the node's own, and not the signature's (some 0.1 ms) nor the network's.
-* `greenroom_silence_seconds` is an upper bound: a client that answered a ping and vanished right after it has been gone
-  for that long.
-* `greenroom_update_to_watcher_seconds` measures updates by sessions of this node, told to watchers of this node.
-* Counting costs nothing but an addition to a number in memory: no locks, and no labels looked up for a message.
+* An open is counted when it is answered. `greenroom_open_seconds` starts when the token has been verified: it is
+  the time of the engine and the node, without the signature (some 0.1 ms) and the network.
+* `greenroom_silence_seconds` is an upper bound: it counts from the last pong, and the client may have vanished later.
+* `greenroom_update_to_watcher_seconds` measures updates by sessions of this node, for watchers of this node.
+* Counting is one addition in memory: no locks, and no look-up of labels for a message.
 """
 
 

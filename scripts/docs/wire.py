@@ -48,7 +48,7 @@ def generate() -> dict[str, str]:
         "",
         "Made from `greenroom.messages`. JSON-RPC 2.0 in text frames over `GET /v1/session`, WebSocket subprotocol",
         f"`{messages.SUBPROTOCOL}`. The first message within 10 s is `session.open` or `session.resume`. Unknown",
-        "fields are ignored; `?` marks what may be absent; of a member that stands twice the last counts. Instants are",
+        "fields are ignored; `?` marks optional ones; of a duplicate member the last counts. Instants are",
         "integer Unix milliseconds, durations seconds. One request names at most "
         f"{methods.MAX_ASKED:,} participants, ids and external ids",
         "together; more is `Illegal_argument` (90).",
@@ -72,7 +72,7 @@ def generate() -> dict[str, str]:
     lines += [f"| {name} | {_fields(parts[name])} |" for name in sorted(parts)]
     lines += [
         "",
-        "Errors are JSON-RPC errors whose `data` has `reason`, `retryable` and where it helps `retryAfter` and",
+        "Errors are JSON-RPC errors whose `data` has `reason`, `retryable` and, where useful, `retryAfter` and",
         "`hint`: see [codes](codes.md).",
     ]
     return {"reference/wire.md": "\n".join(lines) + "\n"}
