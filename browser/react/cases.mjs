@@ -197,6 +197,18 @@ describe(`React ${version}`, () => {
     await shows(page, 'connected');
   });
 
+  test('without an SDK no call waits for ever: a URL that is none, a provider that is gone', async () => {
+    const page = render(h(Provider, { url: 'ftp://service' }, h(Session)));
+    await shows(page, 'disconnected IllegalArgumentError');
+    await assert.rejects(handle.open(), errors.IllegalArgumentError);
+    page.again(h(Provider, null, h(Session)));
+    await shows(page, 'connected');
+    const { open } = handle;
+    page.root.unmount();
+    await until(() => service.sessions.size === 0, 'the session is closed');
+    await assert.rejects(open(), /GreenroomProvider is no longer mounted/);
+  });
+
   test('without a token the refresh callback of the latest render gives the first one', async () => {
     const asked = [];
     const answer = (turn) => (isExpired) => asked.push([turn, isExpired]) && token('anna');

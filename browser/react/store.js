@@ -5,7 +5,7 @@
  * What components let go of is released in a later turn: StrictMode unmounts and mounts everything again at once, and
  * neither sessions nor watches end for that.
  */
-import { Greenroom } from '@greenroom/client';
+import { errors, Greenroom } from '@greenroom/client';
 
 const CLOSED = Object.freeze({
   sdk: undefined, state: 'disconnected', isOpen: false, participant: undefined, ended: undefined, error: undefined,
@@ -25,7 +25,8 @@ export class SessionStore {
   #props;
   #offs = [];
   #stopping;
-  #waiting = []; // calls of components whose effects ran before the provider's
+  #waiting = []; // {resolve, reject}: calls of components whose effects ran before the provider's
+  #unusable; // why there is no SDK, once it is known
 
   constructor(Sdk = Greenroom) {
     this.#Sdk = Sdk;
@@ -57,6 +58,7 @@ export class SessionStore {
     try {
       this.#begin(sdk ?? new this.#Sdk(url, props.options));
     } catch (error) {
+      this.#refuseCalls(error);
       this.#update({ error });
     }
   }
@@ -67,10 +69,12 @@ export class SessionStore {
       const props = this.#props;
       this.#props = undefined;
       this.#end(props);
+      this.#refuseCalls(new errors.SessionNotOpenError('The GreenroomProvider is no longer mounted.', { hint: '' }));
     });
   }
 
   #begin(sdk) {
+    this.#unusable = undefined;
     const { session } = sdk;
     const changed = () => this.#changed();
     this.#offs = [
@@ -82,7 +86,7 @@ export class SessionStore {
     this.#changed({ sdk });
     if (!this.#props.sdk) this.#initialize();
     if (this.#props.open !== false) this.open(this.#props.info).catch(() => {}); // kept as `error`
-    for (const call of this.#waiting.splice(0)) call(sdk);
+    for (const { resolve } of this.#waiting.splice(0)) resolve(sdk);
   }
 
   #initialize() {
@@ -128,7 +132,13 @@ export class SessionStore {
   };
 
   async #ready() {
-    return this.#snapshot.sdk ?? new Promise((resolve) => this.#waiting.push(resolve));
+    if (this.#unusable) throw this.#unusable;
+    return this.#snapshot.sdk ?? new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  #refuseCalls(error) {
+    this.#unusable = error;
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
   #changed(more) {
