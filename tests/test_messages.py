@@ -62,8 +62,9 @@ def test_what_is_no_request_is_refused(data: bytes, code: ErrorCode) -> None:
 
 def test_a_refusal_names_the_field() -> None:
     request = decode_request(b'{"jsonrpc":"2.0","id":1,"method":"session.open","params":{"token":7}}')
-    with pytest.raises(IllegalArgumentError, match=r"\$\.token"):
+    with pytest.raises(IllegalArgumentError) as caught:
         decode_params("session.open", request.params)
+    assert str(caught.value) == "session.open: The field token of the parameters is 7. It must be text."
 
 
 @pytest.mark.parametrize("params", [b"[]", b"null", b"7", b'"x"'])

@@ -29,21 +29,25 @@ has the replies' types in full.
    "error_description": "App key or secret are wrong. Check app key and secret; make a new one if lost."}
   ```
 
-* Bodies are strict: JSON (or the form, on token endpoints) in UTF-8, of the type that is declared, without duplicate
-  members, at most 1 MiB. What is malformed or mistyped is 400 `Illegal_argument` (90), and names the field; unknown
-  members are ignored unless the type says otherwise. Larger is 413, another type 415, slower than 10 s 408.
+* Bodies are strict: JSON (on token endpoints also a form) in UTF-8, of the type that is declared, without duplicate or
+  unknown members, at most 16 KiB (settings and replays: 256 KiB). What is malformed, mistyped or unknown is 400
+  `Illegal_argument` (90), and names the field, what was given and what is allowed. Unknown fields of a query are
+  refused too; those of an OAuth form are ignored (RFC 6749, section 3.2). Larger is 413, another type 415, slower than
+  10 s 408.
 * 401 comes with `WWW-Authenticate`, 429 and 503 with `Retry-After`, 405 with `Allow`. HEAD is answered wherever GET is,
   OPTIONS everywhere.
 * Token endpoints, the key set and `/openapi.json` can be called by pages of any origin (`Access-Control-Allow-Origin:
   *`, never with credentials).
-* Ten failed attempts a minute for each key and address (the setting `failed_auth_per_minute`), then 429, for the right
-  secret too. Addresses in `trusted_proxies` are exempt, and what they forward counts instead.
+* Ten failed attempts a minute for each key and address (the setting `failed_auth_per_minute`), then wrong credentials
+  get 429 instead of 401; right ones are always taken. Addresses in `trusted_proxies` are exempt, and what they forward
+  counts instead.
 * Instants are Unix milliseconds, durations seconds.
 
 | credentials | what they are |
 |---|---|
 | Basic | app key and secret (RFC 7617), in UTF-8 or ISO-8859-1, verbatim or percent-encoded |
 | API token | `Authorization: Bearer` with a token of `POST /v1/auth/token` that has the scope |
+| metrics token | `Authorization: Bearer` with the setting `metrics_token`; for `/metrics` alone |
 | admin token | `Authorization: Bearer` with `GREENROOM_ADMIN_TOKEN`, or what the file `admin-token` holds |
 """
 
@@ -53,7 +57,7 @@ _CREDENTIALS = {
     Auth.BASIC: "Basic",
     Auth.API: "API token",
     Auth.ADMIN: "admin token",
-    Auth.LOCAL_OR_ADMIN: "admin token, or none from the machine itself",
+    Auth.METRICS: "metrics token or admin token, or none from the machine itself where `metrics_from_loopback` is on",
 }
 
 
@@ -93,7 +97,9 @@ def _reply(route: Route) -> str:
 
 
 def _body_fields(route: Route) -> list[str]:
-    return _fields(route.body_type, "form" if route.body_form is Body.FORM else "body") if route.has_body else []
+    if not route.has_body:
+        return []
+    return _fields(route.body_type, "form or body" if Body.FORM in route.body_forms else "body")
 
 
 def _fields(kind: type[Any], where: str) -> list[str]:

@@ -14,6 +14,7 @@ import msgspec
 from greenroom.codes import ErrorCode
 from greenroom.errors import GreenroomError, IllegalArgumentError, from_wire, to_wire_data
 from greenroom.model import Participant, ParticipantInfo, Presence
+from greenroom.validation import explain
 
 SUBPROTOCOL = "greenroom.v1"
 PATH = "/v1/session"
@@ -322,7 +323,8 @@ def decode_request(data: bytes) -> Request:
     try:
         request = _request_decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise IllegalArgumentError(_explain(error), code=ErrorCode.INVALID_REQUEST) from None
+        problem = _explain(error, data, Request, "message")
+        raise IllegalArgumentError(problem, hint="", code=ErrorCode.INVALID_REQUEST) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         request_id = _id_despite_half_pair(data)
         if request_id is not None:
@@ -372,7 +374,8 @@ def decode_params(method: str, raw: msgspec.Raw) -> Any:
         if without != data:
             with contextlib.suppress(msgspec.ValidationError):
                 return decode(without)
-        raise IllegalArgumentError(f"{method}: {_explain(error)}") from None
+        problem = _explain(error, data, METHODS[method][0], "parameters")
+        raise IllegalArgumentError(f"{method}: {problem}", hint="") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IllegalArgumentError(f"{method}: {error}.") from None
 
@@ -392,6 +395,13 @@ def _without_nulls(data: bytes) -> bytes:
     return _encoder.encode({} if value is None else stripped(value))
 
 
+def _explain(error: msgspec.ValidationError, data: bytes, kind: type[Any], where: str) -> str:
+    try:
+        return explain(error, msgspec.json.decode(data), kind, where)
+    except (RecursionError, msgspec.MsgspecError, UnicodeDecodeError):
+        return f"The {where} must be a JSON object."
+
+
 def encode_reply(request_id: int | str | None, result: msgspec.Struct) -> bytes:
     """A successful answer."""
     return _encoder.encode(_Reply(request_id, result))
@@ -405,10 +415,6 @@ def encode_error(request_id: int | str | None, error: GreenroomError) -> bytes:
 def encode_notification(method: str, params: msgspec.Struct) -> bytes:
     """Something the other side is told and does not answer."""
     return _encoder.encode(_Notification(method, params))
-
-
-def _explain(error: msgspec.ValidationError) -> str:
-    return f"{error}."
 
 
 # -- the codec of a client ------------------------------------------------------------------------------------

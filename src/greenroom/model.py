@@ -159,6 +159,15 @@ class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for which the record of an offline participant is kept."""
 
 
+class ApplicationCeilings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an application's settings may not exceed. None: the service's ceiling alone."""
+
+    max_application_sessions: int | None = None
+    max_watched: int | None = None
+    max_sessions: int | None = None
+    """Of one participant (`SessionPolicy.max_sessions`)."""
+
+
 class StoredSecret(msgspec.Struct, frozen=True):
     """An app secret as stored: HMAC-SHA256 with the service's pepper, hex."""
 
@@ -181,6 +190,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     """A tombstone: nothing missing is read as deleted (S15)."""
     created_at: int = 0
     settings: ApplicationSettings = ApplicationSettings()
+    ceilings: ApplicationCeilings = ApplicationCeilings()
+    """Set by operators."""
     webhooks: tuple[WebhookEndpoint, ...] = ()
     revoked_before: int = 0
     """Tokens of the application with ``iat`` (Unix seconds) at or below this are revoked."""

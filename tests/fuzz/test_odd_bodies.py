@@ -10,11 +10,11 @@ from tests.server.api_house import api_house
 from tests.server.harness import House
 
 ROUTES = [
-    route for route in API_ROUTES if route.has_body and route.body_form is Body.JSON and route.auth is not Auth.BASIC
+    route for route in API_ROUTES if route.has_body and Body.JSON in route.body_forms and route.auth is not Auth.BASIC
 ]
 BODIES = {
-    "nested lists": b"[" * 30_000 + b"]" * 30_000,
-    "nested objects": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "nested lists": b"[" * 8_000 + b"]" * 8_000,
+    "nested objects": b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
     "lone surrogate": b'{"reason":"\\ud800","name":"\\udc00x","url":"\\ud83d"}',
     "raw surrogate": b'{"name":"\xed\xa0\x80"}',
     "not UTF-8": b'{"name":"\xff\xfe"}',
@@ -35,11 +35,7 @@ async def test_every_route_answers_400(what: str) -> None:
             path = route.path.replace("{id}", "x").replace("{app_key}", "x").replace("{eventId}", "x")
             async with house.http.request(route.method, house.url + path, data=BODIES[what], headers=headers) as reply:
                 body = await reply.json()
-                # What stands in a member that the route does not know is ignored with it: then nothing is there.
-                fine = {400, 404} if what in ("lone surrogate", "huge number") else {400}
-                if route.path == "/admin/v1/drain" and reply.status == 202:
-                    continue  # it needs no member, so what it does not know is all that was wrong
-                assert reply.status in fine, (route.method, route.path, reply.status, body)
+                assert reply.status == 400, (route.method, route.path, reply.status, body)
                 assert body["type"] == "ErrorResponse"
         await api.good("GET", "/v1/counts")
 
@@ -55,7 +51,9 @@ async def test_nesting_of_ten_to_the_fifth(deep: bytes) -> None:
         ]
         for method, path in [*paths]:
             async with house.http.request(method, house.url + path, data=deep, headers=headers) as reply:
-                assert (reply.status, (await reply.json())["error_reason"]) == (400, "Illegal_argument")
+                assert (reply.status, (await reply.json())["error_reason"]) in (
+                    (400, "Illegal_argument"), (413, "Body_too_large")
+                )  # fmt: skip
         await api.good("GET", "/v1/counts")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         secret_matches,
     )
     from greenroom.tokens.keyring import Algorithm, KeyRing, SigningKey, generate_key
-    from greenroom.tokens.mint import MintedToken, mint_api_token, mint_client_token
+    from greenroom.tokens.mint import MintedToken, mint_api_token, mint_client_token, mint_refresh_token
     from greenroom.tokens.minted import MintedTokens
     from greenroom.tokens.reader import MAX_TOKEN_BYTES, Glance, peek
     from greenroom.tokens.scopes import API_SCOPES, SESSION_SCOPES, has_scope, parse_scopes, require_scope
@@ -55,6 +55,7 @@ _HOME = {
     "mint_api_token": "mint",
     "mint_client_token": "mint",
     "MintedTokens": "minted",
+    "mint_refresh_token": "mint",
     "MAX_TOKEN_BYTES": "reader",
     "Glance": "reader",
     "peek": "reader",
@@ -96,6 +97,7 @@ __all__ = [
     "hash_secret",
     "mint_api_token",
     "mint_client_token",
+    "mint_refresh_token",
     "new_app_key",
     "new_secret",
     "open_key",

@@ -31,25 +31,33 @@ _SCOPE = Annotated[str, Meta(pattern=r"\A(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?\Z")
 
 
 class TokenKind(Enum):
-    """The two kinds of token. They differ in ``typ`` and in ``aud``, so that one can never pass for the other."""
+    """The kinds of token. They differ in ``typ`` and in ``aud``, so that one can never pass for another."""
 
     API = "api"
     CLIENT = "client"
+    REFRESH = "refresh"
 
     @property
     def typ(self) -> str:
         """The header's ``typ``."""
-        return "api+jwt" if self is TokenKind.API else "session+jwt"
+        return _TYPES[self][0]
 
     @property
     def audience(self) -> str:
         """The claim ``aud``."""
-        return "greenroom:api" if self is TokenKind.API else "greenroom:session"
+        return _TYPES[self][1]
 
     @property
     def title(self) -> str:
         """What people call it."""
-        return "API token" if self is TokenKind.API else "client access token"
+        return _TYPES[self][2]
+
+
+_TYPES = {
+    TokenKind.API: ("api+jwt", "greenroom:api", "API token"),
+    TokenKind.CLIENT: ("session+jwt", "greenroom:session", "client access token"),
+    TokenKind.REFRESH: ("refresh+jwt", "greenroom:refresh", "refresh token"),
+}
 
 
 class SessionPolicyClaim(
@@ -66,7 +74,7 @@ class SessionPolicyClaim(
 
 
 class ApiClaims(Struct, frozen=True, kw_only=True):
-    """Claims of an API token. ``sub`` is the app key."""
+    """Claims of an API token, and of a refresh token. ``sub`` is the app key."""
 
     iss: _TEXT
     aud: _TEXT
@@ -125,6 +133,7 @@ class VerifiedToken(Struct, frozen=True, kw_only=True):
 _STRUCTS: dict[TokenKind, type[ApiClaims] | type[SessionClaims]] = {
     TokenKind.API: ApiClaims,
     TokenKind.CLIENT: SessionClaims,
+    TokenKind.REFRESH: ApiClaims,
 }
 
 _DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in _STRUCTS.items()}

@@ -104,6 +104,16 @@ def mint_client_token(
     return _mint(ring.current, TokenKind.CLIENT, claims, scopes, now, random_bytes, life, issued_after)
 
 
+def mint_refresh_token(
+    ring: KeyRing, *, issuer: str, app: str, access: MintedToken, random_bytes: Callable[[int], bytes]
+) -> str:
+    """A refresh token for a client access token of version 1, good for a day; it is no use without the application's
+    credentials. It has the access token's ``jti``: whoever revokes that one revokes both."""
+    claims: dict[str, Any] = {"iss": issuer, "aud": TokenKind.REFRESH.audience, "app": app, "sub": app}
+    claims["jti"] = access.jti
+    return _mint(ring.current, TokenKind.REFRESH, claims, (), access.issued_at, random_bytes, MAX_LIFE, None).token
+
+
 def check_external_id(external_id: str) -> None:
     """Raise `IllegalArgumentError` unless it is 1 to 1,024 bytes of UTF-8 without control characters (S2)."""
     if not isinstance(external_id, str):
@@ -139,7 +149,7 @@ def _mint(
     if issued_after is not None:
         issued_at = max(issued_at, issued_after + 1)
     expires_at = issued_at + check_life(life)
-    jti = encode_base64url(draw(random_bytes, _JTI_BYTES))
+    jti = claims.get("jti") or encode_base64url(draw(random_bytes, _JTI_BYTES))
     scope = " ".join(scopes)
     claims |= {"scope": scope, "iat": issued_at, "exp": expires_at, "jti": jti}
     token = _sign(key, kind, msgspec.json.encode(claims))

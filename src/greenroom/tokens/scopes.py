@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
-from greenroom.errors import ScopeMissingError
+from greenroom.errors import IllegalArgumentError, ScopeMissingError
 
 CLIENT_ACCESS_TOKEN_CREATE = "comms:client_access_token:create"
 SESSIONS_READ = "sessions:read"
@@ -48,17 +49,24 @@ ALL_OF_COMMS = "comms:*"
 def parse_scopes(requested: str | None, known: Sequence[str]) -> tuple[str, ...]:
     """The scopes to grant for what was asked, in the order asked, each once.
 
-    requested: space-separated (RFC 6749, section 3.3). None: nothing was asked, so all of `known`. Empty, or nothing
-        known in it: none.
+    requested: space-separated (RFC 6749, section 3.3). None: nothing was asked, so all of `known`. Empty: none.
     known: `API_SCOPES` or `SESSION_SCOPES`. The wildcards ``*`` and, where one of `known` is under it, ``comms:*``
         are known besides, and granted as they are.
+
+    Raises `IllegalArgumentError` for a scope that there is not, with what was probably meant.
     """
     if requested is None:
         return tuple(known)
     takes = {EVERYTHING, *known}
     if any(scope.startswith("comms:") for scope in known):
         takes.add(ALL_OF_COMMS)
-    return tuple(dict.fromkeys(scope for scope in requested.split(" ") if scope in takes))
+    asked = dict.fromkeys(scope for scope in requested.split(" ") if scope)
+    for scope in asked:
+        if scope not in takes:
+            close = get_close_matches(scope, takes, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(takes))}."
+            raise IllegalArgumentError(f"There is no scope {scope[:64]} here.", hint=hint)
+    return tuple(asked)
 
 
 def has_scope(granted: Collection[str], needed: str) -> bool:

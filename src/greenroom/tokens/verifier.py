@@ -95,7 +95,7 @@ def _check_address(claims: ApiClaims | SessionClaims, kind: TokenKind, issuer: s
         refuse_claim("aud", f"is not {kind.audience}")
     if isinstance(claims, ApiClaims):
         if claims.sub != claims.app:
-            refuse_claim("sub", "of an API token is not its app key")
+            refuse_claim("sub", f"of {'an' if kind is TokenKind.API else 'a'} {kind.title} is not its app key")
     elif claims.xid is not UNSET:
         if claims.sub == claims.app:
             refuse_claim("sub", "is no participant id though there is an external id")

@@ -104,9 +104,12 @@ def test_fields_that_are_refused_in_words(text: str, words: str) -> None:
 
 def test_the_words_name_the_field_and_never_the_value() -> None:
     words = refusal(decode_body, b'{"maxSize": "canary"}', Body.JSON, Thing)
-    assert words == "The field maxSize of the body is wrong: expected int | null, got str."
+    assert words == (
+        "The field maxSize of the body is a text of 6 characters."
+        " It must be a whole number from 0 to 1,000,000 or null."
+    )
     assert "canary" not in refusal(decode_fields, "maxSize=canary", Thing, "form")
-    assert refusal(decode_body, b"[]", Body.JSON, Thing) == "The body is wrong: expected an object, got array."
+    assert refusal(decode_body, b"[]", Body.JSON, Thing) == "The body is a list of 0 items. It must be an object."
 
 
 def test_the_words_for_what_is_missing() -> None:

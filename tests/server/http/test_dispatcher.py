@@ -163,9 +163,9 @@ MALFORMED_JSON = {
     "lone surrogate": b'{"externalId": "\\ud800"}',
     "lone low surrogate": b'{"externalId": "\\udc00"}',
     "lone surrogate in an unknown member": b'{"zzz": "\\ud800x"}',
-    "deep arrays": b"[" * 30_000,
-    "deep arrays in an unknown member": b'{"zzz": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
-    "deep objects": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "deep arrays": b"[" * 16_000,
+    "deep arrays in an unknown member": b'{"zzz": ' + b"[" * 8_000 + b"]" * 8_000 + b"}",
+    "deep objects": b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
     "a member twice": b'{"externalId": "anna", "externalId": "bob"}',
     "an unknown member twice": b'{"a": 1, "a": 2}',
     "a member twice, escaped": b'{"externalId": "anna", "external\\u0049d": "bob"}',
@@ -230,7 +230,7 @@ async def test_malformed_forms_are_400(name: str) -> None:
         ('Application/JSON;charset="UTF-8"', 200),
         ("application/json; charset=iso-8859-1", 415),
         ("text/plain", 415),
-        (FORM, 415),
+        ("multipart/form-data", 415),
         ("application/jsonp", 415),
         ("", 415),
         (None, 415),
@@ -245,6 +245,7 @@ async def test_only_the_declared_content_type_is_taken(content_type: str | None,
         assert reply.status == status
         if status == 415:
             assert reply.error["error_reason"] == "Unsupported_media_type"
+            assert "Content-Type: application/json" in reply.error["error_description"]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])

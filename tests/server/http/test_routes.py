@@ -134,7 +134,9 @@ def test_the_description_tells_all_rows_with_their_credentials_and_errors() -> N
             assert "security" not in operation
         else:
             needed: list[dict[str, list[str]]] = [{row.auth.value: []}]
-            assert operation["security"] == ([{}, {"admin": []}] if row.auth is Auth.LOCAL_OR_ADMIN else needed)
+            if row.auth is Auth.METRICS:
+                needed = [{}, {"metrics": []}, {"admin": []}]
+            assert operation["security"] == needed
             assert "401" in operation["responses"]
         assert ("requestBody" in operation) == row.has_body
         assert str(row.status) in operation["responses"]

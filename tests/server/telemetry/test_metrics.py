@@ -344,6 +344,26 @@ async def test_without_a_token_only_this_machine_itself(headers: dict[str, str],
             assert reply.status == 200
 
 
+async def test_a_loopback_proxy_is_not_this_machine_unless_the_settings_say_so() -> None:
+    """It adds no header where it is not told to."""
+    async with running_service(metrics_from_loopback="off") as house, house.http.get(house.url + "/metrics") as reply:
+        assert reply.status == 401
+
+
+async def test_the_metrics_token_reads_metrics_and_nothing_else() -> None:
+    token = "prometheus-0123456789abcdef0123456789abcdef"
+    async with running_service(metrics_from_loopback="off", metrics_token=token) as house:
+        for given, path, status in (
+            (token, "/metrics", 200),
+            (house.service.admin_token, "/metrics", 200),
+            (token + "x", "/metrics", 401),
+            (token, "/admin/v1/status", 401),
+            (token, "/v1/counts", 401),
+        ):
+            async with house.http.get(house.url + path, headers={"Authorization": f"Bearer {given}"}) as reply:
+                assert reply.status == status, path
+
+
 # -- what is told -----------------------------------------------------------------------------------------------------
 
 

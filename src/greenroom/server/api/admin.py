@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -10,10 +10,12 @@ from msgspec import UNSET, Meta, UnsetType
 from greenroom.codes import ErrorCode
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, ApplicationSettings
+from greenroom.server.api.origins import normalised_origin
 from greenroom.server.cluster.status import NodeStatus
-from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Call, Nothing, admin
+from greenroom.server.http.context import HttpContext
+from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, admin
 from greenroom.server.tenants.applications import SECRET_OVERLAP
+from greenroom.server.tenants.ceilings import check_within
 from greenroom.server.tenants.keys import describe_key
 
 
@@ -23,13 +25,13 @@ class AppPath(msgspec.Struct, frozen=True):
     app_key: str
 
 
-class NewApplication(msgspec.Struct, frozen=True, kw_only=True):
+class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a new application is called."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
 
 
-class RotateSecret(msgspec.Struct, frozen=True, kw_only=True):
+class RotateSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long the replaced secret stays good."""
 
     overlap: Annotated[float, Meta(ge=0, le=2_592_000, description="Seconds.")] = SECRET_OVERLAP
@@ -75,6 +77,22 @@ class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     keep_offline_participants: Annotated[float, Meta(ge=0, le=315_360_000)] | UnsetType = UNSET
 
 
+class CeilingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the application's settings may not exceed; null: the service's ceiling alone."""
+
+    max_application_sessions: int | None
+    max_watched: int | None
+    max_sessions: int | None
+
+
+class CeilingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to change; the rest stays. null: the service's ceiling alone."""
+
+    max_application_sessions: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    max_watched: Annotated[int, Meta(ge=0)] | UnsetType | None = UNSET
+    max_sessions: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+
+
 class ApplicationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An application, without secrets. secrets: when each valid one was made and ends, newest first."""
 
@@ -84,6 +102,7 @@ class ApplicationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     created_at: int
     secrets: tuple[SecretView, ...]
     settings: SettingsView
+    ceilings: CeilingsView
 
 
 class SecretView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -165,10 +184,15 @@ async def enable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
 
 async def change_settings(call: Call[AppPath, Nothing, SettingsPatch]) -> ApplicationView:
     """Changes the settings named; the others stay."""
-    patch = call.body
+    return view_of(await change_settings_of(call.context, call.path.app_key, call.body), call.now)
+
+
+async def change_ceilings(call: Call[AppPath, Nothing, CeilingsPatch]) -> ApplicationView:
+    """Changes what the application may set for itself at most. What it has set above that is lowered at once."""
+    changes = _given(call.body)
 
     def changed(app: Application) -> Application:
-        return msgspec.structs.replace(app, settings=patched(app.settings, patch))
+        return msgspec.structs.replace(app, ceilings=msgspec.structs.replace(app.ceilings, **changes))
 
     application = await call.context.tenants.change(call.path.app_key, changed)
     await call.context.control.announce_directory()
@@ -209,27 +233,37 @@ def view_of(app: Application, now: float) -> ApplicationView:
         created_at=app.created_at,
         secrets=secrets,
         settings=msgspec.convert(app.settings, SettingsView, from_attributes=True),
+        ceilings=msgspec.convert(app.ceilings, CeilingsView, from_attributes=True),
     )
 
 
+async def change_settings_of(context: HttpContext, app_key: str, patch: SettingsPatch) -> Application:
+    """Changes the settings that the patch names. Raises IllegalArgumentError for more than operators allow, and for an
+    origin that can never match."""
+
+    def changed(app: Application) -> Application:
+        settings = patched(app.settings, patch)
+        check_within(settings, app, context.config)
+        return msgspec.structs.replace(app, settings=settings)
+
+    application = await context.tenants.change(app_key, changed)
+    await context.control.announce_directory()
+    return application
+
+
+def _given(patch: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name in patch.__struct_fields__ if (value := getattr(patch, name)) is not UNSET}
+
+
 def patched(settings: ApplicationSettings, patch: SettingsPatch) -> ApplicationSettings:
-    """The settings with what the patch names. Raises ProblemError 400 for an origin that is none."""
-    given = {name: value for name in patch.__struct_fields__ if (value := getattr(patch, name)) is not UNSET}
-    for origin in given.get("allowed_origins", ()):
-        _check_origin(origin)
+    """The settings with what the patch names. Raises IllegalArgumentError for an origin that can never match."""
+    given = _given(patch)
+    if "allowed_origins" in given:
+        given["allowed_origins"] = tuple(dict.fromkeys(map(normalised_origin, given["allowed_origins"])))
     policy = given.pop("policy", None)
     if policy is not None:
-        changes = {name: value for name in policy.__struct_fields__ if (value := getattr(policy, name)) is not UNSET}
-        given["policy"] = msgspec.structs.replace(settings.policy, **changes)
+        given["policy"] = msgspec.structs.replace(settings.policy, **_given(policy))
     return msgspec.structs.replace(settings, **given)
-
-
-def _check_origin(origin: str) -> None:
-    """RFC 6454, section 7: scheme, host and port, nothing behind them."""
-    scheme, divider, host = origin.partition("://")
-    bad = not divider or not scheme.isalnum() or not host or set(host) & set("/?#@ *") or origin != origin.lower()
-    if bad or not origin.isascii() or not origin.isprintable():
-        raise illegal("An allowed origin is not one. Write it as a browser does: https://app.example, without a path.")
 
 
 _CHANGED = (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT)
@@ -242,7 +276,17 @@ ROUTES = (
     admin("POST /applications/{app_key}/disable", disable, "Disable an application", errors=_CHANGED),
     admin("POST /applications/{app_key}/enable", enable, "Enable an application", errors=_CHANGED),
     admin(
-        "PATCH /applications/{app_key}/settings", change_settings, "Change an application's settings", errors=_CHANGED
+        "PATCH /applications/{app_key}/settings",
+        change_settings,
+        "Change an application's settings",
+        errors=_CHANGED,
+        max_body_bytes=MAX_LARGE_BODY_BYTES,
+    ),
+    admin(
+        "PATCH /applications/{app_key}/ceilings",
+        change_ceilings,
+        "Change what an application may set at most",
+        errors=_CHANGED,
     ),
     admin("GET /keys", list_keys, "List signing keys"),
     admin("POST /keys/rotate", rotate_key, "Make a new signing key", status=201),

@@ -47,7 +47,7 @@ class NodeList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     asked: str
 
 
-class DrainOrder(msgspec.Struct, frozen=True, kw_only=True):
+class DrainOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which node is to stop, and how fast its clients are moved."""
 
     node: Annotated[str, Meta(max_length=200, description="Its name; null: the node that answers.")] | None = None

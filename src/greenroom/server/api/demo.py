@@ -52,7 +52,7 @@ class FilePath(msgspec.Struct, frozen=True):
     name: str
 
 
-class SignIn(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class SignIn(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Who signs in: the app's own id for them. name is for other backends; the page gives it to `open` itself."""
 
     external_id: Annotated[str, Meta(min_length=1, max_length=128)]

@@ -6,8 +6,8 @@ from greenroom.server.http.routes import Answer, Auth, Call, Nothing, public
 
 
 async def metrics(call: Call[Nothing, Nothing, Nothing]) -> Answer:
-    """What the node counts and measures, for Prometheus. From this machine itself without a token, unless through a
-    proxy."""
+    """What the node counts and measures, for Prometheus. Without a token from this machine itself where the setting
+    `metrics_from_loopback` is on, unless through a proxy."""
     body, content_type = call.context.metrics.page(call.headers.get("accept", ""))
     return Answer(body, content_type=content_type)
 
@@ -19,7 +19,7 @@ ROUTES = (
         "Metrics, for Prometheus",
         reply_type=str,
         tag="service",
-        auth=Auth.LOCAL_OR_ADMIN,
+        auth=Auth.METRICS,
         reply_content_type="text/plain",
         headers={"Cache-Control": "no-store"},
     ),

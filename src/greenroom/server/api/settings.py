@@ -6,8 +6,8 @@ import msgspec
 
 from greenroom.codes import ErrorCode
 from greenroom.model import Application
-from greenroom.server.api.admin import SettingsPatch, SettingsView, patched
-from greenroom.server.http.routes import Call, Nothing, api
+from greenroom.server.api.admin import SettingsPatch, SettingsView, change_settings_of
+from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, api
 from greenroom.tokens.scopes import SESSIONS_ADMIN, SESSIONS_READ
 
 
@@ -18,14 +18,7 @@ async def get_settings(call: Call[Nothing, Nothing, Nothing]) -> SettingsView:
 
 async def change_own_settings(call: Call[Nothing, Nothing, SettingsPatch]) -> SettingsView:
     """Changes the settings named; the others stay. They count for what is opened from now on."""
-    patch = call.body
-
-    def changed(app: Application) -> Application:
-        return msgspec.structs.replace(app, settings=patched(app.settings, patch))
-
-    application = await call.context.tenants.change(call.app.key, changed)
-    await call.context.control.announce_directory()
-    return _view(application)
+    return _view(await change_settings_of(call.context, call.app.key, call.body))
 
 
 def _view(app: Application) -> SettingsView:
@@ -43,5 +36,6 @@ ROUTES = (
         SESSIONS_ADMIN,
         tag="sessions",
         errors=_CHANGED,
+        max_body_bytes=MAX_LARGE_BODY_BYTES,
     ),
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.base import RestrictRequest
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.model import SessionPolicy
 from greenroom.server.api.common import all_sessions
-from greenroom.server.http.problems import NO_STORE, Problem, ProblemError, illegal
+from greenroom.server.http.problems import NO_STORE, ProblemError, illegal
 from greenroom.server.http.routes import Body, Call, Nothing, Origin, api, basic
 from greenroom.tokens import (
     API_SCOPES,
@@ -27,12 +28,14 @@ from greenroom.tokens import (
     VerifiedToken,
     mint_api_token,
     mint_client_token,
+    mint_refresh_token,
     parse_scopes,
     verify,
 )
 from greenroom.tokens.scopes import CLIENT_ACCESS_TOKEN_CREATE
 
 GRANT_TYPE = "client_credentials"
+REFRESH_GRANT = "refresh_token"
 
 _ApiLife = Annotated[
     int, Meta(ge=1, le=MAX_LIFE, description=f"Seconds, 1 to 86,400; {API_TOKEN_LIFE:,} where it is left out.")
@@ -42,29 +45,47 @@ _ClientLife = Annotated[
 ]
 
 # Any text is taken, and refused later: another grant has an `error` of its own (RFC 6749, section 5.2).
-_GrantType = Annotated[str, Meta(description=f"`{GRANT_TYPE}`.", extra_json_schema={"enum": [GRANT_TYPE]})]
+_GrantType = Annotated[
+    str | None, Meta(description=f"`{GRANT_TYPE}`. A form needs it.", extra_json_schema={"enum": [GRANT_TYPE, None]})
+]
+_InHeader = Annotated[str | None, Meta(description="Taken in the `Authorization` header alone: leave it out.")]
 
-# RFC 6749, section 3.3, without the demand for single spaces: what is merely unknown is dropped, not refused.
+# RFC 6749, section 3.3, without the demand for single spaces.
 _SCOPE_TEXT = re.compile(r"[ !#-\[\]-~]*")
 
 
-class ApiTokenForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The form of `POST /v1/auth/token`."""
+class _Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What OAuth clients may send beside the rest, here only to be refused (RFC 6749, section 2.3)."""
 
-    grant_type: _GrantType
+    client_id: _InHeader = None
+    client_secret: _InHeader = None
+
+
+class ApiTokenForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/auth/token`."""
+
+    grant_type: _GrantType = None
     expires_in: _ApiLife | None = None
-    scope: Annotated[str | None, Meta(description="Space-separated; none means all, empty means none.")] = None
+    scope: Annotated[str | None, Meta(description="Space-separated; none means all.")] = None
 
 
-class ClientTokenForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The form of `POST /v1/oauth2/token`."""
+class ClientTokenForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/oauth2/token`."""
 
-    grant_type: _GrantType
+    grant_type: _GrantType = None
     expires_in: _ClientLife | None = None
 
 
-class InvalidateForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The form of `POST /v1/oauth2/invalidate`."""
+class RefreshForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/oauth2/refresh`."""
+
+    refresh_token: Annotated[str, Meta(min_length=1, description="What came with the client access token.")]
+    grant_type: Annotated[str | None, Meta(description="`refresh_token`, or none.")] = None
+    expires_in: _ClientLife | None = None
+
+
+class InvalidateForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/oauth2/invalidate`."""
 
     access_token: Annotated[str, Meta(min_length=1, description="The client access token.")]
 
@@ -77,7 +98,7 @@ class SessionPolicyRequest(msgspec.Struct, frozen=True, kw_only=True, rename="ca
     same_device: Literal["replace", "allow"] | UnsetType = UNSET
 
 
-class ClientAccessTokenRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ClientAccessTokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /v2/client-access-token`, at least ``{}``."""
 
     sessionScope: Annotated[
@@ -100,16 +121,27 @@ class TokenReply(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
 
 
+class RefreshableTokenReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A token, and what renews it: at `POST /v1/oauth2/refresh`, within a day."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int
+    scope: str
+    refresh_token: str
+
+
 async def api_token(call: Call[Nothing, Nothing, ApiTokenForm]) -> TokenReply:
     """An API token for the application whose key and secret were given."""
     form = call.body
-    _check_grant(form.grant_type)
+    _check_client(call)
+    _check_grant(call, form.grant_type, GRANT_TYPE)
     tenants = call.context.tenants
     minted = mint_api_token(
         tenants.ring,
         issuer=call.context.issuer,
         app=call.app.key,
-        scopes=parse_scopes(_checked_scope(form.scope), API_SCOPES),
+        scopes=_scopes(form.scope, API_SCOPES),
         now=call.now,
         random_bytes=tenants.random_bytes,
         life=API_TOKEN_LIFE if form.expires_in is None else form.expires_in,
@@ -118,24 +150,50 @@ async def api_token(call: Call[Nothing, Nothing, ApiTokenForm]) -> TokenReply:
     return _reply(minted)
 
 
-async def client_token(call: Call[Nothing, Nothing, ClientTokenForm]) -> TokenReply:
+async def client_token(call: Call[Nothing, Nothing, ClientTokenForm]) -> RefreshableTokenReply:
     """A client access token v1: for any participant; `open` may bring the external id (the legacy flow)."""
-    form = call.body
-    _check_grant(form.grant_type)
-    tenants = call.context.tenants
+    _check_client(call)
+    _check_grant(call, call.body.grant_type, GRANT_TYPE)
+    return _client_token(call, call.body.expires_in)
+
+
+async def refresh(call: Call[Nothing, Nothing, RefreshForm]) -> RefreshableTokenReply:
+    """A new client access token v1 for the refresh token of one before, and a new refresh token. A refresh token is
+    good for a day, and no more once its client access token was revoked."""
+    _check_client(call)
+    if call.body.grant_type not in (None, REFRESH_GRANT):
+        raise _unsupported(REFRESH_GRANT)
+    context, problem = call.context, "refresh_token is not a valid refresh token of this application"
+    try:
+        token = verify(
+            call.body.refresh_token, context.tenants.ring, kind=TokenKind.REFRESH, issuer=context.issuer, now=call.now
+        )
+    except GreenroomError as error:
+        raise illegal(f"{problem}. {error}", error="invalid_grant") from None
+    if token.app != call.app.key or context.tenants.revocations.is_revoked(call.app, token):
+        # In the same words for both: whose it is is nobody's business.
+        raise illegal(f"{problem}. Get a new client access token.", error="invalid_grant")
+    return _client_token(call, call.body.expires_in)
+
+
+def _client_token(call: Call[Any, Any, Any], life: int | None) -> RefreshableTokenReply:
+    tenants, issuer, app = call.context.tenants, call.context.issuer, call.app.key
     minted = mint_client_token(
         tenants.ring,
-        issuer=call.context.issuer,
-        app=call.app.key,
+        issuer=issuer,
+        app=app,
         version=1,
         scopes=SESSION_SCOPES,
         now=call.now,
         random_bytes=tenants.random_bytes,
-        life=CLIENT_TOKEN_LIFE if form.expires_in is None else form.expires_in,
+        life=CLIENT_TOKEN_LIFE if life is None else life,
         issued_after=tenants.revocations.cutoff(call.app, None),
     )
     tenants.minted.add(minted.token)
-    return _reply(minted)
+    renewal = mint_refresh_token(tenants.ring, issuer=issuer, app=app, access=minted, random_bytes=tenants.random_bytes)
+    return RefreshableTokenReply(
+        access_token=minted.token, expires_in=minted.life, scope=minted.scope, refresh_token=renewal
+    )
 
 
 async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequest]) -> TokenReply:
@@ -149,7 +207,7 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
         issuer=call.context.issuer,
         app=call.app.key,
         version=2,
-        scopes=parse_scopes(_checked_scope(body.sessionScope), SESSION_SCOPES),
+        scopes=_scopes(body.sessionScope, SESSION_SCOPES),
         now=call.now,
         random_bytes=tenants.random_bytes,
         participant_id=participant_id,
@@ -165,6 +223,7 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
 async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     """Revokes one client access token of the application, and ends the sessions opened with it. One whose time is over
     needs no revoking: a success too."""
+    _check_client(call)
     text = call.body.access_token
     tenants = call.context.tenants
     problem = "access_token is no client access token of this application."
@@ -195,7 +254,8 @@ async def _revoke(call: Call[Nothing, Nothing, InvalidateForm], token: VerifiedT
         kind="jti",
         participant_id=subject,
         jti=token.jti,
-        until=token.expires_at * 1000,
+        # Its refresh token, which lives a day, has the same jti.
+        until=(token.issued_at + MAX_LIFE if token.version == 1 else token.expires_at) * 1000,
         reason="invalidated by the application",
     )
     await call.context.control.restrict(request)
@@ -216,16 +276,34 @@ def narrowed_policy(asked: SessionPolicyRequest | None, settings: SessionPolicy)
     return SessionPolicyClaim(max_sessions=asked.max_sessions, when_full=asked.when_full, same_device=asked.same_device)
 
 
-def _check_grant(grant_type: str) -> None:
-    if grant_type != GRANT_TYPE:
-        raise illegal(f"Only grant_type={GRANT_TYPE} is taken here.", error="unsupported_grant_type")
+def _check_client(call: Call[Any, Any, Any]) -> None:
+    if call.body.client_secret is not None or call.body.client_id not in (None, call.app.key):
+        raise illegal(
+            "The client authenticates in two ways at once. Send app key and secret in the Authorization header, and"
+            " neither client_id nor client_secret in the body (RFC 6749, section 2.3)."
+        )
 
 
-def _checked_scope(scope: str | None) -> str | None:
-    if scope is not None and not _SCOPE_TEXT.fullmatch(scope):
-        text = "The scope has characters that no scope has (RFC 6749, section 3.3). Use names with spaces between."
-        raise ProblemError(Problem(400, "invalid_scope", 90, "Illegal_argument", text))
-    return scope
+def _check_grant(call: Call[Any, Any, Any], given: str | None, wanted: str) -> None:
+    """Clients of the platform post an empty JSON object; OAuth's form must name its grant (RFC 6749, section 4.4.2)."""
+    if given is None and call.body_form is Body.FORM:
+        raise illegal(f"The field grant_type is missing from the body. Send grant_type={wanted}.")
+    if given not in (None, wanted):
+        raise _unsupported(wanted)
+
+
+def _unsupported(wanted: str) -> ProblemError:
+    return illegal(f"Only grant_type={wanted} is taken here.", error="unsupported_grant_type")
+
+
+def _scopes(scope: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    text = "The scope has characters that no scope has (RFC 6749, section 3.3). Use names with spaces between."
+    if scope is None or _SCOPE_TEXT.fullmatch(scope):
+        try:
+            return parse_scopes(scope, known)
+        except IllegalArgumentError as error:
+            text = str(error)
+    raise illegal(text, error="invalid_scope")
 
 
 def _encodable(external_id: str) -> str:
@@ -249,14 +327,14 @@ def _reply(minted: MintedToken) -> TokenReply:
 
 
 ROUTES = (
-    basic("POST /v1/auth/token", api_token, "Get an API token", tag="tokens", body_form=Body.FORM),
-    basic("POST /v1/oauth2/token", client_token, "Get a client access token (v1)", tag="tokens", body_form=Body.FORM),
+    basic("POST /v1/auth/token", api_token, "Get an API token", tag="tokens"),
+    basic("POST /v1/oauth2/token", client_token, "Get a client access token (v1)", tag="tokens"),
+    basic("POST /v1/oauth2/refresh", refresh, "Renew a client access token (v1)", tag="tokens"),
     basic(
         "POST /v1/oauth2/invalidate",
         invalidate,
         "Revoke a client access token",
         tag="tokens",
-        body_form=Body.FORM,
         errors=(ErrorCode.SERVICE_UNAVAILABLE,),
     ),
     api(
@@ -267,5 +345,6 @@ ROUTES = (
         tag="tokens",
         headers=NO_STORE,
         origin=Origin.ANY,
+        body_forms=(Body.JSON, Body.FORM),
     ),
 )

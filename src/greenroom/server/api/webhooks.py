@@ -13,7 +13,7 @@ from greenroom.model import Application, Event, WebhookEndpoint
 from greenroom.server.api.common import Limit
 from greenroom.server.events.views import EVENT_TYPES, EventView, view_of_event
 from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Call, Nothing, api
+from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, api
 from greenroom.server.webhooks import dead_letters as keeping
 from greenroom.server.webhooks import signing
 from greenroom.server.webhooks.worker import AttemptView, reader_of
@@ -424,6 +424,7 @@ ROUTES = (
         SESSIONS_ADMIN,
         tag="webhooks",
         errors=_NOT_FOUND,
+        max_body_bytes=MAX_LARGE_BODY_BYTES,
     ),
     api(
         "GET /v1/webhooks/{id}/attempts",

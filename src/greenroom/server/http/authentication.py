@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -47,18 +47,22 @@ class Authenticator:
         self._monotonic = monotonic
         most = context.config.failed_auth_per_minute
         self._failed = KeyedBuckets(most / 60, most)
+        self._logged = KeyedBuckets(1 / 60, 1)
+        """A line in the log a minute for each address."""
 
     def check(self, route: Route, headers: Mapping[str, str], address: str) -> Who:
         """Who calls the route. Raises ProblemError 401, 403 or 429, with the challenge that belongs to the route."""
-        if route.auth is Auth.NONE or (route.auth is Auth.LOCAL_OR_ADMIN and is_local(headers, address)):
+        if route.auth is Auth.NONE:
             return _NOBODY
         scheme = "Basic" if route.auth is Auth.BASIC else "Bearer"
         given = headers.get("Authorization")
         try:
             if route.auth is Auth.BASIC:
                 return self._basic(given, address)
-            if route.auth is Auth.ADMIN or route.auth is Auth.LOCAL_OR_ADMIN:
+            if route.auth is Auth.ADMIN:
                 return self._admin(given, address)
+            if route.auth is Auth.METRICS:
+                return self._metrics(given, headers, address)
             operated = headers.get(APPLICATION_HEADER)
             if operated is not None:
                 return self._operator(given, operated, address)
@@ -77,23 +81,32 @@ class Authenticator:
                 hint="Send them as HTTP Basic (RFC 7617): Authorization: Basic base64(key:secret).",
                 code=ErrorCode.INVALID_CLIENT,
             )
-        attempt = self._attempt("basic", readings[0].app_key, address)
         application = self._context.tenants.authenticate(readings)
         if application is None:
-            self._note_failed(attempt)
-            raise TokenInvalidError(code=ErrorCode.INVALID_CLIENT)
+            raise self._failed_with("basic", readings[0].app_key, address) or TokenInvalidError(
+                code=ErrorCode.INVALID_CLIENT
+            )
         if application.disabled:
             raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)
         return Who(application)
 
+    def _metrics(self, given: str | None, headers: Mapping[str, str], address: str) -> Who:
+        config = self._context.config
+        if given is None and config.metrics_from_loopback == "on" and is_local(headers, address):
+            return _NOBODY
+        tokens = [self._context.admin_token] + ([config.metrics_token] if config.metrics_token else [])
+        return self._one_of(tokens, given, address, "the metrics token or the admin token")
+
     def _admin(self, given: str | None, address: str) -> Who:
-        token = _bearer(given, "the admin token")
-        attempt = self._attempt("admin", "", address)
-        if not hmac.compare_digest(token.encode("utf-8", "replace"), self._context.admin_token.encode()):
-            self._note_failed(attempt)
-            raise TokenInvalidError(
-                "This is not the admin token.",
-                hint="It is GREENROOM_ADMIN_TOKEN, or in the file admin-token of the service's data directory.",
+        return self._one_of((self._context.admin_token,), given, address, "the admin token")
+
+    def _one_of(self, tokens: Sequence[str], given: str | None, address: str, what: str) -> Who:
+        token = _bearer(given, what).encode("utf-8", "replace")
+        # All of them, whichever it is: it takes the same time.
+        if not sum(hmac.compare_digest(token, each.encode()) for each in tokens):
+            raise self._failed_with("operator", "", address) or TokenInvalidError(
+                f"This is not {what}.",
+                hint="The admin token is GREENROOM_ADMIN_TOKEN, or in the file admin-token of the data directory.",
             )
         return _NOBODY
 
@@ -119,28 +132,23 @@ class Authenticator:
             raise NotFoundError(f"There is no application {app_key}.", hint="See: greenroom apps list.")
         return Who(application)
 
-    def _attempt(self, kind: str, key: str, address: str) -> str | None:
-        """What the attempt counts under; None where the address is one of our proxies. Raises RateLimitedError."""
+    def _failed_with(self, kind: str, key: str, address: str) -> RateLimitedError | None:
+        """Count a failed attempt; the refusal where there were too many. Only failures come here: whoever has the right
+        credentials never pays for somebody else's. None where the address is one of our proxies, too."""
         if self._context.limits.is_trusted(address):
             return None
         attempt = f"{kind}\n{key[:_MAX_KEY]}\n{address}"
-        wait = self._failed.wait(attempt, self._monotonic())
-        if wait > 0:
-            raise RateLimitedError(
-                "Too many attempts with wrong credentials.",
-                hint=f"Wait {int(wait) + 1} s, then use the right ones.",
-                retry_after=wait,
-            )
-        return attempt
-
-    def _note_failed(self, attempt: str | None) -> None:
-        if attempt is None:
-            return
         now = self._monotonic()
-        self._failed.take(attempt, now)
-        if self._failed.wait(attempt, now) > 0:
-            # Once for each time the limit is reached: what is refused by it is not counted, and not logged.
-            log.warning("too many failed sign-ins: address=%s", attempt.rpartition("\n")[2])
+        if self._failed.take(attempt, now):
+            return None
+        wait = self._failed.wait(attempt, now)
+        if self._logged.take(address, now):
+            log.warning("too many failed sign-ins: address=%s", address)
+        return RateLimitedError(
+            "Too many attempts with wrong credentials.",
+            hint=f"Wait {int(wait) + 1} s, then use the right ones.",
+            retry_after=wait,
+        )
 
 
 def is_local(headers: Mapping[str, str], address: str) -> bool:
@@ -164,6 +172,3 @@ def _bearer(given: str | None, what: str) -> str:
     if scheme.lower() != "bearer" or not token.strip(" "):
         raise TokenInvalidError(f"Here {what} is needed.", hint="Send it as Authorization: Bearer <token>.")
     return token.strip(" ")
-
-
-__all__ = ["Authenticator", "Who", "is_local"]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from math import isfinite
 from typing import Any, TypeVar, get_args, get_origin
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from greenroom.server.http.problems import ProblemError, illegal
+from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Body, Nothing
+from greenroom.validation import explain, no_such_field
 
 T = TypeVar("T")
 
@@ -24,27 +26,30 @@ MAX_FIELDS = 100
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DIGITS = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
-_MISSING = re.compile(r"Object missing required field `([^`]*)`")
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 class _DuplicateError(ValueError):
     """A key came twice."""
 
 
-def decode_body(raw: bytes, form: Body, kind: type[T]) -> T:
-    """The body as a struct. Raises ProblemError 400, which names the field and what it should be."""
+def decode_body(raw: bytes, form: Body, kind: type[T], *, strict: bool = True) -> T:
+    """The body as a struct. Raises ProblemError 400, which names the field, what was given and what is allowed.
+
+    strict: whether a form may have no unknown fields (RFC 6749, section 3.2, wants them ignored); JSON never may.
+    """
     if form is Body.FORM:
-        return decode_fields(_text(raw, "body"), kind, "body", closes=True)
+        return decode_fields(_text(raw, "body"), kind, "body", strict=strict)
     return _decode_json(raw, kind)
 
 
-def decode_fields(text: str, kind: type[T], where: str, *, closes: bool = False) -> T:
-    """A form (WHATWG URL, application/x-www-form-urlencoded) or query string as a struct.
+def decode_fields(text: str, kind: type[T], where: str, *, strict: bool = False) -> T:
+    """A form (WHATWG URL, application/x-www-form-urlencoded; where: "body") or query string as a struct.
 
-    A field that comes twice is refused (RFC 6749, section 3.2) unless its type is a tuple; unknown ones are ignored;
-    one without a value counts as omitted (RFC 6749, section 3.1) unless its type is a string.
+    A field that comes twice is refused (RFC 6749, section 3.2) unless its type is a tuple. One without a value counts
+    as omitted (RFC 6749, section 3.1), in a query only where its type is no string. strict: unknown ones are refused,
+    else ignored.
     """
+    closes = where == "body"
     shape = _shape_of(kind)
     values: dict[str, Any] = {}
     pairs = [pair for pair in text.split("&") if pair]
@@ -54,24 +59,28 @@ def decode_fields(text: str, kind: type[T], where: str, *, closes: bool = False)
         name, _, value = (_unquoted(part, where, closes) for part in pair.partition("="))
         reader = shape.get(name)
         if reader is None:
+            if strict:
+                raise illegal(no_such_field(name, name, shape, where))
+            continue
+        if not value and (closes or reader not in (_as_text, _many)):
             continue
         if reader is _many:
             values.setdefault(name, []).append(value)
         elif name in values:
             raise illegal(f"The field {name} comes twice in the {where}. Send it once.", closes=closes)
-        elif value or reader is _as_text:
+        else:
             values[name] = reader(value)
     return convert(values, kind, where)
 
 
-def convert(values: Mapping[str, Any], kind: type[T], where: str) -> T:
-    """A struct from what a path, query or form held. Raises ProblemError 400."""
+def convert(values: Any, kind: type[T], where: str) -> T:
+    """A struct from what a path, query or body held. Raises ProblemError 400."""
     if kind is Nothing:
         return kind()
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise _invalid(error, where) from None
+        raise illegal(explain(error, values, kind, where)) from None
 
 
 def _decode_json(raw: bytes, kind: type[T]) -> T:
@@ -80,19 +89,19 @@ def _decode_json(raw: bytes, kind: type[T]) -> T:
         raise illegal("The body is empty. Send a JSON object, at least {}.")
     try:
         # The standard decoder sees what msgspec does not tell: a key that comes twice.
-        json.loads(text, object_pairs_hook=_once, parse_int=len, parse_float=len, parse_constant=_no_constant)
-        return msgspec.json.decode(raw, type=kind)
+        value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except _DuplicateError as error:
         raise illegal(f"A member comes twice in the body: {error}. Send it once.") from None
     except RecursionError:
         raise illegal("The body is nested too deeply.", closes=True) from None
-    except msgspec.ValidationError as error:
-        raise _invalid(error, "body") from None
-    except (ValueError, msgspec.DecodeError):
+    except ValueError:
         raise illegal(
             "The body is not JSON. Check it, and that Content-Length counts bytes of UTF-8, not characters.",
             closes=True,
         ) from None
+    return convert(value, kind, "body")
 
 
 def _text(raw: bytes, where: str) -> str:
@@ -119,17 +128,11 @@ def _no_constant(_name: str) -> Any:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _invalid(error: msgspec.ValidationError, where: str) -> ProblemError:
-    """msgspec's words name the field and the type, never the value."""
-    text = str(error)
-    missing = _MISSING.match(text)
-    if missing:
-        return illegal(f"The field {missing.group(1)} is missing from the {where}.")
-    place = _PLACE.search(text)
-    wrong = text[: place.start()] if place else text
-    name = f"The field {place.group(1)} of the {where}" if place and place.group(1) else f"The {where}"
-    wrong = wrong.replace("`object`", "an object").replace("`", "")
-    return illegal(f"{name} is wrong: {wrong[:1].lower()}{wrong[1:]}.")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError("the number is too large")
+    return value
 
 
 def _unquoted(part: str, where: str, closes: bool) -> str:
@@ -199,6 +202,3 @@ def _leaves(annotation: Any) -> set[Any]:
     if hasattr(annotation, "__metadata__"):
         return _leaves(arguments[0])
     return set().union(*(_leaves(argument) for argument in arguments))
-
-
-__all__ = ["MAX_FIELDS", "convert", "decode_body", "decode_fields"]

@@ -88,10 +88,13 @@ class Dispatcher:
 
     async def _call(self, request: web.BaseRequest, found: Found, address: str) -> Any:
         route = found.route
+        if len(request.headers.getall("Authorization", ())) > 1:
+            # RFC 9110, section 5.3: it is no list.
+            raise problems.illegal("The request has several Authorization headers. Send one.")
         who = self._authenticator.check(route, request.headers, address)
         path = convert(found.values, route.path_type, "path")
-        query = decode_fields(request.rel_url.raw_query_string, route.query_type, "query")
-        body = await self._body(request, route)
+        query = decode_fields(request.rel_url.raw_query_string, route.query_type, "query", strict=route.strict)
+        body, body_form = await self._body(request, route)
         call: Call[Any, Any, Any] = Call(
             context=self._context,
             path=path,
@@ -102,17 +105,18 @@ class Dispatcher:
             headers={name.lower(): value for name, value in request.headers.items()},
             application=who.application,
             token=who.token,
+            body_form=body_form,
         )
         return await route.handler(call)
 
-    async def _body(self, request: web.BaseRequest, route: Route) -> Any:
+    async def _body(self, request: web.BaseRequest, route: Route) -> tuple[Any, Body | None]:
         if not route.has_body:
-            return route.body_type()
+            return route.body_type(), None
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise problems.wrong_type(route.body_form.value)
+            raise problems.wrong_type([form.value for form in route.body_forms])
         raw = await read_body(request, route.max_body_bytes)
-        _check_type(request, route.body_form)
-        return decode_body(raw, route.body_form, route.body_type)
+        form = _form_of(request, raw, route.body_forms)
+        return decode_body(raw, form, route.body_type, strict=route.strict), form
 
     def _options(self, request: web.BaseRequest) -> web.Response:
         path = _path_of(request)
@@ -159,12 +163,15 @@ async def _say_continue(request: web.BaseRequest) -> None:
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _check_type(request: web.BaseRequest, form: Body) -> None:
+def _form_of(request: web.BaseRequest, raw: bytes, forms: Iterable[Body]) -> Body:
     given = request.headers.get("Content-Type", "")
     kind, _, parameters = given.partition(";")
     charset = dict(part.strip().lower().partition("=")[::2] for part in parameters.split(";")).get("charset", "utf-8")
-    if kind.strip().lower() != form.value or charset.strip('"') not in ("utf-8", "utf8"):
-        raise problems.wrong_type(form.value)
+    if charset.strip('"') in ("utf-8", "utf8"):
+        for form in forms:
+            if kind.strip().lower() == form.value:
+                return form
+    raise problems.wrong_type([form.value for form in forms], given, looks_like_json=raw.lstrip()[:1] == b"{")
 
 
 def _path_of(request: web.BaseRequest) -> str:

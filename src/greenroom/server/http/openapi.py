@@ -19,6 +19,7 @@ _SECURITY_SCHEMES = {
     "basic": {"type": "http", "scheme": "basic", "description": "App key and secret (RFC 7617)."},
     "api": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An API token."},
     "admin": {"type": "http", "scheme": "bearer", "description": "The admin token of the service."},
+    "metrics": {"type": "http", "scheme": "bearer", "description": "The setting `metrics_token`."},
 }
 
 _TAGS = (
@@ -36,7 +37,7 @@ _AUTH_ERRORS = {
     Auth.BASIC: (ErrorCode.INVALID_CLIENT, ErrorCode.APPLICATION_DISABLED, ErrorCode.RATE_LIMITED),
     Auth.API: (ErrorCode.TOKEN_INVALID, ErrorCode.SCOPE_MISSING, ErrorCode.APPLICATION_DISABLED),
     Auth.ADMIN: (ErrorCode.TOKEN_INVALID, ErrorCode.RATE_LIMITED),
-    Auth.LOCAL_OR_ADMIN: (ErrorCode.TOKEN_INVALID, ErrorCode.RATE_LIMITED),
+    Auth.METRICS: (ErrorCode.TOKEN_INVALID, ErrorCode.RATE_LIMITED),
 }
 
 
@@ -97,11 +98,12 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses(route, schemas),
     }
     if route.auth is not Auth.NONE:
-        operation["security"] = [{}, {"admin": []}] if route.auth is Auth.LOCAL_OR_ADMIN else [{route.auth.value: []}]
+        schemes: list[dict[str, list[str]]] = [{}, {"metrics": []}, {"admin": []}]
+        operation["security"] = schemes if route.auth is Auth.METRICS else [{route.auth.value: []}]
     if route.scope is not None:
         operation["description"] += f" Needs the scope `{route.scope}`."
     if route.has_body:
-        content = {route.body_form.value: {"schema": schemas.of(route.body_type)}}
+        content = {form.value: {"schema": schemas.of(route.body_type)} for form in route.body_forms}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 
@@ -144,7 +146,8 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     if route.has_body:
         by_status[408] = ["`Request_timeout`: The body took too long."]
         by_status[413] = ["`Body_too_large`: The body is too large."]
-        by_status[415] = [f"`Unsupported_media_type`: The body is not {route.body_form.value}."]
+        kinds = " or ".join(form.value for form in route.body_forms)
+        by_status[415] = [f"`Unsupported_media_type`: The body is not {kinds}."]
     error = {"application/json": {"schema": schemas.of(ErrorResponse)}}
     for status, texts in sorted(by_status.items()):
         responses[str(status)] = {"description": " ".join(texts), "content": error}

@@ -171,9 +171,14 @@ def too_large(limit: int) -> ProblemError:
     return ProblemError(Problem(413, "invalid_request", 413, "Body_too_large", text, closes=True))
 
 
-def wrong_type(expected: str) -> ProblemError:
-    """415."""
-    text = f"The request's body is not of a type taken here. Send it as {expected}, without Content-Encoding."
+def wrong_type(expected: Sequence[str], given: str = "", *, looks_like_json: bool = False) -> ProblemError:
+    """415. given: the Content-Type that came. looks_like_json: the body begins as a JSON object does."""
+    if looks_like_json and "application/json" in expected:
+        kind = given[:60].encode("ascii", "replace").decode() or "no Content-Type"
+        text = f"The body is JSON sent as {kind}. Send the header Content-Type: application/json."
+    else:
+        text = f"The request's body is not of a type taken here. Send it as {' or '.join(expected)}"
+        text += ", without Content-Encoding."
     return ProblemError(Problem(415, "invalid_request", 415, "Unsupported_media_type", text))
 
 
@@ -199,25 +204,3 @@ def malformed(status: int) -> Problem:
     if status == 400 or not 400 <= status < 500:
         return Problem(400, "invalid_request", 90, "Illegal_argument", text, closes=True)
     return Problem(status, "invalid_request", status, "Malformed_request", text, closes=True)
-
-
-__all__ = [
-    "NO_STORE",
-    "REALM",
-    "ErrorResponse",
-    "Problem",
-    "ProblemError",
-    "challenge",
-    "illegal",
-    "internal",
-    "malformed",
-    "no_such_path",
-    "problem_of",
-    "reason_of",
-    "retry_after_text",
-    "too_large",
-    "too_slow",
-    "wrong_expectation",
-    "wrong_method",
-    "wrong_type",
-]

@@ -23,8 +23,10 @@ from greenroom.server.http.context import HttpContext
 from greenroom.server.http.problems import NO_STORE
 from greenroom.tokens import VerifiedToken
 
-MAX_BODY_BYTES = 1 << 20
-"""Callers have shown credentials before a body is read; what is nonsense is to be called so (400), not large."""
+MAX_BODY_BYTES = 16_384
+"""Of nearly all routes; bodies are decoded on the event loop."""
+MAX_LARGE_BODY_BYTES = 262_144
+"""Of routes that take long lists."""
 
 
 class Auth(Enum):
@@ -37,15 +39,16 @@ class Auth(Enum):
     """A Bearer API token, with the route's scope."""
     ADMIN = "admin"
     """The admin token as Bearer."""
-    LOCAL_OR_ADMIN = "admin or local"
-    """The admin token, or a request of this machine itself that came through no proxy."""
+    METRICS = "metrics"
+    """The metrics token or the admin token; where the settings say so, also a request of this machine itself that came
+    through no proxy."""
 
 
 class Body(Enum):
     """How a body is written."""
 
-    JSON = "application/json"
     FORM = "application/x-www-form-urlencoded"
+    JSON = "application/json"
 
 
 class Origin(Enum):
@@ -70,7 +73,7 @@ class Call(Generic[PathT, QueryT, BodyT]):
 
     application: whose credentials were given; None for Auth.NONE and Auth.ADMIN.
     token: the API token for Auth.API. address: the client's, after trusted proxies. now: Unix seconds.
-    headers: by lower-case name, the last one where repeated.
+    headers: by lower-case name, the last one where repeated. body_form: how the body was written, None: no body.
     """
 
     context: HttpContext
@@ -82,6 +85,7 @@ class Call(Generic[PathT, QueryT, BodyT]):
     headers: Mapping[str, str]
     application: Application | None = None
     token: VerifiedToken | None = None
+    body_form: Body | None = None
 
     @property
     def app(self) -> Application:
@@ -113,7 +117,8 @@ class Route:
     errors: what may be answered beside what auth and body imply; for /openapi.json.
     headers: sent with every answer of the route, refusals too.
     request_headers, reply_headers: what the handler reads and sets itself, name to description; for /openapi.json.
-    max_body_bytes: larger is 413.
+    max_body_bytes: larger is 413. body_forms: how a body may be written.
+    strict: whether unknown fields of query and form are refused, else ignored. Unknown members of JSON always are.
     """
 
     method: str
@@ -126,7 +131,7 @@ class Route:
     path_type: type[Any] = Nothing
     query_type: type[Any] = Nothing
     body_type: type[Any] = Nothing
-    body_form: Body = Body.JSON
+    body_forms: tuple[Body, ...] = (Body.JSON,)
     reply_type: Any = Nothing
     reply_content_type: str = "application/json"
     status: int = 200
@@ -136,6 +141,7 @@ class Route:
     reply_headers: Mapping[str, str] = field(default_factory=dict)
     origin: Origin = Origin.SAME
     max_body_bytes: int = MAX_BODY_BYTES
+    strict: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -158,22 +164,23 @@ def public(endpoint: str, handler: Handler, summary: str, **more: Any) -> Route:
 
 def basic(endpoint: str, handler: Handler, summary: str, **more: Any) -> Route:
     """A row for app key and secret; pages of any origin may read the answer, as on the platform."""
-    return public(endpoint, handler, summary, **{"auth": Auth.BASIC, "headers": NO_STORE, "origin": Origin.ANY, **more})
+    defaults = {"auth": Auth.BASIC, "headers": NO_STORE, "origin": Origin.ANY, "body_forms": tuple(Body)}
+    return public(endpoint, handler, summary, **{**defaults, **more})
 
 
 def api(endpoint: str, handler: Handler, summary: str, scope: str, **more: Any) -> Route:
     """A row of the server API: for API tokens with the scope, never cached, and the engine may be away."""
     errors = (*more.pop("errors", ()), ErrorCode.SERVICE_UNAVAILABLE)
-    headers = {"Cache-Control": "no-store"}
-    return public(
-        endpoint, handler, summary, **{"auth": Auth.API, "scope": scope, "errors": errors, "headers": headers, **more}
-    )
+    defaults = {
+        "auth": Auth.API, "scope": scope, "errors": errors, "headers": {"Cache-Control": "no-store"}, "strict": True
+    }  # fmt: skip
+    return public(endpoint, handler, summary, **{**defaults, **more})
 
 
 def admin(endpoint: str, handler: Handler, summary: str, **more: Any) -> Route:
     """A row of /admin/v1, for the admin token. endpoint: the path is below that one."""
     method, _, path = endpoint.partition(" ")
-    defaults = {"tag": "admin", "auth": Auth.ADMIN, "headers": NO_STORE}
+    defaults = {"tag": "admin", "auth": Auth.ADMIN, "headers": NO_STORE, "strict": True}
     return public(f"{method} /admin/v1{path}", handler, summary, **{**defaults, **more})
 
 

@@ -16,6 +16,7 @@ from greenroom.engines.base import Directory
 from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError
 from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, participant_id_of
 from greenroom.server.config import ServerConfig
+from greenroom.server.tenants.ceilings import effective
 from greenroom.server.tenants.keys import ANNOUNCED, SigningKeys
 from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.tenants.secrets import SecretStore
@@ -33,7 +34,8 @@ class Tenants:
     """All applications of the service, the key ring and what is revoked.
 
     master_key: 32 bytes; seals signing keys and makes the pepper of app secrets. clock: Unix seconds.
-    config: `signing_alg` of it is for new signing keys; None is the default. Nothing can be read before `load`.
+    config: `signing_alg` of it is for new signing keys, its ceilings for applications; None is the defaults. Nothing
+    can be read before `load`.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Tenants:
         random_bytes: Callable[[int], bytes],
         config: ServerConfig | None = None,
     ) -> None:
+        self._config = config or ServerConfig()
         self.random_bytes = random_bytes
         """The source that was given, for tokens."""
         self.secrets = SecretStore(master_key, random_bytes)
@@ -55,7 +58,7 @@ class Tenants:
             master_key=master_key,
             clock=clock,
             random_bytes=random_bytes,
-            algorithm=Algorithm((config or ServerConfig()).signing_alg),
+            algorithm=Algorithm(self._config.signing_alg),
         )
         self._directory = directory
         self._clock = clock
@@ -149,7 +152,7 @@ class Tenants:
         restrictions = await self._directory.restrictions()
         self._keys.replace(keys.values())
         self._copy = (tuple(applications.values()), tuple(keys.values()), restrictions or self._copy[2])
-        self._applications = {app.key: app for app in applications.values() if not app.deleted}
+        self._applications = {app.key: effective(app, self._config) for app in applications.values() if not app.deleted}
         self.revocations.replace(self._copy[2])
         self._version = version
         self._finished = number
@@ -215,8 +218,7 @@ class Tenants:
             raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
         wanted = how(stored)
         if wanted == stored:
-            self._applications[app_key] = stored
-            return stored
+            return self._keep(stored)
         return await self._save(wanted)
 
     async def rotate_key(self) -> SigningKey:
@@ -234,8 +236,11 @@ class Tenants:
 
     async def _save(self, application: Application) -> Application:
         saved = await self._directory.save_application(application)
-        self._applications[saved.key] = saved
-        return saved
+        return self._keep(saved)
+
+    def _keep(self, application: Application) -> Application:
+        self._applications[application.key] = lowered = effective(application, self._config)
+        return lowered
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

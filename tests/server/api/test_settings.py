@@ -1,0 +1,70 @@
+"""Settings of an application, on a real service: what operators allow, and what it may set for itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.server.api_house import api_house
+from tests.server.harness import House, RefusedError
+
+
+async def _admin(house: House, method: str, path: str, body: Any) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {house.service.admin_token}"}
+    async with house.http.request(method, house.url + "/admin/v1" + path, json=body, headers=headers) as reply:
+        return reply.status, await reply.json()
+
+
+async def test_an_application_cannot_exceed_the_service_s_ceilings() -> None:
+    ceilings = {"max_application_sessions_ceiling": 2, "max_watched_ceiling": 5, "max_sessions_ceiling": 3}
+    async with api_house(**ceilings) as (house, tenant, api):
+        settings = await api.good("GET", "/v1/settings")
+        assert (settings["maxApplicationSessions"], settings["maxWatched"]) == (2, 5)
+        assert settings["policy"]["maxSessions"] == 3
+        for patch in (
+            {"maxApplicationSessions": None},
+            {"maxApplicationSessions": 3},
+            {"maxWatched": 100_000},
+            {"policy": {"maxSessions": 4}},
+        ):
+            reply = await api.call("PATCH", "/v1/settings", patch)
+            if patch != {"maxApplicationSessions": None}:
+                assert reply.status == 400, patch
+                assert "The operators of this service allow at most" in reply.body["error_description"]
+            assert (await api.good("GET", "/v1/settings")) == settings
+        assert (await api.good("PATCH", "/v1/settings", {"maxWatched": 4}))["maxWatched"] == 4
+        async with house.connect() as one, house.connect() as two, house.connect() as three:
+            await one.open(tenant.token("a"))
+            await two.open(tenant.token("b"))
+            with pytest.raises(RefusedError, match="as many sessions as it may"):
+                await three.open(tenant.token("c"))
+
+
+async def test_an_application_cannot_exceed_its_own_ceilings_and_is_lowered_to_them() -> None:
+    async with api_house() as (house, tenant, api):
+        path = f"/applications/{tenant.key}/ceilings"
+        status, view = await _admin(house, "PATCH", path, {"maxApplicationSessions": 7, "maxWatched": 1})
+        assert (status, view["ceilings"]) == (
+            200,
+            {"maxApplicationSessions": 7, "maxWatched": 1, "maxSessions": None},
+        )
+        settings = await api.good("GET", "/v1/settings")
+        assert (settings["maxApplicationSessions"], settings["maxWatched"]) == (7, 1)
+        assert (await api.refused("PATCH", "/v1/settings", {"maxApplicationSessions": 8}))[0] == 400
+        assert (await api.good("PATCH", "/v1/settings", {"maxApplicationSessions": 6}))["maxApplicationSessions"] == 6
+        await _admin(house, "PATCH", path, {"maxApplicationSessions": None, "maxWatched": None})
+        assert (await api.good("PATCH", "/v1/settings", {"maxWatched": 100}))["maxWatched"] == 100
+
+
+async def test_allowed_origins_are_stored_as_browsers_send_them() -> None:
+    async with api_house() as (house, tenant, api):
+        sent = ["https://App.example.com:443", "https://app.example.com"]
+        assert (await api.good("PATCH", "/v1/settings", {"allowedOrigins": sent}))["allowedOrigins"] == [
+            "https://app.example.com"
+        ]
+        async with house.connect(Origin="https://app.example.com") as client:
+            await client.open(tenant.token("anna"))
+        reply = await api.call("PATCH", "/v1/settings", {"allowedOrigins": ["https://a.example/"]})
+        assert reply.status == 400
+        assert "Write https://a.example." in reply.body["error_description"]
