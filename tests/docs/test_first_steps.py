@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,30 @@ async def test_the_programs_for_a_backend_in_three_languages(tmp_path: Path) -> 
             out = await _run("sh", "-ec", _program(page, "curl", "sh"), **variables)
             assert '"access_token":"eyJ' in out
             assert '"name":"Anna"' in out
+
+
+@pytest.mark.slow
+async def test_kick_and_block_in_three_languages(tmp_path: Path) -> None:
+    page = "docs/how-to/kick-and-block.md"
+    node = await _run(str(ROOT / "scripts" / "node"), "--bin-dir")
+    commands = (
+        (sys.executable, _saved(tmp_path, "kick.py", _program(page, "BlockingBackend"))),
+        (node.strip().splitlines()[-1] + "/node", _saved(tmp_path, "kick.mjs", _program(page, "fetch(", "js"))),
+        ("sh", "-ec", _program(page, "curl", "sh")),
+    )
+    async with running_service() as house:
+        app = await house.new_application()
+        settings = {"URL": house.service.url, "APP_KEY": app.key, "APP_SECRET": app.secret}
+        variables = {f"GREENROOM_{name}": value for name, value in settings.items()}
+        for command in commands:
+            async with house.connect() as client:
+                # Tokens of the same second as a kick are revoked with it: this one is of the next.
+                await client.open(app.token(external_id="anna", now=time.time() + 2))
+                out = await _run(*command, **variables)
+                assert "Spam" in out
+                assert await client.closed() == 4501
+            async with house.connect() as client:  # the block is lifted
+                await client.open(app.token(external_id="anna", now=time.time() + 2))
 
 
 @pytest.mark.slow
