@@ -26,6 +26,9 @@ HOSTILE = {
     "failed_auth_per_minute": 1_000_000,
     "protocol_violations_per_minute": 1_000_000,
     "opens_per_second": 1_000_000.0,
+    "opens_per_participant_per_minute": 1_000_000,
+    "ids_per_second": 1_000_000.0,
+    "ids_burst": 1_000_000,
 }
 
 
