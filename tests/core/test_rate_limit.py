@@ -52,3 +52,11 @@ def test_a_group_that_does_not_ask_any_more_has_no_share() -> None:
     later = ACTIVE_SECONDS + 1
     taken = sum(budget.take("a", later + step / 20) for step in range(200))
     assert taken >= 199
+
+
+def test_a_group_that_comes_back_after_long_has_its_share() -> None:
+    budget = SharedBudget(20.0, 0.0)
+    assert budget.take("a", 0.0)
+    for now in (ACTIVE_SECONDS + 1, 1e6, 1e6):
+        assert budget.take("a", now)
+    assert not budget.is_full("a", 2e6)

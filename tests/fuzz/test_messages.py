@@ -432,7 +432,8 @@ def mistyped() -> Iterator[tuple[str, str, dict[str, Any]]]:
             if field.required:
                 yield method, field.encode_name, {k: v for k, v in good.items() if k != field.encode_name}
             for value in SAMPLES:
-                if not takes(hints[field.name], value):
+                # A member that is null is absent.
+                if not takes(hints[field.name], value) and (value is not None or field.required):
                     yield method, field.encode_name, {**good, field.encode_name: value}
             yield from _inside(method, field.encode_name, hints[field.name], good)
 
@@ -443,7 +444,7 @@ def _inside(method: str, name: str, kind: Any, good: dict[str, Any]) -> Iterator
         hints = typing.get_type_hints(kind)
         for field in msgspec.structs.fields(kind):
             for value in SAMPLES:
-                if not takes(hints[field.name], value):
+                if not takes(hints[field.name], value) and (value is not None or field.required):
                     yield method, field.encode_name, {**good, name: {field.encode_name: value}}
 
 
@@ -466,7 +467,7 @@ async def test_wrong_types_for_every_field_of_every_method(caplog: pytest.LogCap
                     await _refuses(session, method, field, params)
                     await session.is_alive()
             for method in METHODS:
-                for no_object in ([], [1], "x", 1, 1.5, True, None):
+                for no_object in ([], [1], "x", 1, 1.5, True):
                     if method not in ("ping", "session.open", "session.resume"):
                         session.send(msgspec.json.encode(_raw(method, no_object)))
                         assert (await session.error())["code"] == ILLEGAL, (method, no_object)

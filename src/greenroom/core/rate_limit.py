@@ -136,12 +136,12 @@ class SharedBudget:
         if share is None:
             share = shares[group] = _Share(self._burst, now)
         shares.move_to_end(group)
+        passed = max(0.0, now - share.at)
+        share.at = max(share.at, now)
         while next(iter(shares.values())).at < now - ACTIVE_SECONDS:
             shares.popitem(last=False)
         part = len(shares)
-        earned = max(0.0, now - share.at) * self._rate / part
-        share.level = min(max(1.0, self._burst / part), share.level + earned)
-        share.at = max(share.at, now)
+        share.level = min(max(1.0, self._burst / part), share.level + passed * self._rate / part)
         second = int(now)
         if second != share.second:
             share.taken_before = share.taken if second == share.second + 1 else 0
