@@ -155,6 +155,17 @@ class Commands:
     def do_hvals(self, key: bytes) -> Reply:
         return list(self._get(key, dict).values())
 
+    def do_hlen(self, key: bytes) -> Reply:
+        return len(self._get(key, dict))
+
+    def do_hscan(self, key: bytes, cursor: bytes, *options: bytes) -> Reply:
+        """The cursor is a place in the order of insertion."""
+        items = list(self._get(key, dict).items())
+        start = int(cursor)
+        some = items[start : start + int(options[1])]
+        end = start + len(some)
+        return [b"%d" % end if end < len(items) else b"0", [each for item in some for each in item]]
+
     def do_hexists(self, key: bytes, field: bytes) -> Reply:
         return int(field in self._get(key, dict))
 

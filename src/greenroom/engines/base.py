@@ -62,6 +62,8 @@ LEASE = 10.0
 RESTRICTION_MEMORY = 25 * 3600.0
 """Seconds for which cut-offs, revoked tokens and lifted blocks are kept: no token lives for more than 24 h, so older
 ones matter no more."""
+RESTRICTIONS_OF_APPLICATION = 100_000
+"""Restrictions of an application, about: where there are more, those that expire next make room."""
 DEAD_LETTERS = 10_000
 """Dead letters kept for one reader, the latest."""
 

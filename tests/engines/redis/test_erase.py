@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def found_in(server: RedisServer) -> list[str]:
 
 
 def _persistence(server: RedisServer) -> str:
-    info = server.execute("INFO", "persistence")
+    info: Any = server.execute("INFO", "persistence")
     return "\n".join(f"{name}:{value}" for name, value in info.items())
 
 
@@ -118,10 +119,11 @@ def _event(w: World, participant_id: str) -> str:
 
 def _cpu_ms(server: RedisServer) -> float:
     """Milliseconds of processor that Redis has used."""
-    info = server.execute("INFO", "cpu")
+    info: Any = server.execute("INFO", "cpu")
     return 1000 * float(info["used_cpu_user"] + info["used_cpu_sys"])
 
 
 def _slowest_ms(server: RedisServer) -> float:
     """By the clock on the wall: on a busy machine a call waits for the processor too."""
-    return max((entry[2] for entry in server.execute("SLOWLOG", "GET", 10_000)), default=0) / 1000
+    entries: Any = server.execute("SLOWLOG", "GET", 10_000)
+    return max((entry[2] for entry in entries), default=0) / 1000

@@ -11,9 +11,9 @@ from greenroom.engines.base import (
     NodeBeat,
     NodeRecord,
     Reaped,
-    restriction_expires,
 )
 from greenroom.engines.embedded.erase import erase_piece
+from greenroom.engines.embedded.restrict import forget_restrictions
 from greenroom.engines.embedded.rows import (
     ATTACHED,
     COLUMNS,
@@ -43,8 +43,6 @@ from greenroom.model import EndReason, SessionRecord
 
 BEAT_STORED_MS = 10_000
 """How often a beat, and with it a quiet clock, is stored (S10)."""
-HOUSEKEEPING_MS = 30_000
-"""How often what is only old is looked for."""
 
 _DUE_PARTICIPANTS = f"SELECT {PARTICIPANT_COLUMNS} FROM participants WHERE due <= ? ORDER BY due LIMIT ?"
 _FORGET_OPEN_IDS = (
@@ -138,12 +136,10 @@ def reap(tx: Transaction, monotonic: float, limit: int, events: EventLimits) -> 
     told, forgotten, seen = _due_participants(tx, limit)
     tx.execute(_FORGET_OPEN_IDS, (_REMEMBER_MS, state.clock, limit))
     tx.forget_ended(tx.rows(_FORGOTTEN_SESSIONS, (state.clock, limit)))
-    if state.clock - state.housekept >= HOUSEKEEPING_MS:
-        state.housekept = state.clock
-        _forget_restrictions(tx)
+    forgetting = forget_restrictions(tx, limit)
     erasing = erase_piece(tx)
     trimming = trim_streams(tx, events)
-    more = detached >= limit or len(ended) >= limit or seen >= limit or erasing or trimming
+    more = detached >= limit or len(ended) >= limit or seen >= limit or forgetting or erasing or trimming
     return Reaped(ended=tuple(ended), detached=detached, told=told, forgotten=forgotten, lag=lag, more=more)
 
 
@@ -248,15 +244,6 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
     participant.due = again
     tx.save_counts(participant)
     return 0 if news is None else 1
-
-
-def _forget_restrictions(tx: Transaction) -> None:
-    for key, restriction in list(tx.state.restrictions.items()):
-        expires = restriction_expires(restriction)
-        if expires is not None and expires < tx.now:
-            del tx.state.restrictions[key]
-            tx.writes += 1
-            tx.execute("DELETE FROM restrictions WHERE app = ? AND kind = ? AND subject = ?", key)
 
 
 def restart(tx: Transaction) -> int:

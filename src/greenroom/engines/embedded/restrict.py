@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heapify, heappop, nsmallest
 
 import msgspec
 
 from greenroom.core.policy import cutoff_now
-from greenroom.engines.base import Restricted, RestrictRequest
+from greenroom.engines.base import RESTRICTIONS_OF_APPLICATION, Restricted, RestrictRequest, restriction_expires
 from greenroom.engines.embedded.erase import begin_erasure
 from greenroom.engines.embedded.rows import SessionRow
 from greenroom.engines.embedded.session_steps import bump, end_row, finish
+from greenroom.engines.embedded.state import RestrictionKey
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import IllegalArgumentError, NotFoundError
 from greenroom.model import (
@@ -25,20 +27,25 @@ from greenroom.model import (
 _encode = msgspec.msgpack.Encoder().encode
 
 
+ROOM = 1000
+"""Restrictions that make room at once where an application has too many, so that few of them search through all."""
+
+
 def restrict(tx: Transaction, request: RestrictRequest) -> Restricted:
     try:
         kind = _KINDS[request.kind]
     except KeyError:
         raise IllegalArgumentError(f"There is no restriction called {request.kind!r}.") from None
+    if request.kind in ("kick", "block", "cutoff", "jti"):
+        _make_room(tx, request.app)
     return kind(tx, request)
 
 
 def store_restriction(tx: Transaction, restriction: Restriction) -> None:
     """Writes it, here and in memory; the directory's version rises."""
-    key = (restriction.app, restriction.kind, restriction.subject)
     tx.writes += 1
+    key = tx.state.add_restriction(restriction)
     tx.execute("INSERT OR REPLACE INTO restrictions VALUES (?, ?, ?, ?)", (*key, _encode(restriction)))
-    tx.state.restrictions[key] = restriction
     touch_directory(tx)
 
 
@@ -47,9 +54,44 @@ def touch_directory(tx: Transaction) -> None:
     tx.execute("UPDATE meta SET value = ? WHERE key = 'directory'", (tx.state.directory_version,))
 
 
+def forget_restrictions(tx: Transaction, limit: int) -> bool:
+    """Drops restrictions that matter no more, at most so many. Whether there may be more."""
+    expiring = tx.state.expiring
+    for _ in range(limit):
+        if not expiring or expiring[0][0] > tx.now:
+            return False
+        expires, key = heappop(expiring)
+        if _is_current(tx, expires, key):
+            _remove_restriction(tx, key)
+    return True
+
+
+def _make_room(tx: Transaction, app: str) -> None:
+    """Raises IllegalArgumentError where the application has too many restrictions, none of which ever ends."""
+    state = tx.state
+    if state.restricted.get(app, 0) < RESTRICTIONS_OF_APPLICATION:
+        return
+    state.expiring = [each for each in state.expiring if _is_current(tx, *each)]
+    heapify(state.expiring)
+    mine = nsmallest(ROOM, (each for each in state.expiring if each[1][0] == app))
+    if not mine:
+        raise IllegalArgumentError(
+            f"The application has {RESTRICTIONS_OF_APPLICATION} blocks that never end.",
+            hint="Lift blocks that are not needed any more, or give them an end.",
+        )
+    for _, key in mine:
+        _remove_restriction(tx, key)
+
+
+def _is_current(tx: Transaction, expires: int, key: RestrictionKey) -> bool:
+    """Whether an entry of the heap is about what is stored, and not about what that has replaced."""
+    present = tx.state.restrictions.get(key)
+    return present is not None and restriction_expires(present) == expires
+
+
 def _kick(tx: Transaction, request: RestrictRequest) -> Restricted:
     cutoff = _cut_off(tx, request, cutoff_now(tx.now), request.participant_id)
-    ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
+    ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, cutoff)
     return Restricted(ended, True, cutoff)
 
 
@@ -66,7 +108,7 @@ def _block(tx: Transaction, request: RestrictRequest) -> Restricted:
         ),
     )
     cutoff = _cut_off(tx, request, cutoff_now(tx.now), request.participant_id)
-    ended = _end_sessions(tx, request, EndReason.BLOCKED, lambda row: True, revoke=True)
+    ended = _end_sessions(tx, request, EndReason.BLOCKED, lambda row: True, cutoff)
     return Restricted(ended, True, cutoff)
 
 
@@ -100,12 +142,13 @@ def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
     """Ends, forgets, and leaves a block and the cut-off by hashed id alone."""
     subject = erased_subject(request.participant_id)
     block = tx.state.block_of(request.app, request.participant_id, tx.now)
-    ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, revoke=True)
+    now = cutoff_now(tx.now)
+    ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, now)
     for kind in ("block", "cutoff"):
-        _remove_restriction(tx, request.app, kind, request.participant_id)
+        _remove_restriction(tx, (request.app, kind, request.participant_id))
     if block is not None:
         store_restriction(tx, msgspec.structs.replace(block, subject=subject, reason=""))
-    cutoff = _cut_off(tx, request, cutoff_now(tx.now), subject)
+    cutoff = _cut_off(tx, request, now, subject)
     participant = tx.participant(request.app, request.participant_id)
     if participant is not None:
         bump(tx, participant)
@@ -131,15 +174,16 @@ def _end_sessions(
     request: RestrictRequest,
     reason: EndReason,
     concerns: Callable[[SessionRow], bool],
-    *,
-    revoke: bool = False,
+    cutoff: int | None = None,
 ) -> tuple[SessionRecord, ...]:
+    """cutoff: of a kick; a token issued later still (its clock is ahead) is revoked by its id."""
     participant = tx.participant(request.app, request.participant_id)
     rows = [] if participant is None else [row for row in tx.sessions_of(participant) if concerns(row)]
     if participant is None or not rows:
         return ()
-    for jti in {row.data.jti for row in rows} if revoke else ():
-        _revoke_jti(tx, request, jti)
+    if cutoff is not None:
+        for jti in {row.data.jti for row in rows if row.data.issued_at > cutoff}:
+            _revoke_jti(tx, request, jti)
     rows.sort(key=lambda row: row.order)
     ended = tuple(end_row(tx, row, participant, reason, request.reason) for row in rows)
     finish(tx, participant, changed=True)
@@ -166,7 +210,7 @@ def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
     store_restriction(tx, Restriction(app=request.app, kind="jti", subject=jti, reason=reason, created_at=tx.now))
 
 
-def _remove_restriction(tx: Transaction, app: str, kind: str, subject: str) -> None:
-    if tx.state.restrictions.pop((app, kind, subject), None) is not None:
+def _remove_restriction(tx: Transaction, key: RestrictionKey) -> None:
+    if tx.state.remove_restriction(key):
         tx.writes += 1
-        tx.execute("DELETE FROM restrictions WHERE app = ? AND kind = ? AND subject = ?", (app, kind, subject))
+        tx.execute("DELETE FROM restrictions WHERE app = ? AND kind = ? AND subject = ?", key)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from heapq import heappush
+
 import apsw
 import msgspec
 
-from greenroom.engines.base import MAX_CLOCK_STEP, NodeBeat
+from greenroom.engines.base import MAX_CLOCK_STEP, NodeBeat, restriction_expires
 from greenroom.model import Application, Restriction, erased_subject
+
+RestrictionKey = tuple[str, str, str]
+"""Application, kind, subject."""
 
 decode_application = msgspec.msgpack.Decoder(Application).decode
 decode_restriction = msgspec.msgpack.Decoder(Restriction).decode
@@ -63,11 +68,14 @@ class State:
         self.stored_clock = 0
         self.stored_beat = 0
         """Unix ms of the last beat that was stored."""
-        self.housekept = 0
         self.directory_version = 0
         self.streams: dict[str, Stream] = {}
         self.applications: dict[str, Application] = {}
-        self.restrictions: dict[tuple[str, str, str], Restriction] = {}
+        self.restrictions: dict[RestrictionKey, Restriction] = {}
+        self.restricted: dict[str, int] = {}
+        """Restrictions of each application."""
+        self.expiring: list[tuple[int, RestrictionKey]] = []
+        """A heap of when restrictions matter no more (Unix ms); an entry may be outdated."""
         self.counts: dict[str, int] = {}
         """Sessions that have not ended, of each application."""
         self.ended: dict[str, int] = {}
@@ -96,10 +104,9 @@ class State:
         self.applications = {
             key: decode_application(body) for key, body in con.execute("SELECT key, body FROM applications")
         }
-        self.restrictions = {
-            (app, kind, subject): decode_restriction(body)
-            for app, kind, subject, body in con.execute("SELECT app, kind, subject, body FROM restrictions")
-        }
+        self.restrictions, self.restricted, self.expiring = {}, {}, []
+        for (body,) in con.execute("SELECT body FROM restrictions"):
+            self.add_restriction(decode_restriction(body))
         self.counts = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state < 2 GROUP BY app"))
         self.ended = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state > 1 GROUP BY app"))
         self.erasing = bool(con.execute("SELECT 1 FROM erasures LIMIT 1").fetchall())
@@ -136,6 +143,24 @@ class State:
         if stream is None:
             stream = self.streams[app] = Stream(1, 0)
         return stream
+
+    def add_restriction(self, restriction: Restriction) -> RestrictionKey:
+        """In memory. Its key."""
+        key = (restriction.app, restriction.kind, restriction.subject)
+        if key not in self.restrictions:
+            self.restricted[restriction.app] = self.restricted.get(restriction.app, 0) + 1
+        self.restrictions[key] = restriction
+        expires = restriction_expires(restriction)
+        if expires is not None:
+            heappush(self.expiring, (expires, key))
+        return key
+
+    def remove_restriction(self, key: RestrictionKey) -> bool:
+        """In memory. Whether it was there."""
+        if self.restrictions.pop(key, None) is None:
+            return False
+        self.restricted[key[0]] -= 1
+        return True
 
     def block_of(self, app: str, participant_id: str, now: int) -> Restriction | None:
         """The block in force, also one that an erase left by hashed id."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from greenroom.engines.redis.arguments import argument, merged, restriction_item
+from greenroom.engines.redis.arguments import argument, batched, merged, restriction_item
 from greenroom.engines.redis.maintenance import DIRECTORY
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import Call, Reply, Store
@@ -15,6 +15,10 @@ from greenroom.model import ERASED, PARTITIONS, Application, Restriction, Sealed
 
 _decode_application = msgspec.json.Decoder(Application).decode
 _decode_key = msgspec.json.Decoder(SealedKey).decode
+
+
+_PIECE = 200
+"""Restrictions written in one call."""
 
 
 class _StoredRestriction(msgspec.Struct):
@@ -89,15 +93,22 @@ class RedisDirectory:
         await self._call("save_key", True, kid=key.kid, record=merged(key, None))
 
     async def restrictions(self, app: str | None = None) -> tuple[Restriction, ...]:
-        body = argument(app=app)
+        """A piece of each partition at a time, so that none is held for long."""
         found: dict[tuple[str, str, str], Restriction] = {}
-        for reply in await self._store.call_many([Call("restrictions", f"p{n}", body) for n in range(PARTITIONS)]):
-            (flat,) = accepted(reply)
-            for name, record in zip(flat[::2], flat[1::2], strict=True):
-                stored = _decode_restriction(record)
-                if stored.kind:
-                    restriction = Restriction(app=name.decode(), **msgspec.structs.asdict(stored))
-                    found[restriction.app, restriction.kind, restriction.subject] = restriction
+        left = {number: argument(app=app) for number in range(PARTITIONS)}
+        while left:
+            numbers = list(left)
+            replies = await self._store.call_many([Call("restrictions", f"p{n}", left[n]) for n in numbers])
+            left = {}
+            for number, reply in zip(numbers, replies, strict=True):
+                flat, *place = accepted(reply)
+                for name, record in zip(flat[::2], flat[1::2], strict=True):
+                    stored = _decode_restriction(record)
+                    if stored.kind:
+                        restriction = Restriction(app=name.decode(), **msgspec.structs.asdict(stored))
+                        found[restriction.app, restriction.kind, restriction.subject] = restriction
+                if place:
+                    left[number] = argument(app=app, **{"from": place[0].decode(), "scan": place[1].decode()})
         return tuple(found.values())
 
     async def put_back(
@@ -120,18 +131,24 @@ class RedisDirectory:
         )
 
     async def _put_restrictions(self, restrictions: Sequence[Restriction]) -> None:
-        """To the participant's partition where the record tells it; a revoked token, or the block of somebody erased,
-        is written to all of them: it is small, and some day it is over."""
+        """To the participant's partition. A revoked token's participant is not known any more: it is written where its
+        id says, from where nodes read it, and refuse it at each open. The block or cut-off of somebody erased, whose id
+        is not known either, is written to all."""
         items: dict[int, list[dict[str, object]]] = {}
         for restriction in restrictions:
-            numbers: Sequence[int] = range(PARTITIONS)
-            if restriction.kind != "jti" and not restriction.subject.startswith(ERASED):
-                numbers = [partition_of(restriction.app, restriction.subject)]
+            numbers: Sequence[int] = [partition_of(restriction.app, restriction.subject)]
+            if restriction.subject.startswith(ERASED):
+                numbers = range(PARTITIONS)
             for number in numbers:
                 items.setdefault(number, []).append(restriction_item(restriction))
-        calls = [Call("put_restrictions", f"p{n}", argument(items=some), True) for n, some in items.items()]
-        for reply in await self._store.call_many(calls):
-            accepted(reply)
+        calls = [
+            Call("put_restrictions", f"p{number}", argument(items=some), True)
+            for number, each in items.items()
+            for some in batched(each, _PIECE)
+        ]
+        for some in batched(calls, PARTITIONS):
+            for reply in await self._store.call_many(some):
+                accepted(reply)
         if calls:
             await self._call("touch", True)
 

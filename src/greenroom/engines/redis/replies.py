@@ -13,6 +13,7 @@ from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
     ConflictError,
     GreenroomError,
+    IllegalArgumentError,
     NotFoundError,
     ParticipantBlockedError,
     RevisionConflictError,
@@ -143,6 +144,10 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
     b"token_mismatch": lambda _: TokenInvalidError(code=ErrorCode.TOKEN_MISMATCH),
     b"not_found": lambda _: NotFoundError(),
     b"conflict": _conflict,
+    b"restrictions": lambda _: IllegalArgumentError(
+        "The application has too many blocks that never end.",
+        hint="Lift blocks that are not needed any more, or give them an end.",
+    ),
     b"version": lambda _: ConflictError(),
 }
 

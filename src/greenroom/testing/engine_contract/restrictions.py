@@ -285,6 +285,28 @@ class RestrictionsContract(ContractBase):
                 assert {event.data["name"] for event in events if event.data.get("name")} == {"Name 5"}
                 assert {event.id for event in events} >= set(before)
 
+    async def test_restrictions_are_forgotten_as_fast_as_they_come(self) -> None:
+        async with self.make_world() as w:
+            request = w.open_request()
+            for number in range(300):
+                await restrict(w, "jti", request.participant_id, jti=f"stolen-{number}")
+            assert len(await w.engine.directory.restrictions(APP)) == 300
+            await w.step(26 * 3600)
+            await w.reap()
+            assert await w.engine.directory.restrictions(APP) == ()
+
+    async def test_a_kick_stores_one_cut_off_however_many_sessions_it_ends(self) -> None:
+        async with self.make_world() as w:
+            ahead = w.token(age=-5)
+            a = await w.client(token=ahead)
+            for _ in range(4):
+                await w.open()
+            await restrict(w, "kick", a.participant_id)
+            kinds = sorted(each.kind for each in await w.engine.directory.restrictions(APP))
+            assert kinds == ["cutoff", "jti"], "a token issued later than the cut-off is revoked by its id"
+            with refused(ErrorCode.TOKEN_REVOKED):
+                await w.open(token=ahead)
+
     async def test_restrictions_are_kept_while_a_token_of_their_time_may_live(self) -> None:
         async with self.make_world() as w:
             a = await w.client()

@@ -25,6 +25,23 @@ local function put_restriction(c, app, field, record, expires)
   end
 end
 
+-- Where an application has too many here, those that expire next make room. Whether there is room.
+local function make_room(c, app)
+  local key, prefix = c.P .. ':r:' .. app, owner_key(app, '')
+  if call('HLEN', key) < RESTRICTIONS_OF_PARTITION then
+    return true
+  end
+  local dropped = 0
+  for _, member in ipairs(call('ZRANGE', c.P .. ':rx', 0, 999)) do
+    if dropped < 50 and string.sub(member, 1, #prefix) == prefix then
+      call('HDEL', key, string.sub(member, #prefix + 1))
+      call('ZREM', c.P .. ':rx', member)
+      dropped = dropped + 1
+    end
+  end
+  return dropped > 0
+end
+
 local function put_block(c, r, block)
   local record = json('kind', 'block', 'subject', block.subject, 'until', block['until'], 'reason', block.reason,
     'created_at', block.created_at, 'lifted', block.lifted or nil)
@@ -52,7 +69,8 @@ local function end_all(c, r, reason, hit)
   local before = snapshot(p)
   for _, s in ipairs(live_sessions(c, r.app, r.participant_id)) do
     if hit(s) then
-      if r.revoke_tokens and some(s.jti) then
+      -- one issued later than the cut-off still, by a clock that is ahead, is revoked by its id
+      if r.cut and some(s.jti) and number(s.iat) > r.cut then
         put_jti(c, r, s.jti)
       end
       flats[#flats + 1] = end_session(c, s, s.flat, p, reason, r.reason)
@@ -81,16 +99,14 @@ end
 local kinds = {}
 
 function kinds.kick(c, r, _, cutoff)
-  r.revoke_tokens = true
-  local before = raise_cutoff(c, r, cutoff)
-  return end_all(c, r, 'kicked', everything), true, before
+  r.cut = raise_cutoff(c, r, cutoff)
+  return end_all(c, r, 'kicked', everything), true, r.cut
 end
 
 function kinds.block(c, r, _, cutoff)
-  r.revoke_tokens = true
   put_block(c, r, {subject = r.participant_id, ['until'] = r['until'], reason = r.reason, created_at = c.ms})
-  local before = raise_cutoff(c, r, cutoff)
-  return end_all(c, r, 'blocked', everything), true, before
+  r.cut = raise_cutoff(c, r, cutoff)
+  return end_all(c, r, 'blocked', everything), true, r.cut
 end
 
 function kinds.lift(c, r, block, cutoff)
@@ -118,7 +134,7 @@ function kinds.jti(c, r, _, cutoff)
 end
 
 function kinds.erase(c, r, block, cutoff)
-  r.revoke_tokens = true
+  r.cut = math.max(cutoff and cutoff.before or 0, math.ceil(c.us / 1000000))
   local flats = end_all(c, r, 'kicked', everything)
   local p, who = load_participant(c, r.app, r.participant_id)
   for _, sid in ipairs(call('ZRANGE', ended_of(c, who), 0, -1)) do
@@ -142,16 +158,18 @@ function kinds.erase(c, r, block, cutoff)
   else
     call('HDEL', c.P .. ':r:' .. r.app, 'b:' .. r.hashed)
   end
-  local before = math.max(cutoff and cutoff.before or 0, math.ceil(c.us / 1000000))
   r.reason = ''
-  put_cutoff(c, r, r.erased, before)
-  return flats, p ~= nil, before
+  put_cutoff(c, r, r.erased, r.cut)
+  return flats, p ~= nil, r.cut
 end
 
 define('restrict', function(c, r)
   local block, cutoff = restrictions_of(c, r.app, r.hashed, nil)
   if r.kind == 'lift' and not blocks(c, block) then
     return refuse('not_found')
+  end
+  if r.kind ~= 'lift' and r.kind ~= 'erase' and not make_room(c, r.app) then
+    return refuse('restrictions')
   end
   local flats, changed, before = kinds[r.kind](c, r, block, cutoff)
   if #flats == 0 then
@@ -160,14 +178,28 @@ define('restrict', function(c, r)
   return {'ok', flats, changed and 1 or 0, before, count_of(c, r.app)}
 end)
 
--- All restrictions of this partition: app, record, app, record, …
+-- Restrictions of this partition, a piece at a time: app, record, app, record, …; then the application and the place in
+-- it to go on from, where there are more.
 define('restrictions', function(c, r)
-  local apps = c.arg.app and {c.arg.app} or call('SMEMBERS', c.P .. ':ra')
-  local out = {}
-  for _, app in ipairs(apps) do
-    for _, record in ipairs(call('HVALS', c.P .. ':r:' .. app)) do
-      out[#out + 1] = app
-      out[#out + 1] = record
+  local apps = r.app and {r.app} or call('SMEMBERS', c.P .. ':ra')
+  table.sort(apps)
+  local out, scan = {}, r.scan or '0'
+  for steps, app in ipairs(apps) do
+    if not r.from or app >= r.from then
+      if app ~= r.from then
+        scan = '0'
+      end
+      repeat
+        if #out >= 500 or steps > 500 and #out > 0 then
+          return {'ok', out, app, scan}
+        end
+        local found = call('HSCAN', c.P .. ':r:' .. app, scan, 'COUNT', 250)
+        scan = found[1]
+        for i = 2, #found[2], 2 do
+          out[#out + 1] = app
+          out[#out + 1] = found[2][i]
+        end
+      until scan == '0'
     end
   end
   return {'ok', out}
