@@ -16,30 +16,30 @@ _HOW = """
 ## How it is measured
 
 The service runs alone on one core of the machine, the load generator on the other, both pinned. Every run begins with
-a fresh process and an empty registry; tokens are minted before, through the API, one for each participant. Servers that
-are compared take turns within a round, and ratios are taken within rounds and their median is shown, so that what else
-the machine does hits all alike. CPU is what the kernel counted for the server's process (user and system, all threads)
-from the first measured operation to a tenth of a second after the last. Wall figures are of this machine on this day:
-trust the ratios.
+a fresh process and an empty registry; tokens are minted before, through the API, one for each participant. Servers
+that are compared take turns within a round, and ratios are taken within rounds and their median is shown, so that
+other work of the machine affects all alike. CPU is what the kernel counted for the server's process (user and system,
+all threads) from the first measured operation to a tenth of a second after the last. Wall-clock figures are of this
+machine on this day: trust the ratios.
 
-*The floor* is picows and aiohttp on one port and nothing else: one raw Ed25519 verification and a canned reply for each
-open, Close answered, nothing stored, nobody told. *An open* here is a TCP connection, the WebSocket handshake,
-`session.open`, its answer, and a Close that is answered. Greenroom verifies the token with all its claims, checks
-policy and revocation, commits session, participant and event to disk (`synchronous=FULL`), and answers then; the Close
-commits the end. Its settings are the defaults, but for limits that would refuse a crowd from one address, and the log
-level, which is `warning` (a line for each lost connection is written at `info`).
+*The floor* is picows and aiohttp on one port and nothing else: one raw Ed25519 verification and a constant reply for
+each open, Close answered, nothing stored, nobody notified. *An open* here is a TCP connection, the WebSocket
+handshake, `session.open`, its answer, and a Close that is answered. Greenroom verifies the token with all its claims,
+checks policy and revocation, commits session, participant and event to disk (`synchronous=FULL`), and then answers;
+the Close commits the end. Its settings are the defaults, except limits that would refuse thousands of clients from
+one address, and the log level, which is `warning` (a line for each lost connection is written at `info`).
 """
 
 _PEERS = """
-## Peers, doing the same work
+## Peers that do the same work
 
-Each peer is a session service as its documentation would have one built, in `benchmarks/peers/`: it verifies the token
-(issuer, audience, required claims, expiry) with a fast library of its world, stores session and participant in Redis in
-one transaction before it answers, counts the participant's sessions, publishes presence to watchers through its own
-Redis adapter, and undoes all that at the end. Redis writes its log before it answers (`appendfsync always`) and runs on
-the generator's core; what it spends is added to the peer's CPU, for the embedded engine is inside Greenroom's. None of
-them resumes, orders events, keeps revisions, revokes, or limits anything: that work is Greenroom's alone. All peers
-have JIT and caches warmed up by opens that are not counted.
+Each peer in `benchmarks/peers/` is a session service built as its documentation recommends: it verifies the token
+(issuer, audience, required claims, expiry) with a fast library of its language, stores session and participant in
+Redis in one transaction before it answers, counts the participant's sessions, publishes presence to watchers through
+its own Redis adapter, and undoes all that at the end. Redis writes its log before it answers (`appendfsync always`)
+and runs on the generator's core; its CPU is added to the peer's, because Greenroom's includes the embedded engine.
+None of them resumes, orders events, keeps revisions, revokes, or limits anything: only Greenroom does that work. All
+peers are warmed up by opens that are not counted.
 """
 
 _SPENT = """
@@ -79,9 +79,9 @@ def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
         " `benchmarks/results/latest.json`.",
         "",
         *_said_before(found),
-        "## Aims",
+        "## Targets",
         "",
-        "| what | goal | measured | |",
+        "| what | target | measured | |",
         "|---|---|---|---|",
         *(_row(goal, figures.get(goal.figure)) for goal in TARGETS),
         "",
@@ -106,14 +106,14 @@ def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
 def _said_before(found: dict[str, Any]) -> list[str]:
     lines = []
     if found["form"] != "full":
-        lines += ["**These are figures of the short form**: fewer rounds, smaller crowds.", ""]
+        lines += ["**These are figures of the short form**: fewer rounds, fewer clients.", ""]
     load = float(found["machine"]["load before"].split()[0])
     if load > 0.5:
         lines += [f"**The machine was not quiet**: its load was {load:g} before the bench began.", ""]
     for name, text in found["failed"].items():
         lines += [f"**The job {name} failed**: {text.splitlines()[0][:200]}", ""]
     if found["leftOut"]:
-        lines += [f"**Left out, for the time was over**: {', '.join(found['leftOut'])}.", ""]
+        lines += [f"**Left out for want of time**: {', '.join(found['leftOut'])}.", ""]
     return lines
 
 
@@ -186,13 +186,13 @@ def _detection(figures: dict[str, float]) -> list[str]:
     if "false_leaves" not in figures:
         return []
     rows = [
-        ("went silent without a word", "vanished", 27, 68),
+        ("vanished without closing", "vanished", 27, 68),
         ("lost its connection", "reset", 3, 44),
     ]
     return [
-        "## Who is gone, and when it is known",
+        "## Detection of failures",
         "",
-        "Default timers, as a watcher hears it (2 s of `unreachable` are told to nobody); the slowest of 50 each.",
+        "Default timers, as a watcher is notified (after 2 s of `unreachable`); the slowest of 50 each.",
         "",
         "| the client | `unreachable` after | bound | ended after | bound |",
         "|---|---|---|---|---|",
@@ -202,7 +202,7 @@ def _detection(figures: dict[str, float]) -> list[str]:
             for text, name, first, second in rows
         ),
         "",
-        f"False leaves, among 900 that stayed: {figures['false_leaves']:g}.",
+        f"Clients shown as gone, among 900 that stayed: {figures['false_leaves']:g}.",
         "",
     ]
 
@@ -219,8 +219,8 @@ def _generator(found: dict[str, Any]) -> list[str]:
     return [
         "## The generator's share",
         "",
-        "What the generator used of its own core, at most. Above 85 % a rate is the generator's, not the server's; CPU",
-        "an operation is the server's all the same.",
+        "The most that the generator used of its own core. Above 85 % a rate is the generator's, not the server's; CPU",
+        "per operation is the server's in any case.",
         "",
         "| job | server | generator | |",
         "|---|---|---|---|",
@@ -278,7 +278,7 @@ def _add_curves(found: dict[str, Any], plots: dict[str, tuple[str, str]]) -> Non
     runs = found["runs"]
     herds = [run["finding"]["timeline"] for run in runs if run["job"] == "herd"]
     if herds and herds[0]:
-        title = "A herd comes back"
+        title = "10,000 clients reconnect"
         plots["herd"] = (title, svg.curves(title, "seconds after the loss", "sessions back", [("", herds[0])]))
     tails = [
         (f"{run['subject']}, {run['job'][5:]} in flight", svg.tail(run["finding"]["curve"]))

@@ -35,8 +35,8 @@ _PEER = (
     "The stack on Node compiles its hot paths, and its store is another process that batches the writes of many opens; "
     "Greenroom verifies more of a token, and commits to disk in its own process."
 )
-_WAIT = "Changes are gathered for up to a tenth of a second (S13); on one core the last of thousands waits for all."
-_AWAY = "Events are read and tried again while opens come as fast as they can; at 50 events a second it is less."
+_WAIT = "Changes are batched for up to a tenth of a second (S12); on one core the last of thousands waits for all."
+_AWAY = "Events are read and retried while opens come as fast as they can; at 50 events a second it is less."
 
 TARGETS = (
     Goal("CPU of an open and close over the floor's, 64 in flight", "open_64_ratio", 1.6, "×", _OPEN),
@@ -47,20 +47,22 @@ TARGETS = (
     Goal("CPU of socket.io over ours, HS256", "peers_HS256_socket.io_times", 2.0, "×", _PEER, True),
     Goal("memory of an idle session at 10,000", "idle_10000_kib", 16, "KiB", "Each connection has its own parser."),
     Goal("memory of an idle session at 19,000", "idle_19000_kib", 16, "KiB", "Each connection has its own parser."),
-    Goal("CPU of a heartbeat", "heartbeat_cpu_us", 40, "µs", "Ping, pong and the wheel's turn, in Python."),
+    Goal("CPU of a heartbeat", "heartbeat_cpu_us", 40, "µs", "Ping, pong and the timer wheel, in Python."),
     Goal("CPU of a delivery over the floor's", "fanout_ratio", 1.25, "×",
         "Each watcher's version is compared first (S11), and uvloop queues what the floor writes at once."),
     Goal("an update reaches the last watcher", "update_to_last_watcher_ms", 100, "ms", _WAIT),
-    Goal("a herd is all back", "herd_all_back_s", 20, "s", "Each resume is a commit and a secret rotated."),
+    Goal("10,000 dropped clients are all back", "herd_all_back_s", 20, "s",
+        "Each resume is a commit and a rotated secret."),
     Goal("a resume once admitted, p99", "herd_admitted_p99_ms", 1_000, "ms",
-        "From the end of the handshake to the answer: what had come before it has to be answered first."),
+        "From the end of the handshake to the answer: what came before it has to be answered first."),
     Goal("opens a second through Redis over the embedded engine's", "redis_of_embedded", 0.6, "×",
         "Redis shares the other core with the load generator here.", True),
     Goal("an open with the most sessions present over one with the fewest", "present_flat", 1.15, "×",
         "Caches of the processor, and indexes a level deeper."),
     Goal("loop stall, p99.9, any scenario", "stall_p999_ms", 50, "ms",
-        "In a herd a thousand sockets are ready at once, and each of them is served before the loop looks again. "
-        "Measured from outside, so it holds the wait for the probe's own core too."),
+        "When all clients reconnect, a thousand sockets are ready at once, and the loop serves each before it looks "
+        "again. "
+        "It is measured from outside, so it includes the wait for the probe's own core."),
     Goal("an open while a webhook receiver refuses, over one without", "outage_refuses_times", 1.1, "×", _AWAY),
     Goal("an open while a webhook receiver hangs, over one without", "outage_hangs_times", 1.1, "×", _AWAY),
     Goal("a client's pings and opens beside one that misbehaves at line speed, p99", "neighbours_worst_p99_ms", 50,
