@@ -114,7 +114,8 @@ def spread_classes(trees: dict[str, ast.Module]) -> list[str]:
     where: defaultdict[str, set[str]] = defaultdict(set)
     heirs: Counter[str] = Counter()
     for module, node in classes(trees):
-        where[node.name].add(module)
+        if "abstractmethod" not in ast.unparse(node):  # an interface is meant to have its heir elsewhere
+            where[node.name].add(module)
         heirs.update(base.id for base in node.bases if isinstance(base, ast.Name))
     return sorted(
         f"{module}.{node.name} < {base.id}"
