@@ -232,7 +232,7 @@ test('Metro builds the app of the React Native tutorial', async () => {
 });
 
 test("Metro builds an app of the platform's React Native SDK, with one client in it", async () => {
-  addPackage(app, '@dolbyio/comms-sdk-react-native');
+  for (const name of ['@dolbyio/comms-sdk-react-native', 'react']) addPackage(app, name);
   const claims = { app: 'a', sub: 'ada', xid: 'ada', iat: 1_700_000_000, exp: 4_000_000_000 };
   const token = `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2ln`;
   const text = `import { bridge, configure } from '@greenroom/react-native-compat';
