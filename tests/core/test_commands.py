@@ -15,6 +15,7 @@ from greenroom.core.commands import (
     SurveyAnswerCommand,
     SurveyCommand,
 )
+from greenroom.model import Restriction
 
 
 class CommandOf01(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,3 +60,10 @@ def test_nodes_of_both_versions_understand_each_other(new: Command, old: Command
 def test_a_kind_that_is_not_known_is_no_command(data: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(data, type=Command)
+
+
+def test_what_a_node_says_of_restrictions_is_to_version_01_that_the_directory_changed() -> None:
+    made = (Restriction(app="a", kind="cutoff", subject="p", before=7),)
+    sent = msgspec.json.encode(DirectoryCommand(restrictions=made, before=3, after=5))
+    assert msgspec.json.decode(sent, type=CommandOf01) == CommandOf01(kind="directory")
+    assert msgspec.json.decode(sent, type=Command) == DirectoryCommand(restrictions=made, before=3, after=5)

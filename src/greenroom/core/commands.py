@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from greenroom.model import Restriction
+
 
 class SupersededCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="superseded"):
     """A newer connection has the session: close the one of at most this generation (4503)."""
@@ -28,8 +30,13 @@ class EndedCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     by_device_name: str | None = None
 
 
-class DirectoryCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="directory"):
-    """The directory has changed: read it again."""
+class DirectoryCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="directory"):
+    """The directory has changed: read it again. Where restrictions are given, these were made, and the directory's
+    version rose from `before` to `after` by them: who is at `before` need read nothing."""
+
+    restrictions: tuple[Restriction, ...] = ()
+    before: int = 0
+    after: int = 0
 
 
 class DrainCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="drain"):

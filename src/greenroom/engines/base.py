@@ -156,6 +156,8 @@ class Restricted(msgspec.Struct, frozen=True):
     changed: bool = True
     cutoff: int = 0
     """The participant's cut-off after this (Unix seconds)."""
+    versions: tuple[int, int] = (0, 0)
+    """The directory's version before and after this; (0, 0) where it is not known."""
 
 
 class NodeBeat(msgspec.Struct, frozen=True, kw_only=True):

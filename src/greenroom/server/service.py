@@ -176,7 +176,7 @@ class Service:
             self.engine, self.hub, self.calls, self.directory, config,
             name=name, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
         )  # fmt: skip
-        self.control = SessionControl(self.engine.registry, self.calls, partial(self.directory.read, None))
+        self.control = SessionControl(self.engine.registry, self.calls, self.directory, self.clocks.wall)
         self.upgrades = SessionUpgrades(self.hub, self.calls, self.node, grace=config.grace, chance=self._chance)
         self._reaper = Reaper(
             self.engine.registry,
@@ -229,7 +229,7 @@ class Service:
     def command(self, command: NodeCommand) -> None:
         """Another node, or this one, asks for something that is not about one session."""
         if isinstance(command, DirectoryCommand):
-            self.directory.changed()
+            self.directory.changed(command)
         else:
             self.cluster.command(command)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+from greenroom.core.commands import DirectoryCommand
 from greenroom.errors import ServiceUnavailableError
-from greenroom.model import Application
+from greenroom.model import Application, Restriction
 from greenroom.server.cluster.directory_sync import DirectorySync
 
 
@@ -25,7 +26,11 @@ class FakeTenants:
     away: bool = False
     applications: tuple[Application, ...] = ()
     revocations: Any = field(default_factory=lambda: SimpleNamespace(revoked_jtis=frozenset()))
+    applied: list[Any] = field(default_factory=list)
     asked: list[int | None] = field(default_factory=list)
+
+    def apply(self, restrictions: tuple[Restriction, ...], before: int, after: int) -> None:
+        self.applied.append((restrictions, before, after))
 
     async def load(self) -> None:
         self.applications = tuple(self.stored)
@@ -82,10 +87,10 @@ def _measured(hub: FakeHub) -> dict[str, int]:
 async def test_sessions_of_an_application_that_was_disabled_are_measured_anew_and_no_others() -> None:
     tenants, hub, directory = await _made()
     tenants.stored[0] = _app("one", disabled=True)
-    directory.changed()
+    directory.changed(DirectoryCommand())
     await hub.carry_out()
     assert _measured(hub) == {"one": 1, "two": 0}
-    directory.changed()
+    directory.changed(DirectoryCommand())
     await hub.carry_out()
     assert _measured(hub) == {"one": 1, "two": 0}, "nothing has changed since"
 
@@ -125,3 +130,17 @@ async def test_sessions_of_a_token_that_was_revoked_by_its_jti_are_checked_once(
     assert [hub.sessions[key].measured for key in ("one", "two")] == [1, 0]
     await directory.read(None)
     assert hub.sessions["one"].measured == 1
+
+
+async def test_restrictions_that_another_node_made_are_applied_and_nothing_is_read() -> None:
+    tenants, hub, directory = await _made()
+    made = (
+        Restriction(app="two", kind="cutoff", subject="p", before=7),
+        Restriction(app="two", kind="jti", subject="x"),
+    )
+    directory.changed(DirectoryCommand(restrictions=made, before=1, after=3))
+    assert tenants.applied == [(made, 1, 3)]
+    assert (hub.spawned, tenants.asked) == ([], [])
+    assert _measured(hub) == {"one": 0, "two": 0}
+    directory.changed(DirectoryCommand(restrictions=(Restriction(app="two", kind="jti", subject="jti-two"),)))
+    assert _measured(hub) == {"one": 0, "two": 1}, "its session is held here, and the engine may not have known it"

@@ -11,24 +11,28 @@ from tests.core.server.rig import ANNA, APP
 from tests.server.shell import Shell, running_shell
 
 
-class Reads:
-    """How often the directory was read again."""
+class Directory:
+    """What was applied to the directory's copy, and how often it was read again."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.applied: list[DirectoryCommand] = []
+        self.reads = 0
 
-    async def __call__(self) -> None:
-        self.count += 1
+    def apply(self, change: DirectoryCommand) -> None:
+        self.applied.append(change)
+
+    async def read(self, version: int | None) -> None:
+        self.reads += 1
 
 
-def _control(shell: Shell) -> tuple[SessionControl, Reads]:
-    reads = Reads()
-    return SessionControl(shell.engine.registry, shell.calls, reads), reads
+def _control(shell: Shell) -> tuple[SessionControl, Directory]:
+    directory = Directory()
+    return SessionControl(shell.engine.registry, shell.calls, directory, shell.clocks.wall), directory
 
 
 async def test_a_kick_ends_the_sessions_and_says_why_before_it_is_answered() -> None:
     async with running_shell() as shell:
-        control, reads = _control(shell)
+        control, directory = _control(shell)
         _, link = await shell.open()
         restricted = await control.restrict(
             RestrictRequest(app=APP, kind="kick", participant_id=ANNA, reason="misbehaved")
@@ -36,8 +40,22 @@ async def test_a_kick_ends_the_sessions_and_says_why_before_it_is_answered() -> 
         assert len(restricted.ended) == 1
         (told,) = link.notifications("session.ended")
         assert (told["reason"], told["message"]) == ("kicked", "misbehaved")
-        assert reads.count == 1
-        assert DirectoryCommand() in shell.commands
+        # Applied here and told to all others, who need not read anything.
+        (change,) = directory.applied
+        assert [(one.kind, one.subject) for one in change.restrictions] == [("cutoff", ANNA), ("jti", "jti-anna")]
+        assert change.restrictions[0].before == restricted.cutoff
+        assert (change.before, change.after) == restricted.versions
+        assert change in shell.commands
+        assert directory.reads == 0
+
+
+async def test_an_erasure_is_read_again_by_every_node() -> None:
+    async with running_shell() as shell:
+        control, directory = _control(shell)
+        await shell.open()
+        await control.restrict(RestrictRequest(app=APP, kind="erase", participant_id=ANNA))
+        assert (directory.applied, directory.reads) == ([], 1)
+        assert any(isinstance(one, DirectoryCommand) and not one.restrictions for one in shell.commands)
 
 
 async def test_an_operator_ends_one_session() -> None:

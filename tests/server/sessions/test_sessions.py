@@ -484,3 +484,26 @@ async def test_a_session_that_lost_its_connection_behind_the_nodes_back_is_detac
         await house.service.node.recovery.compare()  # held, and detached behind its back: taken back
         assert (await house.session(opened.id)).state is SessionState.ATTACHED
         assert await client.call("session.close") == {}
+
+
+async def test_kicks_read_nothing_however_many_there_are() -> None:
+    """Each read and decoded all restrictions of all applications, on every node."""
+    async with running_service() as house:
+        app = await house.new_application()
+        await house.service.directory.read(None)
+        reads = house.service.metrics.histogram("greenroom_engine_call_seconds").labels("directory", "restrictions")
+        before = reads.count
+        for number in range(30):
+            person = app.participant_id(f"p{number}")
+            restricted = await house.service.control.restrict(
+                RestrictRequest(app=app.key, kind="kick", participant_id=person)
+            )
+            found = house.service.tenants.revocations.cutoff(app.application, person)
+            assert found == restricted.cutoff
+        await house.service.node.beat()
+        await house.service.hub.settle_tasks(1.0)
+        assert reads.count == before
+        # What is stored is what was applied.
+        applied = {(one.kind, one.subject, one.before) for one in house.service.tenants.copy[2]}
+        await house.service.directory.read(None)
+        assert {(one.kind, one.subject, one.before) for one in house.service.tenants.copy[2]} == applied

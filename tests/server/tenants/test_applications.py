@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
 
-from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError, ServiceUnavailableError
+from greenroom.errors import (
+    ConflictError,
+    IllegalArgumentError,
+    NotFoundError,
+    ParticipantBlockedError,
+    ServiceUnavailableError,
+    TokenInvalidError,
+)
 from greenroom.model import Application, Restriction, StoredSecret
 from greenroom.server.config import ServerConfig
+from greenroom.server.tenants import applications
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.tenants.keys import ANNOUNCED, JWKS_MAX_AGE
 from greenroom.server.tenants.secrets import derive_pepper, load_admin_token, load_master_key, read_or_make
@@ -423,3 +433,90 @@ def test_of_two_processes_that_make_it_both_read_the_same(tmp_path: Path) -> Non
 
     assert read_or_make(path, make) == "theirs"
     assert [entry.name for entry in tmp_path.iterdir()] == ["secret"]
+
+
+# --- restrictions that were made --------------------------------------------------------------------------------------
+
+
+def cutoff(app: Application, subject: str, before: int) -> Restriction:
+    return Restriction(app=app.key, kind="cutoff", subject=subject, before=before, created_at=int(START * 1000))
+
+
+async def test_what_was_made_counts_without_reading_and_the_beat_reads_nothing() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("App")
+    await tenants.reload()
+    reads, version = world.directory.reads, tenants.version
+    entry = cutoff(app, "p", int(START) - 5)
+    tenants.apply((entry,), version, version + 2)
+    assert tenants.revocations.cutoff(app, "p") == START - 5
+    assert entry in tenants.copy[2], "it is put back into an engine that lost it"
+    assert not await tenants.reload_if(version + 2)
+    assert world.directory.reads == reads
+
+
+async def test_changes_that_come_in_another_order_are_counted_and_one_that_was_lost_is_read() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("App")
+    await tenants.reload()
+    version = tenants.version
+    for number in (2, 1, 0, 1):  # the second came twice
+        tenants.apply((cutoff(app, f"p{number}", int(START) - 9),), version + number, version + number + 1)
+    assert tenants.version == version + 3
+    tenants.apply((cutoff(app, "p5", int(START) - 9),), version + 5, version + 6)
+    assert tenants.version == version + 3
+    world.directory.changes = version + 6
+    world.directory.restricted = [cutoff(app, "p4", int(START) - 8)]
+    assert await tenants.reload_if(version + 6)
+    assert (tenants.revocations.cutoff(app, "p4"), tenants.version) == (START - 8, version + 6)
+
+
+async def test_what_was_made_while_everything_was_read_is_not_forgotten() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("App")
+    await tenants.reload()
+    world.directory.restricted = [cutoff(app, "other", int(START) - 9)]
+    read = world.directory.restrictions
+
+    async def read_and_then_it_is_made(app_key: str | None = None) -> tuple[Restriction, ...]:
+        found = await read(app_key)
+        tenants.apply((cutoff(app, "p", int(START) - 5),), tenants.version, tenants.version + 1)
+        return found
+
+    world.directory.restrictions = read_and_then_it_is_made  # type: ignore[method-assign, assignment]
+    await tenants.reload()
+    assert tenants.revocations.cutoff(app, "p") == START - 5
+    assert tenants.revocations.cutoff(app, "other") == START - 9
+
+
+async def test_a_cutoff_only_rises_and_a_block_that_is_lifted_is_gone() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("App")
+    for before in (5, 9, 7):
+        tenants.apply((cutoff(app, "p", before),), 0, 0)
+    assert [one.before for one in tenants.copy[2]] == [9]
+    jti = Restriction(app=app.key, kind="jti", subject="jti")
+    block = Restriction(app=app.key, kind="block", subject="p")
+    token = cast(Any, SimpleNamespace(app=app.key, jti="jti", participant_id="p"))
+    tenants.apply((jti, block), 0, 0)
+    assert isinstance(tenants.revocations.refusal(token), ParticipantBlockedError)
+    tenants.apply((msgspec.structs.replace(block, lifted=True),), 0, 0)
+    assert isinstance(tenants.revocations.refusal(token), TokenInvalidError)
+
+
+async def test_what_is_over_is_forgotten_however_fast_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applications, "PRUNE_FROM", 10)
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("App")
+    await tenants.reload()
+    for number in range(1000):
+        world.clock.now += 3600.0
+        jti = Restriction(app=app.key, kind="jti", subject=str(number), created_at=int(world.clock.now * 1000))
+        tenants.apply((jti,), 0, 0)
+    assert len(tenants.copy[2]) < 200
+    assert len(tenants.revocations.revoked_jtis) == len(tenants.copy[2])

@@ -12,8 +12,11 @@ import pytest
 from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.registry import RedisRegistry
+from greenroom.model import participant_id_of
 from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.recovery import Recovery
+from greenroom.server.service import Service
+from greenroom.server.telemetry.metrics import Histogram
 from tests.support.sim import WALKS
 from tests.support.sim.cluster import ClusterWorld
 from tests.support.sim.cluster_walk import walk_cluster, walk_lossy
@@ -170,3 +173,37 @@ def test_s15_who_was_lost_with_the_data_is_no_ghost() -> None:
 def test_the_ghost_is_there_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recovery, "_suspect", lambda _self, _app, _unknown: None)
     assert _gone_with_the_data(10)[1] != "offline"
+
+
+# -- restrictions between nodes ---------------------------------------------------------------------------------------
+
+
+def test_a_kick_counts_on_every_node_at_once_and_no_node_reads_all_restrictions_for_it() -> None:
+    """Each kick was a reading of all restrictions of all applications, on each node."""
+    with ClusterWorld(31) as world:
+        anna = participant_id_of(world.application.namespace, "anna")
+        reads = [_reads_of_restrictions(node.service) for node in world.nodes]
+        before = [read.count for read in reads]
+        for _ in range(20):
+            world.kick("anna")
+            world.run(0.2)
+            cutoffs = {node.service.tenants.revocations.cutoff(world.application, anna) for node in world.nodes}
+            assert len(cutoffs) == 1
+            assert cutoffs != {None}
+        world.run(7.0)  # two beats of each
+        # A beat that came while a kick was on its way reads: some of these, not twenty on each node.
+        assert sum(read.count - was for read, was in zip(reads, before, strict=True)) <= 2 * len(reads)
+
+
+def test_a_kick_that_a_node_did_not_hear_of_is_read_with_its_next_beat() -> None:
+    with ClusterWorld(32) as world:
+        anna = participant_id_of(world.application.namespace, "anna")
+        world.losses = 1.0
+        world.kick("anna")
+        world.run(4.0)
+        for node in world.nodes:
+            assert node.service.tenants.revocations.cutoff(world.application, anna) is not None
+
+
+def _reads_of_restrictions(service: Service) -> Histogram:
+    return service.metrics.histogram("greenroom_engine_call_seconds").labels("directory", "restrictions")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec import structs
+
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -36,6 +38,7 @@ from greenroom.engines.embedded.open import open_session
 from greenroom.engines.embedded.reap import reap, record_beat
 from greenroom.engines.embedded.restrict import restrict
 from greenroom.engines.embedded.state import State
+from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.update import update_participant
 from greenroom.model import ParticipantRecord, SessionRecord
 
@@ -91,7 +94,11 @@ class EmbeddedRegistry:
         return await self._database.read(lambda con: queries.sessions(query, key, con), quick=quick)
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
-        return await self._database.submit(lambda tx: restrict(tx, request))
+        def numbered(tx: Transaction) -> Restricted:
+            before = tx.state.directory_version
+            return structs.replace(restrict(tx, request), versions=(before, tx.state.directory_version))
+
+        return await self._database.submit(numbered)
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
         newest = self._bus.newest(beat.watched)

@@ -192,9 +192,10 @@ class Maintenance:
             counts.append({app.decode(): int(n) for app, n in zip(apps[::2], apps[1::2], strict=True)})
         self._counts.summed(counts, at)
 
-    async def touch_directory(self) -> None:
-        """Restrictions changed: nodes read them again."""
-        accepted(await self._store.call(Call("touch", DIRECTORY, b"{}")))
+    async def touch_directory(self) -> int:
+        """Restrictions changed. The directory's version from now on."""
+        (version,) = accepted(await self._store.call(Call("touch", DIRECTORY, b"{}")))
+        return int(version)
 
     async def probe(self) -> None:
         """A write in every partition, and so at every master."""

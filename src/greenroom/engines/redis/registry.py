@@ -144,8 +144,8 @@ class RedisRegistry:
         body = arguments.restrict_argument(request)
         ended, changed, cutoff, count = await self._call("restrict", partition, body, durable=True)
         self._counts.note(partition, request.app, count)
-        await self._maintenance.touch_directory()
-        return Restricted(tuple(session(flat) for flat in ended), bool(changed), cutoff)
+        version = await self._maintenance.touch_directory()
+        return Restricted(tuple(session(flat) for flat in ended), bool(changed), cutoff, (version - 1, version))
 
     # -- time --------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from greenroom.core.commands import DirectoryCommand
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import Application, Restriction, SealedKey
 from greenroom.server.sessions.hub import Hub
@@ -34,9 +35,19 @@ class DirectorySync:
         """All that was read, for an engine that lost its directory: `Tenants.copy`."""
         return self._tenants.copy
 
-    def changed(self) -> None:
-        """Another node says that the directory has changed: read it again, soon."""
-        self._hub.spawn(self.read(None))
+    def changed(self, command: DirectoryCommand) -> None:
+        """A node, perhaps this one, says that the directory has changed: apply what it says, else read again, soon."""
+        if command.restrictions:
+            self.apply(command)
+        else:
+            self._hub.spawn(self.read(None))
+
+    def apply(self, change: DirectoryCommand) -> None:
+        """These restrictions were made: they count here from now on."""
+        self._tenants.apply(change.restrictions, change.before, change.after)
+        revoked = {(one.app, one.subject) for one in change.restrictions if one.kind == "jti"}
+        if revoked:
+            self._check_sessions(set(), revoked)
 
     def version_seen(self, version: int) -> None:
         """The engine's directory has this version; read it again where the copy is of another one."""
@@ -60,10 +71,14 @@ class DirectorySync:
         revoked_before, self._revoked = self._revoked, self._tenants.revocations.revoked_jtis
         revoked = self._revoked - revoked_before
         if changed or revoked:
-            for connection in tuple(self._hub.sessions.values()):
-                machine = connection.machine
-                if machine.app in changed or (machine.app, machine.jti) in revoked:
-                    connection.directory_changed()
+            self._check_sessions(changed, revoked)
+
+    def _check_sessions(self, apps: set[str], jtis: set[tuple[str, str]]) -> None:
+        """Let open sessions of these applications, or with these tokens, look at the directory again."""
+        for connection in tuple(self._hub.sessions.values()):
+            machine = connection.machine
+            if machine.app in apps or (machine.app, machine.jti) in jtis:
+                connection.directory_changed()
 
     def _current(self) -> dict[str, tuple[bool, int]]:
         return {app.key: (app.disabled, app.revoked_before) for app in self._tenants.applications}

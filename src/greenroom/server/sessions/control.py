@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Protocol
 
 from greenroom.core.commands import DirectoryCommand
 from greenroom.core.requests import EndRequest
 from greenroom.engines.base import Registry, Restricted, RestrictRequest
 from greenroom.model import EndReason, SessionRecord
 from greenroom.server.sessions.engine_calls import EngineCalls
+from greenroom.server.tenants.revocations import restrictions_made
 
 _END_REASON = {"kick": EndReason.KICKED, "block": EndReason.BLOCKED, "erase": EndReason.KICKED}
 
 
-class SessionControl:
-    """One for each node. read_directory: reads this node's copy of the directory again."""
+class KnownDirectory(Protocol):
+    """This node's copy of the directory."""
 
-    def __init__(self, registry: Registry, calls: EngineCalls, read_directory: Callable[[], Awaitable[None]]) -> None:
+    def apply(self, change: DirectoryCommand) -> None:
+        """These restrictions were made."""
+
+    async def read(self, version: int | None) -> None:
+        """Read it again; None: in any case."""
+
+
+class SessionControl:
+    """One for each node. wall: Unix seconds."""
+
+    def __init__(
+        self, registry: Registry, calls: EngineCalls, directory: KnownDirectory, wall: Callable[[], float]
+    ) -> None:
         self._registry = registry
         self._calls = calls
-        self._read_directory = read_directory
+        self._directory = directory
+        self._wall = wall
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
-        """`Registry.restrict`; then the nodes that hold the sessions it ended are told, and all read the directory."""
+        """`Registry.restrict`; then the nodes that hold the sessions it ended are told, and all apply what was made."""
         restricted = await self._registry.restrict(request)
         reason = _END_REASON.get(request.kind, EndReason.TOKEN_REVOKED)
         self._calls.notify_ended(restricted.ended, reason, request.reason)
-        await self.announce_directory()
-        # Before it is answered: whoever kicks and asks for a new token next gets one above the cut-off (S18).
-        await self._read_directory()
+        made = restrictions_made(request, restricted, int(self._wall() * 1000))
+        before, after = restricted.versions
+        change = DirectoryCommand(restrictions=made, before=before, after=after)
+        # Here before it is answered: whoever kicks and asks for a new token next gets one above the cut-off (S18).
+        if made:
+            self._directory.apply(change)
+        await self._calls.notify_all(change)
+        if not made:
+            await self._directory.read(None)
         return restricted
 
     async def end_session(self, request: EndRequest) -> SessionRecord | None:

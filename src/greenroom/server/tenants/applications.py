@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from greenroom.engines.base import Directory
+from greenroom.engines.base import Directory, restriction_expires
 from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError
 from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, participant_id_of
 from greenroom.server.config import ServerConfig
@@ -25,6 +25,8 @@ from greenroom.tokens import Algorithm, BasicCredentials, KeyRing, MintedTokens,
 SECRET_OVERLAP = 86_400.0
 """Seconds for which a replaced app secret is still good, unless `rotate_secret` is told otherwise."""
 MAX_OVERLAP = 30 * 86_400
+PRUNE_FROM = 10_000
+"""Restrictions from which on those that are over are looked for."""
 MAX_NAME = 100
 TRIES = 3
 """How often a change is tried that other nodes are quicker with."""
@@ -63,8 +65,15 @@ class Tenants:
         self._directory = directory
         self._clock = clock
         self._applications: dict[str, Application] = {}
-        self._copy: tuple[tuple[Application, ...], tuple[SealedKey, ...], tuple[Restriction, ...]] = ((), (), ())
+        self._stored_applications: dict[str, Application] = {}
+        """All that was read, tombstones too."""
+        self._stored_keys: dict[str, SealedKey] = {}
+        self._restrictions: dict[tuple[str, str, str], Restriction] = {}
+        self._prune_at = PRUNE_FROM
         self._version = -1
+        self._ahead: dict[int, int] = {}
+        """Of changes that came before those that they follow: the version before, and after."""
+        self._while_loading: list[tuple[tuple[Restriction, ...], int, int]] = []
         self._begun = self._finished = 0  # numbers of loads
         self._changing = asyncio.Lock()
 
@@ -86,7 +95,11 @@ class Tenants:
     @property
     def copy(self) -> tuple[tuple[Application, ...], tuple[SealedKey, ...], tuple[Restriction, ...]]:
         """All that was read, tombstones too, keys still sealed: what is written back into an engine that lost it."""
-        return self._copy
+        return (
+            tuple(self._stored_applications.values()),
+            tuple(self._stored_keys.values()),
+            tuple(self._restrictions.values()),
+        )
 
     @property
     def version(self) -> int:
@@ -144,18 +157,56 @@ class Tenants:
 
     async def _load(self) -> None:
         self._begun = number = self._begun + 1
+        self._while_loading.clear()
         # The version first: what changes while the rest is read is then read again.
         version = await self._directory.version()
         # Nothing missing is read as deleted (S15): what is gone has a tombstone, and the copy restores the rest.
-        applications = {app.key: app for app in (*self._copy[0], *await self._directory.applications())}
-        keys = {key.kid: key for key in (*self._copy[1], *await self._directory.keys())}
+        self._stored_applications |= {app.key: app for app in await self._directory.applications()}
+        self._stored_keys |= {key.kid: key for key in await self._directory.keys()}
         restrictions = await self._directory.restrictions()
-        self._keys.replace(keys.values())
-        self._copy = (tuple(applications.values()), tuple(keys.values()), restrictions or self._copy[2])
-        self._applications = {app.key: effective(app, self._config) for app in applications.values() if not app.deleted}
-        self.revocations.replace(self._copy[2])
+        self._keys.replace(self._stored_keys.values())
+        self._applications = {
+            app.key: effective(app, self._config) for app in self._stored_applications.values() if not app.deleted
+        }
+        if restrictions:
+            self._restrictions = {(one.app, one.kind, one.subject): one for one in restrictions}
+        self.revocations.replace(self._restrictions.values())
+        self._prune_at = max(PRUNE_FROM, 2 * len(self._restrictions))
         self._version = version
+        self._ahead.clear()
         self._finished = number
+        # What was made while this read: it may or may not have seen it.
+        made, self._while_loading = self._while_loading, []
+        for change in made:
+            self.apply(*change)
+
+    def apply(self, restrictions: tuple[Restriction, ...], before: int, after: int) -> None:
+        """These were made, and the directory's version rose from `before` to `after` by them: nothing need be read,
+        unless a change in between was missed."""
+        if self._begun != self._finished:
+            self._while_loading.append((restrictions, before, after))
+        self.revocations.apply(restrictions)
+        for one in restrictions:
+            key = (one.app, one.kind, one.subject)
+            known = self._restrictions.get(key)
+            if known is None or one.kind != "cutoff" or one.before > known.before:
+                self._restrictions[key] = one
+        if len(self._restrictions) >= self._prune_at:
+            self._prune()
+        if self._version <= before < after:
+            self._ahead[before] = after
+        while self._version in self._ahead:
+            self._version = self._ahead.pop(self._version)
+
+    def _prune(self) -> None:
+        """Forget what matters no more, as the engine does."""
+        now = self._now_ms()
+        expiring = {key: restriction_expires(one) for key, one in self._restrictions.items()}
+        for key, expires in expiring.items():
+            if expires is not None and expires <= now:
+                del self._restrictions[key]
+        self.revocations.replace(self._restrictions.values())
+        self._prune_at = max(PRUNE_FROM, 2 * len(self._restrictions))
 
     # -- changing -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from math import floor
 
 from greenroom.codes import ErrorCode
+from greenroom.engines.base import Restricted, RestrictRequest
 from greenroom.errors import GreenroomError, ParticipantBlockedError, ServiceUnavailableError, TokenInvalidError
 from greenroom.model import Application, Event, Restriction, erased_subject, without_names
 from greenroom.tokens import VerifiedToken
@@ -14,22 +15,58 @@ MAX_BUMP = 4
 """Seconds that a token's `iat` may be ahead of the clock to be above a cut-off (S18); verifiers take 5."""
 
 
+def restrictions_made(request: RestrictRequest, restricted: Restricted, at: int) -> tuple[Restriction, ...]:
+    """What is stored after `Registry.restrict`, so that nobody need read it. at: Unix milliseconds. Nothing for an
+    erasure, which changes entries that are there: read those again."""
+    app, reason = request.app, request.reason
+    made: list[Restriction] = []
+    if request.kind in ("kick", "block", "cutoff"):
+        cutoff = restricted.cutoff
+        made.append(Restriction(app=app, kind="cutoff", subject=request.participant_id, before=cutoff, created_at=at))
+    if request.kind in ("kick", "block"):
+        jtis = {session.jti for session in restricted.ended if session.jti}
+        made += [Restriction(app=app, kind="jti", subject=jti, created_at=at) for jti in sorted(jtis)]
+    if request.kind in ("block", "lift"):
+        made.append(
+            Restriction(
+                app=app, kind="block", subject=request.participant_id, until=request.until, reason=reason,
+                created_at=at, lifted=request.kind == "lift",
+            )
+        )  # fmt: skip
+    if request.kind == "jti" and request.jti:
+        made.append(Restriction(app=app, kind="jti", subject=request.jti, reason=reason, created_at=at))
+    return tuple(made)
+
+
 class Revocations:
     """A copy of the restrictions. clock: Unix seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._cutoffs: dict[tuple[str, str], int] = {}
-        self.revoked_jtis: frozenset[tuple[str, str]] = frozenset()
+        self.revoked_jtis: set[tuple[str, str]] = set()
         """Application and jti of each token that was revoked by its jti."""
         self._blocks: dict[tuple[str, str], Restriction] = {}
 
     def replace(self, restrictions: Iterable[Restriction]) -> None:
         """These are stored now, and no others."""
-        held = [entry for entry in restrictions if not entry.lifted]
-        self._cutoffs = {(entry.app, entry.subject): entry.before for entry in held if entry.kind == "cutoff"}
-        self.revoked_jtis = frozenset((entry.app, entry.subject) for entry in held if entry.kind == "jti")
-        self._blocks = {(entry.app, entry.subject): entry for entry in held if entry.kind == "block"}
+        self._cutoffs, self.revoked_jtis, self._blocks = {}, set(), {}
+        self.apply(restrictions)
+
+    def apply(self, restrictions: Iterable[Restriction]) -> None:
+        """These were made; what is known already stays."""
+        for entry in restrictions:
+            key = (entry.app, entry.subject)
+            if entry.kind == "cutoff" and not entry.lifted:
+                self._cutoffs[key] = max(entry.before, self._cutoffs.get(key, 0))
+            elif entry.kind == "jti":
+                self.revoked_jtis.add(key)
+            elif entry.kind == "cutoff":
+                self._cutoffs.pop(key, None)
+            elif entry.lifted:
+                self._blocks.pop(key, None)
+            else:
+                self._blocks[key] = entry
 
     def cutoff(self, app: Application, participant_id: str | None) -> int | None:
         """The newest cut-off known here for a token of this participant (Unix seconds), to mint above; None: none.

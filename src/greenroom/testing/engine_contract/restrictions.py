@@ -57,6 +57,16 @@ class RestrictionsContract(ContractBase):
             await w.advance(2)
             assert (await w.open(token=w.token(age=0))).created
 
+    async def test_a_restriction_says_which_versions_of_the_directory_it_lies_between(self) -> None:
+        """By that nodes apply it, and need not read all restrictions again."""
+        async with self.make_world() as w:
+            a = await w.client()
+            for kind in ("kick", "block", "lift"):
+                before = await w.engine.directory.version()
+                done = await restrict(w, kind, a.participant_id)
+                assert done.versions == (before, await w.engine.directory.version())
+                assert before < done.versions[1]
+
     async def test_a_kick_cuts_off_though_nobody_is_there(self) -> None:
         async with self.make_world() as w:
             request = w.open_request()
