@@ -130,7 +130,7 @@ async def test_three_pages_in_both_colours_and_at_phone_width() -> None:
                         await page.reload()
                         await page.until(f"document.body.dataset.mdColorScheme === '{background}'")
                         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, kind)
-                        await page.screenshot(f"docs-{name}{kind}-{scheme}")
+                        await page.screenshot(f"{name}{kind}-{scheme}")
                     loaded = await page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
                     assert len(loaded) > 3
                     assert [name for name in loaded if not name.startswith(url)] == []
