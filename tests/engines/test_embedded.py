@@ -83,11 +83,49 @@ async def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_bytes(b"not a database, whatever its name says" * 100)
-    with pytest.raises(ServiceUnavailableError, match="cannot be opened"):
+    with pytest.raises(ServiceUnavailableError, match="is damaged: file is not a database"):
         await EmbeddedEngine(tmp_path, lock_timeout=0.0).start()
     (tmp_path / DATABASE).unlink()
     async with running(tmp_path):
         pass  # the lock was given back
+
+
+def _damage(database: Path) -> None:
+    """Overwrites the middle of the file, as a bad disk does; its head stays."""
+    size = database.stat().st_size
+    with database.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xa5" * (size - 8192))
+
+
+async def test_a_damaged_file_is_named_with_how_to_restore_it(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        for number in range(50):
+            await w.open(f"user-{number}")
+    _damage(tmp_path / DATABASE)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await EmbeddedEngine(tmp_path, lock_timeout=0.0).start()
+    assert f"{tmp_path / DATABASE} is damaged" in str(caught.value)
+    assert "greenroom restore" in str(caught.value)
+    assert "greenroom doctor --data" in str(caught.value)
+
+
+async def test_damage_that_is_met_while_it_runs_is_logged_with_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        for number in range(400):
+            await w.open(f"user-{number}")
+        connection = w.engine._connection  # type: ignore[attr-defined]
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        connection.pragma("cache_size", 0)
+        connection.release_memory()
+        _damage(tmp_path / DATABASE)
+        with refused(ErrorCode.SERVICE_UNAVAILABLE):
+            for number in range(50):
+                await w.open(f"new-{number}", name="x" * 200)
+        assert f"{tmp_path / DATABASE} is damaged" in caplog.text
+        assert "greenroom restore" in caplog.text
 
 
 def test_an_old_sqlite_is_refused() -> None:

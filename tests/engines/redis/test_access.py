@@ -98,12 +98,51 @@ async def test_the_documented_acl_is_enough(server: RedisServer) -> None:
     assert not server.execute("ACL", "LOG")
 
 
-async def test_a_wrong_password_is_a_clear_error_without_it(server: RedisServer) -> None:
-    engine = RedisEngine(server.url.replace("//", "//greenroom:hunter2@"))
+async def refusal(url: str) -> str:
+    """What is said where the engine cannot be started."""
+    engine = RedisEngine(url, timeout=3.0)
     with pytest.raises(ServiceUnavailableError) as caught:
         await engine.start()
-    assert "hunter2" not in str(caught.value)
     await engine.stop()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ("greenroom:hunter2", ("invalid username-password pair", "user and password")),
+        (":hunter2", ("without any password configured", "Leave the password out")),
+        ("norights:hunter2", ("no permissions to run", "ACL SETUSER")),
+        ("nofunctions:hunter2", ("no permissions to run the 'fcall' command", "ACL SETUSER")),
+    ],
+)
+async def test_wrong_credentials_are_clear_errors_without_the_password(
+    server: RedisServer, user: str, words: tuple[str, ...]
+) -> None:
+    server.execute("ACL", "SETUSER", "norights", "on", ">hunter2", "~*", "+ping")
+    server.execute("ACL", "SETUSER", "nofunctions", "on", ">hunter2", "~*", "&*", "+@all", "-fcall")
+    said = await refusal(server.url.replace("//", f"//{user}@"))
+    assert all(word in said for word in words), said
+    assert f"127.0.0.1:{server.port}" in said
+    assert "hunter2" not in said
+
+
+async def test_wrong_addresses_are_clear_errors(server: RedisServer) -> None:
+    for url, words in (
+        (f"redis://127.0.0.1:{server.port}/99", ("DB index is out of range", "number at the end")),
+        (f"redis://nohost.invalid:{server.port}", ("nohost.invalid", "host name")),
+        ("redis://127.0.0.1:1", ("127.0.0.1:1", "Start Redis there")),
+        (f"redis+cluster://127.0.0.1:{server.port}", ("cluster support disabled", "redis:// for a single Redis")),
+        (f"redis+sentinel://127.0.0.1:{server.port}", ("SENTINEL", "port 26379")),
+        (f"rediss://127.0.0.1:{server.port}", ("rediss", "Write redis:// if the port does not speak TLS")),
+    ):
+        said = await refusal(url)
+        assert all(word in said for word in words), (url, said)
+
+
+async def test_a_plain_address_for_a_tls_port_is_a_clear_error(tls: Secured) -> None:
+    said = await refusal(f"redis://127.0.0.1:{tls.port}/0")
+    assert "rediss://" in said
 
 
 async def test_tls(tls: Secured) -> None:
@@ -115,10 +154,8 @@ async def test_tls(tls: Secured) -> None:
 
 
 async def test_tls_with_a_certificate_of_nobody_we_know_is_refused(tls: Secured) -> None:
-    engine = RedisEngine(f"rediss://127.0.0.1:{tls.port}/0")
-    with pytest.raises(ServiceUnavailableError):
-        await engine.start()
-    await engine.stop()
+    said = await refusal(f"rediss://127.0.0.1:{tls.port}/0")
+    assert "ssl_ca_certs" in said, said
 
 
 @asynccontextmanager

@@ -23,7 +23,15 @@ from greenroom.engines.embedded.lock import FileLock
 from greenroom.engines.embedded.outbox import EmbeddedOutbox
 from greenroom.engines.embedded.reap import restart
 from greenroom.engines.embedded.registry import EmbeddedRegistry
-from greenroom.engines.embedded.schema import CHECKPOINT_PAGES, make_file, make_private, open_reader, open_writer
+from greenroom.engines.embedded.schema import (
+    CHECKPOINT_PAGES,
+    DAMAGED,
+    damaged,
+    make_file,
+    make_private,
+    open_reader,
+    open_writer,
+)
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.writer import Batcher, InlineWriter, ThreadedWriter
@@ -126,17 +134,19 @@ class EmbeddedEngine:
             self._reader = con if self._memory else open_reader(file, vfs=self._vfs)
             # Of its own, so that a long listing in the reading thread holds up no short look from the loop's.
             self._quick = open_reader(file, vfs=self._vfs) if self._threaded else self._reader
+            self._state.load(con)
+            self._state.passed_at = self._clock.monotonic()
+            batcher = self._batcher = Batcher(con, self._state, self._clock)
+            (outcome,), _ = batcher.run([restart])
+            if outcome.error is not None:
+                raise outcome.error.__cause__ or outcome.error
+        except DAMAGED as error:
+            raise damaged(file, str(error)) from error
         except apsw.Error as error:
             raise ServiceUnavailableError(
                 f"The database in {self._path} cannot be opened: {error}",
                 hint="Check the disk, the directory's owner and its free space.",
             ) from error
-        self._state.load(con)
-        self._state.passed_at = self._clock.monotonic()
-        batcher = self._batcher = Batcher(con, self._state, self._clock)
-        (outcome,), _ = batcher.run([restart])
-        if outcome.error is not None:
-            raise outcome.error
         if self._threaded:
             self._reading = ThreadPoolExecutor(1, thread_name_prefix="greenroom-reader")
             self._writer = ThreadedWriter(batcher, self, window=self._commit_window)

@@ -19,7 +19,7 @@ from pathlib import Path
 import apsw
 
 from greenroom.engines.embedded.lock import FileLock
-from greenroom.engines.embedded.schema import APPLICATION_ID, make_private, open_reader
+from greenroom.engines.embedded.schema import APPLICATION_ID, damaged, make_private, open_reader
 from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError, ServiceUnavailableError
 
 DATABASE = "greenroom.db"
@@ -99,10 +99,7 @@ def check(database: Path) -> None:
     except apsw.Error as error:
         found = [str(error)]
     if found != ["ok"]:
-        raise ServiceUnavailableError(
-            f"The database {database} is damaged: {'; '.join(found[:3])}.",
-            hint="Stop the service and put the last backup back: greenroom restore FILE.",
-        )
+        raise damaged(str(database), "; ".join(found[:3]))
 
 
 def _copy(database: Path, copy: Path, progress: Progress) -> None:

@@ -141,6 +141,19 @@ def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
     return con
 
 
+DAMAGED = (apsw.CorruptError, apsw.NotADBError)
+"""What SQLite says of a file with damaged pages."""
+
+
+def damaged(file: str, how: str) -> ServiceUnavailableError:
+    """The error for operators: which file, and how to go on."""
+    return ServiceUnavailableError(
+        f"The database {file} is damaged: {how}.",
+        hint="Stop the service and put the last backup back: greenroom restore FILE."
+        " What is damaged: greenroom doctor --data DIR.",
+    )
+
+
 def check_sqlite(version: str) -> None:
     """Raises ServiceUnavailableError where SQLite is older than MINIMUM_SQLITE."""
     if tuple(int(part) for part in version.split(".")[:3]) < MINIMUM_SQLITE:

@@ -8,6 +8,7 @@ cancelled at any moment: what they asked for happens all the same, or not, but n
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -19,11 +20,13 @@ import apsw
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.clock import Clock
-from greenroom.engines.embedded.schema import BUSY_MS
+from greenroom.engines.embedded.schema import BUSY_MS, DAMAGED, damaged
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import ParticipantRecord
+
+log = logging.getLogger("greenroom.engine")
 
 T = TypeVar("T")
 Operation = Callable[[Transaction], T]
@@ -70,6 +73,9 @@ class Batcher:
         try:
             return self._attempt(operations)
         except _FULL as error:
+            return [Outcome(error=_unavailable(error)) for _ in operations], None
+        except DAMAGED as error:
+            log.error("%s", damaged(self.con.filename, str(error)))
             return [Outcome(error=_unavailable(error)) for _ in operations], None
         except Exception as error:
             if len(operations) == 1:

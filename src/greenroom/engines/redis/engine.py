@@ -10,11 +10,13 @@ from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.directory import RedisDirectory
+from greenroom.engines.redis.errors import cannot_start
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.engines.redis.store import Store
+from greenroom.errors import ServiceUnavailableError
 
 
 class RedisEngine:
@@ -59,10 +61,16 @@ class RedisEngine:
         self.store.listen(self.heard, self._bus.lost)
 
     async def start(self) -> None:
-        """Connects, and refuses what cannot be used: Redis before 7.0, or one that evicts."""
-        await self.store.start()
-        durability.check(await self.store.facts())
-        await self._directory.applications()
+        """Connects, and refuses what cannot be used: Redis before 7.0, or one that evicts.
+
+        Raises ServiceUnavailableError that says what Redis or the network said, and what to change.
+        """
+        try:
+            await self.store.start()
+            durability.check(await self.store.facts())
+            await self._directory.applications()
+        except ServiceUnavailableError as error:
+            raise cannot_start(error, self._address) from error
 
     async def stop(self) -> None:
         await self._outbox.stop()
