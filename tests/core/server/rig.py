@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from greenroom.core.requests import Attached, EndRequest, Owner, ParticipantQuery
 from greenroom.core.server import ServerSession
-from greenroom.core.server.effects import Call, Close, Ping, Refused, Send
+from greenroom.core.server.effects import Close, EngineCall, Ping, Refused, Send
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.core.states import ServerEvent, ServerState
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
@@ -157,7 +157,7 @@ class Rig:
         self.wall = WALL
         self.machine = ServerSession(self.services, self.now, address="192.0.2.1", **kwargs)
         self.sent: list[dict[str, Any]] = []
-        self.calls: list[Call] = []
+        self.calls: list[EngineCall] = []
         self.closed: Close | None = None
         self.pings = 0
         self.refusals: list[tuple[str, bool]] = []
@@ -187,7 +187,7 @@ class Rig:
         for effect in self.machine.effects():
             if isinstance(effect, Send):
                 self.sent.append(msgspec.json.decode(effect.data))
-            elif isinstance(effect, Call):
+            elif isinstance(effect, EngineCall):
                 self.calls.append(effect)
             elif isinstance(effect, Close):
                 self.closed = effect

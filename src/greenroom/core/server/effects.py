@@ -30,7 +30,7 @@ class Abort(msgspec.Struct, frozen=True, gc=False):
     silence: float
 
 
-class Call(msgspec.Struct, frozen=True):
+class EngineCall(msgspec.Struct, frozen=True):
     """Ask the engine; the answer comes back under this number."""
 
     number: int
@@ -44,4 +44,4 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     resuming: bool
 
 
-Effect = Send | Ping | Close | Abort | Call | Refused
+Effect = Send | Ping | Close | Abort | EngineCall | Refused

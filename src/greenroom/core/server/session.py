@@ -30,7 +30,7 @@ from greenroom.core.requests import (
     UnwatchRequest,
     WatchRequest,
 )
-from greenroom.core.server.effects import Abort, Call, Close, Effect, Ping, Refused, Send
+from greenroom.core.server.effects import Abort, Close, Effect, EngineCall, Ping, Refused, Send
 from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON, close_of_refusal, close_reason, stays_open
 from greenroom.core.server.heartbeat import Beat, Heartbeat
 from greenroom.core.server.identity import (
@@ -887,12 +887,12 @@ class ServerSession:
     def _ask(self, request: SessionRequest, then: Then) -> None:
         self._numbers += 1
         self._current = PendingCall(self._numbers, then)
-        self._effects.append(Call(self._numbers, request))
+        self._effects.append(EngineCall(self._numbers, request))
 
     def _tell_engine(self, request: SessionRequest) -> None:
         """Ask the engine for something whose answer nobody waits for."""
         self._numbers += 1
-        self._effects.append(Call(self._numbers, request))
+        self._effects.append(EngineCall(self._numbers, request))
 
     def _reply(self, request_id: RequestId, result: msgspec.Struct) -> None:
         if request_id is not None:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from greenroom.core.requests import Owner, SessionRequest
 from greenroom.core.server import ServerSession
-from greenroom.core.server.effects import Abort, Call, Close, Ping, Refused, Send
+from greenroom.core.server.effects import Abort, Close, EngineCall, Ping, Refused, Send
 from greenroom.core.server.services import Now, SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, encode_update
@@ -23,9 +23,6 @@ from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 
 class ConnectionHub(Protocol):
     """What a connection needs of its hub (`sessions.hub.Hub`)."""
-
-    messages_received: int
-    messages_sent: int
 
     @property
     def services(self) -> SessionServices:
@@ -43,6 +40,12 @@ class ConnectionHub(Protocol):
     def wheel(self) -> Wheel:
         """Timers."""
 
+    def count_received(self) -> None:
+        """A message came."""
+
+    def count_sent(self) -> None:
+        """A message was sent."""
+
     def arrived(self, connection: SessionConnection) -> None:
         """A WebSocket was opened."""
 
@@ -56,7 +59,7 @@ class ConnectionHub(Protocol):
         """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
 
 
-class Engine(Protocol):
+class CallStarter(Protocol):
     """What carries a session's calls out (`sessions.engine_calls.EngineCalls`)."""
 
     def start(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
@@ -75,11 +78,11 @@ class Subscription(Enum):
 class SessionConnection:
     """One client: the front door's `Handler`, made for each upgrade."""
 
-    __slots__ = ("_engine", "_hub", "link", "machine", "slot", "subscriptions")
+    __slots__ = ("_calls", "_hub", "link", "machine", "slot", "subscriptions")
 
-    def __init__(self, hub: ConnectionHub, engine: Engine, request: UpgradeRequest) -> None:
+    def __init__(self, hub: ConnectionHub, calls: CallStarter, request: UpgradeRequest) -> None:
         self._hub = hub
-        self._engine = engine
+        self._calls = calls
         self.link: WebSocketConnection | None = None
         origin = request.headers.get("origin")
         self.machine = ServerSession(hub.services, hub.now(), address=request.address, origin=origin)
@@ -103,7 +106,7 @@ class SessionConnection:
     def text(self, message: bytes) -> None:
         """A message came."""
         hub = self._hub
-        hub.messages_received += 1
+        hub.count_received()
         at = hub.now()
         self.machine.message(message, at)
         self._apply_effects(at)
@@ -225,14 +228,14 @@ class SessionConnection:
         link = self.link
         for effect in machine.effects():
             kind = type(effect)
-            if kind is Call:
-                self._engine.start(self, effect.number, effect.request)  # type: ignore[union-attr]
+            if kind is EngineCall:
+                self._calls.start(self, effect.number, effect.request)  # type: ignore[union-attr]
             elif kind is Refused:
                 hub.metrics.refused(effect.reason, resuming=effect.resuming)  # type: ignore[union-attr]
             elif link is None:
                 pass
             elif kind is Send:
-                hub.messages_sent += 1
+                hub.count_sent()
                 link.send(effect.data)  # type: ignore[union-attr]
             elif kind is Ping:
                 link.ping()
@@ -257,5 +260,5 @@ class SessionConnection:
                 return
             for effect in effects:
                 if type(effect) is Send:
-                    self._hub.messages_sent += 1
+                    self._hub.count_sent()
                     link.send(effect.data)

@@ -183,6 +183,14 @@ class Hub:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
 
+    def count_received(self) -> None:
+        """A connection got a message."""
+        self.messages_received += 1
+
+    def count_sent(self) -> None:
+        """A connection sent a message."""
+        self.messages_sent += 1
+
     # -- connections --------------------------------------------------------------------------------------------------
 
     def arrived(self, connection: SessionConnection) -> None:
