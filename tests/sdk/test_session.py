@@ -112,7 +112,7 @@ async def test_close_during_open() -> None:
         await asyncio.gather(sdk.session.close(), sdk.session.close())
         with pytest.raises(OpenCancelledError):
             await opening
-        assert [link.close_code for link in service.links] == [1000]
+        await service.until(lambda: [link.close_code for link in service.links] == [1000])
 
 
 async def test_close_twice_and_when_closed() -> None:
@@ -133,7 +133,7 @@ async def test_a_hanging_open_times_out_and_nothing_goes_on_dialling() -> None:
             await sdk.session.open(timeout=0.05)
         assert state_of(sdk) is SessionState.DISCONNECTED
         await sdk.session.close()
-        assert [link.close_code for link in service.links] == [1000]
+        await service.until(lambda: [link.close_code for link in service.links] == [1000])
 
 
 async def test_the_timeout_says_what_the_last_attempt_met() -> None:
