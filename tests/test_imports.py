@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import grimp
 import pytest
+
+SOURCES = Path(__file__).parents[1] / "src" / "greenroom"
 
 
 def circles(graph: grimp.ImportGraph) -> list[set[str]]:
@@ -57,3 +61,10 @@ def test_a_circle_is_found(imports: list[tuple[str, str]], expected: list[set[st
 def test_no_module_imports_itself_in_a_circle() -> None:
     graph = grimp.build_graph("greenroom", exclude_type_checking_imports=False, cache_dir=None)
     assert [sorted(one) for one in circles(graph)] == []
+
+
+def test_only_the_doors_of_packages_say_what_they_export() -> None:
+    """In any other module the underscore says it, and a second list goes stale."""
+    leaves = [path for path in sorted(SOURCES.rglob("*.py")) if path.name != "__init__.py"]
+    listed = [str(path.relative_to(SOURCES)) for path in leaves if "\n__all__ =" in path.read_text(encoding="utf-8")]
+    assert listed == ["blocking.py"], "which is a door too: `greenroom.blocking`"

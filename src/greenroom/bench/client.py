@@ -217,6 +217,3 @@ async def abandon(target: Target) -> None:
         connection.abort()
     if left:
         await asyncio.wait([connection.lost for connection in left], timeout=5)
-
-
-__all__ = ["Device", "Quiet", "RefusedError", "Target", "Watcher", "abandon", "close_many", "in_flight", "open_many"]

@@ -91,6 +91,3 @@ def resume(session_id: str, resume_secret: str, next_secret: str, attempt: int) 
         f'"attempt":{attempt}}}'
     )
     return f'{{"jsonrpc":"2.0","id":1,"method":"session.resume","params":{params}}}'.encode()
-
-
-__all__ = ["Dialect", "GreenroomDialect", "Said", "hello", "resume", "secret"]

@@ -87,6 +87,3 @@ def _longest(
 ) -> float:
     times = [heard.get((target.external_ids[number], presence), 0.0) - at for number in numbers]
     return round(max(times, default=0.0), 2)
-
-
-__all__ = ["detect_failures"]

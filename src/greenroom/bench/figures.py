@@ -87,6 +87,3 @@ class Stopwatch:
     def stop(self) -> None:
         self.seconds = max(1e-9, self.elapsed())
         self.share = (time.process_time() - self._cpu) / self.seconds
-
-
-__all__ = ["SATURATED", "Finding", "Latencies", "Stopwatch"]

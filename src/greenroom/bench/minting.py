@@ -55,6 +55,3 @@ async def api_token(session: aiohttp.ClientSession, key: str, secret: str) -> st
         if response.status != 200:
             raise MintingError(str(reply.get("error_description", reply)))
         return str(reply["access_token"])
-
-
-__all__ = ["MintingError", "api_token", "mint"]

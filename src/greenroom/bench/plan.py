@@ -159,6 +159,3 @@ def _generator() -> dict[str, str]:
     except PackageNotFoundError:
         own = "source"
     return {"greenroom": own, "Python": platform.python_version(), "cores": str(len(os.sched_getaffinity(0)))}
-
-
-__all__ = ["SCENARIOS", "Plan", "PlanError", "carry_out", "check", "is_loopback"]

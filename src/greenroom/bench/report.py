@@ -145,6 +145,3 @@ def _section(finding: Finding) -> str:
 
 def _said(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in values.items())
-
-
-__all__ = ["Change", "Report", "ReportError", "compare", "html", "load", "save", "verdict"]

@@ -162,6 +162,3 @@ async def heartbeats(target: Target, *, count: int, seconds: float, first: int =
 
 def _pings(devices: Sequence[Device]) -> int:
     return sum(device.connection.pings for device in devices if device.connection is not None)
-
-
-__all__ = ["echo", "finding", "heartbeats", "idle", "storm"]

@@ -100,6 +100,3 @@ def curves(title: str, x_label: str, y_label: str, series: Sequence[tuple[str, S
 def tail(curve: Sequence[Point]) -> list[Point]:
     """A curve of percentiles with the far end stretched: x is the number of nines, so 90 is 1, 99 is 2, 99.9 is 3."""
     return [(min(4.0, -math.log10(max(1e-4, 1 - percentile / 100))), value) for percentile, value in curve]
-
-
-__all__ = ["COLOURS", "bars", "curves", "tail"]

@@ -232,6 +232,3 @@ def loopback_sources(host: str, count: int = 8) -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(f"127.0.0.{number}" for number in range(2, 2 + count)) if packed[0] == 127 else ()
-
-
-__all__ = ["ConnectFailedError", "Dialer", "WireConnection", "frame", "loopback_sources"]

@@ -100,6 +100,3 @@ def _each(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-__all__ = ["TOKEN_LIFE", "ServerApi"]

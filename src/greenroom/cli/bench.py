@@ -180,6 +180,3 @@ def compare(
     ]
     columns = ("Scenario", "Figure", "Before", "After", "Ratio")
     print_table(columns, rows, empty="No scenario is in both with the same parameters.")
-
-
-__all__ = ["add_to"]

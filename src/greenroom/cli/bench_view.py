@@ -64,6 +64,3 @@ class LiveView:
             if text:
                 self._progress.update(self._task, rate=text)
         self._pending = 0
-
-
-__all__ = ["LiveView"]

@@ -41,6 +41,3 @@ async def _look(engine: Engine, session: str | None, *, grace: float, wanted: bo
         return report_of(examined, done)
     finally:
         await engine.stop()
-
-
-__all__ = ["look"]

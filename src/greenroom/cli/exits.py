@@ -57,6 +57,3 @@ def exit_of_status(status: int) -> Exit:
 def exit_of(error: GreenroomError) -> Exit:
     """The exit code for an error of the tree."""
     return exit_of_status(error.http_status)
-
-
-__all__ = ["CliError", "Exit", "exit_of", "exit_of_status"]

@@ -63,6 +63,3 @@ def state_of(one: dict[str, Any]) -> str:
 
 def _of(one: dict[str, Any], name: str, form: str) -> str:
     return "?" if one["report"] is None else form.format(one["report"][name])
-
-
-__all__ = ["add_to", "state_of"]

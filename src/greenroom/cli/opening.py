@@ -141,6 +141,3 @@ def described(participant: Participant) -> str:
     who = info.name or info.external_id or "an anonymous participant"
     devices = f"{participant.sessions} session{'' if participant.sessions == 1 else 's'}"
     return f"{who}, id {participant.id}, revision {participant.revision}, {participant.presence.value}, {devices}"
-
-
-__all__ = ["Ticker", "Wanted", "as_dict", "described", "hold_open"]

@@ -58,6 +58,3 @@ def instant(milliseconds: int | None) -> str:
     if milliseconds is None:
         return "never"
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-__all__ = ["instant", "print_json", "print_pairs", "print_table"]

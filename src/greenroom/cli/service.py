@@ -134,6 +134,3 @@ def _words_of(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return "what answers speaks no HTTP"
-
-
-__all__ = ["TIMEOUT", "ServiceClient", "segment"]

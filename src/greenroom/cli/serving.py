@@ -126,6 +126,3 @@ def _forget_service(data: Path) -> None:
             path.unlink()
     except (OSError, ValueError, KeyError, TypeError):
         pass
-
-
-__all__ = ["DEMO_EXTERNAL_ID", "DEMO_TOKEN_LIFE", "run"]

@@ -43,6 +43,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-__all__ = ["flat", "patch_of"]

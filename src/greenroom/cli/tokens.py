@@ -57,6 +57,3 @@ def _decoded(part: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
-
-
-__all__ = ["looked_into", "verified"]

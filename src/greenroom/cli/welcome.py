@@ -103,6 +103,3 @@ def _program() -> str:
 def _short(path: str) -> str:
     """Relative where that is shorter: what people would type."""
     return min(path, os.path.relpath(path), key=len)
-
-
-__all__ = ["SNIPPET", "Demo", "show_ready"]

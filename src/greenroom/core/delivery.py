@@ -385,19 +385,3 @@ class Delivery:
     def _next(self) -> int:
         self._numbers += 1
         return self._numbers
-
-
-__all__ = [
-    "JITTER",
-    "MAX_RETRY_AFTER",
-    "PROBE_DELAYS",
-    "SCHEDULE",
-    "Acknowledge",
-    "Attempt",
-    "Delivery",
-    "Disable",
-    "Effect",
-    "Receiver",
-    "Replayed",
-    "SetAside",
-]

@@ -258,6 +258,3 @@ def make_topology(address: Address, *, timeout: float, client_name: str) -> Topo
     """The one for the address."""
     kinds: dict[str, type[Topology]] = {"single": Single, "sentinel": Sentinel, "cluster": Cluster}
     return kinds[address.kind](address, timeout=timeout, client_name=client_name)
-
-
-__all__ = ["ANY", "Cluster", "Sentinel", "Single", "Topology", "ask", "make_topology"]

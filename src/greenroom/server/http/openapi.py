@@ -160,6 +160,3 @@ def errors_of(route: Route) -> tuple[ErrorCode, ...]:
     takes_input = route.has_body or route.path_type is not Nothing or route.query_type is not Nothing
     implied = (ErrorCode.ILLEGAL_ARGUMENT,) if takes_input else ()
     return tuple(dict.fromkeys((*implied, *_AUTH_ERRORS[route.auth], *route.errors)))
-
-
-__all__ = ["document", "errors_of"]
