@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import greenroom
+import greenroom.backend
 
 # Called by the SDK's own runner alone; an app has no use for them.
 INTERNAL: dict[str, tuple[str, ...]] = {"Watch": ("finish", "remove", "update")}
@@ -35,6 +36,8 @@ def generate() -> dict[str, str]:
         shown = [name for name in names if name in left]
         if shown:
             lines += ["", f"## {title}", *(line for name in shown for line in _entry(name))]
+    lines += ["", "## For backends", "", "`greenroom.backend`: [how to use it](../how-to/call-from-your-backend.md)."]
+    lines += [line for name in greenroom.backend.__all__ for line in ("", f"::: greenroom.backend.{name}")]
     return {"reference/python-api.md": "\n".join(lines) + "\n"}
 
 

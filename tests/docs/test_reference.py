@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 import greenroom
+import greenroom.backend
 from greenroom.cli import make_app
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.messages import METHODS
@@ -62,6 +63,8 @@ def test_every_name_of_the_python_api_has_its_docstring_on_the_page() -> None:
     page = _page("python-api.md")
     shown = re.findall(r"^::: greenroom\.(\w+)$", page, re.MULTILINE)
     assert sorted(shown) == sorted(set(greenroom.__all__) - {"blocking"})
+    for_backends = re.findall(r"^::: greenroom\.backend\.(\w+)$", page, re.MULTILINE)
+    assert sorted(for_backends) == sorted(greenroom.backend.__all__)
 
 
 @pytest.mark.parametrize("owner", SERVICES)
