@@ -34,7 +34,7 @@ export class Greenroom {
         throw new errors.IllegalArgumentError(`${name} is empty.`, {
           hint: 'Pass the app key and secret of your application.',
         });
-    this._runner._setToken(undefined, () => fetchToken(this._base, appKey, appSecret));
+    this._runner._setToken(undefined, () => fetchToken(this._base, appKey.trim(), appSecret.trim()));
   }
 
   /** The network is back, or the app is: look whether the connection lives, and dial at once where there is none. */

@@ -213,7 +213,7 @@ async def test_a_conflict_carries_the_present_record() -> None:
 async def test_key_and_secret_get_tokens_by_themselves() -> None:
     async with FakeService() as service:
         sdk = Greenroom(service.url)
-        sdk.initialize("key", "secret")
+        sdk.initialize(" key", "secret\n")
         participant = await sdk.session.open(ParticipantInfo(name="Ada", external_id="legacy"))
         assert participant.info.external_id == "legacy"
         assert service.tokens_minted == 1

@@ -101,6 +101,8 @@ class Player:
 
     def _set_token(self, step: Mapping[str, Json]) -> None:
         token = self._token_of(step.get("token"))
+        if step.get("pasted"):
+            token = f" {token}\r\n"
         error = self.machine.set_token(self.now, token, refreshable=step.get("refreshable", False))
         assert (None if error is None else error.reason) == step.get("error"), step
 

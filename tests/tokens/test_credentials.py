@@ -38,6 +38,12 @@ def test_a_secret_may_have_colons() -> None:
     assert parse_basic(basic(b":secret"))[0] == ("", "secret")
 
 
+def test_white_space_around_key_and_secret_is_no_part_of_them() -> None:
+    """What is pasted, or read from a file that ends in a newline."""
+    assert parse_basic(basic(b"key :  secret\r\n")) == (("key", "secret"),)
+    assert parse_basic(basic("key:sà".encode()))[0] == ("key", "sà"), "no byte of a letter is taken for a blank"
+
+
 def test_clients_in_utf_8_and_in_iso_8859_1() -> None:
     """The platform's Node client sends UTF-8, its Python client ISO-8859-1."""
     assert ("key", "sécret") in parse_basic(basic("key:sécret".encode()))

@@ -76,6 +76,7 @@ export class TokenManager {
       throw new errors.TokenRefreshError('The refresh callback returned nothing. Is its return statement missing?');
     if (typeof answer !== 'string')
       throw new errors.TokenRefreshError(`The refresh callback returned ${typeof answer}, not a string.`);
+    answer = answer.trim(); // what was pasted, or read from a file, ends in a newline
     const claims = this._tools._peek(answer);
     for (const [claim, name] of [
       ['app', 'app'],

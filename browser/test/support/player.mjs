@@ -99,8 +99,9 @@ class Player {
   #ids = ({ ids = [], count = 0 }) => [...ids, ...Array.from({ length: count }, (_, number) => `w${number}`)];
 
   #inputs = {
-    setToken: ({ token, refreshable = false, error }) => {
-      const refused = this.machine._setToken(this.now, this.#token(token) ?? undefined, refreshable);
+    setToken: ({ token, refreshable = false, pasted = false, error }) => {
+      const text = this.#token(token) ?? undefined;
+      const refused = this.machine._setToken(this.now, pasted ? ` ${text}\r\n` : text, refreshable);
       assert.equal(refused?.reason, error);
     },
     open: ({ waiter, info, device, timeout }) => this.machine.open(this.now, waiter, info, device, timeout),

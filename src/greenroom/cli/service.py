@@ -63,7 +63,7 @@ class ServiceClient:
 
     def form(self, path: str, fields: dict[str, str], key: str, secret: str) -> Any:
         """POST of a form with app key and secret; the reply as JSON. Raises CliError."""
-        basic = b64encode(f"{key}:{secret}".encode()).decode()
+        basic = b64encode(f"{key.strip()}:{secret.strip()}".encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
         return self._send("POST", path, urlencode(fields).encode(), headers)
 

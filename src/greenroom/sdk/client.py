@@ -83,7 +83,7 @@ class Greenroom:
         transport = self._runner.transport
 
         async def refresh(is_expired: bool) -> str:
-            return await transport.fetch_token(app_key, app_secret)
+            return await transport.fetch_token(app_key.strip(), app_secret.strip())
 
         self._runner.set_token(None, refresh)
 

@@ -23,6 +23,9 @@ _SECRET_BYTES = 32
 _NO_HASH = b"\x00" * sha256().digest_size
 
 
+_BLANK = " \t\r\n"
+
+
 class BasicCredentials(NamedTuple):
     """One reading of a Basic header. Its text shows no secret."""
 
@@ -74,7 +77,7 @@ def parse_basic(header: str | None) -> tuple[BasicCredentials, ...]:
 
     Clients differ: UTF-8 or ISO-8859-1 (RFC 7617 leaves it open), verbatim or form-encoded first (RFC 6749, section
     2.3.1). Each reading that differs is given once; the caller tries all of them, in constant time. The first colon
-    divides: a secret may have colons.
+    divides: a secret may have colons. White space around key and secret is no part of them.
     """
     raw = _basic_bytes(header)
     if raw is None:
@@ -87,7 +90,8 @@ def parse_basic(header: str | None) -> tuple[BasicCredentials, ...]:
     readings: dict[BasicCredentials, None] = {}
     for text in texts:
         app_key, _, secret = text.partition(":")
-        readings[BasicCredentials(app_key, secret)] = None
+        # What was pasted, or read from a file, ends in a newline; no key or secret of ours does.
+        readings[BasicCredentials(app_key.strip(_BLANK), secret.strip(_BLANK))] = None
     for verbatim in list(readings):
         decoded = _form_decoded(verbatim)
         if decoded is not None:

@@ -84,6 +84,7 @@ class TokenManager:
                 f"The refresh callback returned {type(answer).__name__}, not a string.",
                 hint="Return the access_token alone.",
             )
+        answer = answer.strip()  # what was pasted, or read from a file, ends in a newline
         claims = self._tools.peek(answer)
         if self.claims is not None:
             self._check_identity(self.claims, claims)
