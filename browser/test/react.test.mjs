@@ -26,6 +26,7 @@ const VERSIONS = { 18: { react: 'react18', 'react-dom': 'react-dom18' }, 19: {} 
 for (const [version, alias] of Object.entries(VERSIONS)) {
   const outfile = join(folder, `react-${version}.cjs`);
   await build({
+    absWorkingDir: path('..'),
     entryPoints: [path('../react/cases.mjs')],
     bundle: true,
     platform: 'node',
