@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import KickParticipant
 from tests.browser.cable import cable_to
 from tests.browser.chromium import Page
 from tests.browser.lobby import STATE, Lobby, is_presence, open_lobby, sign_in
@@ -262,7 +262,7 @@ async def test_a_kick_is_final_and_says_so() -> None:
     async with open_lobby() as lobby:
         page = await app(lobby, "anna")
         participant = lobby.tenant.participant_id("anna")
-        request = RestrictRequest(app=lobby.tenant.key, kind="kick", participant_id=participant, reason="spam")
+        request = KickParticipant(app=lobby.tenant.key, participant_id=participant, reason="spam")
         await lobby.house.service.control.restrict(request)
         await page.until("events.includes('ended kicked')")
         await asyncio.sleep(1)

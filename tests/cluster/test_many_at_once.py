@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from greenroom.core.requests import ParticipantQuery
-from greenroom.engines.base import EventPage, RestrictRequest
+from greenroom.engines.base import EventPage, KickParticipant
 from greenroom.errors import GreenroomError, TooManySessionsError
 from greenroom.model import Presence, SessionPolicy, participant_id_of
 from tests.cluster.crowd import Crowd, Member, crowd_at
@@ -127,7 +127,7 @@ async def test_two_applications_with_the_same_external_ids_hear_nothing_of_each_
         for step in range(10):
             await asyncio.sleep(0.3)
             who = participant_id_of(one.application.namespace, f"p{one.dice.randrange(20, 40):04d}")
-            request = RestrictRequest(app=one.application.key, kind="kick", participant_id=who, reason=f"out {step}")
+            request = KickParticipant(app=one.application.key, participant_id=who, reason=f"out {step}")
             with suppress(GreenroomError):
                 await one.engine.registry.restrict(request)
         await one.calm()

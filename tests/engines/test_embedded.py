@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import NodeBeat, RestrictRequest
+from greenroom.engines.base import EraseParticipant, NodeBeat
 from greenroom.engines.clock import ManualClock, SystemClock
 from greenroom.engines.embedded import DATABASE, EmbeddedEngine
 from greenroom.engines.embedded.schema import MINIMUM_SQLITE, SCHEMA_VERSION, check_sqlite, open_writer
@@ -412,7 +412,7 @@ async def test_watchers_forget_the_name_of_somebody_who_was_erased() -> None:
     async with EmbeddedWorld() as w:
         a = await w.client(name="Alice")
         await w.engine.bus.watch(APP, [a.participant_id])
-        await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=a.participant_id))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
         heard = w.listener.records(a.participant_id)
         assert [record.name for record in heard] == ["Alice", ""]
         assert heard[1].version > heard[0].version

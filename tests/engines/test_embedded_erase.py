@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import EraseParticipant, KickParticipant
 from greenroom.engines.embedded import DATABASE, EmbeddedEngine, erase, trim
 from greenroom.engines.embedded.schema import SCHEMA_VERSION
 from greenroom.testing.engine_world import APP, EmbeddedWorld
@@ -33,7 +33,7 @@ async def canary(w: EmbeddedWorld, participant: str = CANARIES["external id"]) -
             address=CANARIES["address"],
         )
         participant_id = client.participant_id
-        request = RestrictRequest(app=APP, kind="kick", participant_id=participant_id, reason=CANARIES["text"])
+        request = KickParticipant(app=APP, participant_id=participant_id, reason=CANARIES["text"])
         await w.engine.registry.restrict(request)
         await w.step(seconds)
         await w.advance(2)
@@ -52,7 +52,7 @@ async def test_an_erase_leaves_nothing_in_the_files_while_it_runs_and_after_a_st
         for number in range(50):
             await w.open(f"user-{number}")
         assert found_in(tmp_path) == list(CANARIES), "the canaries are seen"
-        await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=person))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
         await w.advance(3)
         await w.open("somebody")
         assert found_in(tmp_path) == []
@@ -65,7 +65,7 @@ async def test_a_reader_that_is_in_the_way_of_the_checkpoint_only_delays_it(tmp_
         reader = apsw.Connection(str(tmp_path / DATABASE))
         rows = reader.execute("SELECT * FROM sessions, participants")
         next(rows)
-        await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=person))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
         await w.advance(3)
         assert found_in(tmp_path) != [], "what is being read stays in the log"
         reader.close(True)
@@ -78,7 +78,7 @@ async def test_an_erasure_goes_on_after_a_restart(tmp_path: Path) -> None:
         person = await canary(w)
         for number in range(erase.PIECE):
             await w.open(f"user-{number}")
-        await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=person))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
         await w.restart()
         assert "canary-name" not in repr(await w.events())
         await w.advance(3)
@@ -93,7 +93,7 @@ async def test_no_step_of_an_erasure_or_of_trimming_looks_at_more_than_a_piece()
             person = await canary(w)
             for number in range(events // 2):
                 await w.open(f"user-{number}")
-            await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=person))
+            await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
             await w.step(73 * 3600)
             rows = most = 0
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from greenroom.engines.base import RestrictRequest
 from greenroom.engines.embedded import restrict
 from greenroom.engines.redis.library import library
 from greenroom.errors import IllegalArgumentError
 from greenroom.model import Restriction, partition_of
+from greenroom.testing.engine_contract.restrictions import RESTRICTIONS
 from greenroom.testing.engine_world import APP, EmbeddedWorld, World
 from tests.engines.redis.worlds import LuaWorld
 
@@ -18,7 +18,7 @@ _OF_PARTITION = int(library().code.partition("local RESTRICTIONS_OF_PARTITION = 
 
 
 async def kick(w: World, participant_id: str, **more: object) -> None:
-    request = RestrictRequest(app=APP, kind=str(more.pop("kind", "kick")), participant_id=participant_id, **more)  # type: ignore[arg-type]
+    request = RESTRICTIONS[str(more.pop("kind", "kick"))](app=APP, participant_id=participant_id, **more)
     await w.engine.registry.restrict(request)
 
 

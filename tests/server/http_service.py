@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from greenroom.engines.base import Engine, Restricted, RestrictRequest
+from greenroom.engines.base import Engine, Restricted, RestrictRequest, RevokeToken
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.model import Application, Restriction, SealedKey
 from greenroom.server.api.routes import all_routes
@@ -158,7 +158,8 @@ class FakeService:
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
         self.restrictions.append(request)
-        entry = Restriction(app=request.app, kind=request.kind, subject=request.jti or "", until=request.until)
+        assert isinstance(request, RevokeToken)
+        entry = Restriction(app=request.app, kind="jti", subject=request.jti, until=request.until)
         self.fake_engine.directory.restricted.append(entry)
         await self.tenants.reload()
         return Restricted()

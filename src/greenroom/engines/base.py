@@ -126,27 +126,48 @@ class SessionPage(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
-class RestrictRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`restrict` (S18), one atomic step in the participant's partition.
-
-    kind:
-      ``kick``   ends the participant's sessions (reason kicked), cut-off now, and the jti of those sessions' tokens
-      ``block``  as kick (reason blocked), and refuses new opens until ``until``
-      ``lift``   ends a block (tombstone)
-      ``cutoff`` revokes tokens of the participant issued at or before ``before`` (ends such sessions, token_revoked)
-      ``jti``    revokes one token (ends its sessions); participant_id names its subject
-      ``erase``  ends the sessions (reason kicked), removes the record and what names it; an active block stays, by
-                 hashed id
-    """
+class _RestrictionRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """`restrict` (S18): one atomic step in the participant's partition."""
 
     app: str
-    kind: str
     participant_id: str
-    jti: str | None = None
-    until: int | None = None
-    before: int | None = None
-    """Unix seconds; None is the engine's now, rounded up."""
     reason: str = ""
+
+
+class KickParticipant(_RestrictionRequest, frozen=True, kw_only=True, tag="kick"):
+    """Ends the participant's sessions (reason kicked); cut-off now, and the jti of those sessions' tokens."""
+
+
+class BlockParticipant(_RestrictionRequest, frozen=True, kw_only=True, tag="block"):
+    """As a kick (reason blocked), and refuses new opens. until: Unix milliseconds; None is for good."""
+
+    until: int | None = None
+
+
+class LiftBlock(_RestrictionRequest, frozen=True, kw_only=True, tag="lift"):
+    """Ends a block (tombstone)."""
+
+
+class CutOffTokens(_RestrictionRequest, frozen=True, kw_only=True, tag="cutoff"):
+    """Revokes tokens of the participant issued at or before ``before`` (Unix seconds; None is the engine's now, rounded
+    up), and ends sessions of such (token_revoked)."""
+
+    before: int | None = None
+
+
+class RevokeToken(_RestrictionRequest, frozen=True, kw_only=True, tag="jti"):
+    """Revokes one token, and ends its sessions. participant_id: its subject. until: Unix milliseconds after which the
+    token is no good anyway; None where that is not known."""
+
+    jti: str
+    until: int | None = None
+
+
+class EraseParticipant(_RestrictionRequest, frozen=True, kw_only=True, tag="erase"):
+    """Ends the sessions (reason kicked), removes the record and what names it; an active block stays, by hashed id."""
+
+
+RestrictRequest = KickParticipant | BlockParticipant | LiftBlock | CutOffTokens | RevokeToken | EraseParticipant
 
 
 class Restricted(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.engines.base import EVENT_LIMITS, EventLimits, RestrictRequest
+from greenroom.engines.base import EVENT_LIMITS, EraseParticipant, EventLimits, KickParticipant
 from greenroom.engines.redis.trimming import trim
 from greenroom.model import partition_of
 from greenroom.testing.engine_world import APP, World
@@ -43,7 +43,7 @@ async def canary(w: World) -> str:
             CANARIES[0], name=CANARIES[1], avatar_url="/" + CANARIES[2], device_name=CANARIES[3], address=CANARIES[3]
         )
         participant_id = client.participant_id
-        request = RestrictRequest(app=APP, kind="kick", participant_id=participant_id, reason=CANARIES[4])
+        request = KickParticipant(app=APP, participant_id=participant_id, reason=CANARIES[4])
         await w.engine.registry.restrict(request)
         await w.step(seconds)
         await w.advance(2)
@@ -71,7 +71,7 @@ async def test_an_erase_leaves_nothing_in_the_files_after_a_rewrite(server: Redi
         for number in range(40):
             await w.open(f"user-{number}")
         assert found_in(server) == list(CANARIES), "the canaries are seen"
-        await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=person))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
         await w.advance(4)
         assert found_in(server) == []
 
@@ -94,7 +94,7 @@ async def test_on_the_largest_stream_no_call_of_an_erase_or_of_trimming_holds_re
         server.execute("CONFIG", "SET", "slowlog-max-len", 10_000)
         server.execute("SLOWLOG", "RESET")
         cpu = _cpu_ms(server)
-        await w.engine.registry.restrict(RestrictRequest(app=APP, kind="erase", participant_id=a.participant_id))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
         page = await w.engine.outbox.read(APP, None, 1000)
         assert all("name" not in event.data for event in page.items), "hidden from the first moment"
         calls = 0

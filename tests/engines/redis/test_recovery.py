@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import NodeBeat, RestoreRequest, RestrictRequest, SessionQuery
+from greenroom.engines.base import BlockParticipant, NodeBeat, RestoreRequest, SessionQuery
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import Application, Presence, SessionState
@@ -131,9 +131,7 @@ async def test_s15_directory_and_blocks_come_back_first_and_by_tombstone() -> No
         directory = w.engine.directory
         saved = await directory.save_application(Application(key=APP, name="One", namespace="n", disabled=True))
         bob = await w.client("bob", app="other")
-        await w.engine.registry.restrict(
-            RestrictRequest(app="other", kind="block", participant_id=bob.participant_id, reason="why")
-        )
+        await w.engine.registry.restrict(BlockParticipant(app="other", participant_id=bob.participant_id, reason="why"))
         restrictions = await directory.restrictions()
         version = await directory.version()
         w.server.lose_everything()

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import RevokeToken
 from greenroom.errors import TokenInvalidError
 from greenroom.model import Application, Restriction, SessionPolicy
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, verify
@@ -387,7 +387,7 @@ async def test_a_refresh_token_ends_with_its_day_and_with_its_access_token() -> 
         pair, revoked = (await backend.form(V1)).json, (await backend.form(V1)).json
         # As `POST /v1/oauth2/invalidate` does.
         jti, app = claims_of(revoked["access_token"])["jti"], backend.app.key
-        await site.service.restrict(RestrictRequest(app=app, kind="jti", participant_id=app, jti=jti))
+        await site.service.restrict(RevokeToken(app=app, participant_id=app, jti=jti))
         reply = await backend.form(REFRESH, f"refresh_token={revoked['refresh_token']}")
         assert (reply.status, reply.error["error"]) == (400, "invalid_grant")
         site.service.clock.now += 86_400 + 31
@@ -756,7 +756,8 @@ async def test_invalidate_revokes_one_client_access_token() -> None:
         assert reply.headers["cache-control"] == "no-store"
         (request,) = site.service.restrictions
         claims = claims_of(token)
-        assert (request.kind, request.app, request.jti) == ("jti", backend.app.key, claims["jti"])
+        assert isinstance(request, RevokeToken)
+        assert (request.app, request.jti) == (backend.app.key, claims["jti"])
         assert request.participant_id == claims["sub"]
         assert request.until == claims["exp"] * 1_000
         found = verify(token, site.service.tenants.ring, kind=TokenKind.CLIENT, issuer=ISSUER, now=START)

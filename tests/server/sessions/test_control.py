@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from greenroom.core.commands import DirectoryCommand
 from greenroom.core.requests import EndRequest
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import EraseParticipant, KickParticipant
 from greenroom.model import EndReason
 from greenroom.server.sessions.control import SessionControl
 from tests.core.server.rig import ANNA, APP
@@ -34,9 +34,7 @@ async def test_a_kick_ends_the_sessions_and_says_why_before_it_is_answered() -> 
     async with running_shell() as shell:
         control, directory = _control(shell)
         _, link = await shell.open()
-        restricted = await control.restrict(
-            RestrictRequest(app=APP, kind="kick", participant_id=ANNA, reason="misbehaved")
-        )
+        restricted = await control.restrict(KickParticipant(app=APP, participant_id=ANNA, reason="misbehaved"))
         assert len(restricted.ended) == 1
         (told,) = link.notifications("session.ended")
         assert (told["reason"], told["message"]) == ("kicked", "misbehaved")
@@ -53,7 +51,7 @@ async def test_an_erasure_is_read_again_by_every_node() -> None:
     async with running_shell() as shell:
         control, directory = _control(shell)
         await shell.open()
-        await control.restrict(RestrictRequest(app=APP, kind="erase", participant_id=ANNA))
+        await control.restrict(EraseParticipant(app=APP, participant_id=ANNA))
         assert (directory.applied, directory.reads) == ([], 1)
         assert any(isinstance(one, DirectoryCommand) and not one.restrictions for one in shell.commands)
 

@@ -9,7 +9,7 @@ import msgspec
 from greenroom.core.commands import EndedCommand
 from greenroom.core.requests import Attached, OpenRequest, UpdateRequest
 from greenroom.core.server.services import Now
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import BlockParticipant
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import participant_id_of
 from tests.core.server.rig import APP, NAMESPACE, SECRET
@@ -151,7 +151,7 @@ async def test_a_connection_lost_during_the_open_leaves_nothing_behind() -> None
 
 async def test_a_refused_open_leaves_nothing_behind() -> None:
     async with running_shell() as shell:
-        await shell.inner.registry.restrict(RestrictRequest(app=APP, kind="block", participant_id=ANNA))
+        await shell.inner.registry.restrict(BlockParticipant(app=APP, participant_id=ANNA))
         connection, link = shell.dial()
         shell.say(connection, "session.open", token="anna", openId=OPEN_ID, resumeSecret=SECRET)
         await shell.settle()

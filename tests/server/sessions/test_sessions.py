@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import BlockParticipant, KickParticipant
 from greenroom.messages import PATH, SUBPROTOCOL
 from greenroom.model import SessionPolicy, SessionState
 from tests.server.harness import Client, ClosedError, House, RefusedError, new_secret, running_service
@@ -140,7 +140,7 @@ async def test_close_codes_of_refusals() -> None:
             await client.open(good)
             assert await _refusal(house, good) == (-32054, "Too_many_sessions", 4506)
         await house.service.control.restrict(
-            RestrictRequest(app=app.key, kind="block", participant_id=app.participant_id("eve"), reason="rude")
+            BlockParticipant(app=app.key, participant_id=app.participant_id("eve"), reason="rude")
         )
         assert await _refusal(house, app.token("eve", now=time.time() + 3)) == (-32055, "Participant_blocked", 4501)
         await house.service.tenants.disable(app.key)
@@ -313,7 +313,7 @@ async def test_a_kick_ends_every_session_at_once_and_says_why() -> None:
             for client in (phone, laptop):
                 await client.open(app.token("anna"))
             await house.service.control.restrict(
-                RestrictRequest(app=app.key, kind="kick", participant_id=app.participant_id("anna"), reason="be nice")
+                KickParticipant(app=app.key, participant_id=app.participant_id("anna"), reason="be nice")
             )
             for client in (phone, laptop):
                 ended = await client.notified("session.ended")
@@ -495,9 +495,7 @@ async def test_kicks_read_nothing_however_many_there_are() -> None:
         before = reads.count
         for number in range(30):
             person = app.participant_id(f"p{number}")
-            restricted = await house.service.control.restrict(
-                RestrictRequest(app=app.key, kind="kick", participant_id=person)
-            )
+            restricted = await house.service.control.restrict(KickParticipant(app=app.key, participant_id=person))
             found = house.service.tenants.revocations.cutoff(app.application, person)
             assert found == restricted.cutoff
         await house.service.node.beat()

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import KickParticipant
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import SessionState
 from greenroom.server.service import Service
@@ -68,7 +68,7 @@ async def test_a_session_moves_between_nodes_and_news_and_kicks_reach_both() -> 
             assert await here.closed() == 4503
             assert opened.generation == 2
             await one.service.control.restrict(
-                RestrictRequest(app=app.key, kind="kick", participant_id=app.participant_id("anna"), reason="out")
+                KickParticipant(app=app.key, participant_id=app.participant_id("anna"), reason="out")
             )
             assert (await there.notified("session.ended"))["reason"] == "kicked"
             assert await there.closed() == 4501

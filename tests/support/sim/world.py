@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from greenroom.engines.base import Engine, RestrictRequest
+from greenroom.engines.base import Engine, KickParticipant
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import Application, participant_id_of
 from greenroom.server.config import ServerConfig
@@ -122,9 +122,8 @@ class World:
     def kick(self, external_id: str) -> None:
         """What the server API does for an app's backend."""
         self.note(f"{external_id} is kicked")
-        request = RestrictRequest(
+        request = KickParticipant(
             app=self.application.key,
-            kind="kick",
             participant_id=participant_id_of(self.application.namespace, external_id),
             reason="out",
         )

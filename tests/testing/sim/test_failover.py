@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from greenroom.core.requests import UpdateRequest
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import KickParticipant
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.library import Library, library
 from greenroom.engines.redis.outbox import RedisOutbox
@@ -100,7 +100,7 @@ def _repeated_on_another_node(work: str) -> list[str]:
         update = UpdateRequest(
             app=world.application.key, participant_id=participant, name="B.", owner=owned, update_id="u"
         )
-        kick = RestrictRequest(app=world.application.key, kind="kick", participant_id=participant)
+        kick = KickParticipant(app=world.application.key, participant_id=participant)
         world.replica_behind()
         acknowledged = []
         for node in (wire.node, *(one for one in world.nodes if one is not wire.node)):

@@ -11,7 +11,7 @@ import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.states import SessionState
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import BlockParticipant
 from greenroom.errors import (
     ExternalIdMismatchError,
     GreenroomError,
@@ -171,8 +171,8 @@ def test_s2_a_block_comes_before_a_known_open_id(world: World) -> None:
     client = RawClient(world)
     plug = client.dial()
     client.open(plug)
-    request = RestrictRequest(
-        app=world.application.key, kind="block", participant_id=participant_id_of(world.application.namespace, "anna")
+    request = BlockParticipant(
+        app=world.application.key, participant_id=participant_id_of(world.application.namespace, "anna")
     )
     world.node.run(world.node.service.control.restrict(request))
     world.run(3.0)
@@ -537,9 +537,8 @@ def test_s18_a_kick_lets_a_new_token_in_and_a_block_does_not(world: World) -> No
     app.sdk.initialize_token(world.mint(app), app._refresh)
     app.open()
     until = world.node.clock.now_ms() + 60_000
-    request = RestrictRequest(
+    request = BlockParticipant(
         app=world.application.key,
-        kind="block",
         participant_id=participant_id_of(world.application.namespace, "anna"),
         until=until,
     )

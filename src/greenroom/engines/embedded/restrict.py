@@ -8,7 +8,18 @@ from heapq import heapify, heappop, nsmallest
 import msgspec
 
 from greenroom.core.policy import cutoff_now
-from greenroom.engines.base import RESTRICTIONS_OF_APPLICATION, Restricted, RestrictRequest, restriction_expires
+from greenroom.engines.base import (
+    RESTRICTIONS_OF_APPLICATION,
+    BlockParticipant,
+    CutOffTokens,
+    EraseParticipant,
+    KickParticipant,
+    LiftBlock,
+    Restricted,
+    RestrictRequest,
+    RevokeToken,
+    restriction_expires,
+)
 from greenroom.engines.embedded.erase import begin_erasure
 from greenroom.engines.embedded.rows import SessionRow
 from greenroom.engines.embedded.session_steps import bump, end_row, finish
@@ -32,13 +43,21 @@ ROOM = 1000
 
 
 def restrict(tx: Transaction, request: RestrictRequest) -> Restricted:
-    try:
-        kind = _KINDS[request.kind]
-    except KeyError:
-        raise IllegalArgumentError(f"There is no restriction called {request.kind!r}.") from None
-    if request.kind in ("kick", "block", "cutoff", "jti"):
+    if not isinstance(request, LiftBlock | EraseParticipant):
         _make_room(tx, request.app)
-    return kind(tx, request)
+    match request:
+        case KickParticipant():
+            return _kick(tx, request)
+        case BlockParticipant():
+            return _block(tx, request)
+        case LiftBlock():
+            return _lift(tx, request)
+        case CutOffTokens():
+            return _cutoff(tx, request)
+        case RevokeToken():
+            return _jti(tx, request)
+        case EraseParticipant():
+            return _erase(tx, request)
 
 
 def store_restriction(tx: Transaction, restriction: Restriction) -> None:
@@ -89,13 +108,13 @@ def _is_current(tx: Transaction, expires: int, key: RestrictionKey) -> bool:
     return present is not None and restriction_expires(present) == expires
 
 
-def _kick(tx: Transaction, request: RestrictRequest) -> Restricted:
+def _kick(tx: Transaction, request: KickParticipant) -> Restricted:
     cutoff = _cut_off(tx, request, cutoff_now(tx.now), request.participant_id)
     ended = _end_sessions(tx, request, EndReason.KICKED, lambda row: True, cutoff)
     return Restricted(ended, True, cutoff)
 
 
-def _block(tx: Transaction, request: RestrictRequest) -> Restricted:
+def _block(tx: Transaction, request: BlockParticipant) -> Restricted:
     store_restriction(
         tx,
         Restriction(
@@ -112,7 +131,7 @@ def _block(tx: Transaction, request: RestrictRequest) -> Restricted:
     return Restricted(ended, True, cutoff)
 
 
-def _lift(tx: Transaction, request: RestrictRequest) -> Restricted:
+def _lift(tx: Transaction, request: LiftBlock) -> Restricted:
     block = tx.state.block_of(request.app, request.participant_id, tx.now)
     if block is None:
         raise NotFoundError("The participant is not blocked.")
@@ -120,7 +139,7 @@ def _lift(tx: Transaction, request: RestrictRequest) -> Restricted:
     return Restricted((), True, tx.state.cutoff_of(request.app, request.participant_id))
 
 
-def _cutoff(tx: Transaction, request: RestrictRequest) -> Restricted:
+def _cutoff(tx: Transaction, request: CutOffTokens) -> Restricted:
     before = cutoff_now(tx.now) if request.before is None else request.before
     present = tx.state.cutoff_of(request.app, request.participant_id)
     cutoff = _cut_off(tx, request, before, request.participant_id)
@@ -128,7 +147,7 @@ def _cutoff(tx: Transaction, request: RestrictRequest) -> Restricted:
     return Restricted(ended, bool(ended) or cutoff > present, cutoff)
 
 
-def _jti(tx: Transaction, request: RestrictRequest) -> Restricted:
+def _jti(tx: Transaction, request: RevokeToken) -> Restricted:
     if not request.jti:
         raise IllegalArgumentError("jti is missing.")
     fresh = not tx.state.is_jti_revoked(request.app, request.jti)
@@ -138,7 +157,7 @@ def _jti(tx: Transaction, request: RestrictRequest) -> Restricted:
     return Restricted(ended, fresh or bool(ended), tx.state.cutoff_of(request.app, request.participant_id))
 
 
-def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
+def _erase(tx: Transaction, request: EraseParticipant) -> Restricted:
     """Ends, forgets, and leaves a block and the cut-off by hashed id alone."""
     subject = erased_subject(request.participant_id)
     block = tx.state.block_of(request.app, request.participant_id, tx.now)
@@ -157,16 +176,6 @@ def _erase(tx: Transaction, request: RestrictRequest) -> Restricted:
         tx.forget_participant(participant)
     begin_erasure(tx, request.app, request.participant_id)
     return Restricted(ended, participant is not None or bool(ended), cutoff)
-
-
-_KINDS: dict[str, Callable[[Transaction, RestrictRequest], Restricted]] = {
-    "kick": _kick,
-    "block": _block,
-    "lift": _lift,
-    "cutoff": _cutoff,
-    "jti": _jti,
-    "erase": _erase,
-}
 
 
 def _end_sessions(
@@ -206,7 +215,7 @@ def _cut_off(tx: Transaction, request: RestrictRequest, before: int, subject: st
 
 def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
     # The reason of a kick or block may name somebody; it lies where an erase finds it, and not here too.
-    reason = request.reason if request.kind == "jti" else ""
+    reason = request.reason if isinstance(request, RevokeToken) else ""
     store_restriction(tx, Restriction(app=request.app, kind="jti", subject=jti, reason=reason, created_at=tx.now))
 
 

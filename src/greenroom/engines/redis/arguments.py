@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from greenroom.core.requests import AttachRequest, EndRequest, OpenRequest, Owner, UpdateRequest
-from greenroom.engines.base import RestrictRequest, restriction_expires
+from greenroom.engines.base import EraseParticipant, RestrictRequest, restriction_expires
 from greenroom.model import (
     ERASED,
     Application,
@@ -116,17 +116,10 @@ def update_argument(request: UpdateRequest) -> bytes:
 
 
 def restrict_argument(request: RestrictRequest) -> bytes:
-    return argument(
-        app=request.app,
-        kind=request.kind,
-        participant_id=request.participant_id,
-        hashed=hashed(request.participant_id),
-        erased=erased_subject(request.participant_id) if request.kind == "erase" else None,
-        jti=request.jti,
-        until=request.until,
-        before=request.before,
-        reason=request.reason,
-    )
+    more: dict[str, Any] = msgspec.structs.asdict(request)
+    if isinstance(request, EraseParticipant):
+        more["erased"] = erased_subject(request.participant_id)
+    return argument(kind=request.__struct_config__.tag, hashed=hashed(request.participant_id), **more)
 
 
 def owner_argument(owner: Owner, **more: Any) -> bytes:

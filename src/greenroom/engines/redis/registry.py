@@ -24,6 +24,7 @@ from greenroom.engines.base import (
     RestoreRequest,
     Restricted,
     RestrictRequest,
+    RevokeToken,
     SessionPage,
     SessionQuery,
 )
@@ -40,8 +41,6 @@ from greenroom.model import (
     partition_of,
     partition_of_session,
 )
-
-_KINDS = ("kick", "block", "lift", "cutoff", "jti", "erase")
 
 
 def tag_of(partition: int) -> str:
@@ -136,9 +135,7 @@ class RedisRegistry:
         return await listing.sessions(self._store, query)
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
-        if request.kind not in _KINDS:
-            raise IllegalArgumentError(f"There is no restriction called {request.kind!r}.")
-        if request.kind == "jti" and not request.jti:
+        if isinstance(request, RevokeToken) and not request.jti:
             raise IllegalArgumentError("jti is missing.")
         partition = partition_of(request.app, request.participant_id)
         body = arguments.restrict_argument(request)

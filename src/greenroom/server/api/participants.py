@@ -11,7 +11,7 @@ from msgspec import Meta
 from greenroom.codes import ErrorCode
 from greenroom.core.profile import check_avatar_url, check_name
 from greenroom.core.requests import ParticipantQuery, UpdateRequest
-from greenroom.engines.base import Restricted, RestrictRequest
+from greenroom.engines.base import BlockParticipant, EraseParticipant, KickParticipant, Restricted
 from greenroom.errors import NotFoundError, RevisionConflictError
 from greenroom.model import ParticipantRecord, Presence
 from greenroom.server.api.common import (
@@ -139,15 +139,13 @@ async def kick_participant(call: Call[ParticipantPath, Nothing, KickRequest]) ->
     block = call.body.block
     participant_id = participant_id_in(call, call.path.id)
     until = None if block is None else until_of(block, call.now)
-    restricted = await call.context.control.restrict(
-        RestrictRequest(
-            app=call.app.key,
-            kind="kick" if block is None else "block",
-            participant_id=participant_id,
-            until=until,
-            reason=call.body.reason,
-        )
+    app, reason = call.app.key, call.body.reason
+    request = (
+        KickParticipant(app=app, participant_id=participant_id, reason=reason)
+        if block is None
+        else BlockParticipant(app=app, participant_id=participant_id, until=until, reason=reason)
     )
+    restricted = await call.context.control.restrict(request)
     return KickReply(
         participant_id=participant_id,
         ended=ids_of(restricted),
@@ -161,9 +159,7 @@ async def erase_participant(call: Call[ParticipantPath, Nothing, Nothing]) -> Er
     """Ends the participant's sessions, removes the record and what names the participant, in events, ended sessions and
     dead letters too. A block stays, by hashed id. Also where the record is gone already, or nothing was ever stored."""
     participant_id = participant_id_in(call, call.path.id)
-    restricted = await call.context.control.restrict(
-        RestrictRequest(app=call.app.key, kind="erase", participant_id=participant_id)
-    )
+    restricted = await call.context.control.restrict(EraseParticipant(app=call.app.key, participant_id=participant_id))
     await forget_participant(call.context.engine.outbox, call.app, participant_id)
     return EraseReply(ended=ids_of(restricted))
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from greenroom.codes import ErrorCode
 from greenroom.core.policy import cutoff_now
 from greenroom.core.requests import EndRequest
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import BlockParticipant, CutOffTokens, LiftBlock, RevokeToken
 from greenroom.engines.cursors import decode_cursor, encode_cursor
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, EndReason, Restriction
@@ -108,7 +108,7 @@ async def block_participant(call: Call[Nothing, Nothing, NewBlock]) -> BlockView
     participant_id = one_of(call, body.participant_id, body.external_id)
     until = until_of(BlockTerm(until=body.until, seconds=body.seconds), call.now)
     await call.context.control.restrict(
-        RestrictRequest(app=call.app.key, kind="block", participant_id=participant_id, until=until, reason=body.reason)
+        BlockParticipant(app=call.app.key, participant_id=participant_id, until=until, reason=body.reason)
     )
     return BlockView(participant_id=participant_id, until=until, reason=body.reason, created_at=int(call.now * 1000))
 
@@ -117,9 +117,7 @@ async def lift_block(call: Call[ParticipantPath, Nothing, Nothing]) -> Nothing:
     """Ends a block. Tokens from before it stay revoked: the participant needs a new one."""
     participant_id = participant_id_in(call, call.path.id)
     try:
-        await call.context.control.restrict(
-            RestrictRequest(app=call.app.key, kind="lift", participant_id=participant_id)
-        )
+        await call.context.control.restrict(LiftBlock(app=call.app.key, participant_id=participant_id))
     except NotFoundError:
         raise NotFoundError("The participant is not blocked.", hint="See GET /v1/blocks.") from None
     return Nothing()
@@ -138,9 +136,8 @@ async def revoke_tokens(call: Call[Nothing, Nothing, RevokeRequest]) -> RevokeRe
     participant_id = one_of(call, body.participant_id, body.external_id)
     _check_not_ahead(body.issued_before, call.now)
     restricted = await call.context.control.restrict(
-        RestrictRequest(
+        CutOffTokens(
             app=call.app.key,
-            kind="cutoff",
             participant_id=participant_id,
             before=body.issued_before,
             reason=body.reason,
@@ -162,7 +159,7 @@ async def _revoke_one(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> 
         subjects = [one_of(call, body.participant_id, body.external_id)]
     ended = 0
     for subject in subjects:
-        request = RestrictRequest(app=call.app.key, kind="jti", participant_id=subject, jti=jti, reason=body.reason)
+        request = RevokeToken(app=call.app.key, participant_id=subject, jti=jti, reason=body.reason)
         ended += len((await call.context.control.restrict(request)).ended)
     return RevokeReply(ended=ended, cutoff=None)
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import RevokeToken
 from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.model import SessionPolicy
 from greenroom.server.api.common import all_sessions
@@ -249,9 +249,8 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
 
 
 async def _revoke(call: Call[Nothing, Nothing, InvalidateForm], token: VerifiedToken, subject: str) -> None:
-    request = RestrictRequest(
+    request = RevokeToken(
         app=token.app,
-        kind="jti",
         participant_id=subject,
         jti=token.jti,
         # Its refresh token, which lives a day, has the same jti.

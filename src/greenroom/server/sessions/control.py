@@ -7,12 +7,23 @@ from typing import Protocol
 
 from greenroom.core.commands import DirectoryCommand
 from greenroom.core.requests import EndRequest
-from greenroom.engines.base import Registry, Restricted, RestrictRequest
+from greenroom.engines.base import (
+    BlockParticipant,
+    EraseParticipant,
+    KickParticipant,
+    Registry,
+    Restricted,
+    RestrictRequest,
+)
 from greenroom.model import EndReason, SessionRecord
 from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.tenants.revocations import restrictions_made
 
-_END_REASON = {"kick": EndReason.KICKED, "block": EndReason.BLOCKED, "erase": EndReason.KICKED}
+_END_REASON: dict[type, EndReason] = {
+    KickParticipant: EndReason.KICKED,
+    BlockParticipant: EndReason.BLOCKED,
+    EraseParticipant: EndReason.KICKED,
+}
 
 
 class KnownDirectory(Protocol):
@@ -39,7 +50,7 @@ class SessionControl:
     async def restrict(self, request: RestrictRequest) -> Restricted:
         """`Registry.restrict`; then the nodes that hold the sessions it ended are told, and all apply what was made."""
         restricted = await self._registry.restrict(request)
-        reason = _END_REASON.get(request.kind, EndReason.TOKEN_REVOKED)
+        reason = _END_REASON.get(type(request), EndReason.TOKEN_REVOKED)
         self._calls.notify_ended(restricted.ended, reason, request.reason)
         made = restrictions_made(request, restricted, int(self._wall() * 1000))
         before, after = restricted.versions

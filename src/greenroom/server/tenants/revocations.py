@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable
 from math import floor
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import Restricted, RestrictRequest
+from greenroom.engines.base import (
+    BlockParticipant,
+    CutOffTokens,
+    KickParticipant,
+    LiftBlock,
+    Restricted,
+    RestrictRequest,
+    RevokeToken,
+)
 from greenroom.errors import GreenroomError, ParticipantBlockedError, ServiceUnavailableError, TokenInvalidError
 from greenroom.model import Application, Event, Restriction, erased_subject, without_names
 from greenroom.tokens import VerifiedToken
@@ -20,20 +28,21 @@ def restrictions_made(request: RestrictRequest, restricted: Restricted, at: int)
     erasure, which changes entries that are there: read those again."""
     app, reason = request.app, request.reason
     made: list[Restriction] = []
-    if request.kind in ("kick", "block", "cutoff"):
+    if isinstance(request, KickParticipant | BlockParticipant | CutOffTokens):
         cutoff = restricted.cutoff
         made.append(Restriction(app=app, kind="cutoff", subject=request.participant_id, before=cutoff, created_at=at))
-    if request.kind in ("kick", "block"):
+    if isinstance(request, KickParticipant | BlockParticipant):
         jtis = {session.jti for session in restricted.ended if session.jti}
         made += [Restriction(app=app, kind="jti", subject=jti, created_at=at) for jti in sorted(jtis)]
-    if request.kind in ("block", "lift"):
+    if isinstance(request, BlockParticipant | LiftBlock):
+        until = None if isinstance(request, LiftBlock) else request.until
         made.append(
             Restriction(
-                app=app, kind="block", subject=request.participant_id, until=request.until, reason=reason,
-                created_at=at, lifted=request.kind == "lift",
+                app=app, kind="block", subject=request.participant_id, until=until, reason=reason,
+                created_at=at, lifted=isinstance(request, LiftBlock),
             )
         )  # fmt: skip
-    if request.kind == "jti" and request.jti:
+    if isinstance(request, RevokeToken):
         made.append(Restriction(app=app, kind="jti", subject=request.jti, reason=reason, created_at=at))
     return tuple(made)
 

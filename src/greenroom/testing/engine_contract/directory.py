@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from greenroom.codes import ErrorCode
 from greenroom.core.commands import DirectoryCommand, SupersededCommand
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import BlockParticipant, LiftBlock
 from greenroom.model import Restriction, SealedKey
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
@@ -63,13 +63,13 @@ class DirectoryContract(ContractBase):
     async def test_s18_restrictions_are_listed(self) -> None:
         async with self.make_world() as w:
             for app, who in ((APP, "one"), (APP, "two"), ("app-2", "three")):
-                request = RestrictRequest(app=app, kind="block", participant_id=who, reason="because", until=9 * 10**12)
+                request = BlockParticipant(app=app, participant_id=who, reason="because", until=9 * 10**12)
                 await w.engine.registry.restrict(request)
             blocks = [each for each in await w.engine.directory.restrictions(APP) if each.kind == "block"]
             assert {block.subject for block in blocks} == {"one", "two"}
             assert {(block.reason, block.until, block.lifted) for block in blocks} == {("because", 9 * 10**12, False)}
             assert len([each for each in await w.engine.directory.restrictions() if each.kind == "block"]) == 3
-            await w.engine.registry.restrict(RestrictRequest(app=APP, kind="lift", participant_id="one"))
+            await w.engine.registry.restrict(LiftBlock(app=APP, participant_id="one"))
             lifted = {
                 each.subject: each.lifted for each in await w.engine.directory.restrictions(APP) if each.kind == "block"
             }
@@ -96,10 +96,10 @@ class DirectoryContract(ContractBase):
         async with self.make_world() as w:
             request = w.open_request()
             who = request.participant_id
-            await w.engine.registry.restrict(RestrictRequest(app=APP, kind="block", participant_id=who))
+            await w.engine.registry.restrict(BlockParticipant(app=APP, participant_id=who))
             copy = [each for each in await w.engine.directory.restrictions(APP) if each.kind == "block"]
             await w.advance(2)
-            await w.engine.registry.restrict(RestrictRequest(app=APP, kind="lift", participant_id=who))
+            await w.engine.registry.restrict(LiftBlock(app=APP, participant_id=who))
             await w.engine.directory.put_back([], [], copy)
             assert (await w.open(token=w.token(age=-5))).created
 

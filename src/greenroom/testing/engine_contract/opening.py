@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Displaced
-from greenroom.engines.base import UPDATE_EVENT_PERIOD, RestrictRequest
+from greenroom.engines.base import UPDATE_EVENT_PERIOD, BlockParticipant
 from greenroom.model import EndReason, ParticipantRecord, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
@@ -126,7 +126,7 @@ class OpeningContract(ContractBase):
     async def test_s2_blocks_come_before_a_known_open_id(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
-            await w.engine.registry.restrict(RestrictRequest(app=APP, kind="block", participant_id=a.participant_id))
+            await w.engine.registry.restrict(BlockParticipant(app=APP, participant_id=a.participant_id))
             with refused(ErrorCode.PARTICIPANT_BLOCKED):
                 await a.open()
 

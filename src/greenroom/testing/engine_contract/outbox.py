@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import UPDATE_EVENT_PERIOD, EventLimits, RestrictRequest
+from greenroom.engines.base import UPDATE_EVENT_PERIOD, EventLimits, LiftBlock
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, World
 
@@ -141,7 +141,7 @@ class OutboxContract(ContractBase):
             with refused(ErrorCode.REVISION_CONFLICT):
                 await a.update(name="Late", if_revision=77)
             with refused(ErrorCode.NOT_FOUND):
-                await w.engine.registry.restrict(RestrictRequest(app=APP, kind="lift", participant_id=a.participant_id))
+                await w.engine.registry.restrict(LiftBlock(app=APP, participant_id=a.participant_id))
             assert await w.events() == before
 
     async def test_s17_a_reader_acknowledges_and_events_are_still_kept(self) -> None:

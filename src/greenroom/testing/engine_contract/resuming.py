@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Displaced
-from greenroom.engines.base import RestrictRequest
+from greenroom.engines.base import RevokeToken
 from greenroom.model import EndReason, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
@@ -163,7 +163,7 @@ class ResumingContract(ContractBase):
         async with self.make_world() as w:
             a = await w.client()
             token = w.token(jti="revoked")
-            request = RestrictRequest(app=APP, kind="jti", jti="revoked", participant_id=a.participant_id)
+            request = RevokeToken(app=APP, jti="revoked", participant_id=a.participant_id)
             await w.engine.registry.restrict(request)
             with refused(ErrorCode.TOKEN_REVOKED):
                 await w.engine.registry.refresh(a.owner, token)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 from greenroom.core.requests import ParticipantQuery
-from greenroom.engines.base import RestrictRequest, SessionQuery
+from greenroom.engines.base import KickParticipant, SessionQuery
 from greenroom.errors import GreenroomError
 from greenroom.model import Event, ParticipantRecord, Presence, SessionPolicy, SessionState, participant_id_of
 from greenroom.testing.engine_world import APP, NAMESPACE, Client, World, owner_of
@@ -134,7 +134,7 @@ class Walk:
 
     async def _kick(self) -> None:
         who = participant_id_of(NAMESPACE, self.chance.choice(USERS))
-        await self.world.engine.registry.restrict(RestrictRequest(app=APP, kind="kick", participant_id=who))
+        await self.world.engine.registry.restrict(KickParticipant(app=APP, participant_id=who))
         await self.world.advance(2)  # tokens of this second are cut off too
 
     async def _lose_node(self) -> None:
