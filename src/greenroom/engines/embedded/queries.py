@@ -12,6 +12,7 @@ from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.cursors import decode_cursor, encode_cursor
 from greenroom.engines.embedded.erase import is_erased
 from greenroom.engines.embedded.rows import (
+    ATTACHED,
     COLUMNS,
     ENDED,
     PARTICIPANT_COLUMNS,
@@ -21,8 +22,31 @@ from greenroom.engines.embedded.rows import (
     hash_key,
 )
 from greenroom.engines.paging import page_limit
-from greenroom.model import ParticipantRecord, SessionRecord
+from greenroom.model import ParticipantRecord, SessionRecord, SessionState
 
+WINDOW = 2000
+"""Rows of sessions, ended ones too, in one step of a list."""
+WINDOWS = 5
+"""Steps of one call: some milliseconds."""
+_WINDOW_END = f"SELECT max(n) FROM (SELECT n FROM sessions WHERE n > ? ORDER BY n LIMIT {WINDOW})"
+
+
+class _Head(msgspec.Struct, array_like=True):
+    """How `SessionData` begins: what follows is not decoded."""
+
+    id: str
+    participant_id: str
+    external_id: str | None
+    open_id: str
+    first_secret: bytes
+    secret: bytes
+    previous_secret: bytes
+    attempt: int
+    generation: int
+    node: str
+
+
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants"
 
@@ -54,17 +78,36 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
     limit = page_limit(query.limit)
     after = -(2**63) if query.cursor is None else decode_cursor("s", query.cursor, _RowNumber)
     items: list[SessionRecord] = []
-    for found in con.execute(*_listing(query, after)):
-        row = SessionRow(*found)
-        if query.node is not None and row.data.node != query.node:
-            continue
-        if query.participant_id is not None and row.data.participant_id != query.participant_id:
-            continue
-        if len(items) == limit:
-            return SessionPage(tuple(items), encode_cursor("s", after))
-        items.append(row.record(with_timeline=query.with_timeline))
-        after = row.n
-    return SessionPage(tuple(items))
+    for _ in range(WINDOWS):
+        sql = _WINDOW_END if query.participant_id is None else "SELECT max(n) FROM sessions WHERE n > ?"
+        end = con.execute(sql, (after,)).get
+        if not isinstance(end, int):
+            return SessionPage(tuple(items))
+        for found in con.execute(*_listing(query, after, end)):
+            row = SessionRow(*found)
+            record = _brief(row) if query.brief else row.record(with_timeline=query.with_timeline)
+            if query.node not in (None, record.node) or query.participant_id not in (None, record.participant_id):
+                continue
+            if len(items) == limit:
+                return SessionPage(tuple(items), encode_cursor("s", after))
+            items.append(record)
+            after = row.n
+        after = end
+    return SessionPage(tuple(items), encode_cursor("s", after))
+
+
+def _brief(row: SessionRow) -> SessionRecord:
+    head = _decode_head(row.raw)
+    state = SessionState.ATTACHED if row.state == ATTACHED else SessionState.DETACHED
+    return SessionRecord(
+        id=head.id,
+        app=row.app,
+        participant_id=head.participant_id,
+        generation=head.generation,
+        state=state,
+        node=head.node,
+        lease=row.lease,
+    )
 
 
 def _session(con: apsw.Connection, query: SessionQuery, key: bytes) -> tuple[SessionRecord, ...]:
@@ -77,23 +120,15 @@ def _session(con: apsw.Connection, query: SessionQuery, key: bytes) -> tuple[Ses
     return ()
 
 
-def _listing(query: SessionQuery, after: int) -> tuple[str, tuple[int | str, ...]]:
+def _listing(query: SessionQuery, after: int, end: int) -> tuple[str, tuple[int | str, ...]]:
+    """Sessions that have not ended, of the rows after one and up to another."""
+    sql = f"SELECT {COLUMNS} FROM sessions WHERE"
+    rows = (after, end)
     if query.participant_id is not None:
-        app = "" if query.app is None else " AND app = ?"
-        bindings: tuple[int | str, ...] = (
-            (query.participant_id,)
-            if query.app is None
-            else (
-                query.participant_id,
-                query.app,
-            )
-        )
-        of = f"SELECT n FROM participants WHERE id = ?{app}"
-        return f"SELECT {COLUMNS} FROM sessions WHERE p IN ({of}) AND (state > 1) = 0 AND n > ? ORDER BY n", (
-            *bindings,
-            after,
-        )
+        of, of_app = ("", ()) if query.app is None else (" AND app = ?", (query.app,))
+        sql += f" p IN (SELECT n FROM participants WHERE id = ?{of}) AND (state > 1) = 0"
+        sql += " AND n > ? AND n <= ? ORDER BY n"
+        return sql, (query.participant_id, *of_app, *rows)
     if query.app is not None:
-        sql = f"SELECT {COLUMNS} FROM sessions WHERE n > ? AND state < {ENDED} AND app = ? ORDER BY n"
-        return sql, (after, query.app)
-    return f"SELECT {COLUMNS} FROM sessions WHERE n > ? AND state < {ENDED} ORDER BY n", (after,)
+        return f"{sql} n > ? AND n <= ? AND state < {ENDED} AND app = ? ORDER BY n", (*rows, query.app)
+    return f"{sql} n > ? AND n <= ? AND state < {ENDED} ORDER BY n", rows

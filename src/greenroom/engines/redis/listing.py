@@ -9,13 +9,15 @@ from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.cursors import decode_cursor, encode_cursor, invalid_cursor
 from greenroom.engines.paging import page_limit
-from greenroom.engines.redis.arguments import argument
+from greenroom.engines.redis.arguments import argument, batched
 from greenroom.engines.redis.replies import accepted, participant, session
 from greenroom.engines.redis.store import Call, Store
 from greenroom.model import PARTITIONS, ParticipantRecord, SessionRecord, partition_of, partition_of_session
 
 _AT_ONCE = 8
 """Partitions asked in one write for a list of sessions."""
+MOST_LOOKED_AT = 1000
+"""Sessions that one call looks at for a list."""
 
 
 async def participants_by_id(store: Store, app: str, ids: Sequence[str]) -> tuple[ParticipantRecord, ...]:
@@ -75,13 +77,24 @@ async def sessions(store: Store, query: SessionQuery) -> SessionPage:
         return SessionPage(tuple(_records(accepted(await store.call(Call("sessions", f"p{partition}", body)))[0])))
     limit = page_limit(query.limit)
     first, after = _position(query.cursor)
+    numbers = range(first, PARTITIONS)
+    if query.participant_id is not None and query.app is not None:
+        numbers = range(partition_of(query.app, query.participant_id), PARTITIONS)[:1]
     items: list[SessionRecord] = []
-    for found in await _walk(store, query, first, after, limit):
-        items += found
-        if len(items) > limit:
-            last = items[limit - 1]
-            at = partition_of_session(last.id)
-            return SessionPage(tuple(items[:limit]), encode_cursor("s", (at, f"{last.app}\x00{last.id}")))
+    for some in batched(numbers, _AT_ONCE):
+        room = limit - len(items)
+        calls = [_list_call(query, n, after if n == first else None, room + 1) for n in some]
+        for number, reply in zip(some, await store.call_many(calls), strict=True):
+            flat, *place = accepted(reply)
+            found = _records(flat)
+            room = limit - len(items)
+            items += found[:room]
+            if len(found) > room or (len(items) == limit and number != numbers[-1]):
+                last = items[-1]
+                at = partition_of_session(last.id)
+                return SessionPage(tuple(items), encode_cursor("s", (at, f"{last.app}\x00{last.id}")))
+            if place and len(found) <= room:
+                return SessionPage(tuple(items), encode_cursor("s", (number, place[0].decode())))
     return SessionPage(tuple(items))
 
 
@@ -94,35 +107,16 @@ def _position(cursor: str | None) -> tuple[int, str | None]:
     return number, member
 
 
-async def _walk(
-    store: Store, query: SessionQuery, first: int, after: str | None, limit: int
-) -> list[list[SessionRecord]]:
-    """Partitions from ``first`` on, until there is more than a page."""
-    numbers = range(first, PARTITIONS)
-    if query.participant_id is not None and query.app is not None:
-        numbers = range(partition_of(query.app, query.participant_id), PARTITIONS)[:1]
-    out: list[list[SessionRecord]] = []
-    count = 0
-    for start in range(0, len(numbers), _AT_ONCE):
-        some = numbers[start : start + _AT_ONCE]
-        calls = [_list_call(query, n, after if n == first else None, limit + 1) for n in some]
-        for reply in await store.call_many(calls):
-            found = _records(accepted(reply)[0])
-            out.append(found)
-            count += len(found)
-        if count > limit:
-            break
-    return out
-
-
 def _list_call(query: SessionQuery, number: int, after: str | None, limit: int) -> Call:
     body = argument(
         app=query.app,
         participant_id=query.participant_id,
         node=query.node,
         with_timeline=query.with_timeline or None,
+        brief=query.brief or None,
         cursor=after,
         limit=limit,
+        most=MOST_LOOKED_AT,
     )
     return Call("sessions", f"p{number}", body)
 

@@ -200,7 +200,7 @@ class Recovery:
         await self._each(doubtful, self._look_up_held)
 
     async def _listed(self) -> dict[str, SessionRecord]:
-        query = SessionQuery(node=self._node.name, limit=PAGE)
+        query = SessionQuery(node=self._node.name, brief=True, limit=PAGE)
         return {one.id: one async for one in all_sessions(self._engine.registry, query)}
 
     async def _detach_stray(self, record: SessionRecord) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import ParticipantQuery, UpdateRequest
 from greenroom.engines.base import UPDATE_MEMORY, SessionQuery
+from greenroom.engines.paging import all_sessions
 from greenroom.errors import RevisionConflictError
-from greenroom.model import ParticipantRecord, Presence
+from greenroom.model import ParticipantRecord, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
 
@@ -145,6 +146,25 @@ class RecordsContract(ContractBase):
             offline = ParticipantQuery(app=APP, presence=(Presence.OFFLINE, Presence.UNREACHABLE))
             (gone,) = (await w.engine.registry.participants(offline)).items
             assert gone.id == clients[0].participant_id
+
+    async def test_a_brief_list_says_who_owns_what(self) -> None:
+        async with self.make_world() as w:
+            clients = [await w.client(f"user-{number}") for number in range(5)]
+            await clients[0].resume()
+            await clients[1].detach()
+            await clients[2].close()
+            query = SessionQuery(node=w.node, brief=True, limit=2)
+            listed = {one.id: one async for one in all_sessions(w.engine.registry, query)}
+            assert set(listed) == {client.id for client in clients if client is not clients[2]}
+            assert listed[clients[0].id].generation == 2
+            assert listed[clients[1].id].state is SessionState.DETACHED
+            stored = await clients[3].stored()
+            assert stored is not None
+            brief = listed[stored.id]
+            for name in ("id", "app", "participant_id", "generation", "state", "node", "lease"):
+                assert getattr(brief, name) == getattr(stored, name)
+            elsewhere = SessionQuery(node="node-2", brief=True)
+            assert [one async for one in all_sessions(w.engine.registry, elsewhere)] == []
 
     async def test_foreign_cursors_are_refused(self) -> None:
         async with self.make_world() as w:

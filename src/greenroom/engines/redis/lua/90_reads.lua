@@ -23,38 +23,58 @@ define('participant_ids', function(c, r)
   return {'ok', out}
 end)
 
-local function add_sessions(c, ids, matches)
+local BRIEF = {'id', 'app', 'pid', 'gen', 'state', 'node', 'lease'}
+
+-- As HGETALL gives it, with the few fields of a brief list.
+local function brief(c, sid)
+  local flat, values = {}, call('HMGET', session_key(c, sid), unpack(BRIEF))
+  for i, name in ipairs(BRIEF) do
+    if values[i] then
+      flat[#flat + 1] = name
+      flat[#flat + 1] = values[i]
+    end
+  end
+  return as_table(flat), flat
+end
+
+local function add_sessions(c, ids, matches, place)
   local out = {}
   for _, sid in ipairs(ids) do
-    local s, flat = load_session(c, sid)
-    if s and matches(s) then
+    local s, flat = (c.arg.brief and brief or load_session)(c, sid)
+    if s and s.id and matches(s) then
       out[#out + 1] = flat
       out[#out + 1] = c.arg.with_timeline and call('LRANGE', c.P .. ':t:' .. sid, 0, -1) or {}
     end
   end
-  return {'ok', out}
+  return {'ok', out, place}
 end
 
--- One page of members app \0 session id after the cursor, read on until `limit` match or there are no more.
-local function scan(c, prefix, matches)
-  local cursor, ids = c.arg.cursor, {}
-  local limit = c.arg.limit
-  local from = cursor and ('(' .. cursor) or (prefix and '[' .. prefix or '-')
+-- One page of members app \0 session id after the cursor, read on until `limit` match, `most` were looked at, or there
+-- are no more. Where it was left, nil at the end.
+local function scan(c, r, matches)
+  local prefix, ids, looked = r.app and r.app .. '\0', {}, 0
+  local from = r.cursor and ('(' .. r.cursor) or (prefix and '[' .. prefix or '-')
   local to = prefix and ('(' .. string.sub(prefix, 1, -2) .. '\1') or '+'
-  while #ids < limit do
-    local members = call('ZRANGEBYLEX', c.P .. ':live', from, to, 'LIMIT', 0, 200)
+  while true do
+    local count = math.min(200, r.most - looked)
+    local members = call('ZRANGEBYLEX', c.P .. ':live', from, to, 'LIMIT', 0, count)
     for _, member in ipairs(members) do
       from = '(' .. member
       local sid = string.match(member, '%z(.*)$')
-      if #ids < limit and matches(sid) then
+      if matches(sid) then
         ids[#ids + 1] = sid
+        if #ids == r.limit then
+          return ids, member
+        end
       end
     end
-    if #members < 200 then
-      break
+    looked = looked + #members
+    if #members < count then
+      return ids, nil
+    elseif looked == r.most then
+      return ids, string.sub(from, 2)
     end
   end
-  return ids
 end
 
 define('sessions', function(c, r)
@@ -65,15 +85,9 @@ define('sessions', function(c, r)
   if r.session_id then
     return add_sessions(c, {r.session_id}, fits)
   end
-  local function listed(sid)
-    if not r.node then
-      return true
-    end
-    return call('HGET', session_key(c, sid), 'node') == r.node
-  end
   if r.participant_id and r.app then
     local ids = {}
-    for sid in pairs((sessions_of(c, owner_key(r.app, r.participant_id)))) do
+    for sid in pairs(sessions_of(c, owner_key(r.app, r.participant_id))) do
       if not r.cursor or r.app .. '\0' .. sid > r.cursor then
         ids[#ids + 1] = sid
       end
@@ -81,5 +95,8 @@ define('sessions', function(c, r)
     table.sort(ids)
     return add_sessions(c, ids, fits)
   end
-  return add_sessions(c, scan(c, r.app and r.app .. '\0', listed), fits)
+  local ids, place = scan(c, r, function(sid)
+    return not r.node or call('HGET', session_key(c, sid), 'node') == r.node
+  end)
+  return add_sessions(c, ids, fits, place)
 end)
