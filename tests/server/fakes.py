@@ -66,6 +66,9 @@ class FakeMetrics:
     def joined(self, seconds: float, *, resuming: bool) -> None:
         self.joins.append((seconds, resuming))
 
+    def replaced(self, count: int) -> None:
+        pass
+
     def refused(self, reason: str, *, resuming: bool) -> None:
         self.refusals.append((reason, resuming))
 

@@ -17,7 +17,7 @@ from greenroom.engines.base import Engine, Restricted, RestrictRequest, RevokeTo
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.model import Application, Restriction, SealedKey
 from greenroom.server.api.routes import all_routes
-from greenroom.server.cluster.readiness import Readiness
+from greenroom.server.cluster.readiness import ReadinessCheck
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.config import ServerConfig
 from greenroom.server.http.context import HttpContext
@@ -145,10 +145,10 @@ class FakeService:
         return self
 
     @property
-    def readiness(self) -> Readiness:
+    def readiness(self) -> ReadinessCheck:
         """With a node that is ready but for `why_not_ready`."""
         node: Any = SimpleNamespace(not_ready=lambda: self.why_not_ready)
-        return Readiness(self.engine, node, self.clock)
+        return ReadinessCheck(self.engine, node, self.clock)
 
     def status(self) -> NodeStatus:
         return NodeStatus(

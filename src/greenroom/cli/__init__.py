@@ -114,12 +114,13 @@ def _open_closed_streams() -> None:
 def explain(error: Exception) -> tuple[str, Exit]:
     """One line for people, and the exit code."""
     from greenroom.cli.exits import CliError, exit_of
+    from greenroom.core.redaction import redact_addresses
     from greenroom.errors import GreenroomError
 
     if isinstance(error, CliError):
-        return str(error), error.exit
+        return redact_addresses(str(error)), error.exit
     if isinstance(error, GreenroomError):
-        return " ".join(str(error).split()), exit_of(error)
+        return redact_addresses(" ".join(str(error).split())), exit_of(error)
     if isinstance(error, ImportError):
         name = error.name or "a package"
         return f"{name} is not installed. Run: pip install 'greenroom[server]'", Exit.USAGE

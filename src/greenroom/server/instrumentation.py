@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from greenroom.codes import CloseCode
-from greenroom.core.requests import Attached, EndRequest
+from greenroom.core.requests import EndRequest
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted
 from greenroom.errors import GreenroomError, ServiceUnavailableError
@@ -27,7 +26,7 @@ from greenroom.server.telemetry.metrics import Count, Metrics
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
-from greenroom.server.webhooks.sending import Outcome
+from greenroom.server.webhooks.sending import DeliveryOutcome
 from greenroom.server.wire.front_door import FrontDoor
 
 PROBE_EVERY = 1.0
@@ -163,7 +162,6 @@ class Measure:
         self._lost = metrics.counter("greenroom_connections_lost_total")
         self._silence = metrics.histogram("greenroom_silence_seconds").labels()
         self._after: dict[str, Callable[[Any, tuple[Any, ...]], None]] = {
-            "registry.open": self._opened,
             "registry.close": self._closed,
             "registry.restrict": self._restricted,
             "registry.reap": self._reaped,
@@ -179,7 +177,6 @@ class Measure:
         """The call, timed. contract: whose method it is."""
         method = call.__name__
         times = self.metrics.histogram("greenroom_engine_call_seconds").labels(contract, method)
-        counts, bounds = times.counts, times.bounds
         failed = self.metrics.counter("greenroom_engine_errors_total").labels(contract, method)
         after = self._after.get(f"{contract}.{method}")
         clock = self._clock
@@ -189,47 +186,40 @@ class Measure:
             try:
                 result = await call(*arguments, **named)
             except ServiceUnavailableError:
-                failed.value += 1
+                failed.add()
                 raise
             except GreenroomError:
                 raise
             except Exception:
-                failed.value += 1
+                failed.add()
                 raise
             finally:
-                # `Histogram.observe`, without the call: this is on the way of every open.
-                took = clock() - began
-                counts[bisect_left(bounds, took)] += 1
-                times.total += took
+                times.observe(clock() - began)
             if after is not None:
                 after(result, arguments)
             return result
 
         return timed if self._tracing is None else self._tracing.engine_call(f"{contract}.{method}", timed)
 
-    def _opened(self, attached: Attached, _arguments: tuple[Any, ...]) -> None:
-        if attached.replaced:
-            self._ended[EndReason.REPLACED].value += len(attached.replaced)
-
     def _closed(self, ended: SessionRecord | None, arguments: tuple[Any, ...]) -> None:
         if ended is not None:
             request: EndRequest = arguments[0]
-            self._ended[request.reason].value += 1
+            self._ended[request.reason].add()
 
     def _restricted(self, restricted: Restricted, _arguments: tuple[Any, ...]) -> None:
         self._count_ends(restricted.ended)
 
     def _reaped(self, reaped: Reaped, _arguments: tuple[Any, ...]) -> None:
         self._count_ends(reaped.ended)
-        self._orphaned.value += reaped.detached
+        self._orphaned.add(reaped.detached)
 
     def _count_ends(self, ended: Iterable[SessionRecord]) -> None:
         for session in ended:
-            self._ended[session.end_reason or EndReason.TIMEOUT].value += 1
+            self._ended[session.end_reason or EndReason.TIMEOUT].add()
 
     def _set_aside(self, _result: None, arguments: tuple[Any, ...]) -> None:
         app, _reader, events = arguments[:3]
-        self.metrics.counter("greenroom_webhook_set_aside_total").labels(app).value += len(events)
+        self.metrics.counter("greenroom_webhook_set_aside_total").labels(app).add(len(events))
 
     # -- SessionMetrics --------------------------------------------------------------------------------------------
 
@@ -237,15 +227,19 @@ class Measure:
         """An open or a resume succeeded."""
         histogram, good = self._joins[resuming]
         histogram.observe(seconds)
-        good.value += 1
+        good.add()
+
+    def replaced(self, count: int) -> None:
+        """Sessions were ended by an open."""
+        self._ended[EndReason.REPLACED].add(count)
 
     def refused(self, reason: str, *, resuming: bool) -> None:
         """An open or a resume was refused."""
-        self._join_counters[resuming].labels(reason).value += 1
+        self._join_counters[resuming].labels(reason).add()
 
     def connection_lost(self, code: int) -> None:
         """A WebSocket is gone."""
-        self._lost.labels(str(code) if code in _KNOWN_CODES else "other").value += 1
+        self._lost.labels(str(code) if code in _KNOWN_CODES else "other").add()
 
     def silent(self, seconds: float) -> None:
         """A connection is dropped whose client answered no ping for so long."""
@@ -292,14 +286,14 @@ class Measure:
     def answered(self, route: Route | None, status: int) -> None:
         """The dispatcher's: a request was answered. A method that has no row is not a label: clients choose it."""
         path, method = ("none", "none") if route is None else (route.path, route.method)
-        self._requests.labels(path, method, str(status)).value += 1
+        self._requests.labels(path, method, str(status)).add()
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 
-    def attempted(self, app: Application, event: Event, outcome: Outcome) -> None:
+    def attempted(self, app: Application, event: Event, outcome: DeliveryOutcome) -> None:
         """The dispatcher's: an attempt is over."""
         answer = "none" if outcome.status is None else f"{outcome.status // 100}xx"
-        self._attempts.labels(app.key, answer).value += 1
+        self._attempts.labels(app.key, answer).add()
         if outcome.delivered:
             self._delivery.labels(app.key).observe(max(0.0, self._wall() - event.at / 1000))
 

@@ -19,7 +19,7 @@ from greenroom.errors import ServiceUnavailableError
 from greenroom.server.api.routes import all_routes
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.cluster.admin import ClusterAdmin
-from greenroom.server.cluster.counts import Counter
+from greenroom.server.cluster.counts import ApplicationCounter
 from greenroom.server.cluster.directory_sync import DirectorySync
 from greenroom.server.cluster.drain import Drain
 from greenroom.server.cluster.node import Node
@@ -40,7 +40,7 @@ from greenroom.server.sessions.hub import Hub
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.telemetry.tracing import make_tracing
 from greenroom.server.tenants.applications import Tenants
-from greenroom.server.tenants.secrets import load_admin_token, load_master_key, read_or_make
+from greenroom.server.tenants.secrets import load_secrets, read_or_make
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
@@ -93,7 +93,7 @@ class Service:
         self.control: SessionControl
         self.cluster: ClusterAdmin
         self.news: EventNews
-        self.counter: Counter
+        self.counter: ApplicationCounter
         self.webhooks: WebhookDispatcher
         self.upgrades: SessionUpgrades
         self.door: FrontDoor
@@ -190,7 +190,7 @@ class Service:
             durability=self.durability, clocks=self.clocks, random_hex=self._random_hex, stop=self.stop_requested.set,
         )  # fmt: skip
         self.news = EventNews(self.engine.outbox)
-        self.counter = Counter(self.engine)
+        self.counter = ApplicationCounter(self.engine)
         self.webhooks = WebhookDispatcher(
             self.engine,
             self.tenants,
@@ -316,11 +316,11 @@ class Service:
     def _load_secrets(self) -> None:
         config = self.config
         data = Path(config.data_dir) if config.engine == "embedded" else None
-        master_key = load_master_key(config.master_key, data, self._random_bytes)
-        self.admin_token = load_admin_token(config.admin_token, data, self._random_bytes)
+        secrets = load_secrets(config.master_key, config.admin_token, data, self._random_bytes)
+        self.admin_token = secrets.admin_token
         self.tenants = Tenants(
             self.engine.directory,
-            master_key=master_key,
+            master_key=secrets.master_key,
             clock=self.clocks.wall,
             random_bytes=self._random_bytes,
             config=config,

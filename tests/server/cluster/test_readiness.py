@@ -11,7 +11,7 @@ import pytest
 
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
-from greenroom.server.cluster.readiness import KEPT, Readiness
+from greenroom.server.cluster.readiness import KEPT, ReadinessCheck
 from tests.server.harness import running_service
 
 
@@ -37,7 +37,7 @@ class World:
         self.why: str | None = None
         self.engine = FakeEngine()
         node = cast(Any, SimpleNamespace(not_ready=lambda: self.why))
-        self.readiness = Readiness(cast(Any, self.engine), node, lambda: self.now)
+        self.readiness = ReadinessCheck(cast(Any, self.engine), node, lambda: self.now)
 
     async def crowd(self, size: int) -> list[BaseException | None]:
         """So many ask at once: what each of them was answered."""

@@ -24,7 +24,7 @@ from greenroom.server.config import ServerConfig
 from greenroom.server.tenants import applications
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.tenants.keys import ANNOUNCED, JWKS_MAX_AGE
-from greenroom.server.tenants.secrets import derive_pepper, load_admin_token, load_master_key, read_or_make
+from greenroom.server.tenants.secrets import derive_pepper, load_secrets, read_or_make
 from greenroom.tokens import Algorithm, TokenKind, mint_api_token, parse_basic, verify
 from greenroom.tokens.keyring import OVERLAP_SECONDS
 from tests.server.http_service import ISSUER, MASTER_KEY, START, Clock, Dice, FakeDirectory, basic
@@ -376,51 +376,61 @@ async def test_a_cut_off_that_lies_ahead_is_waited_for() -> None:
 # --- secrets of the service -------------------------------------------------------------------------------------------
 
 
+KEY, TOKEN = "ab" * 32, "a-token-of-mine-1"
+
+
 def test_secrets_are_made_once_for_this_user_alone(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    key = load_master_key(None, data)
-    token = load_admin_token(None, data)
-    assert load_master_key(None, data) == key
-    assert load_admin_token(None, data) == token
-    assert len(key) == 32
-    assert len(token) == 64
+    secrets = load_secrets(None, None, data)
+    assert load_secrets(None, None, data) == secrets
+    assert len(secrets.master_key) == 32
+    assert len(secrets.admin_token) == 64
     assert sorted(path.name for path in data.iterdir()) == ["admin-token", "master-key"]
     for path in data.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_settings_win_over_the_files(tmp_path: Path) -> None:
-    load_master_key(None, tmp_path)
-    assert load_master_key(" " + "ab" * 32 + "\n", tmp_path) == bytes.fromhex("ab" * 32)
-    assert load_admin_token("a-token-of-mine-1", tmp_path) == "a-token-of-mine-1"
+    load_secrets(None, None, tmp_path)
+    assert load_secrets(f" {KEY}\n", TOKEN, tmp_path) == (bytes.fromhex(KEY), TOKEN)
 
 
-def test_without_a_data_directory_the_settings_are_needed() -> None:
-    with pytest.raises(IllegalArgumentError, match="GREENROOM_MASTER_KEY"):
-        load_master_key(None, None)
-    with pytest.raises(IllegalArgumentError, match="GREENROOM_ADMIN_TOKEN"):
-        load_admin_token("", None)
+@pytest.mark.parametrize(
+    ("key", "token", "missing"),
+    [
+        (None, None, "GREENROOM_MASTER_KEY and GREENROOM_ADMIN_TOKEN are missing"),
+        (None, TOKEN, "GREENROOM_MASTER_KEY is missing"),
+        (KEY, "", "GREENROOM_ADMIN_TOKEN is missing"),
+    ],
+)
+def test_without_a_data_directory_all_that_is_missing_is_named_at_once(
+    key: str | None, token: str | None, missing: str
+) -> None:
+    """With Redis it was one start for each."""
+    with pytest.raises(IllegalArgumentError, match=missing) as refused:
+        load_secrets(key, token, None)
+    assert "openssl rand" in refused.value.hint
 
 
 @pytest.mark.parametrize("key", ["ab" * 31, "ab" * 33, "zz" * 32, "hunter2"])
 def test_a_bad_master_key_is_refused_without_repeating_it(key: str) -> None:
     with pytest.raises(IllegalArgumentError) as caught:
-        load_master_key(key, None)
+        load_secrets(key, TOKEN, None)
     assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("token", ["short", "with spaces in between", "ünïcödeünïcödeü", "new\nline-new-line-x"])
 def test_a_bad_admin_token_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(IllegalArgumentError) as caught:
-        load_admin_token(token, None)
+        load_secrets(KEY, token, None)
     assert token not in str(caught.value)
 
 
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    load_master_key(None, tmp_path)
+    load_secrets(None, None, tmp_path)
     (tmp_path / "master-key").chmod(0o644)
     with pytest.raises(IllegalArgumentError, match="chmod 600"):
-        load_master_key(None, tmp_path)
+        load_secrets(None, None, tmp_path)
 
 
 def test_of_two_processes_that_make_it_both_read_the_same(tmp_path: Path) -> None:

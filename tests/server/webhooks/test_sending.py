@@ -24,7 +24,7 @@ def sender(total: float = 5.0, *, public_only: bool = False, tls: ssl.SSLContext
     return Sender(allowed=() if public_only else LOOPBACK, allow_http=True, total_timeout=total, tls=tls)
 
 
-async def post(url: str, by: Sender) -> sending.Outcome:
+async def post(url: str, by: Sender) -> sending.DeliveryOutcome:
     try:
         return await by.send(url, b"{}", {"webhook-id": "e1"})
     finally:

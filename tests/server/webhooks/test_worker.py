@@ -25,13 +25,13 @@ from greenroom.model import (
     partition_of,
     without_names,
 )
-from greenroom.server.webhooks.sending import Outcome
+from greenroom.server.webhooks.sending import DeliveryOutcome
 from greenroom.server.webhooks.worker import EndpointWorker, Tools, reader_of, replay_reader_of
 from tests.support.sim.loop import ProcessClock, Timeline
 
 APP = "app"
-GOOD = Outcome(200, "")
-BAD = Outcome(None, "refused")
+GOOD = DeliveryOutcome(200, "")
+BAD = DeliveryOutcome(None, "refused")
 
 
 class VirtualTime(ProcessClock):
@@ -65,7 +65,7 @@ class World:
     clock: VirtualTime
     engine: Engine
     endpoint: WebhookEndpoint | None = field(default_factory=lambda: WebhookEndpoint(id="wh", url="https://x.example"))
-    outcome: Outcome = GOOD
+    outcome: DeliveryOutcome = GOOD
     refused: set[str] = field(default_factory=set)
     erased: set[str] = field(default_factory=set)
     attempts: int = 0
@@ -92,7 +92,7 @@ class World:
             return None
         return Application(key=APP, name="a", namespace="0" * 32), self.endpoint
 
-    async def _post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> Outcome:
+    async def _post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> DeliveryOutcome:
         self.attempts += 1
         await asyncio.sleep(0)
         outcome = BAD if event.participant_id in self.refused else self.outcome
@@ -344,7 +344,7 @@ async def test_dead_letters_about_somebody_who_was_erased_since_do_not_name_them
 @virtual
 async def test_gone_disables_the_endpoint_and_ends_the_worker(clock: VirtualTime) -> None:
     async with world(clock) as here, working(here):
-        here.outcome = Outcome(410, "status 410")
+        here.outcome = DeliveryOutcome(410, "status 410")
         await here.open("anna")
         await here.clock.go(1)
         assert here.disabled == ["The receiver answered 410: it wants no more."]
@@ -403,7 +403,7 @@ async def test_a_slow_receiver_holds_a_bounded_number_of_events(clock: VirtualTi
         under_way = 0
         most = 0
 
-        async def slow(app: Application, endpoint: WebhookEndpoint, event: Event) -> Outcome:
+        async def slow(app: Application, endpoint: WebhookEndpoint, event: Event) -> DeliveryOutcome:
             nonlocal under_way, most
             under_way += 1
             most = max(most, under_way)

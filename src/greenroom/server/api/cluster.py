@@ -12,7 +12,7 @@ from greenroom.engines.base import NodeRecord, SessionQuery
 from greenroom.errors import NotFoundError
 from greenroom.server.cluster.doctor import Examination, Finding, examine, repair
 from greenroom.server.cluster.doctor.history import SessionHistory, history_of
-from greenroom.server.cluster.doctor.survey import Answer
+from greenroom.server.cluster.doctor.survey import NodeAnswer
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.http.routes import Call, Nothing, admin
 
@@ -100,7 +100,7 @@ async def list_nodes(call: Call[Nothing, Nothing, Nothing]) -> NodeList:
     return NodeList(items=views, asked=cluster.status().node)
 
 
-def _view(one: NodeRecord, answer: Answer | None) -> NodeView:
+def _view(one: NodeRecord, answer: NodeAnswer | None) -> NodeView:
     return NodeView(
         node=one.node,
         boot=one.boot,

@@ -26,7 +26,7 @@ from greenroom.server.api.common import (
     participant_view,
 )
 from greenroom.server.api.restrictions import BlockTerm, until_of
-from greenroom.server.cluster.counts import Counts
+from greenroom.server.cluster.counts import ApplicationCounts
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Answer, Call, Nothing, api
 from greenroom.server.webhooks.dead_letters import forget_participant
@@ -164,7 +164,7 @@ async def erase_participant(call: Call[ParticipantPath, Nothing, Nothing]) -> Er
     return EraseReply(ended=ids_of(restricted))
 
 
-async def get_counts(call: Call[Nothing, Nothing, Nothing]) -> Counts:
+async def get_counts(call: Call[Nothing, Nothing, Nothing]) -> ApplicationCounts:
     """How many participants and sessions there are, over the whole cluster; at most 2 s old."""
     return await call.context.counter.count(call.app.key, call.now)
 

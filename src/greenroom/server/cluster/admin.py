@@ -12,7 +12,7 @@ from greenroom.errors import NotFoundError
 from greenroom.server.clocks import Clocks
 from greenroom.server.cluster.doctor.survey import Survey
 from greenroom.server.cluster.node import Node
-from greenroom.server.cluster.readiness import Readiness
+from greenroom.server.cluster.readiness import ReadinessCheck
 from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.cluster.status import NodeStatus
 from greenroom.server.config import ServerConfig
@@ -30,7 +30,7 @@ SAME_EVERYWHERE = (
 
 
 class ClusterAdmin:
-    """One for each node. Implements `doctor.examination.Cluster`.
+    """One for each node. Implements `doctor.examination.SurveyedCluster`.
 
     same_everywhere: what else has to be the same on every node, beside settings; of secrets a fingerprint.
     durability: what the engine promises, a line each. stop: asks for the end of the process, which drains the node.
@@ -58,7 +58,7 @@ class ClusterAdmin:
         self.survey = Survey(
             node.name, tell=engine.bus.tell, status=self.status, held=self._held, random_hex=random_hex
         )
-        self.readiness = Readiness(engine, node, clocks.monotonic)
+        self.readiness = ReadinessCheck(engine, node, clocks.monotonic)
         self._hub = hub
         self._calls = calls
         self._node = node

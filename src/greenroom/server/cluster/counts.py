@@ -1,4 +1,4 @@
-"""Counts of an application: read page by page, kept for 2 s, never counted twice at the same time."""
+"""ApplicationCounts of an application: read page by page, kept for 2 s, never counted twice at the same time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):
     detached: int
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class ApplicationCounts(msgspec.Struct, frozen=True, kw_only=True):
     """at: Unix milliseconds."""
 
     participants: ParticipantCounts
@@ -37,22 +37,22 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
-class Counter:
+class ApplicationCounter:
     """One for each node."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._kept: dict[str, Counts] = {}
+        self._kept: dict[str, ApplicationCounts] = {}
         self._counting: dict[str, asyncio.Lock] = {}
 
-    async def count(self, app: str, now: float) -> Counts:
+    async def count(self, app: str, now: float) -> ApplicationCounts:
         """now: Unix seconds."""
         lock = self._counting.setdefault(app, asyncio.Lock())
         async with lock:
             kept = self._kept.get(app)
             if kept is not None and 0 <= now - kept.at / 1000 < KEEP:
                 return kept
-            counts = Counts(
+            counts = ApplicationCounts(
                 participants=await self._participants(app), sessions=await self._sessions(app), at=int(now * 1000)
             )
             self._kept[app] = counts

@@ -14,7 +14,7 @@ KEPT = 1.0
 """Seconds for which the engine's answer counts: anybody may ask, and each question to the engine is a write."""
 
 
-class Readiness:
+class ReadinessCheck:
     """One for each node. clock: seconds that do not go back."""
 
     def __init__(self, engine: Engine, node: Node, clock: Callable[[], float]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from greenroom.engines.base import Engine
 from greenroom.server.cluster.admin import ClusterAdmin
-from greenroom.server.cluster.counts import Counter
+from greenroom.server.cluster.counts import ApplicationCounter
 from greenroom.server.config import ServerConfig
 from greenroom.server.events.long_polling import EventNews
 from greenroom.server.sessions.control import SessionControl
@@ -26,7 +26,7 @@ class HttpContext:
     engine: Engine
     limits: Limits
     news: EventNews
-    counter: Counter
+    counter: ApplicationCounter
     cluster: ClusterAdmin
     webhooks: WebhookDispatcher
     control: SessionControl

@@ -26,7 +26,7 @@ _END_REASON: dict[type, EndReason] = {
 }
 
 
-class KnownDirectory(Protocol):
+class LocalDirectory(Protocol):
     """This node's copy of the directory."""
 
     def apply(self, change: DirectoryCommand) -> None:
@@ -40,7 +40,7 @@ class SessionControl:
     """One for each node. wall: Unix seconds."""
 
     def __init__(
-        self, registry: Registry, calls: EngineCalls, directory: KnownDirectory, wall: Callable[[], float]
+        self, registry: Registry, calls: EngineCalls, directory: LocalDirectory, wall: Callable[[], float]
     ) -> None:
         self._registry = registry
         self._calls = calls

@@ -277,6 +277,7 @@ class EngineCalls:
                 SupersededCommand(session_id=displaced.session_id, generation=displaced.generation),
             )
         if attached.replaced:
+            self._metrics.replaced(len(attached.replaced))
             self.notify_ended(attached.replaced, EndReason.REPLACED, by=by)
 
     def notify_ended(

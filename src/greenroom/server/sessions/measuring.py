@@ -14,6 +14,9 @@ class SessionMetrics(Protocol):
     def joined(self, seconds: float, *, resuming: bool) -> None:
         """An open or a resume succeeded, and took so long."""
 
+    def replaced(self, count: int) -> None:
+        """So many sessions were ended by an open that took their place."""
+
     def refused(self, reason: str, *, resuming: bool) -> None:
         """An open or a resume was refused."""
 

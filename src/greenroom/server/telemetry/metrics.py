@@ -23,12 +23,16 @@ Values = Iterable[tuple[tuple[str, ...], float]]
 
 
 class Count:
-    """A count. Add to `value`; it never falls."""
+    """A count; it never falls."""
 
     __slots__ = ("value",)
 
     def __init__(self, _bounds: Sequence[float] = ()) -> None:
         self.value = 0
+
+    def add(self, more: int = 1) -> None:
+        """So many more."""
+        self.value += more
 
 
 class Histogram:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Work = Callable[..., Coroutine[Any, Any, Any]]
 
 
-class Attempt(Protocol):
+class TracedAttempt(Protocol):
     """What came of an attempt to deliver."""
 
     @property
@@ -33,7 +33,7 @@ class Attempt(Protocol):
     def delivered(self) -> bool: ...
 
 
-AttemptT = TypeVar("AttemptT", bound=Attempt)
+AttemptT = TypeVar("AttemptT", bound=TracedAttempt)
 
 
 class Tracing:

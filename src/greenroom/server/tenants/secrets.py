@@ -9,6 +9,7 @@ import stat
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -67,51 +68,64 @@ def derive_pepper(master_key: bytes) -> bytes:
 # -- of the service itself --------------------------------------------------------------------------------------------
 
 
-def load_master_key(given: str | None, data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
-    """The 32 bytes that everything secret is sealed with.
+class ServiceSecrets(NamedTuple):
+    """master_key: 32 bytes, with which everything secret is sealed. admin_token: of /admin/v1."""
 
-    given: the setting `master_key`, 64 hexadecimal digits; None takes the file ``master-key`` in `data`, made where
-        there is none.
-    data: the data directory; None where there is none (an engine shared by nodes): then the setting is needed.
-    Raises `IllegalArgumentError`, which never holds the key.
+    master_key: bytes
+    admin_token: str
+
+
+def load_secrets(
+    master_key: str | None,
+    admin_token: str | None,
+    data: Path | None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> ServiceSecrets:
+    """The secrets of the service.
+
+    master_key: the setting, 64 hexadecimal digits; admin_token: the setting, at least 16 characters. None takes the
+        file ``master-key`` or ``admin-token`` in `data`, made where there is none.
+    data: the data directory; None where there is none (an engine shared by nodes): then both settings are needed.
+    Raises `IllegalArgumentError`, which names all that are missing and never holds a secret.
     """
-    text = _found(given, MASTER_KEY_VARIABLE, data, MASTER_KEY_FILE, random_bytes)
+    given = {MASTER_KEY_VARIABLE: master_key, ADMIN_TOKEN_VARIABLE: admin_token}
+    missing = [variable for variable, text in given.items() if not text]
+    if data is None and missing:
+        names, verb = " and ".join(missing), "is" if len(missing) == 1 else "are"
+        raise IllegalArgumentError(
+            f"{names} {verb} missing, and there is no data directory to keep such secrets in.",
+            hint=f"Make each with: openssl rand -hex 32, and set {names} to the same on every node.",
+        )
+
+    def found(text: str | None, name: str) -> str:
+        if text or data is None:
+            return (text or "").strip()
+        return read_or_make(data / name, lambda: random_bytes(32).hex())
+
+    key, token = found(master_key, MASTER_KEY_FILE), found(admin_token, ADMIN_TOKEN_FILE)
+    return ServiceSecrets(_checked_key(key), _checked_token(token))
+
+
+def _checked_key(text: str) -> bytes:
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
     if len(key) != 32:
         raise IllegalArgumentError(
-            "The master key is not 64 hexadecimal digits.",
+            "The master key must be 64 hexadecimal digits.",
             hint=f"Make one with: openssl rand -hex 32, and give it as {MASTER_KEY_VARIABLE}.",
         )
     return key
 
 
-def load_admin_token(given: str | None, data: Path | None, random_bytes: Callable[[int], bytes] = os.urandom) -> str:
-    """The token of /admin/v1, at least 16 characters.
-
-    given: the setting `admin_token`; None takes the file ``admin-token`` in `data`, made where there is none.
-    Raises `IllegalArgumentError`, which never holds the token.
-    """
-    token = _found(given, ADMIN_TOKEN_VARIABLE, data, ADMIN_TOKEN_FILE, random_bytes)
+def _checked_token(token: str) -> str:
     if not is_usable_token(token):
         raise IllegalArgumentError(
             f"The admin token must have at least {MIN_TOKEN} printable ASCII characters and no spaces.",
             hint=f"Make one with: openssl rand -hex 32, and give it as {ADMIN_TOKEN_VARIABLE}.",
         )
     return token
-
-
-def _found(given: str | None, variable: str, data: Path | None, name: str, random_bytes: Callable[[int], bytes]) -> str:
-    if given is not None and given.strip():
-        return given.strip()
-    if data is None:
-        raise IllegalArgumentError(
-            f"There is no {variable}, and no data directory to keep one in.",
-            hint=f"Set {variable} to the same value on every node.",
-        )
-    return read_or_make(data / name, lambda: random_bytes(32).hex())
 
 
 def read_or_make(path: Path, make: Callable[[], str]) -> str:

@@ -18,7 +18,7 @@ from greenroom.server.events.views import view_of_event
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.webhooks import signing
-from greenroom.server.webhooks.sending import Outcome, Sender
+from greenroom.server.webhooks.sending import DeliveryOutcome, Sender
 from greenroom.server.webhooks.worker import EndpointWorker, Tools
 
 log = structlog.stdlib.get_logger("greenroom.webhooks")
@@ -41,7 +41,7 @@ class WebhookDispatcher:
         *,
         node: str,
         announce: Callable[[], Awaitable[None]],
-        on_attempt: Callable[[Application, Event, Outcome], None] = lambda _app, _event, _outcome: None,
+        on_attempt: Callable[[Application, Event, DeliveryOutcome], None] = lambda _app, _event, _outcome: None,
         tracing: Tracing | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -125,7 +125,7 @@ class WebhookDispatcher:
         if worker is not None:
             worker.poke(replays=True)
 
-    async def post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> Outcome:
+    async def post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> DeliveryOutcome:
         """Signs and sends one event, once."""
         body = msgspec.json.encode(view_of_event(self._tenants.revocations.redacted(event)))
         now = self._tenants.now()

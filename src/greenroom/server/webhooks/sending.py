@@ -31,7 +31,7 @@ DRAIN_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What came of an attempt. status: None where no answer came. why: for people; "" for a success.
 
     retry_after: seconds. took: seconds.
@@ -103,7 +103,7 @@ class Sender:
         """The URL, if it may be posted to as far as its text tells. Raises IllegalArgumentError."""
         return check_url(url, allow_http=self._allow_http, allowed=self._allowed)
 
-    async def send(self, url: str, body: bytes, headers: Mapping[str, str], *, app: str = "") -> Outcome:
+    async def send(self, url: str, body: bytes, headers: Mapping[str, str], *, app: str = "") -> DeliveryOutcome:
         """One attempt, on behalf of an application. Never raises but for cancellation."""
         began = time.monotonic()
         ON_BEHALF_OF.set(app)
@@ -116,12 +116,12 @@ class Sender:
             finally:
                 await _drain(response)
         except IllegalArgumentError as error:
-            return Outcome(None, error.message)
+            return DeliveryOutcome(None, error.message)
         except TimeoutError:
             why = f"no answer within {self._total_timeout:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             why = _words_of(error)
-        return Outcome(None, why, took=time.monotonic() - began)
+        return DeliveryOutcome(None, why, took=time.monotonic() - began)
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """The answer. Receivers close connections that were idle, and may do so in the moment in which one is used
@@ -163,14 +163,14 @@ class Sender:
             )
         return found
 
-    def _judge(self, response: aiohttp.ClientResponse, took: float) -> Outcome:
+    def _judge(self, response: aiohttp.ClientResponse, took: float) -> DeliveryOutcome:
         status = response.status
         if 200 <= status < 300:
-            return Outcome(status, "", took=took)
+            return DeliveryOutcome(status, "", took=took)
         why = f"status {status}"
         if 300 <= status < 400:
             why += ": redirects are not followed"
-        return Outcome(status, why, retry_after(response.headers.get("Retry-After"), self._wall()), took)
+        return DeliveryOutcome(status, why, retry_after(response.headers.get("Retry-After"), self._wall()), took)
 
 
 def retry_after(value: str | None, now: float) -> float | None:

@@ -22,7 +22,7 @@ from greenroom.engines.base import Outbox
 from greenroom.errors import GreenroomError
 from greenroom.model import Application, Event, WebhookEndpoint
 from greenroom.server.events.views import notices, wanted
-from greenroom.server.webhooks.sending import Outcome
+from greenroom.server.webhooks.sending import DeliveryOutcome
 
 log = structlog.stdlib.get_logger("greenroom.webhooks")
 
@@ -53,7 +53,7 @@ def replay_reader_of(endpoint_id: str) -> str:
 class Posting(Protocol):
     """Signs and sends one event to an endpoint."""
 
-    def __call__(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> Awaitable[Outcome]: ...
+    def __call__(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> Awaitable[DeliveryOutcome]: ...
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -72,7 +72,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 @dataclass(slots=True)
-class Counts:
+class DeliveryCounts:
     """Since the worker began."""
 
     delivered: int = 0
@@ -112,7 +112,7 @@ class EndpointWorker:
     ) -> None:
         self.app_key = app_key
         self.endpoint_id = endpoint_id
-        self.counts = Counts()
+        self.counts = DeliveryCounts()
         self._look = look
         self._tools = tools
         self._reader = reader_of(endpoint_id)
@@ -246,7 +246,7 @@ class EndpointWorker:
         except Exception:
             # A bug, or a secret that cannot be opened: to this event a failure like any other.
             self._log.exception("webhook could not be sent")
-            outcome = Outcome(None, "the service could not send it")
+            outcome = DeliveryOutcome(None, "the service could not send it")
         now = self._tools.clock()
         self._note(attempt, outcome)
         if outcome.delivered:
@@ -257,7 +257,7 @@ class EndpointWorker:
             machine.failed(attempt.number, now, outcome.why, retry_after=outcome.retry_after)
         self._wake.set()
 
-    def _note(self, attempt: Attempt, outcome: Outcome) -> None:
+    def _note(self, attempt: Attempt, outcome: DeliveryOutcome) -> None:
         self.counts.delivered += outcome.delivered
         self.counts.failed += not outcome.delivered
         self.counts.recent.append(

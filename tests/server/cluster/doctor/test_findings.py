@@ -8,7 +8,7 @@ from greenroom.engines.base import NodeRecord
 from greenroom.model import EndReason, SessionRecord, SessionState, TimelineEntry
 from greenroom.server.cluster.doctor.findings import Finding, about_durability, about_nodes, about_sessions
 from greenroom.server.cluster.doctor.history import ENDS, history_of
-from greenroom.server.cluster.doctor.survey import Answer
+from greenroom.server.cluster.doctor.survey import NodeAnswer
 from greenroom.server.cluster.status import NodeStatus
 
 NOW = 1_700_000_000_000
@@ -26,15 +26,15 @@ def report(**more: object) -> NodeStatus:
     return msgspec.structs.replace(REPORT, **more)
 
 
-def answer(*held: tuple[str, int], **more: object) -> Answer:
-    return Answer(report(**more), dict(held))
+def answer(*held: tuple[str, int], **more: object) -> NodeAnswer:
+    return NodeAnswer(report(**more), dict(held))
 
 
 def codes(found: list[Finding]) -> list[str]:
     return [one.code for one in found]
 
 
-def sessions(*records: SessionRecord, **answers: Answer) -> list[Finding]:
+def sessions(*records: SessionRecord, **answers: NodeAnswer) -> list[Finding]:
     return list(about_sessions(records, (ONE, TWO), answers, now=NOW, grace=GRACE))
 
 

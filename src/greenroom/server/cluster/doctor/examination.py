@@ -22,7 +22,7 @@ from greenroom.server.cluster.doctor.findings import (
     about_sessions,
     recovering,
 )
-from greenroom.server.cluster.doctor.survey import Answer, Survey
+from greenroom.server.cluster.doctor.survey import NodeAnswer, Survey
 
 SECOND_LOOK = 2.0
 """Seconds between two looks: longer than anything is in flight."""
@@ -42,7 +42,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
 
-class Cluster(Protocol):
+class SurveyedCluster(Protocol):
     """What an examination needs of the node it runs on."""
 
     @property
@@ -62,12 +62,12 @@ class Cluster(Protocol):
 
 class _Look(msgspec.Struct, frozen=True):
     nodes: tuple[NodeRecord, ...]
-    answers: Mapping[str, Answer]
+    answers: Mapping[str, NodeAnswer]
     sessions: tuple[SessionRecord, ...]
     findings: tuple[Finding, ...]
 
 
-async def examine(cluster: Cluster) -> Examination:
+async def examine(cluster: SurveyedCluster) -> Examination:
     """The whole cluster, from a node that runs. Raises ServiceUnavailableError where the engine is away."""
     look = await _look(cluster)
     found = look.findings
@@ -87,7 +87,7 @@ async def examine(cluster: Cluster) -> Examination:
     )
 
 
-async def _look(cluster: Cluster) -> _Look:
+async def _look(cluster: SurveyedCluster) -> _Look:
     nodes = tuple(cluster.known_nodes())
     answers = await cluster.survey.ask([one.node for one in nodes if one.lease_left > 0], sockets=True)
     sessions = await all_sessions(cluster.engine)

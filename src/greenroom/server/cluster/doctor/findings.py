@@ -9,7 +9,7 @@ import msgspec
 
 from greenroom.engines.base import NodeRecord
 from greenroom.model import SessionRecord, SessionState
-from greenroom.server.cluster.doctor.survey import Answer
+from greenroom.server.cluster.doctor.survey import NodeAnswer
 from greenroom.server.cluster.status import NodeStatus
 
 OVERDUE = 15.0
@@ -61,7 +61,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 def about_sessions(
     sessions: Iterable[SessionRecord],
     nodes: Sequence[NodeRecord],
-    answers: Mapping[str, Answer],
+    answers: Mapping[str, NodeAnswer],
     *,
     now: int,
     grace: float,
@@ -102,7 +102,7 @@ def _owner_dead(session: SessionRecord) -> Finding:
     )  # fmt: skip
 
 
-def _without_socket(session: SessionRecord, answer: Answer | None) -> Iterator[Finding]:
+def _without_socket(session: SessionRecord, answer: NodeAnswer | None) -> Iterator[Finding]:
     if answer is None or answer.held is None or session.id in answer.held:
         return
     yield Finding(
@@ -114,7 +114,7 @@ def _without_socket(session: SessionRecord, answer: Answer | None) -> Iterator[F
     )  # fmt: skip
 
 
-def _unlisted(name: str, answer: Answer, listed: Mapping[str, SessionRecord]) -> Iterator[Finding]:
+def _unlisted(name: str, answer: NodeAnswer, listed: Mapping[str, SessionRecord]) -> Iterator[Finding]:
     for session_id, generation in (answer.held or {}).items():
         session = listed.get(session_id)
         right = (SessionState.ATTACHED, name, generation)
@@ -134,7 +134,7 @@ def _unlisted(name: str, answer: Answer, listed: Mapping[str, SessionRecord]) ->
         )  # fmt: skip
 
 
-def about_nodes(nodes: Sequence[NodeRecord], answers: Mapping[str, Answer]) -> Iterator[Finding]:
+def about_nodes(nodes: Sequence[NodeRecord], answers: Mapping[str, NodeAnswer]) -> Iterator[Finding]:
     """Leases, readiness, versions, clocks, and settings that have to be the same."""
     alive = [one for one in nodes if one.lease_left > 0]
     if not any(one.ready and not one.draining for one in alive):

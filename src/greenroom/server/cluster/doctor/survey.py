@@ -16,7 +16,7 @@ PIECE = 2_000
 """Sessions in one message."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class NodeAnswer(msgspec.Struct, frozen=True):
     """A node's status, and what it holds: generation by session id; None where that was not asked."""
 
     status: NodeStatus
@@ -32,7 +32,7 @@ class _Piece(msgspec.Struct, frozen=True):
     """How many make up the answer."""
 
 
-class _Answers:
+class _Gathering:
     def __init__(self, expected: set[str]) -> None:
         self.expected = expected
         self.pieces: dict[str, list[_Piece]] = {}
@@ -64,12 +64,12 @@ class Survey:
         self._status = status
         self._held = held
         self._random_hex = random_hex
-        self._open: dict[str, _Answers] = {}
+        self._open: dict[str, _Gathering] = {}
 
-    async def ask(self, nodes: Sequence[str], *, sockets: bool, patience: float = PATIENCE) -> dict[str, Answer]:
+    async def ask(self, nodes: Sequence[str], *, sockets: bool, patience: float = PATIENCE) -> dict[str, NodeAnswer]:
         """The answers of these nodes, as far as they came. Raises ServiceUnavailableError where the bus is away."""
         number = self._random_hex()
-        answers = self._open[number] = _Answers(set(nodes))
+        answers = self._open[number] = _Gathering(set(nodes))
         try:
             command = SurveyCommand(number=number, asker=self._node, held="sockets" if sockets else "")
             await self._tell("*", command)
@@ -80,7 +80,7 @@ class Survey:
         finally:
             del self._open[number]
         return {
-            name: Answer(pieces[0].report, dict(pair for one in pieces for pair in one.held) if sockets else None)
+            name: NodeAnswer(pieces[0].report, dict(pair for one in pieces for pair in one.held) if sockets else None)
             for name, pieces in answers.pieces.items()
             if len(pieces) >= pieces[0].pieces
         }
