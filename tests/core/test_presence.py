@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from greenroom.core.presence import Showing, presence_of, show, tell
+from greenroom.core.presence import Showing, overdue, presence_of, show
 from greenroom.model import Presence
 
 ON, GONE, OFF = Presence.ONLINE, Presence.UNREACHABLE, Presence.OFFLINE
@@ -36,10 +36,10 @@ def test_a_resume_before_it_was_told_tells_nobody() -> None:
 
 
 def test_a_pass_tells_what_has_lasted() -> None:
-    assert tell(presence=GONE, shown=ON, since=0, clock=1999, after=2000) is None
-    assert tell(presence=GONE, shown=ON, since=0, clock=2000, after=2000) is GONE
-    assert tell(presence=GONE, shown=GONE, since=0, clock=9999, after=2000) is None
-    assert tell(presence=ON, shown=ON, since=None, clock=9999, after=2000) is None
+    assert overdue(presence=GONE, shown=ON, since=0, clock=1999, after=2000) is None
+    assert overdue(presence=GONE, shown=ON, since=0, clock=2000, after=2000) is GONE
+    assert overdue(presence=GONE, shown=GONE, since=0, clock=9999, after=2000) is None
+    assert overdue(presence=ON, shown=ON, since=None, clock=9999, after=2000) is None
 
 
 def test_nobody_is_told_what_they_were_told() -> None:

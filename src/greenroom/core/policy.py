@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from greenroom.model import SessionPolicy
 
 
-class Standing(Protocol):
+class ActiveSession(Protocol):
     """A session of the participant that has not ended, as far as the policy asks."""
 
     @property
@@ -32,7 +32,7 @@ class Standing(Protocol):
         """Rises from one opened session of the participant to the next."""
 
 
-S = TypeVar("S", bound=Standing)
+S = TypeVar("S", bound=ActiveSession)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,19 @@ class Decision(Generic[S]):
     yielding: tuple[S, ...] = ()
 
 
-def decide_open(policy: SessionPolicy, device_id: str | None, standing: Sequence[S]) -> Decision[S]:
+def decide_open(policy: SessionPolicy, device_id: str | None, active: Sequence[S]) -> Decision[S]:
     """Same device first, then the participant's limit (S2, S3).
 
     The same device takes the place of all its own sessions. When the rest is full the sessions that have been detached
     the longest yield, also under ``reject``; under ``replace_oldest`` then those opened first. Where that is not
     enough nothing yields and the open is refused.
     """
-    if not standing:
+    if not active:
         return Decision(policy.max_sessions < 1)
     own: list[S] = []
     rest: list[S] = []
     replaces = device_id is not None and policy.same_device == "replace"
-    for session in standing:
+    for session in active:
         (own if replaces and session.device_id == device_id else rest).append(session)
     surplus = len(rest) + 1 - policy.max_sessions
     if surplus <= 0:
@@ -99,7 +99,7 @@ def check_secrets(
         proof = Proof.REPEATED
     elif previous and compare_digest(secret, previous):
         # A late dial of an attempt before the last rotation, or a stolen old secret: neither gets in, and
-        # only somebody who once knew the secret learns that it is old.
+        # only a client that once knew the secret learns that it is old.
         return Proof.SUPERSEDED if attempt <= last_attempt else Proof.REFUSED
     else:
         return Proof.REFUSED

@@ -1,7 +1,7 @@
-"""From sessions to presence, and what watchers and webhooks are told of it (promise 4).
+"""From sessions to presence, and when watchers and webhooks are notified of it (promise 4).
 
-``presence`` is the truth. ``shown`` is what has been told: it follows at once, but for `unreachable`, which is told
-only when it has lasted for NOTIFY_AFTER seconds, so that a reload or a short gap is told to nobody.
+``presence`` is the truth. ``shown`` is what watchers see: it follows at once, but for `unreachable`, which is shown
+only when it has lasted for NOTIFY_AFTER seconds, so that a reload or a short gap is not noticed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Showing(NamedTuple):
     """What follows from a change of a participant's sessions.
 
     since: the partition-clock instant since which the participant is unreachable, None where it is not.
-    news: the presence to tell now (an event ``participant.<news>``), None where there is nothing to tell.
+    news: the presence to notify of now (an event ``participant.<news>``), None where there is nothing new.
     """
 
     presence: Presence
@@ -34,15 +34,15 @@ def presence_of(connected: int, sessions: int) -> Presence:
 
 
 def show(*, connected: int, sessions: int, shown: Presence, since: int | None, clock: int) -> Showing:
-    """After any change of a participant's sessions: the truth, and what to tell of it at once."""
+    """After any change of a participant's sessions: the truth, and what to notify of at once."""
     presence = presence_of(connected, sessions)
     if presence is _UNREACHABLE:
         return Showing(presence, shown, clock if since is None else since, None)
     return Showing(presence, presence, None, None if presence is shown else presence)
 
 
-def tell(*, presence: Presence, shown: Presence, since: int | None, clock: int, after: int) -> Presence | None:
-    """At a reaper pass: what has lasted long enough to be told now, or None. ``after`` in the clock's unit."""
+def overdue(*, presence: Presence, shown: Presence, since: int | None, clock: int, after: int) -> Presence | None:
+    """At a reaper pass: what has lasted long enough to be shown now, or None. ``after`` in the clock's unit."""
     if presence is not _UNREACHABLE or shown is _UNREACHABLE or since is None:
         return None
     return _UNREACHABLE if clock - since >= after else None

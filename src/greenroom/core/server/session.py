@@ -1,7 +1,7 @@
 """ServerSession: what the service must do next with one connection. No I/O, clock or chance.
 
 Inputs go in with `now`, effects come out of `effects()` in order, `deadline()` says when `tick` is next due. Inputs
-never raise, in any order. Answers of the engine come back by number, and change nothing when nobody waits for them.
+never raise, in any order. Answers of the engine come back by number, and change nothing when no request waits for them.
 
 One connection carries one session. Requests are carried out one at a time and answered in order (S19): `_current` is
 the one at work, `_queue` what waits.
@@ -427,7 +427,7 @@ class ServerSession:
         """`session.open`. Raises what refuses it."""
         services = self.services
         request = open_request(params, services, address=self.address, origin=self.origin, now=now)
-        # Known before it is open: what changes from now on is heard and waits for the reply (S12).
+        # Set before it is open: what changes from now on is received and waits for the reply (S12).
         self.app = request.app
         self.watches.hold((request.participant_id,))
         self._grace_if_lost = services.limits.grace_unconfirmed

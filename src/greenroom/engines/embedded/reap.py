@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.core.presence import tell
+from greenroom.core.presence import overdue
 from greenroom.engines.base import (
     ENDED_SESSION_MEMORY,
     OPEN_ID_MEMORY,
@@ -222,7 +222,7 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
             emit_session(tx, row, participant, "detached", f"{data.id}:detached:{data.generation}")
         else:
             again = due if again is None else min(again, due)
-    news = tell(
+    news = overdue(
         presence=PRESENCES[participant.presence],
         shown=PRESENCES[participant.shown],
         since=participant.since,

@@ -48,7 +48,7 @@ class SessionControl:
         self._wall = wall
 
     async def restrict(self, request: RestrictRequest) -> Restricted:
-        """`Registry.restrict`; then the nodes that hold the sessions it ended are told, and all apply what was made."""
+        """`Registry.restrict`; then the nodes that hold ended sessions are notified, and all apply what was made."""
         restricted = await self._registry.restrict(request)
         reason = _END_REASON.get(type(request), EndReason.TOKEN_REVOKED)
         self._calls.notify_ended(restricted.ended, reason, request.reason)
@@ -64,7 +64,7 @@ class SessionControl:
         return restricted
 
     async def end_session(self, request: EndRequest) -> SessionRecord | None:
-        """`Registry.close` by an operator; the node that holds the session is told. None: there was none to end."""
+        """`Registry.close` by an operator; the node that holds the session is notified. None: there was none to end."""
         ended = await self._registry.close(request)
         if ended is not None:
             self._calls.notify_ended((ended,), request.reason, request.text)

@@ -15,16 +15,16 @@ encoded once for all who watch the same participants. The first change after a q
 participant, and go in pieces as the buffer empties. Memory for each connection is bounded by what it watches.
 
 *A change happens between subscribing and reading.* The connection is on the list of watchers before the bus is asked,
-and the bus before the records are read. What is heard meanwhile is held until the reply is written (S12). A
+and the bus before the records are read. What is received meanwhile is held until the reply is written (S12). A
 subscription is PENDING until the bus has confirmed it: a connection that unwatches, or goes, in between is found to be
-unwanted when the confirmation comes, and the bus is told.
+unwanted when the confirmation comes, and is unsubscribed again.
 
 *A command overtakes the answer it is about.* `session.open` may be under way on this node while another node ends the
 very session it makes. A command for a session that is not here is remembered for ten seconds and carried out when the
 session joins.
 
 *Two connections of one session are on this node.* The list holds one connection for each session, the last that was
-attached. The one before is told that it is superseded, and when it goes it takes off the list only itself.
+attached. The one before is superseded, and when it goes it takes off the list only itself.
 
 *Thousands of clients come or go in one instant.* Their calls to the engine and their detaches are begun 64 in one turn
 of the loop, in the order in which they came, so that pings and other clients are served in between.
@@ -258,7 +258,7 @@ class Hub:
         return fresh
 
     def unsubscribe(self, connection: SessionConnection, ids: Iterable[str]) -> None:
-        """Off the list; the bus is told."""
+        """Off the list of watchers, and unsubscribed at the bus."""
         app = connection.machine.app
         live = []
         for one in ids:
@@ -289,7 +289,7 @@ class Hub:
         return found
 
     def partitions(self) -> set[int]:
-        """In which somebody is watched here."""
+        """Partitions of the participants that are watched here."""
         return {partition_of(app, one) for app, one in self.watchers} if len(self.watchers) < 256 else _ALL
 
     # -- Listener -----------------------------------------------------------------------------------------------------
