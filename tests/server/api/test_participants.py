@@ -11,6 +11,41 @@ from greenroom.tokens.scopes import PARTICIPANTS_READ, SESSIONS_READ
 from tests.server.api_house import api_house, api_of
 from tests.server.harness import RefusedError
 
+NOBODY = "00000000-0000-5000-8000-000000000000"
+"""The id of no participant."""
+
+
+async def test_what_cannot_be_an_id_is_refused_with_how_external_ids_are_written() -> None:
+    """`participants block anna` blocked nobody, and said that it had."""
+    async with api_house() as (_house, _tenant, api):
+        for method, path, body in (
+            ("GET", "/v1/participants/anna", None),
+            ("PATCH", "/v1/participants/anna", {"name": "Anna"}),
+            ("POST", "/v1/participants/anna/kick", {}),
+            ("DELETE", "/v1/participants/anna", None),
+            ("POST", "/v1/blocks", {"participantId": "anna"}),
+            ("DELETE", "/v1/blocks/anna", None),
+            ("POST", "/v1/tokens/revoke", {"participantId": "anna"}),
+            ("GET", "/v1/sessions?participantId=anna", None),
+        ):
+            reply = await api.call(method, path, body)
+            assert (reply.status, reply.body["error_reason"]) == (400, "Illegal_argument"), path
+            assert "ext:anna" in reply.body["error_description"]
+
+
+async def test_unknown_fields_of_a_query_and_of_a_body_are_refused_by_name() -> None:
+    async with api_house() as (_house, _tenant, api):
+        for method, path, body, meant in (
+            ("GET", "/v1/participants?external_id=anna", None, "externalId"),
+            ("GET", "/v1/events?waitt=5", None, "wait"),
+            ("POST", "/v1/blocks", {"external_id": "anna"}, "externalId"),
+            ("PATCH", "/v1/settings", {"max_watched": 5}, "maxWatched"),
+            ("POST", "/v1/webhooks", {"url": "https://a.example", "event": []}, "events"),
+        ):
+            reply = await api.call(method, path, body)
+            assert (reply.status, reply.body["error_reason"]) == (400, "Illegal_argument"), path
+            assert f"Did you mean {meant}?" in reply.body["error_description"]
+
 
 async def test_participants_are_listed_found_and_read() -> None:
     async with api_house() as (house, tenant, api), house.connect() as client:
@@ -39,7 +74,7 @@ async def test_participants_are_listed_found_and_read() -> None:
         by_id = await api.call("GET", f"/v1/participants/{anna['id']}")
         assert (by_id.body, by_id.headers["ETag"]) == (anna, f'"{anna["revision"]}"')
         assert await api.good("GET", "/v1/participants/ext:anna") == anna
-        assert await api.refused("GET", "/v1/participants/nobody") == (404, "Not_found")
+        assert await api.refused("GET", f"/v1/participants/{NOBODY}") == (404, "Not_found")
         assert await api.refused("GET", "/v1/participants/ext:") == (400, "Illegal_argument")
 
 
@@ -83,7 +118,7 @@ async def test_changing_a_profile_keeps_the_rules_and_the_revision() -> None:
             assert await api.refused("PATCH", path, bad) == (400, "Illegal_argument")
         weak = await api.call("PATCH", path, {"name": "x"}, headers={"If-Match": 'W/"1"'})
         assert weak.status == 400
-        assert await api.refused("PATCH", "/v1/participants/nobody", {"name": "x"}) == (404, "Not_found")
+        assert await api.refused("PATCH", f"/v1/participants/{NOBODY}", {"name": "x"}) == (404, "Not_found")
 
 
 @pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "hasOwnProperty", "'; DROP TABLE x; --"])
@@ -157,15 +192,18 @@ async def test_a_block_keeps_out_until_it_is_lifted() -> None:
 async def test_blocks_are_listed_page_by_page_and_made_for_strangers() -> None:
     async with api_house() as (_, _tenant, api):
         for number in range(5):
-            body = {"externalId": f"p{number}"} if number % 2 else {"participantId": f"id-{number}"}
+            body = {"externalId": f"p{number}"} if number % 2 else {"participantId": f"{NOBODY[:-2]}{number:02}"}
             await api.good("POST", "/v1/blocks", body)
         first = await api.good("GET", "/v1/blocks", limit=3)
         rest = await api.good("GET", "/v1/blocks", limit=3, cursor=first["cursor"])
         assert (len(first["items"]), len(rest["items"]), rest["cursor"]) == (3, 2, None)
         assert all(item["until"] is None for item in first["items"])
-        for bad in ({}, {"participantId": "a", "externalId": "b"}, {"participantId": "a", "until": 1, "seconds": 1}):
+        for bad in ({}, {"participantId": "a", "externalId": "b"}, {"participantId": NOBODY, "until": 1, "seconds": 1}):
             assert await api.refused("POST", "/v1/blocks", bad) == (400, "Illegal_argument")
-        assert await api.refused("POST", "/v1/blocks", {"participantId": "a", "until": 5}) == (400, "Illegal_argument")
+        assert await api.refused("POST", "/v1/blocks", {"participantId": NOBODY, "until": 5}) == (
+            400,
+            "Illegal_argument",
+        )
 
 
 async def test_erasing_removes_the_record_and_what_names_it_but_not_the_block() -> None:
@@ -208,6 +246,8 @@ async def test_one_application_never_sees_another() -> None:
             assert await other.refused(method, path) == (404, "Not_found")
         assert (await other.good("DELETE", f"/v1/participants/{participant}"))["ended"] == []
         assert (await other.good("POST", f"/v1/participants/{participant}/kick", {}))["ended"] == []
+        # Nothing tells whether the id is one of another application.
+        assert (await other.good("DELETE", f"/v1/participants/{participant}"))["ended"] == []
         assert (await other.good("GET", "/v1/events"))["items"] == []
         assert (await api.good("GET", f"/v1/sessions/{opened.id}"))["state"] == "attached"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from msgspec import Meta
 from greenroom.core.profile import check_external_id
 from greenroom.engines import paging
 from greenroom.engines.base import SessionQuery
-from greenroom.model import ParticipantRecord, SessionRecord
+from greenroom.model import ERASED, ParticipantRecord, SessionRecord
 from greenroom.server.http.context import HttpContext
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Call
@@ -19,6 +20,7 @@ from greenroom.server.http.routes import Call
 EXTERNAL = "ext:"
 """Begins a participant's name in a path that is an external id."""
 MAX_PAGE = 1000
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Items of a page at most.")]
 Cursor = Annotated[str, Meta(max_length=4096, description="`cursor` of the page before; opaque.")]
@@ -64,8 +66,19 @@ def participant_view(record: ParticipantRecord) -> ParticipantView:
 
 
 def participant_id_in(call: Call[Any, Any, Any], name: str) -> str:
-    """The participant that a path names. Raises IllegalArgumentError for an external id that cannot be one."""
-    return participant_id_for(call, name[len(EXTERNAL) :]) if name.startswith(EXTERNAL) else name
+    """The participant that a path names. Raises ProblemError 400 for what can be neither id nor external id."""
+    return participant_id_for(call, name[len(EXTERNAL) :]) if name.startswith(EXTERNAL) else checked_id(name)
+
+
+def checked_id(participant_id: str) -> str:
+    """The id, if it can be one: they are UUIDs. People type external ids. Raises ProblemError 400."""
+    # A block of somebody who was erased is listed, and lifted, by a hash.
+    if not (_UUID.fullmatch(participant_id) or participant_id.startswith(ERASED)):
+        raise illegal(
+            f"{participant_id[:64]!r} is not a participant's id, which is a UUID. For an external id write"
+            f" {EXTERNAL}{participant_id[:64]} in a path, externalId in a body."
+        )
+    return participant_id
 
 
 def participant_id_for(call: Call[Any, Any, Any], external_id: str) -> str:
@@ -81,7 +94,7 @@ def one_of(call: Call[Any, Any, Any], participant_id: str | None, external_id: s
     if (participant_id is None) == (external_id is None):
         raise illegal("Name the participant by participantId or by externalId, one of them.")
     if participant_id is not None:
-        return participant_id
+        return checked_id(participant_id)
     return participant_id_for(call, external_id or "")
 
 

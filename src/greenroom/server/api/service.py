@@ -10,7 +10,7 @@ from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import PARTICIPANTS_READ
 
 
-class NodeView(NodeHealth, frozen=True, kw_only=True, rename="camel"):
+class AnsweringNode(NodeHealth, frozen=True, kw_only=True, rename="camel"):
     """The node that answered."""
 
     name: str
@@ -19,7 +19,7 @@ class NodeView(NodeHealth, frozen=True, kw_only=True, rename="camel"):
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """other_nodes: names of the others in the cluster. bounds: how long after something happened everybody knows."""
 
-    node: NodeView
+    node: AnsweringNode
     other_nodes: tuple[str, ...]
     bounds: tuple[Bound, ...]
 
@@ -29,7 +29,7 @@ async def get_service(call: Call[Nothing, Nothing, Nothing]) -> ServiceView:
     status = call.context.cluster.status()
     health = {name: getattr(status, name) for name in NodeHealth.__struct_fields__}
     return ServiceView(
-        node=NodeView(name=status.node, **health),
+        node=AnsweringNode(name=status.node, **health),
         other_nodes=status.other_nodes,
         bounds=bounds_of(call.context.config),
     )

@@ -12,7 +12,7 @@ from greenroom.core.requests import EndRequest
 from greenroom.engines.base import SessionQuery
 from greenroom.errors import NotFoundError
 from greenroom.model import EndReason, SessionRecord
-from greenroom.server.api.common import Cursor, Limit, Reason, participant_id_for
+from greenroom.server.api.common import Cursor, Limit, Reason, checked_id, participant_id_for
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import SESSIONS_ADMIN, SESSIONS_READ
@@ -102,7 +102,7 @@ async def list_sessions(call: Call[Nothing, SessionsQuery, Nothing]) -> SessionP
     query = call.query
     if query.participant_id is not None and query.external_id is not None:
         raise illegal("Name the participant by participantId or by externalId, not both.")
-    participant_id = query.participant_id
+    participant_id = None if query.participant_id is None else checked_id(query.participant_id)
     if query.external_id is not None:
         participant_id = participant_id_for(call, query.external_id)
     page = await call.context.engine.registry.sessions(
