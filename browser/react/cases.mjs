@@ -8,7 +8,7 @@ import { createRoot, hydrateRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { errors, Greenroom } from '@greenroom/client';
 import { GreenroomProvider, useGreenroom, useParticipants, usePresence, useSession } from './index.js';
-import { FakeService, token } from '../test/support/service.mjs';
+import { FakeService, participantId, token } from '../test/support/service.mjs';
 
 let service;
 let roots;
@@ -110,7 +110,7 @@ describe(`React ${version}`, () => {
     page.root.render(h(App, { names: false }));
     await until(() => count('participants.unwatch') > 0, 'Chloe is unwatched');
     const [socket] = service.sessions.values();
-    assert.deepEqual([...socket.watching], ['p-ben']);
+    assert.deepEqual([...socket.watching], [participantId('ben')]);
     service.person('ben', { presence: 'online' });
     await shows(page, 'online ');
     page.root.render(h(App, { names: true })); // and Chloe again
@@ -127,7 +127,7 @@ describe(`React ${version}`, () => {
   });
 
   test('participant ids, one or many, in the order asked for; nobody is nobody', async () => {
-    for (const [name, who] of Object.entries({ one: 'p-ben', many: ['p-chloe', 'p-ben'], none: null })) {
+    for (const [name, who] of Object.entries({ one: participantId('ben'), many: [participantId('chloe'), participantId('ben')], none: null })) {
       service.person('ben', { name: 'Ben' });
       service.person('chloe', { name: 'Chloe' });
       const shown = [h(Session, { key: 1 }), ': ', h(Names, { key: 2, who: who ?? { ids: [] } })];
@@ -138,7 +138,7 @@ describe(`React ${version}`, () => {
   });
 
   test('a page that is rendered on a server opens nothing, and is taken over without a difference', async () => {
-    const element = h(Provider, { info: { name: 'Anna' } }, h(Session), ' ', h(Names), h(Presence, { who: 'p-ben' }));
+    const element = h(Provider, { info: { name: 'Anna' } }, h(Session), ' ', h(Names), h(Presence, { who: participantId('ben') }));
     const html = renderToString(element);
     assert.match(html, /disconnected/);
     await sleep(10);

@@ -1,4 +1,5 @@
 /** @greenroom/client: the front door. Types are in index.d.ts. */
+import { checkMembers } from './arguments.js';
 import { errors, GreenroomError } from './errors.js';
 import { Notifier } from './notifier.js';
 import { followPage } from './page.js';
@@ -8,8 +9,9 @@ import { SessionService } from './session.js';
 import { fetchToken, serviceBase } from './transport.js';
 
 export class Greenroom {
-  constructor(url, options = {}) {
+  constructor(url, given) {
     const base = serviceBase(url);
+    const options = checkMembers('options', given, ['device', 'webSocket', 'getRandomValues'], '{ device }');
     const notifier = new Notifier();
     this._base = base;
     this._runner = new Runner(base, options, notifier);
@@ -21,7 +23,10 @@ export class Greenroom {
 
   initializeToken(token, refresh) {
     if (refresh != null && typeof refresh !== 'function')
-      throw new errors.IllegalArgumentError('refresh is a function of isExpired.');
+      throw new errors.IllegalArgumentError(`refresh must be a function that takes isExpired, not a ${typeof refresh}.`, {
+        hint: 'Pass the function itself, without calling it.',
+      });
+    if (token == null && !refresh) throw new errors.NotInitializedError('token is null, and there is no refresh callback.');
     this._runner._setToken(token ?? undefined, refresh ?? undefined);
   }
 
@@ -31,7 +36,7 @@ export class Greenroom {
       ['appSecret', appSecret],
     ])
       if (typeof value !== 'string' || !value.trim())
-        throw new errors.IllegalArgumentError(`${name} is empty.`, {
+        throw new errors.IllegalArgumentError(`${name} is ${typeof value === 'string' ? 'empty' : `a ${typeof value}, not a string`}.`, {
           hint: 'Pass the app key and secret of your application.',
         });
     this._runner._setToken(undefined, () => fetchToken(this._base, appKey.trim(), appSecret.trim()));

@@ -3,7 +3,7 @@
  * the session's secret wait in sessionStorage while one page goes and the next comes, and are removed as they are read,
  * so that a duplicated tab has neither.
  */
-let made = 0;
+const left = new Map(); // what the page before left for each service, and nobody has taken yet
 
 const storage = () => {
   try {
@@ -13,13 +13,19 @@ const storage = () => {
   }
 };
 
-const take = (key) => {
+const read = (key) => {
   try {
-    const text = storage().getItem(key);
-    storage().removeItem(key);
-    return JSON.parse(text) ?? {};
+    return [].concat(JSON.parse(storage().getItem(key)) ?? []);
   } catch {
-    return {};
+    return [];
+  }
+};
+
+const remove = (key) => {
+  try {
+    storage().removeItem(key);
+  } catch {
+    // there is none
   }
 };
 
@@ -27,8 +33,13 @@ const take = (key) => {
 export const followPage = (base, runner) => {
   const { _machine: machine } = runner;
   if (!globalThis.document || !globalThis.addEventListener) return {};
-  const key = `greenroom:${made++}:${base}`; // a page that makes several makes them in the same order again
-  const { device = runner._randomHex(16), session } = take(key);
+  const key = `greenroom:${base}`;
+  if (!left.has(base)) {
+    // A page may make several objects, some of which are signed out: those that had a session come first.
+    left.set(base, read(key).sort((one, other) => !!other.session - !!one.session));
+    remove(key);
+  }
+  const { device = runner._randomHex(16), session } = left.get(base).shift() ?? {};
   if (session) machine._restore(session);
   const wake = () => runner._input((now) => machine.wake(now));
   const events = {
@@ -36,14 +47,14 @@ export const followPage = (base, runner) => {
     offline: () => runner._input((now) => machine.offline(now)),
     pagehide: () => {
       try {
-        storage().setItem(key, JSON.stringify({ device, session: machine._snapshot() }));
+        storage().setItem(key, JSON.stringify([...read(key), { device, session: machine._snapshot() }]));
       } catch {
         // no room, or none allowed: the next page opens anew
       }
     },
     pageshow: ({ persisted }) => {
       if (!persisted) return;
-      take(key); // the copy in memory counts
+      remove(key); // the copy in memory counts
       wake();
     },
   };

@@ -1,17 +1,6 @@
 /** Looking participants up, and watching them. */
-import { errors } from './errors.js';
+import { splitWho } from './arguments.js';
 import { Watch } from './watch.js';
-
-const list = (value) => {
-  const all = [...new Set(typeof value === 'string' ? [value] : (value ?? []))];
-  if (!all.every((one) => typeof one === 'string' && one && !/[\uD800-\uDFFF]/u.test(one)))
-    throw new errors.IllegalArgumentError("A participant's id must be a string that is not empty.");
-  return all;
-};
-
-/** Ids, or { ids, externalIds }. */
-const split = (who) =>
-  typeof who === 'string' || Array.isArray(who) ? [list(who), []] : [list(who?.ids), list(who?.externalIds)];
 
 /** Needs an open session, and the session scope `notifications:set`. */
 export class ParticipantsService {
@@ -21,12 +10,12 @@ export class ParticipantsService {
   }
 
   async get(who) {
-    return this._request('participants.get', ...split(who));
+    return this._request('participants.get', ...splitWho(who));
   }
 
   async watch(who, onChange) {
     const { _machine } = this._runner;
-    const found = await this._request('participants.watch', ...split(who));
+    const found = await this._request('participants.watch', ...splitWho(who));
     // A record may have changed between its reply and now.
     const latest = found.map((one) => _machine._watchedParticipant(one.id) ?? one);
     const watch = new Watch(latest, onChange, (one) => this._end(one));
@@ -36,7 +25,7 @@ export class ParticipantsService {
   }
 
   async unwatch(who) {
-    const [ids, externalIds] = split(who);
+    const [ids, externalIds] = splitWho(who);
     this._openMachine();
     // A participant who was never here has an id, but no external id in its record.
     if (externalIds.length)

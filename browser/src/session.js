@@ -1,14 +1,7 @@
 /** The SessionService: open, close, and who one is (platform: SessionService). */
-import { errors } from './errors.js';
+import { checkMembers, checkText } from './arguments.js';
 
-/** Strings without half surrogate pairs, which no JSON can carry. What else may be wrong the service says. */
-const checkText = (fields) => {
-  for (const name in fields) {
-    const value = fields[name] ?? '';
-    if (typeof value !== 'string' || /[\uD800-\uDFFF]/u.test(value))
-      throw new errors.IllegalArgumentError(`${name} is not a string.`);
-  }
-};
+const INFO = ['name', 'avatarUrl', 'externalId'];
 
 export class SessionService {
   constructor(runner, notifier, device) {
@@ -33,13 +26,16 @@ export class SessionService {
     return this._runner._machine.isOpen();
   }
 
-  async open(info, { device = this.device, timeout } = {}) {
-    const { name, avatarUrl, externalId } = info ?? {};
+  async open(info, options) {
+    const example = `{ name: '${typeof info === 'string' ? info : 'Anna'}' }`;
+    const { name, avatarUrl, externalId } = checkMembers('info', info, INFO, example);
+    const { device, timeout } = checkMembers('options', options, ['device', 'timeout'], '{ timeout: 10 }');
+    checkMembers('device', device, ['id', 'name'], "{ id: 'laptop' }");
     checkText({ name, avatarUrl, externalId });
     const machine = this._runner._machine;
     if (externalId && externalId === machine._tokenExternalId)
       console.warn('greenroom: leave externalId out of open(), the token has it.');
-    return this._runner._call((now, waiter) => machine.open(now, waiter, info, device, timeout));
+    return this._runner._call((now, waiter) => machine.open(now, waiter, info, device ?? this.device ?? undefined, timeout));
   }
 
   async close() {
@@ -50,10 +46,11 @@ export class SessionService {
     return this._ask((machine, now, waiter) => machine.request(now, waiter, 'session.getParticipant'));
   }
 
-  async updateParticipantInfo(name, avatarUrl, { ifRevision } = {}) {
+  async updateParticipantInfo(name, avatarUrl, options) {
+    const { ifRevision } = checkMembers('options', options, ['ifRevision'], '{ ifRevision: 1 }');
     checkText({ name, avatarUrl });
     return this._ask((machine, now, waiter) =>
-      machine.update(now, waiter, name ?? undefined, avatarUrl ?? undefined, ifRevision),
+      machine.update(now, waiter, name ?? undefined, avatarUrl ?? undefined, ifRevision ?? undefined),
     );
   }
 

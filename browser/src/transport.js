@@ -2,12 +2,13 @@
 import { errors } from './errors.js';
 import { INVALID_CLIENT, PATH, SUBPROTOCOL } from './tables.js';
 
-/** The service's address as http(s), without a slash at the end. Takes http, https, ws and wss. Throws. */
+/** The service's address as http(s), without a slash at the end. Takes http, https, ws, wss and URL objects. Throws. */
 export const serviceBase = (url) => {
-  const found = /^(http|ws)(s?:\/\/[^/?#\s@]+(?:\/[^?#\s]*?)?)\/*$/i.exec(url);
-  if (!found)
-    throw new errors.IllegalArgumentError("The service's URL is not one.");
-  return 'http' + found[2];
+  const text = String(url).trim();
+  const found = /^(http|ws)(s?):\/\/([^/?#\s@]+(?:\/[^?#\s]*)?)$/i.exec(text);
+  if (found) return `http${found[2].toLowerCase()}://${found[3].replace(/\/+$/, '')}`;
+  const wrong = text.includes('://') ? 'is not the address of a service' : 'lacks http:// or https://';
+  throw new errors.IllegalArgumentError(`'${text}' ${wrong}.`, { hint: 'Pass e.g. https://sessions.example.com.' });
 };
 
 /**

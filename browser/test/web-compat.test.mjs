@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
 import './support/resolve.mjs';
 import { bundle } from '../scripts/build.mjs';
-import { FakeService, token } from './support/service.mjs';
+import { FakeService, participantId, token } from './support/service.mjs';
 
 const { errors } = await import('../src/index.js');
 const { createVoxeetSDK } = await import('../web-compat/voxeet.js');
@@ -27,7 +27,7 @@ test('if (!VoxeetSDK.session.isOpen()) await open(): opens once', async () => {
   assert.equal(VoxeetSDK.session.isOpen(), true);
   assert.equal(service.opens, 1);
   assert.deepEqual(VoxeetSDK.session.participant, {
-    id: 'p-anna',
+    id: participantId('anna'),
     info: { name: 'Anna', externalId: 'anna' },
     status: 'Connected',
     type: 'user',

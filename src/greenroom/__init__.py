@@ -4,7 +4,7 @@
 
     sdk = Greenroom("https://sessions.example.com")
     sdk.initialize_token(token, refresh)
-    async with sdk.session.opened(ParticipantInfo(name="Ada")) as participant:
+    async with sdk.session.open(ParticipantInfo(name="Ada")) as participant:
         ...
 
 For programs without an event loop there is `greenroom.blocking`. Names are resolved at first use (PEP 562), so that

@@ -31,8 +31,9 @@ from greenroom.model import (
     participant_id_of,
 )
 from greenroom.sdk.client import Greenroom
+from greenroom.sdk.connections import ClientWebSocket, Transport
 from greenroom.sdk.delegate import SessionDelegate
-from greenroom.sdk.environment import ClientWebSocket, Environment, Transport
+from greenroom.sdk.environment import Environment
 from greenroom.sdk.transport import AiohttpTransport
 from greenroom.sdk.watch import Watch
 from greenroom.server.tenants.applications import Tenants
@@ -85,11 +86,7 @@ class Balanced:
     def cut(self) -> None:
         """The connection is gone."""
         if self.link is not None:
-            self.link._abort()
-
-    async def aclose(self) -> None:
-        for transport in self._transports.values():
-            await transport.aclose()
+            self.link.abort()
 
 
 class Member(SessionDelegate):

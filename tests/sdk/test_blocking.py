@@ -12,6 +12,7 @@ import pytest
 from greenroom import OpenCancelledError, ParticipantInfo, SessionDelegate, SessionNotOpenError, SessionState
 from greenroom.blocking import Greenroom
 from greenroom.testing.fake_service import FakeService, make_token, participant_id
+from tests.support.sdk import a_participant_id
 
 
 @contextmanager
@@ -40,8 +41,8 @@ def test_open_update_and_close() -> None:
             assert sdk.session.update_participant_info(name="Ada L").revision == 1
             assert sdk.session.get_participant() == sdk.session.participant
             assert [one.id for one in sdk.participants.get(external_ids=["bob"])] == [participant_id("bob")]
-            assert len(sdk.participants.watch(["a"])) == 1
-            sdk.participants.unwatch(["a"])
+            assert len(sdk.participants.watch([a_participant_id("a")])) == 1
+            sdk.participants.unwatch([a_participant_id("a")])
         assert sdk.session.state is SessionState.DISCONNECTED
         assert [one.ended for one in service.sessions.values()] == ["closed"]
 

@@ -8,17 +8,19 @@ import pytest
 
 from greenroom import IllegalArgumentError, Participant, Presence, ScopeMissingError
 from greenroom.testing.fake_service import FakeService, participant_id
-from tests.support.sdk import new_sdk
+from tests.support.sdk import a_participant_id, new_sdk
+
+A, B, C, NOBODY = (a_participant_id(name) for name in ("a", "b", "c", "nobody"))
 
 
 async def test_get_by_id_and_external_id() -> None:
     async with FakeService() as service:
         sdk, _ = new_sdk(service)
         me = await sdk.session.open()
-        found = await sdk.participants.get([me.id, "nobody"], external_ids=["bob"])
+        found = await sdk.participants.get([me.id, NOBODY], external_ids=["bob"])
         assert [(one.id, one.presence) for one in found] == [
             (me.id, Presence.ONLINE),
-            ("nobody", Presence.OFFLINE),
+            (NOBODY, Presence.OFFLINE),
             (participant_id("bob"), Presence.OFFLINE),
         ]
         await sdk.session.close()
@@ -50,10 +52,10 @@ async def test_what_two_watches_share_is_unwatched_with_the_second() -> None:
     async with FakeService() as service:
         sdk, _ = new_sdk(service)
         await sdk.session.open()
-        first = await sdk.participants.watch(["a", "b"])
-        async with await sdk.participants.watch(["b", "c"]):
+        first = await sdk.participants.watch([A, B])
+        async with await sdk.participants.watch([B, C]):
             await first.close()
-            assert service.only_session.watching == {"b", "c"}
+            assert service.only_session.watching == {B, C}
         assert service.only_session.watching == set()
         await sdk.session.close()
 
@@ -77,7 +79,7 @@ async def test_three_hundred_are_watched_and_come_back() -> None:
     async with FakeService() as service:
         sdk, notes = new_sdk(service)
         await sdk.session.open()
-        ids = [f"w{number}" for number in range(300)]
+        ids = [a_participant_id(f"w{number}") for number in range(300)]
         watch = await sdk.participants.watch(ids)
         assert len(watch.participants) == 300
         await service.drop_all()
@@ -91,7 +93,7 @@ async def test_the_end_of_a_session_ends_the_iteration() -> None:
     async with FakeService() as service:
         sdk, _ = new_sdk(service)
         await sdk.session.open()
-        watch = await sdk.participants.watch(["a"])
+        watch = await sdk.participants.watch([A])
         iteration = asyncio.create_task(anext(watch, None))
         await asyncio.sleep(0)
         await sdk.session.close()
@@ -103,7 +105,7 @@ async def test_the_scope_is_named() -> None:
         sdk, _ = new_sdk(service, scope="session:update")
         await sdk.session.open()
         with pytest.raises(ScopeMissingError, match="notifications:set"):
-            await sdk.participants.watch(["a"])
+            await sdk.participants.watch([A])
         await sdk.session.close()
 
 

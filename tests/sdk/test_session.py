@@ -23,7 +23,7 @@ from greenroom import (
     TokenInvalidError,
 )
 from greenroom.testing.fake_service import FakeService, make_token
-from tests.support.sdk import state_of
+from tests.support.sdk import a_participant_id, state_of
 
 
 def sdk_for(service: FakeService, **claims: str) -> Greenroom:
@@ -81,9 +81,9 @@ async def test_calls_without_a_session_send_nothing() -> None:
         for call in (
             sdk.session.get_participant(),
             sdk.session.update_participant_info(name="x"),
-            sdk.participants.get(["a"]),
-            sdk.participants.watch(["a"]),
-            sdk.participants.unwatch(["a"]),
+            sdk.participants.get([a_participant_id("a")]),
+            sdk.participants.watch([a_participant_id("a")]),
+            sdk.participants.unwatch([a_participant_id("a")]),
         ):
             with pytest.raises(SessionNotOpenError):
                 await call
@@ -183,7 +183,7 @@ async def test_external_id_rules() -> None:
 
 @pytest.mark.parametrize("url", ["", "localhost:1", "ftp://a", "http://", "http://u@h", "http://h?q", "http://h:x"])
 def test_an_url_that_is_none(url: str) -> None:
-    with pytest.raises(IllegalArgumentError, match="URL"):
+    with pytest.raises(IllegalArgumentError, match="https://sessions|scheme, host"):
         Greenroom(url)
 
 
@@ -193,7 +193,7 @@ def test_a_token_that_is_none(token: str) -> None:
         Greenroom("http://h").initialize_token(token)
 
 
-@pytest.mark.parametrize("token", [None, 5, b"a.b.c"])
+@pytest.mark.parametrize("token", [5, b"a.b.c"])
 def test_a_token_that_is_no_string_is_told_at_once(token: Any) -> None:
     with pytest.raises(TokenInvalidError, match="not a string"):
         Greenroom("http://h").initialize_token(token)

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from greenroom import Greenroom, GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError
 from greenroom.messages import SUBPROTOCOL
-from greenroom.sdk.transport import AiohttpTransport, retry_after_of, service_base
+from greenroom.sdk.aiohttp_client import retry_after_of
+from greenroom.sdk.transport import AiohttpTransport, service_base
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.sdk import new_sdk
 
@@ -69,7 +70,6 @@ async def test_refused_upgrades(status: int, error: type[GreenroomError]) -> Non
         with pytest.raises(error, match=str(status)) as caught:
             await transport.connect()
         assert getattr(caught.value, "retry_after", 4.0) == 4.0
-        await transport.aclose()
 
 
 async def test_nobody_listens() -> None:
@@ -78,7 +78,6 @@ async def test_nobody_listens() -> None:
     transport = AiohttpTransport(url)
     with pytest.raises(ServiceUnavailableError, match="cannot be reached.*Check the URL"):
         await transport.connect()
-    await transport.aclose()
 
 
 async def test_a_websocket_server_that_is_no_greenroom() -> None:
@@ -122,13 +121,12 @@ async def test_a_close_is_answered_with_4000_never_1000() -> None:
     assert [message async for message in connection.messages()] == []
     assert (connection.close_code(), connection.close_reason()) == (4001, "why")
     await connection.aclose()
-    await transport.aclose()
     await runner.cleanup()
     assert answered == [4000]
 
 
 async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("greenroom.sdk.transport.CLOSE_LIMIT", 0.1)
+    monkeypatch.setattr("greenroom.sdk.aiohttp_client.CLOSE_LIMIT", 0.1)
     stuck = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,7 +149,6 @@ async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPa
     async with asyncio.timeout(5):
         assert [message async for message in connection.messages()] == []
         await connection.aclose()
-    await transport.aclose()
     stuck.set()
     server.close()
     await server.wait_closed()
@@ -222,7 +219,6 @@ async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
     transport = AiohttpTransport("http://sessions.example")
     with pytest.raises(ServiceUnavailableError):
         await transport.connect()
-    await transport.aclose()
     server.close()
     await server.wait_closed()
     assert b"sessions.example" in asked[0]

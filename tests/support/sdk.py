@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from greenroom import Device, Greenroom, GreenroomError, Participant, SessionDelegate, SessionState
 from greenroom.testing.fake_service import FakeService, make_token
+
+
+def a_participant_id(name: str) -> str:
+    """Any participant's id; the same for the same name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
 class Notes(SessionDelegate):

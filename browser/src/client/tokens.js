@@ -8,7 +8,7 @@ import { TOKEN_LEEWAY } from '../tables.js';
 
 const MAX_TOKEN_BYTES = 4096;
 
-const refuse = (text, hint) => {
+const refuse = (text, hint = '') => {
   throw new errors.TokenInvalidError(text, { hint });
 };
 
@@ -23,7 +23,7 @@ export const peek = (token) => {
   } catch {
     // refused below
   }
-  if (!claims) refuse('That is no token of Greenroom.', 'Pass the access_token alone, unchanged.');
+  if (!claims) refuse('This is not a token of Greenroom.', 'Pass the access_token alone, unchanged.');
   const claim = (name, isRight) =>
     isRight(claims[name]) ? claims[name] : refuse(`The token's claim ${name} is missing or not of its type.`);
   const isText = (value) => typeof value === 'string';
@@ -71,20 +71,32 @@ export class TokenManager {
   }
 
   /** The token and its claims. Throws errors.TokenRefreshError or errors.TokenInvalidError, which name the claim. */
-  _check(answer) {
-    if (answer === undefined || answer === null)
-      throw new errors.TokenRefreshError('The refresh callback returned nothing. Is its return statement missing?');
-    if (typeof answer !== 'string')
-      throw new errors.TokenRefreshError(`The refresh callback returned ${typeof answer}, not a string.`);
-    answer = answer.trim(); // what was pasted, or read from a file, ends in a newline
-    const claims = this._tools._peek(answer);
+  _check(answer, fromCallback) {
+    if (typeof answer !== 'string') {
+      if (!fromCallback)
+        refuse(
+          answer?.then
+            ? 'The token is a Promise: await it first.'
+            : `The token is of type ${typeof answer}, not a string: pass the access_token alone.`,
+        );
+      throw new errors.TokenRefreshError(
+        answer == null
+          ? 'The refresh callback returned nothing. Is its return statement missing?'
+          : `The refresh callback returned ${typeof answer}, not a string.`,
+      );
+    }
+    const text = answer.trim();
+    if (/^["']/.test(text)) refuse(`The token begins with ${text[0]}: pass it without quotes.`);
+    if (/^bearer /i.test(text)) refuse('The token begins with Bearer: pass the part after it.');
+    if (/^[{[]/.test(text)) refuse('The token is JSON: pass its access_token alone.');
+    const claims = this._tools._peek(text);
     for (const [claim, name] of [
       ['app', 'app'],
       ['externalId', 'xid (the external id)'],
     ])
       if (this._claims && this._claims[claim] !== claims[claim])
         refuse(`The new token's claim ${name} differs from the old one's.`);
-    return [answer, claims];
+    return [text, claims];
   }
 
   /** Use this token from now on, and schedule its refreshes. fromCallback: it was just made. */
@@ -173,10 +185,16 @@ export class TokenManager {
     const { isExpired } = asking;
     if (answer instanceof errors.GreenroomError) return [answer, isExpired];
     if (answer instanceof Error)
-      return [new errors.TokenRefreshError(`The refresh callback threw ${answer.name}.`, { cause: answer }), isExpired];
+      return [
+        new errors.TokenRefreshError(`The refresh callback threw ${answer.name}: ${answer.message}`, {
+          hint: 'Correct the refresh callback.',
+          cause: answer,
+        }),
+        isExpired,
+      ];
     let checked;
     try {
-      checked = this._check(answer);
+      checked = this._check(answer, true);
     } catch (error) {
       return [error, isExpired];
     }

@@ -1,6 +1,12 @@
 /** A service in this process: `new Greenroom('http://service', { webSocket: service.WebSocket })`. */
 import { Buffer } from 'node:buffer';
 
+/** The participant's id of an external id: a UUID, and the same one every time. */
+export const participantId = (externalId) =>
+  `00000000-0000-4000-8000-${Buffer.from(String(externalId)).toString('hex').slice(0, 12).padStart(12, '0')}`;
+
+const externalIdOf = (id) => Buffer.from(id.slice(-12).replace(/^0+/, ''), 'hex').toString();
+
 const HOUR = 3600;
 const segment = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -55,7 +61,7 @@ export class FakeService {
 
   /** Whoever is asked for by an external id exists; `presence` says whether they are there. */
   person(externalId, changes = {}) {
-    const id = `p-${externalId}`;
+    const id = participantId(externalId);
     const before = this.#people.get(id) ?? {
       id, externalId, revision: 0, version: 0, presence: 'offline', sessions: 0, lastSeen: null,
     };
@@ -77,14 +83,14 @@ export class FakeService {
   }
 
   #end(socket) {
-    if (this.sessions.delete(socket.session)) this.person(socket.person.slice(2), { presence: 'offline', sessions: 0 });
+    if (this.sessions.delete(socket.session)) this.person(externalIdOf(socket.person), { presence: 'offline', sessions: 0 });
   }
 
   #receive(socket, { id, method, params = {} }) {
     this.requests.push(method);
     const reply = (result) => socket.tell({ id, result });
     const asked = [
-      ...(params.ids ?? []).map((one) => this.person(one.slice(2))),
+      ...(params.ids ?? []).map((one) => this.person(externalIdOf(one))),
       ...(params.externalIds ?? []).map((one) => this.person(one)),
     ];
     const methods = {
@@ -92,7 +98,7 @@ export class FakeService {
         this.opens += 1;
         const { xid } = JSON.parse(Buffer.from(params.token.split('.')[1], 'base64url'));
         socket.session = `s${++this.#numbers}`;
-        socket.person = `p-${xid}`;
+        socket.person = participantId(xid);
         this.sessions.set(socket.session, socket);
         const { name = this.person(xid).name } = params.participant ?? {};
         const participant = this.person(xid, { presence: 'online', sessions: 1, name });
@@ -114,7 +120,7 @@ export class FakeService {
         reply(null);
       },
       'session.updateParticipantInfo': () =>
-        reply({ participant: this.person(socket.person.slice(2), { name: params.name }) }),
+        reply({ participant: this.person(externalIdOf(socket.person), { name: params.name }) }),
       'participants.watch': () => {
         for (const one of asked) socket.watching.add(one.id);
         reply({ participants: asked });

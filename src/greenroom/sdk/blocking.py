@@ -9,24 +9,25 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import os
 import queue
+import ssl
 import threading
+import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
+from greenroom.core.client.effects import ClientSettings
 from greenroom.core.states import SessionState
+from greenroom.errors import ServiceUnavailableError
 from greenroom.messages import Device
 from greenroom.model import Participant, ParticipantInfo
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.runner import Refresh
-
-if TYPE_CHECKING:
-    import ssl
-
-    from greenroom.core.client.effects import ClientSettings
 
 log = logging.getLogger("greenroom.sdk")
 
@@ -35,11 +36,15 @@ Completion = Callable[[BaseException | None], None]
 
 Result = TypeVar("Result")
 
+_MARGIN = 1.0
+"""Seconds after a call's own timeout at which the caller's thread no longer waits for the loop's."""
+_CHECK = 0.5
+"""Seconds between two looks whether the loop's thread lives."""
 
 _Queue = queue.SimpleQueue[tuple[Callable[[], Coroutine[Any, Any, Any]], Completion] | None]
 
 
-def _spawn(target: Callable[[], object], name: str) -> threading.Thread:
+def _start_thread(target: Callable[[], object], name: str) -> threading.Thread:
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
@@ -49,30 +54,58 @@ class _Worker:
     """The thread with the loop, and the thread that calls completions. Both start at the first call."""
 
     def __init__(self) -> None:
+        self._forget_threads()
+        _workers.add(self)
+
+    def _forget_threads(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: threading.Thread | None = None
         self._completer: threading.Thread | None = None
         self._queued: _Queue | None = None
 
+    def forked(self) -> None:
+        """This process is a fork: the threads stayed in the other one. Its loop is neither used nor closed here, which
+        would change the other process's, with which it shares the selector."""
+        _left_behind.append((self._loop, self._queued))
+        self._forget_threads()
+
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._runner = _spawn(self._loop.run_forever, "greenroom loop")
+                self._runner = _start_thread(self._loop.run_forever, "greenroom loop")
             return self._loop
 
-    def run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """Run to the end in the loop, and wait for it. Interrupted (Ctrl-C), the work is cancelled."""
+    def run(self, work: Callable[[], Coroutine[Any, Any, Result]], timeout: float | None = None) -> Result:
+        """Run to the end in the loop, and wait for it. Interrupted (Ctrl-C), the work is cancelled.
+
+        timeout: seconds that the work takes by itself at most; None where that is not known.
+        """
         loop = self._start()
         if threading.current_thread() is self._runner:
             raise RuntimeError("A blocking call from a delegate's method would wait for itself: pass completion=.")
         future = asyncio.run_coroutine_threadsafe(work(), loop)
         try:
-            return future.result()
+            return self._wait(future, timeout)
         except BaseException:
             future.cancel()
             raise
+
+    def _wait(self, future: concurrent.futures.Future[Result], timeout: float | None) -> Result:
+        until = None if timeout is None else time.monotonic() + timeout + _MARGIN
+        while True:
+            try:
+                return future.result(_CHECK)
+            except concurrent.futures.TimeoutError:
+                if future.done():
+                    raise  # the work's own
+            runner = self._runner
+            if runner is None or not runner.is_alive() or (until is not None and time.monotonic() > until):
+                raise ServiceUnavailableError(
+                    "The background thread of greenroom.blocking does not answer.",
+                    hint="Under gevent or eventlet leave threads unpatched; after a fork make a new Greenroom object.",
+                )
 
     def call(self, function: Callable[[], Result]) -> Result:
         """Run a plain function in the loop's thread, which alone may touch the machine."""
@@ -80,7 +113,7 @@ class _Worker:
         async def work() -> Result:
             return function()
 
-        return self.run(work)
+        return self.run(work, 0.0)
 
     def later(self, work: Callable[[], Coroutine[Any, Any, Any]], completion: Completion) -> None:
         """Queue work; its completion is called when it is done and all earlier ones were called."""
@@ -88,7 +121,7 @@ class _Worker:
             if self._queued is None:
                 self._queued = queue.SimpleQueue()
                 queued = self._queued
-                self._completer = _spawn(lambda: self._complete(queued), "greenroom completions")
+                self._completer = _start_thread(lambda: self._complete(queued), "greenroom completions")
             self._queued.put((work, completion))
 
     def _complete(self, queued: _Queue) -> None:
@@ -105,7 +138,18 @@ class _Worker:
                 log.exception("the completion %r raised", completion)
 
     def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """End both threads: after what is queued, and then `last`, is done. A later call starts them anew."""
+        """End both threads: after what is queued, and then `last`, is done. A later call starts them again.
+
+        From one of the threads themselves, as from a delegate's method or a completion, this returns at once.
+        """
+        with self._lock:
+            own = (self._runner, self._completer)
+        if threading.current_thread() in own:
+            _start_thread(lambda: self._stop(last), "greenroom shut down")
+        else:
+            self._stop(last)
+
+    def _stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with self._lock:
             queued, self._queued = self._queued, None
             completer, self._completer = self._completer, None
@@ -122,6 +166,20 @@ class _Worker:
         loop.call_soon_threadsafe(loop.stop)
         runner.join()
         loop.close()
+
+
+_workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
+_left_behind: list[object] = []
+"""What belongs to the process from which this one was forked: kept, so that nobody closes it here."""
+
+
+def _after_fork() -> None:
+    for worker in list(_workers):
+        worker.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class BlockingSessionService:
@@ -185,7 +243,7 @@ class BlockingSessionService:
         completion: Completion | None = None,
     ) -> Participant | None:
         """Open a session. As `greenroom.SessionService.open`."""
-        return self._do(lambda: self._session.open(info, device=device, timeout=timeout), completion)
+        return self._do(lambda: self._session.open(info, device=device, timeout=timeout), completion, timeout)
 
     @overload
     def close(self) -> None: ...
@@ -194,7 +252,7 @@ class BlockingSessionService:
     def close(self, *, completion: Completion | None = None) -> None:
         """End the session. As `greenroom.SessionService.close`; a `close` that blocks cancels an `open` under way,
         one with a completion waits for its turn."""
-        self._do(self._session.close, completion)
+        self._do(self._session.close, completion, _CLOSE_TIMEOUT)
 
     @contextmanager
     def opened(
@@ -212,37 +270,46 @@ class BlockingSessionService:
 
     @overload
     def update_participant_info(
-        self, *, name: str | None = ..., avatar_url: str | None = ..., if_revision: int | None = ...
+        self, name: str | None = ..., avatar_url: str | None = ..., *, if_revision: int | None = ...
     ) -> Participant: ...
     @overload
     def update_participant_info(
         self,
-        *,
         name: str | None = ...,
         avatar_url: str | None = ...,
+        *,
         if_revision: int | None = ...,
         completion: Completion,
     ) -> None: ...
     def update_participant_info(
         self,
-        *,
         name: str | None = None,
         avatar_url: str | None = None,
+        *,
         if_revision: int | None = None,
         completion: Completion | None = None,
     ) -> Participant | None:
         """Change name and avatar URL. As `greenroom.SessionService.update_participant_info`."""
 
         def work() -> Coroutine[Any, Any, Participant]:
-            return self._session.update_participant_info(name=name, avatar_url=avatar_url, if_revision=if_revision)
+            return self._session.update_participant_info(name, avatar_url, if_revision=if_revision)
 
         return self._do(work, completion)
 
-    def _do(self, work: Callable[[], Coroutine[Any, Any, Result]], completion: Completion | None) -> Result | None:
+    def _do(
+        self,
+        work: Callable[[], Coroutine[Any, Any, Result]],
+        completion: Completion | None,
+        timeout: float | None = None,
+    ) -> Result | None:
         if completion is None:
-            return self._worker.run(work)
+            return self._worker.run(work, timeout)
         self._worker.later(work, completion)
         return None
+
+
+_CLOSE_TIMEOUT = 10.0
+"""Seconds: 2 for the service, and what the app's callbacks may take."""
 
 
 class BlockingParticipantsService:
@@ -282,20 +349,26 @@ class BlockingParticipantsService:
 class BlockingGreenroom:
     """A client of one Greenroom service, for programs without an event loop. Any thread may use it.
 
-    url, ssl_context, settings: as `greenroom.Greenroom`. `shut_down`, or leaving ``with``, ends its two threads.
+    url, ssl_context, resume_from, settings: as `greenroom.Greenroom`. `shut_down`, or leaving ``with``, ends its two
+    threads. After a fork the child may use an object that had no session open; else it makes a new one.
     """
 
     def __init__(
-        self, url: str, *, ssl_context: ssl.SSLContext | None = None, settings: ClientSettings | None = None
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        resume_from: str | os.PathLike[str] | None = None,
+        settings: ClientSettings | None = None,
     ) -> None:
         self._worker = _Worker()
-        self._sdk = Greenroom(url, ssl_context=ssl_context, settings=settings)
+        self._sdk = Greenroom(url, ssl_context=ssl_context, resume_from=resume_from, settings=settings)
         self.session = BlockingSessionService(self._worker, self._sdk)
         """The session."""
         self.participants = BlockingParticipantsService(self._worker, self._sdk)
         """Looks participants up, and watches them. Needs an open session."""
 
-    def initialize_token(self, token: str, refresh: Refresh | None = None) -> None:
+    def initialize_token(self, token: str | None, refresh: Refresh | None = None) -> None:
         """As `greenroom.Greenroom.initialize_token`."""
         self._worker.call(lambda: self._sdk.initialize_token(token, refresh))
 
@@ -304,7 +377,8 @@ class BlockingGreenroom:
         self._worker.call(lambda: self._sdk.initialize(app_key, app_secret))
 
     def shut_down(self) -> None:
-        """Close, and end the threads. What was queued with a completion is done first. Not from a completion."""
+        """Close, and end the threads. What was queued with a completion is done first. From a delegate's method or a
+        completion this returns at once, and the rest is done in the background."""
         self._worker.stop(self._sdk.aclose)
 
     def __enter__(self) -> Self:

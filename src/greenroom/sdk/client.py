@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from importlib import metadata
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from greenroom.errors import IllegalArgumentError, TokenInvalidError
+from greenroom.core.client.effects import ClientSettings
+from greenroom.errors import IllegalArgumentError, NotInitializedError
 from greenroom.messages import SdkVersion
 from greenroom.sdk.callbacks import CallbackQueue
 from greenroom.sdk.environment import Environment
 from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.participants import ParticipantsService
+from greenroom.sdk.resume_file import ResumeFile
 from greenroom.sdk.runner import Refresh, Runner
 from greenroom.sdk.session import SessionService
 from greenroom.sdk.transport import service_base
-
-if TYPE_CHECKING:
-    import ssl
-
-    from greenroom.core.client.effects import ClientSettings
 
 
 class Greenroom:
     """A client of one Greenroom service. Creating it opens nothing.
 
-    url: where the service is, e.g. ``https://sessions.example.com``; http, https, ws and wss are taken, and a path.
-    ssl_context: None trusts the system's certificate authorities. Proxies are taken from the environment.
+    url: where the service is, e.g. ``https://sessions.example.com``; http, https, ws and wss are taken, a path, and a
+    URL object. ssl_context: None trusts the system's certificate authorities. Proxies are taken from the environment.
+    resume_from: a file that keeps the session for the next process, with mode 0600: a program that was killed resumes
+    its session, if it asks for the same info within the grace. One process at a time. None: nothing is kept.
     settings: durations, for tests; None for the documented ones.
     environment: clocks, randomness and network, for simulations; None for the real ones.
 
-    Raises IllegalArgumentError for a URL that is none. An object belongs to one event loop at a time. As an async
-    context manager it ends everything on the way out.
+    Raises IllegalArgumentError for an invalid URL, and a file that another process uses. An object belongs to one
+    process and one event loop at a time. As an async context manager it closes the session on the way out.
     """
 
     def __init__(
@@ -39,35 +40,38 @@ class Greenroom:
         url: str,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        resume_from: str | os.PathLike[str] | None = None,
         settings: ClientSettings | None = None,
         environment: Environment | None = None,
     ) -> None:
         environment = Environment() if environment is None else environment
         transport = environment.transport(service_base(url), ssl_context)
         notifier = Notifier(CallbackQueue())
-        self._runner = Runner(transport, notifier, environment, SdkVersion("greenroom-python", _version()), settings)
+        resume_file = None if resume_from is None else ResumeFile(resume_from)
+        version = SdkVersion("greenroom-python", _version())
+        self._runner = Runner(transport, notifier, environment, version, settings, resume_file)
         self.participants = ParticipantsService(self._runner, notifier)
         """Looks participants up, and watches them. Needs an open session."""
         self.session = SessionService(self._runner, notifier)
         """The session."""
 
-    def initialize_token(self, token: str, refresh: Refresh | None = None) -> None:
-        """Use this client access token. Opens nothing.
+    def initialize_token(self, token: str | None, refresh: Refresh | None = None) -> None:
+        """Use this client access token. Opens nothing. token: None where `refresh` is asked for the first one, too.
 
         refresh: ``refresh(is_expired)`` returns a new token for the same participant, and may be ``async``; a plain
         function is called in a thread. It is called at 1/2 and 3/4 of the token's life with False, at its end with
         True. None: the session ends with the token.
 
-        Raises TokenInvalidError for what is no token, SessionAlreadyOpenError where a session of somebody else is open.
+        Raises TokenInvalidError for what is not a token, SessionAlreadyOpenError where somebody else's session is open,
+        NotInitializedError for neither token nor callback.
         """
-        given: object = token
-        if not isinstance(given, str):
-            raise TokenInvalidError(
-                f"token is {'None' if given is None else type(given).__name__}, not a string.",
-                hint="Pass the access_token of the reply.",
-            )
         if refresh is not None and not callable(refresh):
-            raise IllegalArgumentError("refresh is a function of is_expired, or None.")
+            raise IllegalArgumentError(
+                f"refresh must be a function that takes is_expired, not {type(refresh).__name__}.",
+                hint="Pass the function itself, without calling it.",
+            )
+        if token is None and refresh is None:
+            raise NotInitializedError("token is None, and there is no refresh callback.")
         self._runner.set_token(token, refresh)
 
     def initialize(self, app_key: str, app_secret: str) -> None:
@@ -79,7 +83,10 @@ class Greenroom:
         pairs: tuple[tuple[str, object], ...] = (("app_key", app_key), ("app_secret", app_secret))
         for name, value in pairs:
             if not isinstance(value, str) or not value.strip():
-                raise IllegalArgumentError(f"{name} is empty.", hint="Pass the app key and secret of your application.")
+                given = "empty" if isinstance(value, str) else f"{type(value).__name__}, not a string"
+                raise IllegalArgumentError(
+                    f"{name} is {given}.", hint="Pass the app key and secret of your application."
+                )
         transport = self._runner.transport
 
         async def refresh(is_expired: bool) -> str:

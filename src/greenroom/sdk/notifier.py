@@ -15,7 +15,7 @@ from greenroom.core.client.effects import (
 )
 from greenroom.core.states import SessionState
 from greenroom.model import Participant
-from greenroom.sdk.callbacks import CallbackQueue
+from greenroom.sdk.callbacks import CallbackQueue, Merge, later
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.watch import Watch
 
@@ -35,7 +35,7 @@ class Notifier:
         if isinstance(effect, StateChanged):
             if effect.state is SessionState.DISCONNECTED:
                 self._finish_watches()
-            self._call("session_updated", effect.state)
+            self._call("session_updated", effect.state, key="session_updated")
             return
         event = effect.event
         match event:
@@ -44,12 +44,14 @@ class Notifier:
             case SessionReopenedEvent():
                 self._call("session_reopened", event.participant, event.reason, event.previous_id)
             case TokenRefreshFailedEvent():
-                self._call("token_refresh_failed", event.error, event.is_expired)
+                self._call("token_refresh_failed", event.error, event.is_expired, key="token_refresh_failed")
             case ParticipantUpdatedEvent():
-                self._call("participant_updated", event.participant)
+                self._call("participant_updated", event.participant, key="participant_updated")
             case ParticipantsChangedEvent():
                 self._update_watches(event.participants)
-                self._call("participants_changed", list(event.participants))
+                self._call(
+                    "participants_changed", list(event.participants), key="participants_changed", merge=_latest_of_each
+                )
 
     def _update_watches(self, participants: Iterable[Participant]) -> None:
         for participant in participants:
@@ -61,7 +63,11 @@ class Notifier:
         for watch in watches:
             watch.finish()
 
-    def _call(self, method: str, *arguments: object) -> None:
+    def _call(self, method: str, *arguments: object, key: str | None = None, merge: Merge = later) -> None:
         callback = None if self.delegate is None else getattr(self.delegate, method, None)
         if callback is not None:
-            self.callbacks.put(self._session_id, callback, *arguments)
+            self.callbacks.put(self._session_id, callback, *arguments, key=key, merge=merge)
+
+
+def _latest_of_each(earlier: list[Participant], changed: list[Participant]) -> list[Participant]:
+    return list({one.id: one for one in [*earlier, *changed]}.values())

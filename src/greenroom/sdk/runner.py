@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import itertools
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -26,10 +27,12 @@ from greenroom.core.client.effects import (
     StateChanged,
 )
 from greenroom.core.states import SessionState
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.messages import SdkVersion
-from greenroom.sdk.environment import ClientWebSocket, Environment, Transport
+from greenroom.sdk.connections import ClientWebSocket, Transport
+from greenroom.sdk.environment import Environment
 from greenroom.sdk.notifier import Notifier
+from greenroom.sdk.resume_file import ResumeFile
 from greenroom.sdk.tasks import start_task
 from greenroom.tokens.reader import peek
 
@@ -43,7 +46,10 @@ DRAIN_TIMEOUT = 2.0
 
 
 class Runner:
-    """One machine, and the event loop in which its session was opened."""
+    """One machine, and the event loop in which its session was opened.
+
+    resume_file: where the session is kept for the next process; None for nowhere.
+    """
 
     def __init__(
         self,
@@ -52,6 +58,7 @@ class Runner:
         environment: Environment,
         sdk: SdkVersion,
         settings: ClientSettings | None,
+        resume_file: ResumeFile | None = None,
     ) -> None:
         tools = ClientTools(
             random=environment.random,
@@ -62,9 +69,10 @@ class Runner:
         )
         self.now = environment.monotonic
         """The machine's clock."""
-        self.machine = ClientSession(tools, settings)
         self.transport = transport
+        self._machine = ClientSession(tools, settings)
         self._notifier = notifier
+        self._resume_file = resume_file
         self._refresh: Refresh | None = None
         self._waiters: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
@@ -73,6 +81,63 @@ class Runner:
         self._token_requests: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
+        self._is_failing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        saved = None if resume_file is None else resume_file.load()
+        if saved is not None:
+            self._machine.restore(saved)
+
+    # -- process and event loop ----------------------------------------------------------------------------------
+
+    @property
+    def machine(self) -> ClientSession:
+        """The machine, which knows when the event loop of its session has ended."""
+        if self._loop is not None and self._loop.is_closed():
+            self._leave_loop()
+        return self._machine
+
+    def _enter_loop(self) -> None:
+        """Every call begins here: the session belongs to one process and one event loop."""
+        loop = asyncio.get_running_loop()
+        if self._pid != os.getpid():
+            self._check_fork()
+        if self._loop is not loop:
+            if self._loop is not None:
+                self._change_loop()
+            self._loop = loop
+
+    def _check_fork(self) -> None:
+        if not self._machine.is_idle():
+            raise IllegalArgumentError(
+                f"This Greenroom object has a session of process {self._pid}, from which this one was forked.",
+                hint="Make a new Greenroom object in each process, after the fork.",
+            )
+        self._pid = os.getpid()
+        self._loop = None  # not ours: it lives on in the other process
+
+    def _change_loop(self) -> None:
+        assert self._loop is not None
+        if self._loop.is_running():
+            if not self._machine.is_idle():
+                raise IllegalArgumentError(
+                    "This Greenroom object has a session in another event loop.",
+                    hint="Make one Greenroom object for each event loop, or use greenroom.blocking.",
+                )
+            return
+        self._leave_loop()
+
+    def _leave_loop(self) -> None:
+        """The loop has ended, and with it all connections. The next `open` resumes the session where it can."""
+        self._loop = self._timer = None
+        self._waiters.clear()
+        self._tasks.clear()
+        self._connections.clear()
+        self._token_requests.clear()
+        self._machine.process_lost(self.now(), "The event loop in which it was opened has ended.")
+        self._notifier.callbacks.loop_ended()
+
+    # -- inputs --------------------------------------------------------------------------------------------------
 
     def set_token(self, token: str | None, refresh: Refresh | None) -> None:
         """token: None where the first is requested from `refresh`. Raises a GreenroomError."""
@@ -80,11 +145,12 @@ class Runner:
         if error is not None:
             raise error
         self._refresh = refresh
-        if self.machine.state is not SessionState.DISCONNECTED:
+        if self._machine.state is not SessionState.DISCONNECTED:
             self.pump()
 
     async def call(self, put: Callable[[int], None], cancel: Callable[[int], None] | None = None) -> Any:
         """Give the machine a request and wait for its result. cancel: the input for a caller that was cancelled."""
+        self._enter_loop()
         number = next(self._numbers)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiters[number] = future
@@ -106,7 +172,9 @@ class Runner:
             return
         self._pumping = True
         try:
-            while effects := self.machine.effects():
+            while effects := self._machine.effects():
+                if self._resume_file is not None:
+                    self._resume_file.save(self._machine.snapshot())  # before a new secret leaves
                 for effect in effects:
                     self._apply(effect)
         finally:
@@ -117,7 +185,7 @@ class Runner:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = self.machine.deadline()
+        due = self._machine.deadline()
         if due is not None:
             # At most a minute: after a sleep of the device only the wall clock has moved on.
             wait = min(max(0.0, due - self.now()), 60.0)
@@ -125,22 +193,24 @@ class Runner:
 
     def _tick(self) -> None:
         self._timer = None
-        self.machine.tick(self.now())
+        self._machine.tick(self.now())
         self.pump()
+
+    # -- effects -------------------------------------------------------------------------------------------------
 
     def _apply(self, effect: Effect) -> None:
         match effect:
             case SendText(attempt, data):
-                if attempt in self._connections:
-                    self._connections[attempt].send(data)
+                connection = self._connections.get(attempt)
+                if connection is not None:
+                    connection.send(data)
             case Dial(attempt):
                 self._start(self._tasks, attempt, self._connect(attempt), f"greenroom connection {attempt}")
             case Disconnect(attempt, code):
                 self._disconnect(attempt, code)
             case RequestToken(number, is_expired):
-                self._start(
-                    self._token_requests, number, self._request_token(number, is_expired), "greenroom token refresh"
-                )
+                work = self._request_token(number, is_expired)
+                self._start(self._token_requests, number, work, "greenroom token refresh")
             case CancelTokenRequest(number):
                 task = self._token_requests.pop(number, None)
                 if task is not None:
@@ -154,7 +224,7 @@ class Runner:
                 if future is not None and not future.done():
                     future.set_exception(error)
             case StateChanged() | Notify():
-                self._notifier.report(effect, self.machine.session_id)
+                self._notifier.report(effect, self._machine.session_id)
 
     @staticmethod
     def _start(owner: dict[int, asyncio.Task[None]], number: int, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -174,31 +244,36 @@ class Runner:
             try:
                 connection = await self.transport.connect()
             except GreenroomError as error:
-                log.debug("attempt %d: %s", attempt, error.message)
+                self._log_failure(error)
                 after = getattr(error, "retry_after", None)
-                self.machine.dial_failed(self.now(), attempt, error, after)
+                self._machine.dial_failed(self.now(), attempt, error, after)
                 return
+            self._is_failing = False
             await self._serve(attempt, connection)
         finally:
-            if self.machine.is_idle() and self._tasks.keys() <= {attempt} and not self._token_requests:
-                await self.transport.aclose()
             self.pump()
+
+    def _log_failure(self, error: GreenroomError) -> None:
+        """The first failure in a row is a warning: whoever waits for a retry wants to know why."""
+        first, self._is_failing = not self._is_failing, True
+        if error.retryable:
+            log.log(logging.WARNING if first else logging.DEBUG, "%s It is tried again.", error)
 
     async def _serve(self, attempt: int, connection: ClientWebSocket) -> None:
         self._connections[attempt] = connection
         code: int = CloseCode.ABNORMAL
         reason = ""
         try:
-            self.machine.dialed(self.now(), attempt)
+            self._machine.dialed(self.now(), attempt)
             self.pump()
             async for message in connection.messages():
-                self.machine.message(self.now(), attempt, message)
+                self._machine.message(self.now(), attempt, message)
                 self.pump()
             code, reason = connection.close_code(), connection.close_reason()
         finally:
-            del self._connections[attempt]
+            self._connections.pop(attempt, None)
             await connection.aclose()
-            self.machine.lost(self.now(), attempt, code, reason)
+            self._machine.lost(self.now(), attempt, code, reason)
 
     async def _request_token(self, number: int, is_expired: bool) -> None:
         answer: object
@@ -206,7 +281,7 @@ class Runner:
             answer = await self._call_refresh(is_expired)
         except Exception as error:
             answer = error
-        self.machine.token(self.now(), number, answer)
+        self._machine.token(self.now(), number, answer)
         self.pump()
 
     async def _call_refresh(self, is_expired: bool) -> object:
@@ -219,23 +294,25 @@ class Runner:
             answer = await asyncio.to_thread(refresh, is_expired)
         return await answer if inspect.isawaitable(answer) else answer
 
+    # -- the end -------------------------------------------------------------------------------------------------
+
     async def finish_close(self) -> None:
         """After `close`: wait until nothing of it is left, and all callbacks have run."""
         mine = asyncio.current_task()
-        if self.machine.is_idle():
+        if self._machine.is_idle():
             others = {task for task in (*self._tasks.values(), *self._token_requests.values()) if task is not mine}
             if others:
                 await asyncio.wait(others, timeout=DRAIN_TIMEOUT * 2)
-        if self.machine.is_idle() and not self._tasks:
-            await self.transport.aclose()
         await self._notifier.callbacks.drained(DRAIN_TIMEOUT)
 
     async def aclose(self) -> None:
         """Close, and end at once what would go on in the background."""
-        self.machine.abandon(self.now())
+        self._enter_loop()
+        self._machine.abandon(self.now())
         self.pump()
         await self.finish_close()
         for task in [*self._tasks.values(), *self._token_requests.values()]:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), *self._token_requests.values(), return_exceptions=True)
-        await self.transport.aclose()
+        if self._resume_file is not None:
+            self._resume_file.release()

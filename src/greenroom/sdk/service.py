@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from greenroom.errors import SessionNotOpenError
 from greenroom.sdk.runner import Runner
 
 
@@ -16,6 +15,7 @@ class SessionBoundService:
         self._runner = runner
 
     def _open_session(self) -> Runner:
-        if not self._runner.machine.is_open():
-            raise SessionNotOpenError()
+        machine = self._runner.machine
+        if not machine.is_open():
+            raise machine.not_open_error()
         return self._runner

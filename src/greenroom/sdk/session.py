@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from types import TracebackType
+from typing import Any, cast
 
 from greenroom.core.client import ClientSession
 from greenroom.core.states import SessionState
-from greenroom.errors import IllegalArgumentError, SessionNotOpenError
+from greenroom.errors import IllegalArgumentError
 from greenroom.messages import Device
 from greenroom.model import Participant, ParticipantInfo
 from greenroom.sdk.delegate import SessionDelegate
@@ -16,6 +17,52 @@ from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.runner import Runner
 
 _MAX_EXTERNAL_ID_BYTES = 1024
+_FIELDS = {"name": "name", "avatarurl": "avatar_url", "externalid": "external_id"}
+
+
+class OpenFlag(int):
+    """True or False. Awaiting it says that it need not be awaited, as in the SDKs in which it is a promise."""
+
+    def __repr__(self) -> str:
+        return str(bool(self))
+
+    __str__ = __repr__
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        raise TypeError("session.is_open() is not a coroutine: leave out await.")
+
+
+class OpenCall(Coroutine[Any, Any, Participant]):
+    """An `open` under way. ``await`` it, or use it in ``async with``, which closes the session at the end."""
+
+    def __init__(self, work: Coroutine[Any, Any, Participant], close: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._close = close
+
+    def send(self, value: Any) -> Any:
+        return self._work.send(value)
+
+    def throw(self, *details: Any) -> Any:
+        return self._work.throw(*details)
+
+    def close(self) -> None:
+        """Of the coroutine; the session is closed by `SessionService.close`."""
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, Participant]:
+        return self._work.__await__()
+
+    async def __aenter__(self) -> Participant:
+        try:
+            return await self._work
+        except BaseException:
+            await self._close()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
 
 
 class SessionService:
@@ -52,13 +99,15 @@ class SessionService:
         return self._runner.machine.scopes
 
     def is_open(self) -> bool:
-        """True from a successful `open` until `close` or a final end, also while reconnecting."""
-        return self._runner.machine.is_open()
+        """True from a successful `open` until `close` or a final end, also while reconnecting. Not a coroutine."""
+        return cast(bool, OpenFlag(self._runner.machine.is_open()))
 
-    async def open(
+    def open(
         self, info: ParticipantInfo | None = None, *, device: Device | None = None, timeout: float | None = 10.0
-    ) -> Participant:
-        """Open a session; with one open already (and the same or no info), the present participant.
+    ) -> OpenCall:
+        """Open a session: ``await`` it, or use it in ``async with``, which closes the session at the end.
+
+        With one open already (and the same or no info), this gives the present participant.
 
         info: name, avatar URL, external id, each optional; None: an anonymous participant, or the token's.
         device: this installation of the app; None takes `device` of this service.
@@ -69,17 +118,19 @@ class SessionService:
         OpenCancelledError (by `close`), TokenError, ParticipantError, ProtocolError (wrong URL, no trust in TLS).
         """
         _check_info(info)
-        machine, now = self._runner.machine, self._runner.now()
-        token_says = machine.token_external_id
-        if info is not None and info.external_id and info.external_id == token_says:
+        _check_device(device)
+        if info is not None and info.external_id and info.external_id == self._runner.machine.token_external_id:
             warnings.warn(
                 "The token already has this external id: leave external_id out of open().",
                 DeprecationWarning,
                 stacklevel=2,
             )
-        chosen = device or self.device
+        return OpenCall(self._open(info, device or self.device, timeout), self.close)
+
+    async def _open(self, info: ParticipantInfo | None, device: Device | None, timeout: float | None) -> Participant:
+        machine, now = self._runner.machine, self._runner.now()
         participant = await self._runner.call(
-            lambda number: machine.open(now, number, info, chosen, timeout),
+            lambda number: machine.open(now, number, info, device, timeout),
             lambda number: machine.cancel_open(self._runner.now(), number),
         )
         assert isinstance(participant, Participant)
@@ -95,15 +146,11 @@ class SessionService:
         await self._runner.call(lambda number: machine.close(self._runner.now(), number))
         await self._runner.finish_close()
 
-    @asynccontextmanager
-    async def opened(
+    def opened(
         self, info: ParticipantInfo | None = None, *, device: Device | None = None, timeout: float | None = 10.0
-    ) -> AsyncIterator[Participant]:
-        """``async with sdk.session.opened(info) as participant:`` opens, and always closes."""
-        try:
-            yield await self.open(info, device=device, timeout=timeout)
-        finally:
-            await self.close()
+    ) -> OpenCall:
+        """``async with sdk.session.opened(info) as participant:`` opens, and always closes. The same as `open`."""
+        return self.open(info, device=device, timeout=timeout)
 
     async def get_participant(self) -> Participant:
         """The session's participant, asked of the service. Raises SessionNotOpenError, ServiceUnavailableError."""
@@ -111,7 +158,7 @@ class SessionService:
         return await self._ask(lambda number: machine.get_participant(self._runner.now(), number))
 
     async def update_participant_info(
-        self, *, name: str | None = None, avatar_url: str | None = None, if_revision: int | None = None
+        self, name: str | None = None, avatar_url: str | None = None, *, if_revision: int | None = None
     ) -> Participant:
         """Change name and avatar URL: None leaves as it is, "" clears. The participant as it is then.
 
@@ -127,9 +174,10 @@ class SessionService:
         return await self._ask(lambda number: machine.update(self._runner.now(), number, name, avatar_url, if_revision))
 
     def _open_machine(self) -> ClientSession:
-        if not self.is_open():
-            raise SessionNotOpenError()
-        return self._runner.machine
+        machine = self._runner.machine
+        if not machine.is_open():
+            raise machine.not_open_error()
+        return machine
 
     async def _ask(self, put: Callable[[int], None]) -> Participant:
         machine = self._runner.machine
@@ -143,19 +191,46 @@ def _check_info(info: ParticipantInfo | None) -> None:
         return
     given: object = info
     if not isinstance(given, ParticipantInfo):
-        raise IllegalArgumentError(f"info is a ParticipantInfo, not {type(given).__name__}.")
+        raise IllegalArgumentError(
+            f"info must be a ParticipantInfo, not {_article(given)}{type(given).__name__}.", hint=_info_hint(given)
+        )
     for field in ("name", "avatar_url", "external_id"):
         _check_text(field, getattr(info, field))
     if info.external_id is not None and len(info.external_id.encode()) > _MAX_EXTERNAL_ID_BYTES:
-        raise IllegalArgumentError(f"external_id is longer than {_MAX_EXTERNAL_ID_BYTES} bytes of UTF-8.")
+        size = len(info.external_id.encode())
+        raise IllegalArgumentError(f"external_id has {size} bytes of UTF-8; the limit is {_MAX_EXTERNAL_ID_BYTES}.")
 
 
 def _check_text(field: str, value: object) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        raise IllegalArgumentError(f"{field} is a string or None, not {type(value).__name__}.")
+        raise IllegalArgumentError(f"{field} must be a string or None, not {_article(value)}{type(value).__name__}.")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise IllegalArgumentError(f"{field} has half a surrogate pair in it, which is no character.") from None
+        raise IllegalArgumentError(f"{field} has a lone surrogate in it, which is not a character.") from None
+
+
+def _check_device(device: Device | None) -> None:
+    given: object = device
+    if given is not None and not isinstance(given, Device):
+        raise IllegalArgumentError(
+            f"device must be a Device, not {_article(given)}{type(given).__name__}.",
+            hint='Pass device=Device(id="laptop").',
+        )
+
+
+def _info_hint(given: object) -> str:
+    """The call that was probably meant."""
+    if isinstance(given, str):
+        return f"Pass ParticipantInfo(name={given!r})."
+    if not isinstance(given, Mapping):
+        return 'Pass ParticipantInfo(name="Anna").'
+    fields = {_FIELDS.get(str(key).lower().replace("_", "")): value for key, value in given.items()}
+    known = ", ".join(f"{name}={value!r}" for name, value in fields.items() if name is not None)
+    return f"Pass ParticipantInfo({known})."
+
+
+def _article(value: object) -> str:
+    return "an " if type(value).__name__[0] in "aeiou" else "a "

@@ -75,7 +75,8 @@ class Watch:
         self._changes[participant.id] = participant
         self._arrived.set()
         if self._on_change is not None:
-            self._callbacks.put(session_id, self._on_change, participant)
+            key = (id(self), participant.id)
+            self._callbacks.put(session_id, self._on_change, participant, key=key)
 
     def remove(self, ids: Iterable[str]) -> None:
         """These are not watched any more."""

@@ -180,7 +180,7 @@ class SimLink:
 
 
 class Plug:
-    """The app's end. Implements `greenroom.sdk.environment.ClientWebSocket`."""
+    """The app's end. Implements `greenroom.sdk.connections.ClientWebSocket`."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -234,7 +234,7 @@ class Plug:
 
 
 class SimTransport:
-    """An app's connections to the service. Implements `greenroom.sdk.environment.Transport`."""
+    """An app's connections to the service. Implements `greenroom.sdk.connections.Transport`."""
 
     def __init__(self, app: SimApp) -> None:
         self._app = app
@@ -261,9 +261,6 @@ class SimTransport:
 
     async def fetch_token(self, app_key: str, app_secret: str) -> str:
         raise NotImplementedError("apps of a simulated world are given their tokens")
-
-    async def aclose(self) -> None:
-        """Nothing is kept."""
 
 
 def _knock(app: SimApp, node: SimNode, answer: asyncio.Future[Plug | Refusal | None]) -> None:

@@ -462,6 +462,20 @@ class Lifecycle:
             self.leave(now, [], OpenCancelledError(), SessionEndedError(end_reason=EndReason.CLOSED))
             self.output.apply(ClientEvent.FAILED)
 
+    def process_lost(self, why: str) -> None:
+        """All connections are gone, and nothing can be sent."""
+        self.closes.pending.clear()
+        self.attempts.clear()
+        error = SessionEndedError(why)
+        if self.opening is not None:
+            self.output.emit(*(Reject(waiter, error) for waiter in self.opening.waiters))
+        has_session = self.session is not None
+        self._forget(error)
+        self.output.apply(ClientEvent.ENDED if has_session else ClientEvent.FAILED)
+        if has_session:
+            self.last_end = SessionEndedEvent("process_lost", why, None, error)
+            self.output.notify(self.last_end)
+
     def _ended(
         self,
         now: float,

@@ -131,7 +131,7 @@ class ClientSession:
         if is_idle:
             tokens.forget_identity()
         try:
-            text, claims = tokens.check(token)
+            text, claims = tokens.check(token, TokenOrigin.GIVEN)
         except GreenroomError as error:
             return error
         tokens.refreshable = refreshable
@@ -288,6 +288,14 @@ class ClientSession:
             app=claims.app,
             external_id=claims.external_id,
         )
+
+    def process_lost(self, now: float, why: str) -> None:
+        """What carried the connections has ended without closing them: the session is over on this side, and the next
+        `open` resumes it, if it asks for the same."""
+        saved = self.snapshot()
+        self._lifecycle.process_lost(why)
+        self._restored = saved
+        self._run(now)
 
     def restore(self, saved: SavedSession) -> None:
         """The session of the process before this one: the next `open` resumes it, if it asks for the same."""

@@ -72,23 +72,16 @@ class TokenManager:
         """Whether the service still accepts a new token in place of this one: for 30 s after its end (S5)."""
         return self._clock.time < self._expires + LEEWAY
 
-    def check(self, answer: object) -> tuple[str, ClaimsView]:
-        """The token and its claims. Raises TokenRefreshError, or TokenInvalidError, which names the claim."""
-        if answer is None:
-            raise TokenRefreshError(
-                "The refresh callback returned None. Is its return statement missing?",
-                hint="Return the new access_token.",
-            )
+    def check(self, answer: object, origin: TokenOrigin) -> tuple[str, ClaimsView]:
+        """The token and its claims. Raises TokenRefreshError, or TokenInvalidError, which says what it found."""
         if not isinstance(answer, str):
-            raise TokenRefreshError(
-                f"The refresh callback returned {type(answer).__name__}, not a string.",
-                hint="Return the access_token alone.",
-            )
-        answer = answer.strip()  # what was pasted, or read from a file, ends in a newline
-        claims = self._tools.peek(answer)
+            raise _not_a_string(answer, origin)
+        text = answer.strip()
+        _check_pasted(text)
+        claims = self._tools.peek(text)
         if self.claims is not None:
             self._check_identity(self.claims, claims)
-        return answer, claims
+        return text, claims
 
     @staticmethod
     def _check_identity(old: ClaimsView, new: ClaimsView) -> None:
@@ -186,11 +179,14 @@ class TokenManager:
         if isinstance(answer, GreenroomError):
             return answer, request.is_expired
         if isinstance(answer, BaseException):
-            error = TokenRefreshError(f"The refresh callback raised {type(answer).__name__}.")
+            error = TokenRefreshError(
+                f"The refresh callback raised {type(answer).__name__}: {answer}".rstrip(": ") + ".",
+                hint="Correct the refresh callback.",
+            )
             error.__cause__ = answer
             return error, request.is_expired
         try:
-            text, claims = self.check(answer)
+            text, claims = self.check(answer, TokenOrigin.CALLBACK)
         except GreenroomError as error:
             return error, request.is_expired
         if text != self.text:
@@ -205,3 +201,25 @@ class TokenManager:
         """The session is over: no refresh is needed. The token is kept."""
         request, self._in_flight, self._wanted = self._in_flight, None, None
         return [] if request is None else [CancelTokenRequest(request.number)]
+
+
+def _not_a_string(answer: object, origin: TokenOrigin) -> TokenError:
+    given = type(answer).__name__
+    if origin is TokenOrigin.GIVEN:
+        remedy = "await it first" if hasattr(answer, "__await__") else "pass the access_token alone"
+        return TokenInvalidError(f"The token is of type {given}, not a string: {remedy}.", hint="")
+    if answer is None:
+        missing = "The refresh callback returned None. Is its return statement missing?"
+        return TokenRefreshError(missing, hint="Return the new access_token.")
+    wrong = f"The refresh callback returned {given}, not a string."
+    return TokenRefreshError(wrong, hint="Return the access_token alone.")
+
+
+def _check_pasted(text: str) -> None:
+    """Raises TokenInvalidError for what people paste around a token."""
+    if text[:1] in ("'", '"'):
+        raise TokenInvalidError(f"The token begins with {text[0]}: pass it without quotes.", hint="")
+    if text[:7].lower() == "bearer ":
+        raise TokenInvalidError("The token begins with Bearer: pass the part after it.", hint="")
+    if text[:1] in ("{", "["):
+        raise TokenInvalidError("The token is JSON: pass its access_token alone.", hint="")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from greenroom.messages import MAX_MESSAGE_BYTES, ParticipantsParams, WireParticipant
 from greenroom.model import Participant
 
 _MAX_IDS_BYTES = MAX_MESSAGE_BYTES * 3 // 4
-"""Of ids in one message, as JSON in the worst case; the rest is room for the frame around them."""
-_WORST_ESCAPE = 6  # one byte as \u00xx
+"""Of ids in one message, as JSON; the rest is room for the message around them."""
 
 
 class WatchedParticipants:
@@ -77,7 +77,7 @@ def split_ids(ids: Iterable[str], external_ids: Iterable[str], count: int) -> It
     outside: list[str] = []
     size = 0
     for target, one in [*((inside, one) for one in ids), *((outside, one) for one in external_ids)]:
-        cost = len(one.encode("utf-8", "surrogatepass")) * (1 if one.isalnum() else _WORST_ESCAPE) + 3
+        cost = len(json.dumps(one, ensure_ascii=False).encode("utf-8", "surrogatepass")) + 1
         if (inside or outside) and (len(inside) + len(outside) >= count or size + cost > _MAX_IDS_BYTES):
             yield ParticipantsParams(ids=list(inside), external_ids=list(outside))
             inside.clear()

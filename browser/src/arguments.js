@@ -1,0 +1,53 @@
+/** Checks of what an app passes: what nobody would ever read is refused by name. */
+import { errors } from './errors.js';
+
+const plain = (name) => name.toLowerCase().replace(/_|s$/g, '');
+
+const refuse = (text, hint = '') => {
+  throw new errors.IllegalArgumentError(text, { hint });
+};
+
+/** what: the argument's name. example: what could be passed instead. Nothing is an object without members. */
+export const checkMembers = (what, given, allowed, example) => {
+  if (given == null) return {};
+  if (typeof given !== 'object' || Array.isArray(given))
+    refuse(`${what} must be an object, not ${Array.isArray(given) ? 'an array' : `a ${typeof given}`}.`, `Pass ${example}.`);
+  for (const name of Object.keys(given))
+    if (!allowed.includes(name)) {
+      const meant = allowed.find((one) => plain(one) === plain(name));
+      refuse(`${what} has no member ${name}.`, meant ? `Is ${meant} meant?` : `It has ${allowed.join(', ')}.`);
+    }
+  return given;
+};
+
+/** Strings without lone surrogates, which no JSON can carry. What else may be wrong the service says. */
+export const checkText = (fields) => {
+  for (const name in fields) {
+    const value = fields[name] ?? '';
+    if (typeof value !== 'string') refuse(`${name} must be a string, not a ${typeof value}.`);
+    if (/[\uD800-\uDFFF]/u.test(value)) refuse(`${name} has a lone surrogate in it, which is not a character.`);
+  }
+};
+
+const list = (field, value) => {
+  const all = [...new Set(typeof value === 'string' ? [value] : (value ?? []))];
+  if (!all.every((one) => typeof one === 'string' && one)) refuse(`${field} must hold strings that are not empty.`);
+  checkText(all.length ? { [field]: all.join('') } : {});
+  return all;
+};
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Participants: an id, ids, or { ids, externalIds }. Both lists. */
+export const splitWho = (who) => {
+  const isList = typeof who === 'string' || Array.isArray(who);
+  const { ids, externalIds } = isList ? { ids: who } : checkMembers('who', who, ['ids', 'externalIds'], "{ externalIds: ['ada'] }");
+  const own = list('ids', ids);
+  for (const id of own)
+    if (!ID.test(id))
+      refuse(
+        `'${id}' is not a participant's id, which is a UUID.`,
+        `For somebody's external id pass { externalIds: ['${id.replace(/^ext:/, '')}'] }.`,
+      );
+  return [own.map((id) => id.toLowerCase()), list('externalIds', externalIds)];
+};
