@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from greenroom import Greenroom, GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError
 from greenroom.messages import SUBPROTOCOL
-from greenroom.sdk.aiohttp_client import retry_after_of
-from greenroom.sdk.transport import AiohttpTransport, service_base
+from greenroom.sdk.addresses import retry_after_of, service_base
+from greenroom.sdk.transport import AiohttpTransport
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.sdk import new_sdk
 

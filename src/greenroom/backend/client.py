@@ -17,7 +17,7 @@ from greenroom.backend.requests import Page, decoded, error_of, participant_segm
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, TokenError
 from greenroom.messages import WireParticipant
 from greenroom.model import Participant, SessionPolicy
-from greenroom.sdk.transport import retry_after_of, service_base
+from greenroom.sdk.addresses import retry_after_of, service_base
 
 if TYPE_CHECKING:
     import ssl

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import email.utils
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from greenroom.errors import (
     TokenInvalidError,
 )
 from greenroom.messages import PATH, SUBPROTOCOL
+from greenroom.sdk.addresses import retry_after_of
 from greenroom.sdk.proxies import Proxy, proxy_of
 from greenroom.sdk.tasks import start_task
 
@@ -31,18 +31,6 @@ CLOSE_LIMIT = 2.0
 TOKEN_LIMIT = 10.0
 """Seconds for a request to the token endpoint."""
 _UNAVAILABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-def retry_after_of(value: str | None, wall: float) -> float | None:
-    """Seconds of a Retry-After header (RFC 9110, section 10.2.3), which may also be a date. wall: Unix seconds."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value.strip()[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - wall)
-    except (ValueError, OverflowError):
-        return None
 
 
 class _WebSocketResponse(aiohttp.ClientWebSocketResponse):

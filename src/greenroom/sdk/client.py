@@ -11,6 +11,7 @@ from typing import Self
 from greenroom.core.client.effects import ClientSettings
 from greenroom.errors import IllegalArgumentError, NotInitializedError
 from greenroom.messages import SdkVersion
+from greenroom.sdk.addresses import service_base
 from greenroom.sdk.callbacks import CallbackQueue
 from greenroom.sdk.environment import Environment
 from greenroom.sdk.notifier import Notifier
@@ -18,7 +19,6 @@ from greenroom.sdk.participants import ParticipantsService
 from greenroom.sdk.resume_file import ResumeFile
 from greenroom.sdk.runner import Refresh, Runner
 from greenroom.sdk.session import SessionService
-from greenroom.sdk.transport import service_base
 
 
 class Greenroom:
