@@ -229,7 +229,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Count,
         _doc(
             "Opens a minute of one participant, with a burst of the same number; never more than a tenth of"
-            " `opens_per_second`.",
+            " `opens_per_second`. As many resumes of one session.",
             "1/min",
         ),
     ] = 60

@@ -72,6 +72,7 @@ class FakeServices:
         self.full = False
         self.admitted: list[tuple[str, str]] = []
         self.failed_resumes: list[str] = []
+        self.resumed: list[str] = []
         self.revoked: set[tuple[str, str]] = set()
         self.verified_for: list[str | None] = []
         self.violations: list[str] = []
@@ -113,6 +114,10 @@ class FakeServices:
         """Unless the session or the address is among the bad."""
         self.check_violations(session_id, now)
         self.check_violations(address, now)
+
+    def note_resumed(self, session_id: str, now: Now) -> None:
+        """Kept."""
+        self.resumed.append(session_id)
 
     def note_failed_resume(self, address: str, now: Now) -> None:
         """Kept."""

@@ -256,6 +256,13 @@ def test_a_resume_that_the_engine_refused_counts_for_its_address() -> None:
     assert rig.services.failed_resumes == ["192.0.2.1"]
 
 
+def test_a_resume_that_succeeds_counts_for_its_session() -> None:
+    rig = Rig()
+    rig.resume()
+    rig.join(generation=2)
+    assert (rig.services.resumed, rig.services.failed_resumes) == (["p1-01"], [])
+
+
 def test_a_close_by_a_wrong_secret_counts_too() -> None:
     rig = Rig()
     rig.send("session.close", sessionId="p1-01", resumeSecret=SECRET)

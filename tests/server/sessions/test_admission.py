@@ -162,6 +162,20 @@ def test_failed_resumes_of_an_address_are_limited() -> None:
     admission.check_resume("s61", "192.0.2.1", Now(11.1, WALL))
 
 
+def test_a_session_that_is_resumed_in_a_loop_has_to_wait_and_nobody_else_can_make_it_wait() -> None:
+    admission = _admission(FakeTenants(), opens_per_participant=60)
+    now = Now(10.0, WALL)
+    for _ in range(60):
+        admission.check_resume("loop", "192.0.2.1", now)
+        admission.note_resumed("loop", now)
+        admission.check_resume("other", "192.0.2.9", now)
+        admission.note_failed_resume("192.0.2.9", now)
+    with refused(RateLimitedError):
+        admission.check_resume("loop", "192.0.2.1", now)
+    admission.check_resume("other", "192.0.2.1", now)
+    admission.check_resume("loop", "192.0.2.1", Now(11.1, WALL))
+
+
 def test_an_application_gets_no_more_than_the_ceilings_of_the_service() -> None:
     """The report: a tenant set maxApplicationSessions to null and maxWatched to 100,000 where the operator had 1."""
     tenants = FakeTenants()

@@ -113,7 +113,11 @@ class SessionServices(Protocol):
         `check_violations`."""
 
     def check_resume(self, session_id: str, address: str, now: Now) -> None:
-        """Raises RateLimitedError where too many resumes failed from this address, or as `check_violations`."""
+        """Raises RateLimitedError where too many resumes failed from this address or the session was resumed too often,
+        or as `check_violations`."""
+
+    def note_resumed(self, session_id: str, now: Now) -> None:
+        """The session was resumed."""
 
     def note_failed_resume(self, address: str, now: Now) -> None:
         """The engine refused a session's secret that came from this address."""

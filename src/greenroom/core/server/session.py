@@ -453,6 +453,7 @@ class ServerSession:
                 self._not_joined(request_id, result, now, resuming=True)
             # Accepted or repeated: in both cases the next secret is the current one now (S1).
             elif self._joined(result, request.next_secret_hash, request.attempt):
+                services.note_resumed(request.session_id, now)
                 try:
                     if token is not None:
                         self._check_same_identity(token)

@@ -42,10 +42,11 @@ class Admission:
     """Implements `core.server.services.SessionServices`.
 
     opens_per_second: of the node, with a burst of the same number. opens_per_participant: a minute, with a burst of the
-    same number. failed_auth: bad tokens a minute for each application and address, after which more of them are told to
-    wait. failed_resumes: a minute for each address, with a burst of the same number. Trusted proxies are exempt from
-    both. protocol_violations: connections a minute, of a participant or a session, that may be closed for breaking the
-    protocol; above it the next `open` or `resume` is refused. now: monotonic seconds at start.
+    same number; and as many resumes of one session. failed_auth: bad tokens a minute for each application and address,
+    after which more of them have to wait. failed_resumes: a minute for each address, with a burst of the same number.
+    Trusted proxies are exempt from both. protocol_violations: connections a minute, of a participant or a session, that
+    may be closed for breaking the protocol; above it the next `open` or `resume` is refused. now: monotonic seconds at
+    start.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Admission:
         share = opens_per_second * PARTICIPANT_SHARE
         self._shares = KeyedBuckets(share, max(1.0, share))
         self._participants = KeyedBuckets(opens_per_participant / 60, opens_per_participant)
+        self._resumes = KeyedBuckets(opens_per_participant / 60, opens_per_participant)
         self._failed = KeyedBuckets(failed_auth / 60, failed_auth)
         self._checks = KeyedBuckets(CHECKS_PER_SECOND, CHECKS_BURST)
         self._failed_resumes = KeyedBuckets(failed_resumes / 60, failed_resumes)
@@ -183,6 +185,17 @@ class Admission:
         wait = self._failed_resumes.wait(address, now.mono)
         if wait > 0:
             raise RateLimitedError("Too many resumes failed from this address.", retry_after=max(1.0, wait))
+        wait = self._resumes.wait(session_id, now.mono)
+        if wait > 0:
+            raise RateLimitedError(
+                "The session is resumed too often.",
+                hint="Keep the connection; a new one is needed only when it is lost.",
+                retry_after=max(1.0, wait),
+            )
+
+    def note_resumed(self, session_id: str, now: Now) -> None:
+        """See `SessionServices.note_resumed`. Only what succeeds counts: an id is no secret."""
+        self._resumes.take(session_id, now.mono)
 
     def note_failed_resume(self, address: str, now: Now) -> None:
         """See `SessionServices.note_failed_resume`."""
