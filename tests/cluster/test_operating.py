@@ -180,7 +180,7 @@ async def test_doctor_looks_into_an_engine_whose_nodes_are_down(place: tuple[Red
         assert ran.code == 1, ran
         assert "No node is ready" in ran.out
         assert "sessions in the registry, not asked with a connection" in ran.out, ran
-        assert ran.out.count("under a lease that is over") == 9
+        assert ran.out.count("whose lease has expired") == 9
         life = await run("doctor", "--engine", redis.url, "--session", victim)
         assert life.code == 0, life
         assert "The client signed in." in life.out

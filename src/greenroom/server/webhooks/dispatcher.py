@@ -1,5 +1,5 @@
-"""Runs a worker for each enabled endpoint. Every node has one dispatcher; claims in the engine see to it that one node
-at a time delivers for an endpoint."""
+"""Runs a worker for each enabled endpoint. Every node has a dispatcher; a claim in the engine makes sure that one node
+at a time delivers to an endpoint."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class WebhookDispatcher:
         try:
             await worker.run()
         except Exception:
-            # The next look starts it anew, from the last acknowledged cursor.
+            # The next look starts another, from the last acknowledged cursor.
             log.exception("webhook worker failed", app=worker.app_key, endpoint=worker.endpoint_id)
 
     async def _stop(self) -> None:

@@ -92,7 +92,7 @@ def test_nodes_that_differ() -> None:
     other = answer(node="two", version="2", settings={"grace": "30.0"})
     found = list(about_nodes((ONE, TWO), {"one": answer(), "two": other}))
     assert codes(found) == ["versions_differ", "settings_differ"]
-    assert found[1].text == "Nodes differ in it: 30.0 on two; 40.0 on one."
+    assert found[1].text == "Its value is not the same on all nodes: 30.0 on two; 40.0 on one."
 
 
 def test_durability_repeats_what_may_be_lost() -> None:

@@ -137,7 +137,7 @@ async def repair(engine: Engine, findings: Sequence[Finding], *, grace: float) -
             done.append(f"{one.subject}: {await _detach(engine, one, grace)}")
     for node in sorted({one.node for one in findings if one.repair is Repair.COMPARE}):
         await engine.bus.tell(node, CompareCommand())
-        done.append(f"{node} was told to compare what it holds with what is listed.")
+        done.append(f"{node} was asked to compare the sessions it holds with those the engine lists.")
     return done
 
 
@@ -147,4 +147,4 @@ async def _detach(engine: Engine, finding: Finding, grace: float) -> str:
         was = await engine.registry.detach(owner, grace)
     except GreenroomError as error:
         return f"not repaired: {error.message}"
-    return "detached." if was else "it has moved on by itself."
+    return "detached." if was else "nothing to do: its state has changed since."

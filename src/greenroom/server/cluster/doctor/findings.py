@@ -1,4 +1,4 @@
-"""What may be wrong in a cluster, and how it is told. Pure: facts in, findings out."""
+"""What may be wrong in a cluster, in words. Pure: facts in, findings out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from greenroom.server.cluster.status import NodeStatus
 OVERDUE = 15.0
 """Seconds beyond the longest grace after which a detached session is a ghost."""
 LAG = 5.0
-"""Seconds of reaper lag that are worth a word."""
+"""Seconds of reaper lag from which on it is a finding."""
 MAX_CLOCK_DIFFERENCE = 5.0
 
 
@@ -86,8 +86,8 @@ def _overdue(session: SessionRecord, now: int, grace: float) -> Iterator[Finding
     if late > 0:
         yield Finding(
             code="session_overdue", severity=Severity.PROBLEM, subject=session.id, generation=session.generation,
-            text=f"It was detached {late + grace + OVERDUE:.0f} s ago and has not ended: a ghost.",
-            hint="No node reaps, or the engine was away for as long. See what `greenroom nodes` says of reaper lag.",
+            text=f"It was detached {late + grace + OVERDUE:.0f} s ago and has not ended.",
+            hint="No node runs its reaper, or the engine was unavailable. See the reaper lag in `greenroom nodes`.",
             repair=Repair.REAP,
         )  # fmt: skip
 
@@ -96,8 +96,8 @@ def _owner_dead(session: SessionRecord) -> Finding:
     return Finding(
         code="session_owner_dead", severity=Severity.PROBLEM, subject=session.id, generation=session.generation,
         lease=session.lease, node=session.node,
-        text=f"It is attached to {session.node} under a lease that is over.",
-        hint="A reaper pass of any node detaches it; if this stays, no node reaps.",
+        text=f"It is attached to {session.node}, whose lease has expired.",
+        hint="The next reaper pass of any node detaches it; if this stays, no node runs its reaper.",
         repair=Repair.DETACH,
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ def _without_socket(session: SessionRecord, answer: NodeAnswer | None) -> Iterat
         code="session_without_socket", severity=Severity.PROBLEM, subject=session.id, generation=session.generation,
         lease=session.lease, node=session.node,
         text=f"It is attached to {session.node}, which has no connection for it.",
-        hint="The node finds that by itself at its second comparison, some 20 s later.",
+        hint="The node detaches it at its second comparison, about 20 s later.",
         repair=Repair.DETACH,
     )  # fmt: skip
 
@@ -129,7 +129,7 @@ def _unlisted(name: str, answer: NodeAnswer, listed: Mapping[str, SessionRecord]
             code="socket_without_session", severity=Severity.PROBLEM, subject=session_id, generation=generation,
             node=name,
             text=f"{name} has a connection for it (generation {generation}), {what}.",
-            hint="The node finds that by itself at its next comparison, within 10 s.",
+            hint="The node corrects it at its next comparison, within 10 s.",
             repair=Repair.COMPARE,
         )  # fmt: skip
 
@@ -141,8 +141,8 @@ def about_nodes(nodes: Sequence[NodeRecord], answers: Mapping[str, NodeAnswer]) 
         yield _node("no_node_ready", Severity.PROBLEM, "cluster", "No node is ready: nobody can sign in.")
     for one in nodes:
         if one.lease_left <= 0:
-            text = f"Its lease was over {-one.lease_left:.0f} s ago."
-            hint = "It was killed, stands still, or cannot reach the engine."
+            text = f"Its lease expired {-one.lease_left:.0f} s ago."
+            hint = "It was killed, is paused, or cannot reach the engine."
             yield _node("node_dead", Severity.WARNING, one.node, text, hint)
         elif one.node not in answers:
             yield _node("node_silent", Severity.WARNING, one.node, "It has a lease and did not answer the survey.")
@@ -160,7 +160,7 @@ def _about_status(report: NodeStatus) -> Iterator[Finding]:
             "clock_skew",
             Severity.PROBLEM if abs(report.clock_difference) > MAX_CLOCK_DIFFERENCE else Severity.WARNING,
             name,
-            f"Its clock is {report.clock_difference:+.1f} s off the engine's.",
+            f"Its clock differs from the engine's by {report.clock_difference:+.1f} s.",
             "Run NTP on both machines.",
         )
     if report.reaper_failing:
@@ -168,7 +168,7 @@ def _about_status(report: NodeStatus) -> Iterator[Finding]:
     elif report.reaper_lag > LAG:
         yield _node("reaper_lag", Severity.WARNING, name, f"Its reaper is {report.reaper_lag:.0f} s behind.")
     if report.kept_writes:
-        text = f"{report.kept_writes} ends and detaches wait for the engine."
+        text = f"{report.kept_writes} ends and detaches of sessions wait until the engine is available."
         yield _node("writes_kept", Severity.WARNING, name, text)
 
 
@@ -184,12 +184,13 @@ def _differences(reports: Sequence[NodeStatus]) -> Iterator[Finding]:
                 values.setdefault(one.settings[name], []).append(one.node)
         if len(values) > 1:
             said = "; ".join(f"{value} on {', '.join(sorted(nodes))}" for value, nodes in sorted(values.items()))
-            yield _node("settings_differ", Severity.PROBLEM, name, f"Nodes differ in it: {said}.", _WHY.get(name, ""))
+            text = f"Its value is not the same on all nodes: {said}."
+            yield _node("settings_differ", Severity.PROBLEM, name, text, _WHY.get(name, ""))
 
 
 _WHY = {
-    "master_key": "A node with another master key cannot read the signing keys, nor check app secrets.",
-    "issuer": "Tokens of one node are refused by the other. Set issuer or public_url.",
+    "master_key": "A node with another master key can neither read the signing keys nor check app secrets.",
+    "issuer": "Each node refuses the tokens of the other. Set issuer, or public_url, to the same on all.",
 }
 
 
@@ -204,7 +205,7 @@ def recovering() -> Finding:
     """The engine has lost its state."""
     return _node(
         "engine_recovering", Severity.PROBLEM, "engine", "The engine has no state, or lost it.",
-        "Nodes that run write back what they hold; start one.",
+        "Each running node writes back what it holds: start one.",
     )  # fmt: skip
 
 

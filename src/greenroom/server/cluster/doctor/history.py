@@ -11,25 +11,25 @@ from greenroom.model import EndReason, SessionRecord, SessionState, TimelineEntr
 
 MEANING = {
     "opened": "The client signed in.",
-    "attached": "A connection took the session.",
+    "attached": "A connection was attached to the session.",
     "resumed": "The client came back with its resume secret.",
-    "taken_back": "The node had lost its lease, and took its own session back under a new one.",
-    "detached": "The connection was gone; the grace began.",
-    "restored": "The engine had lost the session; its node wrote it back.",
-    "token_refreshed": "The client brought a newer token.",
+    "taken_back": "The node had lost its lease and took its session back under a new one.",
+    "detached": "The connection was lost; the grace began.",
+    "restored": "The engine had lost the session; the node that held it wrote it back.",
+    "token_refreshed": "The client presented a newer token.",
     "ended": "The session ended.",
 }
 """By what the timeline calls it."""
 ENDS = {
     EndReason.CLOSED: "The app closed it.",
-    EndReason.TIMEOUT: "Nobody came back within the grace.",
+    EndReason.TIMEOUT: "The client did not come back within the grace.",
     EndReason.REPLACED: "Another session of the participant took its place, as the application's policy says.",
     EndReason.KICKED: "An operator or the app's backend kicked the participant.",
     EndReason.BLOCKED: "The participant was blocked.",
-    EndReason.TOKEN_EXPIRED: "Its token ended and was not refreshed in time.",
+    EndReason.TOKEN_EXPIRED: "Its token expired and was not refreshed in time.",
     EndReason.TOKEN_REVOKED: "Its token was revoked.",
     EndReason.APPLICATION_DISABLED: "The application was disabled.",
-    EndReason.PROTOCOL_ERROR: "The client broke the protocol.",
+    EndReason.PROTOCOL_ERROR: "The client violated the protocol.",
 }
 
 
