@@ -1,7 +1,7 @@
 """The console at /console/: a page for people. It is files alone; all that it shows it asks for as anybody could.
 
-The page signs in with app key and secret, keeps the API token in memory, and talks to the server API and, as a session
-like any other, to ``/v1/session``.
+The page signs in with app key and secret, keeps the API token in memory, and talks to the server API. All its addresses
+are relative: a proxy may serve it below any path. It has no session of its own: nobody counts who looks.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 HEADERS = {
-    # img-src https: avatars are anywhere. Not http:, which tells everybody on the way who is looked at. connect-src
-    # 'self' holds for WebSockets of the same host too (CSP 3, section 6.7.2.8). Text becomes markup nowhere: Trusted
-    # Types would stop it.
+    # img-src https: avatars are anywhere. Not http:, which tells everybody on the way who is looked at. Text becomes
+    # markup nowhere: Trusted Types would stop it.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' https:;"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -62,8 +61,8 @@ async def page_file(call: Call[FilePath, Nothing, Nothing]) -> Answer:
 
 
 async def without_slash(_call: Call[Nothing, Nothing, Nothing]) -> Answer:
-    """The page's links are relative to /console/."""
-    return Answer(b"", 308, {"Location": "/console/"}, "text/plain")
+    """The page's links are relative to console/, wherever a proxy serves that."""
+    return Answer(b"", 308, {"Location": "console/"}, "text/plain")
 
 
 def _file(call: Call[Any, Nothing, Nothing], name: str) -> Answer:

@@ -1,6 +1,10 @@
 /** The server API with a token that lives in this object and nowhere else. */
 
-const READ = 'participants:read sessions:read events:read comms:client_access_token:create';
+/** Where the service is: the page is at its `console/`, behind a proxy perhaps below a path. */
+const SERVICE = new URL('../', document.baseURI);
+const at = (path) => new URL(path.slice(1), SERVICE);
+
+const READ = 'participants:read sessions:read events:read';
 const ADMIN = 'participants:admin sessions:admin';
 export const LIFE = 3600;
 
@@ -40,7 +44,7 @@ export class Api {
     });
     const headers = { Authorization: basic(key, secret) };
     const { access_token: token } = await answer(
-      await fetch('/v1/auth/token', { method: 'POST', headers, body: form, credentials: 'omit' }),
+      await fetch(at('/v1/auth/token'), { method: 'POST', headers, body: form, credentials: 'omit' }),
     );
     return new Api(token, !lookOnly, onOver);
   }
@@ -59,7 +63,7 @@ export class Api {
     if (body !== undefined) headers['Content-Type'] = 'application/json';
     try {
       return await answer(
-        await fetch(path, {
+        await fetch(at(path), {
           method,
           headers,
           body: body && JSON.stringify(body),

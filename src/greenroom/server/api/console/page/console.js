@@ -1,7 +1,7 @@
 /**
  * The console: sign in, see who is here and what happens, look closer, kick and block.
  *
- * What is shown of people comes over the service's own protocol (`live.js`), the rest from the server API (`api.js`).
+ * All that is shown comes from the server API (`api.js`); `live.js` follows the events.
  * Key, secret and token are in no storage, no address and no cookie.
  */
 import { Api, LIFE, path } from './api.js';
@@ -19,7 +19,6 @@ const STATES = {
   connected: 'Live',
   reconnecting: 'Reconnecting',
   disconnected: 'Connecting',
-  polling: 'By events',
 };
 let api;
 let live;
@@ -79,7 +78,6 @@ const leave = (problem) => {
   timers = [];
   clearTimeout(figuresDue);
   figuresDue = undefined;
-  void live?.stop();
   api?.close();
   api = live = undefined;
   if ($('ask').open) $('ask').close();
@@ -95,7 +93,6 @@ const leave = (problem) => {
 // -- what comes in
 
 const putPeople = (list) => {
-  people.ownId = live?.ownId;
   people.put(list);
   events.named();
   if (list.some((one) => one.id === detail.id)) detail.draw();

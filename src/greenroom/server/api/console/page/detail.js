@@ -100,21 +100,20 @@ export class Detail {
   draw() {
     const one = this.#people.get(this.#id);
     if (!one) return;
-    const own = one.id === this.#people.ownId;
     const buttons = $('detail-body').contains(document.activeElement) ? document.activeElement.id : '';
-    $('detail-title').textContent = own ? 'The session of this page' : 'A participant';
+    $('detail-title').textContent = 'A participant';
     $('detail-body').replaceChildren(
-      portrait(one, own),
+      portrait(one),
       facts(one),
-      this.#buttons(one, own),
+      this.#buttons(one),
       el('h3', {}, 'Sessions'),
-      this.#sessions.length ? el('ul', { class: 'sessions' }, ...this.#sessions.map((each) => this.#session(each, own))) : el('p', { class: 'muted' }, 'None.'),
+      this.#sessions.length ? el('ul', { class: 'sessions' }, ...this.#sessions.map((each) => this.#session(each))) : el('p', { class: 'muted' }, 'None.'),
     );
     if (buttons) $(buttons)?.focus();
   }
 
-  #buttons(one, own) {
-    if (!this.#api.mayChange || own) return '';
+  #buttons(one) {
+    if (!this.#api.mayChange) return '';
     const { kick, block } = this.#actions;
     return el(
       'div',
@@ -124,7 +123,7 @@ export class Detail {
     );
   }
 
-  #session(session, own) {
+  #session(session) {
     const { id, state, device, sdk, node, address, openedAt, endReason } = session;
     const name = device.name || device.id || 'A device without a name';
     const isOver = state === 'closed';
@@ -138,7 +137,7 @@ export class Detail {
         'div',
         { class: 'row' },
         el('p', { class: 'name' }, el('bdi', {}, name)),
-        this.#api.mayChange && !isOver && !own
+        this.#api.mayChange && !isOver
           ? el('button', { type: 'button', class: 'small', id: `end-${id}`, onclick: () => this.#actions.end(session) }, 'End…')
           : '',
       ),

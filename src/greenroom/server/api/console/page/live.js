@@ -1,10 +1,8 @@
 /**
- * What keeps the page true: a session of its own that watches those who are here, and the stream of events, which
- * tells of those who come. Where the session cannot be had, events alone: each is followed by a look.
+ * What keeps the page true: the stream of events, each of which is followed by a look at whom it is about. The page has
+ * no session of its own, so nobody is counted, or seen by the application's own people, because an operator looks.
  */
-import { Greenroom } from '/sdk/greenroom.js';
-
-const MOST = 990; // an application's sessions may watch 1,000 unless it says otherwise
+const MOST = 1000; // listed at once; whoever else does something is added then
 const PAGE = 500;
 const WAIT = 20; // seconds of a long poll
 const RETRY = 3000;
@@ -15,140 +13,70 @@ const pause = (ms, signal) =>
     signal.addEventListener('abort', () => (clearTimeout(timer), done()), { once: true });
   });
 
-/** A participant of the SDK in the shape of the server API. */
-const flat = ({ id, info, presence, sessions, version, revision, lastSeen }) => ({
-  id,
-  name: info.name ?? null,
-  avatarUrl: info.avatarUrl ?? null,
-  externalId: info.externalId ?? null,
-  presence,
-  sessions,
-  version,
-  revision,
-  lastSeen: lastSeen ?? null,
-});
-
 export class Live {
   #api;
-  #sdk;
-  #watch;
-  #watched = new Set();
-  #wanted = new Set();
-  #widening;
   #tell;
+  #due = new Set(); // ids to be looked at
+  #looking;
 
-  /** tell: {people(list), event(event), state(name)}. */
+  /** tell: {people(list), event(event), state(name), listed(isComplete)}. */
   constructor(api, tell) {
     this.#api = api;
     this.#tell = tell;
   }
 
-  /** The participant of the console's own session. */
-  get ownId() {
-    return this.#sdk?.session.participant?.id;
-  }
-
   async start() {
-    void this.#follow(); // before the list is read: who comes meanwhile is heard of
-    await this.#open();
+    // Before the list is read: what happens meanwhile is not missed.
+    const { cursor } = await this.#api.get('/v1/events', { after: 'now', limit: 1 });
+    this.#tell.state('connected');
+    void this.#follow(cursor);
     await this.#list();
   }
 
-  async stop() {
-    const sdk = this.#sdk;
-    this.#sdk = undefined;
-    await sdk?.session.close();
-    sdk?.dispose();
-  }
-
-  async #token() {
-    const body = { sessionScope: 'notifications:set', expires_in: 3600 };
-    return (await this.#api.post('/v2/client-access-token', body)).access_token;
-  }
-
-  async #open() {
-    const sdk = new Greenroom(location.origin, { device: { name: 'browser' } });
-    try {
-      sdk.initializeToken(await this.#token(), () => this.#token());
-      await sdk.session.open({ name: 'Greenroom console' }, { timeout: 10 });
-    } catch (error) {
-      console.warn('console: no session, so events alone', error);
-      sdk.dispose();
-      this.#tell.state('polling');
-      return;
-    }
-    this.#sdk = sdk;
-    this.#tell.state('connected');
-    sdk.session.onStateChanged((state) => this.#sdk && this.#tell.state(state));
-    sdk.session.onParticipantsChanged((changed) => this.#tell.people(changed.map(flat)));
-    sdk.session.onEnded(() => {
-      this.#sdk = this.#watch = undefined;
-      this.#watched.clear();
-      this.#tell.state('polling');
-    });
-    sdk.session.onReopened(() => {
-      this.#watch = undefined;
-      this.#watched.clear();
-      void this.#list();
-    });
-  }
-
-  /** Everybody who is here, and from now on each of their changes. */
+  /** Everybody who is here. */
   async #list() {
-    const ids = [];
+    let count = 0;
     let cursor;
     do {
       const query = { presence: ['online', 'unreachable'], limit: PAGE, ...(cursor && { cursor }) };
       const page = await this.#api.get('/v1/participants', query);
       this.#tell.people(page.items);
-      ids.push(...page.items.map((one) => one.id));
+      count += page.items.length;
       cursor = page.cursor;
-    } while (cursor && ids.length < MOST);
+    } while (cursor && count < MOST);
     this.#tell.listed(!cursor);
-    this.watch(ids);
   }
 
-  /** Watch these too. */
-  watch(ids) {
-    for (const id of ids) if (this.#watched.size + this.#wanted.size < MOST && !this.#watched.has(id)) this.#wanted.add(id);
-    this.#widening ??= this.#widen().finally(() => (this.#widening = undefined));
-  }
-
-  async #widen() {
-    while (this.#sdk && this.#wanted.size) {
-      const fresh = [...this.#wanted];
-      this.#wanted.clear();
-      try {
-        const watch = await this.#sdk.participants.watch(fresh);
-        fresh.forEach((id) => this.#watched.add(id));
-        this.#tell.people(watch.participants.map(flat));
-      } catch (error) {
-        console.warn('console: watching failed', error);
-        return;
-      }
-    }
-  }
-
-  async #follow() {
+  async #follow(after) {
     const { signal } = this.#api;
-    let after = 'now';
     while (!signal.aborted) {
       try {
-        const page = await this.#api.get('/v1/events', { after, wait: after === 'now' ? 0 : WAIT, limit: 200 });
+        const page = await this.#api.get('/v1/events', { after, wait: WAIT, limit: 200 });
+        if (signal.aborted) return;
         after = page.cursor;
+        this.#tell.state('connected');
         page.items.forEach((event) => this.#heard(event));
       } catch {
-        if (!signal.aborted) await pause(RETRY, signal);
+        if (signal.aborted) return;
+        this.#tell.state('reconnecting');
+        await pause(RETRY, signal);
       }
     }
   }
 
   #heard(event) {
     this.#tell.event(event);
-    const id = event.participantId;
-    if (!id || (this.#watched.has(id) && this.#sdk)) return;
-    void this.look(id);
-    if (event.type === 'session.opened') this.watch([id]);
+    if (!event.participantId) return;
+    this.#due.add(event.participantId);
+    this.#looking ??= this.#lookAround().finally(() => (this.#looking = undefined));
+  }
+
+  /** One after the other, each once however much has happened to it. */
+  async #lookAround() {
+    for (const id of this.#due) {
+      this.#due.delete(id);
+      await this.look(id);
+    }
   }
 
   /** Read one participant. */

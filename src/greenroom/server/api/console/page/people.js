@@ -134,7 +134,7 @@ export class People {
 }
 
 /** The head of somebody's page. */
-export const portrait = (one, own) =>
+export const portrait = (one) =>
   el(
     'div',
     { class: 'portrait', data: { presence: one.presence } },
@@ -142,7 +142,7 @@ export const portrait = (one, own) =>
     el(
       'div',
       { class: 'words' },
-      el('p', { class: 'name' }, el('bdi', {}, shown(one)), own ? el('span', { class: 'tag' }, 'this page') : ''),
+      el('p', { class: 'name' }, el('bdi', {}, shown(one))),
       el('p', { class: 'sub' }, el('i', { class: `dot ${one.presence}` }), one.presence, seen(one)),
     ),
   );
