@@ -114,8 +114,9 @@ async def test_damage_that_is_met_while_it_runs_is_logged_with_the_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with EmbeddedWorld(str(tmp_path)) as w:
-        for number in range(400):
+        for number in range(300):
             await w.open(f"user-{number}")
+            await asyncio.sleep(0)
         connection = w.engine._connection  # type: ignore[attr-defined]
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         connection.pragma("cache_size", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import apsw
@@ -78,6 +79,7 @@ async def test_an_erasure_goes_on_after_a_restart(tmp_path: Path) -> None:
         person = await canary(w)
         for number in range(erase.PIECE):
             await w.open(f"user-{number}")
+            await asyncio.sleep(0)
         await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
         await w.restart()
         assert "canary-name" not in repr(await w.events())
@@ -93,6 +95,7 @@ async def test_no_step_of_an_erasure_or_of_trimming_looks_at_more_than_a_piece()
             person = await canary(w)
             for number in range(events // 2):
                 await w.open(f"user-{number}")
+                await asyncio.sleep(0)
             await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
             await w.step(73 * 3600)
             rows = most = 0
@@ -107,6 +110,7 @@ async def test_no_step_of_an_erasure_or_of_trimming_looks_at_more_than_a_piece()
             more = True
             while more:
                 rows = 0
+                await asyncio.sleep(0)
                 more = (await w.engine.registry.reap()).more
                 most = max(most, rows)
             connection.set_row_trace(None)

@@ -12,7 +12,7 @@ from greenroom.engines.embedded.session_steps import (
     attach_row,
     begin_token_grace,
     check_admitted,
-    check_lease,
+    fenced,
     finish,
     is_owner,
     owned,
@@ -25,7 +25,8 @@ from greenroom.model import SessionRecord
 
 def attach_session(tx: Transaction, request: AttachRequest) -> Attached:
     """A resume by secret, or a node that takes its own session back."""
-    check_lease(tx, request.lease)
+    if not tx.state.lease_is_good(request.lease):
+        raise fenced()
     row = tx.session(request.session_id)
     if row is None:
         raise SessionEndedError(code=ErrorCode.STATE_LOST)

@@ -125,6 +125,7 @@ def reap(tx: Transaction, monotonic: float, limit: int, events: EventLimits) -> 
     """One pass. What it costs is what is due; no pass does more than some milliseconds of each kind of work."""
     state = tx.state
     move_clock(state, monotonic)
+    tx.clock = state.clock
     for name, node in list(state.nodes.items()):
         if node.lease_until < state.clock:
             _lapse(state, node.beat.lease)
@@ -219,7 +220,7 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
         if due <= clock:
             data.told = True
             tx.save_session(row)
-            emit_session(tx, row, participant, "detached", f"{data.id}:detached:{data.generation}")
+            emit_session(tx, participant, data, "detached", f"{data.id}:detached:{data.generation}")
         else:
             again = due if again is None else min(again, due)
     news = overdue(
@@ -233,7 +234,7 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
         participant.shown = PRESENCE_NUMBER[news]
         bump(tx, participant)
         emit_participant(tx, participant, news.value)
-        tx.publish(participant.record())
+        tx.changes.append(participant.record())
     elif participant.since is not None and participant.shown != participant.presence:
         later = participant.since + NOTIFY_AFTER_MS
         again = later if again is None else min(again, later)

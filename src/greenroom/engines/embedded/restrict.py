@@ -172,7 +172,7 @@ def _erase(tx: Transaction, request: EraseParticipant) -> Restricted:
     if participant is not None:
         bump(tx, participant)
         # The last that watchers hear names nobody.
-        tx.publish(ParticipantRecord(app=participant.app, id=participant.id, version=participant.version))
+        tx.changes.append(ParticipantRecord(app=participant.app, id=participant.id, version=participant.version))
         tx.forget_participant(participant)
     begin_erasure(tx, request.app, request.participant_id)
     return Restricted(ended, participant is not None or bool(ended), cutoff)

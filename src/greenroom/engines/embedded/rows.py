@@ -22,6 +22,7 @@ ATTACHED, DETACHED, ENDED, REMEMBERED = 0, 1, 2, 3
 _STATES = (SessionState.ATTACHED, SessionState.DETACHED, SessionState.CLOSED, SessionState.CLOSED)
 PRESENCES = (Presence.OFFLINE, Presence.UNREACHABLE, Presence.ONLINE)
 PRESENCE_NUMBER = {presence: number for number, presence in enumerate(PRESENCES)}
+ONLINE = PRESENCE_NUMBER[Presence.ONLINE]
 
 
 class ParticipantRow(msgspec.Struct, gc=False):
@@ -136,7 +137,7 @@ class SessionRow(msgspec.Struct, gc=False):
         return self.data.order
 
     def record(self, *, with_timeline: bool = False) -> SessionRecord:
-        data = self.data
+        data = self.decoded or self.data
         return SessionRecord(
             id=data.id,
             app=self.app,

@@ -22,6 +22,7 @@ from greenroom.engines.embedded.rows import (
     PRESENCES,
     REMEMBERED,
     ParticipantRow,
+    SessionData,
     SessionRow,
 )
 from greenroom.engines.embedded.transaction import Transaction
@@ -42,10 +43,9 @@ _SURPLUS_ENDED = (
 # -- who may (S7, S18) -----------------------------------------------------------------------------------------------
 
 
-def check_lease(tx: Transaction, lease: str) -> None:
+def fenced() -> ServiceUnavailableError:
     """Only a node whose lease is good may take a session: a lapsed one's would have no one to detach it."""
-    if not tx.state.lease_is_good(lease):
-        raise ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
+    return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
 
 
 def check_admitted(tx: Transaction, app: str, participant_id: str, jti: str, issued_at: int) -> None:
@@ -98,7 +98,7 @@ def attach_row(
     row.note(tx.now, what, node, data.address)
     if data.told:
         data.told = False
-        emit_session(tx, row, participant, "resumed", f"{data.id}:resumed:{data.generation}")
+        emit_session(tx, participant, data, "resumed", f"{data.id}:resumed:{data.generation}")
     tx.save_session(row)
     return displaced
 
@@ -148,7 +148,7 @@ def end_row(
         extra["text"] = text
     if by is not None:
         extra["by"] = {"id": by[0], "name": by[1]}
-    emit_session(tx, row, participant, "ended", data.id + ":ended", extra)
+    emit_session(tx, participant, data, "ended", data.id + ":ended", extra)
     return record
 
 
@@ -216,7 +216,7 @@ def publish(tx: Transaction, participant: ParticipantRow, news: Presence | None)
     if news is not None:
         emit_participant(tx, participant, news.value)
     record = participant.record()
-    tx.publish(record)
+    tx.changes.append(record)
     return record
 
 
@@ -235,13 +235,12 @@ def bump(tx: Transaction, participant: ParticipantRow) -> None:
 
 def emit_session(
     tx: Transaction,
-    row: SessionRow,
     participant: ParticipantRow,
+    data: SessionData,
     what: str,
     event_id: str,
     extra: dict[str, Any] | None = None,
 ) -> None:
-    data = row.data
     body: dict[str, Any] = {} if extra is None else extra
     if data.external_id is not None:
         body["externalId"] = data.external_id
@@ -252,7 +251,7 @@ def emit_session(
             id=event_id,
             type="session." + what,
             at=tx.now,
-            app=row.app,
+            app=participant.app,
             participant_id=participant.id,
             session_id=data.id,
             data=body,

@@ -49,11 +49,11 @@ _encode_event = msgspec.msgpack.Encoder().encode
 class Transaction:
     """One batch's transaction. ``now`` is Unix ms, ``clock`` the partition clock in ms; both stand still in it."""
 
-    __slots__ = ("_clock", "_find", "changes", "con", "events", "execute", "now", "ready", "state", "writes")
+    __slots__ = ("_find", "changes", "clock", "con", "events", "execute", "now", "ready", "state", "writes")
 
     def __init__(self, con: apsw.Connection, state: State, now: int, monotonic: float) -> None:
         self.con = con
-        self._clock = state.clock_at(monotonic)
+        self.clock = state.clock_at(monotonic)
         # One cursor for all statements costs a third less than one each. What is read is read to its end (fetchall):
         # a statement left open would keep the commit from letting go of the log.
         self.execute: Callable[..., Any] = con.cursor().execute
@@ -63,11 +63,8 @@ class Transaction:
         self.writes = 0
         self.events: list[tuple[str, int, int, bytes]] = []
         self.changes: list[ParticipantRecord] = []
+        """What goes to the bus, once it is committed."""
         self.ready: set[str] = set()
-
-    @property
-    def clock(self) -> int:
-        return max(self._clock, self.state.clock)
 
     # -- participants --------------------------------------------------------------------------------------------
 
@@ -120,9 +117,11 @@ class Transaction:
             return row if row.data.id == session_id else None
         return None
 
-    def session_by_open(self, open_key: int) -> SessionRow | None:
+    def session_by_open(self, app: str, participant_id: str, open_id: str) -> tuple[int, SessionRow | None]:
+        """The key of an openId, and its session."""
+        open_key = hash_key(self.state.hash_key, f"{app}\x00{participant_id}\x00{open_id}")
         found = self._find(_SELECT_OPEN, (open_key,)).fetchall()
-        return SessionRow(*found[0]) if found else None
+        return open_key, SessionRow(*found[0]) if found else None
 
     def sessions_of(self, participant: ParticipantRow) -> list[SessionRow]:
         """The participant's sessions that have not ended."""
@@ -168,14 +167,11 @@ class Transaction:
     def emit(self, event: Event) -> None:
         """An event of this step: stored with it, or not at all."""
         body = _encode_event(event)
-        seq, at = self.state.stream(event.app).take(event.at, len(body))
-        self.events.append((event.app, seq, at, body))
+        stream = self.state.streams.get(event.app) or self.state.stream(event.app)
+        stream.add(event.at, len(body))
+        self.events.append((event.app, stream.last, stream.at, body))
         self.ready.add(event.app)
         self.writes += 1
-
-    def publish(self, record: ParticipantRecord) -> None:
-        """A change for the bus, once it is committed."""
-        self.changes.append(record)
 
     def flush(self) -> None:
         """Writes the events, before the commit."""

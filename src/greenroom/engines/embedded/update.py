@@ -71,5 +71,5 @@ def _apply(tx: Transaction, request: UpdateRequest, participant: ParticipantRow)
     if due:
         emit_participant(tx, participant, "updated")
     record = participant.record()
-    tx.publish(record)
+    tx.changes.append(record)
     return record

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import apsw
 
@@ -46,14 +46,11 @@ class CommitListener(Protocol):
         """In the event loop's thread, after the commit. Quick, does not raise."""
 
 
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one operation."""
 
-    __slots__ = ("error", "value")
-
-    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
-        self.value = value
-        self.error = error
+    value: Any = None
+    error: BaseException | None = None
 
 
 class Batcher:
