@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.cli.discovery import DEFAULT_URL, find_url
+from greenroom.cli.discovery import DEFAULT_URL, find_admin_token, find_url
 from greenroom.cli.exits import Exit
 from tests.cli.running import Ran, run, run_here
 from tests.compat.clients import make_authority
@@ -206,3 +206,19 @@ async def test_the_health_check_needs_neither_url_nor_token(tmp_path: Path) -> N
 def test_the_version() -> None:
     ran = run_here("--version")
     assert (ran.code, ran.out.startswith("greenroom ")) == (0, True)
+
+
+def test_secrets_of_the_command_line_may_be_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the service's: one container runs both."""
+    secret = tmp_path / "secret"
+    secret.write_text("an-admin-token-of-mine\n")
+    monkeypatch.setenv("GREENROOM_ADMIN_TOKEN_FILE", f"{secret}\n")
+    assert find_admin_token(None, None) == "an-admin-token-of-mine"
+    assert find_admin_token("another", None) == "another"
+    missing = {"GREENROOM_APP_SECRET_FILE": str(tmp_path / "none")}
+    ran = run_here("token", "api", "--key", "k", "--url", "http://127.0.0.1:1", **missing)
+    assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1)
+    assert "GREENROOM_APP_SECRET_FILE names" in ran.err
+    found = {"GREENROOM_APP_SECRET_FILE": str(secret)}
+    ran = run_here("token", "api", "--key", "k", "--url", "http://127.0.0.1:1", **found)
+    assert ran.code == Exit.UNREACHABLE, "there is a secret, and nobody to ask"

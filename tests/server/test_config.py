@@ -242,7 +242,8 @@ def test_an_address_in_place_of_a_port_is_ignored_with_a_warning(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("variable", "nearest"),
-    [("GREENROOM_PORTT", "GREENROOM_PORT?"), ("GREENROOM_ADMIN_TOKENFILE", "GREENROOM_ADMIN_TOKEN"),
+    [("GREENROOM_PORTT", "GREENROOM_PORT?"), ("GREENROOM_HTTP_PORT", ""), ("GREENROOM_NODE_NAME", ""),
+     ("GREENROOM_ADMIN_TOKENFILE", "GREENROOM_ADMIN_TOKEN"),
      ("GREENROOM_WHATEVER_ELSE", "settings.md")],
 )  # fmt: skip
 def test_a_variable_that_nothing_reads_is_a_warning(variable: str, nearest: str) -> None:
@@ -253,17 +254,21 @@ def test_a_variable_that_nothing_reads_is_a_warning(variable: str, nearest: str)
 
 
 @pytest.mark.parametrize(
-    "variable",
+    ("variable", "value"),
     [
-        "GREENROOM_SERVICE_HOST", "GREENROOM_SERVICE_PORT", "GREENROOM_SERVICE_PORT_HTTP", "GREENROOM_PORT_7465_TCP",
-        "GREENROOM_PORT_7465_TCP_ADDR", "GREENROOM_PORT_7465_TCP_PORT", "GREENROOM_PORT_7465_TCP_PROTO",
-        "GREENROOM_REDIS_SERVICE_HOST", "GREENROOM_REDIS_PORT", "GREENROOM_REDIS_PORT_6379_TCP", "GREENROOM_NAME",
-        "GREENROOM_ENV_PATH", "GREENROOM_URL", "GREENROOM_APP", "GREENROOM_APP_KEY", "GREENROOM_APP_SECRET",
-        "GREENROOM_TOKEN", "GREENROOM_DEBUG", "GREENROOM_CONFIG", "GREENROOM_WEBHOOK_SECRET", "OTHER_PORT",
+        ("GREENROOM_SERVICE_HOST", "10.43.7.9"), ("GREENROOM_SERVICE_PORT", "7465"),
+        ("GREENROOM_SERVICE_PORT_HTTP", "7465"), ("GREENROOM_PORT_7465_TCP", "tcp://10.43.7.9:7465"),
+        ("GREENROOM_PORT_7465_TCP_ADDR", "10.43.7.9"), ("GREENROOM_PORT_7465_TCP_PORT", "7465"),
+        ("GREENROOM_PORT_7465_TCP_PROTO", "tcp"), ("GREENROOM_REDIS_SERVICE_HOST", "10.43.7.8"),
+        ("GREENROOM_REDIS_PORT", "tcp://10.43.7.8:6379"), ("GREENROOM_REDIS_PORT_6379_TCP", "tcp://10.43.7.8:6379"),
+        ("GREENROOM_NAME", "/web/greenroom"), ("GREENROOM_ENV_PATH", "/bin"), ("GREENROOM_URL", "http://x"),
+        ("GREENROOM_APP", "x"), ("GREENROOM_APP_KEY", "x"), ("GREENROOM_APP_SECRET", "x"),
+        ("GREENROOM_APP_SECRET_FILE", "x"), ("GREENROOM_TOKEN", "x"), ("GREENROOM_TOKEN_FILE", "x"),
+        ("GREENROOM_DEBUG", "1"), ("GREENROOM_WEBHOOK_SECRET", "x"), ("OTHER_PORT", "x"),
     ],
 )  # fmt: skip
-def test_what_kubernetes_docker_and_the_command_line_set_is_no_warning(variable: str) -> None:
-    assert load(None, {variable: ""}).warnings == ()
+def test_what_kubernetes_docker_and_the_command_line_set_is_no_warning(variable: str, value: str) -> None:
+    assert load(None, {variable: value}).warnings == ()
 
 
 # -- what is never shown ----------------------------------------------------------------------------------------------

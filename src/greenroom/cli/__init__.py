@@ -15,6 +15,7 @@ from greenroom.cli.exits import Exit
 if TYPE_CHECKING:
     import typer
 
+SECRET_VARIABLES = ("GREENROOM_APP_SECRET", "GREENROOM_TOKEN")
 EPILOG = (
     "Exit codes: 0 done; 1 the service refused; 2 wrong usage; 3 the service cannot be reached; 4 credentials refused; "
     "5 no such thing; 6 conflict; 7 try again later; 70 a bug; 130 interrupted."
@@ -82,6 +83,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        _read_secret_files()
         make_app()(prog_name="greenroom")
     except KeyboardInterrupt:
         raise SystemExit(Exit.INTERRUPTED) from None
@@ -95,6 +97,16 @@ def main() -> None:
         text, code = explain(error)
         print(f"greenroom: {text}", file=sys.stderr)
         raise SystemExit(code) from None
+
+
+def _read_secret_files() -> None:
+    """The app secret and the token may be in files, as the settings of the service may. Raises CliError."""
+    from greenroom.cli.discovery import secret_in_file
+
+    for variable in SECRET_VARIABLES:
+        text = None if os.environ.get(variable) else secret_in_file(variable)
+        if text is not None:
+            os.environ[variable] = text
 
 
 def _open_closed_streams() -> None:

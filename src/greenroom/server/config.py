@@ -34,9 +34,8 @@ FILE_SUFFIX = "_FILE"
 DEFAULT_PORT = 7465
 MIN_TOKEN = 16
 """Characters that a token of operators has at least."""
-OTHER_VARIABLES = frozenset(
-    PREFIX + name for name in ("CONFIG", "URL", "APP", "APP_KEY", "APP_SECRET", "TOKEN", "DEBUG", "WEBHOOK_SECRET")
-)
+_OTHERS = ("CONFIG", "URL", "APP", "APP_KEY", "APP_SECRET", "APP_SECRET_FILE", "TOKEN", "TOKEN_FILE", "DEBUG")
+OTHER_VARIABLES = frozenset(PREFIX + name for name in (*_OTHERS, "WEBHOOK_SECRET"))
 """What the command line and the examples read, beside the settings."""
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400, extra={"duration": True})]
@@ -523,7 +522,8 @@ def settings() -> list[Setting]:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 _INJECTED = re.compile(
-    r"GREENROOM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_ADDR|_PORT|_PROTO)?)?|ENV_\w+|NAME)"
+    r"GREENROOM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_ADDR|_PORT|_PROTO)?|ENV_\w+)=.*"
+    r"|GREENROOM_(\w+_)?PORT=\w+://.*|GREENROOM_(\w+_)?NAME=/.*"
 )
 """What Kubernetes (service links) and docker (--link) put into the environment beside something called greenroom."""
 
@@ -565,7 +565,11 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     files = [PREFIX + name.upper() + FILE_SUFFIX for name in _FIELDS if _may_have_file(name)]
     known = {*settings_, *files, *OTHER_VARIABLES}
     for variable in sorted(environment):
-        if not variable.startswith(PREFIX) or variable in known or _INJECTED.fullmatch(variable):
+        if (
+            not variable.startswith(PREFIX)
+            or variable in known
+            or _INJECTED.fullmatch(f"{variable}={environment[variable]}")
+        ):
             continue
         # Without what all of them begin with: that is alike anyway.
         nearest = get_close_matches(variable[len(PREFIX) :], [name[len(PREFIX) :] for name in known], 1, 0.7)
