@@ -14,7 +14,7 @@ ARGS ?=
 .PHONY: help venv system run test test-interpreters check check-deploy format docs docs-pages bench bench-quick soak dist lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 venv: ## the Python environment in .venv, with everything
 	@scripts/venv
