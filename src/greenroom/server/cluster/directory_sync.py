@@ -45,9 +45,10 @@ class DirectorySync:
     def apply(self, change: DirectoryCommand) -> None:
         """These restrictions were made: they count here from now on."""
         self._tenants.apply(change.restrictions, change.before, change.after)
-        revoked = {(one.app, one.subject) for one in change.restrictions if one.kind == "jti"}
-        if revoked:
-            self._check_sessions(set(), revoked)
+        if all(one.kind == "jti" for one in change.restrictions):
+            # One token was revoked, and may name nobody: its sessions are in no participant's partition, where the
+            # engine would have ended them. Those of a kick have been ended, and all sessions need not be looked at.
+            self._check_sessions(set(), {(one.app, one.subject) for one in change.restrictions})
 
     def version_seen(self, version: int) -> None:
         """The engine's directory has this version; read it again where the copy is of another one."""
