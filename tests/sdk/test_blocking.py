@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from greenroom import OpenCancelledError, ParticipantInfo, SessionDelegate, SessionNotOpenError, SessionState
+from greenroom import (
+    OpenCancelledError,
+    ParticipantInfo,
+    ServiceUnavailableError,
+    SessionDelegate,
+    SessionNotOpenError,
+    SessionState,
+)
 from greenroom.blocking import Greenroom
 from greenroom.testing.fake_service import FakeService, make_token, participant_id
 from tests.support.sdk import a_participant_id
@@ -124,3 +135,92 @@ def test_no_thread_is_left_over() -> None:
         sdk.shut_down()
         sdk.shut_down()
     assert set(threading.enumerate()) <= before
+
+
+def _in_a_fork(work: Callable[[], object], limit: float = 20.0) -> str:
+    """What `work` returned or raised in a forked process; killed where it takes too long."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            said = repr(work())
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    ready, _, _ = select.select([reader], [], [], limit)
+    said = os.read(reader, 65_536).decode() if ready else "hung"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reader)
+    return said
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+async def test_used_before_a_fork_with_nothing_open_it_works_in_the_child() -> None:
+    """gunicorn --preload, Celery, multiprocessing."""
+    async with FakeService() as service:
+        sdk = Greenroom(service.url)
+        sdk.initialize_token(make_token(external_id="ada"))
+
+        def work() -> str:
+            participant = sdk.session.open(timeout=5.0)
+            sdk.session.close()
+            return str(participant.info.external_id)
+
+        assert await asyncio.to_thread(_in_a_fork, work) == "'ada'"
+        await asyncio.to_thread(sdk.session.open)
+        await asyncio.to_thread(sdk.shut_down)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+async def test_with_a_session_open_the_child_is_told_at_once() -> None:
+    async with FakeService() as service:
+        sdk = Greenroom(service.url)
+        sdk.initialize_token(make_token(external_id="ada"))
+        await asyncio.to_thread(sdk.session.open)
+        for call in (sdk.session.open, sdk.session.get_participant):
+            said = await asyncio.to_thread(_in_a_fork, call)
+            assert "Make a new Greenroom object in each process" in said, said
+        assert (await asyncio.to_thread(sdk.session.get_participant)) is not None
+        await asyncio.to_thread(sdk.shut_down)
+
+
+async def test_shut_down_from_a_delegates_method_does_not_wait_for_itself() -> None:
+    async with FakeService() as service:
+        sdk = Greenroom(service.url)
+        sdk.initialize_token(make_token(external_id="ada"))
+        returned = threading.Event()
+
+        class Delegate(SessionDelegate):
+            def session_updated(self, state: SessionState) -> None:
+                if state is SessionState.CONNECTED:
+                    sdk.shut_down()
+                    returned.set()
+
+        sdk.session.delegate = Delegate()
+        await asyncio.to_thread(sdk.session.open)
+        assert await asyncio.to_thread(returned.wait, 5)
+        assert await asyncio.to_thread(_comes_true, lambda: sdk._worker._loop is None and not sdk.session.is_open())
+
+
+def _comes_true(condition: Callable[[], bool], limit: float = 10.0) -> bool:
+    until = time.monotonic() + limit
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_a_call_does_not_outlive_the_thread_of_its_loop() -> None:
+    sdk = Greenroom("http://127.0.0.1:9")
+    sdk.initialize_token(make_token())
+    worker = sdk._worker
+    assert worker._loop is not None
+    assert worker._runner is not None
+    worker._loop.call_soon_threadsafe(worker._loop.stop)
+    worker._runner.join()
+    with pytest.raises(ServiceUnavailableError, match="does not answer"):
+        sdk.session.open(timeout=None)
+    worker._loop.close()

@@ -23,7 +23,7 @@ from greenroom import (
     TokenInvalidError,
 )
 from greenroom.testing.fake_service import FakeService, make_token
-from tests.support.sdk import a_participant_id, state_of
+from tests.support.sdk import a_participant_id, new_sdk, state_of
 
 
 def sdk_for(service: FakeService, **claims: str) -> Greenroom:
@@ -229,3 +229,125 @@ async def test_key_and_secret_get_tokens_by_themselves() -> None:
 def test_an_empty_key_or_secret(key: str, secret: str) -> None:
     with pytest.raises(IllegalArgumentError, match="empty"):
         Greenroom("http://h").initialize(key, secret)
+
+
+async def test_after_a_kick_the_next_call_says_how_the_session_ended() -> None:
+    async with FakeService() as service:
+        sdk, notes = new_sdk(service)
+        await sdk.session.open()
+        await service.end(service.only_session, "kicked", message="Be kind.")
+        await notes.comes("ended", 1)
+        for call in (sdk.session.get_participant, lambda: sdk.participants.get(external_ids=["bob"])):
+            with pytest.raises(SessionNotOpenError, match=r"the last one has ended \(kicked\)\. Be kind\."):
+                await call()
+        await sdk.session.open()
+        await sdk.session.close()
+        with pytest.raises(SessionNotOpenError, match=r"No session is open\. Open a session first\."):
+            await sdk.session.get_participant()
+
+
+async def test_async_with_session_open_closes_at_the_end() -> None:
+    async with FakeService() as service:
+        sdk, _ = new_sdk(service)
+        async with sdk.session.open(ParticipantInfo(name="Ada")) as participant:
+            assert participant.info.name == "Ada"
+            assert sdk.session.is_open()
+        assert not sdk.session.is_open()
+        task = asyncio.create_task(sdk.session.open())
+        assert (await task).id == participant.id
+        await sdk.session.close()
+
+
+async def test_awaiting_is_open_says_what_is_wrong() -> None:
+    async with FakeService() as service:
+        sdk, _ = new_sdk(service)
+        flag: Any = sdk.session.is_open()
+        assert (bool(flag), flag == False, repr(flag)) == (False, True, "False")  # noqa: E712
+        with pytest.raises(TypeError, match="leave out await"):
+            await flag
+
+
+async def test_a_name_alone_as_on_the_platform() -> None:
+    async with FakeService() as service:
+        sdk, _ = new_sdk(service)
+        await sdk.session.open()
+        assert (await sdk.session.update_participant_info("Anna B.")).info.name == "Anna B."
+        await sdk.session.close()
+
+
+async def test_without_a_token_the_callback_is_asked() -> None:
+    async with FakeService() as service:
+        sdk = Greenroom(service.url)
+        asked: list[bool] = []
+
+        def refresh(is_expired: bool) -> str:
+            asked.append(is_expired)
+            return make_token()
+
+        sdk.initialize_token(None, refresh)
+        await sdk.session.open()
+        assert asked == [True]
+        await sdk.session.close()
+    with pytest.raises(NotInitializedError, match="no refresh callback"):
+        Greenroom("http://h").initialize_token(None)
+
+
+@pytest.mark.parametrize(
+    ("info", "meant"),
+    [
+        ("Anna", "info must be a ParticipantInfo, not a str. Pass ParticipantInfo(name='Anna')."),
+        ({"Name": "Anna"}, "info must be a ParticipantInfo, not a dict. Pass ParticipantInfo(name='Anna')."),
+        ({"externalId": "a"}, "info must be a ParticipantInfo, not a dict. Pass ParticipantInfo(external_id='a')."),
+        (5, 'info must be a ParticipantInfo, not an int. Pass ParticipantInfo(name="Anna").'),
+    ],
+)
+def test_what_was_probably_meant(info: Any, meant: str) -> None:
+    with pytest.raises(IllegalArgumentError) as caught:
+        Greenroom("http://h").session.open(info)
+    assert str(caught.value) == meant
+
+
+async def test_an_id_that_cannot_be_one_is_refused() -> None:
+    async with FakeService() as service:
+        sdk, _ = new_sdk(service)
+        await sdk.session.open()
+        for call in (sdk.participants.watch, sdk.participants.get, sdk.participants.unwatch):
+            with pytest.raises(IllegalArgumentError, match=r"'bob' is not a participant's id.*external_ids=\['bob'\]"):
+                await call("bob")
+        await sdk.session.close()
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [
+        ('"a.b.c"', 'begins with ": pass it without quotes'),
+        ("Bearer a.b.c", "begins with Bearer"),
+        ('{"access_token": "a.b.c"}', "is JSON: pass its access_token alone"),
+    ],
+)
+def test_what_is_pasted_around_a_token_is_named(token: str, text: str) -> None:
+    with pytest.raises(TokenInvalidError, match=text):
+        Greenroom("http://h").initialize_token(token)
+
+
+def test_a_token_that_was_not_awaited_is_named() -> None:
+    async def get_token() -> str:
+        return "a.b.c"
+
+    token: Any = get_token()
+    with pytest.raises(TokenInvalidError, match="coroutine, not a string: await it first"):
+        Greenroom("http://h").initialize_token(token)
+    token.close()
+
+
+async def test_1500_lookups_at_once_lose_none() -> None:
+    async with FakeService() as service:
+        sdk, _ = new_sdk(service)
+        await sdk.session.open()
+        ids = [a_participant_id(f"w{number}") for number in range(1500)]
+        found = await asyncio.gather(*(sdk.participants.get(one) for one in ids))
+        assert [one.id for (one,) in found] == ids
+        lookups = [params for method, params in service.calls if method == "participants.get"]
+        assert len(lookups) < 40
+        assert service.upgrades == 1
+        await sdk.session.close()

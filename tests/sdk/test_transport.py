@@ -6,7 +6,9 @@ import asyncio
 import base64
 import hashlib
 import ipaddress
+import socket
 import ssl
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from greenroom import Greenroom, GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError
 from greenroom.messages import SUBPROTOCOL
 from greenroom.sdk.addresses import retry_after_of, service_base
+from greenroom.sdk.aiohttp_client import AiohttpWebSocket
 from greenroom.sdk.transport import AiohttpTransport
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.sdk import new_sdk
@@ -230,3 +233,88 @@ async def test_no_secret_is_in_the_url() -> None:
         await sdk.session.open()
         await sdk.session.close()
         assert service.paths == ["/v1/session"]
+
+
+async def test_a_netrc_file_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".netrc").write_text("default login anna password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    seen: list[str | None] = []
+
+    async def upgrade(request: web.Request) -> web.WebSocketResponse:
+        seen.append(request.headers.get("Authorization"))
+        socket = web.WebSocketResponse(protocols=("greenroom.v1",))
+        await socket.prepare(request)
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/session", upgrade)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    connection = await AiohttpTransport(f"http://127.0.0.1:{runner.addresses[0][1]}").connect()
+    await connection.aclose()
+    await runner.cleanup()
+    assert seen == [None]
+    async with FakeService() as service:
+        assert await AiohttpTransport(service.url).fetch_token("key", "secret")
+
+
+async def test_a_proxy_that_is_down_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        monkeypatch.delenv("http_proxy", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        with pytest.raises(ServiceUnavailableError, match=rf"proxy http://127\.0\.0\.1:{port} \(from HTTP_PROXY\)"):
+            await AiohttpTransport("http://sessions.example").connect()
+
+
+@pytest.mark.uvloop
+async def test_on_uvloop_a_connection_is_aborted_without_a_type_error() -> None:
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    async with FakeService() as service:
+        connection = await AiohttpTransport(service.url).connect()
+        assert isinstance(connection, AiohttpWebSocket)
+        connection.abort()
+        assert [message async for message in connection.messages()] == []
+        assert connection.close_code() == 1006
+        await connection.aclose()
+    assert problems == []
+
+
+SCRIPT = """
+import asyncio, sys
+from greenroom import Greenroom
+
+async def main():
+    sdk = Greenroom(sys.argv[1])
+    {initialize}
+    try:
+        await sdk.session.open(timeout=5.0)
+    except Exception as error:
+        print(type(error).__name__)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("initialize", "output"),
+    [("sdk.initialize('key', 'wrong')", "TokenInvalidError\n"), ("sdk.initialize_token(sys.argv[2])", "")],
+    ids=["a wrong secret", "a script that ends without close"],
+)
+async def test_no_noise_of_aiohttp(initialize: str, output: str) -> None:
+    async with FakeService() as service:
+        program = SCRIPT.replace("{initialize}", initialize)
+        arguments = [sys.executable, "-W", "default", "-c", program, service.url, make_token()]
+        done = await asyncio.create_subprocess_exec(
+            *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await asyncio.wait_for(done.communicate(), 30)
+    assert (out.decode(), err.decode()) == (output, "")

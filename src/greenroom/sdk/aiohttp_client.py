@@ -175,12 +175,12 @@ def _explain(error: Exception, base: str, proxy: Proxy | None) -> GreenroomError
         return _refused(error.status, retry_after_of(after, time.time()), base, proxy)
     if proxy is not None and isinstance(error, aiohttp.ClientHttpProxyError):
         return ServiceUnavailableError(
-            f"{str(proxy).capitalize()} refused the connection to {host}: {error.status} {error.message}.",
+            f"T{str(proxy)[1:]} refused the connection to {host}: {error.status} {error.message}.",
             hint=f"Check user and password in {proxy.variable}, or set NO_PROXY to {urlsplit(base).hostname}.",
         )
     if proxy is not None and isinstance(error, aiohttp.ClientProxyConnectionError):
         return ServiceUnavailableError(
-            f"{str(proxy).capitalize()} cannot be reached: {_detail(error)}.",
+            f"T{str(proxy)[1:]} cannot be reached: {_detail(error)}.",
             hint=f"Check {proxy.variable}, or set NO_PROXY to {urlsplit(base).hostname}.",
         )
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -85,11 +85,14 @@ class _Worker:
         loop = self._start()
         if threading.current_thread() is self._runner:
             raise RuntimeError("A blocking call from a delegate's method would wait for itself: pass completion=.")
-        future = asyncio.run_coroutine_threadsafe(work(), loop)
+        coroutine = work()
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
             return self._wait(future, timeout)
         except BaseException:
             future.cancel()
+            if self._runner is None or not self._runner.is_alive():
+                coroutine.close()
             raise
 
     def _wait(self, future: concurrent.futures.Future[Result], timeout: float | None) -> Result:

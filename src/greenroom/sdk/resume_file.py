@@ -8,7 +8,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -29,16 +28,17 @@ class ResumeFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        self._lock: IO[bytes] | None = None
+        self._lock: int | None = None
         self._saved: SavedSession | None = None
         self._acquire()
 
     def _acquire(self) -> None:
         try:
-            self._lock = open(f"{self._path}.lock", "ab")  # noqa: SIM115 - held as long as this object
+            self._lock = os.open(f"{self._path}.lock", os.O_WRONLY | os.O_CREAT, 0o600)
             if sys.platform != "win32":
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.release()
             raise IllegalArgumentError(
                 f"resume_from: another process uses {self._path}.", hint="Give each process a file of its own."
             ) from None
@@ -81,5 +81,8 @@ class ResumeFile:
     def release(self) -> None:
         """Let another process use the file."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
+
+    def __del__(self) -> None:
+        self.release()
