@@ -44,10 +44,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = str(ROOT / "src" / "greenroom") + os.sep
 JOURNEYS = ("open", "token", "update", "kick")
 ROUNDS = 5
-WAIT = 20.0
-"""Seconds that any one answer may take."""
-SETTLE = 0.1
-"""Seconds before a journey: the service still has to clear away the connections of what came before."""
+WAIT = 60.0
+"""Seconds that the start of the service, or any one answer, may take."""
+SETTLE = 0.3
+"""Seconds before a journey: the service still has to finish what came before."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,12 @@ class Client:
                 result: dict[str, Any] = message["result"]
                 return result
 
+    def settle(self) -> None:
+        """Wait until the service has finished what came before, and read what it sent about it."""
+        time.sleep(SETTLE)
+        while select.select([self.socket], [], [], 0)[0]:
+            self.receive()
+
     def close(self) -> None:
         """End the session, so that the next round finds none."""
         with contextlib.suppress(RuntimeError, OSError):
@@ -226,13 +232,13 @@ class Traveller:
             "sdk": {"name": "journeys", "version": "1"},
         }
 
-    def _travel(self, sender: socket.socket, data: bytes, receiver: socket.socket) -> list[Step]:
+    def _travel(self, sender: Client, data: bytes, receiver: Client) -> list[Step]:
         """Send `data` and record until `receiver` has an answer."""
-        time.sleep(SETTLE)
+        receiver.settle()
         self._recorder.start()
-        self._recorder.until(receiver)
-        sender.sendall(data)
-        return self._arrive(receiver)
+        self._recorder.until(receiver.socket)
+        sender.socket.sendall(data)
+        return self._arrive(receiver.socket)
 
     def _arrive(self, receiver: socket.socket) -> list[Step]:
         if not select.select([receiver], [], [], WAIT)[0]:
@@ -249,7 +255,7 @@ class Traveller:
 
     def open(self) -> list[Step]:
         client = Client(self._port)
-        steps = self._travel(client.socket, client.frame("session.open", self._open_params("anna")), client.socket)
+        steps = self._travel(client, client.frame("session.open", self._open_params("anna")), client)
         client.result()
         client.call("ping")
         client.close()
@@ -267,7 +273,7 @@ class Traveller:
         ben.call("session.open", **self._open_params("ben"))
         ben.call("participants.watch", ids=[participant])
         params = {"updateId": secrets.token_hex(16), "name": "Anna " + secrets.token_hex(4)}
-        steps = self._travel(anna.socket, anna.frame("session.updateParticipantInfo", params), ben.socket)
+        steps = self._travel(anna, anna.frame("session.updateParticipantInfo", params), ben)
         ben.receive()
         anna.result()
         anna.close()
@@ -279,6 +285,7 @@ class Traveller:
         name = "anna-" + secrets.token_hex(4)
         participant = anna.call("session.open", **self._open_params(name))["participant"]["id"]
         anna.call("ping")
+        anna.settle()
         with self._connected() as link:
             self._recorder.until(anna.socket)
             link.sendall(self._json_post(f"/v1/participants/{participant}/kick", {}))

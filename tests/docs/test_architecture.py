@@ -11,6 +11,8 @@ import pytest
 from scripts.docs.architecture import ROOT, SOURCES, TABLE, functions_of, generate, layers, places
 from tests.docs.test_journeys import journeys
 
+pytestmark = pytest.mark.xdist_group("journeys")  # one recording for all of them
+
 TEXT = tomllib.loads(TABLE.read_text(encoding="utf-8"))
 
 

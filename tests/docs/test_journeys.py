@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("journeys")  # one recording for all of them
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -17,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def journeys() -> dict[str, list[str]]:
     """The journeys of the service as it is, each a list of file:function."""
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.journeys", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "scripts.journeys", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)
@@ -36,8 +38,8 @@ def test_a_journey_leads_from_the_bytes_over_the_engine_to_the_answer() -> None:
 @pytest.mark.slow
 def test_an_unknown_journey_and_one_that_is_too_long_fail() -> None:
     wrong = [sys.executable, "-m", "scripts.journeys", "resume"]
-    assert subprocess.run(wrong, cwd=ROOT, capture_output=True, timeout=60).returncode == 2
+    assert subprocess.run(wrong, cwd=ROOT, capture_output=True, timeout=240).returncode == 2
     long = [sys.executable, "-m", "scripts.journeys", "token", "--at-most", "10", "5"]
-    done = subprocess.run(long, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(long, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1
     assert "token passes more than 10 functions or 5 files" in done.stderr

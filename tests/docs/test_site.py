@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -19,9 +21,11 @@ import yaml
 
 from tests.browser.chromium import chromium
 
+pytestmark = pytest.mark.xdist_group("site")  # one build for all of them
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-SITE = ROOT / "build" / "test" / "site"
+SITE = ROOT / "build" / "test" / f"site-{os.getpid()}"  # of this process: another worker may build its own
 # What the theme's script would load for features that no page of ours has: the tests below look at that too.
 UNUSED = re.compile(r"/(?:resize-observer-polyfill|mermaid|pyodide|ace-builds|glightbox)\b")
 FEATURES = ("mermaid", "pyodide", "glightbox")
@@ -30,10 +34,10 @@ FEATURES = ("mermaid", "pyodide", "glightbox")
 @functools.cache
 def site() -> Path:
     """The built site. Its configuration is the repository's, with another target folder."""
-    shutil.rmtree(SITE, ignore_errors=True)
+    atexit.register(shutil.rmtree, SITE, ignore_errors=True)
     SITE.parent.mkdir(parents=True, exist_ok=True)
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    config = ROOT / "mkdocs.test.yml"
+    config = ROOT / f"mkdocs.{os.getpid()}.yml"
     config.write_text(text.replace("site_dir: build/docs", f"site_dir: {SITE.relative_to(ROOT)}"), encoding="utf-8")
     try:
         command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(config)]
