@@ -121,6 +121,7 @@ export class FakeService {
       },
       'session.updateParticipantInfo': () =>
         reply({ participant: this.person(externalIdOf(socket.person), { name: params.name }) }),
+      'participants.get': () => reply({ participants: asked }),
       'participants.watch': () => {
         for (const one of asked) socket.watching.add(one.id);
         reply({ participants: asked });
