@@ -16,7 +16,7 @@ def _type_text(kind: object) -> str:
         return "null" if kind is types.NoneType else kind.__name__
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(_type_text(arg) for arg in args)
+        return " or ".join(_type_text(arg) for arg in args if arg is not msgspec.UnsetType)
     if origin in (list, tuple):
         return f"[{', '.join(_type_text(arg) for arg in args)}{', …' if origin is list else ''}]"
     return str(kind)

@@ -1,4 +1,4 @@
-"""ClientSession: the table, random walks, and what no scenario says."""
+"""ClientSession: random walks, and what no scenario says."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.client import ClientSession
 from greenroom.core.client import effects as fx
-from greenroom.core.client.output import Output
-from greenroom.core.states import CLIENT_TRANSITIONS, ClientEvent, SessionState, step
+from greenroom.core.states import SessionState
 from greenroom.errors import CLASS_OF_CODE, ServiceUnavailableError, TokenRefreshError
 from greenroom.messages import Device, ParticipantsParams
 from greenroom.model import ParticipantInfo
@@ -28,17 +27,6 @@ _RESULT = {
     "participant": {"id": "ada", "revision": 0, "version": 1, "presence": "online", "sessions": 1, "lastSeen": None},
     "scopes": ["*"],
 }
-
-
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(SessionState, ClientEvent)))
-def test_every_pair_of_state_and_event(state: SessionState, event: ClientEvent) -> None:
-    output = Output()
-    output.state = state
-    output.apply(event)
-    expected = step(CLIENT_TRANSITIONS, state, event)
-    assert output.state == (state if expected is None else expected)
-    changes = [effect.state for effect in output.take() if isinstance(effect, fx.StateChanged)]
-    assert changes == ([] if output.state is state else [output.state])
 
 
 def _tools(dice: random.Random, wall: Any = None) -> fx.ClientTools:
