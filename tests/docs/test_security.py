@@ -30,4 +30,4 @@ def test_every_setting_that_bounds_something_exists() -> None:
 
 def test_every_test_that_proves_a_defence_exists() -> None:
     for attack, *tests in _rows("Attacks that were tried"):
-        check({"text": attack, "bound": "", "tests": re.findall(r"`([\w/.-]+::[\w:]+)`", " ".join(tests))})
+        check({"text": attack, "bound": "", "tests": re.findall(r"`([^`]+::[^`]+)`", " ".join(tests))})
