@@ -4,7 +4,7 @@
  */
 import { Greenroom } from '@greenroom/client';
 import { notAvailable, platformError } from '../compat/errors.js';
-import { checkMembers, INFO, OPTIONS } from '../compat/members.js';
+import { checkMembers, OPTIONS } from '../compat/members.js';
 import { toPlatform } from '../compat/participant.js';
 import { NOT_AVAILABLE } from './modules.js';
 
@@ -146,13 +146,7 @@ export class Bridge {
   #session() {
     const run = async (work) => work(this.#opened());
     return {
-      open: (info) =>
-        translated(
-          run((session) => {
-            checkMembers('info', info, INFO);
-            return session.open(info ?? {});
-          }),
-        ),
+      open: (info) => translated(run((session) => session.open(info ?? {}))),
       close: () => translated(run((session) => session.close())),
       isOpen: async () => (this.#sdk ? this.#sdk.session.isOpen() : false),
       getParticipant: async () => {

@@ -127,7 +127,8 @@ describe(`React ${version}`, () => {
   });
 
   test('participant ids, one or many, in the order asked for; nobody is nobody', async () => {
-    for (const [name, who] of Object.entries({ one: participantId('ben'), many: [participantId('chloe'), participantId('ben')], none: null })) {
+    const [ben, chloe] = ['ben', 'chloe'].map(participantId);
+    for (const [name, who] of Object.entries({ one: ben, many: [chloe, ben], none: null })) {
       service.person('ben', { name: 'Ben' });
       service.person('chloe', { name: 'Chloe' });
       const shown = [h(Session, { key: 1 }), ': ', h(Names, { key: 2, who: who ?? { ids: [] } })];
@@ -138,7 +139,8 @@ describe(`React ${version}`, () => {
   });
 
   test('a page that is rendered on a server opens nothing, and is taken over without a difference', async () => {
-    const element = h(Provider, { info: { name: 'Anna' } }, h(Session), ' ', h(Names), h(Presence, { who: participantId('ben') }));
+    const dot = h(Presence, { who: participantId('ben') });
+    const element = h(Provider, { info: { name: 'Anna' } }, h(Session), ' ', h(Names), dot);
     const html = renderToString(element);
     assert.match(html, /disconnected/);
     await sleep(10);

@@ -51,13 +51,14 @@ test('an answer that nobody waits for is taken, and a refusal says why', async (
 });
 
 test('misspelt options and info are refused by name', async () => {
-  const bridge = new Bridge(class {});
+  const bridge = new Bridge();
   assert.throws(() => bridge.configure({ url: 'https://x', getRandomValue: 1 }), /Did you mean getRandomValues\?/);
   assert.throws(() => bridge.configure('https://x'), /configure must be an object/);
   bridge.configure({ url: 'https://x' });
-  await bridge.modules.CommsAPIModule.initialize('key', 'secret').catch(() => {});
+  await bridge.modules.CommsAPIModule.initialize('key', 'secret');
   await assert.rejects(bridge.modules.CommsAPISessionServiceModule.open({ displayName: 'x' }), (error) => {
     assert.equal(error.code, 'error');
     return /info has no member displayName/.test(error.message);
   });
+  bridge.sdk.dispose();
 });

@@ -1,11 +1,10 @@
 /** A service in this process: `new Greenroom('http://service', { webSocket: service.WebSocket })`. */
 import { Buffer } from 'node:buffer';
+import { createHash } from 'node:crypto';
 
 /** The participant's id of an external id: a UUID, and the same one every time. */
 export const participantId = (externalId) =>
-  `00000000-0000-4000-8000-${Buffer.from(String(externalId)).toString('hex').slice(0, 12).padStart(12, '0')}`;
-
-const externalIdOf = (id) => Buffer.from(id.slice(-12).replace(/^0+/, ''), 'hex').toString();
+  `00000000-0000-4000-8000-${createHash('sha256').update(`${externalId}`).digest('hex').slice(0, 12)}`;
 
 const HOUR = 3600;
 const segment = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -16,6 +15,8 @@ export const token = (externalId) => {
   const claims = { app: 'app', sub: externalId, xid: externalId, iat: now, exp: now + HOUR };
   return `${segment({ alg: 'EdDSA' })}.${segment(claims)}.c2ln`;
 };
+
+const nobody = (who) => ({ ...who, revision: 0, version: 0, presence: 'offline', sessions: 0, lastSeen: null });
 
 export class FakeService {
   opens = 0;
@@ -62,9 +63,7 @@ export class FakeService {
   /** Whoever is asked for by an external id exists; `presence` says whether they are there. */
   person(externalId, changes = {}) {
     const id = participantId(externalId);
-    const before = this.#people.get(id) ?? {
-      id, externalId, revision: 0, version: 0, presence: 'offline', sessions: 0, lastSeen: null,
-    };
+    const before = this.#people.get(id) ?? nobody({ id, externalId });
     const next = { ...before, ...changes, version: before.version + (Object.keys(changes).length ? 1 : 0) };
     this.#people.set(id, next);
     if (next.version !== before.version)
@@ -83,14 +82,19 @@ export class FakeService {
   }
 
   #end(socket) {
-    if (this.sessions.delete(socket.session)) this.person(externalIdOf(socket.person), { presence: 'offline', sessions: 0 });
+    if (this.sessions.delete(socket.session)) this.#change(socket, { presence: 'offline', sessions: 0 });
+  }
+
+  /** The participant of this connection. */
+  #change(socket, changes = {}) {
+    return this.person(this.#people.get(socket.person).externalId, changes);
   }
 
   #receive(socket, { id, method, params = {} }) {
     this.requests.push(method);
     const reply = (result) => socket.tell({ id, result });
     const asked = [
-      ...(params.ids ?? []).map((one) => this.person(externalIdOf(one))),
+      ...(params.ids ?? []).map((one) => this.#people.get(one) ?? nobody({ id: one })),
       ...(params.externalIds ?? []).map((one) => this.person(one)),
     ];
     const methods = {
@@ -112,15 +116,14 @@ export class FakeService {
         socket.watching = before.watching;
         this.sessions.set(socket.session, socket);
         const session = { id: socket.session, generation: 2, grace: 40, expiresAt: Date.now() + HOUR * 1000 };
-        reply({ session, participant: this.person(socket.person.slice(2)), scopes: ['*'] });
+        reply({ session, participant: this.#change(socket), scopes: ['*'] });
       },
       'session.refreshToken': () => reply({ expiresAt: Date.now() + HOUR * 1000, scopes: ['*'] }),
       'session.close': () => {
         this.#end(socket);
         reply(null);
       },
-      'session.updateParticipantInfo': () =>
-        reply({ participant: this.person(externalIdOf(socket.person), { name: params.name }) }),
+      'session.updateParticipantInfo': () => reply({ participant: this.#change(socket, { name: params.name }) }),
       'participants.get': () => reply({ participants: asked }),
       'participants.watch': () => {
         for (const one of asked) socket.watching.add(one.id);
