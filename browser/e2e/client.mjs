@@ -21,7 +21,7 @@ await fails(make().session.open(), 'NotInitializedError');
 const ada = make(tokens.ada);
 const ben = make(tokens.ben);
 await fails(ada.session.getParticipant(), 'SessionNotOpenError');
-await fails(ada.participants.get(['x']), 'SessionNotOpenError');
+await fails(ada.participants.get({ externalIds: ['x'] }), 'SessionNotOpenError');
 await fails(ada.session.open({ externalId: 'somebody else' }), 'ExternalIdMismatchError');
 await fails(ada.session.open({ name: 3 }), 'IllegalArgumentError');
 await fails(ada.session.open({ name: '\ud800' }), 'IllegalArgumentError');
