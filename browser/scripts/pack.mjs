@@ -2,15 +2,19 @@
  * Builds all packages of this folder and packs each into FOLDER (`../dist` if left out), as npm would publish it:
  *
  *   node scripts/pack.mjs [FOLDER]
+ *   node scripts/pack.mjs --served      the client alone, to where the service serves it from
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildAll, PACKAGES } from './build.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const npm = join(process.execPath, '..', 'npm');
+
+const SERVED = join(root, '../src/greenroom/server/http/static_files/greenroom-client.tgz');
 
 /** For each package {name, version, file, files}: `file` is the tarball, `files` what is in it. */
 export const pack = async (folder) => {
@@ -26,7 +30,19 @@ export const pack = async (folder) => {
   }));
 };
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+const packServed = async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'greenroom-pack-'));
+  try {
+    const made = await pack(folder);
+    copyFileSync(made.find(({ name }) => name === '@greenroom/client').file, SERVED);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+};
+
+if (process.argv[2] === '--served') {
+  await packServed();
+} else if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const folder = resolve(process.argv[2] ?? join(root, '../dist'));
   for (const { name, version, file } of await pack(folder)) console.log(`${name} ${version}: ${file}`);
 }

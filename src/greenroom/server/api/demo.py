@@ -103,8 +103,7 @@ def _file(call: Call[Any, Nothing, Nothing], name: str) -> Answer:
 
 async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
     """A client access token of the demo application for any external id."""
-    _check_host(call)
-    tenants, app = call.context.tenants, _demo(call)
+    tenants, app = call.context.tenants, application(call)
     participant_id = tenants.participant_id(app, call.body.external_id)
     minted = mint_client_token(
         tenants.ring,
@@ -124,13 +123,14 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
 
 async def who(call: Call[Nothing, Nothing, Nothing]) -> list[Somebody]:
     """Who of the demo application is here, for the page to watch."""
-    _check_host(call)
-    query = ParticipantQuery(app=_demo(call).key, presence=(Presence.ONLINE, Presence.UNREACHABLE), limit=MEMBERS)
+    query = ParticipantQuery(app=application(call).key, presence=(Presence.ONLINE, Presence.UNREACHABLE), limit=MEMBERS)
     found = await call.context.engine.registry.participants(query)
     return [Somebody(record.id) for record in found.items]
 
 
-def _demo(call: Call[Any, Any, Any]) -> Application:
+def application(call: Call[Any, Any, Any]) -> Application:
+    """The demo application. Raises NotFoundError where there is none, and for requests of other machines."""
+    _check_host(call)
     try:
         key = (Path(call.context.config.data_dir) / DEMO_FILE).read_text(encoding="utf-8").strip()
     except OSError:

@@ -21,6 +21,7 @@ from greenroom.server.api import (
     service,
     sessions,
     settings,
+    start,
     tokens,
     webhooks,
 )
@@ -70,4 +71,5 @@ API_ROUTES: tuple[Route, ...] = (
 
 def all_routes(*, demo_page: bool) -> tuple[Route, ...]:
     """What the service answers. demo_page: with the page of `greenroom serve --dev`."""
-    return (*API_ROUTES, *console.ROUTES, *(demo.ROUTES if demo_page else ()))
+    pages = (*start.routes(demo_page=demo_page), *static.PAGES, *console.ROUTES, *(demo.ROUTES if demo_page else ()))
+    return (*API_ROUTES, *pages)

@@ -6,6 +6,7 @@ no Node; a test builds it again and compares.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -18,6 +19,7 @@ import msgspec
 
 from greenroom.errors import NotFoundError
 from greenroom.server.http.routes import Answer, Call, Nothing, Origin, public
+from greenroom.server.http.wheel import wheel
 from greenroom.server.version import version
 
 SHORT = "public, max-age=300, stale-while-revalidate=86400"
@@ -39,6 +41,12 @@ class SdkPath(msgspec.Struct, frozen=True):
     """digest: the first twelve hexadecimal digits of the module's SHA-384."""
 
     digest: str
+
+
+class WheelPath(msgspec.Struct, frozen=True):
+    """file: the wheel's name, as /sdk/ lists it."""
+
+    file: str
 
 
 class Packed(NamedTuple):
@@ -110,7 +118,53 @@ async def sdk_file(_call: Call[Nothing, Nothing, Nothing]) -> SdkFile:
     return SdkFile(version=version(), url=f"/sdk/{file.digest}/greenroom.js", integrity=file.integrity)
 
 
+@lru_cache(maxsize=1)
+def _npm_package() -> Packed:
+    name = "greenroom-client.tgz"
+    return packed(resources.files("greenroom.server.http").joinpath("static_files", name).read_bytes())
+
+
+async def npm_package(call: Call[Nothing, Nothing, Nothing]) -> Answer:
+    """The browser SDK as an npm package: `npm install <service>/sdk/greenroom-client.tgz`."""
+    return send(_npm_package(), {**call.headers, "accept-encoding": ""}, "application/gzip", SHORT)
+
+
+async def sdk_page(_call: Call[Nothing, Nothing, Nothing]) -> Answer:
+    """The SDKs of this version. Python's: `pip install --find-links <service>/sdk/ greenroom`."""
+    made = await asyncio.to_thread(wheel)
+    page = _SDK_PAGE.format(wheel=made.file, sha256=made.sha256)
+    return Answer(page.encode(), headers=_SHORT, content_type="text/html; charset=utf-8")
+
+
+async def python_wheel(call: Call[WheelPath, Nothing, Nothing]) -> Answer:
+    """The Python package of this version, service and SDK."""
+    made = await asyncio.to_thread(wheel)
+    if call.path.file != made.file:
+        raise NotFoundError("There is no such file.", hint="See /sdk/ for what there is.")
+    return Answer(made.content, headers=_SHORT, content_type="application/zip")
+
+
 _SHORT = {"Cache-Control": "public, max-age=300"}
+_SDK_PAGE = """<!doctype html>
+<html lang="en">
+  <head><meta charset="utf-8"><title>Greenroom SDKs</title></head>
+  <body>
+    <h1>SDKs of this service's version</h1>
+    <ul>
+      <li><a href="greenroom.js">greenroom.js</a>: browser module</li>
+      <li><a href="greenroom-client.tgz">greenroom-client.tgz</a>: npm package, for npm install</li>
+      <li><a href="{wheel}#sha256={sha256}">{wheel}</a>: Python package; pip install --find-links finds it here</li>
+    </ul>
+  </body>
+</html>
+"""
+
+PAGES = (
+    public("GET /sdk/", sdk_page, "This version's SDKs", tag="sdk"),
+    public("GET /sdk/greenroom-client.tgz", npm_package, "The browser SDK as an npm package", tag="sdk"),
+    public("GET /sdk/{file}", python_wheel, "The Python package as a wheel", tag="sdk"),
+)
+"""Not in /openapi.json: for package managers, and people."""
 
 ROUTES = (
     public(
