@@ -291,3 +291,36 @@ async def test_heartbeats_are_the_services_duty_and_nobody_vanishes() -> None:
         await asyncio.sleep(2)
         assert notes.names() == ["connecting", "connected"]
         await sdk.session.close()
+
+
+@pytest.mark.slow
+async def test_hundreds_of_calls_at_once_are_not_cut_off_for_their_rate() -> None:
+    async with running_service() as house:
+        tenant = await house.new_application()
+        sdk, notes = real_sdk(tenant)
+        await sdk.session.open()
+        names = [f"w{number}" for number in range(1500)]
+        lookups = [sdk.participants.get(external_ids=[name]) for name in names]
+        watches = [sdk.participants.watch(external_ids=[name]) for name in names[:300]]
+        updates = [sdk.session.update_participant_info(f"Ada {number}") for number in range(100)]
+        found, watched, updated = await asyncio.gather(
+            asyncio.gather(*lookups), asyncio.gather(*watches), asyncio.gather(*updates)
+        )
+        assert [one.info.external_id for (one,) in found] == names
+        assert [len(watch.participants) for watch in watched] == [1] * 300
+        assert len({one.info.name for one in updated}) == 100
+        assert notes.names().count("connected") == 1
+        assert "reconnecting" not in notes.names()
+        await sdk.session.close()
+
+
+async def test_a_service_that_tells_its_time_and_limits() -> None:
+    async with running_service() as house:
+        tenant = await house.new_application()
+        sdk, _ = real_sdk(tenant)
+        await sdk.session.open()
+        lifecycle = sdk._runner.machine._lifecycle
+        assert lifecycle.clock.is_known
+        assert abs(lifecycle.clock.time - time.time()) < 5
+        assert lifecycle.requests.max_ids == 256
+        await sdk.session.close()

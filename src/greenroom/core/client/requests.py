@@ -86,6 +86,11 @@ class PendingRequests:
         self._last_id = 0
         self._bucket = TokenBucket(MESSAGES_PER_SECOND * PACE, MESSAGES_BURST * PACE, 0.0)
         self._due: float | None = None
+        self._is_stuck = False
+        """The last `flush` sent all that it could, so that one more request changes nothing."""
+        self._earliest: float | None = None
+        """The first caller's deadline; not kept while `_is_stale`."""
+        self._is_stale = False
         self.max_ids = settings.watches_per_message
 
     def __iter__(self) -> Iterator[PendingRequest]:
@@ -96,6 +101,7 @@ class PendingRequests:
         rate = limits.messages_per_second or MESSAGES_PER_SECOND
         burst = limits.messages_burst or MESSAGES_BURST
         self._bucket = TokenBucket(max(rate, 1.0) * PACE, max(burst * PACE, 1.0), now)
+        self._is_stuck = False
         self.max_ids = max(1, min(self._settings.watches_per_message, limits.max_ids or self.max_ids))
 
     def new_id(self) -> int:
@@ -113,6 +119,7 @@ class PendingRequests:
         request = PendingRequest(self.new_id(), method, params)
         if waiter is not None:
             request.callers.append(Caller(waiter, params, timeout, now + timeout))
+            self._earliest = now + timeout if self._earliest is None else min(self._earliest, now + timeout)
         size = len(encode_request(request.id, method, params))
         if size > MAX_MESSAGE_BYTES:
             return IllegalArgumentError(f"{method}: the message has {size} bytes; the limit is {MAX_MESSAGE_BYTES}.")
@@ -121,31 +128,42 @@ class PendingRequests:
 
     def take(self, request_id: int) -> PendingRequest | None:
         """Remove the request that this answers."""
+        self._changed()
         return self._table.pop(request_id, None)
+
+    def _put_back(self, request: PendingRequest) -> None:
+        self._changed()
+        self._table[request.id] = request
+
+    def _changed(self) -> None:
+        """More than that a request was added: look through the table again."""
+        self._is_stuck, self._is_stale = False, True
 
     def hold(self, request: PendingRequest, error: GreenroomError) -> None:
         """Put back a request that was refused for now. It waits for `resend` or `resend_held`."""
         request.last_error, request.sent_on = error, _HELD
-        self._table[request.id] = request
+        self._put_back(request)
 
     def repeat(self, request: PendingRequest, error: GreenroomError, not_before: float) -> None:
         """Put back a request that was sent too soon."""
         request.last_error, request.sent_on, request.not_before = error, None, not_before
-        self._table[request.id] = request
+        self._put_back(request)
 
     def split(self, request: PendingRequest) -> None:
         """Put back each part of a merged request on its own: one of them was refused, or got no reply."""
         for caller in request.callers:
             part = PendingRequest(self.new_id(), request.method, caller.params, [caller], alone=True)
-            self._table[part.id] = part
+            self._put_back(part)
 
     def resend(self) -> None:
         """The next `flush` sends everything again that was sent or held: the connection is a new one."""
+        self._changed()
         for request in self._table.values():
             request.sent_on, request.not_before = None, 0.0
 
     def resend_held(self) -> None:
         """The next `flush` sends again what was refused for now."""
+        self._changed()
         for request in self._table.values():
             if request.sent_on == _HELD:
                 request.sent_on = None
@@ -158,10 +176,13 @@ class PendingRequests:
 
     def flush(self, now: float, attempt: int | None) -> list[Effect]:
         """Send what waits, as fast as the service takes it. attempt: number of the live one, None without one."""
-        self._due = None
         effects: list[Effect] = []
         if attempt is None:
+            self._due, self._is_stuck = None, False
             return effects
+        if self._is_stuck and (self._due is None or now < self._due):
+            return effects
+        self._due, self._is_stuck = None, False
         room = self._settings.max_in_flight - sum(1 for request in self._table.values() if request.sent_on == attempt)
         unsent = [request for request in self._table.values() if request.sent_on is None]
         for place, request in enumerate(unsent):
@@ -172,10 +193,12 @@ class PendingRequests:
                 self._extend(now, [request])
                 continue
             if room <= 0:
+                self._is_stuck = True
                 break
             if not self._bucket.take(now):
                 self._due_at(now + self._bucket.wait(now))
                 self._extend(now, unsent[place:])
+                self._is_stuck = True
                 break
             self._merge_following(now, request, unsent[place + 1 :])
             request.sent_on, room = attempt, room - 1
@@ -194,19 +217,23 @@ class PendingRequests:
 
     def _extend(self, now: float, requests: list[PendingRequest]) -> None:
         """Callers do not time out for waiting their turn."""
+        self._is_stale = True
         for request in requests:
             for caller in request.callers:
                 caller.deadline = max(caller.deadline, now + caller.timeout)
 
     def due(self) -> float | None:
-        times = [caller.deadline for request in self._table.values() for caller in request.callers]
-        if self._due is not None:
-            times.append(self._due)
-        return min(times, default=None)
+        if self._is_stale:
+            deadlines = (caller.deadline for request in self._table.values() for caller in request.callers)
+            self._earliest, self._is_stale = min(deadlines, default=None), False
+        return min((when for when in (self._earliest, self._due) if when is not None), default=None)
 
     def run(self, now: float) -> list[Effect]:
         """Reject the callers that have timed out."""
         effects: list[Effect] = []
+        if not self._is_stale and (self._earliest is None or now < self._earliest):
+            return effects
+        self._changed()
         for request in self:
             late = [caller for caller in request.callers if caller.deadline <= now]
             for caller in late:
@@ -226,10 +253,12 @@ class PendingRequests:
         """The session is over."""
         effects: list[Effect] = [Reject(caller.waiter, error) for request in self for caller in request.callers]
         self._table.clear()
+        self._changed()
         return effects
 
     def cancel(self, waiter: int) -> None:
         """The caller was cancelled. A request that was sent goes on, and its reply counts; others are not sent."""
+        self._changed()
         for request in self:
             for caller in list(request.callers):
                 if caller.waiter == waiter:
