@@ -33,19 +33,22 @@ FEATURES = ("mermaid", "pyodide", "glightbox")
 
 @functools.cache
 def site() -> Path:
-    """The built site. Its configuration is the repository's, with another target folder."""
+    """The built site. Its configuration is the repository's, with a target folder of this process."""
     atexit.register(shutil.rmtree, SITE, ignore_errors=True)
-    SITE.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(DOCS, SITE / "docs")  # it builds what lies beside its configuration
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    config = ROOT / f"mkdocs.{os.getpid()}.yml"
-    config.write_text(text.replace("site_dir: build/docs", f"site_dir: {SITE.relative_to(ROOT)}"), encoding="utf-8")
-    try:
-        command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(config)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    finally:
-        config.unlink()
+    for here, elsewhere in (
+        ("site_dir: build/docs", "site_dir: pages"),
+        ("paths: [src]", f"paths: [{ROOT / 'src'}]"),
+    ):
+        assert here in text
+        text = text.replace(here, elsewhere)
+    config = SITE / "mkdocs.yml"
+    config.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(config)]
+    done = subprocess.run(command, cwd=SITE, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    return SITE
+    return SITE / "pages"
 
 
 def _nav(entry: Any) -> Iterator[str]:
