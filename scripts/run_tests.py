@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
             return code
         bin_dir = node.result()
     if not arguments:
-        command = ["--test", "--test-reporter=spec"]
+        command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}"]
         parts["browser SDK"] = bin_dir is not None and run([bin_dir / "node", *command], ROOT / "browser")
     parts["side by side"] = pytest("parallel", *side_by_side, *arguments)
     parts["one by one"] = pytest("serial", "-m", "serial", "-p", "no:xdist", *arguments)
