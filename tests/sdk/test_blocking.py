@@ -224,3 +224,18 @@ def test_a_call_does_not_outlive_the_thread_of_its_loop() -> None:
     with pytest.raises(ServiceUnavailableError, match="does not answer"):
         sdk.session.open(timeout=None)
     worker._loop.close()
+
+
+def test_a_call_does_not_wait_for_a_loop_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under gevent's monkey patching, where the thread of the loop is none."""
+    monkeypatch.setattr("greenroom.sdk.blocking._SILENCE", 0.2)
+    sdk = Greenroom("http://127.0.0.1:9")
+    sdk.initialize_token(make_token())
+    worker = sdk._worker
+    assert worker._loop is not None
+    gate = threading.Event()
+    worker._loop.call_soon_threadsafe(gate.wait)
+    with pytest.raises(ServiceUnavailableError, match="Under gevent leave threads unpatched"):
+        sdk.session.open(timeout=None)
+    gate.set()
+    sdk.shut_down()

@@ -41,6 +41,9 @@ _MARGIN = 1.0
 _CHECK = 0.5
 """Seconds between two looks whether the loop's thread lives."""
 
+_SILENCE = 10.0
+"""Seconds without an answer of the loop's thread after which nobody waits for it any more."""
+
 _Queue = queue.SimpleQueue[tuple[Callable[[], Coroutine[Any, Any, Any]], Completion] | None]
 
 
@@ -48,6 +51,15 @@ def _start_thread(target: Callable[[], object], name: str) -> threading.Thread:
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    except RuntimeError as error:
+        # Threads that gevent or eventlet has patched are one thread, in which one loop alone can run. Whoever waits
+        # notices that this one has ended.
+        log.debug("the loop of greenroom.blocking cannot run: %s", error)
 
 
 class _Worker:
@@ -63,6 +75,7 @@ class _Worker:
         self._runner: threading.Thread | None = None
         self._completer: threading.Thread | None = None
         self._queued: _Queue | None = None
+        self._asked_at: float | None = None
 
     def forked(self) -> None:
         """This process is a fork: the threads stayed in the other one. Its loop is neither used nor closed here, which
@@ -74,7 +87,7 @@ class _Worker:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._runner = _start_thread(self._loop.run_forever, "greenroom loop")
+                self._runner = _start_thread(lambda loop=self._loop: _run(loop), "greenroom loop")  # type: ignore[misc]
             return self._loop
 
     def run(self, work: Callable[[], Coroutine[Any, Any, Result]], timeout: float | None = None) -> Result:
@@ -103,12 +116,27 @@ class _Worker:
             except concurrent.futures.TimeoutError:
                 if future.done():
                     raise  # the work's own
-            runner = self._runner
-            if runner is None or not runner.is_alive() or (until is not None and time.monotonic() > until):
+            is_late = until is not None and time.monotonic() > until
+            if is_late or not self._loop_answers():
                 raise ServiceUnavailableError(
                     "The background thread of greenroom.blocking does not answer.",
-                    hint="Under gevent or eventlet leave threads unpatched; after a fork make a new Greenroom object.",
+                    hint="Under gevent leave threads unpatched, or use one Greenroom object; after a fork make a new one.",
                 )
+
+    def _loop_answers(self) -> bool:
+        """Whether the loop's thread lives and runs callbacks; asked again and again by whoever waits."""
+        loop, runner = self._loop, self._runner
+        if loop is None or runner is None or not runner.is_alive():
+            return False
+        asked_at = self._asked_at
+        if asked_at is None:
+            self._asked_at = time.monotonic()
+            loop.call_soon_threadsafe(self._answered)
+            return True
+        return time.monotonic() < asked_at + _SILENCE
+
+    def _answered(self) -> None:
+        self._asked_at = None
 
     def call(self, function: Callable[[], Result]) -> Result:
         """Run a plain function in the loop's thread, which alone may touch the machine."""
