@@ -49,7 +49,7 @@ export const followPage = (base, runner) => {
       try {
         storage().setItem(key, JSON.stringify([...read(key), { device, session: machine._snapshot() }]));
       } catch {
-        // no room, or none allowed: the next page opens anew
+        // no room, or none allowed: the next page opens a new session
       }
     },
     pageshow: ({ persisted }) => {

@@ -68,7 +68,7 @@ export class RedialTimer {
   }
 
   /** The service said when. */
-  _asTold(now, after, jitter) {
+  _asServiceSays(now, after, jitter) {
     this._due = now + steered(boundedRetry(after), boundedRetry(jitter), this._tools._random);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The service's time: Unix seconds of the service, once it has told them; until then those of the device, which may be
+ * The service's time: Unix seconds of the service, once it has sent them; until then those of the device, which may be
  * wrong by years. Between two replies time is counted by whichever of the device's clocks ran further: the monotonic one
  * stands still while the device sleeps, and the wall clock may be set back.
  */

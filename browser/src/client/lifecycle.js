@@ -309,7 +309,7 @@ export class Lifecycle {
 
   /** The service said when: not sooner, whatever the network hints. */
   _comeBack(now, { after, jitter = 0 }) {
-    this._attempts._redial._asTold(now, after, jitter);
+    this._attempts._redial._asServiceSays(now, after, jitter);
     this._retryFloor = now + boundedRetry(after);
   }
 

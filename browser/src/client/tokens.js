@@ -108,7 +108,7 @@ export class TokenManager {
     this._makeSchedule(fromCallback);
   }
 
-  /** The service accepted the token, and may have told its time: schedule the refreshes again. */
+  /** The service accepted the token, and may have sent its time: schedule the refreshes again. */
   _clockLearned() {
     if (this._claims && !this._wasRefused) this._makeSchedule(true);
   }

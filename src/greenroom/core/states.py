@@ -18,7 +18,7 @@ never forgotten.
 
 *Two connections carry one session.* A client that moves dials the new node before it drops the old one; a network that
 seemed dead comes back. The registry counts attaches: each gets a generation, every write names the generation that it
-acts for, and the older connection is told that it is superseded (S7). An SDK in CONNECTED that hears RESUMED stays
+acts for, and the older connection is closed as superseded (S7). An SDK in CONNECTED that gets RESUMED stays
 CONNECTED: it moved without having been away.
 
 *The node may have lost its lease.* It cannot know whether another node has its sessions already, and must not act on
@@ -29,7 +29,7 @@ SDK shows RECONNECTING until STAY or a resume (S9).
 (S5). A connection can be FENCED and past its token's end at once: FENCED wins, and the token's clock is looked at again
 when the fence is lifted.
 
-*The end is heard twice, or late.* Kicks, timeouts and losses race with each other and with `close`. DISCONNECTED, GONE
+*The end arrives twice, or late.* Kicks, timeouts and losses race with each other and with `close`. DISCONNECTED, GONE
 and CLOSED have no way out but a new open, so the first end wins and the later ones change nothing.
 
 *A timer fires, or a message arrives, after its connection was replaced.* Every input names the attempt that it belongs

@@ -120,7 +120,7 @@ class _Worker:
             if is_late or not self._loop_answers():
                 raise ServiceUnavailableError(
                     "The background thread of greenroom.blocking does not answer.",
-                    hint="Under gevent leave threads unpatched, or use one Greenroom object; after a fork make a new one.",
+                    hint="Under gevent leave threads unpatched, or use one object; after a fork make a new one.",
                 )
 
     def _loop_answers(self) -> bool:

@@ -21,7 +21,7 @@ from greenroom.sdk.watch import Watch
 
 
 class Notifier:
-    """Callbacks of the app go to the queue; watches are told at once, so that they are never behind."""
+    """Callbacks of the app go to the queue; watches are updated at once, so that they are never behind."""
 
     def __init__(self, callbacks: CallbackQueue) -> None:
         self.callbacks = callbacks

@@ -140,7 +140,7 @@ class SessionService:
         """End the session. Never fails; closing twice, at the same time or without a session is fine.
 
         Local state is cleared at once; then this waits until the service has confirmed, 2 s at most. Without network
-        the service is told in the background until the session's grace is over. The token is kept.
+        the service is notified in the background until the session's grace is over. The token is kept.
         """
         machine = self._runner.machine
         await self._runner.call(lambda number: machine.close(self._runner.now(), number))

@@ -92,7 +92,7 @@ class RedialTimer:
         self.failures += 1
         self.due = now + bounded_retry(retry_after) + full_jitter(self.failures, self._tools.random)
 
-    def as_told(self, now: float, after: float, jitter: float) -> None:
+    def as_service_says(self, now: float, after: float, jitter: float) -> None:
         """The service said when."""
         self.due = now + steered(bounded_retry(after), bounded_retry(jitter), self._tools.random)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ServiceClock:
-    """Unix seconds of the service, once it has told them; until then those of the device, which may be wrong by years.
+    """Unix seconds of the service, once it has sent them; until then those of the device, which may be wrong by years.
 
     Between two replies time is counted by whichever of the device's clocks ran further: the monotonic one stands still
     while the device sleeps, and the wall clock may be set back.
@@ -12,7 +12,7 @@ class ServiceClock:
 
     def __init__(self) -> None:
         self.is_known = False
-        """Whether the service has told its time."""
+        """Whether the service has sent its time."""
         self._now = self._wall = 0.0
         self._base = 0.0
         self._learned_now = self._learned_wall = 0.0

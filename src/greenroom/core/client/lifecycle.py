@@ -359,7 +359,7 @@ class Lifecycle:
 
     def _come_back(self, now: float, after: float, jitter: float) -> None:
         """The service said when: not sooner, whatever the network hints."""
-        self.attempts.redial.as_told(now, after, jitter)
+        self.attempts.redial.as_service_says(now, after, jitter)
         self.retry_floor = now + bounded_retry(after)
 
     def move_on(self, now: float, params: MoveOn) -> None:

@@ -101,7 +101,7 @@ class TokenManager:
         self._make_schedule(just_issued=origin is TokenOrigin.CALLBACK)
 
     def clock_learned(self) -> None:
-        """The service accepted the token, and may have told its time: schedule the refreshes again."""
+        """The service accepted the token, and may have sent its time: schedule the refreshes again."""
         if self.claims is not None and not self._refused:
             self._make_schedule(just_issued=True)
 
