@@ -170,7 +170,7 @@ export declare class Greenroom {
   initialize(appKey: string, appSecret: string): void;
   /** The app or the network is back: dials at once, or looks whether the connection lives. Browsers need no call. */
   wake(): void;
-  /** Closes, ends at once what would go on in the background, and follows the page no longer. */
+  /** Closes the session, ends all background work, and stops listening to the page. */
   dispose(): void;
 }
 

@@ -144,7 +144,7 @@ class Backend:
     async def kick(
         self, participant_id: str | None = None, *, external_id: str | None = None, reason: str = ""
     ) -> KickResult:
-        """End a participant's sessions and revoke the tokens given out so far. A new token lets them in again."""
+        """End a participant's sessions and revoke the tokens issued so far. A new token lets them in again."""
         path = f"/v1/participants/{participant_segment(participant_id, external_id)}/kick"
         return await self._call("POST", path, KickResult, {"reason": reason})
 

@@ -31,7 +31,7 @@ def list_(service: ServiceClient, json: Json = False) -> None:
 
 @with_service
 def rotate(service: ServiceClient, json: Json = False) -> None:
-    """Make a new signing key. It is published at once and signs ten minutes later; nobody's token is lost.
+    """Make a new signing key. It is published at once and signs ten minutes later; no token becomes invalid.
 
     Example: greenroom keys rotate
     """

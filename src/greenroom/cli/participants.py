@@ -22,7 +22,7 @@ def _participant(text: str) -> str:
 
 
 Who = Annotated[str, typer.Argument(help="The participant's id, or ext: and the external id.", callback=_participant)]
-Why = Annotated[str, typer.Option("--reason", help="For people; the participant hears it.")]
+Why = Annotated[str, typer.Option("--reason", help="A text for the participant.")]
 _READ, _ADMIN = "participants:read", "participants:admin"
 
 
@@ -102,7 +102,7 @@ def kick(
     reason: Why = "",
     json: Json = False,
 ) -> None:
-    """End a participant's sessions and revoke the tokens given out so far. A new token lets them in again.
+    """End a participant's sessions and revoke the tokens issued so far. A new token lets them in again.
 
     Example: greenroom participants kick ext:anna --reason "Please be kind"
     """

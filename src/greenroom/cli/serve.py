@@ -30,7 +30,7 @@ def serve(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="The data directory, made where there is none.", show_default=False),
+        typer.Option("--data", help="The data directory; made if it does not exist.", show_default=False),
     ] = None,
     engine: Annotated[str | None, typer.Option(help="embedded, or the URL of a Redis.", show_default=False)] = None,
     file: ConfigFile = None,

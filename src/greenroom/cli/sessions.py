@@ -95,7 +95,7 @@ def show(
 def end(
     backend: ServerApi,
     session: Which,
-    reason: Annotated[str, typer.Option(help="For people; the participant hears it.")] = "",
+    reason: Annotated[str, typer.Option(help="A text for the participant.")] = "",
     json: Json = False,
 ) -> None:
     """End one session. Its token stays good: to keep somebody out, kick or block the participant.

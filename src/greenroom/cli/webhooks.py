@@ -131,7 +131,7 @@ def rotate_secret(
     endpoint: Endpoint,
     overlap: Annotated[
         float,
-        duration(help="For how long the old one goes on signing.", shown="1d"),
+        duration(help="How long messages are also signed with the old secret.", shown="1d"),
     ] = 86_400.0,
     json: Json = False,
 ) -> None:

@@ -24,7 +24,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Items of a page at most.")]
 Cursor = Annotated[str, Meta(max_length=4096, description="`cursor` of the page before; opaque.")]
-Reason = Annotated[str, Meta(max_length=256, description="For people; the participant hears it.")]
+Reason = Annotated[str, Meta(max_length=256, description="A text for the participant.")]
 PresenceName = Literal["online", "unreachable", "offline"]
 
 

@@ -134,7 +134,7 @@ async def change_participant(call: Call[ParticipantPath, Nothing, ParticipantPat
 
 
 async def kick_participant(call: Call[ParticipantPath, Nothing, KickRequest]) -> KickReply:
-    """Ends the participant's sessions and revokes the tokens given out so far. Without a block a new token lets the
+    """Ends the participant's sessions and revokes the tokens issued so far. Without a block a new token lets the
     participant in again; with one, none does until it ends. Also for a participant who was never here."""
     block = call.body.block
     participant_id = participant_id_in(call, call.path.id)
