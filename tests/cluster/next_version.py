@@ -55,7 +55,7 @@ def become_the_next_version() -> None:
     from greenroom.server import version
 
     shipped = libraries.library()
-    name = "greenroom_2_next"
+    name = f"greenroom_{libraries.LIBRARY_VERSION + 1}_next"
     code = shipped.code.replace(shipped.name, name)
     for old, new in CHANGES:
         assert code.count(old) == 1, old

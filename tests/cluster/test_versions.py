@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from greenroom.engines.redis.bus import SILENT_AFTER
+from greenroom.engines.redis.library import LIBRARY_VERSION
 from greenroom.model import SessionRecord
 from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.next_version import FIELD, NEXT, VALUE
@@ -128,8 +129,8 @@ async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_o
         items = await seen(cluster.nodes[0], "node1", "node2", "node3")
         assert sorted(one["report"]["version"] == NEXT for one in items) == [False, False, True]
         libraries = str(redis.execute("FUNCTION", "LIST"))
-        assert "greenroom_2_next" in libraries
-        assert "greenroom_1_" in libraries
+        assert f"greenroom_{LIBRARY_VERSION + 1}_next" in libraries
+        assert f"greenroom_{LIBRARY_VERSION}_" in libraries
         crowd.live(pace=40.0)
         await asyncio.sleep(3.0)  # side by side, for a while
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from greenroom.engines.redis import library as library_module
-from greenroom.engines.redis.library import Library, library
+from greenroom.engines.redis.library import LIBRARY_VERSION, Library, library
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.model import Application
 from greenroom.testing.engine_contract import APP
@@ -15,6 +15,8 @@ from tests.engines.redis.worlds import LuaWorld
 from tests.support.lua_commands import Commands
 from tests.support.redis_server import RedisServer, single
 from tests.support.redis_world import RedisWorld
+
+NEWER = f"greenroom_{LIBRARY_VERSION + 1}_test"
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +104,11 @@ async def test_s21_two_versions_run_side_by_side(server: RedisServer) -> None:
         await newer._make_engine()
         store = newer.engine.store  # type: ignore[attr-defined]
         assert isinstance(store, RedisStore)
-        store._library = Library("greenroom_2_test", code.replace(name, "greenroom_2_test"))
+        store._library = Library(NEWER, code.replace(name, NEWER))
         assert (await newer.record_of(a.participant_id)).sessions == 1
         await a.update(name="by the older")
         assert (await newer.record_of(a.participant_id)).name == "by the older"
         listed = str(server.execute("FUNCTION", "LIST"))
         assert name in listed
-        assert "greenroom_2_test" in listed
+        assert NEWER in listed
         await newer.stop()
