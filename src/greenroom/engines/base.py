@@ -336,7 +336,7 @@ class Change(msgspec.Struct, frozen=True):
     participant: ParticipantRecord
 
 
-class Listener(Protocol):
+class BusListener(Protocol):
     """A node's ears. Every method is quick, sync and does not raise."""
 
     def changed(self, change: Change) -> None:
@@ -353,7 +353,7 @@ class Listener(Protocol):
 class Bus(Protocol):
     """News between nodes: at once, and allowed to be lost."""
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: BusListener) -> None:
         """Once, before anything is watched."""
 
     async def watch(self, app: str, participant_ids: Sequence[str]) -> None:

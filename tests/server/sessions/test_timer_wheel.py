@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from greenroom.server.sessions.timer_wheel import Wheel
+from greenroom.server.sessions.timer_wheel import TimerWheel
 
 
 class _Item:
@@ -18,7 +18,7 @@ class _Item:
 
 async def test_the_wheel_ticks_once_a_slot_late_at_most() -> None:
     at = 100.0
-    wheel = Wheel(lambda: at)
+    wheel = TimerWheel(lambda: at)
     item, later = _Item(), _Item()
     wheel.schedule(item, 101.0)
     wheel.schedule(item, 105.0)  # later than what is planned: nothing changes
@@ -38,7 +38,7 @@ async def test_the_wheel_ticks_once_a_slot_late_at_most() -> None:
 
 async def test_a_herd_on_one_slot_is_ticked_in_parts() -> None:
     at = 100.0
-    wheel = Wheel(lambda: at)
+    wheel = TimerWheel(lambda: at)
     items = [_Item() for _ in range(1000)]
     for item in items:
         wheel.schedule(item, 100.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenroom.core.commands import Command
-from greenroom.engines.base import Change, Listener
+from greenroom.engines.base import BusListener, Change
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 
 
@@ -13,12 +13,12 @@ class EmbeddedBus:
     """Implements `Bus`. There is one node, so every command is for it."""
 
     def __init__(self, first_id: int) -> None:
-        self._listeners: list[Listener] = []
+        self._listeners: list[BusListener] = []
         self._watched: dict[tuple[str, str], int] = {}
         # Change ids rise across restarts too, since they begin at the time.
         self._newest = [first_id] * PARTITIONS
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: BusListener) -> None:
         self._listeners.append(listener)
 
     async def watch(self, app: str, participant_ids: Sequence[str]) -> None:

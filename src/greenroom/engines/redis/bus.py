@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from greenroom.core.commands import Command
-from greenroom.engines.base import Change, Listener
+from greenroom.engines.base import BusListener, Change
 from greenroom.engines.redis.store import Store
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import ParticipantRecord, partition_of
@@ -34,7 +34,7 @@ class RedisBus:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._listeners: list[Listener] = []
+        self._listeners: list[BusListener] = []
         self._watched: dict[tuple[str, str], int] = {}
         self._partitions: dict[int, int] = {}
         self._heard: dict[int, int] = {}
@@ -42,7 +42,7 @@ class RedisBus:
         self._timers: set[asyncio.TimerHandle] = set()
         self._renewals: set[asyncio.Task[None]] = set()
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: BusListener) -> None:
         self._listeners.append(listener)
 
     # -- watching ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from greenroom.core.watching import EncodedUpdate, encode_update
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord
 from greenroom.server.sessions.measuring import SessionMetrics
-from greenroom.server.sessions.timer_wheel import Wheel
+from greenroom.server.sessions.timer_wheel import TimerWheel
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 
 
@@ -37,7 +37,7 @@ class ConnectionHub(Protocol):
         """Both clocks."""
 
     @property
-    def wheel(self) -> Wheel:
+    def wheel(self) -> TimerWheel:
         """Timers."""
 
     def count_received(self) -> None:

@@ -51,7 +51,7 @@ from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection, Subscription
 from greenroom.server.sessions.measuring import SessionMetrics
-from greenroom.server.sessions.timer_wheel import Wheel
+from greenroom.server.sessions.timer_wheel import TimerWheel
 
 log = structlog.stdlib.get_logger("greenroom.session")
 _std_log = logging.getLogger("greenroom.session")
@@ -105,7 +105,7 @@ class Hub:
         self.now = clocks.now
         self._bus = bus
         self._events = events
-        self.wheel = Wheel(clocks.monotonic)
+        self.wheel = TimerWheel(clocks.monotonic)
         self.connections: set[SessionConnection] = set()
         """All, also those without a session yet."""
         self.sessions: dict[str, SessionConnection] = {}

@@ -24,7 +24,7 @@ class Ticked(Protocol):
         """Its time may have come."""
 
 
-class Wheel:
+class TimerWheel:
     """Made in a running loop. clock: seconds that never run backwards. slot_seconds: how late a tick may be."""
 
     def __init__(self, clock: Callable[[], float], slot_seconds: float = SLOT_SECONDS) -> None:
