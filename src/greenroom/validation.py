@@ -47,10 +47,10 @@ def no_such_field(place: str, name: str, known: Iterable[str], where: str) -> st
     names = sorted(known)
     folded = {re.sub(r"[^a-z0-9]", "", one.lower()): one for one in names}
     close = get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), folded, n=1, cutoff=0.6)
-    text = f"The {where} takes no field {_cut(place)}."
+    text = f"The {where} has no field {_cut(place)}."
     if close:
         return f"{text} Did you mean {folded[close[0]]}?"
-    return f"{text} It takes {', '.join(names)}." if names else text
+    return f"{text} Allowed: {', '.join(names)}." if names else text
 
 
 def _joined(place: str, name: str) -> str:

@@ -42,14 +42,14 @@ def test_api_scopes(requested: str, granted: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("requested", "known", "words"),
     [
-        ("conf:create unknown:thing", SESSION_SCOPES, "There is no scope unknown:thing here."),
+        ("conf:create unknown:thing", SESSION_SCOPES, "The scope unknown:thing does not exist here."),
         ("Conf:Create", SESSION_SCOPES, "Did you mean conf:create?"),
         ("session:updates", SESSION_SCOPES, "Did you mean session:update?"),
-        ("conf:create\tsession:update", SESSION_SCOPES, "There is no scope"),
-        ("comms:*", SESSION_SCOPES, "There is no scope comms:* here."),
-        ("sessions:*", API_SCOPES, "There is no scope sessions:* here."),
-        ("COMMS:*", API_SCOPES, "There is no scope COMMS:* here."),
-        ("session:update", API_SCOPES, "There is no scope session:update here."),
+        ("conf:create\tsession:update", SESSION_SCOPES, "does not exist here"),
+        ("comms:*", SESSION_SCOPES, "The scope comms:* does not exist here."),
+        ("sessions:*", API_SCOPES, "The scope sessions:* does not exist here."),
+        ("COMMS:*", API_SCOPES, "The scope COMMS:* does not exist here."),
+        ("session:update", API_SCOPES, "The scope session:update does not exist here."),
     ],
 )
 def test_a_scope_that_there_is_not_is_refused_by_name(requested: str, known: tuple[str, ...], words: str) -> None:

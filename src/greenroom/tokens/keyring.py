@@ -184,7 +184,7 @@ class KeyRing:
         self.upcoming = tuple(upcoming)
         self._by_kid = {key.kid: key for key in self.keys}
         if len(self._by_kid) != len(self.keys):
-            raise IllegalArgumentError("Two keys of the ring have the same kid.", hint="Generate one of them anew.")
+            raise IllegalArgumentError("Two keys of the ring have the same kid.", hint="Generate one of them again.")
 
     def __repr__(self) -> str:
         return f"KeyRing(current={self.current!r}, previous={self.previous!r}, upcoming={self.upcoming!r})"

@@ -53,7 +53,7 @@ def parse_scopes(requested: str | None, known: Sequence[str]) -> tuple[str, ...]
     known: `API_SCOPES` or `SESSION_SCOPES`. The wildcards ``*`` and, where one of `known` is under it, ``comms:*``
         are known besides, and granted as they are.
 
-    Raises `IllegalArgumentError` for a scope that there is not, with what was probably meant.
+    Raises `IllegalArgumentError` for an unknown scope, with what was probably meant.
     """
     if requested is None:
         return tuple(known)
@@ -64,8 +64,8 @@ def parse_scopes(requested: str | None, known: Sequence[str]) -> tuple[str, ...]
     for scope in asked:
         if scope not in takes:
             close = get_close_matches(scope, takes, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(takes))}."
-            raise IllegalArgumentError(f"There is no scope {scope[:64]} here.", hint=hint)
+            hint = f"Did you mean {close[0]}?" if close else f"Allowed: {', '.join(sorted(takes))}."
+            raise IllegalArgumentError(f"The scope {scope[:64]} does not exist here.", hint=hint)
     return tuple(asked)
 
 

@@ -98,7 +98,7 @@ def _check_address(claims: ApiClaims | SessionClaims, kind: TokenKind, issuer: s
             refuse_claim("sub", f"of {'an' if kind is TokenKind.API else 'a'} {kind.title} is not its app key")
     elif claims.xid is not UNSET:
         if claims.sub == claims.app:
-            refuse_claim("sub", "is no participant id though there is an external id")
+            refuse_claim("sub", "is not a participant id although there is an external id")
         if len(claims.xid.encode("utf-8")) > 1024:
             refuse_claim("xid", "is longer than 1024 bytes")
 

@@ -307,9 +307,9 @@ async def test_unknown_fields_of_a_form_are_ignored_and_members_of_json_refused_
         for member, meant in typed.items():
             reply = await backend.v2({member: "a"})
             assert (reply.status, reply.error["error"]) == (400, "invalid_request")
-            assert f"takes no field {member}. Did you mean {meant}?" in reply.error["error_description"]
+            assert f"has no field {member}. Did you mean {meant}?" in reply.error["error_description"]
         text = (await backend.v2({"sessionPolicy": {"max_sessions": 1}})).error["error_description"]
-        assert text == "The body takes no field sessionPolicy.max_sessions. Did you mean maxSessions?"
+        assert text == "The body has no field sessionPolicy.max_sessions. Did you mean maxSessions?"
 
 
 @pytest.mark.parametrize("path", [API, V1])

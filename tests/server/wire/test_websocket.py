@@ -25,9 +25,11 @@ from tests.server.raw_client import (
     RawClient,
     Recorder,
     close_frame,
+    fragments,
     frame,
     handshake,
     serving,
+    split,
 )
 
 BRIEF = WebSocketOptions(close_timeout=0.05, fragment_timeout=0.05)
@@ -72,6 +74,31 @@ async def test_the_first_message_of_a_process_may_be_empty() -> None:
     connection.start(transport, b"", b"")
     connection.send(b"")
     assert written[1:] == [b"\x81\x00"]
+
+
+TOO_LARGE_IN_SUM = (
+    frame(TEXT, b"x" * 20_000, fin=False), frame(PING, b"between"), frame(CONTINUATION, b"y" * 20_000)[:8]
+)  # fmt: skip
+"""Two frames, and the head of a third, which says that the sum is too large."""
+
+
+@pytest.mark.parametrize("chop", [None, 1, 3_000])
+@pytest.mark.parametrize("pieces", [TOO_LARGE_IN_SUM, (b"".join(TOO_LARGE_IN_SUM),)], ids=["apart", "together"])
+async def test_a_continuation_is_refused_from_its_head(pieces: tuple[bytes, ...], chop: int | None) -> None:
+    async with serving() as house, house.session() as client:
+        await client.send(*pieces, chop=chop)
+        before, code = await client.closed_with()
+        assert (before, code) in (([("pong", b"between")], 1009), ([], 1009))
+
+
+@pytest.mark.parametrize("chop", [None, 1, 1_000])
+async def test_a_message_in_fragments_may_be_as_large_as_it_may(chop: int | None) -> None:
+    whole = fragments(TEXT, split(b"x" * 32_768, 7_000))
+    async with serving() as house, house.session() as client:
+        for _ in range(2):
+            await client.send(frame(PING) + whole, chop=chop)
+            assert await client.event() == ("pong", b"")
+            assert await client.event() == ("text", b"x" * 32_768)
 
 
 async def test_ping_and_pong() -> None:

@@ -55,7 +55,7 @@ class DrainOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Draining(msgspec.Struct, frozen=True, kw_only=True):
-    """A drain was ordered. sessions: what there is to move, as last heard."""
+    """A drain was ordered. sessions: what there is to move, as last reported."""
 
     node: str
     sessions: int

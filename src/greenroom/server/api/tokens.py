@@ -226,7 +226,7 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     _check_client(call)
     text = call.body.access_token
     tenants = call.context.tenants
-    problem = "access_token is no client access token of this application."
+    problem = "access_token is not a client access token of this application."
     try:
         token = verify(text, tenants.ring, kind=TokenKind.CLIENT, issuer=call.context.issuer, now=call.now)
     except GreenroomError as error:

@@ -22,7 +22,7 @@ from greenroom.tokens.scopes import EVENTS_READ, SESSIONS_ADMIN
 MAX_ENDPOINTS = 20
 """Of an application."""
 SECRET_OVERLAP = 86_400.0
-"""Seconds for which a replaced secret goes on signing, unless told otherwise."""
+"""Seconds for which a replaced secret goes on signing, by default."""
 _WILDCARDS = ("session.*", "participant.*")
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048, description="https://…, publicly reachable.")]
@@ -337,7 +337,7 @@ def _checked(filters: tuple[str, ...]) -> tuple[str, ...]:
     for each in filters:
         if each not in EVENT_TYPES and each not in _WILDCARDS:
             raise illegal(
-                f"events names a type that there is not. There are: {', '.join((*EVENT_TYPES, *_WILDCARDS))}."
+                f"The event type {each[:64]!r} does not exist. Allowed: {', '.join((*EVENT_TYPES, *_WILDCARDS))}."
             )
     return tuple(dict.fromkeys(filters))
 

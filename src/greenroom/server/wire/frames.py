@@ -20,6 +20,7 @@ CLOSE_CODE: Final = Struct(">H")
 """How a Close begins."""
 
 _MAX_REASON_BYTES: Final = 123
+_MASK_BYTES: Final = 4
 
 
 def encode(first: int, payload: bytes) -> bytes:
@@ -55,6 +56,48 @@ def cut_reason(reason: str) -> bytes:
     if len(data) <= _MAX_REASON_BYTES:
         return data
     return data[:_MAX_REASON_BYTES].decode("utf-8", "ignore").encode()
+
+
+class FrameHeads:
+    """Reads the heads of a client's frames as their bytes come, from the first byte of a frame on: the sum of a message
+    in fragments is known from them before its payload has come."""
+
+    __slots__ = ("_head", "_skip", "size")
+
+    def __init__(self, size: int) -> None:
+        self._head = b""
+        self._skip = 0
+        self.size = size
+        """Of the message so far, with what the heads read promise."""
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the connection."""
+        position = 0
+        while position < len(data):
+            if self._skip:
+                step = min(self._skip, len(data) - position)
+                self._skip -= step
+                position += step
+                continue
+            self._head += data[position : position + 1]
+            position += 1
+            length = _payload_size(self._head)
+            if length is not None:
+                if self._head[0] & 0x0F == 0:
+                    self.size += length
+                self._skip = _MASK_BYTES + length
+                self._head = b""
+
+
+def _payload_size(head: bytes) -> int | None:
+    """What the head of a frame says of its payload; None: it is not whole (RFC 6455, section 5.2)."""
+    if len(head) < 2:
+        return None
+    short = head[1] & 0x7F
+    extended = {126: 2, 127: 8}.get(short, 0)
+    if len(head) < 2 + extended:
+        return None
+    return int.from_bytes(head[2 : 2 + extended]) if extended else short
 
 
 class Fragments:

@@ -1,7 +1,7 @@
 """Heads that were read before: clients of one app send the same head again and again, but for the WebSocket key.
 
 Reading a head strictly costs some 40 µs, a fifth of an open's Python. What was accepted once is remembered by a hash of
-all but the key, so that neither cookies nor credentials are kept, and a head that differs in one byte is read anew.
+all but the key, so that neither cookies nor credentials are kept, and a head that differs in one byte is read again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class HandshakeCache:
         return shape
 
     def remember(self, keyless: Keyless, accepted: Accepted, forwarded_for: str) -> None:
-        """The head was read and accepted. forwarded_for: its X-Forwarded-For, of which the address is made anew."""
+        """The head was read and accepted. forwarded_for: its X-Forwarded-For, which is resolved again each time."""
         request = accepted.request
         self._shapes[keyless.digest] = _Shape(
             request.path, request.query, request.headers, request.subprotocols, accepted.subprotocol, forwarded_for

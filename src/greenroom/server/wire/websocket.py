@@ -38,6 +38,7 @@ from greenroom.server.wire.frames import (
     SEND_PONG,
     SEND_TEXT,
     Fragments,
+    FrameHeads,
     cut_reason,
     encode,
     is_utf8,
@@ -80,7 +81,7 @@ class _State(Enum):
 
 
 class _Silence:
-    """What picows logs, dropped: every end of a connection is our one line. An exception is a bug, and is told."""
+    """What picows logs, dropped: every end of a connection is our one line. An exception is a bug, and is logged."""
 
     def isEnabledFor(self, _level: int) -> bool:
         return False
@@ -179,11 +180,15 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         "_discarded",
         "_fragments",
         "_handler",
+        "_heads",
         "_loop",
         "_on_gone",
         "_options",
         "_parser",
+        "_read",
+        "_room",
         "_state",
+        "_tail",
         "_timer",
         "_transport",
         "address",
@@ -211,6 +216,12 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._state = _State.OPEN
         self._fragments: Fragments | None = None
+        self._heads: FrameHeads | None = None
+        self._room: memoryview = _SCRATCH
+        self._read = b""
+        """The bytes of the present read, where fragments are about."""
+        self._tail = 0
+        """How many bytes of the present read come after the last whole frame."""
         self._timer: asyncio.TimerHandle | None = None
         self._allowance = float(options.control_frames_burst)
         self._allowance_at = 0.0
@@ -324,7 +335,8 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         # picows doubles its buffer whenever a read fills it to 90 %, so a client at line speed would make it as large
         # as the kernel's. A read of at most 3/4 of the room lets it grow for large frames only. It also keeps reads
         # short, which is what shares the loop fairly.
-        return cast(memoryview, room[: (len(room) * 3 >> 2) or 1])
+        self._room = shown = cast(memoryview, room[: (len(room) * 3 >> 2) or 1])
+        return shown
 
     def buffer_updated(self, nbytes: int) -> None:
         """The transport has read `nbytes` to where `get_buffer` said."""
@@ -332,10 +344,17 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         if parser is None or self._state is _State.DRAINING:
             self._discard(nbytes)
             return
+        if self._fragments is not None or self._tail or not self._room[0] & 0x80:
+            # Rare: a message in fragments, or a read that may begin one or goes on in the middle of a frame.
+            self._read = bytes(self._room[:nbytes])
+            if self._heads is not None and self._promises_too_much(self._heads, self._read):
+                return
         if self._state is _State.CLOSING:
             # Its Close is waited for, and what a flood puts before it costs no more than after a failure.
             self._discard(nbytes)
+        self._tail = nbytes
         parser.buffer_updated(nbytes)
+        self._read = b""
         if self._fragments is not None and self._fragments.timer is None:
             # Only now: most messages in fragments are whole within one read, and timers are dear.
             self._fragments.timer = self._loop.call_later(self._options.fragment_timeout, self._fragments_late)
@@ -351,6 +370,7 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """picows has a frame."""
         kind = frame.msg_type
+        self._tail = frame.tail_size
         if self._state is not _State.OPEN:
             if self._state is _State.CLOSING and kind is _CLOSE:
                 self._on_close(frame)
@@ -358,6 +378,10 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
             self._fail(CloseCode.WS_PROTOCOL_ERROR, "reserved bits are set, and no extension was agreed on")
         elif kind is _TEXT or kind is _CONTINUATION or kind is _BINARY:
             self._on_data(kind, frame.get_payload_as_bytes(), bool(frame.fin))
+            if self._fragments is not None and self._heads is None and frame.tail_size <= len(self._read):
+                # Here a frame ends: what follows in this read, and from now on, is heads and payloads.
+                self._heads = FrameHeads(self._fragments.size)
+                self._promises_too_much(self._heads, self._read[len(self._read) - frame.tail_size :])
         elif kind is _CLOSE:
             self._on_close(frame)
         elif not self._control_frame_allowed():
@@ -402,7 +426,16 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
             else:
                 cast(BinaryHandler, self._handler).binary(fragments.joined())
 
+    def _promises_too_much(self, heads: FrameHeads, data: bytes) -> bool:
+        """Whether the connection failed because a frame's head says that its message becomes too large."""
+        heads.feed(data)
+        too_large = heads.size > self._options.max_message_bytes and self._state is _State.OPEN
+        if too_large:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._options.max_message_bytes} bytes")
+        return too_large
+
     def _drop_fragments(self) -> None:
+        self._heads = None
         fragments, self._fragments = self._fragments, None
         if fragments is not None and fragments.timer is not None:
             fragments.timer.cancel()
@@ -429,7 +462,7 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         if payload:
             code, reason = CLOSE_CODE.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace")
             if not is_valid_close_code(code):
-                self._fail(CloseCode.WS_PROTOCOL_ERROR, f"{code} is no code for a Close frame")
+                self._fail(CloseCode.WS_PROTOCOL_ERROR, f"{code} is not a valid close code")
                 return
         answering = self._state is _State.OPEN
         if answering:
