@@ -20,6 +20,8 @@ from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import Sender
 from greenroom.server.wire.addresses import parse_networks
 
+PEOPLE = 100
+
 
 async def main(data: str, url: str, name: str) -> None:
     engine = EmbeddedEngine(data, commit_window=0.0)
@@ -51,15 +53,17 @@ async def add_endpoint(tenants: Tenants, app_key: str, url: str) -> None:
 
 async def make_events(engine: EmbeddedEngine, app_key: str, name: str) -> None:
     await engine.registry.beat(NodeBeat(node="n", boot=name, lease=name))
-    for number in range(3):
+    # Many: an update of a participant that follows another one at once makes no event of its own.
+    people = [f"p{name}-{number}" for number in range(PEOPLE)]
+    for who in people:
         await engine.registry.open(
             OpenRequest(
                 app=app_key,
-                participant_id=f"p{number}",
-                external_id=f"p{number}",
-                open_id=f"{name}-{number}",
+                participant_id=who,
+                external_id=who,
+                open_id=who,
                 secret_hash=b"x" * 32,
-                session_id=make_session_id(partition_of(app_key, f"p{number}"), os.urandom(16)),
+                session_id=make_session_id(partition_of(app_key, who), os.urandom(16)),
                 node="n",
                 lease=name,
                 token=TokenFacts(jti=name, issued_at=int(time.time()), expires_at=int(time.time()) + 3600),
@@ -68,7 +72,7 @@ async def make_events(engine: EmbeddedEngine, app_key: str, name: str) -> None:
     cursor = await engine.outbox.newest(app_key)
     for number in range(100_000):
         await engine.registry.update_participant(
-            UpdateRequest(app=app_key, participant_id=f"p{number % 3}", name=f"{name} {number}")
+            UpdateRequest(app=app_key, participant_id=people[number % PEOPLE], name=f"{name} {number}")
         )
         page = await engine.outbox.read(app_key, cursor)
         cursor = page.cursor
