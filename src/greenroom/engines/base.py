@@ -337,7 +337,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class BusListener(Protocol):
-    """A node's ears. Every method is quick, sync and does not raise."""
+    """What a node does about news on the bus. Every method is quick, sync and does not raise."""
 
     def changed(self, change: Change) -> None:
         """A participant changed who is watched, or who shares the partition with somebody watched: its number counts
