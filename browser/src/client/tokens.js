@@ -117,9 +117,10 @@ export class TokenManager {
     const now = this._clock._time;
     const { _issuedAt: issuedAt, _expiresAt: expiresAt } = this._claims;
     const life = Math.max(0, expiresAt - issuedAt);
-    // A token that is valid and looks expired, or not yet issued, means that the device's clock is wrong.
-    const looksWrong = !this._clock._isKnown && !(issuedAt <= now && now < expiresAt);
-    const start = justIssued && looksWrong ? now : issuedAt;
+    // A token that is valid and looks expired, or not yet issued, means that the device's clock is wrong: also one that
+    // was known, and was set since.
+    const looksWrong = justIssued && !(issuedAt <= now && now < expiresAt);
+    const start = looksWrong ? now : issuedAt;
     this._expires = start + life;
     this._schedule = [
       [start + life / 2, false],

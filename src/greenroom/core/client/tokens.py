@@ -109,9 +109,10 @@ class TokenManager:
         assert self.claims is not None
         issued_at, expires_at, now = self.claims.issued_at, self.claims.expires_at, self._clock.time
         life = max(0, expires_at - issued_at)
-        # A token that is valid and looks expired, or not yet issued, means that the device's clock is wrong.
-        looks_wrong = not self._clock.is_known and not issued_at <= now < expires_at
-        start = now if just_issued and looks_wrong else float(issued_at)
+        # A token that is valid and looks expired, or not yet issued, means that the device's clock is wrong: also one
+        # that was known, and was set since.
+        looks_wrong = just_issued and not issued_at <= now < expires_at
+        start = now if looks_wrong else float(issued_at)
         self._expires = start + life
         schedule = [(start + life / 2, False), (start + life * 3 / 4, False), (self._expires, True)]
         self._schedule = [one for one in schedule if one[0] > now or one[1]]
