@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
         command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}"]
         parts["browser SDK"] = bin_dir is not None and run([bin_dir / "node", *command], ROOT / "browser")
     parts["side by side"] = pytest("parallel", *side_by_side, *arguments)
-    parts["one by one"] = pytest("serial", "-m", "serial", "-p", "no:xdist", *arguments)
+    parts["one by one"] = pytest("serial", "-m", "serial", "-n", "0", *arguments)
     counts = outcomes(ROOT / RESULTS)
     print("\n" + closing_line(counts, parts, time.monotonic() - started), flush=True)
     return 0 if all(parts.values()) and counts["passed"] else 1
