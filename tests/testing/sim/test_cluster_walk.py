@@ -13,7 +13,6 @@ from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis.bus import RedisBus
 from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.model import participant_id_of
-from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.recovery import Recovery
 from greenroom.server.service import Service
 from greenroom.server.telemetry.metrics import Histogram
@@ -109,9 +108,9 @@ def test_a_watcher_hears_of_a_change_within_15_seconds_although_every_message_wa
 
 def test_the_oracle_sees_where_a_silent_subscription_is_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with S13 switched off, in the engine and in the node: the world above is not fine by chance."""
-    monkeypatch.setattr(Node, "_look_for_silence", lambda _self, _result: None)
+    monkeypatch.setattr(Recovery, "_look_for_silence", lambda _self, _result: None)
     monkeypatch.setattr(RedisBus, "_check_later", lambda _self, _expected: None)
-    monkeypatch.setattr(Node, "_catch_up", lambda _self: None)
+    monkeypatch.setattr(Recovery, "_catch_up", lambda _self: None)
     assert _renamed_while_all_messages_are_lost(8) != []
 
 
