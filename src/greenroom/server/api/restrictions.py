@@ -151,10 +151,14 @@ async def _revoke_one(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> 
     if body.issued_before is not None:
         raise illegal("issuedBefore does not go with jti.")
     if body.participant_id is None and body.external_id is None:
-        # Who it was given to is in the token, which is not here: the sessions say it. A token that none was opened
-        # with is refused by its jti alone.
-        found = {each.participant_id async for each in all_sessions(call.context, call.app.key) if each.jti == jti}
-        subjects = sorted(found) or [call.app.key]
+        # Stored before it is searched for: a session that opens meanwhile is refused, or found. Who the token was given
+        # to is in the token, which is not here: the sessions say it.
+        await call.context.control.restrict(
+            RevokeToken(app=call.app.key, participant_id=call.app.key, jti=jti, reason=body.reason)
+        )
+        subjects = sorted(
+            {each.participant_id async for each in all_sessions(call.context, call.app.key) if each.jti == jti}
+        )
     else:
         subjects = [one_of(call, body.participant_id, body.external_id)]
     ended = 0
