@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from greenroom.cli.exits import Exit
+from greenroom.engines.embedded.schema import open_writer
 from tests.cli.running import run, started
 from tests.server.harness import running_service
 
@@ -46,3 +47,18 @@ async def test_where_there_is_nothing_to_back_up(tmp_path: Path) -> None:
         await run("backup", str(tmp_path / "b.tar"), "--data", house.data_dir)
         again = await run("backup", str(tmp_path / "b.tar"), "--data", house.data_dir)
     assert (again.code, "exists" in again.err) == (Exit.CONFLICT, True)
+
+
+async def test_the_doctor_names_a_damaged_database(tmp_path: Path) -> None:
+    async with running_service() as house:
+        well = await run("doctor", "--url", house.url, "--data", house.data_dir)
+        assert (well.code, "Nothing is wrong." in well.out) == (0, True)
+    database = tmp_path / "greenroom.db"
+    open_writer(str(database)).close()
+    content = bytearray(database.read_bytes())
+    content[4_096:8_192] = b"\xff" * 4_096
+    database.write_bytes(content)
+    damaged = await run("doctor", "--engine", "embedded", "--data", str(tmp_path))
+    assert (damaged.code, str(database) in damaged.err, "greenroom restore FILE" in damaged.err) == (
+        Exit.TRY_LATER, True, True,
+    )  # fmt: skip

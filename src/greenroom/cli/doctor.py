@@ -42,11 +42,14 @@ def doctor(
 
     Also: the durability that the engine really has, clocks, versions, settings that contradict each other. Looks
     twice before it says that something is wrong. Changes nothing without --repair. Exit code 1: there are problems.
+    With --data the pages of the embedded engine's database are checked first, whether the service runs or not.
 
     Example: greenroom doctor --engine redis://10.0.0.5
     """
     from greenroom.cli.output import print_json
 
+    if data is not None and session is None:
+        _check_database(data)
     if engine is not None:
         found = _offline(engine, data, session, repair=repair)
     else:
@@ -66,6 +69,14 @@ def doctor(
     problems = sum(one["severity"] == "problem" for one in found.get("findings", ()))
     if problems:
         raise CliError(f"{problems} problem{'' if problems == 1 else 's'} found.", Exit.FAILED)
+
+
+def _check_database(data: Path) -> None:
+    """Raises ServiceUnavailableError that names the damaged file, and how to restore it."""
+    from greenroom.engines.embedded.backup import DATABASE, check
+
+    if (data / DATABASE).exists():
+        check(data / DATABASE)
 
 
 def _offline(engine: str, data: Path | None, session: str | None, *, repair: bool) -> dict[str, Any]:
