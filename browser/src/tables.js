@@ -63,11 +63,11 @@ export const CLOSE_HEARTBEAT = 4003;
 
 /** Errors that this SDK makes itself, by -32000 - n: reason, meaning, what to do. */
 export const ERRORS = {
-  602: ["Illegal_argument", "An argument is missing, mistyped or out of range.", "Correct the argument named."],
+  602: ["Illegal_argument", "An argument is missing, mistyped or out of range.", "Pass what the message asks for."],
   1: ["Service_unavailable", "The service cannot do this at the moment.", "Try again after the delay given."],
   8: ["Token_expired", "The token's life is over.", "Get a new token from your backend and try again."],
   40: ["Open_timeout", "No session was opened in the time given.", "Check URL and network, then try again."],
-  41: ["Token_refresh_failed", "The app's refresh callback gave no new token.", "Mend the refresh callback."],
+  41: ["Token_refresh_failed", "The app's refresh callback gave no new token.", "Let the refresh callback return a new token from your backend."],
   50: ["Invalid_token", "The token is not one that this service accepts.", "Get a new token."],
   53: ["External_id_mismatch", "The external id given is not the token's.", "Leave the external id out of open, or get a token for it."],
   57: ["Session_ended", "The session has ended.", "Open a new session."],

@@ -132,7 +132,11 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Unknown_method", 404, 404, "There is no such method.", "Check the method's name and the SDK's version."
     ),
     _E.ILLEGAL_ARGUMENT: ErrorRow(
-        "Illegal_argument", 400, 90, "An argument is missing, mistyped or out of range.", "Correct the argument named."
+        "Illegal_argument",
+        400,
+        90,
+        "An argument is missing, mistyped or out of range.",
+        "Pass what the message asks for.",
     ),
     _E.INTERNAL_ERROR: ErrorRow(
         "Internal_error",
@@ -177,7 +181,11 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Open_timeout", 504, 504, "No session was opened in the time given.", "Check URL and network, then try again."
     ),
     _E.TOKEN_REFRESH_FAILED: ErrorRow(
-        "Token_refresh_failed", 401, 89, "The app's refresh callback gave no new token.", "Mend the refresh callback."
+        "Token_refresh_failed",
+        401,
+        89,
+        "The app's refresh callback gave no new token.",
+        "Let the refresh callback return a new token from your backend.",
     ),
     _E.TOKEN_INVALID: ErrorRow(
         "Invalid_token", 401, 89, "The token is not one that this service accepts.", "Get a new token."
