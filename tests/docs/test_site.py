@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import functools
 import http.server
@@ -125,7 +126,7 @@ async def test_three_pages_in_both_colours_and_at_phone_width() -> None:
         "docs-tutorial": "tutorials/first-session.html",
         "docs-api": "reference/python-api.html",
     }
-    with served(site()) as url:
+    with served(await asyncio.to_thread(site)) as url:
         async with chromium() as browser:
             for name, path in pages.items():
                 for width, height, kind in ((1360, 860, ""), (390, 844, "-phone")):
@@ -152,7 +153,7 @@ RESULTS = """(() => {
 
 @pytest.mark.slow
 async def test_the_search_finds_a_setting() -> None:
-    with served(site()) as url:
+    with served(await asyncio.to_thread(site)) as url:
         async with chromium() as browser:
             page = await browser.open(f"{url}/index.html")
             await page.until("!!document.querySelector('label[for=__search]')")
