@@ -47,6 +47,14 @@ assert.deepEqual(seen, ['Benjamin']);
 await fails(ben.session.updateParticipantInfo('x', null, { ifRevision: 0 }), 'RevisionConflictError');
 assert.equal((await ada.participants.get({ externalIds: ['ben', 'nobody'] }))[0].info.name, 'Benjamin');
 assert.equal((await ben.session.getParticipant()).revision, updated.revision);
+// A watch that is closed while another of the same participant is being asked for takes nothing from it.
+const closing = await ada.participants.watch({ externalIds: ['ben'] });
+const asked = ada.participants.watch({ externalIds: ['ben'] });
+watch.close();
+closing.close();
+const staying = await asked;
+await ben.session.updateParticipantInfo('Ben B.');
+assert.equal((await staying.next()).value.info.name, 'Ben B.');
 const states = [];
 const off = ada.session.onStateChanged((state) => states.push(state));
 ada.session.onStateChanged(() => {

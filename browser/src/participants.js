@@ -7,6 +7,8 @@ export class ParticipantsService {
   constructor(runner, notifier) {
     this._runner = runner;
     this._notifier = notifier;
+    /** One for each watch that is being asked for; fulfilled when it is answered. */
+    this._asking = new Set();
   }
 
   async get(who) {
@@ -15,13 +17,21 @@ export class ParticipantsService {
 
   async watch(who, onChange) {
     const { _machine } = this._runner;
-    const found = await this._request('participants.watch', ...splitWho(who));
-    // A record may have changed between its reply and now.
-    const latest = found.map((one) => _machine._watchedParticipant(one.id) ?? one);
-    const watch = new Watch(latest, onChange, (one) => this._end(one));
-    if (_machine.isOpen()) this._notifier._watches.push(watch);
-    else watch._finish();
-    return watch;
+    let answered;
+    const asking = new Promise((resolve) => (answered = resolve));
+    this._asking.add(asking);
+    try {
+      const found = await this._request('participants.watch', ...splitWho(who));
+      // A record may have changed between its reply and now.
+      const latest = found.map((one) => _machine._watchedParticipant(one.id) ?? one);
+      const watch = new Watch(latest, onChange, (one) => this._end(one));
+      if (_machine.isOpen()) this._notifier._watches.push(watch);
+      else watch._finish();
+      return watch;
+    } finally {
+      this._asking.delete(asking);
+      answered();
+    }
   }
 
   async unwatch(who) {
@@ -50,11 +60,13 @@ export class ParticipantsService {
 
   /** The end of one watch. Participants that another watch has stay watched for it. */
   async _end(watch) {
-    const { _watches } = this._notifier;
+    const isKnown = this._notifier._watches.includes(watch);
     this._drop(watch);
-    const others = _watches.filter((one) => one !== watch);
+    // One that is being asked for may be of the same participants.
+    while (this._asking.size) await Promise.all(this._asking);
+    const others = this._notifier._watches;
     const unwatched = [...watch._latest.keys()].filter((id) => !others.some((one) => one._latest.has(id)));
-    if (others.length < _watches.length && unwatched.length && this._runner._machine.isOpen())
+    if (isKnown && unwatched.length && this._runner._machine.isOpen())
       await this._unwatch(unwatched);
   }
 

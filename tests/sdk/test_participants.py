@@ -48,6 +48,20 @@ async def test_watch_iterates_over_the_latest() -> None:
         await other.session.close()
 
 
+async def test_a_watch_that_is_closed_while_another_of_the_same_is_asked_for_takes_nothing_from_it() -> None:
+    async with FakeService() as service:
+        sdk, _ = new_sdk(service)
+        await sdk.session.open()
+        first = await sdk.participants.watch([A, B])
+        asked = asyncio.create_task(sdk.participants.watch([A]))
+        await asyncio.sleep(0)
+        await asyncio.gather(first.close(), asked)
+        assert service.only_session.watching == {A}
+        await asked.result().close()
+        assert service.only_session.watching == set()
+        await sdk.session.close()
+
+
 async def test_what_two_watches_share_is_unwatched_with_the_second() -> None:
     async with FakeService() as service:
         sdk, _ = new_sdk(service)

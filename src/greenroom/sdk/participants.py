@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 
@@ -20,6 +21,8 @@ class ParticipantsService(SessionBoundService):
     def __init__(self, runner: Runner, notifier: Notifier) -> None:
         super().__init__(runner)
         self._notifier = notifier
+        self._asking: set[asyncio.Future[None]] = set()
+        """One for each watch that is being asked for; done when it is answered."""
 
     async def get(self, ids: Iterable[str] = (), *, external_ids: Iterable[str] = ()) -> list[Participant]:
         """The present records. Unknown ids read as offline at version 0, with the external id they were asked by.
@@ -39,15 +42,21 @@ class ParticipantsService(SessionBoundService):
         Raises SessionNotOpenError, ScopeMissingError, IllegalArgumentError (limit), ServiceUnavailableError.
         """
         machine = self._runner.machine
-        found = await self._request("participants.watch", _ids(ids), _strings("external_ids", external_ids))
-        # A record may have changed between its reply and now.
-        latest = [machine.watched_participant(one.id) or one for one in found]
-        watch = Watch(latest, on_change, self._notifier.callbacks, self._end)
-        if machine.is_open():
-            self._notifier.watches.append(watch)
-        else:
-            watch.finish()
-        return watch
+        asking = asyncio.get_running_loop().create_future()
+        self._asking.add(asking)
+        try:
+            found = await self._request("participants.watch", _ids(ids), _strings("external_ids", external_ids))
+            # A record may have changed between its reply and now.
+            latest = [machine.watched_participant(one.id) or one for one in found]
+            watch = Watch(latest, on_change, self._notifier.callbacks, self._end)
+            if machine.is_open():
+                self._notifier.watches.append(watch)
+            else:
+                watch.finish()
+            return watch
+        finally:
+            self._asking.discard(asking)
+            asking.set_result(None)
 
     async def unwatch(self, ids: Iterable[str] = (), *, external_ids: Iterable[str] = ()) -> None:
         """Stop watching these, for every `Watch`. Raises SessionNotOpenError, ServiceUnavailableError."""
@@ -69,6 +78,8 @@ class ParticipantsService(SessionBoundService):
         if watch not in watches:
             return
         watches.remove(watch)
+        while self._asking:  # one that is being asked for may be of the same participants
+            await asyncio.wait(self._asking)
         unwatched = set(watch.participants)
         for other in watches:
             unwatched -= other.participants.keys()
