@@ -134,7 +134,7 @@ async def test_doctor_finds_a_session_without_connection_and_repairs_it_when_tol
         assert [step["what"] for step in life["steps"]] == ["opened", "detached"]
         assert life["state"] == "detached"
         told = await ask(node, "doctor", "--session", ghost)
-        assert "The connection was gone; the grace began." in told.out
+        assert "The connection was lost; the grace began." in told.out
 
 
 async def test_doctor_finds_a_connection_without_session_and_the_node_takes_it_back(cluster: Cluster) -> None:
