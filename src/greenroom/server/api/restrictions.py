@@ -150,22 +150,26 @@ async def _revoke_one(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> 
     body = call.body
     if body.issued_before is not None:
         raise illegal("issuedBefore does not go with jti.")
-    if body.participant_id is None and body.external_id is None:
-        # Stored before it is searched for: a session that opens meanwhile is refused, or found. Who the token was given
-        # to is in the token, which is not here: the sessions say it.
-        await call.context.control.restrict(
-            RevokeToken(app=call.app.key, participant_id=call.app.key, jti=jti, reason=body.reason)
-        )
-        subjects = sorted(
-            {each.participant_id async for each in all_sessions(call.context, call.app.key) if each.jti == jti}
-        )
-    else:
-        subjects = [one_of(call, body.participant_id, body.external_id)]
-    ended = 0
-    for subject in subjects:
+    if body.participant_id is not None or body.external_id is not None:
+        subject = one_of(call, body.participant_id, body.external_id)
         request = RevokeToken(app=call.app.key, participant_id=subject, jti=jti, reason=body.reason)
-        ended += len((await call.context.control.restrict(request)).ended)
-    return RevokeReply(ended=ended, cutoff=None)
+        return RevokeReply(ended=len((await call.context.control.restrict(request)).ended), cutoff=None)
+    # Who it was given to is in the token, which is not here: the sessions say it. It is stored before they are searched
+    # once more, so that a session that opens meanwhile is refused, or found.
+    found = await _sessions_of(call, jti)
+    for subject in (call.app.key, *sorted(set(found.values()))):
+        request = RevokeToken(app=call.app.key, participant_id=subject, jti=jti, reason=body.reason)
+        await call.context.control.restrict(request)
+    late = await _sessions_of(call, jti)
+    for subject in sorted(set(late.values())):
+        request = RevokeToken(app=call.app.key, participant_id=subject, jti=jti, reason=body.reason)
+        await call.context.control.restrict(request)
+    return RevokeReply(ended=len(found | late), cutoff=None)
+
+
+async def _sessions_of(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> dict[str, str]:
+    """The participant of each session that was opened with the token."""
+    return {each.id: each.participant_id async for each in all_sessions(call.context, call.app.key) if each.jti == jti}
 
 
 async def _revoke_application(call: Call[Nothing, Nothing, RevokeRequest], body: RevokeRequest) -> RevokeReply:
