@@ -9,6 +9,7 @@ import pytest
 from greenroom.codes import CloseCode
 from tests.server.api_house import Api, api_house, api_of
 from tests.server.harness import RefusedError
+from tests.server.http_service import claims_of
 
 
 async def test_sessions_are_listed_with_everything_about_them() -> None:
@@ -90,6 +91,16 @@ async def test_a_token_is_revoked_by_its_jti_alone() -> None:
                 await other.open(token)
         async with house.connect() as other:
             await other.open(tenant.token("anna"))
+
+
+async def test_a_token_that_nobody_used_yet_is_revoked_by_its_jti() -> None:
+    async with api_house() as (house, tenant, api):
+        token = tenant.token(None)
+        reply = await api.good("POST", "/v1/tokens/revoke", {"jti": claims_of(token)["jti"]})
+        assert reply == {"ended": 0, "cutoff": None}
+        async with house.connect() as client:
+            with pytest.raises(RefusedError):
+                await client.open(token)
 
 
 async def test_a_participants_tokens_are_revoked_up_to_an_instant() -> None:

@@ -157,14 +157,16 @@ async def _revoke_one(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> 
     # Who it was given to is in the token, which is not here: the sessions say it. It is stored before they are searched
     # once more, so that a session that opens meanwhile is refused, or found.
     found = await _sessions_of(call, jti)
-    for subject in (call.app.key, *sorted(set(found.values()))):
-        request = RevokeToken(app=call.app.key, participant_id=subject, jti=jti, reason=body.reason)
-        await call.context.control.restrict(request)
+    await _revoke_for(call, jti, {call.app.key, *found.values()})
     late = await _sessions_of(call, jti)
-    for subject in sorted(set(late.values())):
-        request = RevokeToken(app=call.app.key, participant_id=subject, jti=jti, reason=body.reason)
-        await call.context.control.restrict(request)
+    await _revoke_for(call, jti, set(late.values()))
     return RevokeReply(ended=len(found | late), cutoff=None)
+
+
+async def _revoke_for(call: Call[Nothing, Nothing, RevokeRequest], jti: str, subjects: set[str]) -> None:
+    for subject in sorted(subjects):
+        request = RevokeToken(app=call.app.key, participant_id=subject, jti=jti, reason=call.body.reason)
+        await call.context.control.restrict(request)
 
 
 async def _sessions_of(call: Call[Nothing, Nothing, RevokeRequest], jti: str) -> dict[str, str]:
