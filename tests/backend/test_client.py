@@ -41,6 +41,8 @@ async def test_a_participant_from_token_to_erase() -> None:
         anna = await backend.participant(external_id="anna")
         assert (anna.id, anna.info.name, anna.presence) == (tenant.participant_id("anna"), "Anna", Presence.ONLINE)
         assert [one.id for one in [one async for one in backend.participants(["online"])]] == [anna.id]
+        assert [one.id async for one in backend.participants(search="NNA")] == [anna.id]
+        assert [one.id async for one in backend.participants(["offline"], search="nna")] == []
         assert (await backend.counts()).participants.online == 1
         renamed = await backend.update_participant(anna.id, name="Anna B.", if_revision=anna.revision)
         assert (renamed.info.name, renamed.revision) == ("Anna B.", anna.revision + 1)

@@ -27,6 +27,8 @@ async def test_participants_and_sessions() -> None:
         opened = await client.open(tenant.token("anna"), participant={"name": "[bold]Anna[/]"})
         table = (await verb(house, tenant, "participants", "list", "--presence", "online")).out
         assert "[bold]Anna[/]" in table
+        assert "[bold]Anna[/]" in (await verb(house, tenant, "participants", "list", "--search", "ANNA")).out
+        assert "There is nobody." in (await verb(house, tenant, "participants", "list", "--search", "ben")).out
         assert (await verb(house, tenant, "participants", "show", "ext:anna", "--json")).json["sessions"] == 1
         assert opened.id in (await verb(house, tenant, "sessions", "list", "--external-id", "anna")).out
         assert "opened" in (await verb(house, tenant, "sessions", "show", opened.id)).out

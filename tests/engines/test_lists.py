@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import SessionQuery
 from greenroom.engines.embedded import queries
-from greenroom.engines.paging import all_sessions
+from greenroom.engines.paging import all_participants, all_sessions
 from greenroom.engines.redis import listing
 from greenroom.model import SessionPolicy
-from greenroom.testing.engine_world import APP, EmbeddedWorld
+from greenroom.testing.engine_world import APP, EmbeddedWorld, World
 from tests.engines.redis.worlds import LuaWorld
 
 MANY = SessionPolicy(max_sessions=10_000)
@@ -33,6 +34,33 @@ async def test_embedded_a_list_of_few_among_many_comes_in_short_pages(monkeypatc
         assert len(every) == len(set(every)) == 120
         empty = await w.engine.registry.sessions(SessionQuery(node="node-2", limit=100))
         assert (empty.items, empty.cursor is None) == ((), False)
+
+
+async def test_embedded_a_search_looks_at_a_bounded_number_of_participants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "LOOKED_AT", 20)
+    async with EmbeddedWorld() as w:
+        await _search_among_many(w)
+
+
+async def test_redis_a_search_looks_at_a_bounded_number_of_participants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "HEADS", 1)
+    monkeypatch.setattr(listing, "ROUNDS", 1)
+    async with LuaWorld() as w:
+        await _search_among_many(w)
+
+
+async def _search_among_many(w: World) -> None:
+    """Some pages are empty, and everybody is found once all the same."""
+    wanted = sorted([(await w.client(f"user-{number}", name=f"Name {number}")).participant_id for number in range(120)])
+    for search, found in (("name", 120), ("NAME 77", 1), ("user-11", 11)):
+        query = ParticipantQuery(app=APP, search=search, limit=50)
+        page = await w.engine.registry.participants(query)
+        assert len(page.items) < min(found, 50) or found == 1
+        assert page.cursor is not None
+        ids = [one.id async for one in all_participants(w.engine.registry, query)]
+        assert len(ids) == found
+        assert set(ids) <= set(wanted)
+        assert ids == sorted(ids)
 
 
 async def test_redis_a_list_of_few_among_many_comes_in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:

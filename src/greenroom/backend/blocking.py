@@ -60,9 +60,9 @@ class BlockingBackend:
         """See `Backend.participant`."""
         return self._run(self._backend.participant(participant_id, external_id=external_id))
 
-    def participants(self, presence: Iterable[str] = ()) -> Iterator[Participant]:
+    def participants(self, presence: Iterable[str] = (), *, search: str | None = None) -> Iterator[Participant]:
         """See `Backend.participants`."""
-        return self._iterate(self._backend.participants(presence))
+        return self._iterate(self._backend.participants(presence, search=search))
 
     def update_participant(self, participant_id: str | None = None, **changes: Any) -> Participant:
         """See `Backend.update_participant`."""

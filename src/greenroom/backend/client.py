@@ -120,9 +120,12 @@ class Backend:
         path = "/v1/participants/" + participant_segment(participant_id, external_id)
         return (await self._call("GET", path, WireParticipant)).to_participant()
 
-    async def participants(self, presence: Iterable[str] = ()) -> AsyncIterator[Participant]:
-        """All participants, page by page. presence: only those ``online``, ``unreachable``, ``offline``."""
-        async for one in self._pages("/v1/participants", WireParticipant, presence=list(presence)):
+    async def participants(
+        self, presence: Iterable[str] = (), *, search: str | None = None
+    ) -> AsyncIterator[Participant]:
+        """All participants, page by page. presence: only those ``online``, ``unreachable``, ``offline``. search: only
+        those with this in name, external id or id, upper or lower case."""
+        async for one in self._pages("/v1/participants", WireParticipant, presence=list(presence), search=search):
             yield one.to_participant()
 
     async def update_participant(

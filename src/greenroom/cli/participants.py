@@ -48,16 +48,19 @@ def list_(
     presence: Annotated[
         list[str] | None, typer.Option(help="online, unreachable or offline; repeatable. Left out: all.")
     ] = None,
+    search: Annotated[
+        str | None, typer.Option(help="In name, external id or id, upper or lower case. Left out: all.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
     json: Json = False,
 ) -> None:
     """List participants.
 
-    Example: greenroom participants list --presence online
+    Example: greenroom participants list --presence online --search anna
     """
     from greenroom.cli.output import instant, print_json, print_table
 
-    items = backend.pages("/v1/participants", limit, presence=presence)
+    items = backend.pages("/v1/participants", limit, presence=presence, search=search)
     if json:
         print_json(items)
         return

@@ -5,7 +5,8 @@ The machine emits these requests; the shell adds its node and its lease; engines
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -122,14 +123,32 @@ class UpdateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParticipantQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """ids: exactly these, in this order, unknown ones as offline with version 0. None: a listing, by id."""
+    """ids: exactly these, in this order, unknown ones as offline with version 0. None: a listing, by id. A page of a
+    listing may hold fewer than the limit, and yet have a cursor: no call looks at more than some ten thousand records.
+    """
 
     app: str
     ids: Sequence[str] | None = None
     presence: tuple[Presence, ...] = ()
     """Listing only: empty is all."""
+    search: str = ""
+    """Listing only: whose name, external id or id has this in it, upper or lower case; empty is all."""
     cursor: str | None = None
     limit: int = 100
+
+    def finder(self) -> Callable[[str, str | None, str], bool]:
+        """Whether the search finds somebody by name, external id or id."""
+        wanted = _folded(self.search)
+
+        def finds(name: str, external_id: str | None, participant_id: str) -> bool:
+            return wanted in _folded(name) or wanted in participant_id or wanted in _folded(external_id or "")
+
+        return finds
+
+
+def _folded(text: str) -> str:
+    """Without upper and lower case, and composed: canonical caseless matching (Unicode 3.13, D145)."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
 class WatchRequest(msgspec.Struct, frozen=True):

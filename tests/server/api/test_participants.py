@@ -71,6 +71,9 @@ async def test_participants_are_listed_found_and_read() -> None:
         assert (await api.good("GET", "/v1/participants", externalId="nobody"))["items"] == []
         assert (await api.good("GET", "/v1/participants", presence=["online", "unreachable"]))["items"] == [anna]
         assert (await api.good("GET", "/v1/participants", presence="offline"))["items"] == []
+        assert (await api.good("GET", "/v1/participants", search="aNN"))["items"] == [anna]
+        assert (await api.good("GET", "/v1/participants", search="ann", presence="offline"))["items"] == []
+        assert await api.refused("GET", "/v1/participants", search="") == (400, "Illegal_argument")
         by_id = await api.call("GET", f"/v1/participants/{anna['id']}")
         assert (by_id.body, by_id.headers["ETag"]) == (anna, f'"{anna["revision"]}"')
         assert await api.good("GET", "/v1/participants/ext:anna") == anna

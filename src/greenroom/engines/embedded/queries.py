@@ -24,6 +24,8 @@ from greenroom.engines.embedded.rows import (
 from greenroom.engines.paging import page_limit
 from greenroom.model import ParticipantRecord, SessionRecord, SessionState
 
+LOOKED_AT = 10_000
+"""Participants that one call looks at for a list: some ten milliseconds."""
 WINDOW = 2000
 """Rows of sessions, ended ones too, in one step of a list."""
 WINDOWS = 5
@@ -47,6 +49,7 @@ class _Head(msgspec.Struct, array_like=True):
 
 
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
+_AFTER_ALL = "\U0010ffff"
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants"
 
@@ -56,13 +59,21 @@ def participants(query: ParticipantQuery, con: apsw.Connection) -> ParticipantPa
     if query.ids is not None:
         return ParticipantPage(tuple(_participant(con, query.app, each) for each in query.ids))
     limit = page_limit(query.limit)
+    after = "" if query.cursor is None else decode_cursor("p", query.cursor, str)
+    sql = "SELECT id FROM participants WHERE app = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ?"
+    last = con.execute(sql, (query.app, after, LOOKED_AT - 1)).get
     wanted = [PRESENCE_NUMBER[presence] for presence in query.presence]
     having = f" AND presence IN ({', '.join('?' * len(wanted))})" if wanted else ""
-    sql = f"{_PARTICIPANT} WHERE app = ? AND id > ?{having} ORDER BY id LIMIT ?"
-    after = "" if query.cursor is None else decode_cursor("p", query.cursor, str)
-    found = [ParticipantRow(*row) for row in con.execute(sql, (query.app, after, *wanted, limit + 1))]
-    cursor = encode_cursor("p", found[limit - 1].id) if len(found) > limit else None
-    return ParticipantPage(tuple(participant.record() for participant in found[:limit]), cursor)
+    sql = f"{_PARTICIPANT} WHERE app = ? AND id > ? AND id <= ?{having} ORDER BY id"
+    finds = query.finder()
+    items: list[ParticipantRecord] = []
+    for row in con.execute(sql, (query.app, after, last or _AFTER_ALL, *wanted)):
+        participant = ParticipantRow(*row)
+        if finds(participant.name, participant.external_id, participant.id):
+            if len(items) == limit:
+                return ParticipantPage(tuple(items), encode_cursor("p", items[-1].id))
+            items.append(participant.record())
+    return ParticipantPage(tuple(items), encode_cursor("p", last) if last else None)
 
 
 def _participant(con: apsw.Connection, app: str, participant_id: str) -> ParticipantRecord:

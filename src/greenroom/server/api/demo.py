@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from greenroom.core.requests import ParticipantQuery
+from greenroom.engines.paging import all_participants
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, Presence
 from greenroom.server.http.routes import Answer, Call, Nothing, public
@@ -124,8 +125,12 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
 async def who(call: Call[Nothing, Nothing, Nothing]) -> list[Somebody]:
     """Who of the demo application is here, for the page to watch."""
     query = ParticipantQuery(app=application(call).key, presence=(Presence.ONLINE, Presence.UNREACHABLE), limit=MEMBERS)
-    found = await call.context.engine.registry.participants(query)
-    return [Somebody(record.id) for record in found.items]
+    found: list[Somebody] = []
+    async for record in all_participants(call.context.engine.registry, query):
+        found.append(Somebody(record.id))
+        if len(found) == MEMBERS:
+            break
+    return found
 
 
 def application(call: Call[Any, Any, Any]) -> Application:

@@ -40,12 +40,18 @@ class ParticipantsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 
     presence: Annotated[tuple[PresenceName, ...], Meta(max_length=3, description="Repeatable; none is all.")] = ()
     external_id: Annotated[str, Meta(min_length=1, description="That one alone.")] | None = None
+    search: (
+        Annotated[
+            str, Meta(min_length=1, max_length=256, description="In name, external id or id, upper or lower case.")
+        ]
+        | None
+    ) = None
     cursor: Cursor | None = None
     limit: Limit = 100
 
 
 class ParticipantPageView(msgspec.Struct, frozen=True, kw_only=True):
-    """A page, by id. cursor: for the next one, null at the end."""
+    """A page, by id; it may hold fewer than the limit. cursor: for the next one, null at the end."""
 
     items: tuple[ParticipantView, ...]
     cursor: str | None
@@ -85,7 +91,7 @@ class EraseReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_participants(call: Call[Nothing, ParticipantsQuery, Nothing]) -> ParticipantPageView:
-    """Participants by id, of all presences or of those named; or the one of an external id."""
+    """Participants by id: all, or those of some presences, or found by a search; or the one of an external id."""
     query = call.query
     registry = call.context.engine.registry
     presence = tuple(Presence(name) for name in query.presence)
@@ -95,7 +101,9 @@ async def list_participants(call: Call[Nothing, ParticipantsQuery, Nothing]) -> 
         found = [item for item in page.items if _exists(item) and (not presence or item.presence in presence)]
         return ParticipantPageView(items=tuple(map(participant_view, found)), cursor=None)
     page = await registry.participants(
-        ParticipantQuery(app=call.app.key, presence=presence, cursor=query.cursor, limit=query.limit)
+        ParticipantQuery(
+            app=call.app.key, presence=presence, search=query.search or "", cursor=query.cursor, limit=query.limit
+        )
     )
     return ParticipantPageView(items=tuple(map(participant_view, page.items)), cursor=page.cursor)
 

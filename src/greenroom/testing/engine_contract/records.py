@@ -5,7 +5,7 @@ from __future__ import annotations
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import ParticipantQuery, UpdateRequest
 from greenroom.engines.base import UPDATE_MEMORY, SessionQuery
-from greenroom.engines.paging import all_sessions
+from greenroom.engines.paging import all_participants, all_sessions
 from greenroom.errors import RevisionConflictError
 from greenroom.model import ParticipantRecord, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
@@ -146,6 +146,31 @@ class RecordsContract(ContractBase):
             offline = ParticipantQuery(app=APP, presence=(Presence.OFFLINE, Presence.UNREACHABLE))
             (gone,) = (await w.engine.registry.participants(offline)).items
             assert gone.id == clients[0].participant_id
+
+    async def test_participants_are_searched_by_name_external_id_and_id(self) -> None:
+        async with self.make_world() as w:
+            names = ("Jörg Straße", "ÖZGÜR Ak", "Ana", "Joanna", "")
+            clients = [await w.client(f"user-{number}", name=name) for number, name in enumerate(names)]
+            await w.client("user-1", app="app-2", name="Özgür elsewhere")
+            await clients[2].close()
+
+            async def found(search: str, *presence: Presence, limit: int = 100) -> list[str]:
+                query = ParticipantQuery(app=APP, search=search, presence=presence, limit=limit)
+                found = [one async for one in all_participants(w.engine.registry, query)]
+                assert [one.id for one in found] == sorted(one.id for one in found)
+                return sorted(one.name for one in found)
+
+            assert await found("özgür") == ["ÖZGÜR Ak"]
+            assert await found("o\u0308zgu\u0308r") == ["ÖZGÜR Ak"], "composed or not"
+            assert await found("STRASSE") == ["Jörg Straße"]
+            assert await found("ana", Presence.ONLINE) == []
+            assert await found("AN") == ["Ana", "Joanna"]
+            assert await found("an", limit=1) == ["Ana", "Joanna"]
+            assert await found("an", Presence.OFFLINE) == ["Ana"]
+            assert await found("uSeR-4") == [""]
+            assert await found("user-") == sorted(names)
+            assert await found(clients[3].participant_id[4:20]) == ["Joanna"]
+            assert await found("%") == await found("nobody") == []
 
     async def test_a_brief_list_says_who_owns_what(self) -> None:
         async with self.make_world() as w:

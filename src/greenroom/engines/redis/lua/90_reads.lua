@@ -13,14 +13,28 @@ local function after(prefix, cursor, limit, key)
   return call('ZRANGEBYLEX', key, from, '(' .. string.sub(prefix, 1, -2) .. '\1', 'LIMIT', 0, limit)
 end
 
--- Ids of an application's participants after a cursor, in order.
+-- Ids of an application's participants after a cursor, in order, of all or of those whose `presence` is among these;
+-- `named`: each with name and external id. The last one looked at, nil at the end.
 define('participant_ids', function(c, r)
-  local prefix = c.arg.app .. '\0'
-  local out = after(prefix, c.arg.cursor, c.arg.limit, c.P .. ':pl')
-  for i, member in ipairs(out) do
-    out[i] = string.sub(member, #prefix + 1)
+  local prefix, out = r.app .. '\0', {}
+  local members = after(prefix, r.cursor, r.limit, c.P .. ':pl')
+  local wanted = r.presence and {}
+  for _, name in ipairs(r.presence or {}) do
+    wanted[name] = true
   end
-  return {'ok', out}
+  local pid
+  for _, member in ipairs(members) do
+    pid = string.sub(member, #prefix + 1)
+    local head = (wanted or r.named) and call('HMGET', participant_key(c, owner_key(r.app, pid)), 'n', 'on', 'name', 'xid')
+    if not wanted or wanted[presence({n = number(head[1]), on = number(head[2])})] then
+      out[#out + 1] = pid
+      if r.named then
+        out[#out + 1] = head[3] or ''
+        out[#out + 1] = head[4] or ''
+      end
+    end
+  end
+  return {'ok', out, #members == r.limit and pid or nil}
 end)
 
 local BRIEF = {'id', 'app', 'pid', 'gen', 'state', 'node', 'lease'}
