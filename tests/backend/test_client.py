@@ -54,6 +54,9 @@ async def test_a_participant_from_token_to_erase() -> None:
             opened.id, "attached", session.node,
         )  # fmt: skip
         assert (await backend.end_session(session.id, "bye")).end_reason == "kicked"
+        (ended,) = [one async for one in backend.sessions(external_id="anna", state="closed")]
+        assert (ended.id, ended.end_reason, ended.end_text) == (opened.id, "kicked", "bye")
+        assert [one async for one in backend.sessions()] == []
         assert (await client.notified("session.ended"))["message"] == "bye"
         blocked = await backend.block(external_id="anna", seconds=60, reason="late")
         assert blocked.blocked

@@ -32,7 +32,14 @@ async def test_participants_and_sessions() -> None:
         assert (await verb(house, tenant, "participants", "show", "ext:anna", "--json")).json["sessions"] == 1
         assert opened.id in (await verb(house, tenant, "sessions", "list", "--external-id", "anna")).out
         assert "opened" in (await verb(house, tenant, "sessions", "show", opened.id)).out
+        assert (await verb(house, tenant, "sessions", "list", "--ended")).out == "None has ended.\n"
         assert "kicked" in (await verb(house, tenant, "sessions", "end", opened.id, "--reason", "bye")).out
+        ended = await verb(house, tenant, "sessions", "list", "--ended", "--external-id", "anna")
+        assert opened.id in ended.out
+        assert "kicked: bye" in ended.out
+        assert opened.id not in (await verb(house, tenant, "sessions", "list")).out
+        both = await verb(house, tenant, "sessions", "list", "--ended", "--state", "attached")
+        assert (both.code, "leave --state out" in both.err) == (2, True)
         assert (await client.notified("session.ended"))["message"] == "bye"
         assert (await verb(house, tenant, "participants", "kick", "ext:anna", "--json")).json["ended"] == []
         assert "Blocked for good." in (await verb(house, tenant, "participants", "block", "ext:anna")).out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenroom.core.requests import ParticipantQuery
-from greenroom.engines.base import SessionQuery
+from greenroom.engines.base import ENDED_OF_PARTICIPANT, SessionQuery
 from greenroom.engines.embedded import queries
 from greenroom.engines.paging import all_participants, all_sessions
 from greenroom.engines.redis import listing
@@ -77,3 +77,34 @@ async def test_redis_a_list_of_few_among_many_comes_in_short_pages(monkeypatch: 
         assert found == [other]
         every = [one.id async for one in all_sessions(w.engine.registry, SessionQuery(limit=7))]
         assert len(every) == len(set(every)) == 61
+
+
+async def test_redis_ended_sessions_among_much_that_is_due_come_in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with LuaWorld() as w:
+        clients = [await w.client("alice", policy=MANY) for _ in range(130)]
+        for number, client in enumerate(clients):
+            await (client.detach() if number % 2 else client.close())
+        query = SessionQuery(app=APP, ended=True, limit=100)
+        expected = {client.id for client in clients[2::2]}
+        assert len(expected) == ENDED_OF_PARTICIPANT
+        assert {one.id for one in (await w.engine.registry.sessions(query)).items} == expected
+        monkeypatch.setattr(listing, "MOST_LOOKED_AT", 10)
+        page = await w.engine.registry.sessions(query)
+        assert len(page.items) <= 10
+        for limit in (3, 100):
+            few = SessionQuery(app=APP, ended=True, limit=limit)
+            found = [one.id async for one in all_sessions(w.engine.registry, few)]
+            assert (len(found), set(found)) == (len(expected), expected)
+
+
+async def test_embedded_ended_sessions_of_one_among_many_come_in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "WINDOWS", 1)
+    monkeypatch.setattr(queries, "_WINDOW_END", queries._WINDOW_END.replace(str(queries.WINDOW), "20"))
+    async with EmbeddedWorld() as w:
+        clients = [await w.client("alice" if number == 70 else f"user-{number}") for number in range(90)]
+        for client in clients:
+            await client.close()
+        query = SessionQuery(app=APP, participant_id=clients[70].participant_id, ended=True)
+        page = await w.engine.registry.sessions(query)
+        assert (page.items, page.cursor is None) == ((), False)
+        assert [one.id async for one in all_sessions(w.engine.registry, query)] == [clients[70].id]

@@ -288,6 +288,11 @@ class Commands:
         start, end = self._between(stored, low, high)
         return _scored(_limited(stored.order[start:end], options), options)
 
+    def do_zrevrangebyscore(self, key: bytes, high: bytes, low: bytes, *options: bytes) -> Reply:
+        stored = self._get(key, SortedSet)
+        start, end = self._between(stored, low, high)
+        return _scored(_limited(stored.order[start:end][::-1], options), options)
+
     def do_zremrangebyscore(self, key: bytes, low: bytes, high: bytes) -> Reply:
         stored = self._get(key, SortedSet)
         start, end = self._between(stored, low, high)

@@ -195,7 +195,8 @@ class Backend:
         external_id: str | None = None,
         state: str | None = None,
     ) -> AsyncIterator[SessionInfo]:
-        """Sessions that have not ended: all, or a participant's. state: ``attached`` or ``detached`` ones only."""
+        """Sessions that have not ended: all, or a participant's. state: ``attached`` or ``detached`` ones only;
+        ``closed``: those that have ended within the last day, the latest 64 of a participant, in no order."""
         query = {"participantId": participant_id, "externalId": external_id, "state": state}
         async for one in self._pages("/v1/sessions", SessionInfo, **query):
             yield one

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -77,15 +78,17 @@ class ServerApi:
 
     def pages(self, path: str, limit: int, **query: Any) -> list[Any]:
         """The items of as many pages as hold `limit` of them."""
-        items: list[Any] = []
+        return list(islice(self.every(path, limit=min(1000, limit), **query), limit))
+
+    def every(self, path: str, **query: Any) -> Iterator[Any]:
+        """All items, read page after page of 1,000, or of the query's limit."""
         cursor: str | None = None
-        while len(items) < limit:
-            page = self.call("GET", path, None, cursor=cursor, limit=min(1000, limit - len(items)), **query)
-            items += page["items"]
+        while True:
+            page = self.call("GET", path, None, **{"limit": 1000, **query, "cursor": cursor})
+            yield from page["items"]
             cursor = page["cursor"]
             if cursor is None:
-                break
-        return items
+                return
 
 
 def _only_application(service: ServiceClient) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,20 +30,45 @@ def list_(
     backend: ServerApi,
     external_id: Annotated[str | None, typer.Option(help="Of that participant alone.", show_default=False)] = None,
     node: Annotated[str | None, typer.Option(help="Held by that node.", show_default=False)] = None,
-    state: Annotated[str | None, typer.Option(help="attached or detached.", show_default=False)] = None,
+    state: Annotated[str | None, typer.Option(help="attached, detached or closed.", show_default=False)] = None,
+    ended: Annotated[
+        bool, typer.Option("--ended", help="Those that have ended within the last day, the latest first: when and why.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
     json: Json = False,
 ) -> None:
-    """List sessions.
+    """List sessions. With --ended those that have ended, of a participant the latest 64.
 
-    Example: greenroom sessions list --external-id anna
+    Example: greenroom sessions list --external-id anna --ended
     """
+    from greenroom.cli.exits import CliError, Exit
     from greenroom.cli.output import instant, print_json, print_table
 
-    query = {"externalId": external_id, "node": node, "state": state}
-    items = backend.pages("/v1/sessions", limit, **query)
+    if ended and state not in (None, "closed"):
+        raise CliError(f"--ended lists sessions that are closed, not {state}: leave --state out.", Exit.USAGE)
+    query: dict[str, str | None] = {"externalId": external_id, "node": node, "state": "closed" if ended else state}
+    if query["state"] == "closed":
+        # They come in no order: the latest are known when all were seen.
+        items = nlargest(limit, backend.every("/v1/sessions", **query), key=lambda one: one["endedAt"])
+    else:
+        items = backend.pages("/v1/sessions", limit, **query)
     if json:
         print_json(items)
+        return
+    if query["state"] == "closed":
+        rows = [
+            (
+                one["externalId"] or one["participantId"],
+                instant(one["endedAt"]),
+                one["endReason"] + (f": {one['endText']}" if one["endText"] else ""),
+                instant(one["openedAt"]),
+                one["device"]["name"] or one["device"]["id"] or "",
+                one["node"],
+                one["id"],
+            )
+            for one in items
+        ]
+        print_table(("Participant", "Ended", "Why", "Opened", "Device", "Node", "Id"), rows, empty="None has ended.")
         return
     rows = [
         (

@@ -100,14 +100,16 @@ def restriction_expires(restriction: Restriction) -> int | None:
 
 
 class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Sessions that have not ended (all, of an application, a participant or a node), or one by its id, ended ones
-    too. A page may hold fewer than the limit, and yet have a cursor: no call looks at more than some thousand sessions.
+    """Sessions that have not ended, or those that have (all, of an application, a participant or a node), or one by its
+    id. A page may hold fewer than the limit, and yet have a cursor: no call looks at more than some thousand sessions.
     """
 
     app: str | None = None
     participant_id: str | None = None
     node: str | None = None
     session_id: str | None = None
+    ended: bool = False
+    """Of a list: those that have ended and are kept, in no order, with app and without brief."""
     with_timeline: bool = False
     brief: bool = False
     """Of a list: only id, app, participant_id, generation, state, node and lease, which costs a tenth."""

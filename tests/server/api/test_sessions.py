@@ -46,6 +46,11 @@ async def test_ending_one_session_leaves_the_others_and_the_token() -> None:
         again = await api.good("DELETE", f"/v1/sessions/{first.id}")
         assert again["endText"] == "old tab"
         assert await api.refused("DELETE", "/v1/sessions/p1-00") == (404, "Not_found")
+        assert [each["id"] for each in (await api.good("GET", "/v1/sessions"))["items"]] == [second.id]
+        (listed,) = (await api.good("GET", "/v1/sessions", state="closed", externalId="anna"))["items"]
+        assert listed == again
+        assert (await api.good("GET", "/v1/sessions", state="closed", externalId="bob"))["items"] == []
+        assert await api.refused("GET", "/v1/sessions", state="ended") == (400, "Illegal_argument")
         async with house.connect() as three:
             await three.open(token)
 

@@ -93,6 +93,11 @@ def hide_names(con: apsw.Connection, app: str, events: list[tuple[int, Event]]) 
     return tuple(without_names(each) if seq <= erased.get(each.participant_id, 0) else each for seq, each in events)
 
 
+def last_erased_sessions(con: apsw.Connection, app: str) -> dict[str, int]:
+    """Of participants whose erasure is under way: the number of the last row of sessions that it takes."""
+    return dict(con.execute("SELECT participant, max(last_session) FROM erasures WHERE app = ? GROUP BY 1", (app,)))
+
+
 def is_erased(con: apsw.Connection, row: SessionRow) -> bool:
     """Whether a session that has ended is of somebody whose erasure is under way."""
     sql = "SELECT 1 FROM erasures WHERE app = ? AND participant = ? AND last_session >= ?"

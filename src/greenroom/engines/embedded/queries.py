@@ -10,7 +10,7 @@ import msgspec
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.cursors import decode_cursor, encode_cursor
-from greenroom.engines.embedded.erase import is_erased
+from greenroom.engines.embedded.erase import is_erased, last_erased_sessions
 from greenroom.engines.embedded.rows import (
     ATTACHED,
     COLUMNS,
@@ -83,21 +83,26 @@ def _participant(con: apsw.Connection, app: str, participant_id: str) -> Partici
 
 
 def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPage:
-    """One by its id, ended ones too; or a list of those that have not ended."""
+    """One by its id, or a list of those that have not ended or have."""
     if query.session_id is not None:
         return SessionPage(_session(con, query, key))
     limit = page_limit(query.limit)
+    erased = last_erased_sessions(con, query.app) if query.ended and query.app is not None else {}
     after = -(2**63) if query.cursor is None else decode_cursor("s", query.cursor, _RowNumber)
     items: list[SessionRecord] = []
     for _ in range(WINDOWS):
-        sql = _WINDOW_END if query.participant_id is None else "SELECT max(n) FROM sessions WHERE n > ?"
+        whole = query.participant_id is not None and not query.ended
+        sql = "SELECT max(n) FROM sessions WHERE n > ?" if whole else _WINDOW_END
         end = con.execute(sql, (after,)).get
         if not isinstance(end, int):
             return SessionPage(tuple(items))
         for found in con.execute(*_listing(query, after, end)):
             row = SessionRow(*found)
-            record = _brief(row) if query.brief else row.record(with_timeline=query.with_timeline)
+            brief = query.brief and not query.ended
+            record = _brief(row) if brief else row.record(with_timeline=query.with_timeline)
             if query.node not in (None, record.node) or query.participant_id not in (None, record.participant_id):
+                continue
+            if erased.get(record.participant_id, row.n - 1) >= row.n:
                 continue
             if len(items) == limit:
                 return SessionPage(tuple(items), encode_cursor("s", after))
@@ -131,10 +136,15 @@ def _session(con: apsw.Connection, query: SessionQuery, key: bytes) -> tuple[Ses
     return ()
 
 
-def _listing(query: SessionQuery, after: int, end: int) -> tuple[str, tuple[int | str, ...]]:
-    """Sessions that have not ended, of the rows after one and up to another."""
+def _listing(query: SessionQuery, after: int, end: int) -> tuple[str, tuple[int | str | bytes, ...]]:
+    """Sessions that have not ended, or those that have, of the rows after one and up to another."""
     sql = f"SELECT {COLUMNS} FROM sessions WHERE"
     rows = (after, end)
+    if query.ended:
+        # Not by the participant's row: that may be forgotten before the sessions are.
+        mark = (query.participant_id or "").encode("utf-8", "surrogatepass")
+        sql += f" n > ? AND n <= ? AND state >= {ENDED} AND app = ? AND instr(data, ?) ORDER BY n"
+        return sql, (*rows, query.app or "", mark)
     if query.participant_id is not None:
         of, of_app = ("", ()) if query.app is None else (" AND app = ?", (query.app,))
         sql += f" p IN (SELECT n FROM participants WHERE id = ?{of}) AND (state > 1) = 0"

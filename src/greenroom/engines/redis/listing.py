@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+<<<<<<< HEAD
+=======
+from heapq import merge
+from typing import Annotated
+
+import msgspec
+>>>>>>> ec90273 (sessions list --ended: sessions that have ended, with when and why, on both engines)
 
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
@@ -22,6 +29,14 @@ ROUNDS = 4
 _AFTER_ALL = "\U0010ffff"
 MOST_LOOKED_AT = 1000
 """Sessions that one call looks at for a list."""
+
+
+class _EndedPlace(msgspec.Struct, array_like=True):
+    """Where a list of ended sessions goes on."""
+
+    partition: Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
+    score: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    member: str
 
 
 async def participants_by_id(store: Store, app: str, ids: Sequence[str]) -> tuple[ParticipantRecord, ...]:
@@ -83,7 +98,9 @@ async def _next_ids(store: Store, query: ParticipantQuery, after: str, share: in
 
 
 async def sessions(store: Store, query: SessionQuery) -> SessionPage:
-    """One by its id, ended ones too; or those that have not ended, partition after partition."""
+    """One by its id, or those that have not ended or have, partition after partition."""
+    if query.ended and query.session_id is None:
+        return await _ended_sessions(store, query)
     if query.session_id is not None:
         partition = partition_of_session(query.session_id)
         body = argument(session_id=query.session_id, app=query.app, with_timeline=query.with_timeline or None, limit=1)
@@ -92,13 +109,12 @@ async def sessions(store: Store, query: SessionQuery) -> SessionPage:
         return SessionPage(tuple(_records(accepted(await store.call(Call("sessions", f"p{partition}", body)))[0])))
     limit = page_limit(query.limit)
     first, after = _position(query.cursor)
-    numbers = range(first, PARTITIONS)
-    if query.participant_id is not None and query.app is not None:
-        numbers = range(partition_of(query.app, query.participant_id), PARTITIONS)[:1]
+    numbers = _partitions(query, first)
     items: list[SessionRecord] = []
     for some in batched(numbers, _AT_ONCE):
         room = limit - len(items)
-        calls = [_list_call(query, n, after if n == first else None, room + 1) for n in some]
+        bodies = ((n, _list_argument(query, room + 1, cursor=after if n == first else None)) for n in some)
+        calls = [Call("sessions", f"p{n}", body) for n, body in bodies]
         for number, reply in zip(some, await store.call_many(calls), strict=True):
             flat, *place = accepted(reply)
             found = _records(flat)
@@ -113,6 +129,27 @@ async def sessions(store: Store, query: SessionQuery) -> SessionPage:
     return SessionPage(tuple(items))
 
 
+async def _ended_sessions(store: Store, query: SessionQuery) -> SessionPage:
+    limit = page_limit(query.limit)
+    place = None if query.cursor is None else decode_cursor("e", query.cursor, _EndedPlace)
+    items: list[SessionRecord] = []
+    for number in _partitions(query, 0 if place is None else place.partition):
+        after = None if place is None or place.partition != number else (place.score, place.member)
+        body = _list_argument(query, limit - len(items), place=after)
+        flat, *last = accepted(await store.call(Call("ended_sessions", f"p{number}", body)))
+        items += _records(flat)
+        if last:
+            score, member = last
+            return SessionPage(tuple(items), encode_cursor("e", _EndedPlace(number, int(score), member.decode())))
+    return SessionPage(tuple(items))
+
+
+def _partitions(query: SessionQuery, first: int) -> range:
+    if query.participant_id is None or query.app is None:
+        return range(first, PARTITIONS)
+    return range(partition_of(query.app, query.participant_id), PARTITIONS)[:1]
+
+
 def _position(cursor: str | None) -> tuple[int, str | None]:
     if cursor is None:
         return 0, None
@@ -122,18 +159,17 @@ def _position(cursor: str | None) -> tuple[int, str | None]:
     return number, member
 
 
-def _list_call(query: SessionQuery, number: int, after: str | None, limit: int) -> Call:
-    body = argument(
+def _list_argument(query: SessionQuery, limit: int, **place: object) -> bytes:
+    return argument(
         app=query.app,
         participant_id=query.participant_id,
         node=query.node,
         with_timeline=query.with_timeline or None,
-        brief=query.brief or None,
-        cursor=after,
+        brief=(query.brief and not query.ended) or None,
         limit=limit,
         most=MOST_LOOKED_AT,
+        **place,
     )
-    return Call("sessions", f"p{number}", body)
 
 
 def _records(flat: list[list[bytes]]) -> list[SessionRecord]:

@@ -34,7 +34,7 @@ class SessionsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         None
     )
     node: Annotated[str, Meta(min_length=1, description="Held by that node, or last held by it.")] | None = None
-    state: Annotated[Literal["attached", "detached"], Meta(description="In that state.")] | None = None
+    state: Annotated[StateName, Meta(description="In that state. `closed`: those that have ended.")] | None = None
     cursor: Cursor | None = None
     limit: Limit = 100
 
@@ -98,7 +98,9 @@ class EndSessionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_sessions(call: Call[Nothing, SessionsQuery, Nothing]) -> SessionPageView:
-    """Sessions that have not ended: all, of a participant, or on a node."""
+    """Sessions that have not ended: all, of a participant, or on a node. With `state=closed` those that have: each
+    says when (`endedAt`) and why (`endReason`). Of a participant the latest 64 are kept, for a day; they come in no
+    order, and several pages may be empty before the last one."""
     query = call.query
     if query.participant_id is not None and query.external_id is not None:
         raise illegal("Name the participant by participantId or by externalId, not both.")
@@ -107,7 +109,12 @@ async def list_sessions(call: Call[Nothing, SessionsQuery, Nothing]) -> SessionP
         participant_id = participant_id_for(call, query.external_id)
     page = await call.context.engine.registry.sessions(
         SessionQuery(
-            app=call.app.key, participant_id=participant_id, node=query.node, cursor=query.cursor, limit=query.limit
+            app=call.app.key,
+            participant_id=participant_id,
+            node=query.node,
+            ended=query.state == "closed",
+            cursor=query.cursor,
+            limit=query.limit,
         )
     )
     items = tuple(session_view(item) for item in page.items if query.state in (None, item.state.value))

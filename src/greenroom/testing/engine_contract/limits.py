@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import ENDED_OF_PARTICIPANT
+from greenroom.engines.base import ENDED_OF_PARTICIPANT, SessionQuery
+from greenroom.engines.paging import all_sessions
 from greenroom.model import EndReason, Presence, SessionPolicy, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
@@ -122,6 +123,9 @@ class LimitsContract(ContractBase):
                 assert await client.stored() is None
             for client in (ended[6], ended[-1], other):
                 assert await client.stored() is not None
+            query = SessionQuery(app=APP, participant_id=ended[0].participant_id, ended=True)
+            listed = {one.id async for one in all_sessions(w.engine.registry, query)}
+            assert listed == {client.id for client in ended[6:]}
             with refused(ErrorCode.SESSION_ENDED):
                 await ended[-1].open()  # its openId is remembered
             await w.step(1000)

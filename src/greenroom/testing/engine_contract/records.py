@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import ParticipantQuery, UpdateRequest
+<<<<<<< HEAD
 from greenroom.engines.base import UPDATE_MEMORY, SessionQuery
 from greenroom.engines.paging import all_participants, all_sessions
+=======
+from greenroom.engines.base import UPDATE_MEMORY, EraseParticipant, SessionQuery
+from greenroom.engines.paging import all_sessions
+>>>>>>> ec90273 (sessions list --ended: sessions that have ended, with when and why, on both engines)
 from greenroom.errors import RevisionConflictError
-from greenroom.model import ParticipantRecord, Presence, SessionState
+from greenroom.model import EndReason, ParticipantRecord, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
 
@@ -195,6 +200,8 @@ class RecordsContract(ContractBase):
         async with self.make_world() as w:
             for cursor in ("!", "ä", "\ud800", "a" * 5000):
                 with refused(ErrorCode.ILLEGAL_ARGUMENT):
+                    await w.engine.registry.sessions(SessionQuery(app=APP, ended=True, cursor=cursor))
+                with refused(ErrorCode.ILLEGAL_ARGUMENT):
                     await w.engine.registry.participants(ParticipantQuery(app=APP, cursor=cursor))
                 with refused(ErrorCode.ILLEGAL_ARGUMENT):
                     await w.engine.registry.sessions(SessionQuery(app=APP, cursor=cursor))
@@ -233,6 +240,47 @@ class RecordsContract(ContractBase):
             assert await found(session_id=b.id) == {b.id}
             assert await found(session_id=b.id, app="app-2") == set()
             assert await found(session_id="nonsense") == set()
+
+    async def test_ended_sessions_are_listed_in_pages_with_when_and_why(self) -> None:
+        async with self.make_world() as w:
+            clients = [await w.client(f"user-{number}") for number in range(5)]
+            anonymous = await w.client(None)
+            other = await w.client("user-0", app="app-2")
+            for client in (*clients[1:], anonymous, other):
+                await client.close(EndReason.KICKED)
+            expected = {client.id for client in (*clients[1:], anonymous)}
+            for limit in (1, 2, 1000):
+                query = SessionQuery(app=APP, ended=True, limit=limit)
+                found = [one async for one in all_sessions(w.engine.registry, query)]
+                assert len(found) == 5
+                assert {one.id for one in found} == expected
+            async for one in all_sessions(w.engine.registry, SessionQuery(app=APP, ended=True)):
+                assert (one.state, one.end_reason, one.app) == (SessionState.CLOSED, EndReason.KICKED, APP)
+                assert abs((one.ended_at or 0) - w.now_ms()) < 60_000
+
+    async def test_ended_sessions_are_found_by_participant_and_node(self) -> None:
+        async with self.make_world() as w:
+            await w.join("node-2", "lease-2")
+            alice = [await w.client("alice") for _ in range(3)]
+            elsewhere = await w.client("alice", node="node-2", lease="lease-2")
+            anonymous = await w.client(None)
+            for client in (*alice[:2], elsewhere, anonymous, await w.client("bob")):
+                await client.close()
+
+            async def found(**terms: str) -> set[str]:
+                query = SessionQuery(app=APP, ended=True, limit=1, **terms)  # type: ignore[arg-type]
+                listed = [one.id async for one in all_sessions(w.engine.registry, query)]
+                assert len(listed) == len(set(listed))
+                return set(listed)
+
+            ended = {alice[0].id, alice[1].id, elsewhere.id}
+            assert await found(participant_id=alice[0].participant_id) == ended
+            assert await found(participant_id=alice[0].participant_id, node="node-2") == {elsewhere.id}
+            # Forgotten with its last session; the session can still be looked at.
+            assert await found(participant_id=anonymous.participant_id) == {anonymous.id}
+            await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=alice[0].participant_id))
+            assert await found(participant_id=alice[0].participant_id) == set()
+            assert not ended & await found()
 
     async def test_a_record_of_somebody_offline_is_kept_and_then_forgotten(self) -> None:
         async with self.make_world() as w:

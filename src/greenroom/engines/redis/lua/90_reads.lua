@@ -114,3 +114,39 @@ define('sessions', function(c, r)
   end)
   return add_sessions(c, ids, fits, place)
 end)
+
+-- One page of sessions that have ended, the latest first: of a participant, or of those that are due to be forgotten
+-- (members f .. id, beside what is due otherwise). Read on as in `scan`; the place is score and member.
+define('ended_sessions', function(c, r)
+  local key, mark = c.P .. ':due', 'f'
+  if r.participant_id then
+    key, mark = ended_of(c, owner_key(r.app, r.participant_id)), ''
+  end
+  local high, last = unpack(r.place or {'+inf'})
+  local out, found, looked, offset = {}, 0, 0, 0
+  while true do
+    local items = call('ZREVRANGEBYSCORE', key, r.place and int(high) or high, '-inf', 'WITHSCORES', 'LIMIT', offset, 200)
+    for i = 1, #items, 2 do
+      local member, score = items[i], items[i + 1]
+      local passed = tonumber(score) == high and member >= last
+      local sid = not passed and string.sub(member, 1, #mark) == mark and string.sub(member, #mark + 1)
+      local s, flat
+      if sid and call('HGET', session_key(c, sid), 'app') == r.app then
+        s, flat = load_session(c, sid)
+      end
+      if s and (not r.node or s.node == r.node) then
+        out[#out + 1] = flat
+        out[#out + 1] = r.with_timeline and call('LRANGE', c.P .. ':t:' .. sid, 0, -1) or {}
+        found = found + 1
+      end
+      looked = looked + (passed and 0 or 1)
+      if found == r.limit or looked == r.most then
+        return {'ok', out, score, member}
+      end
+    end
+    if #items < 400 then
+      return {'ok', out}
+    end
+    offset = offset + 200
+  end
+end)
