@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-<<<<<<< HEAD
-=======
-from heapq import merge
 from typing import Annotated
 
 import msgspec
->>>>>>> ec90273 (sessions list --ended: sessions that have ended, with when and why, on both engines)
 
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import ParticipantQuery, UpdateRequest
-<<<<<<< HEAD
-from greenroom.engines.base import UPDATE_MEMORY, SessionQuery
-from greenroom.engines.paging import all_participants, all_sessions
-=======
 from greenroom.engines.base import UPDATE_MEMORY, EraseParticipant, SessionQuery
-from greenroom.engines.paging import all_sessions
->>>>>>> ec90273 (sessions list --ended: sessions that have ended, with when and why, on both engines)
+from greenroom.engines.paging import all_participants, all_sessions
 from greenroom.errors import RevisionConflictError
 from greenroom.model import EndReason, ParticipantRecord, Presence, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
