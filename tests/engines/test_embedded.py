@@ -23,7 +23,7 @@ from greenroom.engines.embedded import DATABASE, EmbeddedEngine
 from greenroom.engines.embedded.schema import MINIMUM_SQLITE, SCHEMA_VERSION, check_sqlite, open_writer
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
-from greenroom.engines.embedded.writer import PORTION, Batcher, Outcome, ThreadedWriter
+from greenroom.engines.embedded.writer import PORTION, Batcher, ThreadedWriter
 from greenroom.errors import ConflictError, GreenroomError, ServiceUnavailableError
 from greenroom.model import Presence
 from greenroom.testing.engine_contract.base import refused
@@ -209,7 +209,7 @@ async def test_calls_at_the_same_time_are_committed_together_and_in_order(tmp_pa
             return run
 
         before = engine.commits
-        results = await asyncio.gather(*(engine.submit(operation(number)) for number in range(200)))
+        results = await asyncio.gather(*(engine.writer.submit(operation(number)) for number in range(200)))
         assert results == order == list(range(200))
         assert engine.commits - before <= 4
 
@@ -248,7 +248,7 @@ async def test_one_broken_operation_costs_the_others_nothing(tmp_path: Path) -> 
         def refuses(tx: Transaction) -> int:
             raise ConflictError
 
-        calls = [engine.submit(each) for each in (good, broken, good, refuses, good)]
+        calls = [engine.writer.submit(each) for each in (good, broken, good, refuses, good)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert [result for result in results if result == 1] == [1, 1, 1]
         assert isinstance(results[1], ServiceUnavailableError)
@@ -270,9 +270,9 @@ async def test_a_refusal_after_a_write_is_a_mistake_and_undone() -> None:
         tx.execute("UPDATE meta SET value = 7 WHERE key = 'beat'")
         raise ConflictError
 
-    (outcome,), tx = batcher.run([writes_and_refuses])
+    (result,), tx = batcher.run([writes_and_refuses])
     assert tx is None
-    assert isinstance(outcome.error, ServiceUnavailableError)
+    assert isinstance(result, ServiceUnavailableError)
     assert next(con.execute("SELECT value FROM meta WHERE key = 'beat'")) == (0,)
     con.close()
 
@@ -303,7 +303,7 @@ async def test_a_cancelled_call_may_count_and_never_harms_the_next(tmp_path: Pat
             tx.execute("UPDATE meta SET value = value + 1 WHERE key = 'beat'")
 
         async def call() -> None:
-            await engine.submit(add)
+            await engine.writer.submit(add)
 
         tasks = [asyncio.ensure_future(call()) for _ in range(100)]
         await asyncio.sleep(0)
@@ -311,7 +311,7 @@ async def test_a_cancelled_call_may_count_and_never_harms_the_next(tmp_path: Pat
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
-        await engine.submit(add)
+        await engine.writer.submit(add)
         stored = await engine.read(lambda con: next(con.execute("SELECT value FROM meta WHERE key = 'beat'"))[0])
         assert sum(result is None for result in results) + 1 <= stored <= 101
 
@@ -476,8 +476,8 @@ async def test_a_cursor_from_the_future_means_that_the_file_was_put_back(tmp_pat
 class FakeBatcher:
     """Answers each operation with its own result, a whole batch at once."""
 
-    def run(self, operations: list[Any]) -> tuple[list[Outcome], None]:
-        return [Outcome(operation(None)) for operation in operations], None
+    def run(self, operations: list[Any]) -> tuple[list[Any], None]:
+        return [operation(None) for operation in operations], None
 
 
 def _itself(number: int, _tx: Transaction) -> int:
@@ -489,8 +489,7 @@ async def test_answers_of_a_large_batch_are_handed_out_in_portions_and_in_order(
     answered: list[int] = []
     turns = [0]
     for number in range(4 * PORTION):
-        future = writer.submit(partial(_itself, number))
-        future.add_done_callback(lambda done: answered.append(done.result()))
+        writer.submit(partial(_itself, number)).then(answered.append)
     async with asyncio.timeout(20):
         while len(answered) < 4 * PORTION:
             await asyncio.sleep(0)
@@ -502,6 +501,21 @@ async def test_answers_of_a_large_batch_are_handed_out_in_portions_and_in_order(
 
 async def test_a_writer_that_stops_has_handed_out_every_answer() -> None:
     writer = ThreadedWriter(cast(Any, FakeBatcher()), cast(Any, None), window=0.0)
-    futures = [writer.submit(partial(_itself, number)) for number in range(5 * PORTION)]
+    calls = [writer.submit(partial(_itself, number)) for number in range(5 * PORTION)]
     await writer.stop()
-    assert [future.result() for future in futures] == list(range(5 * PORTION))
+    assert all(call.done for call in calls)
+    assert [await call for call in calls] == list(range(5 * PORTION))
+
+
+async def test_a_callback_that_fails_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    writer = ThreadedWriter(cast(Any, FakeBatcher()), cast(Any, None), window=0.0)
+    answered: list[int] = []
+
+    def fail(_result: int) -> None:
+        raise ZeroDivisionError
+
+    for number in range(3):
+        writer.submit(partial(_itself, number)).then(fail if number == 1 else answered.append)
+    await writer.stop()
+    assert answered == [0, 2]
+    assert "what waited for a call failed" in caplog.text

@@ -14,11 +14,14 @@ back, never by more than 2 s.
 
 Business refusals are raised as errors of `greenroom.errors`. When the engine cannot be reached a method raises
 ServiceUnavailableError (retryable); the outcome of a write is then open, and repeating it must be safe.
+
+Every method may be a coroutine. Those that sessions call all the time need not be: a `Completion` spares the service
+a task for each call (`engines.completion`), and `READY` says that nothing has to be waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -274,24 +277,24 @@ class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Registry(Protocol):
     """Sessions, participants, restrictions, nodes."""
 
-    async def open(self, request: OpenRequest) -> Attached:
+    def open(self, request: OpenRequest) -> Awaitable[Attached]:
         """S2, in its order. A known openId with the same secret is an attach.
 
         Raises ParticipantBlockedError, TokenInvalidError (revoked), SessionEndedError (openId of an ended session, or
         with another secret), ScopeMissingError, TooManySessionsError.
         """
 
-    async def attach(self, request: AttachRequest) -> Attached:
+    def attach(self, request: AttachRequest) -> Awaitable[Attached]:
         """Resume or take back; generation +1. Raises SessionEndedError (ended, state_lost, refused secret, superseded
         attempt), ParticipantBlockedError, TokenInvalidError."""
 
-    async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
+    def refresh(self, owner: Owner, token: TokenFacts) -> Awaitable[SessionRecord]:
         """Stores the session's new token after the checks of S18."""
 
-    async def detach(self, owner: Owner, grace: float) -> bool:
+    def detach(self, owner: Owner, grace: float) -> Awaitable[bool]:
         """The connection is gone: due in ``grace`` seconds. False: the owner no longer owns it; nothing changed."""
 
-    async def close(self, request: EndRequest) -> SessionRecord | None:
+    def close(self, request: EndRequest) -> Awaitable[SessionRecord | None]:
         """Ends a session. The session as it was while owned, or None where there was none to end (success too).
 
         "As it was while owned", here and in Attached.replaced, Restricted.ended and Reaped.ended: state, node, lease
@@ -299,7 +302,7 @@ class Registry(Protocol):
         Raises SessionEndedError (refused secret).
         """
 
-    async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
+    def update_participant(self, request: UpdateRequest) -> Awaitable[ParticipantRecord]:
         """Changes the profile. Setting what is there already is a success without a new revision.
 
         Raises RevisionConflictError (participant: the record), SessionEndedError (owner no longer owns),
@@ -358,10 +361,10 @@ class Bus(Protocol):
     def listen(self, listener: BusListener) -> None:
         """Once, before anything is watched."""
 
-    async def watch(self, app: str, participant_ids: Sequence[str]) -> None:
+    def watch(self, app: str, participant_ids: Sequence[str]) -> Awaitable[None]:
         """Returns when changes made from now on will be heard."""
 
-    async def unwatch(self, app: str, participant_ids: Sequence[str]) -> None:
+    def unwatch(self, app: str, participant_ids: Sequence[str]) -> Awaitable[None]:
         """What was watched twice has to be unwatched twice."""
 
     async def tell(self, node: str, command: Command) -> None:

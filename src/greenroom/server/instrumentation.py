@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, ParamSpec, Protocol
 
 from greenroom.codes import CloseCode
 from greenroom.core.requests import EndRequest
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted
+from greenroom.engines.completion import Completion
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import Application, EndReason, Event, ParticipantRecord, SessionRecord
 from greenroom.server.cluster.node import Node, NodeState
@@ -38,15 +41,12 @@ Clock = Callable[[], float]
 _KNOWN_CODES = frozenset(int(code) for code in CloseCode)
 _HELD = (ServerState.OPEN, ServerState.FENCED, ServerState.EXPIRED, ServerState.ENDING)
 P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Timed(Protocol):
     """`Measure.timed`."""
 
-    def __call__(
-        self, contract: str, call: Callable[P, Coroutine[Any, Any, T]]
-    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __call__(self, contract: str, call: Callable[P, Awaitable[Any]]) -> Callable[P, Any]: ...
 
 
 # -- the engine -------------------------------------------------------------------------------------------------------
@@ -173,31 +173,38 @@ class Measure:
 
     # -- calls to the engine ---------------------------------------------------------------------------------------
 
-    def timed(self, contract: str, call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """The call, timed. contract: whose method it is."""
+    def timed(self, contract: str, call: Callable[P, Awaitable[Any]]) -> Callable[P, Any]:
+        """The call, timed. contract: whose method it is. Of a `Completion` nothing is waited for."""
         method = call.__name__
         times = self.metrics.histogram("greenroom_engine_call_seconds").labels(contract, method)
         failed = self.metrics.counter("greenroom_engine_errors_total").labels(contract, method)
         after = self._after.get(f"{contract}.{method}")
         clock = self._clock
 
-        async def timed(*arguments: P.args, **named: P.kwargs) -> T:
-            began = clock()
+        def note(began: float, arguments: tuple[Any, ...], result: Any) -> None:
+            times.observe(clock() - began)
+            if not isinstance(result, BaseException):
+                if after is not None:
+                    after(result, arguments)
+            elif isinstance(result, ServiceUnavailableError) or not isinstance(result, GreenroomError | CancelledError):
+                failed.add()
+
+        async def waited_for(began: float, arguments: tuple[Any, ...], work: Awaitable[Any]) -> Any:
             try:
-                result = await call(*arguments, **named)
-            except ServiceUnavailableError:
-                failed.add()
+                result = await work
+            except BaseException as error:
+                note(began, arguments, error)
                 raise
-            except GreenroomError:
-                raise
-            except Exception:
-                failed.add()
-                raise
-            finally:
-                times.observe(clock() - began)
-            if after is not None:
-                after(result, arguments)
+            note(began, arguments, result)
             return result
+
+        def timed(*arguments: P.args, **named: P.kwargs) -> Any:
+            began = clock()
+            work = call(*arguments, **named)
+            if not isinstance(work, Completion):
+                return waited_for(began, arguments, work)
+            work.afterwards(partial(note, began, arguments))
+            return work
 
         return timed if self._tracing is None else self._tracing.engine_call(f"{contract}.{method}", timed)
 

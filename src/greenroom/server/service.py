@@ -168,8 +168,8 @@ class Service:
         )
         self.hub = Hub(services, self.engine.bus, events=self, metrics=self.measure, clocks=self.clocks)
         self.calls = EngineCalls(
-            self.engine, self.hub, node=name, lease=self._lease, metrics=self.measure, tracing=self._tracing,
-            clocks=self.clocks,
+            self.engine, self.hub, node=name, lease=lambda: self.node.current_lease(), metrics=self.measure,
+            tracing=self._tracing, clocks=self.clocks,
         )  # fmt: skip
         self.directory = DirectorySync(self.tenants, self.hub)
         self.node = Node(
@@ -181,7 +181,7 @@ class Service:
         self._reaper = Reaper(
             self.engine.registry,
             interval=config.reap_interval,
-            may_act=lambda: self._lease() is not None,
+            may_act=lambda: self.node.current_lease() is not None,
             tell=self.calls.notify_ended,
         )
         self.cluster = ClusterAdmin(
@@ -209,9 +209,6 @@ class Service:
             self.metrics, hub=self.hub, node=self.node, calls=self.calls, reaper=self._reaper, webhooks=self.webhooks,
             door=self.door, engine_name=self.engine.name, durability=self.durability, started_at=self.clocks.wall(),
         )  # fmt: skip
-
-    def _lease(self) -> str | None:
-        return self.node.current_lease()
 
     def _random_hex(self) -> str:
         return self._random_bytes(16).hex()
@@ -263,7 +260,7 @@ class Service:
             await Drain(self.hub, self.node, self.config, self.clocks.monotonic, rate=self.cluster.drain_rate).run()
             self._server.close()
             self._server = None
-            await self.hub.settle_tasks(self.config.close_timeout)
+            await self.calls.settle(self.config.close_timeout)
             if self.calls.deferred_writes:
                 await self.calls.write_deferred()
             await self._end_tasks()

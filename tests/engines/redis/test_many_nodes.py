@@ -149,8 +149,10 @@ async def test_a_session_is_replaced_and_resumed_across_nodes(server: RedisServe
 async def test_a_caller_that_gives_up_at_any_moment_harms_nobody(server: RedisServer) -> None:
     async with three_nodes(server) as (w, engines):
         for steps in range(20):
-            given_up = asyncio.create_task(engines[0].registry.open(w.open_request(f"gone-{steps}")))
-            others = [asyncio.create_task(engines[0].registry.open(w.open_request(f"u-{steps}-{n}"))) for n in range(5)]
+            given_up = asyncio.ensure_future(engines[0].registry.open(w.open_request(f"gone-{steps}")))
+            others = [
+                asyncio.ensure_future(engines[0].registry.open(w.open_request(f"u-{steps}-{n}"))) for n in range(5)
+            ]
             if steps % 5 == 4:
                 server.execute("FUNCTION", "FLUSH")  # and on the way through loading the library
             for _ in range(steps):

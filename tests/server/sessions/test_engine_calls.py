@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import DetachRequest, EndRequest, Owner
-from greenroom.errors import SessionEndedError
+from greenroom.engines.completion import Completion, completed
+from greenroom.errors import ServiceUnavailableError, SessionEndedError
 from greenroom.model import EndReason
+from greenroom.server.sessions.connection import Subscription
 from tests.core.server.rig import SECRET
 from tests.server.shell import OPEN_ID, running_shell
 
@@ -98,3 +101,87 @@ async def test_an_update_whose_session_moved_is_retryable_for_the_client() -> No
         await shell.settle()
         error = link.messages[-1]["error"]
         assert (error["data"]["reason"], error["data"]["retryable"]) == ("fenced", True)
+
+
+async def test_open_update_and_close_need_no_task() -> None:
+    async with running_shell() as shell:
+        before = len(shell.hub._tasks)
+        connection, link = shell.dial()
+        shell.say(connection, "session.open", token="anna", openId=OPEN_ID, resumeSecret=SECRET)
+        assert link.messages == [], "answered later, never within the call"
+        assert len(shell.hub._tasks) == before
+        await shell.settle()
+        shell.say(connection, "session.updateParticipantInfo", 2, updateId="u", name="Anna")
+        assert len(shell.hub._tasks) == before
+        await shell.settle()
+        shell.say(connection, "session.close", 3)
+        assert len(shell.hub._tasks) == before
+        await shell.settle()
+        assert [message["id"] for message in link.messages if "id" in message] == [1, 2, 3]
+        assert connection.subscriptions == {}
+
+
+async def test_an_engine_of_coroutines_does_the_same() -> None:
+    """Every call in a task, and the bus is waited for before the open."""
+    async with running_shell() as shell:
+        order: list[str] = []
+        registry: Any = shell.calls._registry
+        bus: Any = shell.engine.bus
+        calls = {name: getattr(registry, name) for name in ("open", "update_participant", "close")}
+
+        def slow(name: str, call: Any) -> Any:
+            async def wait(*arguments: Any) -> Any:
+                await asyncio.sleep(0)
+                order.append(name)
+                return await call(*arguments)
+
+            return wait
+
+        for name, call in calls.items():
+            setattr(registry, name, slow(name, call))
+        for name in ("watch", "unwatch"):
+            setattr(bus, name, slow(name, getattr(bus, name)))
+        connection, link = await shell.open()
+        assert connection.subscriptions == {connection.machine.participant_id: Subscription.LIVE}
+        shell.say(connection, "session.updateParticipantInfo", 2, updateId="u", name="Anna")
+        await shell.settle()
+        shell.say(connection, "session.close", 3)
+        await shell.settle()
+        assert order == ["watch", "open", "update_participant", "close", "unwatch"]
+        assert [message["id"] for message in link.messages if "id" in message] == [2, 3]
+
+
+async def test_what_is_under_way_is_waited_for_before_the_node_stops() -> None:
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+        registry: Any = shell.calls._registry
+        held: Completion[Any] = Completion()
+        registry.close = lambda _request: held
+        shell.say(connection, "session.close", 3)
+        settling = asyncio.ensure_future(shell.calls.settle(60.0))
+        await shell.settle()
+        assert not settling.done()
+        held.complete(None)
+        await settling
+        assert link.messages[-1]["id"] == 3
+
+
+async def test_what_never_comes_is_not_waited_for_for_ever() -> None:
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+        registry: Any = shell.calls._registry
+        registry.close = lambda _request: Completion()
+        shell.say(connection, "session.close", 3)
+        async with asyncio.timeout(20):
+            await shell.calls.settle(0.05)
+        assert all(message["id"] != 3 for message in link.messages)
+
+
+async def test_a_write_that_fails_by_callback_is_deferred() -> None:
+    async with running_shell() as shell:
+        connection, _ = await shell.open()
+        registry: Any = shell.calls._registry
+        registry.detach = lambda *_: completed(ServiceUnavailableError("The disk is full."))
+        connection.lost(1006, "")
+        await shell.settle()
+        assert [type(one) for one in shell.calls.deferred_writes] == [DetachRequest]

@@ -164,7 +164,6 @@ async def test_a_command_that_comes_before_the_attach_is_known_waits_for_it() ->
     """A kick between the engine's attach and its answer must not be lost (promise 7)."""
     async with running_shell() as shell:
         connection, link = shell.dial()
-        shell.say(connection, "session.open", token="anna", openId=OPEN_ID, resumeSecret=SECRET)
         session_id = ""
         registry: Any = shell.calls._registry
         start = registry.open
@@ -177,6 +176,7 @@ async def test_a_command_that_comes_before_the_attach_is_known_waits_for_it() ->
             return attached
 
         registry.open = open_then_kick
+        shell.say(connection, "session.open", token="anna", openId=OPEN_ID, resumeSecret=SECRET)
         await shell.settle()
         assert link.notifications("session.ended")[0]["reason"] == "kicked"
         assert link.end is not None

@@ -3,7 +3,7 @@ taken out, which has to go wrong. The walks of `test_cluster_walk` mix them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -88,6 +88,10 @@ def test_s16_the_oracles_see_what_is_lost_without_the_durable_profile() -> None:
     assert _acknowledged_and_failed_over(durable=False) != []
 
 
+async def _await(work: Awaitable[object]) -> None:
+    await work
+
+
 def _repeated_on_another_node(work: str) -> list[str]:
     """A change whose outcome is open is repeated by another node, which finds it done. Acknowledged: by whom."""
     with ClusterWorld(22) as world:
@@ -106,7 +110,7 @@ def _repeated_on_another_node(work: str) -> list[str]:
         for node in (wire.node, *(one for one in world.nodes if one is not wire.node)):
             registry = node.engine.registry
             try:
-                node.run(registry.update_participant(update) if work == "update" else registry.restrict(kick))
+                node.run(_await(registry.update_participant(update) if work == "update" else registry.restrict(kick)))
                 acknowledged.append(node.name)
             except GreenroomError as error:
                 world.note(f"{node.name}: {error.reason}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +34,7 @@ from greenroom.engines.embedded.schema import (
 )
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
-from greenroom.engines.embedded.writer import Batcher, InlineWriter, ThreadedWriter
+from greenroom.engines.embedded.writer import Batcher, ClosedWriter, InlineWriter, ThreadedWriter, Writer
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import ParticipantRecord
 
@@ -92,7 +92,7 @@ class EmbeddedEngine:
         self._synchronous = synchronous
         self._checkpoint_pages = checkpoint_pages
         self._lock: FileLock | None = None
-        self._writer: InlineWriter | ThreadedWriter | None = None
+        self.writer: Writer = ClosedWriter("The engine is not started.")
         self._connection: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
         self._quick: apsw.Connection | None = None
@@ -137,9 +137,9 @@ class EmbeddedEngine:
             self._state.load(con)
             self._state.passed_at = self._clock.monotonic()
             batcher = self._batcher = Batcher(con, self._state, self._clock)
-            (outcome,), _ = batcher.run([restart])
-            if outcome.error is not None:
-                raise outcome.error.__cause__ or outcome.error
+            (result,), _ = batcher.run([restart])
+            if isinstance(result, Exception):
+                raise result.__cause__ or result
         except DAMAGED as error:
             raise damaged(file, str(error)) from error
         except apsw.Error as error:
@@ -149,15 +149,14 @@ class EmbeddedEngine:
             ) from error
         if self._threaded:
             self._reading = ThreadPoolExecutor(1, thread_name_prefix="greenroom-reader")
-            self._writer = ThreadedWriter(batcher, self, window=self._commit_window)
+            self.writer = ThreadedWriter(batcher, self, window=self._commit_window)
         else:
-            self._writer = InlineWriter(batcher, self)
+            self.writer = InlineWriter(batcher, self)
 
     async def stop(self) -> None:
         """What was accepted is written first. Harmless where it was not started."""
-        if self._writer is not None:
-            await self._writer.stop()
-            self._writer = None
+        await self.writer.stop()
+        self.writer = ClosedWriter("The engine is stopped.")
         self._close()
 
     def _close(self) -> None:
@@ -178,12 +177,12 @@ class EmbeddedEngine:
         """What the operating system does with a killed process: the files are closed, nothing more is written. For
         simulated worlds; not with a writer thread."""
         assert not self._threaded
-        self._writer = None
+        self.writer = ClosedWriter("The engine is stopped.")
         self._close()
 
     async def healthy(self) -> None:
         """Writes a row and commits it. Raises ServiceUnavailableError where that fails."""
-        await self.submit(_touch)
+        await self.writer.submit(_touch)
 
     async def durability(self) -> tuple[str, ...]:
         """What this engine really promises, a line each."""
@@ -203,12 +202,6 @@ class EmbeddedEngine:
         return 0 if self._batcher is None else self._batcher.commits
 
     # -- io ------------------------------------------------------------------------------------------------------
-
-    def submit(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:
-        """Carried out by the writer. Raises ServiceUnavailableError where the engine is not started."""
-        if self._writer is None:
-            raise ServiceUnavailableError("The engine is not started.", retry_after=1.0)
-        return self._writer.submit(operation)
 
     async def read(self, query: Callable[[apsw.Connection], T], *, quick: bool = False) -> T:
         """Carried out on the reading connection, in its thread; a quick one at once."""

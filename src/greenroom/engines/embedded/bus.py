@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from greenroom.core.commands import Command
 from greenroom.engines.base import BusListener, Change
+from greenroom.engines.completion import READY, Ready
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 
 
@@ -21,12 +22,13 @@ class EmbeddedBus:
     def listen(self, listener: BusListener) -> None:
         self._listeners.append(listener)
 
-    async def watch(self, app: str, participant_ids: Sequence[str]) -> None:
+    def watch(self, app: str, participant_ids: Sequence[str]) -> Ready:
         for participant_id in participant_ids:
             key = (app, participant_id)
             self._watched[key] = self._watched.get(key, 0) + 1
+        return READY
 
-    async def unwatch(self, app: str, participant_ids: Sequence[str]) -> None:
+    def unwatch(self, app: str, participant_ids: Sequence[str]) -> Ready:
         for participant_id in participant_ids:
             key = (app, participant_id)
             left = self._watched.get(key, 0) - 1
@@ -34,6 +36,7 @@ class EmbeddedBus:
                 self._watched[key] = left
             else:
                 self._watched.pop(key, None)
+        return READY
 
     async def tell(self, node: str, command: Command) -> None:
         for listener in self._listeners:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import apsw
 
-from greenroom.engines.embedded.transaction import Transaction
+from greenroom.engines.embedded.writer import Writer
 
 T = TypeVar("T")
 
@@ -15,8 +15,9 @@ T = TypeVar("T")
 class Database(Protocol):
     """Both ways in."""
 
-    def submit(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:
-        """Carried out on the writer; resolves when it is committed."""
+    @property
+    def writer(self) -> Writer:
+        """What carries operations out; another one once the engine has started, or was stopped."""
 
     def read(self, query: Callable[[apsw.Connection], T], *, quick: bool = False) -> Awaitable[T]:
         """Carried out beside the writer; sees everything that was committed before.

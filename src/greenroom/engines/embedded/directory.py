@@ -41,7 +41,7 @@ class EmbeddedDirectory:
         return await self._database.read(query, quick=True)
 
     async def save_application(self, application: Application) -> Application:
-        return await self._database.submit(lambda tx: _save_application(tx, application))
+        return await self._database.writer.submit(lambda tx: _save_application(tx, application))
 
     async def keys(self) -> tuple[SealedKey, ...]:
         def query(con: apsw.Connection) -> tuple[SealedKey, ...]:
@@ -51,7 +51,7 @@ class EmbeddedDirectory:
         return await self._database.read(query)
 
     async def save_key(self, key: SealedKey) -> None:
-        await self._database.submit(lambda tx: _store_key(tx, key))
+        await self._database.writer.submit(lambda tx: _store_key(tx, key))
 
     async def restrictions(self, app: str | None = None) -> tuple[Restriction, ...]:
         def query(con: apsw.Connection) -> tuple[Restriction, ...]:
@@ -66,7 +66,7 @@ class EmbeddedDirectory:
         keys: Sequence[SealedKey],
         restrictions: Sequence[Restriction],
     ) -> None:
-        await self._database.submit(lambda tx: _put_back(tx, applications, keys, restrictions))
+        await self._database.writer.submit(lambda tx: _put_back(tx, applications, keys, restrictions))
 
     async def version(self) -> int:
         return self._state.directory_version

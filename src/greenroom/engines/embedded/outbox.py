@@ -53,7 +53,7 @@ class EmbeddedOutbox:
 
     async def acknowledge(self, app: str, reader: str, cursor: str) -> None:
         seq = decode_cursor(cursor)
-        await self._database.submit(lambda tx: _acknowledge(tx, app, reader, seq))
+        await self._database.writer.submit(lambda tx: _acknowledge(tx, app, reader, seq))
 
     async def acknowledged(self, app: str, reader: str) -> str | None:
         def query(con: apsw.Connection) -> str | None:
@@ -73,7 +73,7 @@ class EmbeddedOutbox:
                 ready(app)
 
     async def set_aside(self, app: str, reader: str, events: Sequence[Event], why: str) -> None:
-        await self._database.submit(lambda tx: _set_aside(tx, app, reader, events, why))
+        await self._database.writer.submit(lambda tx: _set_aside(tx, app, reader, events, why))
 
     async def aside(self, app: str, reader: str, limit: int = 100) -> tuple[tuple[Event, str], ...]:
         def query(con: apsw.Connection) -> tuple[tuple[Event, str], ...]:
@@ -83,7 +83,7 @@ class EmbeddedOutbox:
         return await self._database.read(query)
 
     async def drop_aside(self, app: str, reader: str, event_ids: Sequence[str]) -> int:
-        return await self._database.submit(lambda tx: _drop_aside(tx, app, reader, event_ids))
+        return await self._database.writer.submit(lambda tx: _drop_aside(tx, app, reader, event_ids))
 
     async def claim(self, app: str, reader: str, node: str, seconds: float) -> bool:
         key, now = (app, reader), self._monotonic()

@@ -29,6 +29,7 @@ from greenroom.engines.base import (
     SessionQuery,
 )
 from greenroom.engines.clock import Clock
+from greenroom.engines.completion import Completion
 from greenroom.engines.embedded import queries
 from greenroom.engines.embedded.attach import attach_session, refresh_token
 from greenroom.engines.embedded.bus import EmbeddedBus
@@ -66,23 +67,23 @@ class EmbeddedRegistry:
         self._lease_ms = int(lease * 1000)
         self._limits = event_limits
 
-    async def open(self, request: OpenRequest) -> Attached:
-        return await self._database.submit(lambda tx: open_session(tx, request))
+    def open(self, request: OpenRequest) -> Completion[Attached]:
+        return self._database.writer.submit(lambda tx: open_session(tx, request))
 
-    async def attach(self, request: AttachRequest) -> Attached:
-        return await self._database.submit(lambda tx: attach_session(tx, request))
+    def attach(self, request: AttachRequest) -> Completion[Attached]:
+        return self._database.writer.submit(lambda tx: attach_session(tx, request))
 
-    async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
-        return await self._database.submit(lambda tx: refresh_token(tx, owner, token))
+    def refresh(self, owner: Owner, token: TokenFacts) -> Completion[SessionRecord]:
+        return self._database.writer.submit(lambda tx: refresh_token(tx, owner, token))
 
-    async def detach(self, owner: Owner, grace: float) -> bool:
-        return await self._database.submit(lambda tx: detach_session(tx, owner, grace))
+    def detach(self, owner: Owner, grace: float) -> Completion[bool]:
+        return self._database.writer.submit(lambda tx: detach_session(tx, owner, grace))
 
-    async def close(self, request: EndRequest) -> SessionRecord | None:
-        return await self._database.submit(lambda tx: close_session(tx, request))
+    def close(self, request: EndRequest) -> Completion[SessionRecord | None]:
+        return self._database.writer.submit(lambda tx: close_session(tx, request))
 
-    async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
-        return await self._database.submit(lambda tx: update_participant(tx, request))
+    def update_participant(self, request: UpdateRequest) -> Completion[ParticipantRecord]:
+        return self._database.writer.submit(lambda tx: update_participant(tx, request))
 
     async def participants(self, query: ParticipantQuery) -> ParticipantPage:
         quick = query.ids is not None and len(query.ids) <= QUICK_IDS
@@ -98,14 +99,14 @@ class EmbeddedRegistry:
             before = tx.state.directory_version
             return structs.replace(restrict(tx, request), versions=(before, tx.state.directory_version))
 
-        return await self._database.submit(numbered)
+        return await self._database.writer.submit(numbered)
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
         newest = self._bus.newest(beat.watched)
-        return await self._database.submit(lambda tx: record_beat(tx, beat, newest, self._lease_ms))
+        return await self._database.writer.submit(lambda tx: record_beat(tx, beat, newest, self._lease_ms))
 
     async def reap(self, limit: int = 500) -> Reaped:
-        return await self._database.submit(lambda tx: reap(tx, self._clock.monotonic(), limit, self._limits))
+        return await self._database.writer.submit(lambda tx: reap(tx, self._clock.monotonic(), limit, self._limits))
 
     async def restore(self, request: RestoreRequest) -> int:
         """The file outlives the process: nothing is ever missing here."""

@@ -1,7 +1,7 @@
 """One connection that writes, and what is written together.
 
 Operations are functions of a Transaction. All that wait when the writer is free go into one transaction and are
-committed with one fsync; their futures are resolved, and their news handed on, only after the commit. Callers may be
+committed with one fsync; their calls are completed, and their news handed on, only after the commit. Callers may be
 cancelled at any moment: what they asked for happens all the same, or not, but never half.
 """
 
@@ -14,12 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import apsw
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.clock import Clock
+from greenroom.engines.completion import Completion, completed
 from greenroom.engines.embedded.schema import BUSY_MS, DAMAGED, damaged
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
@@ -46,13 +47,6 @@ class CommitListener(Protocol):
         """In the event loop's thread, after the commit. Quick, does not raise."""
 
 
-class Outcome(NamedTuple):
-    """What came of one operation."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-
 class Batcher:
     """Carries out batches of operations on the connection. Used by one thread at a time."""
 
@@ -65,23 +59,23 @@ class Batcher:
         self.commits = 0
         """Batches committed so far."""
 
-    def run(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction | None]:
-        """The outcome of each, in order, and the committed transaction with its news."""
+    def run(self, operations: list[Operation[Any]]) -> tuple[list[Any], Transaction | None]:
+        """The result of each in order, an exception where it failed; and the committed transaction with its news."""
         try:
             return self._attempt(operations)
         except _FULL as error:
-            return [Outcome(error=_unavailable(error)) for _ in operations], None
+            return [_unavailable(error) for _ in operations], None
         except DAMAGED as error:
             log.error("%s", damaged(self.con.filename, str(error)))
-            return [Outcome(error=_unavailable(error)) for _ in operations], None
+            return [_unavailable(error) for _ in operations], None
         except Exception as error:
             if len(operations) == 1:
-                return [Outcome(error=_unexpected(error))], None
+                return [_unexpected(error)], None
             return self._one_by_one(operations)
 
-    def _attempt(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction]:
+    def _attempt(self, operations: list[Operation[Any]]) -> tuple[list[Any], Transaction]:
         con = self.con
-        outcomes: list[Outcome] = []
+        results: list[Any] = []
         if self._stale:
             self._load()
         try:
@@ -90,11 +84,11 @@ class Batcher:
             for operation in operations:
                 writes = tx.writes
                 try:
-                    outcomes.append(Outcome(operation(tx)))
+                    results.append(operation(tx))
                 except GreenroomError as refusal:
                     if tx.writes != writes:
                         raise RuntimeError("an operation wrote before it refused") from refusal
-                    outcomes.append(Outcome(error=refusal))
+                    results.append(refusal)
             tx.flush()
             con.execute("COMMIT")
         except BaseException:
@@ -103,7 +97,7 @@ class Batcher:
         self.commits += 1
         if self.state.checkpoint_due:
             self._truncate_log()
-        return outcomes, tx
+        return results, tx
 
     def _truncate_log(self) -> None:
         """Writes the log back into the file and empties it: it holds pages of before somebody was erased."""
@@ -116,13 +110,13 @@ class Batcher:
         finally:
             self.con.set_busy_timeout(BUSY_MS)
 
-    def _one_by_one(self, operations: list[Operation[Any]]) -> tuple[list[Outcome], Transaction | None]:
+    def _one_by_one(self, operations: list[Operation[Any]]) -> tuple[list[Any], Transaction | None]:
         """One of them is broken: the others must not pay for it."""
-        outcomes: list[Outcome] = []
+        results: list[Any] = []
         news: Transaction | None = None
         for operation in operations:
             done, tx = self.run([operation])
-            outcomes += done
+            results += done
             if tx is None:
                 continue
             if news is None:
@@ -130,7 +124,7 @@ class Batcher:
             else:
                 news.changes += tx.changes
                 news.ready |= tx.ready
-        return outcomes, news
+        return results, news
 
     def _roll_back(self) -> None:
         self._stale = True
@@ -157,32 +151,49 @@ def _unexpected(error: Exception) -> ServiceUnavailableError:
     return failure
 
 
+class Writer(Protocol):
+    """What carries operations out."""
+
+    def submit(self, operation: Operation[T]) -> Completion[T]:
+        """Complete when it is committed; with the exception where it was refused, or could not be written."""
+
+    async def stop(self) -> None:
+        """Write what was accepted, take nothing more."""
+
+
+class ClosedWriter:
+    """Implements `Writer` for an engine that is not running. why: what every operation is refused with."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def submit(self, operation: Operation[T]) -> Completion[T]:
+        return completed(ServiceUnavailableError(self._why, retry_after=1.0))
+
+    async def stop(self) -> None:
+        """There is nothing to write."""
+
+
 class InlineWriter:
-    """Each call is its own transaction, carried out at once: for simulated worlds, where order must be certain."""
+    """Implements `Writer`: each call is its own transaction, carried out at once: for simulated worlds, where order
+    must be certain."""
 
     def __init__(self, batcher: Batcher, listener: CommitListener) -> None:
         self._batcher = batcher
         self._listener = listener
-        self._stopped = False
 
-    async def submit(self, operation: Operation[T]) -> T:
-        """The operation's result, committed. Raises what it refused with."""
-        if self._stopped:
-            raise _stopped()
-        (outcome,), tx = self._batcher.run([operation])
+    def submit(self, operation: Operation[T]) -> Completion[T]:
+        (result,), tx = self._batcher.run([operation])
         if tx is not None:
             self._listener.committed(tx.changes, tx.ready)
-        if outcome.error is not None:
-            raise outcome.error
-        result: T = outcome.value
-        return result
+        return completed(result)
 
     async def stop(self) -> None:
-        self._stopped = True
+        """Nothing waits."""
 
 
 class ThreadedWriter:
-    """A thread that takes all that waits, and commits it together.
+    """Implements `Writer`: a thread that takes all that waits, and commits it together.
 
     window: seconds to wait for more when several operations are under way; one alone never waits.
     """
@@ -191,27 +202,24 @@ class ThreadedWriter:
         self._batcher = batcher
         self._listener = listener
         self._window = window
-        self._waiting: deque[tuple[Operation[Any], asyncio.Future[Any]]] = deque()
-        self._done: deque[tuple[Iterator[tuple[asyncio.Future[Any], Outcome]], Transaction | None]] = deque()
+        self._waiting: deque[tuple[Operation[Any], Completion[Any]]] = deque()
+        self._done: deque[tuple[Iterator[tuple[Completion[Any], Any]], Transaction | None]] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="greenroom-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, operation: Operation[T]) -> asyncio.Future[T]:
-        """Resolves when the operation is committed. Cancelling it changes nothing for the others."""
-        future: asyncio.Future[T] = self._loop.create_future()
+    def submit(self, operation: Operation[T]) -> Completion[T]:
         if self._stopping:
-            future.set_exception(_stopped())
-            return future
-        self._waiting.append((operation, future))
+            return completed(ServiceUnavailableError("The engine is stopped.", retry_after=5.0))
+        completion: Completion[T] = Completion()
+        self._waiting.append((operation, completion))
         if not self._wake.is_set():
             self._wake.set()
-        return future
+        return completion
 
     async def stop(self) -> None:
-        """Writes what was accepted, then ends the thread."""
         self._stopping = True
         self._wake.set()
         await self._loop.run_in_executor(None, self._thread.join)
@@ -234,28 +242,26 @@ class ThreadedWriter:
     def _run_batch(self) -> int:
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))]
-        outcomes, tx = self._batcher.run([operation for operation, _ in batch])
-        futures = [future for _, future in batch]
-        self._loop.call_soon_threadsafe(self._committed, zip(futures, outcomes, strict=True), tx)
+        results, tx = self._batcher.run([operation for operation, _ in batch])
+        completions = [completion for _, completion in batch]
+        self._loop.call_soon_threadsafe(self._committed, zip(completions, results, strict=True), tx)
         return len(batch)
 
-    def _committed(self, batch: Iterator[tuple[asyncio.Future[Any], Outcome]], tx: Transaction | None) -> None:
+    def _committed(self, batch: Iterator[tuple[Completion[Any], Any]], tx: Transaction | None) -> None:
         self._done.append((batch, tx))
         if len(self._done) == 1:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Resolves futures, a portion at a time: what waits for them is done before the loop looks at its sockets."""
+        """Completes calls, a portion at a time: what waits for them is done before the loop looks at its sockets."""
         left = PORTION
         while self._done:
             batch, tx = self._done[0]
-            for future, outcome in batch:
-                if future.done():
-                    continue
-                if outcome.error is None:
-                    future.set_result(outcome.value)
-                else:
-                    future.set_exception(outcome.error)
+            for completion, result in batch:
+                try:
+                    completion.complete(result)
+                except Exception:
+                    log.exception("what waited for a call failed")
                 left -= 1
                 if left == 0:
                     self._loop.call_soon(self._hand_out)
@@ -263,7 +269,3 @@ class ThreadedWriter:
             self._done.popleft()
             if tx is not None:
                 self._listener.committed(tx.changes, tx.ready)
-
-
-def _stopped() -> ServiceUnavailableError:
-    return ServiceUnavailableError("The engine is stopped.", retry_after=5.0)

@@ -229,7 +229,7 @@ class SessionConnection:
         for effect in machine.effects():
             kind = type(effect)
             if kind is EngineCall:
-                self._calls.start(self, effect.number, effect.request)  # type: ignore[union-attr]
+                hub.defer(self._calls.start, self, effect.number, effect.request)  # type: ignore[union-attr]
             elif kind is Refused:
                 hub.metrics.refused(effect.reason, resuming=effect.resuming)  # type: ignore[union-attr]
             elif link is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -30,6 +30,7 @@ from greenroom.core.requests import (
     WatchRequest,
 )
 from greenroom.engines.base import Engine
+from greenroom.engines.completion import Completion
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord, SessionRecord
@@ -46,12 +47,14 @@ READ_AT_ONCE = 256
 """Participants in one read of the engine."""
 
 MustWrite = EndRequest | DetachRequest
+_NEED_NO_LEASE = frozenset({EndRequest, DetachRequest, UnwatchRequest})
+"""What is written later, where the node may not act now; and what the engine is not asked for."""
 
 
 class SpanMaker(Protocol):
     """What traces opens and resumes (`telemetry.tracing.Tracing`)."""
 
-    async def joining(self, request: OpenRequest | AttachRequest, work: Coroutine[Any, Any, Any]) -> Any:
+    async def joining(self, request: OpenRequest | AttachRequest, work: Awaitable[Any]) -> Any:
         """The work, within a span."""
 
 
@@ -82,87 +85,131 @@ class EngineCalls:
         self._metrics = metrics
         self._tracing = tracing
         self._clock = clocks.monotonic
+        self._loop = asyncio.get_running_loop()
+        self._under_way: deque[Completion[Any]] = deque()
+        """Calls without a task of their own; some of them are done."""
         self._muted = False
+        self._begin: dict[type, Callable[[SessionConnection, int, Any], None]] = {
+            OpenRequest: self._open,
+            AttachRequest: self._resume,
+            EndRequest: self._end,
+            DetachRequest: self._write,
+            RefreshRequest: self._refresh,
+            UpdateRequest: self._update,
+            ParticipantQuery: self._get,
+            WatchRequest: self._watch,
+            UnwatchRequest: self._unwatch,
+        }
 
     def start(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
-        """Carry a call out, and hand its answer to the connection."""
-        self._hub.defer(self._begin, connection, number, request)
+        """Carry a call out, and hand its answer to the connection: later, never before this has returned."""
+        if self._muted:
+            return
+        kind, lease = type(request), self._lease()
+        if lease is None and kind not in _NEED_NO_LEASE:
+            self._answer_later(connection, number, _fenced())
+            return
+        if kind is OpenRequest or kind is AttachRequest:
+            request = replace(request, node=self._node, lease=lease)
+        self._begin[kind](connection, number, request)
 
     def mute(self) -> None:
         """Nothing that happens from now on reaches the engine."""
         self._muted = True
 
-    def _begin(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
-        if not self._muted:
-            self._hub.spawn(self._answer(connection, number, request))
+    async def settle(self, seconds: float) -> None:
+        """Wait for what is under way, at most so long; then cancel the rest."""
+        end = self._loop.time() + seconds
+        await self._hub.settle_tasks(seconds)
+        while not all(one.done for one in self._under_way) and self._loop.time() < end:  # noqa: ASYNC110 - only here
+            await asyncio.sleep(0.001)
+        await self._hub.settle_tasks(max(0.0, end - self._loop.time()))
 
-    async def _answer(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
-        result: Any
+    def _when_done(self, work: Awaitable[Any], done: Callable[[Any], None]) -> None:
+        """Calls ``done`` with the result, or with the GreenroomError: without a task where the engine needs none."""
+        if not isinstance(work, Completion):
+            self._hub.spawn(self._wait(work, done))
+            return
+        under_way = self._under_way
+        under_way.append(work)
+        while under_way and under_way[0].done:
+            under_way.popleft()
+        work.then(done)
+
+    async def _wait(self, work: Awaitable[Any], done: Callable[[Any], None]) -> None:
         try:
-            if self._tracing is not None and isinstance(request, OpenRequest | AttachRequest):
-                result = await self._tracing.joining(request, self.perform(connection, request))
-            else:
-                result = await self.perform(connection, request)
+            result = await work
         except GreenroomError as error:
             result = error
         except Exception:
             log.exception("a call to the engine failed")
             result = ServiceUnavailableError(code=ErrorCode.INTERNAL_ERROR)
-        connection.answered(number, result)
+        done(result)
 
-    async def perform(self, connection: SessionConnection, request: SessionRequest) -> Any:
-        """The answer to a request. Raises GreenroomError."""
-        if isinstance(request, UnwatchRequest):
-            return self._hub.unsubscribe(connection, request.ids)
-        if isinstance(request, DetachRequest) or (isinstance(request, EndRequest) and request.owner is not None):
-            return await self._write_or_defer(request)
-        lease = self._lease()
-        if lease is None:
-            raise ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
-        match request:
-            case OpenRequest():
-                return await self._open(connection, replace(request, node=self._node, lease=lease))
-            case AttachRequest():
-                return await self._resume(replace(request, node=self._node, lease=lease))
-            case UpdateRequest():
-                return await self._update(connection, request)
-            case ParticipantQuery():
-                return await self._read_whole(request.app, request.ids or ())
-            case WatchRequest():
-                return await self._watch(connection, request)
-            case RefreshRequest():
-                return await self._registry.refresh(request.owner, request.token)
-            case EndRequest():
-                return await self._close_by_secret(request)
+    def _answer_later(self, connection: SessionConnection, number: int, result: Any) -> None:
+        self._loop.call_soon(connection.answered, number, result)
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
-    async def _open(self, connection: SessionConnection, request: OpenRequest) -> Attached:
+    def _open(self, connection: SessionConnection, number: int, request: OpenRequest) -> None:
         began = self._clock()
-        ids = (request.participant_id,)
-        await self._hub.subscribe(connection, request.app, ids)
-        try:
-            attached = await self._registry.open(request)
-        except BaseException:
-            self._hub.unsubscribe(connection, ids)
-            raise
-        if attached.displaced is not None or attached.replaced:
-            self._notify_displaced(attached, Device(request.device_id, request.device_name))
-        self._metrics.joined(self._clock() - began, resuming=False)
-        return attached
+        hub, ids = self._hub, (request.participant_id,)
 
-    async def _resume(self, request: AttachRequest) -> Attached:
+        def opened(result: Any) -> None:
+            if isinstance(result, GreenroomError):
+                hub.unsubscribe(connection, ids)
+            elif result.displaced is not None or result.replaced:
+                self._notify_displaced(result, Device(request.device_id, request.device_name))
+            connection.answered(number, result)
+            if not isinstance(result, GreenroomError):
+                self._metrics.joined(self._clock() - began, resuming=False)
+
+        subscribing = hub.subscribe(connection, request.app, ids)
+        if isinstance(subscribing, tuple):
+            work = self._registry.open(request)
+        else:
+            work = self._open_after(subscribing, request)
+        if self._tracing is not None:
+            work = self._tracing.joining(request, work)
+        self._when_done(work, opened)
+
+    async def _open_after(self, subscribing: Awaitable[Any], request: OpenRequest) -> Attached:
+        await subscribing
+        return await self._registry.open(request)
+
+    def _resume(self, connection: SessionConnection, number: int, request: AttachRequest) -> None:
         began = self._clock()
-        attached = await self._registry.attach(request)
-        if attached.displaced is not None:
-            self._notify_displaced(attached, Device())
-        self._metrics.joined(self._clock() - began, resuming=True)
-        return attached
 
-    async def _close_by_secret(self, request: EndRequest) -> None:
-        ended = await self._registry.close(request)
-        if ended is not None:
-            self.notify_ended((ended,), request.reason)
+        def resumed(result: Any) -> None:
+            if not isinstance(result, GreenroomError):
+                if result.displaced is not None:
+                    self._notify_displaced(result, Device())
+                self._metrics.joined(self._clock() - began, resuming=True)
+            connection.answered(number, result)
+
+        work = self._registry.attach(request)
+        if self._tracing is not None:
+            work = self._tracing.joining(request, work)
+        self._when_done(work, resumed)
+
+    def _refresh(self, connection: SessionConnection, number: int, request: RefreshRequest) -> None:
+        work = self._registry.refresh(request.owner, request.token)
+        self._when_done(work, lambda result: connection.answered(number, result))
+
+    def _end(self, connection: SessionConnection, number: int, request: EndRequest) -> None:
+        if request.owner is not None:
+            self._write(connection, number, request)
+            return
+        if self._lease() is None:
+            self._answer_later(connection, number, _fenced())
+            return
+
+        def closed(result: Any) -> None:
+            if isinstance(result, SessionRecord):
+                self.notify_ended((result,), request.reason)
+            connection.answered(number, result)
+
+        self._when_done(self._registry.close(request), closed)
 
     async def take_back(self, owner: Owner, lease: str) -> Owner:
         """The node's own session under its new lease: compare-and-set on the old right (S7). Raises GreenroomError."""
@@ -171,18 +218,18 @@ class EngineCalls:
         )
         return Owner(attached.session.id, attached.session.generation, attached.session.lease)
 
-    async def _update(self, connection: SessionConnection, request: UpdateRequest) -> ParticipantRecord:
+    def _update(self, connection: SessionConnection, number: int, request: UpdateRequest) -> None:
         session = connection.machine.session
         before = 0 if session is None else session.participant.version
         app, participant_id = request.app, request.participant_id
         self._metrics.update_begins(app, participant_id)
-        version = None
-        try:
-            record = await self._registry.update_participant(request)
-            version = record.version
-            return record
-        finally:
+
+        def updated(result: Any) -> None:
+            version = None if isinstance(result, GreenroomError) else result.version
             self._metrics.update_ends(app, participant_id, before=before, version=version)
+            connection.answered(number, result)
+
+        self._when_done(self._registry.update_participant(request), updated)
 
     # -- participants -------------------------------------------------------------------------------------------------
 
@@ -209,34 +256,74 @@ class EngineCalls:
                 records[at] = record
         return records
 
-    async def _watch(self, connection: SessionConnection, request: WatchRequest) -> list[ParticipantRecord]:
-        """Subscribe, then read (S12)."""
-        fresh = await self._hub.subscribe(connection, request.app, request.ids)
+    def _get(self, connection: SessionConnection, number: int, request: ParticipantQuery) -> None:
+        work = self._read_whole(request.app, request.ids or ())
+        self._when_done(work, lambda records: connection.answered(number, records))
+
+    def _watch(self, connection: SessionConnection, number: int, request: WatchRequest) -> None:
+        work = self._subscribe_and_read(connection, request)
+        self._when_done(work, lambda records: connection.answered(number, records))
+
+    async def _subscribe_and_read(
+        self, connection: SessionConnection, request: WatchRequest
+    ) -> list[ParticipantRecord]:
+        """In this order (S12)."""
+        fresh = self._hub.subscribe(connection, request.app, request.ids)
+        if not isinstance(fresh, tuple):
+            fresh = await fresh
         try:
             return await self._read_whole(request.app, request.ids)
         except BaseException:
             self._hub.unsubscribe(connection, fresh)
             raise
 
+    def _unwatch(self, connection: SessionConnection, number: int, request: UnwatchRequest) -> None:
+        self._hub.unsubscribe(connection, request.ids)
+        self._answer_later(connection, number, None)
+
     # -- what must be written -----------------------------------------------------------------------------------------
 
     async def detach(self, owner: Owner, grace: float) -> None:
         """The session has no connection any more; deferred where the engine cannot take it."""
-        await self._write_or_defer(DetachRequest(owner, grace))
-
-    async def _write_or_defer(self, request: MustWrite) -> None:
-        if self._lease() is None or self.deferred_writes:
-            # In order: nothing overtakes what waits.
-            self.deferred_writes.append(request)
-        else:
+        request = DetachRequest(owner, grace)
+        if not self._defer(request):
             await self._try_to_write(request)
 
-    async def _try_to_write(self, request: MustWrite) -> bool:
-        """False where it was deferred."""
+    def _write(self, connection: SessionConnection, number: int, request: MustWrite) -> None:
+        if self._defer(request):
+            self._answer_later(connection, number, None)
+            return
+        work = self._ask_to_write(request)
+
+        def written(result: Any) -> None:
+            if isinstance(result, GreenroomError):
+                self._when_done(self._try_to_write(request, work), lambda _: connection.answered(number, None))
+            else:
+                connection.answered(number, None)
+
+        if isinstance(work, Completion):
+            self._when_done(work, written)
+        else:
+            self._when_done(self._try_to_write(request, work), written)
+
+    def _defer(self, request: MustWrite) -> bool:
+        """Whether it has to wait. In order: nothing overtakes what waits."""
+        if self._lease() is not None and not self.deferred_writes:
+            return False
+        self.deferred_writes.append(request)
+        return True
+
+    def _ask_to_write(self, request: MustWrite) -> Awaitable[Any]:
+        if isinstance(request, DetachRequest):
+            return self._registry.detach(request.owner, request.grace)
+        return self._registry.close(request)
+
+    async def _try_to_write(self, request: MustWrite, work: Awaitable[Any] | None = None) -> bool:
+        """False where it was deferred. work: under way already."""
         assert request.owner is not None
         session = request.owner.session_id
         try:
-            await self._write(request)
+            await self._finish_write(request, self._ask_to_write(request) if work is None else work)
         except ServiceUnavailableError as error:
             log.info("write deferred", request=type(request).__name__, session=session, error=error.message)
             self.deferred_writes.append(request)
@@ -246,18 +333,16 @@ class EngineCalls:
             log.debug("write no longer needed", session=session, error=error.message)
         return True
 
-    async def _write(self, request: MustWrite) -> None:
-        if isinstance(request, DetachRequest):
-            await self._registry.detach(request.owner, request.grace)
-            return
-        lease = self._lease()
-        if lease is None:
-            raise ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
+    async def _finish_write(self, request: MustWrite, work: Awaitable[Any]) -> None:
         try:
-            await self._registry.close(request)
+            await work
         except SessionEndedError as error:
-            if error.code is not ErrorCode.ATTEMPT_SUPERSEDED or request.owner is None:
+            lease = self._lease()
+            superseded = error.code is ErrorCode.ATTEMPT_SUPERSEDED
+            if not superseded or isinstance(request, DetachRequest) or request.owner is None:
                 raise
+            if lease is None:
+                raise _fenced() from error
             # Detached meanwhile, with the lease it was held under: take it back, so that the end is ours to write.
             await self._registry.close(replace(request, owner=await self.take_back(request.owner, lease)))
 
@@ -312,3 +397,7 @@ class EngineCalls:
         except GreenroomError as error:
             # Allowed to be lost: every node compares by itself (S7).
             log.info("a command was not sent", kind=type(command).__name__, node=node, error=error.message)
+
+
+def _fenced() -> ServiceUnavailableError:
+    return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)

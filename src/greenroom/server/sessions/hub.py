@@ -35,7 +35,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -45,6 +45,7 @@ from greenroom.core.server.services import SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import BATCH_SECONDS, EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.engines.base import Bus, Change
+from greenroom.engines.completion import READY
 from greenroom.errors import GreenroomError
 from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
@@ -231,19 +232,32 @@ class Hub:
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, connection: SessionConnection, app: str, ids: Iterable[str]) -> Sequence[str]:
-        """Returns when changes made from now on will be received: those that were not subscribed to before. Raises
-        GreenroomError where the bus cannot be reached; then none is."""
+    def subscribe(
+        self, connection: SessionConnection, app: str, ids: Iterable[str]
+    ) -> tuple[str, ...] | Coroutine[Any, Any, tuple[str, ...]]:
+        """Changes made from now on will be received. The ids that were not subscribed to before; a coroutine of them
+        where the bus has to be waited for: it raises GreenroomError where the bus cannot be reached; then none is."""
         if connection.machine.state is ServerState.GONE:
             return ()
-        fresh = [one for one in ids if one not in connection.subscriptions]
+        fresh = tuple([one for one in ids if one not in connection.subscriptions])
         if not fresh:
             return ()
+        watching = self._bus.watch(app, fresh)
+        found = Subscription.LIVE if watching is READY else Subscription.PENDING
         for one in fresh:
-            connection.subscriptions[one] = Subscription.PENDING
-            self.watchers.setdefault((app, one), set()).add(connection)
+            connection.subscriptions[one] = found
+            watchers = self.watchers.get((app, one))
+            if watchers is None:
+                self.watchers[app, one] = {connection}
+            else:
+                watchers.add(connection)
+        return fresh if watching is READY else self._confirm(connection, app, fresh, watching)
+
+    async def _confirm(
+        self, connection: SessionConnection, app: str, fresh: tuple[str, ...], watching: Awaitable[None]
+    ) -> tuple[str, ...]:
         try:
-            await self._bus.watch(app, fresh)
+            await watching
         except BaseException:
             self.unsubscribe(connection, fresh)
             raise
@@ -271,11 +285,13 @@ class Hub:
                     del self.watchers[(app, one)]
                     self.passed_on.pop((app, one), None)
         if live:
-            self.spawn(self._unwatch(app, live))
+            unwatching = self._bus.unwatch(app, live)
+            if unwatching is not READY:
+                self.spawn(self._unwatch(unwatching))
 
-    async def _unwatch(self, app: str, ids: Sequence[str]) -> None:
+    async def _unwatch(self, unwatching: Awaitable[None]) -> None:
         try:
-            await self._bus.unwatch(app, ids)
+            await unwatching
         except GreenroomError as error:
             log.info("unwatch failed", error=error.message)
 

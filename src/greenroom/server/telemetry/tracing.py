@@ -8,7 +8,7 @@ tokens, names, external ids or addresses.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from greenroom.core.requests import Attached, AttachRequest, OpenRequest
@@ -19,7 +19,7 @@ from greenroom.server.version import version
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
-Work = Callable[..., Coroutine[Any, Any, Any]]
+Work = Callable[..., Awaitable[Any]]
 
 
 class TracedAttempt(Protocol):
@@ -52,7 +52,7 @@ class Tracing:
         span.set_attribute("greenroom.code", int(error.code))
         span.set_status(self._failed(error.reason))
 
-    async def _within(self, span: Span, work: Coroutine[Any, Any, Any]) -> Any:
+    async def _within(self, span: Span, work: Awaitable[Any]) -> Any:
         try:
             return await work
         except GreenroomError as error:
@@ -78,7 +78,7 @@ class Tracing:
 
         return traced
 
-    async def joining(self, request: OpenRequest | AttachRequest, work: Coroutine[Any, Any, Any]) -> Any:
+    async def joining(self, request: OpenRequest | AttachRequest, work: Awaitable[Any]) -> Any:
         """An open or a resume."""
         name = "session.resume" if isinstance(request, AttachRequest) else "session.open"
         with self._span(name) as span:
