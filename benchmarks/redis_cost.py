@@ -74,15 +74,15 @@ class Meter:
         )
 
 
-async def spread(calls: list[Callable[[], Awaitable[object]]]) -> None:
-    """All of them, at most CONCURRENT at once."""
+async def spread(calls: list[Callable[[], Awaitable[object]]], width: int = CONCURRENT) -> None:
+    """All of them, at most ``width`` at once."""
     waiting = iter(calls)
 
     async def worker() -> None:
         for call in waiting:
             await call()
 
-    await asyncio.gather(*(worker() for _ in range(CONCURRENT)))
+    await asyncio.gather(*(worker() for _ in range(width)))
 
 
 async def costs(server: RedisServer, count: int) -> dict[str, Cost]:

@@ -17,14 +17,20 @@ RECOVERY = 21_000
 
 
 class RedisWorld(World):
-    """The engine on the Redis at ``url``, which ``empty`` empties; ``store`` in its place where that is given."""
+    """The engine on the Redis at ``url``, which ``empty`` empties; ``store`` in its place where that is given.
 
-    def __init__(self, url: str, empty: Callable[[], object], *, store: Callable[[], Store] | None = None) -> None:
+    timeout: seconds for one call.
+    """
+
+    def __init__(
+        self, url: str, empty: Callable[[], object], *, store: Callable[[], Store] | None = None, timeout: float = 2.0
+    ) -> None:
         super().__init__()
         self._empty = empty
         self.url = url
         self.restartable = True
         self._make_store = store
+        self._timeout = timeout
         self._now_ms = START_MS
         self._probes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self._pairs: set[tuple[str, str]] = set()
@@ -42,7 +48,11 @@ class RedisWorld(World):
     async def _make_engine(self) -> None:
         store = None if self._make_store is None else self._make_store()
         engine = RedisEngine(
-            self.url, store=store, clock_us=lambda: self._now_ms * 1000, event_limits=self.event_limits
+            self.url,
+            store=store,
+            clock_us=lambda: self._now_ms * 1000,
+            event_limits=self.event_limits,
+            timeout=self._timeout,
         )
 
         def heard(tag: str, channel: str, data: bytes) -> None:
