@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from benchmarks import page, results
+from benchmarks import machine, page, results
 from benchmarks.jobs import FULL, JOBS, QUICK, Bench
 from benchmarks.process import GENERATOR_CORE, ROOT, raise_file_limit
 
@@ -33,15 +33,16 @@ def main() -> int:
         from benchmarks.soak import run
 
         return run()
+    started = time.monotonic()
+    described = machine.describe()
     os.sched_setaffinity(0, {GENERATOR_CORE})
     raise_file_limit()
-    started = time.monotonic()
     bench = Bench(QUICK if options.quick else FULL, ROOT / "build" / "bench")
     try:
         bench.run(options.only)
     finally:
         bench.stop()
-    found = results.collect(bench, time.monotonic() - started)
+    found = results.collect(bench, described, time.monotonic() - started)
     if results.save(found, whole=not options.only):
         page.write(found)
     if options.baseline:

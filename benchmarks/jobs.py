@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import abuse, noisy_neighbour, outage
-from benchmarks.peers.install import KINDS
+from benchmarks import abuse, environment, laps, noisy_neighbour, outage
+from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.probe import probing
-from benchmarks.process import PYTHON, ROOT
+from benchmarks.process import ROOT
 from benchmarks.runs import Run, Scenario, measure
-from benchmarks.servers import EDDSA, HS256, RunningServer, cluster, running
+from benchmarks.servers import COMPILED, EDDSA, GREENROOM, HS256, RunningServer, running
 from benchmarks.world import World
 from greenroom.bench.churn import churn
 from greenroom.bench.client import Target, close_many, open_many
@@ -41,7 +41,11 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     rounds: int
+    laps: int
+    wide_laps: int
+    """Of 256 in flight, and of one."""
     opens: int
+    """Of each server in a lap."""
     warm: int
     """Opens before the measured ones: interpreters and JITs get going."""
     idle: tuple[int, ...]
@@ -53,8 +57,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     present: tuple[int, ...]
     churn_seconds: float
     tokens: int
-    peer_rounds: int
-    peer_opens: int
+    lap_tokens: int
+    """Participants that laps take turns with; so many have a token of each algorithm."""
+    peers: tuple[str, ...]
     peer_idle: int
     peer_watchers: int
     redis_nodes: tuple[int, ...]
@@ -65,15 +70,16 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 
 QUICK = Form(
-    name="quick", rounds=2, opens=2_000, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000, watchers=1_000,
-    updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, peer_rounds=1, peer_opens=1_000,
-    peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=145,
-    without=("peers", "present", "redis", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse"),
+    name="quick", rounds=2, laps=3, wide_laps=2, opens=600, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000,
+    watchers=1_000, updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, lap_tokens=2_000,
+    peers=(CENTRIFUGO,), peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=120,
+    without=("peers", "present", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse"),
 )  # fmt: skip
 FULL = Form(
-    name="full", rounds=5, opens=5_000, warm=500, idle=(10_000, 19_000), idle_seconds=16, echoes=60_000,
-    watchers=5_000, updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20, tokens=19_700,
-    peer_rounds=3, peer_opens=3_000, peer_idle=5_000, peer_watchers=2_000, redis_nodes=(1, 2, 3), limit=1_500,
+    name="full", rounds=3, laps=9, wide_laps=5, opens=1_000, warm=300, idle=(10_000, 19_000), idle_seconds=16,
+    echoes=60_000, watchers=5_000, updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20,
+    tokens=19_700, lap_tokens=9_300, peers=(*KINDS, CENTRIFUGO), peer_idle=5_000, peer_watchers=2_000,
+    redis_nodes=(1, 2, 3), limit=1_500,
 )  # fmt: skip
 
 
@@ -83,16 +89,22 @@ class Bench:
     def __init__(self, form: Form, folder: Path) -> None:
         self.form = form
         self.folder = folder
-        self.world = World(folder, form.tokens, hs256=form.peer_opens + form.warm)
+        self.world = World(folder, form.tokens, hs256=form.lap_tokens)
         self.runs: list[Run] = []
         self.extra: dict[str, Any] = {}
         """What is no run: the time of an import, counts of instructions."""
         self.failed: dict[str, str] = {}
         self.left_out: list[str] = []
+        self.ours: list[str] = [GREENROOM]
+        """Of our servers, those there are here: the compiled one only where a compiler is."""
         self._started = time.monotonic()
 
     def run(self, only: list[str] | None = None) -> None:
         """All jobs, or those named."""
+        chosen = environment.chosen()
+        self.say(f"servers run on CPython {chosen.version} ({chosen.path}): {chosen.build}")
+        if environment.compiled_python() is not None:
+            self.ours.append(COMPILED)
         self.say(f"{self.form.name} form: minting {self.form.tokens:,} tokens")
         self.world.prepare()
         for name, job in JOBS.items():
@@ -105,12 +117,16 @@ class Bench:
             try:
                 job(self)
             except Exception as error:
-                self.failed[name] = f"{type(error).__name__}: {error}"
-                self.say(f"  failed: {self.failed[name]}")
+                self.note(name, error)
 
-    def storm(self, width: int, count: int | None = None) -> Scenario:
-        """The scenario of opens, with its warming up. count: None is the form's."""
-        return partial(storm, count=count or self.form.opens, width=width, warm=self.form.warm)
+    def note(self, what: str, error: Exception) -> None:
+        """Keep that something failed: the bench goes on, and says so at its end."""
+        self.failed[what] = f"{type(error).__name__}: {error}"
+        self.say(f"  failed: {what}: {self.failed[what]}")
+
+    def storm(self, width: int) -> Scenario:
+        """The scenario of opens in a fresh server, with its warming up."""
+        return partial(storm, count=2 * self.form.opens, width=width, warm=self.form.warm)
 
     def say(self, text: str) -> None:
         """A line of progress."""
@@ -154,36 +170,33 @@ class Bench:
         return found
 
 
-def _storms(bench: Bench, width: int) -> None:
-    for number in range(bench.form.rounds):
-        for subject in ("floor", "greenroom"):
-            bench.once(f"open-{width}", subject, number, bench.storm(width))
-
-
 def _echo(bench: Bench) -> None:
     for number in range(bench.form.rounds):
-        for subject in ("floor", "greenroom"):
+        for subject in ("floor", *bench.ours):
             bench.once("echo", subject, number, partial(echo, connections=64, count=bench.form.echoes))
 
 
 def _idle(bench: Bench) -> None:
     for count in bench.form.idle:
-        for subject in ("floor", "greenroom"):
+        for subject in ("floor", *bench.ours):
             found = bench.once(f"idle-{count}", subject, 0, partial(idle, count=count, seconds=bench.form.idle_seconds))
             bench.say(f"  {subject:10} {found.kib_each:.1f} KiB each")
 
 
 def _fanout(bench: Bench) -> None:
     for number in range(_FEW_ROUNDS):
-        for subject in ("floor", "greenroom"):
+        for subject in ("floor", *bench.ours):
             bench.once(
                 "fanout", subject, number, partial(fanout, watchers=bench.form.watchers, updates=bench.form.updates)
             )
 
 
 def _herd(bench: Bench) -> None:
-    found = bench.once("herd", "greenroom", 0, partial(reconnect, count=bench.form.herd))
-    bench.say(f"  {found.finding.more}")
+    """All clients lose their connections at once, beside one more that pings every 10 ms."""
+    for name in bench.ours:
+        with running(bench.world, name) as subject:
+            found = bench.against(subject, "herd", name, 0, partial(reconnect, count=bench.form.herd), probe=True)
+        bench.say(f"  {found.finding.more}")
 
 
 def _churn(bench: Bench) -> None:
@@ -196,18 +209,21 @@ def _churn(bench: Bench) -> None:
 
 
 def _peers(bench: Bench) -> None:
-    """The same work on other stacks: opens with both kinds of signature, memory, fan-out."""
+    """The same work on other stacks: memory, fan-out, and the smallest request. Opens are in the laps."""
     form = bench.form
-    for alg in (EDDSA, HS256):
-        for number in range(form.peer_rounds):
-            for name in ("greenroom", *KINDS):
-                bench.once(f"peers-{alg}", name, number, bench.storm(64, form.peer_opens), alg=alg)
-    for name in ("greenroom", *KINDS):
-        bench.once("peers-idle", name, 0, partial(idle, count=form.peer_idle, seconds=1))
-    for name in ("greenroom", *KINDS):
-        bench.once("peers-fanout", name, 0, partial(fanout, watchers=form.peer_watchers, updates=form.updates))
-    for name in ("greenroom", *KINDS):
-        bench.once("peers-echo", name, 0, partial(echo, connections=64, count=form.echoes // 3))
+    scenarios: dict[str, Scenario] = {
+        "peers-idle": partial(idle, count=form.peer_idle, seconds=1),
+        "peers-fanout": partial(fanout, watchers=form.peer_watchers, updates=form.updates),
+        "peers-echo": partial(echo, connections=64, count=form.echoes // 3),
+    }
+    for job, scenario in scenarios.items():
+        for name in (*bench.ours, *form.peers):
+            if (job, name) == ("peers-echo", CENTRIFUGO):
+                continue  # its protocol has no such request
+            try:
+                bench.once(job, name, 0, scenario, alg=HS256)
+            except Exception as error:
+                bench.note(f"{job} {name}", error)
 
 
 async def _opens_beside(target: Target, *, present: int, count: int) -> Finding:
@@ -222,7 +238,7 @@ async def _opens_beside(target: Target, *, present: int, count: int) -> Finding:
 
 def _present(bench: Bench) -> None:
     """What an open costs with few and with many sessions present."""
-    for number in range(_FEW_ROUNDS):
+    for number in range(2):
         for present in bench.form.present:
             count = min(2_000, bench.form.tokens - 101 - present)
             bench.once(f"present-{present}", "greenroom", number, partial(_opens_beside, present=present, count=count))
@@ -243,11 +259,10 @@ def _failure_detection(bench: Bench) -> None:
 
 
 def _stall(bench: Bench) -> None:
-    """The worst scenarios once more, with one more client that pings every 10 ms."""
+    """The worst scenarios but the herd, beside one more client that pings every 10 ms."""
     form = bench.form
     scenarios: dict[str, Scenario] = {
         "storm": bench.storm(256),
-        "herd": partial(reconnect, count=form.herd),
         "fanout": partial(fanout, watchers=form.watchers, updates=form.updates),
     }
     for name, scenario in scenarios.items():
@@ -256,20 +271,15 @@ def _stall(bench: Bench) -> None:
         bench.say(f"  {found.finding.more['stall']}")
 
 
-def _redis(bench: Bench) -> None:
-    """Opens through the Redis engine, on one to three nodes that share the servers' core, and the embedded engine's."""
-    for number in range(_FEW_ROUNDS):
-        bench.once("redis-embedded", "greenroom", number, bench.storm(64))
-        for nodes in bench.form.redis_nodes:
-            with cluster(bench.world, nodes, bench.form.opens + bench.form.warm) as subject:
-                bench.against(subject, f"redis-{nodes}", "greenroom", number, bench.storm(64))
-
-
 def _import(bench: Bench) -> None:
     """Milliseconds of `import greenroom` in a new interpreter, beyond the interpreter's own start."""
     code = "import time; t = time.perf_counter(); import greenroom; print(time.perf_counter() - t)"
     times = [
-        float(subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+        float(
+            subprocess.run(
+                [str(environment.python()), "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+            ).stdout
+        )
         for _ in range(7)
     ]
     bench.extra["import_ms"] = round(statistics.median(times) * 1000, 1)
@@ -278,15 +288,15 @@ def _import(bench: Bench) -> None:
 
 JOBS: dict[str, Callable[[Bench], None]] = {
     "import": _import,
-    "open-64": partial(_storms, width=64),
-    "open-256": partial(_storms, width=256),
+    "opens": laps.job,
+    "open-256": laps.wide,
+    "open-1": laps.single,
     "idle": _idle,
     "fanout": _fanout,
     "herd": _herd,
     "echo": _echo,
     "churn": _churn,
     "peers": _peers,
-    "redis": _redis,
     "present": _present,
     "heartbeat": _heartbeat,
     "stall": _stall,

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import os
 import platform
 import shutil
 import subprocess
 from pathlib import Path
 
+from benchmarks import environment
+from benchmarks.peers.install import centrifugo_version
+
 _PACKAGES = (
     "greenroom", "picows", "uvloop", "aiohttp", "msgspec", "joserfc", "cryptography", "apsw", "redis", "hiredis",
 )  # fmt: skip
+_VERSIONS = """
+import importlib.metadata, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+import apsw
+print(json.dumps({**found, "sqlite": apsw.sqlite_lib_version()}))
+"""
 
 
 def describe() -> dict[str, str]:
     """Names and versions, as text."""
+    chosen = environment.chosen()
     found = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "system": _system(),
-        "python": platform.python_version(),
+        "python of the servers": f"{chosen.version}: {chosen.build}",
+        "python of the generator": platform.python_version(),
         "load before": " ".join(f"{one:.2f}" for one in os.getloadavg()),
     }
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    import apsw
-
-    found["sqlite"] = apsw.sqlite_lib_version()
+    versions = subprocess.run(
+        [environment.python(), "-c", _VERSIONS, *_PACKAGES], capture_output=True, text=True, check=True
+    )
+    found |= json.loads(versions.stdout)
     for command in (("node", "--version"), ("redis-server", "--version")):
         if shutil.which(command[0]):
             found[command[0]] = _first_line(command)
+    if shutil.which("go"):
+        found["centrifugo"] = centrifugo_version().removeprefix("v")
     return found
 
 

@@ -6,12 +6,14 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 CPUCLOCK_SCHED = 2
@@ -37,11 +39,12 @@ class StartError(Exception):
 
 
 class Server:
-    """A child process on the servers' core. ready: the line of JSON it printed when it was up."""
+    """A child process on the servers' core. url: where it will listen; None: it prints a line of JSON when it is up,
+    which is `ready`."""
 
     def __init__(
         self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None,
-        core: int | None = SERVER_CORE, limit: float = 30.0,
+        core: int | None = SERVER_CORE, limit: float = 30.0, url: str | None = None,
     ) -> None:  # fmt: skip
         self.log = log
         self._out: IO[bytes] = log.open("wb")
@@ -55,7 +58,19 @@ class Server:
             command, stdout=subprocess.PIPE, stderr=self._out, stdin=subprocess.DEVNULL, preexec_fn=pin,
             env={**os.environ, **(env or {})}, cwd=cwd or ROOT, start_new_session=True,
         )  # fmt: skip
-        self.ready = self._wait(limit)
+        self.ready = self._wait(limit) if url is None else self._dial(url, limit)
+
+    def _dial(self, url: str, limit: float) -> dict[str, Any]:
+        split = urlsplit(url)
+        end = time.monotonic() + limit
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                socket.create_connection((split.hostname, split.port), 1).close()
+                return {"url": url}
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        raise StartError(f"{self.log.name}: {self.log.read_text(errors='replace')[-2000:]}")
 
     def _wait(self, limit: float) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -117,7 +132,15 @@ class Server:
         self.stop()
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 PYTHON = sys.executable
+"""The generator's. Servers run on `environment.python()`."""
 
 
 __all__ = [
@@ -128,5 +151,6 @@ __all__ = [
     "SERVER_CORE",
     "Server",
     "StartError",
+    "free_port",
     "raise_file_limit",
 ]

@@ -6,10 +6,13 @@ import datetime
 import json
 from typing import Any
 
-from benchmarks import machine, outage
+from benchmarks import outage, targets
 from benchmarks.jobs import Bench
+from benchmarks.laps import MINTED
+from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.process import ROOT
-from benchmarks.runs import Run, as_data, cpu, median, of, ratio
+from benchmarks.runs import Run, as_data, cpu, key_of, median, of, ratio, total
+from benchmarks.servers import COMPILED, EDDSA, GREENROOM, HS256
 
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
 BASELINE = ROOT / "benchmarks" / "baseline.json"
@@ -19,14 +22,14 @@ TOLERANCE = 1.25
 """A ratio above its baseline by more than this is called a slow-down: these machines are noisy."""
 
 
-def collect(bench: Bench, seconds: float) -> dict[str, Any]:
-    """All there is to know of a bench."""
+def collect(bench: Bench, described: dict[str, str], seconds: float) -> dict[str, Any]:
+    """All there is to know of a bench. described: the machine, as it was before."""
     figures = _figures(bench.runs, bench.extra)
     return {
         "form": bench.form.name,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": round(seconds),
-        "machine": machine.describe(),
+        "machine": described,
         "figures": figures,
         "guard": guard(figures),
         "failed": bench.failed,
@@ -36,40 +39,57 @@ def collect(bench: Bench, seconds: float) -> dict[str, Any]:
     }
 
 
+PLAIN_AND_COMPILED = {GREENROOM: "", COMPILED: "_compiled"}
+"""Our servers, and how the names of their figures end."""
+
+
 def _figures(runs: list[Run], extra: dict[str, Any]) -> dict[str, float]:
     """The figures that pages name. Only what was measured."""
-    found: dict[str, float] = {}
-    for width in (64, 256):
-        job = f"open-{width}"
-        if of(runs, job):
-            found[f"open_{width}_cpu_us"] = cpu(runs, job)
-            found[f"open_{width}_floor_cpu_us"] = cpu(runs, job, "floor")
-            found[f"open_{width}_ratio"] = round(ratio(runs, job), 3)
-            found[f"open_{width}_per_s"] = median(one.finding.rate for one in of(runs, job))
-            found[f"open_{width}_p99_ms"] = median(one.finding.latency["p99"] for one in of(runs, job))
-    for run in runs:
-        if run.job.startswith("idle-") and run.subject == "greenroom":
-            found[f"idle_{run.job[5:]}_kib"] = round(run.kib_each, 2)
-    if of(runs, "echo"):
-        found["echo_cpu_us"] = cpu(runs, "echo")
-        found["echo_ratio"] = round(ratio(runs, "echo"), 3)
-        found["echo_per_s"] = median(one.finding.rate for one in of(runs, "echo"))
-    fanouts = of(runs, "fanout")
-    if fanouts:
-        found["fanout_cpu_us"] = cpu(runs, "fanout")
-        found["fanout_ratio"] = round(ratio(runs, "fanout"), 3)
-        found["update_to_watcher_p99_ms"] = median(one.finding.latency["p99"] for one in fanouts)
-        found["update_to_last_watcher_ms"] = median(one.finding.more["last"]["p50"] for one in fanouts)
-    for run in of(runs, "herd"):
-        found["herd_sessions"] = run.finding.parameters["sessions"]
-        found["herd_all_back_s"] = run.finding.more["allBack"]
-        found["herd_admitted_p99_ms"] = run.finding.latency["p99"]
-        found["herd_from_dialing_p99_ms"] = run.finding.more["fromDialing"].get("p99", 0.0)
-        found["herd_mean_attempts"] = run.finding.more["meanAttempts"]
-    found |= _crowded(runs) | _peers(runs)
+    found = _opens(runs) | _peers(runs) | _redis(runs)
+    for name, end in PLAIN_AND_COMPILED.items():
+        for run in runs:
+            if run.job.startswith("idle-") and run.subject == name:
+                found[f"idle_{run.job[5:]}_kib{end}"] = run.kib_each
+        if echoes := of(runs, "echo", name):
+            found[f"echo_cpu_us{end}"] = cpu(runs, "echo", name)
+            found[f"echo_ratio{end}"] = ratio(runs, "echo", name)
+            found[f"echo_per_s{end}"] = median(one.finding.rate for one in echoes)
+        if fanouts := of(runs, "fanout", name):
+            found[f"fanout_cpu_us{end}"] = cpu(runs, "fanout", name)
+            found[f"fanout_ratio{end}"] = ratio(runs, "fanout", name)
+            found[f"update_to_watcher_p99_ms{end}"] = median(one.finding.latency["p99"] for one in fanouts)
+            found[f"update_to_last_watcher_ms{end}"] = median(one.finding.more["last"]["p50"] for one in fanouts)
+        for run in of(runs, "herd", name):
+            found[f"herd_sessions{end}"] = run.finding.parameters["sessions"]
+            found[f"herd_all_back_s{end}"] = run.finding.more["allBack"]
+            found[f"herd_admitted_p99_ms{end}"] = run.finding.latency["p99"]
+            found[f"herd_from_dialing_p99_ms{end}"] = run.finding.more["fromDialing"].get("p99", 0.0)
+            found[f"herd_mean_attempts{end}"] = run.finding.more["meanAttempts"]
+            found[f"herd_stall_p999_ms{end}"] = run.finding.more["stall"].get("p99.9", 0.0)
+    found |= _crowded(runs)
     if "import_ms" in extra:
         found["import_ms"] = extra["import_ms"]
     return {name: round(value, 3) for name, value in found.items()}
+
+
+def _opens(runs: list[Run]) -> dict[str, float]:
+    """What an open and close costs each server, and ours as ratios within laps to the floors and to Centrifugo."""
+    found: dict[str, float] = {}
+    for job in sorted({run.job for run in runs if run.job.startswith("open-")}):
+        for subject in sorted({run.subject for run in runs if run.job == job} - set(PLAIN_AND_COMPILED)):
+            found[f"{key_of(job)}_{key_of(subject)}_cpu_us"] = cpu(runs, job, subject)
+        below = job.removesuffix(MINTED)
+        for name, end in PLAIN_AND_COMPILED.items():
+            own = of(runs, job, name)
+            if not own:
+                continue
+            found[f"{key_of(job)}_cpu_us{end}"] = cpu(runs, job, name)
+            found[f"{key_of(job)}_per_s{end}"] = median(one.finding.rate for one in own)
+            found[f"{key_of(job)}_p99_ms{end}"] = median(one.finding.latency["p99"] for one in own)
+            for over, kind in (("floor", "ratio"), ("raw-floor", "over_raw"), (CENTRIFUGO, "over_centrifugo")):
+                if value := ratio(runs, job, name, over, below):
+                    found[f"{key_of(job)}_{kind}{end}"] = value
+    return found
 
 
 def _crowded(runs: list[Run]) -> dict[str, float]:
@@ -106,47 +126,54 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
         value = ratio(runs, f"outage-{how}", over_job="outage-none", over="greenroom")
         if value:
             found[f"outage_{how}_times"] = value
-    return found | _redis(runs)
+    return found
 
 
 def _redis(runs: list[Run]) -> dict[str, float]:
-    """Opens through the Redis engine, and one node's rate over the embedded engine's within the same round."""
+    """Opens through the Redis engine, with HS256: nodes and Redis, over Centrifugo's, and over one node's."""
     found: dict[str, float] = {}
+    centrifugo = f"open-64-{HS256}"
     for job in sorted({run.job for run in runs if run.job.startswith("redis-")}):
-        name = job.replace("-", "_")
-        found[f"{name}_cpu_us"] = cpu(runs, job)
-        found[f"{name}_store_cpu_us"] = median(one.store_cpu_us for one in of(runs, job))
-        found[f"{name}_per_s"] = median(one.finding.rate for one in of(runs, job))
-    embedded = {one.round: one.finding.rate for one in of(runs, "redis-embedded")}
-    ratios = [one.finding.rate / embedded[one.round] for one in of(runs, "redis-1") if embedded.get(one.round)]
-    if ratios:
-        found["redis_of_embedded"] = median(ratios)
+        for name, end in PLAIN_AND_COMPILED.items():
+            own = of(runs, job, name)
+            if not own:
+                continue
+            found[f"{key_of(job)}_cpu_us{end}"] = cpu(runs, job, name)
+            found[f"{key_of(job)}_store_cpu_us{end}"] = median(one.store_cpu_us for one in own)
+            found[f"{key_of(job)}_per_s{end}"] = median(one.finding.rate for one in own)
+            for kind, over, over_job in (("over_centrifugo", CENTRIFUGO, centrifugo), ("over_one", name, "redis-1")):
+                if over_job != job and (value := ratio(runs, job, name, over, over_job)):
+                    found[f"{key_of(job)}_{kind}{end}"] = value
+    embedded = {one.round: one.finding.rate for one in of(runs, centrifugo)}
+    rates = [one.finding.rate / embedded[one.round] for one in of(runs, "redis-1") if embedded.get(one.round)]
+    if rates:
+        found["redis_of_embedded"] = median(rates)
+    stores = [one.store_cpu_us for one in of(runs, centrifugo, CENTRIFUGO)]
+    if stores:
+        found["centrifugo_store_cpu_us"] = median(stores)
     return found
 
 
 def _peers(runs: list[Run]) -> dict[str, float]:
-    """CPU of each peer, and how many times ours it is; the store's CPU counts, for ours is in the process."""
+    """How many times ours each peer's open costs within a lap; and its memory, deliveries and echoes."""
     found: dict[str, float] = {}
-    for alg in ("EdDSA", "HS256"):
-        job = f"peers-{alg}"
-        own = cpu(runs, job)
-        for name in sorted({run.subject for run in runs if run.job == job}):
-            value = median(one.cpu_us + one.store_cpu_us for one in of(runs, job, name))
-            found[f"peers_{alg}_{name}_cpu_us"] = value
-            if name != "greenroom" and own:
-                found[f"peers_{alg}_{name}_times"] = value / own
+    for alg in (EDDSA, HS256):
+        job = f"open-64-{alg}"
+        for name in sorted({run.subject for run in runs if run.job == job} & {*KINDS, CENTRIFUGO}):
+            if value := ratio(runs, job, name, GREENROOM):
+                found[f"peers_{alg}_{key_of(name)}_times"] = value
     for run in runs:
         if run.job == "peers-idle":
-            found[f"peers_idle_{run.subject}_kib"] = run.kib_each
+            found[f"peers_idle_{key_of(run.subject)}_kib"] = run.kib_each
         elif run.job in ("peers-fanout", "peers-echo"):
-            found[f"{run.job.replace('-', '_')}_{run.subject}_cpu_us"] = run.cpu_us
+            found[f"{key_of(run.job)}_{key_of(run.subject)}_cpu_us"] = total(run)
     return found
 
 
 def guard(figures: dict[str, float]) -> dict[str, Any]:
     """The ratios to the floor against the kept baseline: no wall clock is trusted."""
     kept: dict[str, float] = json.loads(BASELINE.read_text())["ratios"] if BASELINE.exists() else {}
-    now = {name: value for name, value in figures.items() if name.endswith("_ratio")}
+    now = {name: value for name, value in figures.items() if name.endswith(("_ratio", "_ratio_compiled"))}
     slower = {
         name: f"{now[name]:.2f} was {value:.2f}"
         for name, value in kept.items()
@@ -158,13 +185,19 @@ def guard(figures: dict[str, float]) -> dict[str, Any]:
 def save(found: dict[str, Any], *, whole: bool) -> bool:
     """In build/, and where pages read it if all jobs were run; the short form never takes the place of the full one."""
     DRAFT.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=1) + "\n"
+    text = _text(found)
     DRAFT.write_text(text)
     if not whole or (found["form"] == "quick" and LATEST.exists() and load()["form"] == "full"):
         return False
     LATEST.parent.mkdir(parents=True, exist_ok=True)
     LATEST.write_text(text)
     return True
+
+
+def _text(found: dict[str, Any]) -> str:
+    """As JSON, a line for each run: there are hundreds."""
+    runs = ",\n".join("  " + json.dumps(run) for run in found["runs"])
+    return json.dumps({**found, "runs": []}, indent=1).removesuffix("[]\n}") + f"[\n{runs}\n ]\n}}\n"
 
 
 def load() -> dict[str, Any]:
@@ -180,10 +213,15 @@ def save_baseline(found: dict[str, Any]) -> None:
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures, for people."""
+    """The figures and the goals, for people."""
     width = max((len(name) for name in found["figures"]), default=0)
     for name, value in found["figures"].items():
         print(f"{name:{width}}  {value:g}")
+    print()
+    measured = [goal for goal in targets.TARGETS if {goal.figure, f"{goal.figure}_compiled"} & found["figures"].keys()]
+    for line in targets.table(found["figures"], measured):
+        print(line)
+    print()
     for name, text in found["guard"]["slower"].items():
         print(f"slower than the baseline: {name}: {text}")
     for name, text in found["failed"].items():

@@ -15,10 +15,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from benchmarks.peers.dialects import SocketIoDialect, WsDialect
-from benchmarks.peers.install import KINDS, command
+from benchmarks import environment
+from benchmarks.peers import install
+from benchmarks.peers.dialects import CentrifugoDialect, SocketIoDialect, WsDialect
+from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.peers.stores import Store
-from benchmarks.process import Server
+from benchmarks.process import Server, free_port
 from benchmarks.world import ISSUER, World
 from greenroom.bench.client import Target
 from greenroom.bench.dialect import Dialect, GreenroomDialect
@@ -26,6 +28,9 @@ from greenroom.bench.minting import mint
 from greenroom.tokens import SESSION_SCOPES, KeyRing, SigningKey, mint_client_token
 
 EDDSA, HS256 = "EdDSA", "HS256"
+GREENROOM, COMPILED = "greenroom", "greenroom-compiled"
+FLOORS = {"floor": "baseline", "raw-floor": "raw_baseline"}
+"""Modules, by name."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,23 @@ class RunningServer:
     others: tuple[Server, ...] = ()
     """Further nodes of the same cluster; their CPU is counted with the first one's."""
 
+    def mint(self, numbers: range) -> None:
+        """Have the service mint the tokens of these participants, as an app's backend does before its client opens."""
+        ready, target = self.server.ready, self.target
+        ids = target.external_ids[numbers.start : numbers.stop]
+        minted = asyncio.run(mint(ready["url"], ready["appKey"], ready["appSecret"], ids))
+        target.tokens = [*target.tokens[: numbers.start], *minted, *target.tokens[numbers.stop :]]
+
+
+def python_of(name: str) -> Path | None:
+    """The Python that a server of ours runs on; None: the source tree's."""
+    return environment.compiled_python() if name == COMPILED else None
+
 
 @contextmanager
 def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | None = None) -> Iterator[RunningServer]:
-    """Start it, stop it. name: `floor`, `greenroom`, or one of the peers."""
-    store = Store(world.folder / "redis") if name in KINDS else None
+    """Start it, stop it. name: one of FLOORS, `greenroom`, `greenroom-compiled`, or one of the peers."""
+    store = Store(world.folder / f"redis-{name}-{alg}") if name in (*KINDS, CENTRIFUGO) else None
     server: Server | None = None
     try:
         server = _start(world, name, alg, store, env or {})
@@ -56,18 +73,27 @@ def running(world: World, name: str, alg: str = EDDSA, env: dict[str, str] | Non
 
 
 @contextmanager
-def cluster(world: World, nodes: int, tokens: int, env: dict[str, str] | None = None) -> Iterator[RunningServer]:
-    """So many nodes on one Redis, all on the servers' core. Applications live in the engine, so tokens are minted."""
-    store = Store(world.folder / "redis")
+def cluster(
+    world: World, nodes: int, tokens: int, env: dict[str, str] | None = None, *, name: str = GREENROOM,
+    alg: str = EDDSA,
+) -> Iterator[RunningServer]:  # fmt: skip
+    """So many nodes on one Redis, all on the servers' core. Applications live in the engine, so tokens are minted: by a
+    node that is stopped then, so that those measured did not make them."""
+    store = Store(world.folder / f"redis-{name}-{nodes}-{alg}")
     servers: list[Server] = []
     try:
         # One key for all: signing keys are sealed with it.
-        secrets = {"GREENROOM_MASTER_KEY": os.urandom(32).hex(), "GREENROOM_ADMIN_TOKEN": os.urandom(16).hex()}
-        servers += [world.on_redis(store.url, {**secrets, **(env or {})}) for _ in range(nodes)]
+        secrets = {
+            "GREENROOM_MASTER_KEY": os.urandom(32).hex(), "GREENROOM_ADMIN_TOKEN": os.urandom(16).hex(),
+            "GREENROOM_SIGNING_ALG": alg, **(env or {}),
+        }  # fmt: skip
+        servers.append(world.on_redis(store.url, secrets))
         ready = servers[0].ready
         ids = world.external_ids[:tokens]
         minted = asyncio.run(mint(ready["url"], ready["appKey"], ready["appSecret"], ids))
-        # A node hears of an application that another made with its next beat at the latest.
+        servers.pop().stop()
+        servers += [world.on_redis(store.url, secrets, python_of(name)) for _ in range(nodes)]
+        # Nodes hear of each other with their next beats.
         time.sleep(4.0 if nodes > 1 else 0.0)
         target = world.target(servers[0], GreenroomDialect(), minted)
         ports = tuple(int(one.ready["url"].rpartition(":")[2]) for one in servers[1:])
@@ -80,17 +106,25 @@ def cluster(world: World, nodes: int, tokens: int, env: dict[str, str] | None = 
 
 
 def _start(world: World, name: str, alg: str, store: Store | None, env: dict[str, str]) -> Server:
-    if name == "floor":
-        return world.floor()
-    if name == "greenroom":
-        return world.greenroom(env, hs256=alg == HS256)
+    if name in FLOORS:
+        return world.floor(FLOORS[name], alg, world.folder / "public-key" if alg == EDDSA else _secret_in_hex(world))
+    if name in (GREENROOM, COMPILED):
+        return world.greenroom(env, hs256=alg == HS256, python=python_of(name))
     assert store is not None
-    key = _public_pem(world) if alg == EDDSA else _secret(world)
     log = world.folder / f"{name}-{alg}.log"
-    return Server(command(name, alg, key, store.port), log=log)
+    if name == CENTRIFUGO:
+        port = free_port()
+        command = install.centrifugo(
+            world.folder, port=port, redis=f"127.0.0.1:{store.port}", secret=_secret(world).read_text(), issuer=ISSUER
+        )
+        return Server(command, log=log, url=f"http://127.0.0.1:{port}")
+    key = _public_pem(world) if alg == EDDSA else _secret(world)
+    return Server(install.command(name, alg, key, store.port), log=log)
 
 
 def _dialect(name: str) -> Dialect:
+    if name == CENTRIFUGO:
+        return CentrifugoDialect()
     if name == "ws":
         return WsDialect()
     return SocketIoDialect() if name in KINDS else GreenroomDialect()
@@ -114,9 +148,16 @@ def _secret(world: World) -> Path:
     return path
 
 
+def _secret_in_hex(world: World) -> Path:
+    """The same secret, as the floors read keys."""
+    path = world.folder / "hs256-secret.hex"
+    path.write_text(_secret(world).read_bytes().hex())
+    return path
+
+
 def _hs256_tokens(world: World, name: str) -> list[str]:
-    """Greenroom's are minted by its API; a shared secret never leaves it, so peers get tokens of the same claims."""
-    if name not in KINDS:
+    """Greenroom's are minted by its API; a shared secret never leaves it, so others get tokens of the same claims."""
+    if name in (GREENROOM, COMPILED):
         return world.hs256_tokens
     if not world.peer_tokens:
         text = _secret(world).read_text().encode()
@@ -134,4 +175,4 @@ def _hs256_tokens(world: World, name: str) -> list[str]:
     return world.peer_tokens
 
 
-__all__ = ["EDDSA", "HS256", "RunningServer", "cluster", "running"]
+__all__ = ["COMPILED", "EDDSA", "FLOORS", "GREENROOM", "HS256", "RunningServer", "cluster", "running"]

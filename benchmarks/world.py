@@ -14,7 +14,8 @@ from base64 import urlsafe_b64decode
 from pathlib import Path
 from typing import Any
 
-from benchmarks.process import PYTHON, ROOT, Server
+from benchmarks import environment
+from benchmarks.process import ROOT, Server
 from greenroom.bench.client import Target
 from greenroom.bench.dialect import Dialect, GreenroomDialect
 from greenroom.bench.minting import mint
@@ -73,27 +74,31 @@ class World:
             server.stop()
         return urlsafe_b64decode(keys[0]["x"] + "=").hex() if keys else ""
 
-    def greenroom(self, env: dict[str, str] | None = None, *, hs256: bool = False) -> Server:
-        """A fresh service with the application and no session."""
+    def greenroom(
+        self, env: dict[str, str] | None = None, *, hs256: bool = False, python: Path | None = None
+    ) -> Server:
+        """A fresh service with the application and no session. python: None is the source tree's."""
         self._runs += 1
         data = self.folder / f"run-{self._runs}"
         shutil.copytree(self.folder / ("template-hs256" if hs256 else "template"), data)
-        return self._start(data, env or {})
+        return self._start(data, env or {}, python)
 
-    def _start(self, data: Path, env: dict[str, str], **more: Any) -> Server:
-        command = [PYTHON, "-m", "greenroom", "serve", "--dev", "--json", "--data", str(data)]
+    def _start(self, data: Path, env: dict[str, str], python: Path | None = None, **more: Any) -> Server:
+        program = str(python or environment.python())
+        command = [program, "-m", "greenroom", "serve", "--dev", "--json", "--data", str(data)]
         settings = {"GREENROOM_CONFIG": str(self.folder / "settings.toml"), **env}
-        return Server(command, log=self.folder / f"{data.name}.log", env=settings, cwd=ROOT, **more)
+        # Not in ROOT: the package is the one that is installed in that environment.
+        return Server(command, log=self.folder / f"{data.name}.log", env=settings, cwd=self.folder, **more)
 
-    def on_redis(self, url: str, env: dict[str, str]) -> Server:
-        """A node on the Redis engine. Applications live in the engine, so the tokens are of its own: see `adopt`."""
+    def on_redis(self, url: str, env: dict[str, str], python: Path | None = None) -> Server:
+        """A node on the Redis engine. Applications live in the engine, so the tokens are of its own."""
         self._runs += 1
-        return self._start(self.folder / f"run-{self._runs}", {"GREENROOM_ENGINE": url, **env})
+        return self._start(self.folder / f"run-{self._runs}", {"GREENROOM_ENGINE": url, **env}, python)
 
-    def floor(self) -> Server:
-        """The bare stack."""
+    def floor(self, module: str, alg: str, key: Path) -> Server:
+        """A floor. key: a file with the key, in hex."""
         self._runs += 1
-        command = [PYTHON, "-m", "benchmarks.baseline", str(self.folder / "public-key")]
+        command = [str(environment.python()), "-m", f"benchmarks.{module}", alg, str(key)]
         return Server(command, log=self.folder / f"floor-{self._runs}.log", cwd=ROOT)
 
     def target(self, server: Server, dialect: Dialect | None = None, tokens: list[str] | None = None) -> Target:

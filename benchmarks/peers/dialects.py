@@ -37,6 +37,39 @@ class SocketIoDialect:
         return Said.OTHER
 
 
+class CentrifugoDialect:
+    """Centrifugo's JSON protocol, version 2. Connecting subscribes to the participant's own channel, which is a setting
+    of the server; changes of a name are publications to a channel of their own."""
+
+    path = "/connection/websocket"
+    subprotocol: str | None = None
+    waits = False
+
+    def __init__(self) -> None:
+        self._channel = "changes:nobody"
+
+    def hello(self, token: str, number: int) -> bytes:
+        return b'{"id":1,"connect":{"token":"%b"}}' % token.encode()
+
+    def echo(self) -> bytes:
+        raise NotImplementedError("Centrifugo's protocol has no request that does nothing")
+
+    def watch(self, ids: list[str]) -> bytes:
+        """One subscription; the last is the one that `rename` publishes to."""
+        self._channel = f"changes:{ids[0]}"
+        return b'{"id":3,"subscribe":{"channel":"%b"}}' % self._channel.encode()
+
+    def rename(self, name: str) -> bytes:
+        return b'{"id":4,"publish":{"channel":"%b","data":{"name":"%b"}}}' % (self._channel.encode(), name.encode())
+
+    def kind(self, message: bytes) -> Said:
+        """Several messages may come in one frame, a line for each."""
+        at = 0 if message.startswith(b'{"id":') else message.find(b'\n{"id":')
+        if at >= 0:
+            return Said.REFUSED if b'"error":{' in message[at : at + 40] else Said.DONE
+        return Said.NOTICE if message.startswith(b'{"push":') else Said.OTHER
+
+
 _KINDS = (
     (b"42", Said.NOTICE),
     (b"43", Said.DONE),
@@ -46,4 +79,4 @@ _KINDS = (
 )
 
 
-__all__ = ["SocketIoDialect", "WsDialect"]
+__all__ = ["CentrifugoDialect", "SocketIoDialect", "WsDialect"]

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.process import CPUCLOCK_SCHED, GENERATOR_CORE
+from benchmarks.process import CPUCLOCK_SCHED, GENERATOR_CORE, free_port
 
 
 class Store:
@@ -18,9 +18,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "appendonly": "yes",
                    "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}  # fmt: skip
         command = ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", value))]
