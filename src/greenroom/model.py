@@ -228,6 +228,10 @@ class ParticipantRecord(msgspec.Struct, frozen=True, kw_only=True):
     shown: Presence = Presence.OFFLINE
     sessions: int = 0
     last_seen: int | None = None
+    attributes: dict[str, str] | None = None
+    """None where there are none."""
+    status: str | None = None
+    """Of the most available session (`core.presence.shared_status`). None is `available`, or offline."""
 
 
 class SessionState(StrEnum):
@@ -277,6 +281,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Unix milliseconds, where the session was attached after its token's end: from when the grace counts that follows
     it. One for each token (S5): the end itself where the session was connected then, else the first such attach."""
     scopes: tuple[str, ...] = ()
+    status: str | None = None
+    """What its client set; None is `available`."""
     timeline: tuple[TimelineEntry, ...] = ()
     """The latest 64 entries; empty where not asked for."""
 
@@ -313,7 +319,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     data: dict[str, Any] = {}
 
 
-NAMING_FIELDS = ("externalId", "name", "avatarUrl", "device", "text", "by")
+NAMING_FIELDS = ("externalId", "name", "avatarUrl", "device", "text", "by", "attributes", "status")
 """Members of an event's data that say who somebody is. They go from events about a participant who was erased."""
 
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from greenroom.core.presence import Showing, overdue, presence_of, show
+from greenroom.core.presence import Showing, overdue, presence_of, shared_status, show
 from greenroom.model import Presence
 
 ON, GONE, OFF = Presence.ONLINE, Presence.UNREACHABLE, Presence.OFFLINE
@@ -49,3 +49,15 @@ def test_nobody_is_told_what_they_were_told() -> None:
             assert showing.news is None or showing.news is not shown
             assert showing.presence is presence_of(connected, sessions)
             assert showing.shown is shown or showing.news is showing.shown
+
+
+def test_the_status_of_the_most_available_session_counts() -> None:
+    order = ["available", "in surgery", "busy", "away"]
+    for more, less in product(order, order):
+        if order.index(more) < order.index(less):
+            for pair in ([more, less], [less, more]):
+                known = [status for status in pair if status != "available"]
+                assert shared_status(known, 2) == (None if more == "available" else more)
+    assert shared_status(["in surgery", "away", "at lunch", "busy"], 4) == "at lunch", "the text set last"
+    assert shared_status(["in surgery"], 2) is None
+    assert shared_status([], 0) is None

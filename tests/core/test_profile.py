@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenroom.core.profile import check_avatar_url, check_external_id, check_name, differ_only_in_form
+from greenroom.core.profile import (
+    check_attributes,
+    check_avatar_url,
+    check_external_id,
+    check_name,
+    check_status,
+    differ_only_in_form,
+    merge_attributes,
+    not_for_clients,
+)
 from greenroom.errors import IllegalArgumentError
 
 SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
@@ -219,3 +228,62 @@ def _seconds(check: Any, text: str) -> float:
     except IllegalArgumentError:
         pass
     return time.thread_time() - before
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"": "x"}, "is empty"),
+        ({"a" * 65: "x"}, "too long"),
+        ({"a\nb": "x"}, "control character"),
+        ({"\ud800": "x"}, "lone surrogate"),
+        ({"role": "x" * 1025}, "attributes.role is too long"),
+        ({"role": "é" * 513}, "attributes.role is too long"),
+        ({"role": "a\x00"}, "attributes.role holds a control character"),
+        ({"role": "\udfff"}, "attributes.role holds a lone surrogate"),
+        ({"role": 5}, "attributes.role is not a string"),
+        ({str(number): None for number in range(65)}, "65 members"),
+        (["role"], "not a mapping"),
+    ],
+)
+def test_an_attribute_is_refused_by_name(changes: Any, problem: str) -> None:
+    with pytest.raises(IllegalArgumentError, match=problem):
+        check_attributes(changes)
+
+
+def test_attributes_are_kept_as_they_are() -> None:
+    changes = {"é" * 64: "é" * 512, "role": None, "text": "two\nlines\tand a tab\r", "__proto__": ""}
+    assert check_attributes(changes) == changes
+
+
+def test_attributes_are_merged_by_name_and_none_removes() -> None:
+    assert merge_attributes(None, {"b": "2", "a": "1", "c": None}) == {"a": "1", "b": "2"}
+    assert list(merge_attributes({"b": "2"}, {"a": "1"}) or ()) == ["a", "b"]
+    assert merge_attributes({"a": "1"}, {"a": None}) is None
+    assert merge_attributes({"a": "1"}, {}) == {"a": "1"}
+
+
+def test_attributes_beyond_the_limits_are_refused() -> None:
+    full = {str(number): "x" for number in range(32)}
+    assert len(merge_attributes(full, {"0": None, "new": "x"}) or ()) == 32
+    with pytest.raises(IllegalArgumentError, match="33 attributes"):
+        merge_attributes(full, {"new": "x"})
+    large = dict.fromkeys("abcd", "é" * 511 + "x")
+    assert merge_attributes(None, large) == large
+    with pytest.raises(IllegalArgumentError, match="4,097 bytes"):
+        merge_attributes(large, {"e": ""})
+
+
+def test_a_status_is_a_line_of_64_characters() -> None:
+    assert check_status("available") == "available"
+    assert check_status("A\u0308" * 64) == "\u00c4" * 64
+    for refused in ("", "a" * 65, "a\nb", "\u202e", "\ud800", "\U000e0067"):
+        with pytest.raises(IllegalArgumentError, match="status"):
+            check_status(refused)
+
+
+def test_names_that_only_the_backend_may_set() -> None:
+    assert not_for_clients(["role", "team"], None) == ()
+    assert not_for_clients(["role", "team"], ["team"]) == ("role",)
+    assert not_for_clients(["role"], []) == ("role",)
+    assert not_for_clients([], []) == ()

@@ -20,7 +20,7 @@ from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, Server
 from greenroom.errors import ServiceUnavailableError
 from tests.support.lua_commands import CommandError, Commands
 from tests.support.lua_replica import Replica, Writes
-from tests.support.lua_values import argument, from_json, to_json, to_lua, to_reply
+from tests.support.lua_values import NULL, argument, from_json, to_json, to_lua, to_reply
 
 _WRITES = frozenset(
     "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()  # noqa: SIM905
@@ -118,8 +118,7 @@ class LuaServer:
     def _load(self) -> None:
         table = self._table
         redis = table({b"call": self._call, b"register_function": self._register})
-        null = object()
-        cjson = table({b"encode": to_json, b"decode": lambda text: from_json(text, table), b"null": null})
+        cjson = table({b"encode": to_json, b"decode": lambda text: from_json(text, table), b"null": NULL})
         scope = self._lua.globals()
         scope[b"redis"], scope[b"cjson"] = redis, cjson
         _, _, code = library().code.partition("\n")

@@ -52,6 +52,13 @@ def to_reply(value: Any) -> Any:
 # -- cjson ---------------------------------------------------------------------------------------------------------
 
 
+class _Null:
+    """cjson.null: what null is decoded to, so that a member that is null is one that is there."""
+
+
+NULL = _Null()
+
+
 def from_json(text: bytes, table: MakeTable) -> Any:
     """cjson.decode. Nodes ask the same of every partition, so texts come again."""
     value = _parsed(text)
@@ -70,7 +77,7 @@ def _as_bytes(value: Any) -> Any:
         return {_as_bytes(name): _as_bytes(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_as_bytes(each) for each in value]
-    return value
+    return NULL if value is None else value
 
 
 def to_json(value: Any) -> bytes:
@@ -86,7 +93,7 @@ def _json(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return f"{value:.14g}"
-    if value is None:
+    if value is None or value is NULL:
         return "null"
     items: Iterable[tuple[Any, Any]] = list(value.items())
     keys = [name for name, _ in items]

@@ -6,9 +6,17 @@ only when it has lasted for NOTIFY_AFTER seconds, so that a reload or a short ga
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from greenroom.model import Presence
+
+AVAILABLE = "available"
+"""The status of a session that has said nothing else."""
+BUSY = "busy"
+AWAY = "away"
+_STATUS_RANK = {BUSY: 2, AWAY: 3}
+"""How available a status is, the lowest first; a text of the app's own is 1."""
 
 _ONLINE, _UNREACHABLE, _OFFLINE = Presence.ONLINE, Presence.UNREACHABLE, Presence.OFFLINE
 
@@ -46,3 +54,16 @@ def overdue(*, presence: Presence, shown: Presence, since: int | None, clock: in
     if presence is not _UNREACHABLE or shown is _UNREACHABLE or since is None:
         return None
     return _UNREACHABLE if clock - since >= after else None
+
+
+def shared_status(statuses: Iterable[str], sessions: int) -> str | None:
+    """The participant's status, which is that of the most available of its ``sessions``, connected or not: `available`,
+    then a text of the app's own (of several the one set last), then `busy`, then `away`. None is `available`, or that
+    there is no session.
+
+    statuses: of the sessions that set one other than `available`, the latest last.
+    """
+    known = list(statuses)
+    if len(known) < sessions or not known:
+        return None
+    return min(reversed(known), key=lambda status: _STATUS_RANK.get(status, 1))

@@ -1,4 +1,4 @@
-"""What a name, an avatar URL and an external id may be (platform.md, name and avatar URL).
+"""What a name, an avatar URL, an external id, attributes and a status may be (platform.md, name and avatar URL).
 
 The same functions judge in the SDK, before anything is sent, and in the service. Work is bounded: anything too long is
 refused before it is looked at. Which characters exist is asked of the Python that runs only where the answer cannot
@@ -8,6 +8,7 @@ change: characters newer than it are kept.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from unicodedata import category, is_normalized, normalize
 
 from greenroom.errors import IllegalArgumentError
@@ -18,8 +19,16 @@ MAX_AVATAR_URL = 2048
 """Characters of an avatar URL."""
 MAX_EXTERNAL_ID_BYTES = 1024
 """Bytes of an external id's UTF-8."""
-
-_MAX_RAW_NAME = MAX_NAME * 4  # no character's canonical decomposition is longer than four
+MAX_ATTRIBUTES = 32
+"""Attributes of a participant."""
+MAX_ATTRIBUTE_NAME = 64
+"""Characters of an attribute's name."""
+MAX_ATTRIBUTE_BYTES = 1024
+"""Bytes of an attribute's value, as UTF-8."""
+MAX_ATTRIBUTES_BYTES = 4096
+"""Bytes of all attributes of a participant together, names and values."""
+MAX_STATUS = 64
+"""Characters of a session's status, as NFC."""
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # Noncharacters: U+FDD0 … U+FDEF and the last two of each plane.
@@ -47,6 +56,8 @@ _ANY_REFUSED = re.compile(
     f"[{_CONTROL}{_SURROGATES}{_SEPARATORS}{_BIDI}{_PRIVATE}{_NONCHARACTERS}\U000e0000-\U000e007f]"
 )
 _REFUSED_IN_EXTERNAL_ID = _REFUSED[:2]
+_REFUSED_IN_VALUE = (("a control character", re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")), _REFUSED[1])
+"""Lines and tabs are part of texts."""
 
 _NOT_IN_URL = re.compile(f'[{_CONTROL} \\\\"<>^`{{|}}]|\\s')
 _SCHEME = re.compile(r"([^/?#]*?):")
@@ -60,19 +71,83 @@ def check_name(name: str) -> str:
     noncharacters, lone surrogates, line separators, bidirectional controls, and tag characters that are not part of a
     well-formed emoji.
     """
-    _check_text("name", name, _MAX_RAW_NAME, MAX_NAME)
-    if name.isascii():
-        normal = name
+    return _check_line("name", name, MAX_NAME)
+
+
+def check_status(status: str) -> str:
+    """The status as it is stored: NFC. `available`, `away`, `busy`, or a text of the app's own.
+
+    Raises IllegalArgumentError for anything but a string of 1 to MAX_STATUS characters, and for the characters that a
+    name may not have.
+    """
+    if status == "":
+        raise IllegalArgumentError("status is empty.", hint='Give "available", "away", "busy" or a text of your own.')
+    return _check_line("status", status, MAX_STATUS)
+
+
+def check_attributes(changes: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The changes of attributes, as they are: a value that is None removes the attribute. The limits on all attributes
+    of a participant together are `merge_attributes`'s.
+
+    Raises IllegalArgumentError that names the attribute: for a name that is empty, has more than MAX_ATTRIBUTE_NAME
+    characters, control characters or lone surrogates, for a value that is neither string nor None, has more than
+    MAX_ATTRIBUTE_BYTES bytes of UTF-8, control characters (but tabs and line ends) or lone surrogates.
+    """
+    if not isinstance(changes, Mapping):
+        raise IllegalArgumentError("attributes is not a mapping of names to texts.", hint='Give {"name": "value"}.')
+    if len(changes) > 2 * MAX_ATTRIBUTES:
+        raise IllegalArgumentError(
+            f"attributes has {len(changes)} members.", hint=f"A participant may have {MAX_ATTRIBUTES}."
+        )
+    for name, value in changes.items():
+        _check_text("The name of an attribute", name, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_NAME)
+        if not name:
+            raise IllegalArgumentError("The name of an attribute is empty.")
+        _refuse("The name of an attribute", name, _REFUSED_IN_EXTERNAL_ID)
+        if value is None:
+            continue
+        what = f"attributes.{name}"
+        _check_text(what, value, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTE_BYTES, unit="bytes of UTF-8")
+        _refuse(what, value, _REFUSED_IN_VALUE)
+        if len(value.encode()) > MAX_ATTRIBUTE_BYTES:
+            raise _too_long(what, MAX_ATTRIBUTE_BYTES, "bytes of UTF-8")
+    return dict(changes)
+
+
+def merge_attributes(present: Mapping[str, str] | None, changes: Mapping[str, str | None]) -> dict[str, str] | None:
+    """The attributes after the changes, by name; None where none is left.
+
+    Raises IllegalArgumentError where they would be more than MAX_ATTRIBUTES, or MAX_ATTRIBUTES_BYTES together.
+    """
+    merged: dict[str, str] = {}
+    for name, value in sorted({**(present or {}), **changes}.items()):
+        if value is not None:
+            merged[name] = value
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in merged.items())
+    if len(merged) > MAX_ATTRIBUTES or size > MAX_ATTRIBUTES_BYTES:
+        raise too_many_attributes(len(merged), size)
+    return merged or None
+
+
+def too_many_attributes(count: int, size: int) -> IllegalArgumentError:
+    """The error for attributes beyond the limits. size: bytes of names and values."""
+    if count > MAX_ATTRIBUTES:
+        problem = f"The participant would have {count} attributes."
     else:
-        # Judged before it is normalised: lone surrogates have no normal form worth the name.
-        _refuse("name", name, _REFUSED)
-        normal = name if is_normalized("NFC", name) else normalize("NFC", name)
-    if len(normal) > MAX_NAME:
-        raise _too_long("name", MAX_NAME)
-    if _ANY_REFUSED.search(normal):
-        _refuse("name", normal, _REFUSED)
-        _check_tags(normal)
-    return normal
+        problem = f"The participant's attributes would have {size:,} bytes."
+    return IllegalArgumentError(
+        problem,
+        hint=f"At most {MAX_ATTRIBUTES} with {MAX_ATTRIBUTES_BYTES:,} bytes of names and values; null removes one.",
+    )
+
+
+def not_for_clients(names: Iterable[str], allowed: Iterable[str] | None) -> tuple[str, ...]:
+    """Those of the names that the application lets nobody but its backend set. allowed: the names that clients may set;
+    None is all."""
+    if allowed is None:
+        return ()
+    known = frozenset(allowed)
+    return tuple(name for name in names if name not in known)
 
 
 def check_avatar_url(url: str) -> str:
@@ -123,6 +198,24 @@ def differ_only_in_form(one: str, other: str) -> bool:
     return normalize("NFC", one) == normalize("NFC", other)
 
 
+def _check_line(what: str, text: str, limit: int) -> str:
+    """A text that people read, as NFC."""
+    # No character's canonical decomposition is longer than four.
+    _check_text(what, text, limit * 4, limit)
+    if text.isascii():
+        normal = text
+    else:
+        # Judged before it is normalised: lone surrogates have no normal form worth the name.
+        _refuse(what, text, _REFUSED)
+        normal = text if is_normalized("NFC", text) else normalize("NFC", text)
+    if len(normal) > limit:
+        raise _too_long(what, limit)
+    if _ANY_REFUSED.search(normal):
+        _refuse(what, normal, _REFUSED)
+        _check_tags(what, normal)
+    return normal
+
+
 def _check_text(what: str, text: object, raw_limit: int, limit: int, *, unit: str = "characters") -> None:
     if not isinstance(text, str):
         raise IllegalArgumentError(f"{what} is not a string.", hint=f"Give {what} as a string.")
@@ -141,13 +234,13 @@ def _refuse(what: str, text: str, refused: tuple[tuple[str, re.Pattern[str]], ..
             raise IllegalArgumentError(f"{what} holds {kind} (U+{ord(found[0]):04X}).", hint="Leave the character out.")
 
 
-def _check_tags(name: str) -> None:
+def _check_tags(what: str, name: str) -> None:
     """Tag characters are invisible; they are kept where they finish an emoji (the flags of Scotland, Wales, …)."""
     for found in _TAGS.finditer(name):
         based = found.start() > 0 and _may_carry_tags(name[found.start() - 1])
         if not based or _TAG_SEQUENCE.fullmatch(found[0]) is None:
             raise IllegalArgumentError(
-                "name holds tag characters that are not part of an emoji.", hint="Leave the characters out."
+                f"{what} holds tag characters that are not part of an emoji.", hint="Leave the characters out."
             )
 
 

@@ -48,6 +48,10 @@ class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     """None leaves as it is, "" clears."""
     avatar_url: str | None = None
+    attributes: dict[str, str | None] | None = None
+    """What to change; a member that is None is removed."""
+    status: str | None = None
+    """Of the new session; None is `available`."""
     if_new: bool = False
     may_change_profile: bool = True
     """False: what differs from an existing record raises ScopeMissingError (S4)."""
@@ -117,6 +121,10 @@ class UpdateRequest(msgspec.Struct, frozen=True, kw_only=True):
     participant_id: str
     name: str | None = None
     avatar_url: str | None = None
+    attributes: dict[str, str | None] | None = None
+    """What to change; a member that is None is removed."""
+    status: str | None = None
+    """Of the owner's session, set alone: it is no part of the profile, and the revision stays."""
     if_revision: int | None = None
     owner: Owner | None = None
     update_id: str | None = None

@@ -82,6 +82,9 @@ class EventLimits(msgspec.Struct, frozen=True):
 
 
 EVENT_LIMITS = EventLimits()
+PROTOCOL = 2
+"""What nodes of this version understand of each other's records: 2 has attributes and statuses. What a live node of an
+older one would drop is not taken before that node is gone."""
 UPDATE_EVENT_PERIOD = 5.0
 """Seconds between two `participant.updated` events of one participant at least: changes in between are one event."""
 ENDED_OF_PARTICIPANT = 64
@@ -204,7 +207,7 @@ class NodeBeat(msgspec.Struct, frozen=True, kw_only=True):
     """The node stops now: its lease ends with this beat."""
     watched: tuple[int, ...] = ()
     """Partitions it watches; `newest` answers for these (S13)."""
-    protocol: int = 1
+    protocol: int = PROTOCOL
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,6 +224,7 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int = 0
     seen_at: int = 0
     lease_left: float = 0.0
+    protocol: int = 1
 
 
 class BeatResult(msgspec.Struct, frozen=True, kw_only=True):

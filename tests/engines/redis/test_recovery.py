@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.base import BlockParticipant, NodeBeat, RestoreRequest, SessionQuery
@@ -55,6 +56,50 @@ async def test_s15_nodes_write_back_what_they_hold() -> None:
         await a.update(name="Alicia")  # the owner still owns
         page = await w.engine.registry.sessions(SessionQuery(app=APP))
         assert {session.id for session in page.items} == {a.id, b.id}
+
+
+async def test_s15_attributes_and_statuses_are_written_back() -> None:
+    async with LuaWorld() as w:
+        a = await w.client(attributes={"role": "nurse", "text": 'a "b"'}, status="away")
+        b = await w.client()
+        await b.update(status="busy", update_id=None)
+        known = await a.record()
+        assert known.status == "busy"
+        w.server.lose_everything()
+        await beat(w)
+        statuses = {a.id: "away", b.id: "busy"}
+        held = tuple((replace(each.session, status=statuses[each.id]), known, each.secret, 0) for each in (a, b))
+        request = RestoreRequest(node=w.node, lease=w.lease, sessions=held, finish=True)
+        assert await w.engine.registry.restore(request) == 2
+        record = await a.record()
+        assert (record.attributes, record.status) == ({"role": "nurse", "text": 'a "b"'}, "busy")
+        stored = await a.stored()
+        assert stored is not None
+        assert stored.status == "away"
+        await b.close()
+        assert (await a.record()).status == "away"
+
+
+async def test_s7_a_status_that_a_failover_lost_is_written_again() -> None:
+    async with LuaWorld() as w:
+        a = await w.client()
+        snapshot = w.server.snapshot()
+        updated = await a.update(status="away", update_id=None)
+        w.server.go_back(snapshot)
+        held = ((replace(a.session, status="away"), updated, secret("x"), 0),)
+        assert await w.engine.registry.restore(RestoreRequest(node=w.node, lease=w.lease, sessions=held)) == 1
+        record, stored = await a.record(), await a.stored()
+        assert stored is not None
+        assert (record.status, stored.status) == ("away", "away")
+        assert record.version > updated.version
+
+
+async def test_s15_a_record_made_from_its_sessions_has_their_status() -> None:
+    async with LuaWorld() as w:
+        a = await w.client(status="away")
+        (key,) = [key for key in w.server.commands.data if b":p:" in key]
+        del w.server.commands.data[key]
+        assert (await a.resume()).participant.status == "away"
 
 
 async def test_s15_for_20_s_an_unknown_session_may_still_come_back() -> None:

@@ -6,6 +6,7 @@ from hmac import compare_digest
 
 from greenroom.codes import ErrorCode
 from greenroom.core.policy import decide_open
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import Attached, OpenRequest
 from greenroom.engines.embedded.rows import ENDED, ONLINE, ParticipantRow, SessionData, SessionRow
 from greenroom.engines.embedded.session_steps import (
@@ -36,7 +37,7 @@ def open_session(tx: Transaction, request: OpenRequest) -> Attached:
     participant = tx.participant(app, request.participant_id)
     if participant is None:
         participant = ParticipantRow(0, app, request.participant_id, request.external_id, anonymous=request.anonymous)
-        profile = (request.name or "", request.avatar_url or "")
+        profile = (request.name or "", request.avatar_url or "", participant.change_attributes(request.attributes))
     else:
         profile = _changed_profile(request, participant)
     yielding: tuple[SessionRow, ...] = ()
@@ -55,7 +56,7 @@ def _create(
     tx: Transaction,
     request: OpenRequest,
     participant: ParticipantRow,
-    profile: tuple[str, str],
+    profile: tuple[str, str, bytes | None],
     yielding: tuple[SessionRow, ...],
     open_key: int,
 ) -> Attached:
@@ -64,18 +65,27 @@ def _create(
         participant.due = None  # it said when to forget
     by = (request.device_id, request.device_name)
     replaced = tuple([end_row(tx, row, participant, EndReason.REPLACED, by=by) for row in yielding])
-    changed = profile != (participant.name, participant.avatar_url)
+    changed = profile != (participant.name, participant.avatar_url, participant.attributes)
     if changed:
-        participant.name, participant.avatar_url = profile
+        participant.name, participant.avatar_url, participant.attributes = profile
         participant.revision += 1
+    others = participant.sessions
     participant.sessions += 1
     participant.connected += 1
+    status = None if request.status == AVAILABLE else request.status
+    restated = False
+    if status is not None or participant.status is not None or participant.statuses is not None:
+        participant.set_status(request.session_id, status)
+        # With no other session the event `participant.online` says it.
+        restated = participant.share_status() and others > 0
+        if existed:
+            tx.save_status(participant)
     # With a connection whoever it is is online, and that is published at once (`core.presence.show`).
     came = participant.shown != ONLINE
     participant.presence = participant.shown = ONLINE
     participant.since, participant.last_seen = None, tx.now
     participant.version = max(participant.version + 1, tx.now * 1000)
-    updated = existed and changed and update_is_due(tx, participant)
+    updated = existed and (changed or restated) and update_is_due(tx, participant)
     tx.save_counts(participant)  # a new one has its number now, which the session's row names
     if existed and changed:
         tx.save_profile(participant)
@@ -103,6 +113,7 @@ def _create(
         expires_at=token.expires_at,
         scopes=token.scopes,
         grace_ms=int(request.grace * 1000),
+        status=status,
     )
     row = tx.insert_session(participant, data, open_key, request.lease)
     counts = tx.state.counts
@@ -117,15 +128,17 @@ def _create(
     return Attached(session=row.record(), participant=record, created=True, replaced=replaced)
 
 
-def _changed_profile(request: OpenRequest, participant: ParticipantRow) -> tuple[str, str]:
-    """Name and avatar URL of a known participant after the open (S4)."""
+def _changed_profile(request: OpenRequest, participant: ParticipantRow) -> tuple[str, str, bytes | None]:
+    """Name, avatar URL and attributes of a known participant after the open (S4)."""
+    present = participant.name, participant.avatar_url, participant.attributes
     if request.if_new:
-        return participant.name, participant.avatar_url
+        return present
     name = participant.name if request.name is None else request.name
     avatar_url = participant.avatar_url if request.avatar_url is None else request.avatar_url
-    if not request.may_change_profile and (name, avatar_url) != (participant.name, participant.avatar_url):
+    profile = name, avatar_url, participant.change_attributes(request.attributes)
+    if not request.may_change_profile and profile != present:
         raise ScopeMissingError(scope="session:update")
-    return name, avatar_url
+    return profile
 
 
 def _repeat(tx: Transaction, request: OpenRequest, row: SessionRow) -> Attached:

@@ -93,6 +93,7 @@ def node_records(state: State) -> tuple[NodeRecord, ...]:
             started_at=node.started_at,
             seen_at=node.seen_at,
             lease_left=(node.lease_until - state.clock) / 1000,
+            protocol=node.beat.protocol,
         )
         for name, node in sorted(state.nodes.items())
     )

@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from greenroom.core.presence import shared_status
+from greenroom.core.profile import merge_attributes
 from greenroom.engines.base import TIMELINE_ENTRIES
 from greenroom.model import (
     EndReason,
@@ -49,6 +51,12 @@ class ParticipantRow(msgspec.Struct, gc=False):
     """When the next `participant.updated` may go out."""
     update_waits: int = 0
     """1: a change of the profile waits for that."""
+    attributes: bytes | None = None
+    """By name, as msgpack; None where there are none."""
+    status: str | None = None
+    """As in `ParticipantRecord`."""
+    statuses: bytes | None = None
+    """Statuses other than `available` by session id, the latest last; None where there are none."""
 
     def record(self) -> ParticipantRecord:
         return ParticipantRecord(
@@ -63,7 +71,35 @@ class ParticipantRow(msgspec.Struct, gc=False):
             shown=PRESENCES[self.shown],
             sessions=self.sessions,
             last_seen=self.last_seen,
+            attributes=None if self.attributes is None else _decode_attributes(self.attributes),
+            status=self.status,
         )
+
+    def attributes_by_name(self) -> dict[str, str] | None:
+        return None if self.attributes is None else _decode_attributes(self.attributes)
+
+    def change_attributes(self, changes: dict[str, str | None] | None) -> bytes | None:
+        """The attributes after the changes, None where there are none. Raises IllegalArgumentError where they would be
+        too many."""
+        if changes is None:
+            return self.attributes
+        merged = merge_attributes(self.attributes_by_name(), changes)
+        return None if merged is None else _encode(merged)
+
+    def set_status(self, session_id: str, status: str | None) -> None:
+        """A session's status; None where it is `available`, or the session has ended. The caller then calls
+        `share_status` and saves the row."""
+        statuses = {} if self.statuses is None else _decode_attributes(self.statuses)
+        statuses.pop(session_id, None)
+        if status is not None:
+            statuses[session_id] = status
+        self.statuses = _encode(statuses) if statuses else None
+
+    def share_status(self) -> bool:
+        """Works out the status that follows from those of the sessions. Whether it changed."""
+        statuses = {} if self.statuses is None else _decode_attributes(self.statuses)
+        before, self.status = self.status, shared_status(statuses.values(), self.sessions)
+        return self.status != before
 
 
 class SessionData(msgspec.Struct, array_like=True, gc=False):
@@ -97,6 +133,7 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     end_reason: str | None = None
     end_text: str = ""
     token_grace_since: int | None = None
+    status: str | None = None
 
 
 class SessionRow(msgspec.Struct, gc=False):
@@ -161,6 +198,7 @@ class SessionRow(msgspec.Struct, gc=False):
             token_expires_at=data.expires_at,
             token_grace_since=data.token_grace_since,
             scopes=data.scopes,
+            status=data.status,
             timeline=decode_timeline(self.timeline) if with_timeline else (),
         )
 
@@ -178,6 +216,7 @@ PARTICIPANT_COLUMNS = ", ".join(ParticipantRow.__struct_fields__)
 _encode = msgspec.msgpack.Encoder().encode
 encode_data = _encode
 decode_data = msgspec.msgpack.Decoder(SessionData).decode
+_decode_attributes = msgspec.msgpack.Decoder(dict[str, str]).decode
 _decode_entry = msgspec.msgpack.Decoder(TimelineEntry).decode
 _TIMELINE_TRIM = 64 * 18  # 64 entries cannot be shorter, so nothing is counted before
 

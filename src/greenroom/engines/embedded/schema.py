@@ -14,7 +14,7 @@ import apsw
 
 from greenroom.errors import ServiceUnavailableError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """`user_version` of the file. A newer one is refused, an older one is brought up."""
 
 APPLICATION_ID = 0x47524E52
@@ -42,7 +42,8 @@ CREATE TABLE participants (
   presence INTEGER NOT NULL, shown INTEGER NOT NULL,
   sessions INTEGER NOT NULL, connected INTEGER NOT NULL,
   last_seen INTEGER, anonymous INTEGER NOT NULL, since INTEGER, due INTEGER,
-  update_at INTEGER NOT NULL DEFAULT 0, update_waits INTEGER NOT NULL DEFAULT 0
+  update_at INTEGER NOT NULL DEFAULT 0, update_waits INTEGER NOT NULL DEFAULT 0,
+  attributes BLOB, status TEXT, statuses BLOB
 ) STRICT;
 CREATE UNIQUE INDEX participants_by_id ON participants (app, id);
 CREATE INDEX participants_due ON participants (due) WHERE due IS NOT NULL;
@@ -94,6 +95,11 @@ CREATE TABLE erasures (
   n INTEGER PRIMARY KEY, app TEXT NOT NULL, participant TEXT NOT NULL,
   last_event INTEGER NOT NULL, last_session INTEGER NOT NULL, event INTEGER NOT NULL, session INTEGER NOT NULL
 ) STRICT;
+""",
+    2: """
+ALTER TABLE participants ADD COLUMN attributes BLOB;
+ALTER TABLE participants ADD COLUMN status TEXT;
+ALTER TABLE participants ADD COLUMN statuses BLOB;
 """,
 }
 """How a file of a schema becomes one of the next."""

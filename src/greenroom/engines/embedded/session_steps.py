@@ -133,6 +133,9 @@ def end_row(
     if row.state == ATTACHED:
         participant.connected -= 1
     participant.sessions -= 1
+    if data.status is not None:
+        participant.set_status(data.id, None)
+        tx.save_status(participant)
     row.state, row.due = ENDED, tx.clock + OPEN_ID_MEMORY_MS
     ended = tx.state.ended
     ended[row.app] = ended.get(row.app, 0) + 1
@@ -175,18 +178,25 @@ def begin_token_grace(tx: Transaction, row: SessionRow) -> None:
 def finish(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> ParticipantRecord | None:
     """After what happened to the participant's sessions: presence, what is told of it at once, version, and the row.
 
-    changed: the number of sessions or the profile changed, so that watchers are told in any case.
+    changed: the number of sessions or the profile changed, so that watchers are notified in any case.
     Returned is the record where it was told, None where nothing was.
     """
-    news = compute_presence(tx, participant, changed=changed)
+    restated = False
+    if participant.status is not None or participant.statuses is not None:
+        restated = participant.share_status()
+        if restated:
+            tx.save_status(participant)
+    news = compute_presence(tx, participant, changed=changed or restated)
     if participant.sessions == 0 and participant.update_waits:
         participant.update_waits = 0
+        emit_participant(tx, participant, "updated")
+    elif participant.sessions > 0 and restated and update_is_due(tx, participant):
         emit_participant(tx, participant, "updated")
     if participant.sessions == 0 and participant.anonymous:
         tx.forget_participant(participant)
     else:
         tx.save_counts(participant)
-    return publish(tx, participant, news) if changed or news is not None else None
+    return publish(tx, participant, news) if changed or restated or news is not None else None
 
 
 def compute_presence(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> Presence | None:
@@ -282,6 +292,10 @@ def emit_participant(tx: Transaction, participant: ParticipantRow, what: str) ->
     }
     if participant.external_id is not None:
         body["externalId"] = participant.external_id
+    if participant.attributes is not None:
+        body["attributes"] = participant.attributes_by_name()
+    if participant.status is not None:
+        body["status"] = participant.status
     tx.emit(
         Event(
             id=f"{participant.id}:{participant.version}:{what}",

@@ -34,7 +34,8 @@ _UPDATE_COUNTS = (
     "UPDATE participants SET version = ?, presence = ?, shown = ?, sessions = ?, connected = ?, last_seen = ?,"
     " since = ?, due = ?, update_at = ?, update_waits = ? WHERE n = ?"
 )
-_UPDATE_PROFILE = "UPDATE participants SET name = ?, avatar_url = ?, revision = ? WHERE n = ?"
+_UPDATE_PROFILE = "UPDATE participants SET name = ?, avatar_url = ?, revision = ?, attributes = ? WHERE n = ?"
+_UPDATE_STATUS = "UPDATE participants SET status = ?, statuses = ? WHERE n = ?"
 _SELECT_SESSION = f"SELECT {COLUMNS} FROM sessions WHERE key = ?"
 _SELECT_OPEN = f"SELECT {COLUMNS} FROM sessions WHERE open_key = ?"
 _SELECT_SESSIONS_OF = f"SELECT {COLUMNS} FROM sessions WHERE p = ? AND (state > 1) = 0"
@@ -77,7 +78,7 @@ class Transaction:
         return ParticipantRow(*found)
 
     def save_counts(self, participant: ParticipantRow) -> None:
-        """All but the profile; inserts a new one whole."""
+        """All but the profile and the status; inserts a new one whole."""
         self.writes += 1
         if participant.n:
             self.execute(
@@ -102,7 +103,15 @@ class Transaction:
 
     def save_profile(self, participant: ParticipantRow) -> None:
         self.writes += 1
-        self.execute(_UPDATE_PROFILE, (participant.name, participant.avatar_url, participant.revision, participant.n))
+        self.execute(
+            _UPDATE_PROFILE,
+            (participant.name, participant.avatar_url, participant.revision, participant.attributes, participant.n),
+        )
+
+    def save_status(self, participant: ParticipantRow) -> None:
+        """Its own status, and those of its sessions."""
+        self.writes += 1
+        self.execute(_UPDATE_STATUS, (participant.status, participant.statuses, participant.n))
 
     def forget_participant(self, participant: ParticipantRow) -> None:
         self.writes += 1

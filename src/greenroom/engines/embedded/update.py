@@ -1,9 +1,10 @@
-"""`update_participant`: a profile is changed, by a session or by the server API (S14)."""
+"""`update_participant`: a profile is changed, by a session or by the server API (S14), or a session's status."""
 
 from __future__ import annotations
 
 import msgspec
 
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import UpdateRequest
 from greenroom.engines.base import UPDATE_MEMORY
 from greenroom.engines.embedded.rows import ParticipantRow, SessionRow
@@ -34,6 +35,8 @@ def update_participant(tx: Transaction, request: UpdateRequest) -> ParticipantRe
     participant = _participant_of(tx, request, row)
     if request.if_revision is not None and request.if_revision != participant.revision:
         raise RevisionConflictError(participant=participant.record())
+    if row is not None and request.status is not None:
+        return _set_status(tx, row, participant, request.status)
     record = _apply(tx, request, participant)
     if row is not None and request.update_id is not None:
         results.append((request.update_id, record))
@@ -60,13 +63,32 @@ def _participant_of(tx: Transaction, request: UpdateRequest, row: SessionRow | N
 def _apply(tx: Transaction, request: UpdateRequest, participant: ParticipantRow) -> ParticipantRecord:
     name = participant.name if request.name is None else request.name
     avatar_url = participant.avatar_url if request.avatar_url is None else request.avatar_url
-    if (name, avatar_url) == (participant.name, participant.avatar_url):
+    attributes = participant.change_attributes(request.attributes)
+    if (name, avatar_url, attributes) == (participant.name, participant.avatar_url, participant.attributes):
         return participant.record()
-    participant.name, participant.avatar_url = name, avatar_url
+    participant.name, participant.avatar_url, participant.attributes = name, avatar_url, attributes
     participant.revision += 1
+    tx.save_profile(participant)
+    return _publish(tx, participant)
+
+
+def _set_status(tx: Transaction, row: SessionRow, participant: ParticipantRow, status: str) -> ParticipantRecord:
+    """The session's status, and what follows for the participant's."""
+    stored = None if status == AVAILABLE else status
+    if stored == row.data.status:
+        return participant.record()
+    row.data.status = stored
+    tx.save_session(row)
+    participant.set_status(row.data.id, stored)
+    changed = participant.share_status()
+    tx.save_status(participant)
+    return _publish(tx, participant) if changed else participant.record()
+
+
+def _publish(tx: Transaction, participant: ParticipantRow) -> ParticipantRecord:
+    """A new version, its event if one is due, and the change."""
     bump(tx, participant)
     due = update_is_due(tx, participant)
-    tx.save_profile(participant)
     tx.save_counts(participant)
     if due:
         emit_participant(tx, participant, "updated")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import AttachRequest, EndRequest, OpenRequest, Owner, UpdateRequest
 from greenroom.engines.base import EraseParticipant, RestrictRequest, restriction_expires
 from greenroom.model import (
@@ -60,6 +61,8 @@ def open_argument(request: OpenRequest, other_sessions: int) -> bytes:
         token=request.token,
         name=request.name,
         avatar_url=request.avatar_url,
+        attributes=request.attributes,
+        status=None if request.status == AVAILABLE else request.status,
         if_new=request.if_new or None,
         keep_profile=None if request.may_change_profile else True,
         max_sessions=policy.max_sessions,
@@ -109,6 +112,8 @@ def update_argument(request: UpdateRequest) -> bytes:
         participant_id=request.participant_id,
         name=request.name,
         avatar_url=request.avatar_url,
+        attributes=request.attributes,
+        status=request.status,
         if_revision=request.if_revision,
         owner=request.owner,
         update_id=request.update_id,
@@ -152,6 +157,7 @@ def restore_item(
         "hashed": hashed(session.participant_id),
         "attempt": attempt,
         "grace": milliseconds(grace),
+        "status": session.status,
     }
     profile = {
         "name": participant.name,
@@ -159,6 +165,7 @@ def restore_item(
         "rev": participant.revision,
         "ver": participant.version,
         "shown": participant.shown,
+        "attrs": "" if participant.attributes is None else encode(participant.attributes).decode(),
     }
     return {"session": {name: value for name, value in stored.items() if value is not None}, "participant": profile}
 

@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
+from greenroom.core.profile import MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES
 from greenroom.engines.base import (
     ENDED_OF_APPLICATION,
     ENDED_OF_PARTICIPANT,
@@ -24,7 +25,7 @@ from greenroom.engines.base import (
 )
 from greenroom.model import NAMING_FIELDS
 
-LIBRARY_VERSION = 2
+LIBRARY_VERSION = 3
 """Raised when functions change what they take, answer or store. Libraries of two versions run side by side."""
 
 
@@ -61,6 +62,8 @@ def _constants() -> str:
         "ENDED_OF_APPLICATION": ENDED_OF_APPLICATION,
         "RESTRICTIONS_OF_PARTITION": RESTRICTIONS_OF_APPLICATION / 8,
         "UPDATE_MEMORY": UPDATE_MEMORY,
+        "MAX_ATTRIBUTES": MAX_ATTRIBUTES,
+        "MAX_ATTRIBUTES_BYTES": MAX_ATTRIBUTES_BYTES,
         "TIMELINE_ENTRIES": TIMELINE_ENTRIES,
     }
     lines = [f"local {name} = {value:.0f}" for name, value in names.items()]

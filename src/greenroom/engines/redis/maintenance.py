@@ -178,6 +178,7 @@ class Maintenance:
                     started_at=stored.started_at or at,
                     seen_at=at,
                     lease_left=stored.seconds - (now - at) / 1000,
+                    protocol=stored.protocol,
                 )
             )
         return now, tuple(nodes)

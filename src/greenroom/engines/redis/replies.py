@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from greenroom.codes import ErrorCode
+from greenroom.core.presence import AVAILABLE
+from greenroom.core.profile import too_many_attributes
 from greenroom.core.requests import OpenRequest
 from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
@@ -26,6 +28,7 @@ from greenroom.errors import (
 from greenroom.model import EndReason, ParticipantRecord, Presence, SessionRecord, SessionState, TimelineEntry
 
 _participant_decoder = msgspec.json.Decoder(ParticipantRecord)
+_attributes_decoder = msgspec.json.Decoder(dict[str, str])
 _timeline_decoder = msgspec.json.Decoder(TimelineEntry)
 _STATES = {state.value.encode(): state for state in SessionState}
 _PRESENCES = {presence.value.encode(): presence for presence in Presence}
@@ -41,7 +44,7 @@ def participant(flat: list[bytes]) -> ParticipantRecord:
     get = dict(zip(flat[::2], flat[1::2], strict=True)).get
     count = int(get(b"n", b"0"))
     connected = int(get(b"on", b"0"))
-    xid, seen = get(b"xid"), get(b"seen")
+    xid, seen, attributes, status = get(b"xid"), get(b"seen"), get(b"attrs"), get(b"status")
     return ParticipantRecord(
         app=get(b"app", b"").decode(),
         id=get(b"id", b"").decode(),
@@ -54,6 +57,8 @@ def participant(flat: list[bytes]) -> ParticipantRecord:
         shown=_PRESENCES.get(get(b"shown", b"offline"), Presence.OFFLINE),
         sessions=count,
         last_seen=None if seen is None else int(seen),
+        attributes=_attributes_decoder.decode(attributes) if attributes else None,
+        status=status.decode() if status else None,
     )
 
 
@@ -93,6 +98,7 @@ def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRe
         token_expires_at=int(get(b"exp", b"0")),
         token_grace_since=_number(get(b"tg") or None),
         scopes=tuple(scopes.split(" ")) if scopes else (),
+        status=_text(get(b"status") or None),
         timeline=tuple(map(_timeline_decoder.decode, timeline)) if timeline else (),
     )
 
@@ -116,6 +122,7 @@ def created(request: OpenRequest, opened_at: int) -> SessionRecord:
         token_issued_at=token.issued_at,
         token_expires_at=token.expires_at,
         scopes=token.scopes,
+        status=None if request.status == AVAILABLE else request.status,
     )
 
 
@@ -144,6 +151,7 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
     b"token_mismatch": lambda _: TokenInvalidError(code=ErrorCode.TOKEN_MISMATCH),
     b"not_found": lambda _: NotFoundError(),
     b"conflict": _conflict,
+    b"attributes": lambda details: too_many_attributes(details["count"], details["size"]),
     b"restrictions": lambda _: IllegalArgumentError(
         "The application has too many blocks that never end.",
         hint="Lift blocks that are not needed any more, or give them an end.",

@@ -18,6 +18,7 @@ asked (a restart, where it keeps nothing) passes without being asked, where `Wor
 
 from __future__ import annotations
 
+from greenroom.testing.engine_contract.attributes import AttributesContract, StatusContract
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_contract.concurrency import ConcurrencyContract
 from greenroom.testing.engine_contract.directory import DirectoryContract
@@ -41,6 +42,8 @@ class EngineContract(
     EndingContract,
     PresenceContract,
     RecordsContract,
+    AttributesContract,
+    StatusContract,
     RestrictionsContract,
     OutboxContract,
     DirectoryContract,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+from greenroom.core.presence import AVAILABLE, shared_status
+from greenroom.core.profile import merge_attributes
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import KickParticipant, SessionQuery
 from greenroom.errors import GreenroomError
@@ -12,6 +14,7 @@ from greenroom.model import Event, ParticipantRecord, Presence, SessionPolicy, S
 from greenroom.testing.engine_world import APP, NAMESPACE, Client, World, owner_of
 
 USERS = ("alice", "bob", "carol")
+STATUSES = (AVAILABLE, "busy", "away", "in surgery", "at lunch")
 POLICIES = (
     SessionPolicy(),
     SessionPolicy(max_sessions=2),
@@ -31,6 +34,10 @@ class Walk:
         self.clients: list[Client] = []
         self.opened: set[str] = set()
         self.versions: dict[str, int] = {}
+        self.attributes: dict[str, dict[str, str] | None] = {}
+        """Of each participant, what was acknowledged."""
+        self.statuses: dict[str, str] = {}
+        """Of each session, other than `available`, the latest last."""
         self.dead = 0
 
     async def step(self) -> None:
@@ -43,6 +50,8 @@ class Walk:
             (self._detach, 6),
             (self._close, 3),
             (self._update, 3),
+            (self._set_attributes, 2),
+            (self._set_status, 2),
             (self._pass_time, 8),
             (self._kick, 1),
             (self._lose_node, 1),
@@ -78,6 +87,13 @@ class Walk:
             assert record.shown in (record.presence, *_untold(record)), record
             assert record.version >= self.versions.get(record.id, 0), record
             self.versions[record.id] = record.version
+            assert record.attributes == self.attributes.get(record.id), record
+            live = {session.id: session.status for session in own}
+            known = [status for session_id, status in self.statuses.items() if session_id in live]
+            assert {key: value for key, value in live.items() if value} == {
+                key: value for key, value in self.statuses.items() if key in live
+            }
+            assert record.status == shared_status(known, len(own)), record
         _check_events(await world.events())
 
     def _any(self) -> Client | None:
@@ -90,9 +106,13 @@ class Walk:
             policy=self.chance.choice(POLICIES),
             name=self.chance.choice([None, "A", "B"]),
             token=self.world.token(age=0),
+            attributes=self.chance.choice([None, self._changes()]),
+            status=self.chance.choice([None, *STATUSES]),
         )
         client = Client(self.world, request)
         await client.open()
+        self._merged(client, request.attributes)
+        self._restated(client, request.status)
         self.clients.append(client)
         self.opened.add(client.id)
 
@@ -128,6 +148,34 @@ class Walk:
         if client is not None:
             update_id = f"u{self.chance.randint(0, 5)}"
             await client.update(name=self.chance.choice(["A", "B", "C"]), update_id=update_id)
+
+    def _changes(self) -> dict[str, str | None]:
+        names = self.chance.sample(["role", "team", "colour"], self.chance.randint(1, 3))
+        return {name: self.chance.choice([None, "x", "y", "z"]) for name in names}
+
+    def _merged(self, client: Client, changes: dict[str, str | None] | None) -> None:
+        present = self.attributes.get(client.participant_id)
+        self.attributes[client.participant_id] = merge_attributes(present, changes or {})
+
+    def _restated(self, client: Client, status: str | None) -> None:
+        self.statuses.pop(client.id, None)
+        if status not in (None, AVAILABLE):
+            self.statuses[client.id] = status
+
+    async def _set_attributes(self) -> None:
+        client = self._any()
+        if client is not None:
+            changes = self._changes()
+            await client.update(attributes=changes)
+            self._merged(client, changes)
+
+    async def _set_status(self) -> None:
+        client = self._any()
+        if client is not None:
+            status = self.chance.choice(STATUSES)
+            await client.update(status=status, update_id=None)
+            if self.statuses.get(client.id) != status:
+                self._restated(client, status)
 
     async def _pass_time(self) -> None:
         await self.world.advance(self.chance.choice([0.3, 1.0, 1.0, 2.5, 6.0, 20.0]))

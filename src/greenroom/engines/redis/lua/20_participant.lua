@@ -1,7 +1,10 @@
 -- Participants: the record, what watchers are told, blocks and revocations.
 
-local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait'}
-local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen'}
+-- attrs: a JSON object of names and texts. sts: [session id, status], … of the sessions with a status other than
+-- `available`, the latest last. status: what follows from these. Each is absent or empty where there is none.
+local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait', 'attrs', 'status', 'sts'}
+local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'attrs',
+  'status', 'sts'}
 
 local function load_participant(c, app, pid)
   local who = owner_key(app, pid)
@@ -33,18 +36,25 @@ local function next_version(c, version)
   return math.max(version + 1, c.us)
 end
 
+-- What few have, as JSON members after others.
+local function optional_json(p)
+  return (some(p.attrs) and (',"attributes":' .. p.attrs) or '')
+    .. (some(p.status) and (',"status":' .. quote(p.status)) or '')
+end
+
 local function participant_json(p)
   return '{"app":' .. quote(p.app) .. ',"id":' .. quote(p.id) .. (p.xid and (',"external_id":' .. quote(p.xid)) or '')
     .. ',"name":' .. quote(p.name) .. ',"avatar_url":' .. quote(p.avatar) .. ',"revision":' .. p.rev
     .. ',"version":' .. int(p.ver) .. ',"presence":"' .. presence(p) .. '","shown":"' .. p.shown
-    .. '","sessions":' .. p.n .. (p.seen and (',"last_seen":' .. p.seen) or '') .. '}'
+    .. '","sessions":' .. p.n .. (p.seen and (',"last_seen":' .. p.seen) or '') .. optional_json(p) .. '}'
 end
 
 local function emit_participant(c, p, what)
   local version = int(p.ver)
   emit(c, p.app, 'participant.' .. what, quote(p.id .. ':' .. version .. ':' .. what), p.id,
     ',"data":{"version":' .. version .. ',"revision":' .. p.rev .. ',"sessions":' .. p.n .. ',"name":' .. quote(p.name)
-    .. ',"avatarUrl":' .. quote(p.avatar) .. (p.xid and (',"externalId":' .. quote(p.xid)) or '') .. '}')
+    .. ',"avatarUrl":' .. quote(p.avatar) .. (p.xid and (',"externalId":' .. quote(p.xid)) or '') .. optional_json(p)
+    .. '}')
 end
 
 local function publish_change(c, p)
@@ -98,14 +108,51 @@ end
 -- What was before a step changes counts or profile.
 local function snapshot(p)
   local waiting = p.n > 0 and p.on == 0 and p.shown == 'online'
-  return {n = p.n, on = p.on, shown = p.shown, rev = p.rev, waiting = waiting, fresh = p.fresh}
+  return {n = p.n, on = p.on, shown = p.shown, rev = p.rev, waiting = waiting, fresh = p.fresh, status = some(p.status)}
+end
+
+-- A session's status; nil where it is `available`, or the session has ended.
+local function set_status(p, sid, status)
+  local list = {}
+  for _, each in ipairs(some(p.sts) and cjson.decode(p.sts) or {}) do
+    if each[1] ~= sid then
+      list[#list + 1] = each
+    end
+  end
+  if status then
+    list[#list + 1] = {sid, status}
+  end
+  p.sts = #list > 0 and cjson.encode(list) or ''
+end
+
+-- How available a status is; a text of the app's own is 1.
+local STATUS_RANK = {busy = 2, away = 3}
+
+-- That of the most available session; of several texts the one set last.
+local function share_status(p)
+  if p.n == 0 then
+    p.sts = ''
+  end
+  local list = some(p.sts) and cjson.decode(p.sts) or {}
+  local best, least = '', 9
+  if #list >= p.n then
+    for _, each in ipairs(list) do
+      local rank = STATUS_RANK[each[2]] or 1
+      if rank <= least then
+        best, least = each[2], rank
+      end
+    end
+  end
+  p.status = best
 end
 
 -- Whether `participant.updated` goes out now. If not, one event tells of all changes of the next seconds. Who has no
 -- session can be changed by the app's backend alone, which is told at once.
 local function update_is_due(c, p, before)
   local waits = p.wait == '1'
-  if p.rev == before.rev or before.fresh then
+  -- with no session before or now, `online` or `offline` says the status
+  local restated = p.n > 0 and before.n > 0 and some(p.status) ~= before.status
+  if (p.rev == before.rev and not restated) or before.fresh then
     if waits and p.n == 0 then
       p.wait = '0'
       return true
@@ -133,7 +180,11 @@ local function finish(c, p, before, notify)
   if not before.unseen and (p.n ~= before.n or p.on ~= before.on or before.touched) then
     p.seen = c.now
   end
+  if p.sts then
+    share_status(p)
+  end
   local changed = before.changed or p.shown ~= before.shown or p.n ~= before.n or p.rev ~= before.rev
+    or some(p.status) ~= before.status
   if changed then
     p.ver = next_version(c, p.ver)
   end
@@ -151,15 +202,47 @@ local function finish(c, p, before, notify)
   end
 end
 
--- Takes name and avatar over where they differ; whether they did.
-local function change_profile(p, name, avatar)
-  local differs = (name ~= nil and name ~= p.name) or (avatar ~= nil and avatar ~= p.avatar)
-  if differs then
-    p.name = name or p.name
-    p.avatar = avatar or p.avatar
-    p.rev = p.rev + 1
+-- The attributes after the changes (null removes) as JSON, and whether they differ; or nil and the refusal.
+local function merge_attributes(p, changes)
+  local merged, differs = some(p.attrs) and cjson.decode(p.attrs) or {}, false
+  for name, value in pairs(changes) do
+    if value == cjson.null then
+      value = nil
+    end
+    differs = differs or merged[name] ~= value
+    merged[name] = value
   end
-  return differs
+  local names, size = {}, 0
+  for name, value in pairs(merged) do
+    names[#names + 1] = name
+    size = size + #name + #value
+  end
+  if #names > MAX_ATTRIBUTES or size > MAX_ATTRIBUTES_BYTES then
+    return nil, refuse('attributes', 'count', #names, 'size', size)
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    names[i] = quote(name) .. ':' .. quote(merged[name])
+  end
+  return #names > 0 and '{' .. table.concat(names, ',') .. '}' or '', differs
+end
+
+-- The profile as the request would have it, and whether it differs; or nil and the refusal. Changes nothing.
+local function wanted_profile(p, r)
+  local wanted = {name = r.name or p.name, avatar = r.avatar_url or p.avatar, attrs = p.attrs}
+  local differs = wanted.name ~= p.name or wanted.avatar ~= p.avatar
+  if r.attributes then
+    local attrs, others = merge_attributes(p, r.attributes)
+    if not attrs then
+      return nil, others
+    end
+    wanted.attrs, differs = attrs, differs or others
+  end
+  return wanted, differs
+end
+
+local function set_profile(p, wanted)
+  p.name, p.avatar, p.attrs, p.rev = wanted.name, wanted.avatar, wanted.attrs, p.rev + 1
 end
 
 -- S18. Blocks and cut-offs lie under the SHA-256 of the participant's id, so that they outlive its erasure.

@@ -123,6 +123,9 @@ local function end_session(c, s, flat, p, reason, text, by)
     if s.state == 'attached' then
       p.on = math.max(0, p.on - 1)
     end
+    if some(p.sts) then
+      set_status(p, s.id, nil)
+    end
   end
   call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), 's:' .. s.id)
   call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
@@ -220,9 +223,12 @@ local function participant_of(c, s)
   end
   p = new_participant(c, s.app, s.pid, s.xid, false)
   for sid in pairs(sessions_of(c, p.who)) do
-    local state = call('HGET', session_key(c, sid), 'state')
+    local found = call('HMGET', session_key(c, sid), 'state', 'status')
     p.n = p.n + 1
-    p.on = p.on + (state == 'attached' and 1 or 0)
+    p.on = p.on + (found[1] == 'attached' and 1 or 0)
+    if some(found[2]) then
+      set_status(p, sid, found[2])
+    end
   end
   return p
 end

@@ -66,14 +66,14 @@ local function who_yields(c, r, live)
 end
 
 local CREATED = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev', 'devname', 'sdk',
-  'addr', 'secret', 'hashed', 'oid', 'grace', 'jti', 'iat', 'exp', 'scopes'}
+  'addr', 'secret', 'hashed', 'oid', 'grace', 'jti', 'iat', 'exp', 'scopes', 'status'}
 
 local function create(c, r, who)
   local s = {
     v = '1', id = r.session_id, app = r.app, pid = r.participant_id, xid = r.external_id, gen = '1',
     state = 'attached', node = r.node, lease = r.lease, opened = c.now, dev = r.device_id, devname = r.device_name,
     sdk = some(r.sdk), addr = some(r.address), secret = r.secret_hash, hashed = r.hashed, oid = r.open_id,
-    grace = r.grace_ms,
+    grace = r.grace_ms, status = r.status,
   }
   set_token(s, r.token)
   save(session_key(c, s.id), s, CREATED)
@@ -90,13 +90,16 @@ local function take_profile(r, p)
   if r.if_new and not p.fresh then
     return nil
   end
-  if not p.fresh and r.keep_profile then
-    if (r.name and r.name ~= p.name) or (r.avatar_url and r.avatar_url ~= p.avatar) then
-      return refuse('scope', 'scope', 'session:update')
-    end
-    return nil
+  local wanted, differs = wanted_profile(p, r)
+  if not wanted then
+    return differs
   end
-  change_profile(p, r.name, r.avatar_url)
+  if differs and not p.fresh and r.keep_profile then
+    return refuse('scope', 'scope', 'session:update')
+  end
+  if differs then
+    set_profile(p, wanted)
+  end
   return nil
 end
 
@@ -143,6 +146,9 @@ define('open', function(c, r)
   end
   s = create(c, r, who)
   p.n, p.on = p.n + 1, p.on + 1
+  if r.status or some(p.sts) then
+    set_status(p, s.id, r.status)
+  end
   local count = call('HINCRBY', c.P .. ':apps', r.app, 1)
   emit_session(c, s, 'opened', 'opened')
   finish(c, p, before)

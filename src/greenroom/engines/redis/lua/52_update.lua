@@ -1,4 +1,4 @@
--- update: a profile is changed, by a session or by the server API (S14).
+-- update: a profile is changed, by a session or by the server API (S14), or a session's status.
 
 -- S14: the result of an update that this session has made before, or nil.
 local function remembered(s, update_id)
@@ -17,6 +17,20 @@ local function remember(c, s, update_id, record)
     table.remove(updates, 1)
   end
   call('HSET', session_key(c, s.id), 'updates', cjson.encode(updates))
+end
+
+local function set_own_status(c, s, p, before, status)
+  if status == 'available' then
+    status = ''
+  end
+  if status == (s.status or '') then
+    mark_repeated(c)
+  else
+    call('HSET', session_key(c, s.id), 'status', status)
+    set_status(p, s.id, some(status))
+    finish(c, p, before)
+  end
+  return {'ok', participant_json(p)}
 end
 
 define('update', function(c, r)
@@ -43,7 +57,15 @@ define('update', function(c, r)
     return refuse('conflict', 'participant', participant_json(p))
   end
   local before = snapshot(p)
-  if change_profile(p, r.name, r.avatar_url) then
+  if s and r.status then
+    return set_own_status(c, s, p, before, r.status)
+  end
+  local wanted, differs = wanted_profile(p, r)
+  if not wanted then
+    return differs
+  end
+  if differs then
+    set_profile(p, wanted)
     finish(c, p, before)
   else
     mark_repeated(c)

@@ -147,7 +147,7 @@ function kinds.erase(c, r, block, cutoff)
   if p then
     -- The last that watchers hear names nobody.
     p.ver = next_version(c, p.ver)
-    p.xid, p.name, p.avatar, p.rev, p.seen = nil, '', '', 0, nil
+    p.xid, p.name, p.avatar, p.rev, p.seen, p.attrs, p.status = nil, '', '', 0, nil, nil, nil
     publish_change(c, p)
     forget_participant(c, p)
   end

@@ -1,14 +1,14 @@
 -- Restore on an engine that lost what it knew (S15). Runs without a marker; the last call sets it.
 
 local SESSION = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev', 'devname', 'sdk',
-  'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'first', 'hashed', 'attempt', 'grace'}
+  'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'first', 'hashed', 'attempt', 'grace', 'status'}
 
 -- Takes over what the node knew of the participant if that is newer; whether it was.
 local function restore_participant(p, given)
   if not p.fresh and p.ver >= given.ver then
     return false
   end
-  p.name, p.avatar, p.rev, p.ver = given.name, given.avatar, given.rev, given.ver
+  p.name, p.avatar, p.rev, p.ver, p.attrs = given.name, given.avatar, given.rev, given.ver, given.attrs
   if p.fresh then
     p.shown = given.shown -- else what was shown is as stored, like the events that tell of it
   end
@@ -31,6 +31,9 @@ local function put_session(c, s, old, p)
   call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   p.n, p.on = p.n + 1, p.on + 1
+  if s.status or some(p.sts) then
+    set_status(p, s.id, s.status)
+  end
   note(c, s.id, 'restored', s.node, '')
 end
 
@@ -46,6 +49,9 @@ local function restore_one(c, item)
   if not old or number(old.gen) < s.gen then
     put_session(c, s, old, p)
     changed = true
+  elseif changed and number(old.gen) == s.gen and some(old.status) ~= s.status then
+    call('HSET', session_key(c, s.id), 'status', s.status or '')
+    set_status(p, s.id, s.status)
   end
   if not changed then
     return 0
