@@ -26,7 +26,7 @@ from greenroom.server.wire.interface import (
     WebSocketConnection,
     WebSocketOptions,
 )
-from greenroom.server.wire.websocket import PicowsConnection
+from greenroom.server.wire.websocket import WebSocketProtocol
 
 
 class Echo:
@@ -48,7 +48,7 @@ class Echo:
 
     def binary(self, message: bytes) -> None:
         """Send it back as it came."""
-        if isinstance(self._websocket, PicowsConnection):
+        if isinstance(self._websocket, WebSocketProtocol):
             self._websocket.send_binary(message)
 
     def lost(self, code: int, reason: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenroom.server.wire.frames import SEND_TEXT, Fragments, cut_reason, encode, is_utf8, is_valid_close_code
+from greenroom.server.wire.frames import TEXT, Fragments, cut_reason, encode, is_utf8, is_valid_close_code
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from greenroom.server.wire.frames import SEND_TEXT, Fragments, cut_reason, encod
     ],
 )
 def test_a_frame_has_the_shortest_length(size: int, head: str) -> None:
-    assert encode(SEND_TEXT, b"x" * size) == bytes.fromhex(head) + b"x" * size
+    assert encode(TEXT, b"x" * size) == bytes.fromhex(head) + b"x" * size
 
 
 def test_close_codes_a_client_may_send() -> None:

@@ -7,11 +7,12 @@ import codecs
 from struct import Struct
 from typing import Final
 
-# First bytes of the frames we send: FIN and the opcode (RFC 6455, section 5.2).
-SEND_TEXT: Final = 0x81
-SEND_BINARY: Final = 0x82
-SEND_CLOSE: Final = 0x88
-SEND_PONG: Final = 0x8A
+# First bytes of whole frames: FIN and the opcode (RFC 6455, section 5.2).
+TEXT: Final = 0x81
+BINARY: Final = 0x82
+CLOSE: Final = 0x88
+PING: Final = 0x89
+PONG: Final = 0x8A
 PING_FRAME: Final = b"\x89\x00"
 
 _LENGTH_16 = Struct(">BBH")
@@ -28,12 +29,14 @@ def encode(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
         return bytes((first, size)) + payload
+    if size < 65_536:
+        return _LENGTH_16.pack(first, 126, size) + payload
     return long_header(first, size) + payload
 
 
 def long_header(first: int, size: int) -> bytes:
-    """The head of a frame of 126 bytes and more."""
-    return _LENGTH_16.pack(first, 126, size) if size < 65_536 else _LENGTH_64.pack(first, 127, size)
+    """The head of a frame of 64 KiB and more."""
+    return _LENGTH_64.pack(first, 127, size)
 
 
 def is_valid_close_code(code: int) -> bool:

@@ -1,7 +1,7 @@
 """One port for sessions and HTTP: reads the request head, and hands the transport to one or the other.
 
 The first head of a connection is read here, within `head_timeout` and `max_head_bytes`. An upgrade goes straight to
-its `PicowsConnection`; everything else to aiohttp, which from then on is fed through this protocol. Upgrades that come
+its `WebSocketProtocol`; everything else to aiohttp, which from then on is fed through this protocol. Upgrades that come
 later on the same connection (proxies pool them) are found by aiohttp's own parser, in front of the HTTP handler: one
 parser alone decides where a request begins, so that nobody can smuggle one inside a body. With TLS a
 connection is counted for its address before its handshake.
@@ -38,7 +38,7 @@ from greenroom.server.wire.http_protocol import HandedOver, HttpHandler, HttpPro
 from greenroom.server.wire.interface import Handler, Listener, Refusal, UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.proxy_protocol import MalformedProxyHeaderError, read_proxy_header
 from greenroom.server.wire.tls_listener import Admitted, TlsListener
-from greenroom.server.wire.websocket import PicowsConnection
+from greenroom.server.wire.websocket import WebSocketProtocol
 
 log = logging.getLogger("greenroom.server")
 
@@ -68,7 +68,7 @@ class _State(Enum):
     IDLE = "idle"  # HTTP: between two requests
     LATER_HEAD = "later head"  # HTTP: a later head has begun
     LINGERING = "lingering"  # refused; what still comes is thrown away
-    GONE = "gone"  # handed over to a PicowsConnection, or lost
+    GONE = "gone"  # handed over to a WebSocketProtocol, or lost
 
 
 def _response(refusal: Refusal, method: str) -> bytes:
@@ -304,7 +304,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         self._buffer = bytearray()
         self._stop_write_timer()
         door.visitors.discard(self)
-        connection = PicowsConnection(handler, accepted.request, door.options, door.connection_gone)
+        connection = WebSocketProtocol(handler, accepted.request, door.options, door.connection_gone)
         door.connections.add(connection)
         connection.start(transport, switching_protocols(accepted), early)
 
@@ -418,7 +418,7 @@ class FrontDoor:
         self.http_server = HttpServer(self._serve, http, self.options.max_head_bytes)
         self.visitors: set[_Visitor] = set()
         """Connections that are not sessions': reading their head, or HTTP."""
-        self.connections: set[PicowsConnection] = set()
+        self.connections: set[WebSocketProtocol] = set()
         """Sessions' connections."""
         self.refused: dict[int, int] = {}
         """How many were refused here, by status."""
@@ -498,7 +498,7 @@ class FrontDoor:
             log.exception("sessions factory failed: address=%s", request.address)
             return Refusal.error(500, error="server_error", reason="Internal_error", description="Try again later.")
 
-    def connection_gone(self, connection: PicowsConnection) -> None:
+    def connection_gone(self, connection: WebSocketProtocol) -> None:
         """A session's connection is over."""
         self.connections.discard(connection)
         self.limits.release(connection.address)

@@ -32,7 +32,8 @@ class WebSocketOptions:
     close_timeout: float = 2.0
     """What a client gets to answer a Close, or to read a refusal; then the transport is aborted."""
     read_buffer_bytes: int = 1_024
-    """The read buffer a connection starts with; it grows with the largest message. picows takes at least 1,792."""
+    """The read buffer that picows starts with, where a connection needs it; it grows with the largest message. picows
+    takes at least 1,792."""
     control_frames_per_second: float = 20.0
     """Pings and pongs a client may send, in the long run. More: close 1008."""
     control_frames_burst: int = 100

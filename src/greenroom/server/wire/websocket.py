@@ -1,12 +1,6 @@
-"""One WebSocket connection. The only file that touches picows, whose protocol class is not documented: pinned to 2.3.
+"""One WebSocket connection: what waits to be written, control frames, Close, and how a connection ends.
 
-picows is the parser and nothing else. Its `WSProtocol` finds and unmasks frames, and refuses what breaks RFC 6455 in
-their headers; it is given a transport that swallows whatever it writes. All that is policy is here: reserved bits,
-order and assembly of fragments, UTF-8, Close, control frames, what waits to be written, and how a connection ends.
-
-How picows is driven (2.3.1): it wants a request first, so each parser is fed one constant request and its answer is
-dropped. Then bytes go in with `get_buffer` and `buffer_updated`, frames come out of `on_ws_frame`, and a violation
-shows as `transport.is_close_frame_sent`, *after* the frames before it were delivered.
+Frames are read by `frame_reader`; the first one that it leaves makes a `PicowsParser`, which reads from then on.
 """
 
 from __future__ import annotations
@@ -15,30 +9,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from enum import Enum
-from http import HTTPStatus
-from typing import Any, Final, cast
-
-from picows import (
-    WSAutoPingStrategy,
-    WSFrame,
-    WSListener,
-    WSMsgType,
-    WSTransport,
-    WSUpgradeResponse,
-    WSUpgradeResponseWithListener,
-)
-from picows import picows as _picows
+from typing import Final, cast
 
 from greenroom.codes import CloseCode
+from greenroom.server.wire.frame_reader import MORE, OTHER, read_frame
 from greenroom.server.wire.frames import (
+    BINARY,
+    CLOSE,
     CLOSE_CODE,
+    PING,
     PING_FRAME,
-    SEND_BINARY,
-    SEND_CLOSE,
-    SEND_PONG,
-    SEND_TEXT,
-    Fragments,
-    FrameHeads,
+    PONG,
+    TEXT,
     cut_reason,
     encode,
     is_utf8,
@@ -46,31 +28,25 @@ from greenroom.server.wire.frames import (
     long_header,
 )
 from greenroom.server.wire.interface import BinaryHandler, Handler, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.picows_parser import PicowsParser, feed
 
 log = logging.getLogger("greenroom.server")
-
-_WSProtocol: Any = _picows.WSProtocol  # type: ignore[attr-defined]
-
-_CONTINUATION: Final = WSMsgType.CONTINUATION
-_TEXT: Final = WSMsgType.TEXT
-_BINARY: Final = WSMsgType.BINARY
-_PING: Final = WSMsgType.PING
-_CLOSE: Final = WSMsgType.CLOSE
 
 _HIGH_WATER: Final = 32_768
 _LOW_WATER: Final = 8_192
 _SCRATCH = memoryview(bytearray(16_384))
-"""Where bytes that nobody will look at are read into; one for all connections, since nothing is ever read out."""
+"""What all connections read into, one after the other; what is needed is copied at once."""
+_ROOM = _SCRATCH[:2_048]
+"""For frames: short reads keep short what one client can have done in one turn of the loop."""
 _last_sent: tuple[bytes | None, bytes] = (None, b"")
 """A message and its frame: a fan-out sends the same object to thousands, one after the other. None: nothing was sent
 yet (an empty message is always the same object)."""
 _DISCARD_LIMIT: Final = 1_048_576
 """What a client may still send while its connection is being failed, before reading stops. Reading on lets it see the
 Close: closing a socket with unread bytes resets it, and a reset throws the Close away."""
-_PARSER_REQUEST: Final = (
-    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
+
+
+_INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1: a bug of ours
 
 
 class _State(Enum):
@@ -80,96 +56,8 @@ class _State(Enum):
     LOST = "lost"  # the transport is gone
 
 
-class _Silence:
-    """What picows logs, dropped: every end of a connection is our one line. An exception is a bug, and is logged."""
-
-    def isEnabledFor(self, _level: int) -> bool:
-        return False
-
-    def info(self, *_args: object) -> None: ...
-
-    debug = warning = error = log = info
-
-    def exception(self, message: str, *_args: object) -> None:
-        log.exception("websocket handler failed: %s", message)
-
-
-class _Nowhere:
-    """The transport picows sees: it writes into nothing, and looks at a socket that is not there."""
-
-    def get_extra_info(self, _name: str) -> _Nowhere:
-        return self
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def write(self, _data: object) -> None: ...
-
-    writelines = write
-
-    def close(self) -> None: ...
-
-    abort = close
-
-    def fileno(self) -> int:
-        return -1
-
-    def setsockopt(self, *_args: object) -> None: ...
-
-    def getsockopt(self, *_args: object) -> int:
-        return 0
-
-
-class _NoResponse:
-    """What picows takes for its 101. One for all: the proof of the key it adds is always the same."""
-
-    status = HTTPStatus.SWITCHING_PROTOCOLS
-
-    def __init__(self) -> None:
-        self.headers: dict[str, str] = {}
-
-    def to_bytes(self) -> bytearray:
-        return bytearray()
-
-
-_PARSER_RESPONSE = cast(WSUpgradeResponse, _NoResponse())
-_SILENCE = _Silence()
-_NOWHERE = _Nowhere()
-
-
-def _new_parser(listener: WSListener, options: WebSocketOptions) -> Any:
-    """A picows protocol past its handshake, which calls `listener.on_ws_frame`."""
-
-    def upgrade(_request: object) -> WSUpgradeResponseWithListener:
-        return WSUpgradeResponseWithListener(_PARSER_RESPONSE, listener)
-
-    parser = _WSProtocol(
-        host_port=None,
-        ws_path=None,
-        is_client_side=False,
-        ws_listener_factory=upgrade,
-        logger=_SILENCE,
-        disconnect_on_exception=True,
-        websocket_handshake_timeout=None,
-        enable_auto_ping=False,
-        auto_ping_idle_timeout=1.0,
-        auto_ping_reply_timeout=1.0,
-        auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
-        enable_auto_pong=False,
-        max_frame_size=options.max_message_bytes,
-        extra_headers=None,
-        read_buffer_init_size=options.read_buffer_bytes,
-    )
-    parser.connection_made(_NOWHERE)
-    parser.get_buffer(-1)[: len(_PARSER_REQUEST)] = _PARSER_REQUEST
-    parser.buffer_updated(len(_PARSER_REQUEST))
-    # They would be kept as long as the connection is.
-    parser.transport.request.headers = None
-    return parser
-
-
-class PicowsConnection(WSListener, asyncio.BufferedProtocol):
-    """One client's WebSocket: the protocol of its transport, picows' listener, and its handler's `WebSocketConnection`.
+class WebSocketProtocol(asyncio.BufferedProtocol):
+    """One client's WebSocket: the protocol of its transport, and its handler's `WebSocketConnection`.
 
     Made by the front door with `start`, once the handshake has been read and found in order.
     """
@@ -178,19 +66,16 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         "_allowance",
         "_allowance_at",
         "_discarded",
-        "_fragments",
         "_handler",
-        "_heads",
         "_loop",
         "_on_gone",
         "_options",
         "_parser",
-        "_read",
-        "_room",
+        "_partial",
         "_state",
-        "_tail",
         "_timer",
         "_transport",
+        "_wanted",
         "address",
         "headers",
         "path",
@@ -202,7 +87,7 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         handler: Handler,
         request: UpgradeRequest,
         options: WebSocketOptions,
-        on_gone: Callable[[PicowsConnection], None],
+        on_gone: Callable[[WebSocketProtocol], None],
     ) -> None:
         self.address: str = request.address
         self.headers: Mapping[str, str] = request.headers
@@ -212,16 +97,14 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         self._options = options
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
-        self._parser: Any = None
+        self._parser: PicowsParser | None = None
+        """Made where it is needed."""
+        self._partial: bytearray | None = None
+        """The frame that has begun."""
+        self._wanted = 0
+        """How many bytes it must have before it is worth looking again."""
         self._transport: asyncio.Transport | None = None
         self._state = _State.OPEN
-        self._fragments: Fragments | None = None
-        self._heads: FrameHeads | None = None
-        self._room: memoryview = _SCRATCH
-        self._read = b""
-        """The bytes of the present read, where fragments are about."""
-        self._tail = 0
-        """How many bytes of the present read come after the last whole frame."""
         self._timer: asyncio.TimerHandle | None = None
         self._allowance = float(options.control_frames_burst)
         self._allowance_at = 0.0
@@ -231,19 +114,12 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         """Take the transport over: write `answer` (the 101), tell the handler, read on with `early`, what came after
         the request's head."""
         self._transport = transport
-        self._parser = _new_parser(self, self._options)
         transport.set_write_buffer_limits(_HIGH_WATER, _LOW_WATER)
         transport.set_protocol(self)
         transport.write(answer)
         assert self._handler is not None
         self._handler.opened(self)
-        view = memoryview(early)
-        while view and self._state is not _State.LOST:
-            room = self.get_buffer(-1)
-            count = min(len(room), len(view))
-            room[:count] = view[:count]
-            view = view[count:]
-            self.buffer_updated(count)
+        feed(self, early)
 
     # --- WebSocketConnection ------------------------------------------------------------------------------------------
 
@@ -255,16 +131,23 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
     def send(self, message: bytes) -> None:
         """Send one text message; see `WebSocketConnection.send`."""
         global _last_sent
-        if len(message) >= 65_536:
-            self._send(SEND_TEXT, message)
+        transport = self._transport
+        if self._state is not _State.OPEN or transport is None:
             return
-        if _last_sent[0] is not message:
-            _last_sent = (message, encode(SEND_TEXT, message))
-        self._write(_last_sent[1])
+        if len(message) >= 65_536:
+            # Large: two writes are cheaper than a copy.
+            transport.write(long_header(TEXT, len(message)))
+            transport.write(message)
+        else:
+            if _last_sent[0] is not message:
+                _last_sent = (message, encode(TEXT, message))
+            transport.write(_last_sent[1])
+        if self.paused:
+            self._check_reader(transport)
 
     def send_binary(self, message: bytes) -> None:
         """Send one binary message; otherwise as `send`."""
-        self._send(SEND_BINARY, message)
+        self._write(encode(BINARY, message))
 
     def ping(self) -> None:
         """Send an empty Ping."""
@@ -276,7 +159,8 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
             return
         self._write_close(code, reason)
         self._state = _State.CLOSING
-        self._drop_fragments()
+        if self._parser is not None:
+            self._parser.drop_fragments()
         self._abort_later()
 
     def abort(self) -> None:
@@ -293,27 +177,23 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def _send(self, first: int, message: bytes) -> None:
-        if len(message) < 65_536:
-            self._write(encode(first, message))
-        elif self._state is _State.OPEN and self._transport is not None:
-            # Large: two writes are cheaper than a copy.
-            self._transport.write(long_header(first, len(message)))
-            self._write(message)
-
     def _write(self, data: bytes) -> None:
         transport = self._transport
-        if self._state is not _State.OPEN or transport is None:
-            return
-        transport.write(data)
-        if self.paused and transport.get_write_buffer_size() > self._options.max_buffered_bytes:
+        if self._state is _State.OPEN and transport is not None:
+            transport.write(data)
+            if self.paused:
+                self._check_reader(transport)
+
+    def _check_reader(self, transport: asyncio.Transport) -> None:
+        """Fail the connection whose client leaves too much unread."""
+        if transport.get_write_buffer_size() > self._options.max_buffered_bytes:
             self._fail(CloseCode.SLOW_READER, "what was sent is not being read", later=True)
 
     def _write_close(self, code: int, reason: str | None) -> None:
         """Write a Close; `reason` None writes one without a code (1005)."""
         assert self._transport is not None
         payload = b"" if reason is None else CLOSE_CODE.pack(code) + cut_reason(reason)
-        self._transport.write(encode(SEND_CLOSE, payload))
+        self._transport.write(encode(CLOSE, payload))
 
     def pause_writing(self) -> None:
         """The transport's buffer went over its high mark."""
@@ -329,120 +209,93 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the transport shall read to."""
-        if self._parser is None or self._state is _State.DRAINING:
+        if self._state is _State.DRAINING:
             return _SCRATCH
-        room = self._parser.get_buffer(sizehint)
-        # picows doubles its buffer whenever a read fills it to 90 %, so a client at line speed would make it as large
-        # as the kernel's. A read of at most 3/4 of the room lets it grow for large frames only. It also keeps reads
-        # short, which is what shares the loop fairly.
-        self._room = shown = cast(memoryview, room[: (len(room) * 3 >> 2) or 1])
-        return shown
+        return _ROOM if self._parser is None else self._parser.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
         """The transport has read `nbytes` to where `get_buffer` said."""
-        parser = self._parser
-        if parser is None or self._state is _State.DRAINING:
+        if self._state is not _State.OPEN:
+            # In CLOSING too: what a flood puts before the Close that is waited for costs no more than after a failure.
             self._discard(nbytes)
-            return
-        if self._fragments is not None or self._tail or not self._room[0] & 0x80:
-            # Rare: a message in fragments, or a read that may begin one or goes on in the middle of a frame.
-            self._read = bytes(self._room[:nbytes])
-            if self._heads is not None and self._promises_too_much(self._heads, self._read):
+            if self._state is not _State.CLOSING:
                 return
-        if self._state is _State.CLOSING:
-            # Its Close is waited for, and what a flood puts before it costs no more than after a failure.
-            self._discard(nbytes)
-        self._tail = nbytes
-        parser.buffer_updated(nbytes)
-        self._read = b""
-        if self._fragments is not None and self._fragments.timer is None:
-            # Only now: most messages in fragments are whole within one read, and timers are dear.
-            self._fragments.timer = self._loop.call_later(self._options.fragment_timeout, self._fragments_late)
-        if parser.transport.is_close_frame_sent and self._state in (_State.OPEN, _State.CLOSING):
-            sent = parser.transport.close_handshake.sent
-            self._fail(int(sent.code), sent.reason)
+        if self._parser is not None:
+            self._parser.buffer_updated(nbytes)
+            return
+        data = bytes(_ROOM[:nbytes])
+        if self._partial is not None:
+            self._partial += data
+            if len(self._partial) < self._wanted:
+                return
+            data, self._partial = bytes(self._partial), None
+        try:
+            self._read_frames(data)
+        except Exception:
+            log.exception("websocket handler failed: address=%s", self.address)
+            self.on_violation(_INTERNAL_ERROR, "")
+
+    def _read_frames(self, data: bytes) -> None:
+        at, limit = 0, self._options.max_message_bytes
+        while at < len(data) and (self._state is _State.OPEN or self._state is _State.CLOSING):
+            first, end, payload = read_frame(data, at, limit)
+            if first == TEXT:
+                self.on_text(payload)
+            elif first == MORE:
+                self._partial, self._wanted = bytearray(data[at:]), end - at
+                return
+            elif first == OTHER:
+                self._parser = PicowsParser(self, self._options)
+                feed(self._parser, data[at:])
+                return
+            else:
+                self.on_control(first, payload, more=end < len(data))
+            at = end
 
     def _discard(self, nbytes: int) -> None:
         self._discarded += nbytes
         if self._discarded > _DISCARD_LIMIT and self._transport is not None:
             self._transport.pause_reading()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """picows has a frame."""
-        kind = frame.msg_type
-        self._tail = frame.tail_size
+    # --- FrameOwner ---------------------------------------------------------------------------------------------------
+
+    @property
+    def takes_binary(self) -> bool:
+        """Whether the handler takes binary messages."""
+        return hasattr(self._handler, "binary")
+
+    def on_text(self, message: bytes) -> None:
+        """A whole text message has come."""
         if self._state is not _State.OPEN:
-            if self._state is _State.CLOSING and kind is _CLOSE:
-                self._on_close(frame)
-        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._fail(CloseCode.WS_PROTOCOL_ERROR, "reserved bits are set, and no extension was agreed on")
-        elif kind is _TEXT or kind is _CONTINUATION or kind is _BINARY:
-            self._on_data(kind, frame.get_payload_as_bytes(), bool(frame.fin))
-            if self._fragments is not None and self._heads is None and frame.tail_size <= len(self._read):
-                # Here a frame ends: what follows in this read, and from now on, is heads and payloads.
-                self._heads = FrameHeads(self._fragments.size)
-                self._promises_too_much(self._heads, self._read[len(self._read) - frame.tail_size :])
-        elif kind is _CLOSE:
-            self._on_close(frame)
+            return
+        if not message.isascii() and not is_utf8(message):
+            self._fail(CloseCode.INVALID_UTF8, "the message is not UTF-8")
+            return
+        self._handler.text(message)  # type: ignore[union-attr]
+
+    def on_binary(self, message: bytes) -> None:
+        """A whole binary message has come."""
+        if self._state is _State.OPEN:
+            cast(BinaryHandler, self._handler).binary(message)
+
+    def on_control(self, first: int, payload: bytes, *, more: bool) -> None:
+        """A Close, Ping or Pong has come. more: bytes have come after it."""
+        if first == CLOSE:
+            if self._state is _State.OPEN or self._state is _State.CLOSING:
+                self._on_close(payload, more)
+        elif self._state is not _State.OPEN:
+            pass
         elif not self._control_frame_allowed():
             self._fail(CloseCode.POLICY_VIOLATION, "too many control frames")
-        elif kind is _PING:
-            self._write(encode(SEND_PONG, frame.get_payload_as_bytes()))
+        elif first == PING:
+            self._write(encode(PONG, payload))
         elif self._handler is not None:
             self._handler.pong()
 
-    def _on_data(self, kind: WSMsgType, payload: bytes, fin: bool) -> None:
-        if fin and kind is _TEXT and self._fragments is None:
-            if payload.isascii() or is_utf8(payload):
-                self._handler.text(payload)  # type: ignore[union-attr]
-            else:
-                self._fail(CloseCode.INVALID_UTF8, "the message is not UTF-8")
-        elif (kind is _CONTINUATION) != (self._fragments is not None):
-            what = "a continuation of nothing" if kind is _CONTINUATION else "a new message inside a fragmented one"
-            self._fail(CloseCode.WS_PROTOCOL_ERROR, what)
-        elif kind is _BINARY and not hasattr(self._handler, "binary"):
-            self._fail(CloseCode.UNSUPPORTED_DATA, "messages must be text")
-        elif self._fragments is not None or not fin:
-            self._on_fragment(kind, payload, fin)
-        else:
-            cast(BinaryHandler, self._handler).binary(payload)
-
-    def _on_fragment(self, kind: WSMsgType, payload: bytes, fin: bool) -> None:
-        options = self._options
-        fragments = self._fragments
-        if fragments is None:
-            fragments = self._fragments = Fragments(is_text=kind is _TEXT)
-        valid = fragments.add(payload, fin)
-        if fragments.size > options.max_message_bytes:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message may have {options.max_message_bytes} bytes")
-        elif fragments.count > options.max_fragments:
-            self._fail(CloseCode.POLICY_VIOLATION, f"a message may come in {options.max_fragments} fragments")
-        elif not valid:
-            self._fail(CloseCode.INVALID_UTF8, "the message is not UTF-8")
-        elif fin:
-            self._drop_fragments()
-            if fragments.is_text:
-                cast(Handler, self._handler).text(fragments.joined())
-            else:
-                cast(BinaryHandler, self._handler).binary(fragments.joined())
-
-    def _promises_too_much(self, heads: FrameHeads, data: bytes) -> bool:
-        """Whether the connection failed because a frame's head says that its message becomes too large."""
-        heads.feed(data)
-        too_large = heads.size > self._options.max_message_bytes and self._state is _State.OPEN
-        if too_large:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._options.max_message_bytes} bytes")
-        return too_large
-
-    def _drop_fragments(self) -> None:
-        self._heads = None
-        fragments, self._fragments = self._fragments, None
-        if fragments is not None and fragments.timer is not None:
-            fragments.timer.cancel()
-
-    def _fragments_late(self) -> None:
-        if self._state is _State.OPEN:
-            self._fail(CloseCode.POLICY_VIOLATION, f"a message must be whole in {self._options.fragment_timeout:g} s")
+    def on_violation(self, code: int, reason: str) -> None:
+        """What the client sent breaks the protocol."""
+        if self._state is _State.OPEN or self._state is _State.CLOSING:
+            self._fail(code, reason)
 
     def _control_frame_allowed(self) -> bool:
         """A token bucket of this connection's own: two floats, no timer."""
@@ -455,12 +308,11 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
 
     # --- endings --------------------------------------------------------------------------------------------------
 
-    def _on_close(self, frame: WSFrame) -> None:
-        """The client's Close (RFC 6455, sections 5.5.1 and 7.1). picows has refused bad lengths and bad UTF-8."""
-        payload = frame.get_payload_as_bytes()
+    def _on_close(self, payload: bytes, more: bool) -> None:
+        """The client's Close (RFC 6455, sections 5.5.1 and 7.1), of a valid length and with a reason in UTF-8."""
         code, reason = CloseCode.NO_STATUS.value, ""
         if payload:
-            code, reason = CLOSE_CODE.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace")
+            code, reason = CLOSE_CODE.unpack_from(payload)[0], payload[2:].decode()
             if not is_valid_close_code(code):
                 self._fail(CloseCode.WS_PROTOCOL_ERROR, f"{code} is not a valid close code")
                 return
@@ -468,7 +320,7 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         if answering:
             self._write_close(code, "" if payload else None)
         self._end(code, reason)
-        if answering or frame.tail_size:
+        if answering or more:
             # Closing at once would reset the socket if bytes came after the client's Close, and lose our answer.
             self._linger()
         elif self._transport is not None:
@@ -494,7 +346,9 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         """Tell the handler, once."""
         if self._state is not _State.LOST:
             self._state = _State.DRAINING
-        self._drop_fragments()
+        self._partial = None
+        if self._parser is not None:
+            self._parser.drop_fragments()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(code, reason)
@@ -530,8 +384,10 @@ class PicowsConnection(WSListener, asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # The parser holds this listener; without these two a cycle would wait for the garbage collector.
-        self._parser = None
+        # Parser and transport hold this; without these a cycle would wait for the garbage collector.
+        if self._parser is not None:
+            self._parser.close()
+            self._parser = None
         self._transport = None
         self._end(CloseCode.ABNORMAL.value, str(exc) if exc else "")
         self._on_gone(self)
