@@ -7,8 +7,10 @@ import pytest
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import ENDED_OF_PARTICIPANT, SessionQuery
 from greenroom.engines.embedded import queries
+from greenroom.engines.embedded import statistics as embedded_statistics
 from greenroom.engines.paging import all_participants, all_sessions
 from greenroom.engines.redis import listing
+from greenroom.engines.redis import statistics as redis_statistics
 from greenroom.model import SessionPolicy
 from greenroom.testing.engine_world import APP, EmbeddedWorld, World
 from tests.engines.redis.worlds import LuaWorld
@@ -61,6 +63,18 @@ async def _search_among_many(w: World) -> None:
         assert len(ids) == found
         assert set(ids) <= set(wanted)
         assert ids == sorted(ids)
+
+
+async def test_counting_many_takes_several_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_statistics, "LOOKED_AT", 7)
+    monkeypatch.setattr(redis_statistics, "LOOKED_AT", 1)
+    for world in (EmbeddedWorld(), LuaWorld()):
+        async with world as w:
+            clients = [await w.client(f"user-{number // 2}") for number in range(100)]
+            for client in clients[:11]:
+                await client.detach()
+            found = await w.engine.statistics.count(APP)
+            assert (found.online, found.unreachable, found.attached, found.detached) == (45, 5, 89, 11)
 
 
 async def test_redis_a_list_of_few_among_many_comes_in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:

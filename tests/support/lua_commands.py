@@ -137,6 +137,10 @@ class Commands:
         self.data[key] = bytes(value)
         return b"OK"
 
+    def do_expire(self, key: bytes, seconds: bytes) -> Reply:
+        """Nothing here lives that long."""
+        return int(key in self.data)
+
     def do_spublish(self, channel: bytes, message: bytes) -> Reply:
         return self._publish(channel, message)
 
@@ -313,6 +317,9 @@ class Commands:
         members = [member for _, member in self._get(key, SortedSet).order]
         found = [member for member in members if _is_above(member, low) and _is_below(member, high)]
         return _limited(found, options)
+
+    def do_zlexcount(self, key: bytes, low: bytes, high: bytes) -> Reply:
+        return len(self.do_zrangebylex(key, low, high))
 
     # -- streams -----------------------------------------------------------------------------------------------------
 

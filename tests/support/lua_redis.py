@@ -24,7 +24,7 @@ from tests.support.lua_values import NULL, argument, from_json, to_json, to_lua,
 
 _WRITES = frozenset(
     "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()  # noqa: SIM905
-) | {"XDEL", "XSETID", "RENAME", "UNLINK"}
+) | {"XDEL", "XSETID", "RENAME", "UNLINK", "EXPIRE"}
 _KEY_AT = {"TIME": None, "XINFO": 1}
 """Which argument of a command is its key, where that is not the first."""
 

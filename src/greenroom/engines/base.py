@@ -1,4 +1,4 @@
-"""The contract of an engine: four short contracts, each at most twelve methods.
+"""The contract of an engine: five short contracts, each at most twelve methods.
 
 Rules for every engine (the suite in `greenroom.testing.engine_contract` holds them together):
 
@@ -69,6 +69,12 @@ RESTRICTIONS_OF_APPLICATION = 100_000
 """Restrictions of an application, about: where there are more, those that expire next make room."""
 DEAD_LETTERS = 10_000
 """Dead letters kept for one reader, the latest."""
+
+
+SAMPLE_PERIOD = 30.0
+"""Seconds from one kept headcount of an application to the next."""
+SAMPLES = 120
+"""Headcounts kept of an application: an hour's."""
 
 
 class EventLimits(msgspec.Struct, frozen=True):
@@ -401,6 +407,10 @@ class Outbox(Protocol):
     async def newest(self, app: str) -> str:
         """A cursor after everything there is now."""
 
+    async def latest(self, app: str, limit: int = 100) -> EventPage:
+        """The last events there are now, in order, and a cursor after them; fewer than the limit where others would be
+        left out between them."""
+
     async def replay(self, app: str, first_at: int, last_at: int, limit: int = 1000) -> EventPage:
         """Events between two instants (Unix ms), acknowledged or not, as far as they are still kept."""
 
@@ -455,14 +465,40 @@ class Directory(Protocol):
         """Rises at every change."""
 
 
+class Headcount(msgspec.Struct, frozen=True, array_like=True):
+    """How many participants and sessions an application has. Stored too: what is added goes to the end."""
+
+    at: int
+    """Unix milliseconds."""
+    online: int = 0
+    unreachable: int = 0
+    attached: int = 0
+    detached: int = 0
+
+
+class Statistics(Protocol):
+    """How many there are, and were."""
+
+    async def count(self, app: str) -> Headcount:
+        """Those who are here now. Whoever comes or goes meanwhile may count or not. It takes longer the more there are,
+        but holds up nobody for more than some milliseconds."""
+
+    async def keep(self, app: str, headcount: Headcount) -> None:
+        """Stores one for the history: the latest `SAMPLES` are kept."""
+
+    async def history(self, app: str) -> tuple[Headcount, ...]:
+        """What was kept, oldest first; an engine may drop what is older than `SAMPLES` times `SAMPLE_PERIOD`."""
+
+
 class Engine(Protocol):
-    """An engine: its four contracts and its life."""
+    """An engine: its five contracts and its life."""
 
     name: str
     registry: Registry
     bus: Bus
     outbox: Outbox
     directory: Directory
+    statistics: Statistics
 
     async def start(self) -> None:
         """Opens files or connections; checks versions and settings. Raises GreenroomError that says what to do."""

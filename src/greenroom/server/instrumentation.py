@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, Protocol
 from greenroom.codes import CloseCode
 from greenroom.core.requests import EndRequest
 from greenroom.core.states import ServerState
-from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted
+from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted, Statistics
 from greenroom.engines.completion import Completion
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import Application, EndReason, Event, ParticipantRecord, SessionRecord
@@ -89,6 +89,7 @@ class _MeasuredOutbox:
         self.acknowledge = timed("outbox", inner.acknowledge)
         self.acknowledged = timed("outbox", inner.acknowledged)
         self.newest = timed("outbox", inner.newest)
+        self.latest = timed("outbox", inner.latest)
         self.replay = timed("outbox", inner.replay)
         self.set_aside = timed("outbox", inner.set_aside)
         self.aside = timed("outbox", inner.aside)
@@ -110,6 +111,15 @@ class _MeasuredDirectory:
         self.version = timed("directory", inner.version)
 
 
+class _MeasuredStatistics:
+    """Implements `Statistics`."""
+
+    def __init__(self, inner: Statistics, timed: Timed) -> None:
+        self.count = timed("statistics", inner.count)
+        self.keep = timed("statistics", inner.keep)
+        self.history = timed("statistics", inner.history)
+
+
 class MeasuredEngine:
     """Implements `Engine`: the engine given, its calls timed."""
 
@@ -120,6 +130,7 @@ class MeasuredEngine:
         self.bus: Bus = inner.bus if inner.name == "embedded" else _MeasuredBus(inner.bus, timed)
         self.outbox: Outbox = _MeasuredOutbox(inner.outbox, timed)
         self.directory: Directory = _MeasuredDirectory(inner.directory, timed)
+        self.statistics: Statistics = _MeasuredStatistics(inner.statistics, timed)
         self.start = inner.start
         self.stop = inner.stop
         self.healthy = inner.healthy

@@ -24,6 +24,7 @@ from greenroom.server.cluster.directory_sync import DirectorySync
 from greenroom.server.cluster.drain import Drain
 from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.reaper import Reaper
+from greenroom.server.cluster.sampling import Sampler
 from greenroom.server.cluster.upgrades import SessionUpgrades
 from greenroom.server.config import ServerConfig
 from greenroom.server.engine_factory import make_engine
@@ -98,6 +99,7 @@ class Service:
         self.upgrades: SessionUpgrades
         self.door: FrontDoor
         self._reaper: Reaper
+        self._sampler: Sampler
         self.url = ""
         """How clients reach it; known once it listens."""
         self.issuer = ""
@@ -142,8 +144,9 @@ class Service:
         await self._open_door(listener)
         self._register_gauges()
         self._begin(
-            self.node.run(), self.node.watch_fence(), self._reaper.run(), self.webhooks.run(), self.measure.probe()
-        )
+            self.node.run(), self.node.watch_fence(), self._reaper.run(), self._sampler.run(), self.webhooks.run(),
+            self.measure.probe(),
+        )  # fmt: skip
         for line in self.durability:
             log.info("durability", what=line)
         warn_of_plain_text(self.config, self._certificate)
@@ -190,7 +193,15 @@ class Service:
             durability=self.durability, clocks=self.clocks, random_hex=self._random_hex, stop=self.stop_requested.set,
         )  # fmt: skip
         self.news = EventNews(self.engine.outbox)
-        self.counter = ApplicationCounter(self.engine)
+        self.counter = ApplicationCounter(self.engine.statistics, self.clocks.monotonic)
+        self._sampler = Sampler(
+            self.engine,
+            node=name,
+            applications=lambda: self.node.application_sessions,
+            may_act=lambda: self.node.current_lease() is not None,
+            wall=self.clocks.wall,
+            monotonic=self.clocks.monotonic,
+        )
         self.webhooks = WebhookDispatcher(
             self.engine,
             self.tenants,

@@ -40,6 +40,24 @@ async def test_a_life_is_told_in_order_and_read_page_by_page() -> None:
         assert {item["type"] for item in only["items"]} <= {"session.opened", "session.ended", "participant.updated"}
 
 
+async def test_the_latest_come_without_the_others_and_with_where_to_go_on() -> None:
+    async with api_house() as (house, tenant, api):
+        nothing = await api.good("GET", "/v1/events", latest=5)
+        assert nothing["items"] == []
+        async with house.connect() as client:
+            await client.open(tenant.token("anna"))
+            whole = (await api.good("GET", "/v1/events"))["items"]
+            latest = await api.good("GET", "/v1/events", latest=1)
+            assert latest["items"] == whole[-1:]
+            assert (await api.good("GET", "/v1/events", after=nothing["cursor"]))["items"] == whole
+            assert (await api.good("GET", "/v1/events", after=latest["cursor"]))["items"] == []
+            await client.call("session.close")
+            assert (await api.good("GET", "/v1/events", after=latest["cursor"]))["items"][0]["type"] == "session.ended"
+            assert (await api.good("GET", "/v1/events", latest=2, type="session.opened"))["items"] == []
+        assert await api.refused("GET", "/v1/events", latest=1, after="now") == (400, "Illegal_argument")
+        assert await api.refused("GET", "/v1/events", latest=0) == (400, "Illegal_argument")
+
+
 async def test_a_poll_waits_for_what_happens_and_no_longer() -> None:
     async with api_house() as (house, tenant, api):
         start = (await api.good("GET", "/v1/events", after="now"))["cursor"]

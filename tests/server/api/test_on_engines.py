@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,7 @@ import pytest
 from greenroom.engines.base import Engine
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.engines.redis import RedisEngine
+from greenroom.server.cluster.sampling import Sampler
 from greenroom.server.service import Service
 from tests.server.api_house import Api, api_of
 from tests.server.harness import House, Tenant, short_config
@@ -43,6 +46,29 @@ async def house_on(kind: str) -> AsyncIterator[tuple[House, Tenant, Api]]:
                 yield house, tenant, api_of(house, tenant)
             finally:
                 await service.stop()
+
+
+@pytest.mark.parametrize("kind", ["embedded", "redis"])
+async def test_the_service_keeps_the_counts_of_the_last_hour(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenroom.server.service.Sampler", partial(Sampler, period=0.2))
+    async with house_on(kind) as (house, tenant, api):
+        assert (await api.good("GET", "/v1/counts/history"))["items"] == []
+        clients = [await house.dial() for _ in range(3)]
+        for number, client in enumerate(clients):
+            await client.open(tenant.token(f"user-{number // 2}"))
+        kept: list[dict[str, Any]] = []
+        async with asyncio.timeout(20):
+            while not kept or kept[-1]["participants"]["online"] < 2:
+                await asyncio.sleep(0.05)
+                kept = (await api.good("GET", "/v1/counts/history"))["items"]
+        assert (await api.good("GET", "/v1/counts/history"))["period"] == 30.0
+        assert kept[-1] == {
+            "participants": {"online": 2, "unreachable": 0},
+            "sessions": {"attached": 3, "detached": 0},
+            "at": kept[-1]["at"],
+        }
+        assert abs(kept[-1]["at"] / 1000 - time.time()) < 30
+        assert [one["at"] for one in kept] == sorted(one["at"] for one in kept)
 
 
 @pytest.mark.parametrize("kind", ["embedded", "redis"])

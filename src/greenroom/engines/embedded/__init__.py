@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import apsw
 
-from greenroom.engines.base import EVENT_LIMITS, LEASE, Bus, Directory, EventLimits, Outbox, Registry
+from greenroom.engines.base import EVENT_LIMITS, LEASE, Bus, Directory, EventLimits, Outbox, Registry, Statistics
 from greenroom.engines.clock import Clock, SystemClock
 from greenroom.engines.embedded.bus import EmbeddedBus
 from greenroom.engines.embedded.directory import EmbeddedDirectory
@@ -33,6 +33,7 @@ from greenroom.engines.embedded.schema import (
     open_writer,
 )
 from greenroom.engines.embedded.state import State
+from greenroom.engines.embedded.statistics import EmbeddedStatistics
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.writer import Batcher, ClosedWriter, InlineWriter, ThreadedWriter, Writer
 from greenroom.errors import ServiceUnavailableError
@@ -67,6 +68,7 @@ class EmbeddedEngine:
     bus: Bus
     outbox: Outbox
     directory: Directory
+    statistics: Statistics
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class EmbeddedEngine:
             self, self._state, self._bus, self._clock, lease=lease, event_limits=event_limits
         )
         self.directory = EmbeddedDirectory(self, self._state)
+        self.statistics = EmbeddedStatistics(self, self._clock)
 
     # -- life ----------------------------------------------------------------------------------------------------
 

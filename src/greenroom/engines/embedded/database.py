@@ -1,4 +1,4 @@
-"""How the four contracts reach the file: operations through the writer, queries on a connection of their own."""
+"""How the five contracts reach the file: operations through the writer, queries on a connection of their own."""
 
 from __future__ import annotations
 

@@ -48,6 +48,9 @@ class EmbeddedOutbox:
     async def newest(self, app: str) -> str:
         return encode_cursor(await self._database.read(lambda con: _bounds(con, app)[1]))
 
+    async def latest(self, app: str, limit: int = 100) -> EventPage:
+        return await self._database.read(lambda con: _latest(con, app, limit))
+
     async def replay(self, app: str, first_at: int, last_at: int, limit: int = 1000) -> EventPage:
         return await self._database.read(lambda con: _replay(con, app, first_at, last_at, limit))
 
@@ -112,6 +115,13 @@ def _read(con: apsw.Connection, app: str, after: int | None, limit: int) -> Even
     # What is not there any more was dropped: before the oldest event kept, or from among those that were.
     end = found[-1][0] if len(found) == limit and found else max(last, start, *(seq for seq, _ in found[-1:]))
     return EventPage(hide_names(con, app, found), encode_cursor(end), end - start - len(found), reset)
+
+
+def _latest(con: apsw.Connection, app: str, limit: int) -> EventPage:
+    last = _bounds(con, app)[1]
+    sql = "SELECT seq, body FROM events WHERE app = ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
+    found = _numbered(con.execute(sql, (app, last, limit)))[::-1]
+    return EventPage(hide_names(con, app, found), encode_cursor(last))
 
 
 def _replay(con: apsw.Connection, app: str, first_at: int, last_at: int, limit: int) -> EventPage:

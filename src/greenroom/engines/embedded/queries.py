@@ -60,20 +60,26 @@ def participants(query: ParticipantQuery, con: apsw.Connection) -> ParticipantPa
         return ParticipantPage(tuple(_participant(con, query.app, each) for each in query.ids))
     limit = page_limit(query.limit)
     after = "" if query.cursor is None else decode_cursor("p", query.cursor, str)
-    sql = "SELECT id FROM participants WHERE app = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ?"
-    last = con.execute(sql, (query.app, after, LOOKED_AT - 1)).get
+    end, is_last = window_end(con, query.app, after, LOOKED_AT)
     wanted = [PRESENCE_NUMBER[presence] for presence in query.presence]
     having = f" AND presence IN ({', '.join('?' * len(wanted))})" if wanted else ""
     sql = f"{_PARTICIPANT} WHERE app = ? AND id > ? AND id <= ?{having} ORDER BY id"
     finds = query.finder()
     items: list[ParticipantRecord] = []
-    for row in con.execute(sql, (query.app, after, last or _AFTER_ALL, *wanted)):
+    for row in con.execute(sql, (query.app, after, end, *wanted)):
         participant = ParticipantRow(*row)
         if finds(participant.name, participant.external_id, participant.id):
             if len(items) == limit:
                 return ParticipantPage(tuple(items), encode_cursor("p", items[-1].id))
             items.append(participant.record())
-    return ParticipantPage(tuple(items), encode_cursor("p", last) if last else None)
+    return ParticipantPage(tuple(items), None if is_last else encode_cursor("p", end))
+
+
+def window_end(con: apsw.Connection, app: str, after: str, size: int) -> tuple[str, bool]:
+    """The id at which a step over an application's participants ends, and whether there are none behind it."""
+    sql = "SELECT id FROM participants WHERE app = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ?"
+    end = con.execute(sql, (app, after, size - 1)).get
+    return (end, False) if isinstance(end, str) else (_AFTER_ALL, True)
 
 
 def _participant(con: apsw.Connection, app: str, participant_id: str) -> ParticipantRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from greenroom.engines.base import EVENT_LIMITS, LEASE, Bus, Directory, EventLimits, Outbox, Registry
+from greenroom.engines.base import EVENT_LIMITS, LEASE, Bus, Directory, EventLimits, Outbox, Registry, Statistics
 from greenroom.engines.redis import durability
 from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.bus import RedisBus
@@ -15,6 +15,7 @@ from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.registry import RedisRegistry
+from greenroom.engines.redis.statistics import RedisStatistics
 from greenroom.engines.redis.store import Store
 from greenroom.errors import ServiceUnavailableError
 
@@ -48,6 +49,7 @@ class RedisEngine:
         self.bus: Bus = self._bus
         self.outbox: Outbox = self._outbox
         self.directory: Directory = self._directory
+        self.statistics: Statistics = RedisStatistics(self.store)
         self._maintenance = Maintenance(
             self.store,
             counts,

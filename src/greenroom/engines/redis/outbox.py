@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -53,9 +53,22 @@ class RedisOutbox:
         return await self._page(app, None if cursor is None else _decode(cursor), limit)
 
     async def newest(self, app: str) -> str:
-        parts = await self._parts(app, None, 0)
+        return (await self.latest(app, 0)).cursor
+
+    async def latest(self, app: str, limit: int = 100) -> EventPage:
+        share = min(limit, limit // 8 + 8)
+        body = argument(app=app, position=0, limit=share, latest=True)
+        parts = [
+            _part(app, reply)
+            for reply in await self._store.call_many([Call("events", f"p{n}", body) for n in range(PARTITIONS)])
+        ]
+        # A partition that has more than its share has older ones, which belong between what others gave.
+        more = (part for part in parts if part.entries and part.first < part.entries[0][0])
+        since = max((part.entries[0][1].at for part in more), default=0)
+        heads = sorted(_heads(parts), key=lambda head: head[:3])
+        items = tuple(event for at, _, _, event in heads[-limit:] if at >= since) if limit else ()
         await self._confirm(app, {number: (part.last, None) for number, part in enumerate(parts) if part.last})
-        return _encode([(part.marker, part.last) for part in parts])
+        return EventPage(items, _encode([(part.marker, part.last) for part in parts]))
 
     async def replay(self, app: str, first_at: int, last_at: int, limit: int = 1000) -> EventPage:
         positions = [(part.marker, part.first - 1) for part in await self._parts(app, None, 0)]
@@ -200,13 +213,7 @@ def _page(parts: list[_Part], positions: Positions | None, limit: int) -> tuple[
             reset = True
         else:
             starts[number] = position[1]
-    heads = []
-    for number, part in enumerate(parts):
-        at = 0
-        for seq, event in part.entries:
-            at = max(at, event.at)  # a clock that stepped back must not turn the order of a partition around
-            heads.append((at, number, seq, event))
-    heads.sort(key=lambda head: head[:3])
+    heads = sorted(_heads(parts), key=lambda head: head[:3])
     used: list[list[tuple[int, Event]]] = [[] for _ in parts]
     for _, number, seq, event in heads[:limit]:
         used[number].append((seq, event))
@@ -223,6 +230,15 @@ def _page(parts: list[_Part], positions: Positions | None, limit: int) -> tuple[
         ends.append((part.marker, end))
     items = tuple(event for _, _, _, event in heads[:limit])
     return EventPage(items, _encode(ends), gap, reset), given
+
+
+def _heads(parts: list[_Part]) -> Iterator[tuple[int, int, int, Event]]:
+    """Events with what they are ordered by: instant, partition, number."""
+    for number, part in enumerate(parts):
+        at = 0
+        for seq, event in part.entries:
+            at = max(at, event.at)  # a clock that stepped back must not turn the order of a partition around
+            yield at, number, seq, event
 
 
 def _encode(positions: Positions) -> str:

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.engines.base import EventPage
-from greenroom.server.api.common import Limit
+from greenroom.server.api.common import MAX_PAGE, Limit
 from greenroom.server.events.views import EventView, notices, view_of_event, wanted
+from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.tokens.scopes import EVENTS_READ
 
@@ -19,7 +20,8 @@ MAX_WAIT = 30.0
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events. after: `cursor` of the answer before; left out: from the oldest kept; `now`: only new ones."""
+    """Which events. after: `cursor` of the answer before; left out: from the oldest kept; `now`: only new ones. latest:
+    in place of after."""
 
     after: (
         Annotated[
@@ -28,6 +30,9 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    latest: (
+        Annotated[int, Meta(ge=1, le=MAX_PAGE, description="In place of `after`: the last so many, or fewer.")] | None
+    ) = None
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT, description="Seconds to wait where there are none.")] = 0.0
     limit: Limit = 100
     type: Annotated[
@@ -51,7 +56,15 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
     app = call.app.key
     outbox = call.context.engine.outbox
     after = None if isinstance(query.after, UnsetType) or not query.after else query.after
-    if after == "now":
+    if query.latest is not None:
+        if after is not None:
+            raise illegal("Send after or latest, not both.")
+        page = await outbox.latest(app, query.latest)
+        items = _items(call, page, page.cursor)
+        if items:
+            return EventPageView(items=items, cursor=page.cursor)
+        after = page.cursor
+    elif after == "now":
         after = await outbox.newest(app)
     news = call.context.news
     left = query.wait

@@ -1,18 +1,19 @@
-"""ApplicationCounts of an application: read page by page, kept for 2 s, never counted twice at the same time."""
+"""Counts of an application: now, and in the last hour."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
-from greenroom.core.requests import ParticipantQuery
-from greenroom.engines.base import Engine, SessionQuery
-from greenroom.engines.paging import MAX_PAGE, all_participants, all_sessions
-from greenroom.model import Presence, SessionState
+from greenroom.engines.base import Headcount, Statistics
 
 KEEP = 2.0
 """Seconds for which counts are good."""
+SHARE = 20
+"""Where counting takes long, counts are good for so many times as long: at most a twentieth of the time is spent on it.
+"""
 
 
 class ParticipantCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,42 +39,34 @@ class ApplicationCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApplicationCounter:
-    """One for each node."""
+    """One for each node. monotonic: seconds that never go back."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._kept: dict[str, ApplicationCounts] = {}
+    def __init__(self, statistics: Statistics, monotonic: Callable[[], float]) -> None:
+        self._statistics = statistics
+        self._monotonic = monotonic
+        self._kept: dict[str, tuple[float, ApplicationCounts]] = {}
+        """With the time until which they are good."""
         self._counting: dict[str, asyncio.Lock] = {}
 
-    async def count(self, app: str, now: float) -> ApplicationCounts:
-        """now: Unix seconds."""
-        lock = self._counting.setdefault(app, asyncio.Lock())
-        async with lock:
-            kept = self._kept.get(app)
-            if kept is not None and 0 <= now - kept.at / 1000 < KEEP:
-                return kept
-            counts = ApplicationCounts(
-                participants=await self._participants(app), sessions=await self._sessions(app), at=int(now * 1000)
-            )
-            self._kept[app] = counts
+    async def count(self, app: str) -> ApplicationCounts:
+        """Those who are here, kept for a while, never counted twice at the same time."""
+        async with self._counting.setdefault(app, asyncio.Lock()):
+            began = self._monotonic()
+            until, counts = self._kept.get(app, (began, None))
+            if counts is None or began >= until:
+                counts = _view(await self._statistics.count(app))
+                ended = self._monotonic()
+                self._kept[app] = (ended + max(KEEP, SHARE * (ended - began)), counts)
             return counts
 
-    async def _participants(self, app: str) -> ParticipantCounts:
-        presence = (Presence.ONLINE, Presence.UNREACHABLE)
-        online = unreachable = 0
-        query = ParticipantQuery(app=app, presence=presence, limit=MAX_PAGE)
-        async for participant in all_participants(self._engine.registry, query):
-            if participant.presence is Presence.ONLINE:
-                online += 1
-            else:
-                unreachable += 1
-        return ParticipantCounts(online=online, unreachable=unreachable)
+    async def history(self, app: str) -> tuple[ApplicationCounts, ...]:
+        """What the nodes kept, oldest first."""
+        return tuple(map(_view, await self._statistics.history(app)))
 
-    async def _sessions(self, app: str) -> SessionCounts:
-        attached = detached = 0
-        async for session in all_sessions(self._engine.registry, SessionQuery(app=app, limit=MAX_PAGE)):
-            if session.state is SessionState.ATTACHED:
-                attached += 1
-            else:
-                detached += 1
-        return SessionCounts(attached=attached, detached=detached)
+
+def _view(headcount: Headcount) -> ApplicationCounts:
+    return ApplicationCounts(
+        participants=ParticipantCounts(online=headcount.online, unreachable=headcount.unreachable),
+        sessions=SessionCounts(attached=headcount.attached, detached=headcount.detached),
+        at=headcount.at,
+    )

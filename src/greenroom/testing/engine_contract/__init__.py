@@ -31,6 +31,7 @@ from greenroom.testing.engine_contract.presence import PresenceContract
 from greenroom.testing.engine_contract.records import RecordsContract
 from greenroom.testing.engine_contract.restrictions import RestrictionsContract
 from greenroom.testing.engine_contract.resuming import ResumingContract
+from greenroom.testing.engine_contract.statistics import StatisticsContract
 from greenroom.testing.engine_world import APP, Client, EmbeddedWorld, RecordingListener, World, owner_of, secret
 
 
@@ -47,6 +48,7 @@ class EngineContract(
     RestrictionsContract,
     OutboxContract,
     DirectoryContract,
+    StatisticsContract,
     ConcurrencyContract,
 ):
     """All cases. Subclass it under a name that pytest collects, and write `make_world`."""

@@ -35,6 +35,26 @@ class OutboxContract(ContractBase):
                 read += list(page.items)
             assert read == everything
 
+    async def test_the_latest_events_are_read_without_the_others(self) -> None:
+        async with self.make_world() as w:
+            outbox = w.engine.outbox
+            assert (await outbox.latest(APP)).items == ()
+            for number in range(40):
+                await w.client(f"user-{number}")
+                await w.advance(1)
+            everything = await w.events()
+            for limit in (1, 5, 17, 1000):
+                page = await outbox.latest(APP, limit)
+                assert 1 <= len(page.items) <= limit
+                assert list(page.items) == everything[-len(page.items) :]
+            page = await outbox.latest(APP, 1000)
+            assert len(page.items) == 80
+            assert (await outbox.read(APP, page.cursor)).items == ()
+            assert page.cursor == await outbox.newest(APP)
+            late = await w.client("late")
+            after = (await outbox.read(APP, page.cursor)).items
+            assert {event.participant_id for event in after} == {late.participant_id}
+
     async def test_events_of_one_participant_are_totally_ordered(self) -> None:
         async with self.make_world() as w:
             a = await w.client("alice")

@@ -37,6 +37,42 @@ define('participant_ids', function(c, r)
   return {'ok', out, #members == r.limit and pid or nil}
 end)
 
+-- Time, participants with sessions, sessions of a page that are attached and detached, participants all of whose
+-- sessions are detached (each of n sessions counts 1/n of its participant), and where it was left, nil at the end.
+define('count', function(c, r)
+  local prefix, attached, detached, away, sid = r.app .. '\0', 0, 0, 0, nil
+  local members = after(prefix, r.cursor, r.limit, c.P .. ':live')
+  for _, member in ipairs(members) do
+    sid = string.sub(member, #prefix + 1)
+    local s = call('HMGET', session_key(c, sid), 'state', 'pid')
+    if s[1] == 'attached' then
+      attached = attached + 1
+    elseif s[1] == 'detached' then
+      detached = detached + 1
+      local p = call('HMGET', participant_key(c, owner_key(r.app, s[2])), 'n', 'on')
+      if number(p[2]) == 0 then
+        away = away + 1 / math.max(1, number(p[1]))
+      end
+    end
+  end
+  local known = call('ZLEXCOUNT', c.P .. ':pl', '[' .. prefix, '(' .. r.app .. '\1')
+  local here = known - call('ZCARD', c.P .. ':off:' .. r.app)
+  return {'ok', c.now, here, attached, detached, string.format('%.9f', away), #members == r.limit and sid or nil}
+end)
+
+-- The history of an application's headcounts: in its home partition.
+define('keep_headcount', function(c, r)
+  local key = c.P .. ':history:' .. r.app
+  call('RPUSH', key, r.headcount)
+  call('LTRIM', key, -r.most, -1)
+  call('EXPIRE', key, r.seconds)
+  return {'ok'}
+end)
+
+define('headcounts', function(c, r)
+  return {'ok', call('LRANGE', c.P .. ':history:' .. r.app, 0, -1)}
+end)
+
 local BRIEF = {'id', 'app', 'pid', 'gen', 'state', 'node', 'lease'}
 
 -- As HGETALL gives it, with the few fields of a brief list.

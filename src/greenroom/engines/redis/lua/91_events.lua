@@ -11,11 +11,14 @@ local function extent(c)
   return first and sequence(first[1]) or last + 1, last
 end
 
--- Events after a position: marker, first kept, last ever, then number, body, number, body, …
+-- Events after a position, or the latest: marker, first kept, last ever, then number, body, number, body, …
 define('events', function(c, r)
   local first, last = extent(c)
   local out = {}
   local erased = erased_in(c, r.app)
+  if r.latest then
+    r.position = math.max(0, last - r.limit)
+  end
   if r.limit > 0 and last > r.position then
     for _, entry in ipairs(call('XRANGE', stream(c), '1-' .. int(r.position), '+', 'COUNT', r.limit)) do
       local seq = sequence(entry[1])
