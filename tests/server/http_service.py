@@ -26,7 +26,7 @@ from greenroom.server.http.routes import Route
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.wire.front_door import FrontDoor
 from greenroom.server.wire.interface import Refusal
-from tests.server.raw_client import loopback
+from tests.server.raw_client import loopback, turning_wheel
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 ISSUER = "https://greenroom.test"
@@ -314,12 +314,13 @@ async def http_site(
     dispatcher = Dispatcher(
         cast(HttpContext, service), routes or all_routes(demo_page=service.config.demo_page == "on")
     )
-    door = FrontDoor(http=dispatcher, sessions=lambda _request: Refusal(503), limits=service.limits)
-    server = await door.listen(loopback())
-    try:
-        yield Site(service, server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
-        door.abort_all()
-        await door.finish_requests(1.0)
-        await server.wait_closed()
+    with turning_wheel() as wheel:
+        door = FrontDoor(http=dispatcher, sessions=lambda _request: Refusal(503), limits=service.limits, wheel=wheel)
+        server = await door.listen(loopback())
+        try:
+            yield Site(service, server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
+            door.abort_all()
+            await door.finish_requests(1.0)
+            await server.wait_closed()

@@ -7,7 +7,8 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from aiohttp import web
 from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.front_door import FrontDoor
 from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketConnection, WebSocketOptions
+from greenroom.server.wire.timer_wheel import TimerWheel
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
@@ -307,6 +309,16 @@ def _closing(response: web.Response) -> web.Response:
     return response
 
 
+@contextlib.contextmanager
+def turning_wheel() -> Iterator[TimerWheel]:
+    """With short slots, so that short timeouts are short."""
+    wheel = TimerWheel(time.monotonic, 0.01)
+    try:
+        yield wheel
+    finally:
+        wheel.stop()
+
+
 @contextlib.asynccontextmanager
 async def serving(
     options: WebSocketOptions | None = None,
@@ -318,25 +330,27 @@ async def serving(
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[House]:
     """Serve on a free port of the loopback; at the end nobody may be left inside."""
-    handlers: list[Recorder] = []
-    houses: list[House] = []
-    door = FrontDoor(
-        http=PlainHttp(),
-        sessions=lambda request: houses[0].take(request),
-        limits=limits or Limits(),
-        ws_path=ws_path,
-        subprotocol=subprotocol,
-        options=options,
-        tls=tls,
-    )
-    server = await door.listen(loopback())
-    houses.append(House(door, server.sockets[0].getsockname()[1], handlers, [], answer))
-    try:
-        yield houses[0]
-    finally:
-        server.close()
-        await door.finish_requests(1.0)
-        door.abort_all()
-        async with asyncio.timeout(PATIENCE):
-            while door.visitors or door.connections:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+    with turning_wheel() as wheel:
+        handlers: list[Recorder] = []
+        houses: list[House] = []
+        door = FrontDoor(
+            http=PlainHttp(),
+            sessions=lambda request: houses[0].take(request),
+            limits=limits or Limits(),
+            wheel=wheel,
+            ws_path=ws_path,
+            subprotocol=subprotocol,
+            options=options,
+            tls=tls,
+        )
+        server = await door.listen(loopback())
+        houses.append(House(door, server.sockets[0].getsockname()[1], handlers, [], answer))
+        try:
+            yield houses[0]
+        finally:
+            server.close()
+            await door.finish_requests(1.0)
+            door.abort_all()
+            async with asyncio.timeout(PATIENCE):
+                while door.visitors or door.connections:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)

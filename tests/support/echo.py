@@ -12,6 +12,7 @@ import asyncio
 import logging
 import socket
 import sys
+import time
 
 import uvloop
 from aiohttp import web
@@ -26,6 +27,7 @@ from greenroom.server.wire.interface import (
     WebSocketConnection,
     WebSocketOptions,
 )
+from greenroom.server.wire.timer_wheel import TimerWheel
 from greenroom.server.wire.websocket import WebSocketProtocol
 
 
@@ -93,7 +95,10 @@ def _echo(_request: UpgradeRequest) -> Handler | Refusal:
 
 async def start_echo(host: str, port: int, options: WebSocketOptions) -> Listener:
     """Serve; the caller closes what it gets."""
-    door = FrontDoor(http=_NoHttp(), sessions=_echo, limits=Limits(), ws_path=None, subprotocol=None, options=options)
+    door = FrontDoor(
+        http=_NoHttp(), sessions=_echo, limits=Limits(), wheel=TimerWheel(time.monotonic), ws_path=None,
+        subprotocol=None, options=options,
+    )  # fmt: skip
     listener = socket.create_server((host, port))
     listener.setblocking(False)
     return await door.listen(listener)

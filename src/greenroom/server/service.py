@@ -253,6 +253,7 @@ class Service:
             http=Dispatcher(context, all_routes(demo_page=self.config.demo_page == "on"), self.measure.answered),
             sessions=self.upgrades,
             limits=self.limits,
+            wheel=self.hub.wheel,
             options=self.config.websocket_options,
             tls=None if self._certificate is None else self._certificate.context,
         )

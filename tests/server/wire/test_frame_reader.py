@@ -14,9 +14,10 @@ from greenroom.server.wire.frame_reader import MORE, OTHER, read_frame, unmask
 from greenroom.server.wire.frames import CLOSE, PING, PONG, TEXT
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.picows_parser import PicowsParser, feed
+from greenroom.server.wire.timer_wheel import TimerWheel
 from greenroom.server.wire.websocket import WebSocketProtocol
 from tests.server import raw_client
-from tests.server.raw_client import MASK, close_frame, frame, mask
+from tests.server.raw_client import MASK, close_frame, frame, mask, turning_wheel
 
 LIMIT = 70_000
 LENGTHS = [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 1_000, 65_535, 65_536, LIMIT]
@@ -118,9 +119,11 @@ class _Log:
         """Nothing waits."""
 
 
-def _connection(options: WebSocketOptions) -> tuple[_Log, WebSocketProtocol]:
+def _connection(options: WebSocketOptions, wheel: TimerWheel) -> tuple[_Log, WebSocketProtocol]:
     log = _Log()
-    connection = WebSocketProtocol(log, UpgradeRequest("/", "", {}, "192.0.2.1"), options, lambda _connection: None)
+    connection = WebSocketProtocol(
+        log, UpgradeRequest("/", "", {}, "192.0.2.1"), options, wheel, lambda _connection: None
+    )
     connection.start(log.transport, b"", b"")
     log.websocket = connection
     return log, connection
@@ -174,12 +177,12 @@ def _pieces(chance: random.Random, stream: bytes) -> list[bytes]:
     return pieces
 
 
-async def _compare(chance: random.Random) -> int:
+async def _compare(chance: random.Random, wheel: TimerWheel) -> int:
     """One connection's worth of frames, to both; how many were heard, answers and the end included."""
     limit = chance.choice([100, 300, 32_768, 66_000])
     options = WebSocketOptions(max_message_bytes=limit, max_fragments=3, control_frames_burst=1_000)
     frames = [_frame(chance, limit) for _ in range(chance.randint(1, 40))]
-    (own_log, own), (picows_log, picows) = _connection(options), _connection(options)
+    (own_log, own), (picows_log, picows) = _connection(options, wheel), _connection(options, wheel)
     picows._parser = PicowsParser(picows, options)
     for piece in _pieces(chance, b"".join(frames)):
         feed(own, piece)
@@ -201,9 +204,10 @@ async def test_it_hears_what_picows_hears(frames: int) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
     heard = connections = 0
-    while heard < frames:
-        heard += await _compare(chance)
-        connections += 1
-        if connections % 50 == 0:
-            await asyncio.sleep(0)
+    with turning_wheel() as wheel:
+        while heard < frames:
+            heard += await _compare(chance, wheel)
+            connections += 1
+            if connections % 50 == 0:
+                await asyncio.sleep(0)
     assert connections > frames / 50, "nearly every connection ends early"

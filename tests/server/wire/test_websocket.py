@@ -29,6 +29,7 @@ from tests.server.raw_client import (
     handshake,
     serving,
     split,
+    turning_wheel,
 )
 
 BRIEF = WebSocketOptions(close_timeout=0.05, fragment_timeout=0.05)
@@ -67,12 +68,12 @@ async def test_the_first_message_of_a_process_may_be_empty() -> None:
     transport = cast(asyncio.Transport, SimpleNamespace(
         set_write_buffer_limits=lambda _high, _low: None, set_protocol=lambda _protocol: None, write=written.append
     ))  # fmt: skip
-    connection = fresh.WebSocketProtocol(
-        Recorder(), UpgradeRequest("/", "", {}, "192.0.2.1"), WebSocketOptions(), lambda _connection: None
-    )
-    connection.start(transport, b"", b"")
-    connection.send(b"")
-    assert written[1:] == [b"\x81\x00"]
+    with turning_wheel() as wheel:
+        request = UpgradeRequest("/", "", {}, "192.0.2.1")
+        connection = fresh.WebSocketProtocol(Recorder(), request, WebSocketOptions(), wheel, lambda _connection: None)
+        connection.start(transport, b"", b"")
+        connection.send(b"")
+        assert written[1:] == [b"\x81\x00"]
 
 
 TOO_LARGE_IN_SUM = (
@@ -231,18 +232,19 @@ async def test_a_lost_connection_is_1006_and_one_line_in_the_log(
 
 @pytest.mark.parametrize("more", [(), (fragments(TEXT, [b"x", b"y"]),)], ids=["own reader", "picows"])
 async def test_a_connection_leaves_nothing_behind(more: tuple[bytes, ...]) -> None:
-    async with serving() as house:
+    async with serving(BRIEF) as house:
         async with house.session() as client:
             await client.send(frame(TEXT, b"x"), *more, close_frame(1000))
             await client.closed_with()
-            # Not even for the garbage collector: the last reference goes with the transport.
+            # Not even for the garbage collector: the last reference goes with the slot of its deadline.
             gc.collect()
             gc.disable()
         try:
             await until_empty(house)
             house.handlers.clear()
-            await asyncio.sleep(0)
-            assert not [one for one in gc.get_objects() if isinstance(one, WebSocketProtocol)]
+            async with asyncio.timeout(PATIENCE):
+                while any(isinstance(one, WebSocketProtocol) for one in gc.get_objects()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
         finally:
             gc.enable()
 

@@ -28,6 +28,7 @@ from tests.server.raw_client import (
     frame,
     handshake,
     loopback,
+    turning_wheel,
 )
 
 BOTH_LOOPS = pytest.mark.parametrize(
@@ -74,20 +75,23 @@ async def encrypted(
         return handlers[-1]
 
     options = options or WebSocketOptions(close_timeout=0.5)
-    door = FrontDoor(http=PlainHttp(), sessions=take, limits=limits or Limits(), options=options, tls=here)
-    server = await door.listen(loopback())
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=there)
-    try:
-        yield RawClient(reader, writer), door, handlers
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
-        server.close()
-        await door.finish_requests(1.0)
-        door.abort_all()
-        while door.connections or door.visitors:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    with turning_wheel() as wheel:
+        door = FrontDoor(
+            http=PlainHttp(), sessions=take, limits=limits or Limits(), wheel=wheel, options=options, tls=here
+        )
+        server = await door.listen(loopback())
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=there)
+        try:
+            yield RawClient(reader, writer), door, handlers
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+            server.close()
+            await door.finish_requests(1.0)
+            door.abort_all()
+            while door.connections or door.visitors:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
 
 
 @BOTH_LOOPS

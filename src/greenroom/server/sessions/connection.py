@@ -17,8 +17,8 @@ from greenroom.core.watching import EncodedUpdate, encode_update
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord
 from greenroom.server.sessions.measuring import SessionMetrics
-from greenroom.server.sessions.timer_wheel import TimerWheel
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
+from greenroom.server.wire.timer_wheel import TimerWheel
 
 
 class ConnectionHub(Protocol):

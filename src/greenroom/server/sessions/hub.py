@@ -52,7 +52,7 @@ from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection, Subscription
 from greenroom.server.sessions.measuring import SessionMetrics
-from greenroom.server.sessions.timer_wheel import TimerWheel
+from greenroom.server.wire.timer_wheel import TimerWheel
 
 log = structlog.stdlib.get_logger("greenroom.session")
 _std_log = logging.getLogger("greenroom.session")

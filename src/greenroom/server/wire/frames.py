@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 from struct import Struct
 from typing import Final
@@ -106,15 +105,15 @@ def _payload_size(head: bytes) -> int | None:
 class Fragments:
     """A message that has begun and not ended. Its UTF-8 is checked as it comes, so that a bad one fails early."""
 
-    __slots__ = ("_check", "_parts", "count", "size", "timer")
+    __slots__ = ("_check", "_parts", "count", "is_timed", "size")
 
     def __init__(self, *, is_text: bool) -> None:
         self._parts: list[bytes] = []
         self._check = codecs.getincrementaldecoder("utf-8")() if is_text else None
         self.count = 0
         self.size = 0
-        self.timer: asyncio.TimerHandle | None = None
-        """Who owns the message owns this, and cancels it."""
+        self.is_timed = False
+        """Whether the rest of it has a deadline."""
 
     @property
     def is_text(self) -> bool:

@@ -37,6 +37,7 @@ from greenroom.server.wire.handshake_cache import HandshakeCache, accept, take_k
 from greenroom.server.wire.http_protocol import HandedOver, HttpHandler, HttpProtocol, HttpServer
 from greenroom.server.wire.interface import Handler, Listener, Refusal, UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.proxy_protocol import MalformedProxyHeaderError, read_proxy_header
+from greenroom.server.wire.timer_wheel import TimerWheel
 from greenroom.server.wire.tls_listener import Admitted, TlsListener
 from greenroom.server.wire.websocket import WebSocketProtocol
 
@@ -50,6 +51,7 @@ _SCRATCH: Final = memoryview(bytearray(16_384))
 """What all visitors read into; each takes a copy at once. Short reads keep short what one client can have done in one
 turn of the loop: an ordinary protocol is given up to 256 KiB, and behind a handshake those are frames."""
 _DISCARD_LIMIT: Final = 1_048_576
+_NEVER: Final = float("inf")
 _SEND_BUFFER_BYTES: Final = 131_072
 """What the kernel may hold of what a client does not read (it takes twice that); without a bound, 4 MB."""
 _TOO_MANY: Final = Refusal.error(
@@ -88,8 +90,8 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
     """One connection, until it is a session's; for as long as it lives if it is HTTP."""
 
     __slots__ = (
-        "_buffer", "_count", "_door", "_inner", "_is_counted", "_state", "_timer", "_transport", "_unsent",
-        "_write_timer", "address",
+        "_answer_due", "_buffer", "_count", "_door", "_due", "_inner", "_is_counted", "_state", "_transport", "_unsent",
+        "address", "slot",
     )  # fmt: skip
 
     def __init__(self, door: FrontDoor) -> None:
@@ -100,10 +102,13 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         self._count = 0
         self._inner: HttpProtocol | None = None
         self._is_counted = False
-        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._unsent = 0
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._due = _NEVER
+        """When a head must be whole, or what lingers must be gone."""
+        self._answer_due = _NEVER
+        """When more of an answer must have been read."""
+        self.slot = -1
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -134,7 +139,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         admitted = self._is_counted or self.count_for(normalise(peer[0]) if peer else "")
         if self._door.limits.is_trusted(self.address):
             self._state = _State.PROXY
-        self._start_timer(self._door.options.head_timeout, self._head_late)
+        self._due = self._door.wheel.after(self, self._door.options.head_timeout)
         if not admitted:
             self._refuse(_TOO_MANY)
 
@@ -168,8 +173,8 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         # TLS may have paused before aiohttp was here.
-        if self._inner is not None and self._write_timer is not None:
-            self._stop_write_timer()
+        if self._inner is not None and self._answer_due != _NEVER:
+            self._answer_due = _NEVER
             self._inner.resume_writing()
 
     def _watch_progress(self) -> None:
@@ -178,8 +183,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         if transport is None:
             return
         self._unsent = transport.get_write_buffer_size()
-        timeout = self._door.options.answer_timeout
-        self._write_timer = asyncio.get_running_loop().call_later(timeout, self._answer_late)
+        self._answer_due = self._door.wheel.after(self, self._door.options.answer_timeout)
 
     def _answer_late(self) -> None:
         transport = self._transport
@@ -191,14 +195,23 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
             log.info("an answer is not being read: address=%s", self.address)
             transport.abort()
 
-    def _stop_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+    def tick(self) -> None:
+        """Something may be late."""
+        wheel = self._door.wheel
+        now = wheel.clock()
+        if now >= self._answer_due:
+            self._answer_due = _NEVER
+            self._answer_late()
+        if now >= self._due:
+            self._due = _NEVER
+            if self._state is not _State.LINGERING:
+                self._head_late()
+            elif self._transport is not None:
+                self._transport.abort()
+        wheel.schedule(self, min(self._due, self._answer_due))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        self._stop_write_timer()
+        self._due = self._answer_due = _NEVER
         self._door.visitors.discard(self)
         self.release()
         self._state = _State.GONE
@@ -249,7 +262,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         return self._state is _State.HEAD
 
     def _route(self, head: bytes, rest: bytes) -> None:
-        self._stop_timer()
+        self._due = _NEVER
         door = self._door
         if not _UPGRADE_HEADER.search(head) and not door.asks_for_sessions(head):
             self._to_http(head, rest)
@@ -302,9 +315,9 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         self._state = _State.GONE
         self._transport = self._inner = None
         self._buffer = bytearray()
-        self._stop_write_timer()
+        self._due = self._answer_due = _NEVER
         door.visitors.discard(self)
-        connection = WebSocketProtocol(handler, accepted.request, door.options, door.connection_gone)
+        connection = WebSocketProtocol(handler, accepted.request, door.options, door.wheel, door.connection_gone)
         door.connections.add(connection)
         connection.start(transport, switching_protocols(accepted), early)
 
@@ -312,7 +325,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
 
     def request_begins(self) -> None:
         """aiohttp has read a head."""
-        self._stop_timer()
+        self._due = _NEVER
         if self._state is not _State.GONE:
             self._state = _State.BUSY
 
@@ -327,12 +340,12 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
             self._state = _State.LATER_HEAD
             self._count = 0
             self._buffer.clear()
-            self._start_timer(self._door.options.head_timeout, self._head_late)
+            self._due = self._door.wheel.after(self, self._door.options.head_timeout)
         window = bytes(self._buffer) + data
         self._count += len(data)
         if _END in window:
             # How large the head is, which may have ended before the last of these bytes, is looked at by the door.
-            self._stop_timer()
+            self._due = _NEVER
             self._buffer.clear()
             self._state = _State.BUSY
         elif self._count > self._door.options.max_head_bytes:
@@ -346,7 +359,6 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
     # --- refusals ---------------------------------------------------------------------------------------------------
 
     def _head_late(self) -> None:
-        self._timer = None
         seconds = self._door.options.head_timeout
         self._refuse(
             Refusal.error(408, reason="Request_timeout", description=f"Send the request's head within {seconds:g} s.")
@@ -366,24 +378,15 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
             return
         self._door.note_refused(refusal.status)
         log.info("refused: status=%d address=%s", refusal.status, self.address)
-        self._stop_timer()
         self._state = _State.LINGERING
         self._buffer = bytearray()
         self._count = 0
         transport.write(_response(refusal, method))
-        self._start_timer(self._door.options.close_timeout, transport.abort)
+        self._due = self._door.wheel.after(self, self._door.options.close_timeout)
         if transport.can_write_eof():
             transport.write_eof()
         else:
             transport.close()
-
-    def _start_timer(self, seconds: float, action: Callable[[], None]) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, action)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def close(self) -> None:
         """Drop the connection unless aiohttp has it."""
@@ -398,7 +401,7 @@ class FrontDoor:
     heads are bounded as the first one is.
     sessions: is asked for each handshake in order, and gives its handler or a refusal (draining, over capacity).
     ws_path: None takes upgrades on every path. subprotocol: None takes any or none, and chooses the first offered.
-    tls: None: plain text.
+    wheel: all that times out. tls: None: plain text.
     """
 
     def __init__(
@@ -407,12 +410,14 @@ class FrontDoor:
         http: HttpHandler,
         sessions: Sessions,
         limits: Limits,
+        wheel: TimerWheel,
         ws_path: str | None = "/v1/session",
         subprotocol: str | None = "greenroom.v1",
         options: WebSocketOptions | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.limits = limits
+        self.wheel = wheel
         self.options = options or WebSocketOptions()
         self.tls = tls
         self.http_server = HttpServer(self._serve, http, self.options.max_head_bytes)

@@ -67,6 +67,9 @@ class FrameOwner(Protocol):
     def on_control(self, first: int, payload: bytes, *, more: bool) -> None:
         """A Close, Ping or Pong, by the first byte of its frame. more: bytes have come after it."""
 
+    def on_fragments(self, *, pending: bool) -> None:
+        """The rest of a message in fragments is waited for, from now on; or no longer."""
+
     def on_violation(self, code: int, reason: str) -> None:
         """The connection is to be failed."""
 
@@ -173,12 +176,11 @@ def feed(reader: asyncio.BufferedProtocol | PicowsParser, data: bytes) -> None:
 class PicowsParser(WSListener):
     """Made for a connection with the first frame that `frame_reader` leaves; from then on it reads all of them."""
 
-    __slots__ = ("_fragments", "_heads", "_loop", "_options", "_owner", "_parser", "_read", "_room", "_tail")
+    __slots__ = ("_fragments", "_heads", "_options", "_owner", "_parser", "_read", "_room", "_tail")
 
     def __init__(self, owner: FrameOwner, options: WebSocketOptions) -> None:
         self._owner = owner
         self._options = options
-        self._loop = asyncio.get_running_loop()
         self._parser: Any = _new_parser(self, options)
         self._fragments: Fragments | None = None
         self._heads: FrameHeads | None = None
@@ -208,9 +210,10 @@ class PicowsParser(WSListener):
         self._tail = nbytes
         parser.buffer_updated(nbytes)
         self._read = b""
-        if self._fragments is not None and self._fragments.timer is None:
-            # Only now: most messages in fragments are whole within one read, and timers are dear.
-            self._fragments.timer = self._loop.call_later(self._options.fragment_timeout, self._fragments_late)
+        if self._fragments is not None and not self._fragments.is_timed:
+            # Only now: most messages in fragments are whole within one read.
+            self._fragments.is_timed = True
+            self._owner.on_fragments(pending=True)
         if parser.transport.is_close_frame_sent:
             sent = parser.transport.close_handshake.sent
             self._owner.on_violation(int(sent.code), sent.reason)
@@ -280,17 +283,12 @@ class PicowsParser(WSListener):
     def _too_big(self) -> None:
         self._violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._options.max_message_bytes} bytes")
 
-    def _fragments_late(self) -> None:
-        if not self._owner.closed:
-            seconds = self._options.fragment_timeout
-            self._violation(CloseCode.POLICY_VIOLATION, f"a message must be whole in {seconds:g} s")
-
     def drop_fragments(self) -> None:
         """What has come of a message in fragments is not wanted any more."""
         self._heads = None
         fragments, self._fragments = self._fragments, None
-        if fragments is not None and fragments.timer is not None:
-            fragments.timer.cancel()
+        if fragments is not None and fragments.is_timed:
+            self._owner.on_fragments(pending=False)
 
     def close(self) -> None:
         """The connection is over."""

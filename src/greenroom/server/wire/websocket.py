@@ -29,6 +29,7 @@ from greenroom.server.wire.frames import (
 )
 from greenroom.server.wire.interface import BinaryHandler, Handler, UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.picows_parser import PicowsParser, feed
+from greenroom.server.wire.timer_wheel import TimerWheel
 
 log = logging.getLogger("greenroom.server")
 
@@ -46,6 +47,7 @@ _DISCARD_LIMIT: Final = 1_048_576
 Close: closing a socket with unread bytes resets it, and a reset throws the Close away."""
 
 
+_NEVER: Final = float("inf")
 _INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1: a bug of ours
 
 
@@ -66,20 +68,21 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         "_allowance",
         "_allowance_at",
         "_discarded",
+        "_due",
         "_handler",
-        "_loop",
         "_on_gone",
         "_options",
         "_parser",
         "_partial",
         "_state",
-        "_timer",
         "_transport",
         "_wanted",
+        "_wheel",
         "address",
         "headers",
         "path",
         "paused",
+        "slot",
     )
 
     def __init__(
@@ -87,6 +90,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         handler: Handler,
         request: UpgradeRequest,
         options: WebSocketOptions,
+        wheel: TimerWheel,
         on_gone: Callable[[WebSocketProtocol], None],
     ) -> None:
         self.address: str = request.address
@@ -96,7 +100,10 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._handler: Handler | None = handler
         self._options = options
         self._on_gone = on_gone
-        self._loop = asyncio.get_running_loop()
+        self._wheel = wheel
+        self._due = _NEVER
+        """When a message in fragments must be whole, or the client gone."""
+        self.slot = -1
         self._parser: PicowsParser | None = None
         """Made where it is needed."""
         self._partial: bytearray | None = None
@@ -105,7 +112,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         """How many bytes it must have before it is worth looking again."""
         self._transport: asyncio.Transport | None = None
         self._state = _State.OPEN
-        self._timer: asyncio.TimerHandle | None = None
         self._allowance = float(options.control_frames_burst)
         self._allowance_at = 0.0
         self._discarded = 0
@@ -159,8 +165,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             return
         self._write_close(code, reason)
         self._state = _State.CLOSING
-        if self._parser is not None:
-            self._parser.drop_fragments()
+        self._drop_partial()
         self._abort_later()
 
     def abort(self) -> None:
@@ -252,6 +257,11 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
                 self.on_control(first, payload, more=end < len(data))
             at = end
 
+    def _drop_partial(self) -> None:
+        self._partial = None
+        if self._parser is not None:
+            self._parser.drop_fragments()
+
     def _discard(self, nbytes: int) -> None:
         self._discarded += nbytes
         if self._discarded > _DISCARD_LIMIT and self._transport is not None:
@@ -292,6 +302,10 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         elif self._handler is not None:
             self._handler.pong()
 
+    def on_fragments(self, *, pending: bool) -> None:
+        """The rest of a message in fragments is waited for, or no longer."""
+        self._due = self._wheel.after(self, self._options.fragment_timeout) if pending else _NEVER
+
     def on_violation(self, code: int, reason: str) -> None:
         """What the client sent breaks the protocol."""
         if self._state is _State.OPEN or self._state is _State.CLOSING:
@@ -299,7 +313,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def _control_frame_allowed(self) -> bool:
         """A token bucket of this connection's own: two floats, no timer."""
-        now = self._loop.time()
+        now = self._wheel.clock()
         options = self._options
         earned = (now - self._allowance_at) * options.control_frames_per_second
         self._allowance = min(self._allowance + earned, options.control_frames_burst) - 1
@@ -336,8 +350,9 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._write_close(code, reason)
         log.info("websocket failed: code=%d reason=%r address=%s", code, reason, self.address)
         self._state = _State.DRAINING
+        self._drop_partial()
         if later:
-            self._loop.call_soon(self._end, code, reason)
+            asyncio.get_running_loop().call_soon(self._end, code, reason)
         else:
             self._end(code, reason)
         self._linger()
@@ -346,9 +361,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         """Tell the handler, once."""
         if self._state is not _State.LOST:
             self._state = _State.DRAINING
-        self._partial = None
-        if self._parser is not None:
-            self._parser.drop_fragments()
+        self._drop_partial()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(code, reason)
@@ -369,8 +382,17 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             pass
 
     def _abort_later(self) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._options.close_timeout, self.abort)
+        if self._due == _NEVER:
+            self._due = self._wheel.after(self, self._options.close_timeout)
+
+    def tick(self) -> None:
+        """Something may be late."""
+        if self._wheel.clock() < self._due:
+            self._wheel.schedule(self, self._due)
+        elif self._state is _State.OPEN:
+            self._fail(CloseCode.POLICY_VIOLATION, f"a message must be whole in {self._options.fragment_timeout:g} s")
+        else:
+            self.abort()
 
     def eof_received(self) -> bool:
         """The client will send no more; the transport closes itself."""
@@ -381,9 +403,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         if self._handler is not None:
             log.info("websocket lost: address=%s error=%r", self.address, str(exc) if exc else "")
         self._state = _State.LOST
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._due = _NEVER
         # Parser and transport hold this; without these a cycle would wait for the garbage collector.
         if self._parser is not None:
             self._parser.close()

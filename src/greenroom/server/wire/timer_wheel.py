@@ -1,7 +1,9 @@
-"""One timer for all connections of a node: a wheel of slots, so that a heartbeat costs an append and a pop.
+"""One timer for all connections of a node, from their first byte on: a wheel of slots, so that a deadline costs an
+append and a pop. A timer of the event loop costs ten times that, and most of them are cancelled.
 
 Due times are late by at most one slot. A connection is in one slot that counts; where its deadline moves back (a pong
-came) it stays where it is and looks again when that slot comes, which is cheaper than being moved.
+came) or is met (a head was read) it stays where it is and looks again when that slot comes, which is cheaper than being
+moved.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class TimerWheel:
     """Made in a running loop. clock: seconds that never run backwards. slot_seconds: how late a tick may be."""
 
     def __init__(self, clock: Callable[[], float], slot_seconds: float = SLOT_SECONDS) -> None:
-        self._clock = clock
+        self.clock = clock
         self._seconds = slot_seconds
         self._slots: dict[int, list[Ticked]] = {}
         self._turned = int(clock() / slot_seconds)
@@ -45,6 +47,12 @@ class TimerWheel:
             item.slot = slot
             self._slots.setdefault(slot, []).append(item)
 
+    def after(self, item: Ticked, seconds: float) -> float:
+        """Tick then, as `schedule` does; when that is."""
+        due = self.clock() + seconds
+        self.schedule(item, due)
+        return due
+
     def stop(self) -> None:
         """No more ticks."""
         if self._handle is not None:
@@ -54,7 +62,7 @@ class TimerWheel:
         self._due.clear()
 
     def _turn(self) -> None:
-        now = int(self._clock() / self._seconds)
+        now = int(self.clock() / self._seconds)
         while self._turned < now:
             self._turned += 1
             items = self._slots.pop(self._turned, None)

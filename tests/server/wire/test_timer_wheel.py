@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
-from greenroom.server.sessions.timer_wheel import TimerWheel
+from greenroom.server.wire.timer_wheel import TimerWheel
 
 
 class _Item:
@@ -48,4 +49,17 @@ async def test_a_herd_on_one_slot_is_ticked_in_parts() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     assert sum(item.ticks for item in items) == 1000
+    wheel.stop()
+
+
+async def test_a_deadline_that_is_met_costs_one_look_and_is_forgotten() -> None:
+    at = 100.0
+    wheel = TimerWheel(lambda: at)
+    item = _Item()
+    assert wheel.after(item, 10.0) == 110.0
+    references = sys.getrefcount(item)
+    at = 111.0
+    wheel._turn()
+    assert (item.ticks, item.slot) == (1, -1)
+    assert sys.getrefcount(item) == references - 1
     wheel.stop()
