@@ -1,7 +1,7 @@
 /** The packages as users get them: what is in them, their types, and the tools that people build apps with. */
 import { strict as assert } from 'node:assert';
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
@@ -18,7 +18,7 @@ before(async () => {
 after(() => rmSync(app, { recursive: true, force: true }));
 
 const write = (name, text) => {
-  const path = join(app, name);
+  const path = resolve(app, name);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, text);
   return path;
@@ -179,6 +179,81 @@ test('the React example builds with Vite', async () => {
   await build({ root: join(app, 'example'), logLevel: 'error', build: { outDir: 'out' } });
   assert.match(readFileSync(join(app, 'example/out/index.html'), 'utf8'), /<script type="module" crossorigin src="/);
 });
+
+/** A Next.js app in a folder of its own, as its project has it: the packages, React and Next come from above. */
+const NEXT = {
+  'package.json': '{ "private": true }',
+  'app/layout.jsx': `export default function Layout({ children }) {
+    return <html lang="en"><body>{children}</body></html>;
+  }`,
+  // A server component: the client itself, and one component of the browser.
+  'app/page.jsx': `import { Greenroom, GreenroomError, errors } from '@greenroom/client';
+    import { Room } from './room.jsx';
+    export const dynamic = 'force-dynamic';
+    export default function Page() {
+      const sdk = new Greenroom('https://sessions.example.com');
+      let name;
+      try {
+        sdk.initializeToken('no token');
+      } catch (error) {
+        if (error instanceof errors.GreenroomError && error instanceof GreenroomError) name = error.name;
+      }
+      return <main><p>{sdk.session.state + ' ' + name}</p><Room user="Anna" /></main>;
+    }`,
+  'app/room.jsx': `'use client';
+    import { GreenroomProvider, useParticipants, usePresence, useSession } from '@greenroom/react';
+    const Me = ({ user }) => {
+      const { state, participant } = useSession();
+      const { participants } = useParticipants({ externalIds: ['ben'] });
+      return <p>{[user, state, participant?.id ?? 'nobody', participants.length, usePresence('ben') ?? 'unknown'].join(' ')}</p>;
+    };
+    export const Room = ({ user }) => (
+      <GreenroomProvider url="https://sessions.example.com" refresh={async () => 'no token'} info={{ name: user }}>
+        <Me user={user} />
+      </GreenroomProvider>
+    );`,
+  // A page of the older router: packages are loaded with require.
+  'pages/old.jsx': `import { Greenroom } from '@greenroom/client';
+    import { Room } from '../app/room.jsx';
+    export const getServerSideProps = () => ({
+      props: { state: new Greenroom('https://sessions.example.com').session.state },
+    });
+    export default function Old({ state }) { return <main><p>{state}</p><Room user="Ben" /></main>; }`,
+  // Serves one request for each path, from itself, and prints what is in the paragraphs.
+  'serve.cjs': `const { createServer } = require('node:http');
+    const next = require('next')({ dev: false, dir: __dirname });
+    next.prepare().then(() => {
+      const handle = next.getRequestHandler();
+      const server = createServer((request, response) => handle(request, response));
+      server.listen(0, '127.0.0.1', async () => {
+        for (const path of ['/', '/old']) {
+          const reply = await fetch('http://127.0.0.1:' + server.address().port + path);
+          const said = [...(await reply.text()).matchAll(/<p>(.*?)<\\/p>/g)].map(([, text]) => text);
+          console.log(reply.status, path, said.join(' | '));
+        }
+        process.exit();
+      });
+    });`,
+};
+
+for (const bundler of ['turbopack', 'webpack'])
+  test(`Next.js renders on its server what ${bundler} built`, { timeout: 600_000 }, async (t) => {
+    // Not below `app`, which has a copy of React of its own.
+    const root = mkdtempSync(join(tools.folder, `app-${bundler}-`));
+    t.after(() => rmSync(root, { recursive: true, force: true }));
+    for (const [name, text] of Object.entries(NEXT)) write(join(root, name), text);
+    const settings = { turbopack: { root: tools.folder }, outputFileTracingRoot: tools.folder };
+    write(join(root, 'next.config.mjs'), `export default ${JSON.stringify(settings)};`);
+    cpSync(join(app, 'node_modules/@greenroom'), join(root, 'node_modules/@greenroom'), { recursive: true });
+    const env = { ...process.env, NEXT_TELEMETRY_DISABLED: '1', NODE_ENV: 'production' };
+    const next = join(tools.folder, 'node_modules/next/dist/bin/next');
+    await run(process.execPath, [next, 'build', `--${bundler}`], { cwd: root, env, timeout: 400_000 });
+    const { stdout } = await run(process.execPath, ['serve.cjs'], { cwd: root, env, timeout: 100_000 });
+    assert.deepEqual(stdout.match(/^\d{3} .*/gm), [
+      `200 / ${SAID} | Anna disconnected nobody 0 unknown`,
+      '200 /old disconnected | Ben disconnected nobody 0 unknown',
+    ]);
+  });
 
 const REACT_NATIVE = `module.exports = {
   NativeModules: {}, UIManager: {}, LogBox: { ignoreLogs() {} }, StyleSheet: { create: (one) => one },
