@@ -203,7 +203,7 @@ async def test_shut_down_from_a_delegates_method_does_not_wait_for_itself() -> N
         sdk.session.delegate = Delegate()
         await asyncio.to_thread(sdk.session.open)
         assert await asyncio.to_thread(returned.wait, 5)
-        assert await asyncio.to_thread(_comes_true, lambda: sdk._worker._loop is None and not sdk.session.is_open())
+        assert await asyncio.to_thread(_comes_true, lambda: sdk._worker._runner is None and not sdk.session.is_open())
 
 
 def _comes_true(condition: Callable[[], bool], limit: float = 10.0) -> bool:
@@ -217,25 +217,23 @@ def test_a_call_does_not_outlive_the_thread_of_its_loop() -> None:
     sdk = Greenroom("http://127.0.0.1:9")
     sdk.initialize_token(make_token())
     worker = sdk._worker
-    assert worker._loop is not None
     assert worker._runner is not None
-    worker._loop.call_soon_threadsafe(worker._loop.stop)
-    worker._runner.join()
+    worker._runner.loop.call_soon_threadsafe(worker._runner.loop.stop)
+    worker._runner.thread.join()
     with pytest.raises(ServiceUnavailableError, match="does not answer"):
         sdk.session.open(timeout=None)
-    worker._loop.close()
+    sdk.shut_down()
 
 
 def test_a_call_does_not_wait_for_a_loop_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As under gevent's monkey patching, where the thread of the loop is none."""
     monkeypatch.setattr("greenroom.sdk.blocking._SILENCE", 0.2)
     sdk = Greenroom("http://127.0.0.1:9")
     sdk.initialize_token(make_token())
     worker = sdk._worker
-    assert worker._loop is not None
+    assert worker._runner is not None
     gate = threading.Event()
-    worker._loop.call_soon_threadsafe(gate.wait)
-    with pytest.raises(ServiceUnavailableError, match="Under gevent leave threads unpatched"):
+    worker._runner.loop.call_soon_threadsafe(gate.wait)
+    with pytest.raises(ServiceUnavailableError, match="Under gevent use one object"):
         sdk.session.open(timeout=None)
     gate.set()
     sdk.shut_down()

@@ -25,6 +25,7 @@ from greenroom.core.states import SessionState
 from greenroom.errors import ServiceUnavailableError
 from greenroom.messages import Device
 from greenroom.model import Participant, ParticipantInfo
+from greenroom.sdk import aiohttp_client  # noqa: F401 - not first in the loop, where it would cost a call its time
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.runner import Refresh
@@ -53,13 +54,83 @@ def _start_thread(target: Callable[[], object], name: str) -> threading.Thread:
     return thread
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    except RuntimeError as error:
-        # Threads that gevent or eventlet has patched are one thread, in which one loop alone can run. Whoever waits
-        # notices that this one has ended.
-        log.debug("the loop of greenroom.blocking cannot run: %s", error)
+class _LoopThread:
+    """A thread with a loop, and how to wait for what runs in it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._asked_at: float | None = None
+        self.thread = _start_thread(self._run_forever, "greenroom loop")
+
+    def _run_forever(self) -> None:
+        try:
+            other = asyncio.get_running_loop()
+        except RuntimeError:
+            self.loop.run_forever()
+        else:
+            # Threads that gevent or eventlet has patched are one thread, in which one loop alone can run. Whoever
+            # calls or waits notices that this one has ended.
+            log.debug("the loop of greenroom.blocking cannot run beside %s", other)
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, Result]], until: float | None = None) -> Result:
+        """Run to the end in the loop, and wait for it. until: monotonic seconds at which nobody waits any more.
+
+        Raises ServiceUnavailableError where the thread has ended or does not answer.
+        """
+        if not self.thread.is_alive():
+            raise _no_answer()
+        coroutine = work()
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return self._wait(future, until)
+        except BaseException:
+            future.cancel()
+            if not self.thread.is_alive():
+                coroutine.close()
+            raise
+
+    def _wait(self, future: concurrent.futures.Future[Result], until: float | None) -> Result:
+        while True:
+            try:
+                return future.result(_CHECK)
+            except concurrent.futures.TimeoutError:
+                if future.done():
+                    raise  # the work's own
+            is_late = until is not None and time.monotonic() > until
+            if is_late or not self._answers():
+                raise _no_answer()
+
+    def _answers(self) -> bool:
+        """Whether the thread lives and runs callbacks; asked again and again by whoever waits."""
+        if not self.thread.is_alive():
+            return False
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            self.loop.call_soon_threadsafe(self._answered)
+            return True
+        return time.monotonic() < self._asked_at + _SILENCE
+
+    def _answered(self) -> None:
+        self._asked_at = None
+
+    def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """End the thread after `last` is done. One that does not answer is left to itself."""
+        try:
+            self.run(last)
+            self.run(self.loop.shutdown_default_executor)
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        except ServiceUnavailableError as error:
+            log.debug("the loop of greenroom.blocking is given up: %s", error)
+        self.thread.join(_SILENCE)
+        if not self.loop.is_running():
+            self.loop.close()
+
+
+def _no_answer() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "The background thread of greenroom.blocking does not answer.",
+        hint="Under gevent use one object, or patch neither threads nor select; after a fork make a new one.",
+    )
 
 
 class _Worker:
@@ -71,72 +142,31 @@ class _Worker:
 
     def _forget_threads(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._runner: threading.Thread | None = None
+        self._runner: _LoopThread | None = None
         self._completer: threading.Thread | None = None
         self._queued: _Queue | None = None
-        self._asked_at: float | None = None
 
     def forked(self) -> None:
         """This process is a fork: the threads stayed in the other one. Its loop is neither used nor closed here, which
         would change the other process's, with which it shares the selector."""
-        _left_behind.append((self._loop, self._queued))
+        _left_behind.append((self._runner, self._queued))
         self._forget_threads()
 
-    def _start(self) -> asyncio.AbstractEventLoop:
+    def _start(self) -> _LoopThread:
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._runner = _start_thread(lambda loop=self._loop: _run(loop), "greenroom loop")  # type: ignore[misc]
-            return self._loop
+            if self._runner is None:
+                self._runner = _LoopThread()
+            return self._runner
 
     def run(self, work: Callable[[], Coroutine[Any, Any, Result]], timeout: float | None = None) -> Result:
         """Run to the end in the loop, and wait for it. Interrupted (Ctrl-C), the work is cancelled.
 
         timeout: seconds that the work takes by itself at most; None where that is not known.
         """
-        loop = self._start()
-        if threading.current_thread() is self._runner:
+        runner = self._start()
+        if threading.current_thread() is runner.thread:
             raise RuntimeError("A blocking call from a delegate's method would wait for itself: pass completion=.")
-        coroutine = work()
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        try:
-            return self._wait(future, timeout)
-        except BaseException:
-            future.cancel()
-            if self._runner is None or not self._runner.is_alive():
-                coroutine.close()
-            raise
-
-    def _wait(self, future: concurrent.futures.Future[Result], timeout: float | None) -> Result:
-        until = None if timeout is None else time.monotonic() + timeout + _MARGIN
-        while True:
-            try:
-                return future.result(_CHECK)
-            except concurrent.futures.TimeoutError:
-                if future.done():
-                    raise  # the work's own
-            is_late = until is not None and time.monotonic() > until
-            if is_late or not self._loop_answers():
-                raise ServiceUnavailableError(
-                    "The background thread of greenroom.blocking does not answer.",
-                    hint="Under gevent leave threads unpatched, or use one object; after a fork make a new one.",
-                )
-
-    def _loop_answers(self) -> bool:
-        """Whether the loop's thread lives and runs callbacks; asked again and again by whoever waits."""
-        loop, runner = self._loop, self._runner
-        if loop is None or runner is None or not runner.is_alive():
-            return False
-        asked_at = self._asked_at
-        if asked_at is None:
-            self._asked_at = time.monotonic()
-            loop.call_soon_threadsafe(self._answered)
-            return True
-        return time.monotonic() < asked_at + _SILENCE
-
-    def _answered(self) -> None:
-        self._asked_at = None
+        return runner.run(work, None if timeout is None else time.monotonic() + timeout + _MARGIN)
 
     def call(self, function: Callable[[], Result]) -> Result:
         """Run a plain function in the loop's thread, which alone may touch the machine."""
@@ -174,7 +204,7 @@ class _Worker:
         From one of the threads themselves, as from a delegate's method or a completion, this returns at once.
         """
         with self._lock:
-            own = (self._runner, self._completer)
+            own = (self._runner and self._runner.thread, self._completer)
         if threading.current_thread() in own:
             _start_thread(lambda: self._stop(last), "greenroom shut down")
         else:
@@ -188,15 +218,9 @@ class _Worker:
             queued.put(None)
             completer.join()
         with self._lock:
-            loop, self._loop = self._loop, None
             runner, self._runner = self._runner, None
-        if loop is None or runner is None:
-            return
-        asyncio.run_coroutine_threadsafe(last(), loop).result()
-        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        runner.join()
-        loop.close()
+        if runner is not None:
+            runner.stop(last)
 
 
 _workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
