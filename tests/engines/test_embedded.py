@@ -23,7 +23,7 @@ from greenroom.engines.embedded import DATABASE, EmbeddedEngine
 from greenroom.engines.embedded.schema import MINIMUM_SQLITE, SCHEMA_VERSION, check_sqlite, open_writer
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
-from greenroom.engines.embedded.writer import PORTION, Batcher, ThreadedWriter
+from greenroom.engines.embedded.writer import GATHER_EACH, PORTION, Batcher, ThreadedWriter, commit_window
 from greenroom.errors import ConflictError, GreenroomError, ServiceUnavailableError
 from greenroom.model import Presence
 from greenroom.testing.engine_contract.base import refused
@@ -519,3 +519,65 @@ async def test_a_callback_that_fails_costs_the_others_nothing(caplog: pytest.Log
     await writer.stop()
     assert answered == [0, 2]
     assert "what waited for a call failed" in caplog.text
+
+
+# -- the commit window ------------------------------------------------------------------------------------------------
+
+
+def _commits_of(every: float, seconds: float) -> list[tuple[int, float]]:
+    """In virtual time: an operation comes each `every` seconds; a commit takes 2 ms. Of each commit: how many
+    operations it had, and how long the first of them had waited for it to begin."""
+    now, arrived, size = 0.0, [number * every for number in range(int(seconds / every))], 0
+    commits = []
+    while arrived:
+        now = max(now, arrived[0])
+        now += commit_window(size, 0.008)
+        batch = [at for at in arrived if at <= now]
+        arrived = arrived[len(batch) :]
+        commits.append((len(batch), now - batch[0]))
+        size = len(batch)
+        now += 0.002
+    return commits
+
+
+def test_at_low_load_nobody_waits_for_a_commit_and_at_high_load_commits_are_shared() -> None:
+    quiet = _commits_of(every=0.01, seconds=2.0)
+    assert all(size == 1 and waited < 1e-9 for size, waited in quiet)
+    busy = _commits_of(every=0.0004, seconds=2.0)
+    assert sum(size for size, _ in busy) / len(busy) >= 8
+    crowd = _commits_of(every=0.0002, seconds=2.0)
+    assert sum(size for size, _ in crowd) / len(crowd) >= 32
+    assert max(waited for _, waited in crowd) <= 0.0101, "the commit before, and the longest window"
+
+
+def test_the_window_is_bounded_and_off_where_it_is_zero() -> None:
+    assert commit_window(1, 0.008) == commit_window(0, 0.008) == 0.0
+    assert commit_window(10, 0.008) == pytest.approx(0.0025)
+    assert commit_window(1000, 0.008) == 0.008
+    assert commit_window(1000, 0.0) == 0.0
+
+
+async def test_the_writer_waits_as_the_window_says() -> None:
+    slept: list[float] = []
+    sizes: list[int] = []
+    held = threading.Semaphore(0)
+
+    class HeldBatcher(FakeBatcher):
+        def run(self, operations: list[Any]) -> tuple[list[Any], None]:
+            sizes.append(len(operations))
+            held.acquire(timeout=20)
+            return super().run(operations)
+
+    writer = ThreadedWriter(cast(Any, HeldBatcher()), cast(Any, None), sleep=slept.append)
+    calls = []
+    for number, crowd in enumerate((1, 3, 1)):
+        calls += [writer.submit(partial(_itself, number)) for _ in range(crowd)]
+        if number:
+            held.release()
+        async with asyncio.timeout(20):
+            while len(sizes) == number:  # noqa: ASYNC110 - another thread
+                await asyncio.sleep(0.001)
+    held.release()
+    assert [await call for call in calls] == [0, 1, 1, 1, 2]
+    assert (sizes, slept) == ([1, 3, 1], [3 * GATHER_EACH])
+    await writer.stop()

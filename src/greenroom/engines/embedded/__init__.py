@@ -53,7 +53,7 @@ class EmbeddedEngine:
     clock: None is the machine's.
     threaded: False carries every call out at once, in the caller's thread and in a transaction of its own: for
         simulated worlds, where order must be certain. ``:memory:`` is never threaded.
-    commit_window: seconds for which the writer waits for more when several calls are under way.
+    commit_window: the most seconds for which the writer waits for more when several calls are under way.
     lock_timeout: seconds to wait for the process that has the directory (S10).
     lease: seconds of a node's lease.
     event_limits: what is kept of an application's events.
@@ -76,7 +76,7 @@ class EmbeddedEngine:
         *,
         clock: Clock | None = None,
         threaded: bool = True,
-        commit_window: float = 0.002,
+        commit_window: float = 0.008,
         lock_timeout: float = 30.0,
         lease: float = LEASE,
         event_limits: EventLimits = EVENT_LIMITS,

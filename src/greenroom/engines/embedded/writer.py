@@ -37,6 +37,9 @@ MAX_BATCH = 512
 PORTION = 64
 """Answers that are handed out before the loop gets its turn: some 5 ms of what follows from them."""
 
+GATHER_EACH = 0.00025
+"""Seconds for which the writer waits for more, for each operation of the batch before."""
+
 _FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
@@ -61,24 +64,11 @@ class Batcher:
 
     def run(self, operations: list[Operation[Any]]) -> tuple[list[Any], Transaction | None]:
         """The result of each in order, an exception where it failed; and the committed transaction with its news."""
-        try:
-            return self._attempt(operations)
-        except _FULL as error:
-            return [_unavailable(error) for _ in operations], None
-        except DAMAGED as error:
-            log.error("%s", damaged(self.con.filename, str(error)))
-            return [_unavailable(error) for _ in operations], None
-        except Exception as error:
-            if len(operations) == 1:
-                return [_unexpected(error)], None
-            return self._one_by_one(operations)
-
-    def _attempt(self, operations: list[Operation[Any]]) -> tuple[list[Any], Transaction]:
         con = self.con
         results: list[Any] = []
-        if self._stale:
-            self._load()
         try:
+            if self._stale:
+                self._load()
             con.execute("BEGIN IMMEDIATE")
             tx = Transaction(con, self.state, self._clock.now_ms(), self._clock.monotonic())
             for operation in operations:
@@ -91,13 +81,25 @@ class Batcher:
                     results.append(refusal)
             tx.flush()
             con.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             self._roll_back()
-            raise
+            if not isinstance(error, Exception):
+                raise
+            return self._failed(operations, error)
         self.commits += 1
         if self.state.checkpoint_due:
             self._truncate_log()
         return results, tx
+
+    def _failed(self, operations: list[Operation[Any]], error: Exception) -> tuple[list[Any], Transaction | None]:
+        """Nothing of the batch was written."""
+        if isinstance(error, DAMAGED):
+            log.error("%s", damaged(self.con.filename, str(error)))
+        if isinstance(error, (*_FULL, *DAMAGED)):
+            return [_unavailable(error) for _ in operations], None
+        if len(operations) == 1:
+            return [_unexpected(error)], None
+        return self._one_by_one(operations)
 
     def _truncate_log(self) -> None:
         """Writes the log back into the file and empties it: it holds pages of before somebody was erased."""
@@ -192,16 +194,33 @@ class InlineWriter:
         """Nothing waits."""
 
 
+def commit_window(before: int, most: float) -> float:
+    """Seconds to gather operations in before a commit: the more the batch before had, the more are worth waiting for.
+
+    A commit costs the same for one operation as for thirty. Under load a few milliseconds fill a batch; who is alone
+    would wait for nobody. most: the longest window.
+    """
+    return min(most, GATHER_EACH * before) if before > 1 else 0.0
+
+
 class ThreadedWriter:
     """Implements `Writer`: a thread that takes all that waits, and commits it together.
 
-    window: seconds to wait for more when several operations are under way; one alone never waits.
+    window: the most seconds to wait for more, see `commit_window`. sleep: how the thread waits.
     """
 
-    def __init__(self, batcher: Batcher, listener: CommitListener, *, window: float = 0.002) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        listener: CommitListener,
+        *,
+        window: float = 0.008,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._batcher = batcher
         self._listener = listener
         self._window = window
+        self._sleep = sleep
         self._waiting: deque[tuple[Operation[Any], Completion[Any]]] = deque()
         self._done: deque[tuple[Iterator[tuple[Completion[Any], Any]], Transaction | None]] = deque()
         self._wake = threading.Event()
@@ -228,24 +247,22 @@ class ThreadedWriter:
             await asyncio.sleep(0)
 
     def _run(self) -> None:
-        before = 0
+        waiting = self._waiting
+        size = 0
         while True:
             self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                if self._window and max(len(self._waiting), before) > 1 and not self._stopping:
-                    time.sleep(self._window)
-                before = self._run_batch()
-            if self._stopping and not self._waiting:
+            while waiting:
+                window = commit_window(size, self._window)
+                if window and not self._stopping:
+                    self._sleep(window)
+                batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))]
+                size = len(batch)
+                results, tx = self._batcher.run([operation for operation, _ in batch])
+                answers = zip([completion for _, completion in batch], results, strict=True)
+                self._loop.call_soon_threadsafe(self._committed, answers, tx)
+            if self._stopping and not waiting:
                 return
-
-    def _run_batch(self) -> int:
-        waiting = self._waiting
-        batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))]
-        results, tx = self._batcher.run([operation for operation, _ in batch])
-        completions = [completion for _, completion in batch]
-        self._loop.call_soon_threadsafe(self._committed, zip(completions, results, strict=True), tx)
-        return len(batch)
 
     def _committed(self, batch: Iterator[tuple[Completion[Any], Any]], tx: Transaction | None) -> None:
         self._done.append((batch, tx))
