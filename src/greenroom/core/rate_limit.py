@@ -40,7 +40,7 @@ class TokenBucket:
 
     def wait(self, now: float, count: float = 1.0) -> float:
         """Seconds until `count` can be taken; 0.0 if now, infinity if never."""
-        missing = count - self.level(now)
+        missing = count - min(self.burst, self._level + max(0.0, now - self._at) * self.rate)
         if missing <= 0:
             return 0.0
         return missing / self.rate if self.rate > 0 and count <= self.burst else float("inf")
@@ -60,28 +60,24 @@ class KeyedBuckets:
 
     def take(self, key: str, now: float, count: float = 1.0) -> bool:
         """As `TokenBucket.take`, from the bucket of `key`."""
-        bucket = self._buckets.get(key)
+        buckets = self._buckets
+        bucket = buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now)
-        self._buckets.move_to_end(key)
+            bucket = buckets[key] = TokenBucket(self._rate, self._burst, now)
+        buckets.move_to_end(key)
         taken = bucket.take(now, count)
-        self._forget(now)
+        # Two a call: what is forgotten keeps pace with what is added, and no call is long.
+        for _ in range(2):
+            oldest = next(iter(buckets))
+            if len(buckets) == 1 or (len(buckets) <= self._max_keys and buckets[oldest].level(now) < self._burst):
+                break
+            del buckets[oldest]
         return taken
 
     def wait(self, key: str, now: float, count: float = 1.0) -> float:
         """As `TokenBucket.wait`; looks without taking."""
         bucket = self._buckets.get(key)
         return 0.0 if bucket is None else bucket.wait(now, count)
-
-    def _forget(self, now: float) -> None:
-        # Two a call: what is forgotten keeps pace with what is added, and no call is long.
-        for _ in range(2):
-            oldest = next(iter(self._buckets))
-            if len(self._buckets) <= self._max_keys and self._buckets[oldest].level(now) < self._burst:
-                return
-            if len(self._buckets) == 1:
-                return
-            del self._buckets[oldest]
 
 
 class _Share:

@@ -71,12 +71,12 @@ class Watches:
     An id that is being subscribed to is *held*: what changes meanwhile waits for the reply, which comes first (S12).
     """
 
-    __slots__ = ("_held", "_sent", "_waiting")
+    __slots__ = ("_held", "_sent", "waiting")
 
     def __init__(self) -> None:
         self._sent: dict[str, int] = {}
         self._held: dict[str, EncodedUpdate | None] = {}
-        self._waiting: dict[str, EncodedUpdate] = {}
+        self.waiting: dict[str, EncodedUpdate] = {}
 
     def __len__(self) -> int:
         """How many are watched or about to be."""
@@ -90,11 +90,6 @@ class Watches:
         """Everybody watched or about to be."""
         return tuple(dict.fromkeys((*self._sent, *self._held)))
 
-    @property
-    def waiting(self) -> int:
-        """How many changes wait for the buffer to empty."""
-        return len(self._waiting)
-
     def hold(self, ids: Iterable[str]) -> None:
         """These are being subscribed to; nothing is sent of them before `answer`."""
         for participant_id in ids:
@@ -104,7 +99,7 @@ class Watches:
         """The reply with these versions is written: it replaces what the client held. What changed since follows."""
         for participant_id, version in records.items():
             held = self._held.pop(participant_id, None)
-            waiting = self._waiting.pop(participant_id, None)
+            waiting = self.waiting.pop(participant_id, None)
             self._sent[participant_id] = version
             for item in (waiting, held):
                 if item is not None:
@@ -115,7 +110,7 @@ class Watches:
         for participant_id, version in versions.items():
             if self._sent.get(participant_id, version) < version:
                 self._sent[participant_id] = version
-                self._waiting.pop(participant_id, None)
+                self.waiting.pop(participant_id, None)
 
     def release(self, ids: Iterable[str]) -> tuple[str, ...]:
         """The subscription failed. Those that are not watched now."""
@@ -134,7 +129,7 @@ class Watches:
         for participant_id in gone:
             self._sent.pop(participant_id, None)
             self._held.pop(participant_id, None)
-            self._waiting.pop(participant_id, None)
+            self.waiting.pop(participant_id, None)
         return gone
 
     def sent(self, participant_id: str) -> int:
@@ -158,16 +153,16 @@ class Watches:
     def enqueue(self, item: EncodedUpdate) -> None:
         """Let it wait for the buffer, in place of an older one of the same participant, if it is news."""
         if self.is_news(item):
-            self._waiting[item.id] = item
+            self.waiting[item.id] = item
 
     def next_piece(self) -> bytes | None:
         """What to send now that the buffer is empty, or None."""
-        if not self._waiting:
+        if not self.waiting:
             return None
-        items = list(self._waiting.values())
+        items = list(self.waiting.values())
         count = cut(items)
         for item in items[:count]:
-            del self._waiting[item.id]
+            del self.waiting[item.id]
         return frame(items[:count])
 
 

@@ -163,7 +163,6 @@ class Service:
             opens_per_second=config.opens_per_second,
             opens_per_participant=config.opens_per_participant_per_minute,
             failed_resumes=config.failed_resumes_per_minute,
-            ceilings=config,
             failed_auth=config.failed_auth_per_minute,
             protocol_violations=config.protocol_violations_per_minute,
             now=self.clocks.monotonic(),

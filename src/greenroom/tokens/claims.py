@@ -33,31 +33,23 @@ _SCOPE = Annotated[str, Meta(pattern=r"\A(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?\Z")
 class TokenKind(Enum):
     """The kinds of token. They differ in ``typ`` and in ``aud``, so that one can never pass for another."""
 
-    API = "api"
-    CLIENT = "client"
-    REFRESH = "refresh"
+    API = "api", "api+jwt", "greenroom:api", "API token"
+    CLIENT = "client", "session+jwt", "greenroom:session", "client access token"
+    REFRESH = "refresh", "refresh+jwt", "greenroom:refresh", "refresh token"
 
-    @property
-    def typ(self) -> str:
-        """The header's ``typ``."""
-        return _TYPES[self][0]
+    typ: str
+    """The header's ``typ``."""
+    audience: str
+    """The claim ``aud``."""
+    title: str
+    """What people call it."""
 
-    @property
-    def audience(self) -> str:
-        """The claim ``aud``."""
-        return _TYPES[self][1]
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return _TYPES[self][2]
-
-
-_TYPES = {
-    TokenKind.API: ("api+jwt", "greenroom:api", "API token"),
-    TokenKind.CLIENT: ("session+jwt", "greenroom:session", "client access token"),
-    TokenKind.REFRESH: ("refresh+jwt", "greenroom:refresh", "refresh token"),
-}
+    def __new__(cls, value: str, typ: str, audience: str, title: str) -> TokenKind:
+        """Found by its value alone."""
+        kind = object.__new__(cls)
+        kind._value_ = value
+        kind.typ, kind.audience, kind.title = typ, audience, title
+        return kind
 
 
 class SessionPolicyClaim(

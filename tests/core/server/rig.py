@@ -79,8 +79,12 @@ class FakeServices:
         self.bad: set[str] = set()
         self._counter = itertools.count(1)
 
-    def verify(self, token: str, address: str, now: Now, *, session_id: str | None = None) -> Token:
-        """Words: a token's name, or expired, or limited."""
+    def verify(
+        self, token: str, address: str, now: Now, *, session_id: str | None = None, opening: bool = False
+    ) -> Token:
+        """Words: a token's name, or expired, or limited. Unless full."""
+        if opening:
+            self._check_room()
         self.verified_for.append(session_id)
         if token == "limited":
             raise RateLimitedError(retry_after=7.0)
@@ -99,15 +103,14 @@ class FakeServices:
         """From the set."""
         return (app, jti) in self.revoked
 
-    def check_room(self, token: str, now: Now) -> None:
-        """Unless full."""
+    def _check_room(self) -> None:
         if self.full:
             raise RateLimitedError(retry_after=1.0)
 
     def admit(self, app: str, participant: str, now: Now) -> None:
         """The same."""
         self.check_violations(participant, now)
-        self.check_room("", now)
+        self._check_room()
         self.admitted.append((app, participant))
 
     def check_resume(self, session_id: str, address: str, now: Now) -> None:

@@ -8,12 +8,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
-from greenroom.model import Application, ApplicationSettings, SessionPolicy
-from greenroom.server.config import ServerConfig
+from greenroom.model import Application
 from greenroom.server.sessions.admission import CHECKS_BURST, Admission
 from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.wire.addresses import Limits
@@ -48,7 +46,7 @@ def _admission(tenants: Any, **options: Any) -> Admission:
         "opens_per_second": 2.0, "opens_per_participant": 60, "failed_auth": 3, "failed_resumes": 60,
         "protocol_violations": 3,
     }  # fmt: skip
-    values = {**limits, "limits": Limits(), "ceilings": ServerConfig(), **options}
+    values = {**limits, "limits": Limits(), **options}
     return Admission(tenants, issuer=ISSUER, session_limits=SessionLimits(), now=0.0, **values)
 
 
@@ -62,12 +60,12 @@ def test_so_many_opens_a_second() -> None:
     tenants = FakeTenants()
     admission = _admission(tenants)
     for number in range(2):
-        admission.check_room(tenants.token(), Now(10.0, WALL))
+        admission.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL), opening=True)
         admission.admit("a", f"p{number}", Now(10.0, WALL))
     with refused(RateLimitedError):
         admission.admit("a", "p3", Now(10.0, WALL))
     with pytest.raises(RateLimitedError) as caught:
-        admission.check_room(tenants.token(), Now(10.0, WALL))
+        admission.verify(tenants.token(bad=True), "192.0.2.1", Now(10.0, WALL), opening=True)
     assert caught.value.retry_after == 1.0
     admission.admit("a", "p3", Now(10.6, WALL))
 
@@ -174,27 +172,6 @@ def test_a_session_that_is_resumed_in_a_loop_has_to_wait_and_nobody_else_can_mak
         admission.check_resume("loop", "192.0.2.1", now)
     admission.check_resume("other", "192.0.2.1", now)
     admission.check_resume("loop", "192.0.2.1", Now(11.1, WALL))
-
-
-def test_an_application_gets_no_more_than_the_ceilings_of_the_service() -> None:
-    """The report: a tenant set maxApplicationSessions to null and maxWatched to 100,000 where the operator had 1."""
-    tenants = FakeTenants()
-    config = ServerConfig(max_application_sessions_ceiling=7, max_watched_ceiling=5, max_sessions_ceiling=3)
-    admission = _admission(tenants, ceilings=config)
-    tenants.known["a"] = replace(tenants.known["a"], settings=ApplicationSettings(
-        max_application_sessions=None, max_watched=100_000, policy=SessionPolicy(max_sessions=500),
-    ))  # fmt: skip
-    application = admission.application("a")
-    assert application is not None
-    settings = application.settings
-    assert (settings.max_application_sessions, settings.max_watched, settings.policy.max_sessions) == (7, 5, 3)
-    tenants.known["a"] = replace(tenants.known["a"], settings=ApplicationSettings(
-        max_application_sessions=2, max_watched=1, policy=SessionPolicy(max_sessions=1),
-    ))  # fmt: skip
-    application = admission.application("a")
-    assert application is not None
-    settings = application.settings
-    assert (settings.max_application_sessions, settings.max_watched, settings.policy.max_sessions) == (2, 1, 1)
 
 
 def test_made_up_applications_count_as_one() -> None:

@@ -50,8 +50,7 @@ def open_request(
     check_text(params.device.name, "device.name", 256)
     check_text(params.sdk.name, "sdk.name", 64)
     check_text(params.sdk.version, "sdk.version", 64)
-    services.check_room(params.token, now)
-    token = services.verify(params.token, address, now)
+    token = services.verify(params.token, address, now, opening=True)
     application = known_application(services, token, origin=origin)
     settings = application.settings
     info = params.participant

@@ -93,19 +93,20 @@ class SessionServices(Protocol):
     def limits(self) -> SessionLimits:
         """Timers and limits."""
 
-    def verify(self, token: str, address: str, now: Now, *, session_id: str | None = None) -> ClientToken:
+    def verify(
+        self, token: str, address: str, now: Now, *, session_id: str | None = None, opening: bool = False
+    ) -> ClientToken:
         """The token, if it is good. session_id: of the open session that it is to refresh, whose own failures alone
-        count then. Raises TokenInvalidError, TokenExpiredError, RateLimitedError (a bad one, after too many)."""
+        count then. opening: RateLimitedError where the node takes no more opens of the application that the token names
+        in this second; before its signature is checked, which is what an open costs.
+
+        Raises TokenInvalidError, TokenExpiredError, RateLimitedError (a bad one, after too many)."""
 
     def is_revoked(self, app: str, jti: str) -> bool:
         """Whether this one token was revoked, as far as it is known here."""
 
     def application(self, key: str) -> Application | None:
         """The application, disabled ones too; None where unknown or deleted."""
-
-    def check_room(self, token: str, now: Now) -> None:
-        """Raises RateLimitedError where the node takes no more opens of the application that the token names in this
-        second: before its signature is checked, which is what an open costs."""
 
     def admit(self, app: str, participant: str, now: Now) -> None:
         """Counts one open for the application and the participant. participant: its id, or what else stands for it

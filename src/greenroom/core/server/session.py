@@ -102,6 +102,7 @@ from greenroom.model import (
     Application,
     EndReason,
     ParticipantRecord,
+    SessionRecord,
 )
 
 CAPABILITIES = ("resume", "watch")
@@ -140,19 +141,16 @@ class PendingCall(NamedTuple):
     then: Then
 
 
-class LocalSession:
+class LocalSession(msgspec.Struct):
     """A session as its node knows it: what is written back into an engine that lost everything (S15).
 
     participant: the latest version known here. secret_hash: of the current resume secret. attempt: the last one taken.
     """
 
-    __slots__ = ("attempt", "participant", "record", "secret_hash")
-
-    def __init__(self, attached: Attached, secret_hash: bytes, attempt: int) -> None:
-        self.record = attached.session
-        self.participant = attached.participant
-        self.secret_hash = secret_hash
-        self.attempt = attempt
+    record: SessionRecord
+    participant: ParticipantRecord
+    secret_hash: bytes
+    attempt: int
 
 
 class ServerSession:
@@ -395,7 +393,7 @@ class ServerSession:
 
     def directory_changed(self, now: Now) -> None:
         """The directory was read again: what it says of the application counts for open sessions too (S18)."""
-        application = self._application()
+        application = self.services.application(self.app)
         if application is None:
             return  # nothing missing is read as deleted (S15)
         if application.disabled:
@@ -491,7 +489,7 @@ class ServerSession:
         self.token.start(
             record.token_issued_at, record.token_expires_at, grace_since=None if since is None else since / 1000
         )
-        self.session = LocalSession(attached, secret_hash, attempt)
+        self.session = LocalSession(record, attached.participant, secret_hash, attempt)
         return True
 
     def _watch_again(self, request_id: RequestId, known: dict[str, int]) -> None:
@@ -544,7 +542,7 @@ class ServerSession:
                 messages_per_second=limits.messages_per_second, messages_burst=limits.messages_burst, max_ids=MAX_ASKED
             ),
         )
-        self._reply(request_id, result)
+        self._effects.append(Send(encode_reply(request_id, result)))
         versions = {participant.id: participant.version}
         versions.update((one.id, one.version) for one in updates[:first])
         # The rest waits for the buffer, as any change does.

@@ -36,15 +36,6 @@ class Stream:
         self.searched = [first - 1, first - 1]
         """Up to where no event is left that goes before all others, and before ends (`drop_rank` 0 and 1)."""
 
-    def add(self, at: int, size: int) -> None:
-        """The next event: its number is `last`, its instant `at`."""
-        self.last += 1
-        self.at = max(self.at, at)
-        if not self.count:
-            self.oldest_at = self.at
-        self.count += 1
-        self.bytes += size
-
 
 class Node:
     """The one node's lease, in the partition clock (ms)."""

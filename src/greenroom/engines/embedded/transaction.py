@@ -177,7 +177,12 @@ class Transaction:
         """An event of this step: stored with it, or not at all."""
         body = _encode_event(event)
         stream = self.state.streams.get(event.app) or self.state.stream(event.app)
-        stream.add(event.at, len(body))
+        stream.last += 1
+        stream.at = max(stream.at, event.at)
+        if not stream.count:
+            stream.oldest_at = stream.at
+        stream.count += 1
+        stream.bytes += len(body)
         self.events.append((event.app, stream.last, stream.at, body))
         self.ready.add(event.app)
         self.writes += 1

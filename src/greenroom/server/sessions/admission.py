@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Protocol
-
-from msgspec.structs import replace
 
 from greenroom.core.rate_limit import KeyedBuckets, SharedBudget
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
-from greenroom.model import Application
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
@@ -25,17 +21,6 @@ PARTICIPANT_SHARE = 0.1
 """Of the opens that a node takes in a second, at most, for one participant."""
 CHECKS_PER_SECOND, CHECKS_BURST = 200.0, 2_000.0
 """Bad signatures of one address that are looked at: some 2 % of a core."""
-
-
-class Ceilings(Protocol):
-    """What no application can exceed, whatever it sets for itself (`ServerConfig`)."""
-
-    @property
-    def max_application_sessions_ceiling(self) -> int | None: ...
-    @property
-    def max_watched_ceiling(self) -> int: ...
-    @property
-    def max_sessions_ceiling(self) -> int: ...
 
 
 class Admission:
@@ -61,7 +46,6 @@ class Admission:
         failed_auth: float,
         failed_resumes: float,
         protocol_violations: float,
-        ceilings: Ceilings,
         now: float,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -70,7 +54,6 @@ class Admission:
         self._tenants = tenants
         self._issuer = issuer
         self._addresses = limits
-        self._ceilings = ceilings
         self._opens = SharedBudget(opens_per_second, now)
         share = opens_per_second * PARTICIPANT_SHARE
         self._shares = KeyedBuckets(share, max(1.0, share))
@@ -81,29 +64,23 @@ class Admission:
         self._failed_resumes = KeyedBuckets(failed_resumes / 60, failed_resumes)
         self._violations = KeyedBuckets(protocol_violations / 60, protocol_violations)
         self._full = False
-        self._clipped: dict[str, tuple[Application, Application]] = {}
-        """An application as it is stored, and within the ceilings."""
-
-    def application(self, key: str) -> Application | None:
+        self.application = tenants.get
         """See `SessionServices.application`."""
-        found = self._tenants.get(key)
-        if found is None:
-            return None
-        known = self._clipped.get(key)
-        if known is None or known[0] is not found:
-            known = self._clipped[key] = (found, within(found, self._ceilings))
-        return known[1]
+        self.is_revoked = tenants.revocations.is_jti_revoked
+        """See `SessionServices.is_revoked`."""
 
     # -- tokens -------------------------------------------------------------------------------------------------------
 
-    def verify(self, token: str, address: str, now: Now, *, session_id: str | None = None) -> VerifiedToken:
+    def verify(
+        self, token: str, address: str, now: Now, *, session_id: str | None = None, opening: bool = False
+    ) -> VerifiedToken:
         """See `SessionServices.verify`."""
-        exempt = session_id is None and self._addresses.is_trusted(address)
+        if opening and self._full:
+            self._check_room(token, now)
         source = address if session_id is None else session_id
-        if not exempt and len(self._checks):
-            wait = self._checks.wait(source, now.mono)
-            if wait > 0:
-                raise RateLimitedError("Too many bad tokens came from this address.", retry_after=max(1.0, wait))
+        wait = self._checks.wait(source, now.mono)
+        if wait > 0 and not self._is_exempt(address, session_id):
+            raise RateLimitedError("Too many bad tokens came from this address.", retry_after=max(1.0, wait))
         try:
             found = verify(
                 token,
@@ -114,13 +91,16 @@ class Admission:
                 minted=self._tenants.minted,
             )
         except TokenInvalidError:
-            if not exempt:
+            if not self._is_exempt(address, session_id):
                 self._note_failure(token, source, now)
             raise
         refusal = self._tenants.revocations.refusal(found)
         if refusal is not None:
             raise refusal
         return found
+
+    def _is_exempt(self, address: str, session_id: str | None) -> bool:
+        return session_id is None and self._addresses.is_trusted(address)
 
     def _note_failure(self, token: str, source: str, now: Now) -> None:
         """Counts a bad token. Raises RateLimitedError where there were too many."""
@@ -134,10 +114,6 @@ class Admission:
                 retry_after=wait,
             )
 
-    def is_revoked(self, app: str, jti: str) -> bool:
-        """See `SessionServices.is_revoked`."""
-        return self._tenants.revocations.is_jti_revoked(app, jti)
-
     def _attempt(self, token: str, source: str) -> str:
         """What a bad token counts under: the application that it says it is of, where there is such a one, and where it
         came from. Names that are made up count as one, or making them up would be a way around."""
@@ -149,10 +125,8 @@ class Admission:
 
     # -- opens and resumes --------------------------------------------------------------------------------------------
 
-    def check_room(self, token: str, now: Now) -> None:
-        """See `SessionServices.check_room`."""
-        if not self._full:
-            return
+    def _check_room(self, token: str, now: Now) -> None:
+        """Refuses before the signature is checked, which is what an open costs."""
         try:
             app = peek(token).app
         except GreenroomError:
@@ -215,23 +189,6 @@ class Admission:
                 hint="Correct the client: the close code of each said what was wrong.",
                 retry_after=wait,
             )
-
-
-def within(application: Application, ceilings: Ceilings) -> Application:
-    """The application with settings that exceed no ceiling of the service."""
-    settings = application.settings
-    policy = settings.policy
-    sessions = settings.max_application_sessions
-    most = ceilings.max_application_sessions_ceiling
-    return replace(
-        application,
-        settings=replace(
-            settings,
-            policy=replace(policy, max_sessions=min(policy.max_sessions, ceilings.max_sessions_ceiling)),
-            max_application_sessions=sessions if most is None else min(most, most if sessions is None else sessions),
-            max_watched=min(settings.max_watched, ceilings.max_watched_ceiling),
-        ),
-    )
 
 
 def _no_room() -> RateLimitedError:

@@ -16,7 +16,7 @@ from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, encode_update
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord
-from greenroom.server.sessions.measuring import SessionMetrics
+from greenroom.server.sessions.measuring import SessionMetrics, Traffic
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 from greenroom.server.wire.timer_wheel import TimerWheel
 
@@ -40,11 +40,9 @@ class ConnectionHub(Protocol):
     def wheel(self) -> TimerWheel:
         """Timers."""
 
-    def count_received(self) -> None:
-        """A message came."""
-
-    def count_sent(self) -> None:
-        """A message was sent."""
+    @property
+    def traffic(self) -> Traffic:
+        """Counted here."""
 
     def arrived(self, connection: SessionConnection) -> None:
         """A WebSocket was opened."""
@@ -106,7 +104,7 @@ class SessionConnection:
     def text(self, message: bytes) -> None:
         """A message came."""
         hub = self._hub
-        hub.count_received()
+        hub.traffic.received += 1
         at = hub.now()
         self.machine.message(message, at)
         self._apply_effects(at)
@@ -235,7 +233,7 @@ class SessionConnection:
             elif link is None:
                 pass
             elif kind is Send:
-                hub.count_sent()
+                hub.traffic.sent += 1
                 link.send(effect.data)  # type: ignore[union-attr]
             elif kind is Ping:
                 link.ping()
@@ -260,5 +258,5 @@ class SessionConnection:
                 return
             for effect in effects:
                 if type(effect) is Send:
-                    self._hub.count_sent()
+                    self._hub.traffic.sent += 1
                     link.send(effect.data)

@@ -51,7 +51,7 @@ from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection, Subscription
-from greenroom.server.sessions.measuring import SessionMetrics
+from greenroom.server.sessions.measuring import SessionMetrics, Traffic
 from greenroom.server.wire.timer_wheel import TimerWheel
 
 log = structlog.stdlib.get_logger("greenroom.session")
@@ -117,8 +117,7 @@ class Hub:
         """The newest version that was sent to watchers, of those who are watched (S11)."""
         self.seen: dict[int, int] = {}
         """Newest change received of each partition (S13)."""
-        self.messages_received = 0
-        self.messages_sent = 0
+        self.traffic = Traffic()
         self._batcher = UpdateBatcher()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._deferred: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -183,14 +182,6 @@ class Hub:
         self.wheel.stop()
         if self._flush_handle is not None:
             self._flush_handle.cancel()
-
-    def count_received(self) -> None:
-        """A connection got a message."""
-        self.messages_received += 1
-
-    def count_sent(self) -> None:
-        """A connection sent a message."""
-        self.messages_sent += 1
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -399,7 +390,7 @@ class Hub:
             if not fits or not connection.may_write:
                 connection.enqueue([item])
             elif machine.watches.is_news(item):
-                self.messages_sent += 1
+                self.traffic.sent += 1
                 connection.link.send(data)  # type: ignore[union-attr]
 
     def _send_batches(self, records: Sequence[ParticipantRecord]) -> Iterator[None]:
@@ -433,5 +424,5 @@ class Hub:
         data = frames.get(key)
         if data is None:
             data = frames[key] = frame(items)
-        self.messages_sent += 1
+        self.traffic.sent += 1
         link.send(data)
