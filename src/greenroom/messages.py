@@ -43,10 +43,15 @@ class WireParticipant(_Wire, frozen=True, kw_only=True):
     external_id: str | None = None
     name: str | None = None
     avatar_url: str | None = None
+    attributes: dict[str, str] | None = None
+    status: str | None = None
+    """Absent: `available`, or offline."""
 
     def to_participant(self) -> Participant:
         """The same as the SDK shows it. "" and absent are both None there."""
-        info = ParticipantInfo(self.name or None, self.avatar_url or None, self.external_id or None)
+        info = ParticipantInfo(
+            self.name or None, self.avatar_url or None, self.external_id or None, self.attributes or None
+        )
         return Participant(
             id=self.id,
             info=info,
@@ -55,16 +60,19 @@ class WireParticipant(_Wire, frozen=True, kw_only=True):
             presence=self.presence,
             sessions=self.sessions,
             last_seen=self.last_seen,
+            shared_status=self.status,
         )
 
 
 class OpenParticipant(_Wire, frozen=True):
-    """Info given at `open`. if_new: name and avatar count only where no record exists (S4)."""
+    """Info given at `open`. if_new: name, avatar and attributes count only where no record exists (S4)."""
 
     name: str | None = None
     avatar_url: str | None = None
     external_id: str | None = None
     if_new: bool = False
+    attributes: dict[str, str | None] | None = None
+    """What to change; null removes one."""
 
 
 class Device(_Wire, frozen=True):
@@ -90,6 +98,8 @@ class WireSession(_Wire, frozen=True):
     grace: float
     expires_at: int
     server_time: int | None = None
+    status: str | None = None
+    """Absent: `available`."""
 
 
 class WireLimits(_Wire, frozen=True):
@@ -127,6 +137,8 @@ class OpenParams(_Wire, frozen=True, kw_only=True):
     participant: OpenParticipant = OpenParticipant()
     device: Device = Device()
     sdk: SdkVersion = SdkVersion()
+    status: str | None = None
+    """Of the new session, where the token has `session:update`: an SDK that opens again keeps it."""
 
 
 class ResumeParams(_Wire, frozen=True, kw_only=True):
@@ -152,6 +164,14 @@ class UpdateParams(_Wire, frozen=True, kw_only=True):
     name: str | None = None
     avatar_url: str | None = None
     if_revision: int | None = None
+    attributes: dict[str, str | None] | None = None
+    """What to change; null removes one."""
+
+
+class SetStatusParams(_Wire, frozen=True):
+    """status: `available`, `away`, `busy`, or a text of 1 to 64 characters of the app's own."""
+
+    status: str
 
 
 class ParticipantsParams(_Wire, frozen=True, kw_only=True):
@@ -225,6 +245,7 @@ METHODS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "session.close": (CloseParams, Empty),
     "session.refreshToken": (RefreshTokenParams, RefreshTokenResult),
     "session.updateParticipantInfo": (UpdateParams, ParticipantResult),
+    "session.setStatus": (SetStatusParams, ParticipantResult),
     "session.getParticipant": (NoParams, ParticipantResult),
     "participants.get": (ParticipantsParams, ParticipantsResult),
     "participants.watch": (ParticipantsParams, ParticipantsResult),
@@ -244,6 +265,7 @@ NOTIFICATIONS: dict[str, type[msgspec.Struct]] = {
 
 SCOPE_OF_METHOD: dict[str, str] = {
     "session.updateParticipantInfo": "session:update",
+    "session.setStatus": "session:update",
     "participants.get": "notifications:set",
     "participants.watch": "notifications:set",
     "participants.unwatch": "notifications:set",
@@ -382,11 +404,15 @@ def decode_params(method: str, raw: msgspec.Raw) -> Any:
 
 def _without_nulls(data: bytes) -> bytes:
     """The same JSON without members that are null: null is absent, wherever it stands. What is not read that way stays
-    as it is: an item of a list has its place."""
+    as it is: an item of a list has its place, and an attribute that is null is removed."""
 
     def stripped(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: stripped(member) for key, member in value.items() if member is not None}
+            return {
+                key: member if key == "attributes" else stripped(member)
+                for key, member in value.items()
+                if member is not None
+            }
         return value
 
     if b"null" not in data:

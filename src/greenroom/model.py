@@ -6,6 +6,7 @@ Instants are integer Unix milliseconds (``…_at``, ``last_seen``), durations ar
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
@@ -77,11 +78,15 @@ class ParticipantInfo(msgspec.Struct, frozen=True):
     name: at most 256 characters; None leaves as it is, "" clears.
     avatar_url: at most 2,048 characters, https, http or relative; None leaves as it is, "" clears.
     external_id: the app's own id, at most 1,024 bytes of UTF-8; None or "" is none.
+    attributes: what else the app says of the participant (the platform had no such thing): up to 32, names of 1 to 64
+    characters, values of up to 1,024 bytes of UTF-8, 4 KiB together. Given to `open` they are merged into those that
+    are there, and a value that is None removes one. None: there are none, or they are left as they are.
     """
 
     name: str | None = None
     avatar_url: str | None = None
     external_id: str | None = None
+    attributes: Mapping[str, str | None] | None = None
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +104,19 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int = 0
     last_seen: int | None = None
     type: ParticipantType = ParticipantType.USER
+    shared_status: str | None = None
+    """The status of the most available session where it is not `available`; see `availability`."""
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What the app says of the participant beside name and avatar; empty where nothing."""
+        return self.info.attributes or {}  # type: ignore[return-value]  # what came from the service has no None
+
+    @property
+    def availability(self) -> str | None:
+        """The status that the participant's sessions have set, that of the most available one: `available` (also where
+        none has set one), then a text of the app's own, then `busy`, then `away`. None: there is no session."""
+        return None if self.presence is Presence.OFFLINE else self.shared_status or "available"
 
     @property
     def status(self) -> ParticipantStatus:
@@ -148,9 +166,11 @@ class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Over all participants; None is no limit."""
     max_watched: int = 1000
     """Participants that one session may watch."""
+    client_attributes: tuple[str, ...] | None = None
+    """Attributes of a participant that its clients may set; the others are the backend's. None: all."""
     open_profile: str = "any"
-    """``any``: name and avatar in `open` are taken with any scope, as the platform did; ``scope``: a difference to
-    an existing record needs ``session:update``."""
+    """``any``: name, avatar and attributes in `open` are taken with any scope, as the platform did; ``scope``: a
+    difference to an existing record needs ``session:update``."""
     allow_external_id_from_client: bool = False
     """Whether a v2 token without external id may bring one at `open`."""
     allowed_origins: tuple[str, ...] = ()

@@ -49,7 +49,13 @@ async def test_a_participant_from_token_to_erase() -> None:
         with pytest.raises(RevisionConflictError) as conflict:
             await backend.update_participant(anna.id, name="Anna C.", if_revision=anna.revision)
         assert conflict.value.participant is not None
+        given = await backend.update_participant(external_id="anna", attributes={"role": "nurse", "team": "blue"})
+        assert (given.attributes, given.availability) == ({"role": "nurse", "team": "blue"}, "available")
+        assert (await backend.update_participant(anna.id, attributes={"team": None})).attributes == {"role": "nurse"}
+        await client.call("session.setStatus", status="in surgery")
+        assert (await backend.participant(anna.id)).availability == "in surgery"
         (session,) = [one async for one in backend.sessions(external_id="anna")]
+        assert session.status == "in surgery"
         assert (session.id, session.state, (await backend.session(session.id)).node) == (
             opened.id, "attached", session.node,
         )  # fmt: skip

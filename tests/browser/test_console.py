@@ -116,6 +116,20 @@ async def test_who_comes_and_goes_is_seen_at_once() -> None:
         assert page.problems == []
 
 
+async def test_attributes_and_statuses_are_shown() -> None:
+    async with signed_in() as site:
+        page = site.page
+        anna, _ = await site.arrive("anna", "Anna Karlsson", name="Anna's phone")
+        await anna.call("session.updateParticipantInfo", updateId="1", attributes={"<b>role": "<i>nurse"})
+        await anna.call("session.setStatus", status="in <u>surgery")
+        await page.until(f"{row('Anna Karlsson')}?.textContent.includes('in <u>surgery')")
+        await site.choose("Anna Karlsson")
+        await page.until("document.querySelector('#detail .facts')?.textContent.includes('<b>role<i>nurse')")
+        await page.until("document.querySelector('#detail .session')?.textContent.includes('in <u>surgery')")
+        await anna.drop()
+        assert page.problems == []
+
+
 async def test_a_kick_and_a_block_are_confirmed_and_happen() -> None:
     async with signed_in() as site:
         page = site.page

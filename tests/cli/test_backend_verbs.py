@@ -52,6 +52,25 @@ async def test_participants_and_sessions() -> None:
         assert (await run("participants", "list", "--url", house.url)).code == Exit.USAGE
 
 
+async def test_a_participant_is_changed() -> None:
+    async with running_service() as house, house.connect() as client:
+        tenant = await house.new_application()
+        await client.open(tenant.token("anna"), participant={"name": "Anna", "attributes": {"team": "blue"}})
+        change = ("--attribute", "role=head=nurse", "--attribute", "note=", "--remove-attribute", "team")
+        changed = await verb(
+            house, tenant, "participants", "update", "ext:anna", "--name", "Anna B.", *change, "--json"
+        )
+        assert (changed.json["name"], changed.json["attributes"]) == ("Anna B.", {"role": "head=nurse", "note": ""})
+        shown = (await verb(house, tenant, "participants", "show", "ext:anna")).out
+        assert "attributes.role" in shown
+        assert "head=nurse" in shown
+        late = ("--attribute", "role=late", "--if-revision", "1")
+        assert (await verb(house, tenant, "participants", "update", "ext:anna", *late)).code != 0
+        wrong = await verb(house, tenant, "participants", "update", "ext:anna", "--attribute", "role")
+        assert (wrong.code, "NAME=VALUE" in wrong.err) == (Exit.USAGE, True)
+        assert (await verb(house, tenant, "participants", "show", "ext:anna", "--json")).json["revision"] == 2
+
+
 async def test_events() -> None:
     async with running_service() as house:
         tenant = await house.new_application()

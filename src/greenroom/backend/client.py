@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
@@ -135,13 +135,15 @@ class Backend:
         external_id: str | None = None,
         name: str | None = None,
         avatar_url: str | None = None,
+        attributes: Mapping[str, str | None] | None = None,
         if_revision: int | None = None,
     ) -> Participant:
-        """Change name and avatar: None leaves as it is, "" clears. if_revision: only if this is the present revision;
-        else RevisionConflictError."""
+        """Change name, avatar and attributes: None leaves as it is, "" clears name and avatar. attributes: merged into
+        those that are there, where None removes one. if_revision: only if this is the present revision; else
+        RevisionConflictError."""
         path = "/v1/participants/" + participant_segment(participant_id, external_id)
         headers = {} if if_revision is None else {"If-Match": f'"{if_revision}"'}
-        body = without_none(name=name, avatarUrl=avatar_url)
+        body = without_none(name=name, avatarUrl=avatar_url, attributes=attributes)
         return (await self._call("PATCH", path, WireParticipant, body, headers=headers)).to_participant()
 
     async def kick(

@@ -39,6 +39,8 @@ class SessionInfo(_Reply, frozen=True, kw_only=True):
     address: str
     token_expires_at: int
     scopes: tuple[str, ...]
+    status: str = "available"
+    """What its client set."""
 
 
 class ServiceEvent(_Reply, frozen=True, kw_only=True):

@@ -70,11 +70,13 @@ class ServerApi:
         """A new token, where one is used."""
         self._headers = self._renew()
 
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    def call(
+        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **query: Any
+    ) -> Any:
         """A call of the server API; None among the query is left out. Raises CliError."""
         asked = [(name, one) for name, value in query.items() for one in _each(value)]
         target = f"{path}?{urlencode(asked)}" if asked else path
-        return self._service.call(method, target, body, self._headers)
+        return self._service.call(method, target, body, self._headers | (headers or {}))
 
     def pages(self, path: str, limit: int, **query: Any) -> list[Any]:
         """The items of as many pages as hold `limit` of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,10 +29,11 @@ _READ, _ADMIN = "participants:read", "participants:admin"
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb = typer.Typer(help="Participants: list, show, kick, block, unblock, erase.", no_args_is_help=True)
+    verb = typer.Typer(help="Participants: list, show, update, kick, block, unblock, erase.", no_args_is_help=True)
     for name, command in (
         ("list", list_),
         ("show", show),
+        ("update", update),
         ("kick", kick),
         ("block", block),
         ("blocks", blocks),
@@ -88,14 +90,36 @@ def show(
 
     Example: greenroom participants show ext:anna
     """
-    from greenroom.cli.output import print_json, print_pairs
     from greenroom.cli.service import segment
 
-    found = backend.call("GET", "/v1/participants/" + segment(who))
-    if json:
-        print_json(found)
-    else:
-        print_pairs({name: "" if value is None else str(value) for name, value in found.items()})
+    _print_participant(backend.call("GET", "/v1/participants/" + segment(who)), json)
+
+
+@with_backend(_ADMIN)
+def update(
+    backend: ServerApi,
+    who: Who,
+    name: Annotated[str | None, typer.Option(help='The new name; "" clears it.', show_default=False)] = None,
+    avatar_url: Annotated[
+        str | None, typer.Option(help='The new avatar URL; "" clears it.', show_default=False)
+    ] = None,
+    attribute: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; repeatable.")] = None,
+    remove_attribute: Annotated[list[str] | None, typer.Option(help="NAME of one to remove; repeatable.")] = None,
+    if_revision: Annotated[
+        int | None, typer.Option(help="Only if this is the present revision.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Change a participant's name, avatar and attributes; what is not named stays.
+
+    Example: greenroom participants update ext:anna --attribute role=nurse --attribute team=blue
+    """
+    from greenroom.cli.service import segment
+
+    attributes = _attributes(attribute or (), remove_attribute or ())
+    body = {"name": name, "avatarUrl": avatar_url, "attributes": attributes or None}
+    headers = {} if if_revision is None else {"If-Match": f'"{if_revision}"'}
+    _print_participant(backend.call("PATCH", "/v1/participants/" + segment(who), body, headers=headers), json)
 
 
 @with_backend(_ADMIN)
@@ -195,6 +219,26 @@ def erase(
         print_json(reply)
     else:
         print(f"Erased. {_ended(reply)}")
+
+
+def _attributes(given: Iterable[str], removed: Iterable[str]) -> dict[str, str | None]:
+    changes: dict[str, str | None] = dict.fromkeys(removed)
+    for each in given:
+        name, divider, value = each.partition("=")
+        if not divider:
+            raise typer.BadParameter(f"{each!r} is not NAME=VALUE.", param_hint="--attribute")
+        changes[name] = value
+    return changes
+
+
+def _print_participant(found: dict[str, Any], as_json: bool) -> None:
+    from greenroom.cli.output import print_json, print_pairs
+
+    if as_json:
+        print_json(found)
+        return
+    pairs = {name: "" if value is None else str(value) for name, value in found.items() if name != "attributes"}
+    print_pairs(pairs | {f"attributes.{name}": value for name, value in found["attributes"].items()})
 
 
 def _restrict(backend: ServerApi, as_json: bool, who: str, body: dict[str, Any]) -> None:

@@ -34,6 +34,8 @@ def to_wire(record: ParticipantRecord) -> WireParticipant:
         external_id=record.external_id,
         name=record.name or None,
         avatar_url=record.avatar_url or None,
+        attributes=record.attributes,
+        status=record.status,
     )
 
 

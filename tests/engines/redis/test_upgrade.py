@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
+from greenroom.codes import ErrorCode
+from greenroom.engines.base import NodeBeat
 from greenroom.engines.redis import library as library_module
 from greenroom.engines.redis.library import LIBRARY_VERSION, Library, library
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.model import Application
-from greenroom.testing.engine_contract import APP
+from greenroom.testing.engine_contract import APP, refused
 from tests.engines.redis.worlds import LuaWorld
 from tests.support.lua_commands import Commands
 from tests.support.redis_server import RedisServer, single
@@ -81,6 +84,33 @@ def test_a_changed_file_is_another_library() -> None:
     name, code = library()
     assert name.startswith(f"greenroom_{library_module.LIBRARY_VERSION}_")
     assert code.startswith(f"#!lua name={name}\n")
+
+
+async def test_attributes_and_statuses_wait_until_no_older_node_is_left() -> None:
+    """What a node of the version before tells of a participant, or writes back, has none of them."""
+    async with LuaWorld() as w:
+        a = await w.client(name="Alice")
+        older = NodeBeat(node="node-2", boot="b", lease="lease-2", protocol=1)
+        other = await w.another_node()
+        await other.registry.beat(older)
+        await w.advance(1)
+        for attempt in (
+            a.update(attributes={"role": "nurse"}),
+            a.update(status="away", update_id=None),
+            w.open("bob", attributes={"role": "cook"}),
+            w.open("bob", status="away"),
+        ):
+            with refused(ErrorCode.SERVICE_UNAVAILABLE) as refusal:
+                await attempt
+            assert getattr(refusal.error, "retry_after", None) == 5.0
+        assert (await a.update(name="Alicia")).name == "Alicia"
+        await other.registry.beat(replace(older, leaving=True))
+        await w.advance(1)
+        assert (await a.update(attributes={"role": "nurse"})).attributes == {"role": "nurse"}
+        await other.registry.beat(NodeBeat(node="node-2", boot="c", lease="lease-3", protocol=1))
+        await w.advance(11)  # it is lost without a word
+        assert (await a.update(status="away", update_id=None)).status == "away"
+        await other.stop()
 
 
 @pytest.mark.slow

@@ -65,6 +65,8 @@ async def test_participants_are_listed_found_and_read() -> None:
             "presence": "online",
             "sessions": 1,
             "lastSeen": anna["lastSeen"],
+            "attributes": {},
+            "status": "available",
         }
         assert (await api.good("GET", "/v1/participants", externalId="anna"))["items"] == [anna]
         assert (await api.good("GET", "/v1/participants", externalId="anna", presence="offline"))["items"] == []
@@ -265,3 +267,79 @@ async def test_scopes_are_needed() -> None:
         assert await sessions.refused("GET", "/v1/participants") == (403, "Insufficient_scope")
         assert await sessions.refused("GET", "/v1/events") == (403, "Insufficient_scope")
         assert await sessions.refused("POST", "/v1/tokens/revoke", {"application": True}) == (403, "Insufficient_scope")
+
+
+async def test_attributes_are_changed_as_a_profile_is() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client, house.connect() as watcher:
+        await client.open(tenant.token("anna"), participant={"attributes": {"role": "nurse"}})
+        await watcher.open(tenant.token("ben"))
+        await watcher.call("participants.watch", externalIds=["anna"])
+        path = "/v1/participants/ext:anna"
+        before = await api.call("GET", path)
+        assert (before.body["attributes"], before.body["status"]) == ({"role": "nurse"}, "available")
+        etag = before.headers["ETag"]
+        body = {"attributes": {"role": None, "team": "blue"}}
+        changed = await api.call("PATCH", path, body, headers={"If-Match": etag})
+        assert (changed.status, changed.body["attributes"]) == (200, {"team": "blue"})
+        told = (await watcher.notified("participants.changed"))["participants"][0]
+        assert told["attributes"] == {"team": "blue"}
+        assert (await client.call("session.getParticipant"))["participant"]["attributes"] == {"team": "blue"}
+        stale = await api.call("PATCH", path, {"attributes": {"team": "red"}}, headers={"If-Match": etag})
+        assert (stale.status, stale.body["details"]["participant"]) == (409, changed.body)
+        for bad in ({"role": 5}, {"": "x"}, {"role": "x" * 1025}, {str(n): "x" for n in range(33)}, ["role"]):
+            assert await api.refused("PATCH", path, {"attributes": bad}) == (400, "Illegal_argument"), bad
+        assert (await api.good("GET", path))["attributes"] == {"team": "blue"}
+        (updated,) = [
+            event for event in (await api.good("GET", "/v1/events"))["items"] if event["type"] == "participant.updated"
+        ]
+        assert updated["data"]["attributes"] == {"team": "blue"}
+
+
+async def test_some_attributes_are_the_backends_alone() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        patched = await api.good("PATCH", "/v1/settings", {"clientAttributes": ["colour"]})
+        assert patched["clientAttributes"] == ["colour"]
+        async with house.connect() as other:
+            with pytest.raises(RefusedError, match="Only the app's backend may set these attributes: role"):
+                await other.open(tenant.token("anna"), participant={"attributes": {"role": "admin"}})
+        await client.open(tenant.token("anna"), participant={"attributes": {"colour": "red"}})
+        await api.good("PATCH", "/v1/participants/ext:anna", {"attributes": {"role": "nurse"}})
+        for changes in ({"role": "admin", "colour": "blue"}, {"role": None}):
+            with pytest.raises(RefusedError, match="role"):
+                await client.call("session.updateParticipantInfo", updateId="u", name="New", attributes=changes)
+        now = await api.good("GET", "/v1/participants/ext:anna")
+        assert (now["attributes"], now["name"]) == ({"role": "nurse", "colour": "red"}, None)
+        own = await client.call("session.updateParticipantInfo", updateId="v", attributes={"colour": "blue"})
+        assert own["participant"]["attributes"] == {"role": "nurse", "colour": "blue"}
+        assert (await api.good("PATCH", "/v1/settings", {"clientAttributes": None}))["clientAttributes"] is None
+        await client.call("session.updateParticipantInfo", updateId="w", attributes={"role": "admin"})
+        assert await api.refused("PATCH", "/v1/settings", {"clientAttributes": [""]}) == (400, "Illegal_argument")
+
+
+async def test_a_status_is_in_the_api_and_in_events() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as phone, house.connect() as laptop:
+        first = await phone.open(tenant.token("anna"))
+        await laptop.open(tenant.token("anna"))
+        path = "/v1/participants/ext:anna"
+        await phone.call("session.setStatus", status="away")
+        assert (await api.good("GET", path))["status"] == "available"
+        assert (await api.good("GET", f"/v1/sessions/{first.id}"))["status"] == "away"
+        await laptop.call("session.setStatus", status="busy")
+        assert (await api.good("GET", path))["status"] == "busy"
+        await laptop.call("session.close")
+        assert (await api.good("GET", path))["status"] == "away"
+        await phone.call("session.close")
+        assert (await api.good("GET", path))["status"] is None
+        events = (await api.good("GET", "/v1/events"))["items"]
+        statuses = [event["data"].get("status") for event in events if event["type"] == "participant.updated"]
+        assert statuses[0] == "busy"
+
+
+async def test_an_erase_leaves_neither_attributes_nor_status_in_events() -> None:
+    async with api_house() as (house, tenant, api), house.connect() as client:
+        await client.open(tenant.token("anna"), participant={"attributes": {"diagnosis": "secret-1"}})
+        await client.call("session.setStatus", status="secret-2")
+        assert "secret-1" in str(await api.good("GET", "/v1/events"))
+        assert "secret-2" in str(await api.good("GET", "/v1/events"))
+        await api.good("DELETE", "/v1/participants/ext:anna")
+        assert "secret" not in str(await api.good("GET", "/v1/events"))

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
-from greenroom.core.profile import check_avatar_url, check_name
+from greenroom.core.profile import (
+    MAX_ATTRIBUTE_NAME,
+    check_attributes,
+    check_avatar_url,
+    check_name,
+    check_status,
+    not_for_clients,
+)
 from greenroom.core.requests import AttachRequest, OpenRequest, Owner, TokenFacts, UpdateRequest
 from greenroom.core.server.identity import (
     MAX_ID_CHARACTERS,
@@ -26,6 +33,7 @@ from greenroom.messages import (
     ParticipantsParams,
     ParticipantsResult,
     ResumeParams,
+    SetStatusParams,
     UpdateParams,
     encode_reply,
 )
@@ -55,6 +63,13 @@ def open_request(
     settings = application.settings
     info = params.participant
     participant_id, external_id = identify(token, info.external_id, application, params.open_id)
+    attributes = info.attributes
+    if attributes is not None:
+        attributes = _client_attributes(attributes, application, if_new=info.if_new)
+    status = params.status
+    if status is not None:
+        # Opened again with fewer rights: the session begins as available.
+        status = check_status(status) if allows(token.scopes, _UPDATE_SCOPE) else None
     name = None if info.name is None else check_name(info.name)
     avatar_url = None if info.avatar_url is None else check_avatar_url(info.avatar_url)
     # An anonymous participant is new each time: its token and address stand for it.
@@ -70,6 +85,8 @@ def open_request(
         token=facts_of(token),
         name=name,
         avatar_url=avatar_url,
+        attributes=attributes,
+        status=status,
         if_new=info.if_new,
         may_change_profile=settings.open_profile != "scope" or allows(token.scopes, _UPDATE_SCOPE),
         policy=narrowed(settings.policy, token.policy),
@@ -116,9 +133,14 @@ def attach_request(
     return request, token
 
 
-def update_request(params: UpdateParams, owner: Owner | None, app: str, participant_id: str) -> UpdateRequest:
+def update_request(
+    params: UpdateParams, owner: Owner | None, app: str, participant_id: str, application: Application | None
+) -> UpdateRequest:
     """`session.updateParticipantInfo`. Raises what refuses it."""
     check_text(params.update_id, "updateId", _MAX_UPDATE_ID_CHARACTERS, 1)
+    attributes = params.attributes
+    if attributes is not None:
+        attributes = _client_attributes(attributes, application, if_new=False)
     return UpdateRequest(
         owner=owner,
         app=app,
@@ -126,7 +148,41 @@ def update_request(params: UpdateParams, owner: Owner | None, app: str, particip
         update_id=params.update_id,
         name=None if params.name is None else check_name(params.name),
         avatar_url=None if params.avatar_url is None else check_avatar_url(params.avatar_url),
+        attributes=attributes,
         if_revision=params.if_revision,
+    )
+
+
+def status_request(params: SetStatusParams, owner: Owner | None, app: str, participant_id: str) -> UpdateRequest:
+    """`session.setStatus`. Raises what refuses it."""
+    return UpdateRequest(owner=owner, app=app, participant_id=participant_id, status=check_status(params.status))
+
+
+def cost_of(params: object) -> int:
+    """What a request costs of the budget for participants: each that it names, and each four bytes of attributes."""
+    if isinstance(params, ParticipantsParams):
+        return len(params.ids) + len(params.external_ids) + len(params.known)
+    if isinstance(params, UpdateParams) and params.attributes:
+        return sum(len(name) + len(value or "") for name, value in params.attributes.items()) // 4
+    return 0
+
+
+def _client_attributes(
+    changes: dict[str, str | None], application: Application | None, *, if_new: bool
+) -> dict[str, str | None]:
+    """Changes of attributes by a client. Raises IllegalArgumentError for those that only the backend may set; an
+    automatic reopen (if_new) is not refused for what the application has taken back since, it does without."""
+    if application is None:
+        raise GreenroomError(code=ErrorCode.SERVICE_UNAVAILABLE)
+    refused = not_for_clients(changes, application.settings.client_attributes)
+    if not refused:
+        return check_attributes(changes)
+    if if_new:
+        return check_attributes({name: value for name, value in changes.items() if name not in refused})
+    names = ", ".join(name[:MAX_ATTRIBUTE_NAME] for name in refused[:8])
+    raise IllegalArgumentError(
+        f"Only the app's backend may set these attributes: {names}.",
+        hint="Leave them out, set them with PATCH /v1/participants/{id}, or name them in clientAttributes.",
     )
 
 

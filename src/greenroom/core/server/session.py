@@ -16,8 +16,10 @@ from math import inf
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from greenroom.codes import ERRORS, CloseCode, ErrorCode
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.rate_limit import TokenBucket
 from greenroom.core.requests import (
     Attached,
@@ -44,10 +46,12 @@ from greenroom.core.server.identity import (
 from greenroom.core.server.methods import (
     MAX_ASKED,
     attach_request,
+    cost_of,
     encode_participants,
     facts_of,
     ids_of,
     open_request,
+    status_request,
     update_request,
 )
 from greenroom.core.server.services import ClientToken, Now, SessionServices
@@ -88,6 +92,7 @@ from greenroom.messages import (
     ResumeParams,
     Retry,
     SessionEnded,
+    SetStatusParams,
     TokenExpiring,
     UpdateParams,
     WireLimits,
@@ -105,7 +110,7 @@ from greenroom.model import (
     SessionRecord,
 )
 
-CAPABILITIES = ("resume", "watch")
+CAPABILITIES = ("resume", "watch", "attributes", "status")
 WATCH_SCOPE = "notifications:set"
 
 _S, _E = ServerState, ServerEvent
@@ -533,6 +538,7 @@ class ServerSession:
                 limits.grace,
                 self.token.expires_at * 1000,
                 server_time=int(now.wall * 1000),
+                status=None if self.session is None else self.session.record.status,
             ),
             participant=to_wire(participant),
             scopes=list(self.scopes),
@@ -634,7 +640,8 @@ class ServerSession:
         if error is None:
             try:
                 params = decode_params(request.method, request.params)
-                if isinstance(params, ParticipantsParams) and not self._charge(params, now):
+                cost = cost_of(params)
+                if cost and not self._charge(cost, now):
                     self._queue = self._queue or deque()
                     self._queue.appendleft(request)
                     return
@@ -644,9 +651,9 @@ class ServerSession:
                 error = refusal
         self._fail(request.id, error)
 
-    def _charge(self, params: ParticipantsParams, now: Now) -> bool:
+    def _charge(self, cost: int, now: Now) -> bool:
         """Takes what the request costs. False: it has to wait until it is earned."""
-        count = float(min(len(params.ids) + len(params.external_ids) + len(params.known), self._ids.burst))
+        count = float(min(cost, self._ids.burst))
         if self._ids.take(now.mono, count):
             return True
         self._paused_until = now.mono + max(0.001, self._ids.wait(now.mono, count))
@@ -745,8 +752,21 @@ class ServerSession:
 
     def _update_participant_info(self, request_id: RequestId, params: UpdateParams, now: Now) -> None:
         """`session.updateParticipantInfo`: repeatable by its updateId (S14)."""
-        request = update_request(params, self.owner, self.app, self.participant_id)
+        request = update_request(params, self.owner, self.app, self.participant_id, self._application())
         self._request(request, request_id, lambda record, _now: self._own_participant(record))
+
+    def _set_status(self, request_id: RequestId, params: SetStatusParams, now: Now) -> None:
+        """`session.setStatus`: of this session; the participant's follows from all of its sessions."""
+        request = status_request(params, self.owner, self.app, self.participant_id)
+
+        def then(record: ParticipantRecord, _now: Now) -> ParticipantResult:
+            session = self.session
+            assert session is not None
+            session.record = replace(session.record, status=None if request.status == AVAILABLE else request.status)
+            self.heard(record)
+            return self._own_participant(record)
+
+        self._request(request, request_id, then)
 
     def _get_participant(self, request_id: RequestId, params: NoParams, now: Now) -> None:
         """`session.getParticipant`: read from the engine, so never older than what any watcher was sent."""
@@ -909,6 +929,7 @@ _METHODS: dict[str, Callable[[ServerSession, RequestId, Any, Now], None]] = {
     "session.close": ServerSession._close,
     "session.refreshToken": ServerSession._refresh_token,
     "session.updateParticipantInfo": ServerSession._update_participant_info,
+    "session.setStatus": ServerSession._set_status,
     "session.getParticipant": ServerSession._get_participant,
     "participants.get": ServerSession._get,
     "participants.watch": ServerSession._watch,

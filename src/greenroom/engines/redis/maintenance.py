@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from greenroom.engines.base import LEASE, BeatResult, EventLimits, NodeBeat, NodeRecord, Reaped, RestoreRequest
+from greenroom.engines.base import (
+    LEASE,
+    PROTOCOL,
+    BeatResult,
+    EventLimits,
+    NodeBeat,
+    NodeRecord,
+    Reaped,
+    RestoreRequest,
+)
 from greenroom.engines.redis.arguments import argument, encode, milliseconds, restore_item
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted, session
@@ -81,6 +90,8 @@ class Maintenance:
         self._markers: dict[int, bytes] = {}
         self._to_restore = False
         self._directory_version = 0
+        self.oldest_protocol = PROTOCOL
+        """Of the live nodes, as the last beat listed them."""
         self._turn = 0
         self._passes = 0
 
@@ -94,6 +105,7 @@ class Maintenance:
         calls += [self._node_call(beat), Call("directory_version", DIRECTORY, b"{}")]
         *renewals, node, directory = await self._store.call_many(calls)
         now, nodes = self._nodes(accepted(node))
+        self.oldest_protocol = min((one.protocol for one in nodes if one.lease_left > 0), default=PROTOCOL)
         version = int(accepted(directory)[0] or 0)
         renewed, newest = self._renewals(renewals, at)
         lost = self._to_restore or version < self._directory_version

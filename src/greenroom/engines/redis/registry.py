@@ -33,7 +33,7 @@ from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, created, decode_participant, session
 from greenroom.engines.redis.store import Call, Reply, Store
-from greenroom.errors import IllegalArgumentError, SessionEndedError
+from greenroom.errors import IllegalArgumentError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import (
     PARTITIONS,
     ParticipantRecord,
@@ -41,6 +41,9 @@ from greenroom.model import (
     partition_of,
     partition_of_session,
 )
+
+ATTRIBUTES_PROTOCOL = 2
+"""The first `NodeBeat.protocol` with attributes and statuses."""
 
 
 def tag_of(partition: int) -> str:
@@ -59,6 +62,7 @@ class RedisRegistry:
     # -- sessions ----------------------------------------------------------------------------------------------------
 
     async def open(self, request: OpenRequest) -> Attached:
+        self._check_upgraded(request)
         partition = partition_of(request.app, request.participant_id)
         if partition_of_session(request.session_id) != partition:
             raise IllegalArgumentError("The session id does not begin with the participant's partition.")
@@ -118,6 +122,7 @@ class RedisRegistry:
     # -- participants ------------------------------------------------------------------------------------------------
 
     async def update_participant(self, request: UpdateRequest) -> ParticipantRecord:
+        self._check_upgraded(request)
         if request.owner is None:
             partition = partition_of(request.app, request.participant_id)
         else:
@@ -154,6 +159,17 @@ class RedisRegistry:
 
     async def restore(self, request: RestoreRequest) -> int:
         return await self._maintenance.restore(request)
+
+    def _check_upgraded(self, request: OpenRequest | UpdateRequest) -> None:
+        """A node of the version before drops attributes and statuses from what it tells watchers, and from what it
+        writes back: they are not taken before it is gone."""
+        named = request.attributes is not None or request.status is not None
+        if named and self._maintenance.oldest_protocol < ATTRIBUTES_PROTOCOL:
+            raise ServiceUnavailableError(
+                "A node of an older version is running, which does not know attributes and statuses.",
+                hint="Upgrade every node; then it is taken.",
+                retry_after=5.0,
+            )
 
     async def _call(self, function: str, partition: int, body: bytes, *, durable: bool = False) -> Reply:
         return accepted(await self._store.call(Call(function, tag_of(partition), body, durable)))

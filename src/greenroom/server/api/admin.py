@@ -51,6 +51,7 @@ class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     policy: PolicyView
     max_application_sessions: int | None
     max_watched: int
+    client_attributes: tuple[str, ...] | None
     open_profile: str
     allow_external_id_from_client: bool
     allowed_origins: tuple[str, ...]
@@ -71,6 +72,18 @@ class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     policy: PolicyPatch | UnsetType = UNSET
     max_application_sessions: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
     max_watched: Annotated[int, Meta(ge=0, le=100_000)] | UnsetType = UNSET
+    client_attributes: (
+        Annotated[
+            tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
+            Meta(
+                max_length=100,
+                description="Attributes of a participant that its clients may set; the others are the backend's. null:"
+                " all.",
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
     open_profile: Literal["any", "scope"] | UnsetType = UNSET
     allow_external_id_from_client: bool | UnsetType = UNSET
     allowed_origins: Annotated[tuple[str, ...], Meta(max_length=100)] | UnsetType = UNSET

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.profile import check_external_id
 from greenroom.engines import paging
 from greenroom.engines.base import SessionQuery
@@ -37,7 +38,8 @@ class ParticipantPath(msgspec.Struct, frozen=True):
 
 
 class ParticipantView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A participant. Unset members are null. last_seen: Unix milliseconds."""
+    """A participant. Unset members are null. last_seen: Unix milliseconds. status: of the most available session, null
+    where there is none."""
 
     id: str
     external_id: str | None
@@ -48,6 +50,8 @@ class ParticipantView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     presence: PresenceName
     sessions: int
     last_seen: int | None
+    attributes: dict[str, str]
+    status: str | None
 
 
 def participant_view(record: ParticipantRecord) -> ParticipantView:
@@ -62,6 +66,8 @@ def participant_view(record: ParticipantRecord) -> ParticipantView:
         presence=record.presence.value,
         sessions=record.sessions,
         last_seen=record.last_seen,
+        attributes=record.attributes or {},
+        status=(record.status or AVAILABLE) if record.sessions else None,
     )
 
 

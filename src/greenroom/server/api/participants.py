@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from greenroom.codes import ErrorCode
-from greenroom.core.profile import check_avatar_url, check_name
+from greenroom.core.profile import check_attributes, check_avatar_url, check_name
 from greenroom.core.requests import ParticipantQuery, UpdateRequest
 from greenroom.engines.base import SAMPLE_PERIOD, BlockParticipant, EraseParticipant, KickParticipant, Restricted
 from greenroom.errors import NotFoundError, RevisionConflictError
@@ -63,6 +63,16 @@ class ParticipantPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     name: Annotated[str, Meta(max_length=4096, description="At most 256 characters, stored as NFC.")] | None = None
     avatar_url: (
         Annotated[str, Meta(max_length=4096, description="At most 2,048 characters: https, http or relative.")] | None
+    ) = None
+    attributes: (
+        Annotated[
+            dict[str, str | None],
+            Meta(
+                description="Merged into those that are there; null removes one. At most 32 with 4 KiB together, names"
+                " of 1 to 64 characters, values of up to 1,024 bytes."
+            ),
+        ]
+        | None
     ) = None
 
 
@@ -126,14 +136,16 @@ async def get_participant(call: Call[ParticipantPath, Nothing, Nothing]) -> Answ
 
 
 async def change_participant(call: Call[ParticipantPath, Nothing, ParticipantPatch]) -> Answer:
-    """Changes name and avatar. With `If-Match: "<revision>"` only if that is the present revision, else 409 with the
-    present record in `details.participant`. Setting what is there already is a success, without a new revision."""
+    """Changes name, avatar and attributes. With `If-Match: "<revision>"` only if that is the present revision, else 409
+    with the present record in `details.participant`. Setting what is there already is a success, without a new
+    revision."""
     body = call.body
     request = UpdateRequest(
         app=call.app.key,
         participant_id=participant_id_in(call, call.path.id),
         name=None if body.name is None else check_name(body.name),
         avatar_url=None if body.avatar_url is None else check_avatar_url(body.avatar_url),
+        attributes=None if body.attributes is None else check_attributes(body.attributes),
         if_revision=_expected_revision(call.headers.get("if-match")),
     )
     try:
@@ -236,7 +248,7 @@ ROUTES = (
     api(
         "PATCH /v1/participants/{id}",
         change_participant,
-        "Change a participant's name and avatar",
+        "Change a participant's name, avatar and attributes",
         PARTICIPANTS_ADMIN,
         reply_type=ParticipantView,
         tag="participants",

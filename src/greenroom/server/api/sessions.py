@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from greenroom.codes import ErrorCode
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import EndRequest
 from greenroom.engines.base import SessionQuery
 from greenroom.errors import NotFoundError
@@ -47,7 +48,8 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A session. Instants are Unix milliseconds. since: when the present state began, as far as it is known."""
+    """A session. Instants are Unix milliseconds. since: when the present state began, as far as it is known. status:
+    what its client set, `available` where nothing."""
 
     id: str
     participant_id: str
@@ -66,6 +68,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     address: str
     token_expires_at: int
     scopes: tuple[str, ...]
+    status: str
 
 
 class SessionPageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +174,7 @@ def session_view(record: SessionRecord) -> SessionView:
         address=record.address,
         token_expires_at=record.token_expires_at * 1000,
         scopes=record.scopes,
+        status=record.status or AVAILABLE,
     )
 
 

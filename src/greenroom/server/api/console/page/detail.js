@@ -1,6 +1,6 @@
 /** One participant: who it is, their sessions with a timeline each, and what can be done. */
 import { path } from './api.js';
-import { $, el, span, time } from './dom.js';
+import { $, el, span, statusOf, time } from './dom.js';
 import { portrait } from './people.js';
 
 const WORDS = {
@@ -124,11 +124,12 @@ export class Detail {
   }
 
   #session(session) {
-    const { id, state, device, sdk, node, address, openedAt, endReason } = session;
+    const { id, state, device, sdk, node, address, openedAt, endReason, status } = session;
     const name = device.name || device.id || 'A device without a name';
     const isOver = state === 'closed';
     const until = session.endedAt ?? Date.now();
-    const line = isOver ? `ended: ${endReason}` : state === 'attached' ? 'connected' : 'unreachable';
+    const here = state === 'attached' ? 'connected' : 'unreachable';
+    const line = isOver ? `ended: ${endReason}` : [here, statusOf({ status })].filter(Boolean).join(' · ');
     const shade = isOver ? 'offline' : state === 'attached' ? 'online' : 'unreachable';
     return el(
       'li',
@@ -176,6 +177,7 @@ const facts = (one) =>
     ...fact('External id', one.externalId),
     ...fact('Id', one.id),
     ...fact('Profile', `revision ${one.revision}`),
+    ...Object.entries(one.attributes).flatMap(([name, value]) => fact(name, value || '""')),
   );
 
-const fact = (name, value) => (value ? [el('dt', {}, name), el('dd', {}, el('bdi', {}, value))] : []);
+const fact = (name, value) => (value ? [el('dt', {}, el('bdi', {}, name)), el('dd', {}, el('bdi', {}, value))] : []);

@@ -59,6 +59,9 @@ const isLoadable = (url) => {
 };
 
 /** What to call somebody. */
+/** The status where it says more than the presence. */
+export const statusOf = ({ status }) => (status && status !== 'available' ? status : '');
+
 export const shown = (person) => person.name || person.externalId || `${person.id.slice(0, 8)}…`;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });

@@ -1,5 +1,5 @@
 /** Who is here: a list that is kept true, in an order that does not jump under the reader's hand. */
-import { $, el, face, plural, shown, time } from './dom.js';
+import { $, el, face, plural, shown, statusOf, time } from './dom.js';
 
 const SHOWN = 300; // more are found by searching
 const LINGER = 5000; // ms for which somebody who has left is still shown
@@ -127,7 +127,7 @@ export class People {
         'span',
         { class: 'words' },
         el('span', { class: 'name' }, el('bdi', {}, shown(one))),
-        el('span', { class: 'sub' }, el('i', { class: `dot ${one.presence}` }), [WORD[one.presence], devices].filter(Boolean).join(' · ')),
+        el('span', { class: 'sub' }, el('i', { class: `dot ${one.presence}` }), [WORD[one.presence], statusOf(one), devices].filter(Boolean).join(' · ')),
       ),
     );
   }
@@ -143,7 +143,7 @@ export const portrait = (one) =>
       'div',
       { class: 'words' },
       el('p', { class: 'name' }, el('bdi', {}, shown(one))),
-      el('p', { class: 'sub' }, el('i', { class: `dot ${one.presence}` }), one.presence, seen(one)),
+      el('p', { class: 'sub' }, el('i', { class: `dot ${one.presence}` }), [one.presence, statusOf(one)].filter(Boolean).join(' · '), seen(one)),
     ),
   );
 
