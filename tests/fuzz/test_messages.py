@@ -401,7 +401,7 @@ async def test_a_hello_without_id_is_closed_4505(caplog: pytest.LogCaptureFixtur
 SAMPLES: list[Any] = ["text", 1, -1, 10**30, 1.5, True, None, [], [1], ["a"], [["a"]], [[1, "a"]], {}, {"a": 1}]
 GOOD = {
     "token": "not.a.token", "openId": "open", "resumeSecret": "s" * 43, "nextSecret": "n" * 43, "sessionId": "p1-x",
-    "attempt": 1, "updateId": "u",
+    "attempt": 1, "updateId": "u", "status": "away",
 }  # fmt: skip
 """A value for each field that must be there."""
 
@@ -415,6 +415,8 @@ def takes(kind: Any, value: Any) -> bool:
         return isinstance(value, list) and all(takes(inner[0], one) for one in value)
     if origin is tuple:
         return isinstance(value, list) and len(value) == len(inner) and all(map(takes, inner, value))
+    if origin is dict:
+        return isinstance(value, dict) and all(takes(inner[1], one) for one in value.values())
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return isinstance(value, dict)  # the samples have unknown members only
     if kind is type(None):
@@ -493,6 +495,17 @@ LIMITS: list[tuple[str, dict[str, Any], set[int]]] = [
     ("session.updateParticipantInfo", {"updateId": "u", "ifRevision": 10**30}, {ErrorCode.REVISION_CONFLICT}),
     ("session.updateParticipantInfo", {"updateId": "v", "ifRevision": -(10**30)}, {ErrorCode.REVISION_CONFLICT}),
     ("session.updateParticipantInfo", {"updateId": "w", "ifRevision": 2**63}, {ErrorCode.REVISION_CONFLICT}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": {"": "x"}}, {ILLEGAL}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": {"x" * 65: "x"}}, {ILLEGAL}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": {"a": "x" * 1025}}, {ILLEGAL}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": {"a\0": "x"}}, {ILLEGAL}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": {str(n): "x" for n in range(33)}}, {ILLEGAL}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": {str(n): None for n in range(2000)}}, {ILLEGAL}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": dict.fromkeys("abcde", "😀" * 256)}, {ILLEGAL}),
+    ("session.updateParticipantInfo", {"updateId": "x", "attributes": {"__proto__": "x"}}, {0}),
+    ("session.setStatus", {"status": ""}, {ILLEGAL}),
+    ("session.setStatus", {"status": "x" * 65}, {ILLEGAL}),
+    ("session.setStatus", {"status": "a\nb"}, {ILLEGAL}),
     ("session.refreshToken", {"token": ""}, {ErrorCode.TOKEN_INVALID}),
     ("session.refreshToken", {"token": "x" * 30_000}, {ErrorCode.TOKEN_INVALID}),
     ("session.refreshToken", {"token": "😀" * 1000}, {ErrorCode.TOKEN_INVALID}),

@@ -193,14 +193,15 @@ def test_after_a_refresh_the_new_token_counts() -> None:
 @pytest.mark.parametrize("code", [ErrorCode.ATTEMPT_SUPERSEDED, ErrorCode.STATE_LOST])
 @pytest.mark.parametrize(
     "method",
-    ["session.updateParticipantInfo", "session.getParticipant", "participants.get", "participants.watch",
-     "session.refreshToken"],
+    ["session.updateParticipantInfo", "session.setStatus", "session.getParticipant", "participants.get",
+     "participants.watch", "session.refreshToken"],
 )  # fmt: skip
 def test_a_call_that_crosses_a_move_is_retryable_and_no_end(method: str, code: ErrorCode) -> None:
     """The report: one of 1,472 updates during restarts raised SessionEndedError though its session lived on."""
     rig = Rig().open()
     params: dict[str, dict[str, Any]] = {
         "session.updateParticipantInfo": {"updateId": "u", "name": "A"},
+        "session.setStatus": {"status": "away"},
         "participants.get": {"ids": [BOB]},
         "participants.watch": {"ids": [BOB]},
         "session.refreshToken": {"token": "anna"},
