@@ -15,7 +15,14 @@ from aiohttp import web
 
 from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.front_door import FrontDoor
-from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketConnection, WebSocketOptions
+from greenroom.server.wire.interface import (
+    Handler,
+    Listener,
+    Refusal,
+    UpgradeRequest,
+    WebSocketConnection,
+    WebSocketOptions,
+)
 from greenroom.server.wire.timer_wheel import TimerWheel
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
@@ -246,6 +253,7 @@ class House:
     """A front door on a port of its own, and the handlers it made."""
 
     door: FrontDoor
+    server: Listener
     port: int
     handlers: list[Recorder]
     requests: list[UpgradeRequest]
@@ -328,6 +336,7 @@ async def serving(
     ws_path: str | None = "/v1/session",
     subprotocol: str | None = "greenroom.v1",
     tls: ssl.SSLContext | None = None,
+    backlog: int = 100,
 ) -> AsyncIterator[House]:
     """Serve on a free port of the loopback; at the end nobody may be left inside."""
     with turning_wheel() as wheel:
@@ -343,8 +352,8 @@ async def serving(
             options=options,
             tls=tls,
         )
-        server = await door.listen(loopback())
-        houses.append(House(door, server.sockets[0].getsockname()[1], handlers, [], answer))
+        server = await door.listen(loopback(), backlog=backlog)
+        houses.append(House(door, server, server.sockets[0].getsockname()[1], handlers, [], answer))
         try:
             yield houses[0]
         finally:

@@ -253,6 +253,7 @@ class Service:
             sessions=self.upgrades,
             limits=self.limits,
             wheel=self.hub.wheel,
+            queued=lambda: self.calls.under_way + self.hub.deferred,
             options=self.config.websocket_options,
             tls=None if self._certificate is None else self._certificate.context,
         )

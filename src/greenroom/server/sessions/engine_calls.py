@@ -113,6 +113,14 @@ class EngineCalls:
             request = replace(request, node=self._node, lease=lease)
         self._begin[kind](connection, number, request)
 
+    @property
+    def under_way(self) -> int:
+        """How many calls without a task wait for the engine: its queue, as far as sessions fill it."""
+        under_way = self._under_way
+        while under_way and under_way[0].done:
+            under_way.popleft()
+        return len(under_way)
+
     def mute(self) -> None:
         """Nothing that happens from now on reaches the engine."""
         self._muted = True

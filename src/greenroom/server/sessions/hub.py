@@ -167,6 +167,11 @@ class Hub:
         self._begun_in_turn += 1
         work(*arguments)
 
+    @property
+    def deferred(self) -> int:
+        """How much waits for its turn."""
+        return len(self._deferred)
+
     def _next_turn(self) -> None:
         # Whatever waits fills this turn before anything new may be done at once: so the order is kept.
         waiting = min(len(self._deferred), _PORTION)

@@ -4,7 +4,7 @@ The first head of a connection is read here, within `head_timeout` and `max_head
 its `WebSocketProtocol`; everything else to aiohttp, which from then on is fed through this protocol. Upgrades that come
 later on the same connection (proxies pool them) are found by aiohttp's own parser, in front of the HTTP handler: one
 parser alone decides where a request begins, so that nobody can smuggle one inside a body. With TLS a
-connection is counted for its address before its handshake.
+connection is counted for its address before its handshake. `accept_gate` decides when to accept.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
+from greenroom.server.wire.accept_gate import AcceptedProtocol, AcceptGate, Arrival, GatedListener
 from greenroom.server.wire.addresses import Limits, normalise
 from greenroom.server.wire.handshake import (
     MAX_FIELDS,
@@ -38,7 +39,6 @@ from greenroom.server.wire.http_protocol import HandedOver, HttpHandler, HttpPro
 from greenroom.server.wire.interface import Handler, Listener, Refusal, UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.proxy_protocol import MalformedProxyHeaderError, read_proxy_header
 from greenroom.server.wire.timer_wheel import TimerWheel
-from greenroom.server.wire.tls_listener import Admitted, TlsListener
 from greenroom.server.wire.websocket import WebSocketProtocol
 
 log = logging.getLogger("greenroom.server")
@@ -86,16 +86,17 @@ def _response(refusal: Refusal, method: str) -> bytes:
     return head if method == "HEAD" else head + refusal.body
 
 
-class _Visitor(Admitted, asyncio.BufferedProtocol):
+class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
     """One connection, until it is a session's; for as long as it lives if it is HTTP."""
 
     __slots__ = (
-        "_answer_due", "_buffer", "_count", "_door", "_due", "_inner", "_is_counted", "_state", "_transport", "_unsent",
-        "address", "slot",
+        "_answer_due", "_arrival", "_buffer", "_count", "_door", "_due", "_inner", "_is_counted", "_state",
+        "_transport", "_unsent", "address", "slot",
     )  # fmt: skip
 
-    def __init__(self, door: FrontDoor) -> None:
+    def __init__(self, door: FrontDoor, arrival: Arrival) -> None:
         self.address = ""
+        self._arrival = arrival
         self._door = door
         self._state = _State.HEAD
         self._buffer = bytearray()
@@ -125,6 +126,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
 
     def release(self) -> None:
         """It counts no more."""
+        self._arrival.answered()
         if self._is_counted:
             self._is_counted = False
             self._door.limits.release(self.address)
@@ -134,13 +136,10 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         # Any byte that the kernel does not take pauses writing: see `pause_writing`.
         self._transport.set_write_buffer_limits(high=1, low=0)
         self._door.visitors.add(self)
-        peer = transport.get_extra_info("peername")
-        # With TLS it was counted before the handshake.
-        admitted = self._is_counted or self.count_for(normalise(peer[0]) if peer else "")
         if self._door.limits.is_trusted(self.address):
             self._state = _State.PROXY
         self._due = self._door.wheel.after(self, self._door.options.head_timeout)
-        if not admitted:
+        if not self._is_counted:
             self._refuse(_TOO_MANY)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -317,7 +316,9 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         self._buffer = bytearray()
         self._due = self._answer_due = _NEVER
         door.visitors.discard(self)
-        connection = WebSocketProtocol(handler, accepted.request, door.options, door.wheel, door.connection_gone)
+        connection = WebSocketProtocol(
+            handler, accepted.request, door.options, door.wheel, door.connection_gone, self._arrival
+        )
         door.connections.add(connection)
         connection.start(transport, switching_protocols(accepted), early)
 
@@ -331,6 +332,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
 
     def request_ends(self, *, body_read: bool) -> None:
         """The request is answered; if its body was read, the next bytes are a head."""
+        self._arrival.answered()
         if self._state is _State.BUSY and body_read:
             self._state = _State.IDLE
 
@@ -376,6 +378,7 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or self._state is _State.LINGERING:
             return
+        self._arrival.answered()
         self._door.note_refused(refusal.status)
         log.info("refused: status=%d address=%s", refusal.status, self.address)
         self._state = _State.LINGERING
@@ -395,13 +398,13 @@ class _Visitor(Admitted, asyncio.BufferedProtocol):
 
 
 class FrontDoor:
-    """The protocol factory of the one port, and a list of who is there.
+    """Accepts the connections of the one port, and has a list of who is there.
 
     http: answers every request that is no handshake. An upgrade may also be a later request of a connection; later
     heads are bounded as the first one is.
     sessions: is asked for each handshake in order, and gives its handler or a refusal (draining, over capacity).
     ws_path: None takes upgrades on every path. subprotocol: None takes any or none, and chooses the first offered.
-    wheel: all that times out. tls: None: plain text.
+    wheel: all that times out. queued: see `AcceptGate`. tls: None: plain text.
     """
 
     def __init__(
@@ -414,6 +417,7 @@ class FrontDoor:
         ws_path: str | None = "/v1/session",
         subprotocol: str | None = "greenroom.v1",
         options: WebSocketOptions | None = None,
+        queued: Callable[[], int] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.limits = limits
@@ -432,30 +436,28 @@ class FrontDoor:
         self._ws_path = ws_path
         self._subprotocol = subprotocol
         self._cache = HandshakeCache()
+        self.gate = AcceptGate(wheel.clock, queued)
+        """Of all listeners."""
 
     async def listen(self, listener: socket.socket, *, backlog: int = 100) -> Listener:
         """Accept connections of a bound socket. The caller closes what it gets, then calls `finish_requests` and
         `abort_all`."""
         # Accepted sockets inherit it.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        if self.tls is None:
-            return await asyncio.get_running_loop().create_server(self, sock=listener, backlog=backlog)
-        return TlsListener(listener, self._admit_for_tls, self.tls, self.options, backlog)
+        return GatedListener(listener, self.gate, self._accept, tls=self.tls, options=self.options, backlog=backlog)
 
-    def _admit_for_tls(self, peer: str) -> _Visitor | None:
-        visitor = _Visitor(self)
-        if visitor.count_for(normalise(peer)):
+    def _accept(self, peer: str) -> _Visitor | None:
+        visitor = _Visitor(self, self.gate.enter())
+        if visitor.count_for(normalise(peer) if peer else "") or self.tls is None:
             return visitor
         # Nothing can be said before the handshake, which is what this saves.
+        visitor.release()
         self.note_refused(_TOO_MANY.status)
         return None
 
     async def finish_requests(self, timeout: float) -> None:
         """Close HTTP connections, those in the middle of a request after `timeout` seconds at most."""
         await self.http_server.shutdown(timeout)
-
-    def __call__(self) -> asyncio.BaseProtocol:
-        return _Visitor(self)
 
     def note_refused(self, status: int) -> None:
         """One more was refused."""

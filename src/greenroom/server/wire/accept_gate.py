@@ -1,0 +1,193 @@
+"""Accepts connections, no more at a time than can be answered soon: what waits, waits in the kernel.
+
+When thousands of clients come at once, a service that accepts all of them works at all of them, and answers none for
+seconds. Behind the gate each is answered within milliseconds of being let in, and those who are connected already do
+not notice. What counts is only who was accepted in the last quarter of a second: clients that connect and say nothing
+hold nobody up for longer.
+
+With TLS a connection is counted for its address before its handshake, which is what costs: the event loops' own servers
+say who connects only after it, so that clients that never finish it would not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from greenroom.server.wire.interface import WebSocketOptions
+
+log = logging.getLogger("greenroom.server")
+
+AT_MOST: Final = 96
+"""Connections that are not answered yet, and calls that the engine has not answered, when the gate closes."""
+YOUNG: Final = 0.25
+"""Seconds for which a connection counts. The gate is never closed for longer because of the engine alone."""
+_AT_ONCE: Final = 16
+"""As many are accepted in one turn of the loop."""
+_LOOK_AGAIN: Final = 0.002
+"""Seconds until a closed gate is looked at again."""
+_PAUSE: Final = 1.0
+"""Seconds until the next try when no more files can be opened."""
+_NO_MORE_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Arrival:
+    """A connection that was accepted, until it is answered."""
+
+    __slots__ = ("_gate", "at")
+
+    def __init__(self, gate: AcceptGate, at: float) -> None:
+        self._gate: AcceptGate | None = gate
+        self.at = at
+
+    @property
+    def waits(self) -> bool:
+        """Whether it counts."""
+        return self._gate is not None
+
+    def answered(self) -> None:
+        """It is answered, or gone, or old: it counts no more. Harmless when repeated."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.unanswered -= 1
+
+
+class AcceptGate:
+    """One for all listeners of a service. clock: monotonic seconds. queued: how many calls the engine has not answered;
+    None: nobody asks the engine."""
+
+    def __init__(self, clock: Callable[[], float], queued: Callable[[], int] | None = None) -> None:
+        self.unanswered = 0
+        """Arrivals that count."""
+        self._clock = clock
+        self._queued = queued or (lambda: 0)
+        self._arrivals: deque[Arrival] = deque()
+        self._last = clock()
+
+    def enter(self) -> Arrival:
+        """One more was accepted."""
+        self._forget()
+        self.unanswered += 1
+        self._last = self._clock()
+        arrival = Arrival(self, self._last)
+        self._arrivals.append(arrival)
+        return arrival
+
+    def is_full(self) -> bool:
+        """Whether nobody should be accepted now."""
+        self._forget()
+        return self.unanswered >= AT_MOST or (self._queued() >= AT_MOST and self._clock() < self._last + YOUNG)
+
+    def _forget(self) -> None:
+        arrivals, before = self._arrivals, self._clock() - YOUNG
+        while arrivals and (not arrivals[0].waits or arrivals[0].at < before):
+            arrivals.popleft().answered()
+
+
+class AcceptedProtocol(asyncio.BaseProtocol):
+    """The protocol of a connection that was accepted."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Its TLS handshake failed: it counts no more."""
+
+
+class GatedListener:
+    """Accepts until it is closed. accept: the protocol for a peer's address, or None where the connection is to be
+    closed at once. tls: None: plain text."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        gate: AcceptGate,
+        accept: Callable[[str], AcceptedProtocol | None],
+        *,
+        tls: ssl.SSLContext | None,
+        options: WebSocketOptions,
+        backlog: int,
+    ) -> None:
+        self._listener = listener
+        self._gate = gate
+        self._protocol_for = accept
+        self._tls: dict[str, Any] = {}
+        if tls is not None:
+            self._tls["ssl"] = tls
+            self._tls["ssl_handshake_timeout"] = options.head_timeout
+            self._tls["ssl_shutdown_timeout"] = options.close_timeout
+        self._loop = asyncio.get_running_loop()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
+        listener.setblocking(False)
+        listener.listen(backlog)
+        self._loop.add_reader(listener, self._accept)
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening socket."""
+        return (self._listener,)
+
+    def close(self) -> None:
+        """Accept no more, and end the handshakes in progress. Harmless when repeated."""
+        if self._listener.fileno() < 0:
+            return
+        self._loop.remove_reader(self._listener)
+        if self._retry is not None:
+            self._retry.cancel()
+        self._listener.close()
+        for task in self._starting:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until no handshake is in progress."""
+        await asyncio.gather(*self._starting, return_exceptions=True)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._retry = self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        if self._gate.is_full():
+            self._retry = self._loop.call_later(_LOOK_AGAIN, self._resume)
+        else:
+            self._retry = None
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        if self._gate.is_full():
+            self._pause(_LOOK_AGAIN)
+            return
+        for _ in range(_AT_ONCE):
+            try:
+                connection, peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _NO_MORE_FILES:
+                    raise
+                log.error("no connection can be accepted: %s", error)
+                self._pause(_PAUSE)
+                return
+            protocol = self._protocol_for(peer[0] if peer else "")
+            if protocol is None:
+                connection.close()
+                continue
+            task = self._loop.create_task(self._start(connection, protocol))
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _start(self, connection: socket.socket, protocol: AcceptedProtocol) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: protocol, connection, **self._tls)
+        except OSError as error:
+            log.info("TLS handshake failed: %s", error)
+            protocol.release()
+        except asyncio.CancelledError:
+            protocol.release()
+            raise

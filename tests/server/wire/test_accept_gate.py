@@ -1,0 +1,194 @@
+"""Who comes in a herd waits in the kernel; who says nothing holds nobody up for long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from greenroom.server.wire import accept_gate
+from greenroom.server.wire.accept_gate import AT_MOST, YOUNG, AcceptGate
+from tests.server.raw_client import PATIENCE, TEXT, House, RawClient, frame, handshake, serving
+
+BOTH_LOOPS = pytest.mark.parametrize(
+    "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), "asyncio"], ids=["uvloop", "asyncio"]
+)
+HTTP = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Times:
+    """A clock, and the engine's queue."""
+
+    now = 1_000.0
+    queued = 0
+
+    def gate(self) -> AcceptGate:
+        return AcceptGate(lambda: self.now, lambda: self.queued)
+
+
+def test_it_is_full_until_one_is_answered() -> None:
+    gate = Times().gate()
+    arrivals = [gate.enter() for _ in range(AT_MOST)]
+    assert gate.is_full()
+    arrivals[50].answered()
+    arrivals[50].answered()
+    assert not gate.is_full()
+    assert gate.unanswered == AT_MOST - 1
+    gate.enter()
+    assert gate.is_full()
+
+
+def test_who_is_not_answered_counts_for_a_quarter_of_a_second() -> None:
+    times = Times()
+    gate = times.gate()
+    old = [gate.enter() for _ in range(AT_MOST)]
+    times.now += YOUNG
+    assert gate.is_full()
+    times.now += 0.001
+    assert not gate.is_full()
+    assert gate.unanswered == 0
+    old[0].answered()
+    assert gate.unanswered == 0
+
+
+def test_what_is_answered_is_forgotten() -> None:
+    gate = Times().gate()
+    for _ in range(1_000):
+        gate.enter().answered()
+    assert len(gate._arrivals) <= 1
+
+
+def test_a_long_queue_of_the_engine_closes_it_and_a_few_are_let_in_all_the_same() -> None:
+    times = Times()
+    gate = times.gate()
+    gate.enter()
+    times.queued = AT_MOST
+    assert gate.is_full()
+    times.now += YOUNG
+    assert not gate.is_full(), "a health check must get in where the engine stands still"
+    gate.enter()
+    assert gate.is_full()
+    times.queued -= 1
+    assert not gate.is_full()
+
+
+# --- on sockets ---
+
+
+@contextlib.asynccontextmanager
+async def silent(house: House, count: int) -> AsyncIterator[None]:
+    """Clients that connect and say nothing."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", house.port))
+        yield
+    finally:
+        for one in sockets:
+            one.close()
+
+
+async def accepted(house: House, count: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while len(house.door.visitors) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def answered(house: House) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while house.door.gate.unanswered:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@BOTH_LOOPS
+async def test_a_herd_waits_in_the_kernel(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
+    async with serving(backlog=400) as house, silent(house, 300):
+        await accepted(house, AT_MOST)
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        assert AT_MOST <= len(house.door.visitors) < AT_MOST + 16
+        for visitor in list(house.door.visitors)[:40]:
+            visitor.close()
+        await accepted(house, AT_MOST)
+        assert len(house.door.visitors) < AT_MOST + 16
+
+
+@BOTH_LOOPS
+async def test_clients_that_say_nothing_do_not_keep_it_closed(loop_name: str) -> None:
+    async with serving(backlog=600) as house, silent(house, 500), house.client() as client:
+        await client.send(HTTP)
+        assert (await client.response()).status == 200
+        assert len(house.door.visitors) == 501
+
+
+@BOTH_LOOPS
+async def test_who_is_answered_counts_no_more(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
+    async with serving() as house:
+        async with house.client() as client:
+            await client.send(HTTP)
+            await client.response()
+            await answered(house)
+        async with house.client() as client:
+            await client.send(b"\x00")
+            assert (await client.response()).status == 400
+            await answered(house)
+        async with house.client() as client:
+            await accepted(house, 1)
+            assert house.door.gate.unanswered == 1
+            client.abort()
+            await answered(house)
+        async with house.session() as client:
+            assert house.door.gate.unanswered == 1, "the handshake alone is no answer"
+            await client.send(frame(TEXT, b"x"))
+            await client.event()
+            await answered(house)
+        async with house.session() as client:
+            assert house.door.gate.unanswered == 1
+            client.abort()
+            await answered(house)
+
+
+@BOTH_LOOPS
+async def test_listeners_of_any_kind_share_the_gate(
+    loop_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
+    async with serving() as house:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "door"))
+        server = await house.door.listen(listener)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
+        async with house.client():
+            await accepted(house, 2)
+            assert house.door.gate.unanswered == 2
+            client = RawClient(reader, writer)
+            await client.send(handshake())
+            assert (await client.response()).status == 101
+            await client.send(frame(TEXT, b"x"))
+            assert await client.event() == ("text", b"x")
+            assert house.door.gate.unanswered == 1
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+@BOTH_LOOPS
+async def test_it_can_be_closed_while_it_is_full(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
+    async with serving(backlog=400) as house, silent(house, 300):
+        await accepted(house, AT_MOST)
+        await asyncio.sleep(0.01)
+        house.server.close()
+        house.door.abort_all()
+        async with asyncio.timeout(PATIENCE):
+            while house.door.visitors:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        assert not house.door.visitors, "nobody is accepted any more"
