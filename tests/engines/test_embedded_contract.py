@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from greenroom.testing.engine_contract import EmbeddedWorld, EngineContract, World
+from tests.support.row_cache import watch_rows
+
+
+@pytest.fixture(autouse=True)
+def rows_in_memory_are_those_of_the_file(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """After every commit of the whole suite."""
+    stale = watch_rows(monkeypatch)
+    yield
+    assert stale == []
 
 
 class FileWorld(EmbeddedWorld):

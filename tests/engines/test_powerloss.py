@@ -20,6 +20,7 @@ from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.engines.embedded.rows import decode_data
 from greenroom.testing.engine_world import Client, World
 from tests.support.powerloss import FATES, Disk, Image, ImageVFS, Note, RecordingVFS
+from tests.support.row_cache import watch_rows
 
 _names = count(1)
 _END = re.compile(rb"(p\d+-[0-9a-f]{32}):ended").finditer
@@ -71,7 +72,8 @@ class RecordedWorld(World):
 async def record(synchronous: str, chance: random.Random) -> tuple[list[Note], Promises]:
     """A life of opens, updates, detaches and closes, some alone and some at the same time."""
     promises = Promises()
-    with tempfile.TemporaryDirectory(prefix="greenroom-") as directory:
+    with tempfile.TemporaryDirectory(prefix="greenroom-") as directory, pytest.MonkeyPatch.context() as patch:
+        stale = watch_rows(patch)
         w = RecordedWorld(directory, synchronous)
         notes = w.vfs.notes
         async with w:
@@ -93,6 +95,7 @@ async def record(synchronous: str, chance: random.Random) -> tuple[list[Note], P
                 await asyncio.gather(*(live(number) for number in range(first, first + 3)))
                 await w.advance(1)
             end = len(notes)
+        assert stale == [], "what is answered from memory is what the file says"
         return notes[:end], promises
 
 

@@ -191,8 +191,7 @@ def _end(tx: Transaction, row: SessionRow, reason: EndReason) -> SessionRecord:
     finish(tx, participant, changed=True)
     if seen is not None and not (participant.anonymous and not participant.sessions):
         # A session that ran out was not seen now, but when it was lost.
-        participant.last_seen = seen
-        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, participant.n))
+        tx.save_last_seen(participant, seen)
     return record
 
 
@@ -260,6 +259,5 @@ def restart(tx: Transaction) -> int:
         participant = tx.participant_of(row)
         detach_row(tx, row, participant, row.data.grace_ms, "the service was restarted")
         finish(tx, participant, changed=False)
-        seen = tx.state.stored_beat or tx.now
-        tx.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (seen, participant.n))
+        tx.save_last_seen(participant, tx.state.stored_beat or tx.now)
     return len(rows)

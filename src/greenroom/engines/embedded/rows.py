@@ -148,6 +148,7 @@ class SessionRow(msgspec.Struct, gc=False):
     lease: str
     raw: bytes
     timeline: bytes
+    key: int
     decoded: SessionData | None = None
 
     @property
@@ -210,7 +211,7 @@ class SessionRow(msgspec.Struct, gc=False):
             self.timeline = _trim(self.timeline)
 
 
-COLUMNS = "n, p, open_key, state, due, app, lease, data, timeline"
+COLUMNS = "n, p, open_key, state, due, app, lease, data, timeline, key"
 PARTICIPANT_COLUMNS = ", ".join(ParticipantRow.__struct_fields__)
 
 _encode = msgspec.msgpack.Encoder().encode

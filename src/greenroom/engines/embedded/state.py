@@ -8,6 +8,7 @@ import apsw
 import msgspec
 
 from greenroom.engines.base import MAX_CLOCK_STEP, NodeBeat, restriction_expires
+from greenroom.engines.embedded.row_cache import RowCache
 from greenroom.model import Application, Restriction, erased_subject
 
 RestrictionKey = tuple[str, str, str]
@@ -72,6 +73,8 @@ class State:
         """Sessions that have, and are still kept."""
         self.erasing = False
         """Whether there are erasures to go on with."""
+        self.rows = RowCache()
+        """Rows that are read all the time."""
         # Of this process, not of the file:
         self.nodes: dict[str, Node] = {}
         self.lapsed: dict[str, None] = {}
@@ -84,6 +87,7 @@ class State:
 
     def load(self, con: apsw.Connection) -> None:
         """Everything that lies in the file."""
+        self.rows.clear()
         meta = dict(con.execute("SELECT key, value FROM meta"))
         self.hash_key = meta["hash_key"]
         # A clock that was not stored with every pass must not go back within this process.

@@ -1,6 +1,7 @@
 """What an operation sees while it runs: the rows, the engine's state, and where it leaves its news.
 
-Operations check first and write after, so that a refusal leaves nothing to undo.
+Operations check first, and change rows and write after, so that a refusal leaves nothing to undo. Every write of a
+session or a participant is a method here: what is saved is what `RowCache` keeps.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _encode_event = msgspec.msgpack.Encoder().encode
 class Transaction:
     """One batch's transaction. ``now`` is Unix ms, ``clock`` the partition clock in ms; both stand still in it."""
 
-    __slots__ = ("_find", "changes", "clock", "con", "events", "execute", "now", "ready", "state", "writes")
+    __slots__ = ("_cache", "_find", "changes", "clock", "con", "events", "execute", "now", "ready", "state", "writes")
 
     def __init__(self, con: apsw.Connection, state: State, now: int, monotonic: float) -> None:
         self.con = con
@@ -60,6 +61,7 @@ class Transaction:
         self.execute: Callable[..., Any] = con.cursor().execute
         self._find: Callable[..., Any] = con.cursor().execute
         self.state = state
+        self._cache = state.rows
         self.now = now
         self.writes = 0
         self.events: list[tuple[str, int, int, bytes]] = []
@@ -74,8 +76,12 @@ class Transaction:
         return ParticipantRow(*found[0]) if found else None
 
     def participant_of(self, row: SessionRow) -> ParticipantRow:
-        (found,) = self._find(_SELECT_PARTICIPANT_N, (row.p,)).fetchall()
-        return ParticipantRow(*found)
+        participant = self._cache.participants.get(row.p)
+        if participant is None:
+            (found,) = self._find(_SELECT_PARTICIPANT_N, (row.p,)).fetchall()
+            participant = ParticipantRow(*found)
+            self._cache.keep_participant(participant)
+        return participant
 
     def save_counts(self, participant: ParticipantRow) -> None:
         """All but the profile and the status; inserts a new one whole."""
@@ -97,9 +103,10 @@ class Transaction:
                     participant.n,
                 ),
             )
-            return
-        self.execute(_INSERT_PARTICIPANT, msgspec.structs.astuple(participant)[1:])
-        participant.n = self.con.last_insert_rowid()
+        else:
+            self.execute(_INSERT_PARTICIPANT, msgspec.structs.astuple(participant)[1:])
+            participant.n = self.con.last_insert_rowid()
+        self._cache.keep_participant(participant)
 
     def save_profile(self, participant: ParticipantRow) -> None:
         self.writes += 1
@@ -107,24 +114,38 @@ class Transaction:
             _UPDATE_PROFILE,
             (participant.name, participant.avatar_url, participant.revision, participant.attributes, participant.n),
         )
+        self._cache.keep_participant(participant)
 
     def save_status(self, participant: ParticipantRow) -> None:
         """Its own status, and those of its sessions."""
         self.writes += 1
         self.execute(_UPDATE_STATUS, (participant.status, participant.statuses, participant.n))
+        self._cache.keep_participant(participant)
+
+    def save_last_seen(self, participant: ParticipantRow, at: int) -> None:
+        """When it was seen last, where that is not now."""
+        participant.last_seen = at
+        self.writes += 1
+        self.execute("UPDATE participants SET last_seen = ? WHERE n = ?", (at, participant.n))
+        self._cache.keep_participant(participant)
 
     def forget_participant(self, participant: ParticipantRow) -> None:
         self.writes += 1
         self.execute("DELETE FROM participants WHERE n = ?", (participant.n,))
+        self._cache.forget_participant(participant)
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
     def session(self, session_id: str) -> SessionRow | None:
         key = hash_key(self.state.hash_key, session_id)
-        for found in self._find(_SELECT_SESSION, (key,)).fetchall():
-            row = SessionRow(*found)
-            return row if row.data.id == session_id else None
-        return None
+        row = self._cache.sessions.get(key)
+        if row is None:
+            found = self._find(_SELECT_SESSION, (key,)).fetchall()
+            if not found:
+                return None
+            row = SessionRow(*found[0])
+            self._cache.keep_session(row)
+        return row if row.data.id == session_id else None
 
     def session_by_open(self, app: str, participant_id: str, open_id: str) -> tuple[int, SessionRow | None]:
         """The key of an openId, and its session."""
@@ -141,18 +162,20 @@ class Transaction:
     def insert_session(self, participant: ParticipantRow, data: SessionData, open_key: int, lease: str) -> SessionRow:
         self.writes += 1
         key = hash_key(self.state.hash_key, data.id)
-        row = SessionRow(0, participant.n, open_key, 0, None, participant.app, lease, b"", b"", data)
+        row = SessionRow(0, participant.n, open_key, 0, None, participant.app, lease, b"", b"", key, data)
         row.note(self.now, "opened", data.node, data.address)
         self.execute(
             _INSERT_SESSION,
             (key, participant.n, open_key, 0, None, participant.app, lease, encode_data(data), row.timeline),
         )
         row.n = self.con.last_insert_rowid()
+        self._cache.keep_session(row)
         return row
 
     def save_session(self, row: SessionRow) -> None:
         self.writes += 1
         self.execute(_UPDATE_SESSION, (row.state, row.due, row.lease, encode_data(row.data), row.timeline, row.n))
+        self._cache.keep_session(row)
 
     def forget_ended(self, rows: Sequence[tuple[int, str]]) -> None:
         """Drops sessions that have ended: their numbers and applications."""
