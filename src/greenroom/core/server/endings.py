@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.errors import GreenroomError
-from greenroom.model import EndReason
+from greenroom.core.watching import to_wire
+from greenroom.errors import GreenroomError, RevisionConflictError, ServiceUnavailableError, SessionEndedError
+from greenroom.model import EndReason, ParticipantRecord
 
 CLOSE_OF_REASON: dict[EndReason, CloseCode] = {
     EndReason.CLOSED: CloseCode.NORMAL,
@@ -51,6 +52,34 @@ _CLOSE_OF_ERROR: dict[ErrorCode, CloseCode] = {
 _MAY_OPEN_AGAIN = frozenset(
     {_E.SESSION_ENDED, _E.STATE_LOST, _E.OPEN_ID_CONFLICT, _E.RESUME_REFUSED, _E.ATTEMPT_SUPERSEDED}
 )
+
+
+VIOLATIONS = frozenset(
+    {
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.MESSAGE_TOO_BIG,
+        CloseCode.WS_PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_UTF8,
+        CloseCode.RATE_LIMITED,
+    }
+)
+"""Close codes of connections whose client broke the protocol."""
+_NOT_AN_END = frozenset({_E.ATTEMPT_SUPERSEDED, _E.STATE_LOST})
+"""What the engine says to a right that is not the session's any more, and of a session that it does not know."""
+
+
+def for_client(error: GreenroomError, *, moved: bool) -> GreenroomError:
+    """The engine's refusal as the client may see it: only an end that the engine stored is an end (S7).
+
+    moved: while the call was under way the node took its session back, or the client moved to another connection. As
+    with an engine that lost its state and is written back to (S15), the session lives: the call may be repeated.
+    """
+    if isinstance(error, RevisionConflictError) and isinstance(error.participant, ParticipantRecord):
+        error.participant = to_wire(error.participant)
+    if isinstance(error, SessionEndedError) and (moved or error.code in _NOT_AN_END):
+        return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=0.5)
+    return error
 
 
 def stays_open(error: GreenroomError, *, resuming: bool) -> bool:

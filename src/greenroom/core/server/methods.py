@@ -25,20 +25,24 @@ from greenroom.core.server.identity import (
     known_application,
     narrowed,
 )
-from greenroom.core.server.services import ClientToken, Now, SessionServices
+from greenroom.core.server.services import ClientToken, Now, SessionLimits, SessionServices
 from greenroom.core.watching import to_wire
 from greenroom.errors import GreenroomError, IllegalArgumentError
 from greenroom.messages import (
     OpenParams,
+    OpenResult,
     ParticipantsParams,
     ParticipantsResult,
     ResumeParams,
     SetStatusParams,
     UpdateParams,
+    WireLimits,
+    WireSession,
     encode_reply,
 )
 from greenroom.model import Application, ParticipantRecord, make_session_id, participant_id_of, partition_of
 
+CAPABILITIES = ("resume", "watch", "attributes", "status")
 MAX_ASKED = 1000
 """Participants named in one request. As UUIDs fewer fit into a message; of shorter ids thousands do, and each costs."""
 MAX_WATCHING = 256
@@ -97,6 +101,37 @@ def open_request(
         address=address,
         anonymous=external_id is None,
         grace=services.limits.grace,
+    )
+
+
+def join_result(
+    owner: Owner,
+    limits: SessionLimits,
+    expires_at: int,
+    now: Now,
+    participant: ParticipantRecord,
+    changed: Sequence[ParticipantRecord],
+    scopes: tuple[str, ...],
+    status: str | None,
+) -> OpenResult:
+    """The result of `session.open` and `session.resume`. expires_at: of the token, Unix seconds. status: of the
+    session, None where it is `available`."""
+    return OpenResult(
+        session=WireSession(
+            owner.session_id,
+            owner.generation,
+            limits.grace,
+            expires_at * 1000,
+            server_time=int(now.wall * 1000),
+            status=status,
+        ),
+        participant=to_wire(participant),
+        scopes=list(scopes),
+        capabilities=list(CAPABILITIES),
+        changed=[to_wire(record) for record in changed],
+        limits=WireLimits(
+            messages_per_second=limits.messages_per_second, messages_burst=limits.messages_burst, max_ids=MAX_ASKED
+        ),
     )
 
 

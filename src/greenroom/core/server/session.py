@@ -9,7 +9,6 @@ the one at work, `_queue` what waits.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from math import inf
@@ -26,34 +25,40 @@ from greenroom.core.requests import (
     DetachRequest,
     EndRequest,
     Owner,
-    ParticipantQuery,
     RefreshRequest,
     SessionRequest,
     UnwatchRequest,
     WatchRequest,
 )
 from greenroom.core.server.effects import Abort, Close, Effect, EngineCall, Ping, Refused, Send
-from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON, close_of_refusal, close_reason, stays_open
+from greenroom.core.server.endings import (
+    CLOSE_OF_REASON,
+    TEXT_OF_REASON,
+    VIOLATIONS,
+    close_of_refusal,
+    close_reason,
+    for_client,
+    stays_open,
+)
 from greenroom.core.server.heartbeat import Beat, Heartbeat
 from greenroom.core.server.identity import (
-    MAX_ID_CHARACTERS,
     allows,
     check_same_identity,
-    check_text,
     hash_of,
     known_application,
 )
 from greenroom.core.server.methods import (
-    MAX_ASKED,
     attach_request,
     cost_of,
-    encode_participants,
     facts_of,
     ids_of,
+    join_result,
     open_request,
     status_request,
     update_request,
 )
+from greenroom.core.server.participants import get_participants, query_of, watch_participants
+from greenroom.core.server.request_queue import RequestQueue
 from greenroom.core.server.services import ClientToken, Now, SessionServices
 from greenroom.core.server.token_clock import TokenClock, TokenDue
 from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState
@@ -64,7 +69,6 @@ from greenroom.errors import (
     IllegalArgumentError,
     ProtocolError,
     RateLimitedError,
-    RevisionConflictError,
     ScopeMissingError,
     ServiceUnavailableError,
     SessionEndedError,
@@ -83,7 +87,6 @@ from greenroom.messages import (
     MoveOn,
     NoParams,
     OpenParams,
-    OpenResult,
     ParticipantResult,
     ParticipantsParams,
     RefreshTokenParams,
@@ -95,8 +98,6 @@ from greenroom.messages import (
     SetStatusParams,
     TokenExpiring,
     UpdateParams,
-    WireLimits,
-    WireSession,
     decode_params,
     decode_request,
     encode_error,
@@ -110,7 +111,6 @@ from greenroom.model import (
     SessionRecord,
 )
 
-CAPABILITIES = ("resume", "watch", "attributes", "status")
 WATCH_SCOPE = "notifications:set"
 
 _S, _E = ServerState, ServerEvent
@@ -118,19 +118,6 @@ _HELD = frozenset({_S.OPEN, _S.FENCED, _S.EXPIRED})
 """States in which the connection has a session that is to be detached when it is lost."""
 _DEAF = frozenset({_S.GONE, _S.ABANDONED, _S.ENDING})
 _SERVED_WHEN_EXPIRED = frozenset({"session.refreshToken", "session.close"})
-_VIOLATIONS = frozenset(
-    {
-        CloseCode.POLICY_VIOLATION,
-        CloseCode.MESSAGE_TOO_BIG,
-        CloseCode.WS_PROTOCOL_ERROR,
-        CloseCode.UNSUPPORTED_DATA,
-        CloseCode.INVALID_UTF8,
-        CloseCode.RATE_LIMITED,
-    }
-)
-"""Close codes of connections whose client broke the protocol."""
-_NOT_AN_END = frozenset({ErrorCode.ATTEMPT_SUPERSEDED, ErrorCode.STATE_LOST})
-"""What the engine says to a right that is not the session's any more, and of a session that it does not know."""
 _REASONS = {reason.value: reason for reason in EndReason}
 _EMPTY = Empty()
 _STAY = encode_notification("session.stay", _EMPTY)
@@ -172,10 +159,8 @@ class ServerSession:
         "_heartbeat",
         "_hello_due",
         "_hellos",
-        "_ids",
         "_moved_on_at",
         "_numbers",
-        "_paused_until",
         "_queue",
         "_rate",
         "address",
@@ -211,16 +196,14 @@ class ServerSession:
         self.token = TokenClock(limits.token_warning, limits.token_grace)
         self.watches = Watches()
         self._effects: list[Effect] = []
-        self._queue: deque[Request] | None = None
         self._current: PendingCall | None = None
         self._numbers = 0
         self._hellos = 0
         self._hello_due = now.mono + limits.hello_timeout
         self._heartbeat = Heartbeat(limits.ping_interval, limits.pong_timeout, now.mono)
         self._rate = TokenBucket(limits.messages_per_second, float(limits.messages_burst), now.mono)
-        self._ids = TokenBucket(limits.ids_per_second, float(limits.ids_burst), now.mono)
-        self._paused_until = -inf
-        """When the first request that waits may be carried out, because of the participants that it names."""
+        ids = TokenBucket(limits.ids_per_second, float(limits.ids_burst), now.mono)
+        self._queue = RequestQueue(ids, limits.max_waiting)
         self._grace_if_lost = limits.grace
         self._moved_on_at = -inf
         self._fenced_at = -inf
@@ -241,7 +224,7 @@ class ServerSession:
             return inf
         due = self._heartbeat.due
         if self._queue and self._current is None:
-            due = min(due, self._paused_until)
+            due = min(due, self._queue.paused_until)
         if state is _S.HELLO:
             return min(due, self._hello_due)
         if state is _S.OPEN or state is _S.EXPIRED:
@@ -278,8 +261,9 @@ class ServerSession:
             self._reply(request.id, _EMPTY)
         elif self._current is None and (not self._queue or request.method == "session.close"):
             self._carry_out(request, now)
-        else:
-            self._wait(request)
+        elif not self._queue.put(request):
+            most = self.services.limits.max_waiting
+            self._fail(request.id, RateLimitedError(f"More than {most} requests wait.", retry_after=1.0))
 
     def pong(self, now: Now) -> None:
         """A pong came."""
@@ -531,22 +515,9 @@ class ServerSession:
         assert owner is not None
         updates = [encode_update(record) for record in changed]
         first = cut(updates, MAX_PIECE_BYTES) if updates else 0
-        result = OpenResult(
-            session=WireSession(
-                owner.session_id,
-                owner.generation,
-                limits.grace,
-                self.token.expires_at * 1000,
-                server_time=int(now.wall * 1000),
-                status=None if self.session is None else self.session.record.status,
-            ),
-            participant=to_wire(participant),
-            scopes=list(self.scopes),
-            capabilities=list(CAPABILITIES),
-            changed=[to_wire(record) for record in changed[:first]],
-            limits=WireLimits(
-                messages_per_second=limits.messages_per_second, messages_burst=limits.messages_burst, max_ids=MAX_ASKED
-            ),
+        status = None if self.session is None else self.session.record.status
+        result = join_result(
+            owner, limits, self.token.expires_at, now, participant, changed[:first], self.scopes, status
         )
         self._effects.append(Send(encode_reply(request_id, result)))
         versions = {participant.id: participant.version}
@@ -571,14 +542,14 @@ class ServerSession:
             self._hello_due = now.mono + self.services.limits.hello_timeout
 
     def _not_joined(self, request_id: RequestId, error: GreenroomError, now: Now, *, resuming: bool) -> None:
-        waiting, self._queue = self._queue, None
+        waiting = self._queue.clear()
         self.watches = Watches()
         abandoned = self.state is _S.ABANDONED
         self._step(_E.REFUSED)
         if abandoned:
             return
         self._refuse(request_id, error, now, resuming=resuming)
-        for request in waiting or ():
+        for request in waiting:
             if self.state is _S.HELLO:
                 self._fail(request.id, SessionNotOpenError())
 
@@ -621,19 +592,13 @@ class ServerSession:
 
     # -- requests of an open session ----------------------------------------------------------------------------------
 
-    def _wait(self, request: Request) -> None:
-        if self._queue is None:
-            self._queue = deque()
-        most = self.services.limits.max_waiting
-        if len(self._queue) >= most:
-            self._fail(request.id, RateLimitedError(f"More than {most} requests wait.", retry_after=1.0))
-        else:
-            self._queue.append(request)
-
     def _carry_out_waiting(self, now: Now) -> None:
         """What waits, up to the first that needs the engine."""
-        while self._queue and self._current is None and self.state in _HELD and now.mono >= self._paused_until:
-            self._carry_out(self._queue.popleft(), now)
+        while self._current is None and self.state in _HELD:
+            request = self._queue.take(now.mono)
+            if request is None:
+                return
+            self._carry_out(request, now)
 
     def _carry_out(self, request: Request, now: Now) -> None:
         error = self._why_not(request.method)
@@ -641,23 +606,14 @@ class ServerSession:
             try:
                 params = decode_params(request.method, request.params)
                 cost = cost_of(params)
-                if cost and not self._charge(cost, now):
-                    self._queue = self._queue or deque()
-                    self._queue.appendleft(request)
+                if cost and not self._queue.charge(cost, now.mono):
+                    self._queue.put_back(request)
                     return
                 _METHODS[request.method](self, request.id, params, now)
                 return
             except GreenroomError as refusal:
                 error = refusal
         self._fail(request.id, error)
-
-    def _charge(self, cost: int, now: Now) -> bool:
-        """Takes what the request costs. False: it has to wait until it is earned."""
-        count = float(min(cost, self._ids.burst))
-        if self._ids.take(now.mono, count):
-            return True
-        self._paused_until = now.mono + max(0.001, self._ids.wait(now.mono, count))
-        return False
 
     def _why_not(self, method: str) -> GreenroomError | None:
         if method not in METHODS:
@@ -691,7 +647,8 @@ class ServerSession:
                 return
             try:
                 if isinstance(result, GreenroomError):
-                    raise self._for_client(result, generation)
+                    moved = self.owner is not None and self.owner.generation > generation
+                    raise for_client(result, moved=moved)
                 reply = then(result, now)
             except GreenroomError as error:
                 if undo is not None:
@@ -706,20 +663,6 @@ class ServerSession:
 
         self._ask(call, finish)
 
-    def _for_client(self, error: GreenroomError, generation: int) -> GreenroomError:
-        """The refusal as the client may see it: only an end that the engine stored is an end (S7).
-
-        While the call was under way the node may have taken its session back, or the client may have moved to another
-        connection; an engine that lost its state is written back to (S15). The session lives: the call may be repeated.
-        """
-        if isinstance(error, RevisionConflictError) and isinstance(error.participant, ParticipantRecord):
-            error.participant = to_wire(error.participant)
-        if isinstance(error, SessionEndedError) and (
-            error.code in _NOT_AN_END or (self.owner is not None and self.owner.generation > generation)
-        ):
-            return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=0.5)
-        return error
-
     def _close(self, request_id: RequestId, params: CloseParams, now: Now) -> None:
         """`session.close`: ends the session, then the connection."""
         owner = self.owner
@@ -727,7 +670,7 @@ class ServerSession:
         if params.session_id is not None and params.session_id != owner.session_id:
             raise IllegalArgumentError("sessionId is not this connection's session.")
         self._step(_E.END)
-        self._queue = None
+        self._queue.clear()
         self._ask(_end_of(owner), lambda _result, _now: self._closed(request_id))
 
     def _refresh_token(self, request_id: RequestId, params: RefreshTokenParams, now: Now) -> None:
@@ -770,7 +713,7 @@ class ServerSession:
 
     def _get_participant(self, request_id: RequestId, params: NoParams, now: Now) -> None:
         """`session.getParticipant`: read from the engine, so never older than what any watcher was sent."""
-        query = _query(self.app, (self.participant_id,))
+        query = query_of(self.app, (self.participant_id,))
         self._request(query, request_id, lambda records, _now: self._own_participant(records[0]))
 
     def _own_participant(self, record: ParticipantRecord) -> ParticipantResult:
@@ -778,48 +721,22 @@ class ServerSession:
         return ParticipantResult(to_wire(record))
 
     def _get(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
-        """`participants.get`: those asked for, in that order; unknown ones are offline with version 0."""
-
-        def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
-            reply = encode_participants(
-                request_id, records, params, self._application(), self.services.limits.max_reply_bytes
-            )
-            self.watches.replied({record.id: record.version for record in records})
-            return reply
-
-        self._request(_query(self.app, ids_of(params, self._application())), request_id, then)
+        """`participants.get`"""
+        most = self.services.limits.max_reply_bytes
+        query, reply = get_participants(request_id, params, self.app, self._application(), self.watches, most)
+        self._request(query, request_id, reply)
 
     def _watch(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
-        """`participants.watch`: a snapshot, then changes. Of ``known`` only what differs is in the reply."""
-        watches = self.watches
-        known = dict(params.known)
-        asked = ids_of(params, self._application())
-        for one in known:
-            check_text(one, "known", MAX_ID_CHARACTERS, 1)
-        ids = tuple(dict.fromkeys((*asked, *known)))
-        in_reply = frozenset(asked)
-        application = self._application()
-        most = 0 if application is None else application.settings.max_watched
-        fresh = [one for one in ids if one not in watches]
-        # One more: the session's own participant is always watched and does not count.
-        if len(watches) + len(fresh) > most + 1:
-            raise IllegalArgumentError(f"A session may watch {most} participants.", code=ErrorCode.WATCH_LIMIT_REACHED)
-        watches.hold(ids)
-
-        def then(records: Sequence[ParticipantRecord], _now: Now) -> bytes:
-            differing = [one for one in records if one.id in in_reply or known.get(one.id) != one.version]
-            reply = encode_participants(
-                request_id, differing, params, self._application(), self.services.limits.max_reply_bytes
-            )
-            watches.answer({record.id: record.version for record in records})
-            return reply
+        """`participants.watch`"""
+        watches, most = self.watches, self.services.limits.max_reply_bytes
+        request, reply = watch_participants(request_id, params, self.app, self._application(), watches, most)
 
         def undo() -> None:
-            gone = watches.release(ids)
+            gone = watches.release(request.ids)
             if gone:
                 self._tell_engine(UnwatchRequest(self.app, gone))
 
-        self._request(WatchRequest(self.app, ids), request_id, then, undo)
+        self._request(request, request_id, reply, undo)
 
     def _unwatch(self, request_id: RequestId, params: ParticipantsParams, now: Now) -> None:
         """`participants.unwatch`: of the session's own participant changes are always sent."""
@@ -849,7 +766,7 @@ class ServerSession:
         """The connection of a session is gone: end it where its client said so, else detach it."""
         owner = self.owner
         assert owner is not None
-        if code in _VIOLATIONS:
+        if code in VIOLATIONS:
             self.services.note_violation(owner.session_id, now)
             self.services.note_violation(self.participant_id, now)
         if code == CloseCode.NORMAL:
@@ -900,7 +817,8 @@ class ServerSession:
             return False
         self.state = after
         if after is _S.GONE:
-            self._queue = self._current = None
+            self._current = None
+            self._queue.clear()
         return True
 
     def _ask(self, request: SessionRequest, then: Then) -> None:
@@ -941,10 +859,6 @@ _JOINS: dict[str, Callable[[ServerSession, RequestId, Any, Now], None]] = {
     "session.resume": ServerSession._resume,
 }
 """Requests that bring a session to a connection."""
-
-
-def _query(app: str, ids: tuple[str, ...]) -> ParticipantQuery:
-    return ParticipantQuery(app=app, ids=ids, limit=len(ids))
 
 
 def _end_of(owner: Owner) -> EndRequest:

@@ -1,0 +1,59 @@
+"""Requests of one connection that wait while another is carried out, and what they may cost (S19)."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+from greenroom.core.rate_limit import TokenBucket
+from greenroom.messages import Request
+
+
+class RequestQueue:
+    """ids: how many participants the requests may name. most: requests that wait."""
+
+    __slots__ = ("_ids", "_most", "_waiting", "paused_until")
+
+    def __init__(self, ids: TokenBucket, most: int) -> None:
+        self._ids = ids
+        self._most = most
+        self._waiting: deque[Request] | None = None  # most connections never need one
+        self.paused_until = -inf
+        """When the first may be carried out (monotonic seconds), because of the participants that it names."""
+
+    def __len__(self) -> int:
+        return 0 if self._waiting is None else len(self._waiting)
+
+    def put(self, request: Request) -> bool:
+        """At the end. False where too many wait."""
+        if self._waiting is None:
+            self._waiting = deque()
+        if len(self._waiting) >= self._most:
+            return False
+        self._waiting.append(request)
+        return True
+
+    def put_back(self, request: Request) -> None:
+        """It is the first again."""
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.appendleft(request)
+
+    def take(self, now: float) -> Request | None:
+        """The first; None where there is none, or it has to wait longer."""
+        if not self._waiting or now < self.paused_until:
+            return None
+        return self._waiting.popleft()
+
+    def charge(self, cost: int, now: float) -> bool:
+        """Takes what a request costs. False: it has to wait until it is earned."""
+        count = float(min(cost, self._ids.burst))
+        if self._ids.take(now, count):
+            return True
+        self.paused_until = now + max(0.001, self._ids.wait(now, count))
+        return False
+
+    def clear(self) -> tuple[Request, ...]:
+        """What waited; nothing does now."""
+        waiting, self._waiting = self._waiting or (), None
+        return tuple(waiting)
