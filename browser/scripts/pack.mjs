@@ -2,7 +2,7 @@
  * Builds all packages of this folder and packs each into FOLDER (`../dist` if left out), as npm would publish it:
  *
  *   node scripts/pack.mjs [FOLDER]
- *   node scripts/pack.mjs --served      the client alone, to where the service serves it from
+ *   node scripts/pack.mjs --served      to where the service serves them from, without the version in their names
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { buildAll, PACKAGES } from './build.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const npm = join(process.execPath, '..', 'npm');
 
-const SERVED = join(root, '../src/greenroom/server/http/static_files/greenroom-client.tgz');
+const SERVED = join(root, '../src/greenroom/server/http/static_files');
 
 /** For each package {name, version, file, files}: `file` is the tarball, `files` what is in it. */
 export const pack = async (folder) => {
@@ -34,7 +34,7 @@ const packServed = async () => {
   const folder = mkdtempSync(join(tmpdir(), 'greenroom-pack-'));
   try {
     const made = await pack(folder);
-    copyFileSync(made.find(({ name }) => name === '@greenroom/client').file, SERVED);
+    for (const { name, file } of made) copyFileSync(file, join(SERVED, `${name.slice(1).replace('/', '-')}.tgz`));
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.browser.node import ROOT, node
+from greenroom.server.http.static import NPM_PACKAGES
+from greenroom.server.version import version
+from tests.browser.node import ROOT, node, node_program, output_of
 from tests.server.harness import running_service
+from tests.server.http.test_wheel import unpacked
 
 pytestmark = pytest.mark.slow
 
@@ -18,6 +23,14 @@ async def test_the_module_that_is_served_runs_in_node() -> None:
         tokens = {name: app.token(name) for name in ("ada", "ben")}
         printed = await node("client.mjs", {"url": house.url, "tokens": tokens, "module": SERVED.as_uri()})
         assert printed.splitlines()[-1] == "ok"
+
+
+async def test_the_packages_that_are_served_are_made_of_these_sources(tmp_path: Path) -> None:
+    await output_of(await node_program(), "scripts/pack.mjs", tmp_path)
+    for name in NPM_PACKAGES:
+        served = (SERVED.parent / f"greenroom-{name}.tgz").read_bytes()
+        made = (tmp_path / f"greenroom-{name}-{version()}.tgz").read_bytes()
+        assert unpacked(served) == unpacked(made), "run: npm run build in browser/"
 
 
 async def test_the_unchanged_session_layer_of_the_platforms_react_native_sdk() -> None:

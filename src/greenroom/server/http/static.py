@@ -10,8 +10,10 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import io
+import tarfile
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -43,8 +45,8 @@ class SdkPath(msgspec.Struct, frozen=True):
     digest: str
 
 
-class WheelPath(msgspec.Struct, frozen=True):
-    """file: the wheel's name, as /sdk/ lists it."""
+class PackagePath(msgspec.Struct, frozen=True):
+    """file: a package's name, as /sdk/ lists it."""
 
     file: str
 
@@ -118,26 +120,42 @@ async def sdk_file(_call: Call[Nothing, Nothing, Nothing]) -> SdkFile:
     return SdkFile(version=version(), url=f"/sdk/{file.digest}/greenroom.js", integrity=file.integrity)
 
 
-@lru_cache(maxsize=1)
-def _npm_package() -> Packed:
-    name = "greenroom-client.tgz"
-    return packed(resources.files("greenroom.server.http").joinpath("static_files", name).read_bytes())
+NPM_PACKAGES = ("client", "react", "react-native-compat", "web-compat")
+"""`@greenroom/` before each."""
 
 
-async def npm_package(call: Call[Nothing, Nothing, Nothing]) -> Answer:
-    """The browser SDK as an npm package: `npm install <service>/sdk/greenroom-client.tgz`."""
-    return send(_npm_package(), {**call.headers, "accept-encoding": ""}, "application/gzip", SHORT)
+@cache
+def _npm_package(name: str) -> Packed:
+    file = f"greenroom-{name}.tgz"
+    return packed(resources.files("greenroom.server.http").joinpath("static_files", file).read_bytes())
+
+
+@cache
+def _voxeet_sdk() -> Packed:
+    with tarfile.open(fileobj=io.BytesIO(_npm_package("web-compat").raw)) as archive:
+        file = archive.extractfile("package/dist/voxeet-sdk.js")
+        assert file is not None
+        return packed(file.read())
+
+
+async def voxeet_sdk(call: Call[Nothing, Nothing, Nothing]) -> Answer:
+    """The names of the Voxeet / Dolby.io Web SDK, for a script element: it makes `VoxeetSDK` a global."""
+    return send(_voxeet_sdk(), call.headers, _JAVASCRIPT, SHORT)
 
 
 async def sdk_page(_call: Call[Nothing, Nothing, Nothing]) -> Answer:
-    """The SDKs of this version. Python's: `pip install --find-links <service>/sdk/ greenroom`."""
+    """The SDKs of this version. Python's: `pip install --find-links <service>/sdk/ greenroom`. JavaScript's:
+    `npm install <service>/sdk/greenroom-client.tgz`."""
     made = await asyncio.to_thread(wheel)
     page = _SDK_PAGE.format(wheel=made.file, sha256=made.sha256)
     return Answer(page.encode(), headers=_SHORT, content_type="text/html; charset=utf-8")
 
 
-async def python_wheel(call: Call[WheelPath, Nothing, Nothing]) -> Answer:
-    """The Python package of this version, service and SDK."""
+async def package(call: Call[PackagePath, Nothing, Nothing]) -> Answer:
+    """An npm package, or the Python package, of this version."""
+    name = call.path.file.removeprefix("greenroom-").removesuffix(".tgz")
+    if name in NPM_PACKAGES and call.path.file == f"greenroom-{name}.tgz":
+        return send(_npm_package(name), {**call.headers, "accept-encoding": ""}, "application/gzip", SHORT)
     made = await asyncio.to_thread(wheel)
     if call.path.file != made.file:
         raise NotFoundError("There is no such file.", hint="See /sdk/ for what there is.")
@@ -152,7 +170,11 @@ _SDK_PAGE = """<!doctype html>
     <h1>SDKs of this service's version</h1>
     <ul>
       <li><a href="greenroom.js">greenroom.js</a>: browser module</li>
-      <li><a href="greenroom-client.tgz">greenroom-client.tgz</a>: npm package, for npm install</li>
+      <li><a href="voxeet-sdk.js">voxeet-sdk.js</a>: the names of the Voxeet / Dolby.io Web SDK, for a script tag</li>
+      <li>npm packages, for npm install with their address: <a href="greenroom-client.tgz">greenroom-client.tgz</a>,
+        and beside it <a href="greenroom-react.tgz">greenroom-react.tgz</a>,
+        <a href="greenroom-react-native-compat.tgz">greenroom-react-native-compat.tgz</a>,
+        <a href="greenroom-web-compat.tgz">greenroom-web-compat.tgz</a></li>
       <li><a href="{wheel}#sha256={sha256}">{wheel}</a>: Python package; pip install --find-links finds it here</li>
     </ul>
   </body>
@@ -161,8 +183,8 @@ _SDK_PAGE = """<!doctype html>
 
 PAGES = (
     public("GET /sdk/", sdk_page, "This version's SDKs", tag="sdk"),
-    public("GET /sdk/greenroom-client.tgz", npm_package, "The browser SDK as an npm package", tag="sdk"),
-    public("GET /sdk/{file}", python_wheel, "The Python package as a wheel", tag="sdk"),
+    public("GET /sdk/voxeet-sdk.js", voxeet_sdk, "The names of the platform's Web SDK", tag="sdk", origin=Origin.ANY),
+    public("GET /sdk/{file}", package, "A package of this version", tag="sdk"),
 )
 """Not in /openapi.json: for package managers, and people."""
 
