@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from greenroom.engines.base import Headcount
 from tests.browser.chromium import Browser, Page, ScriptError, chromium
+from tests.cli.running import run
 from tests.server.api_house import api_of
+from tests.server.crowds import crowd, name_of
 from tests.server.harness import Client, House, Opened, Tenant, running_service
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
@@ -251,6 +255,103 @@ async def test_a_wrong_secret_is_said_and_signing_out_forgets() -> None:
         assert counts.attached == 1
 
 
+async def test_it_begins_with_what_was_before_it_was_opened() -> None:
+    async with running_service() as house, chromium() as browser:
+        tenant = await house.new_application("Studio")
+        statistics = house.service.engine.statistics
+        now = int(house.service.clocks.wall() * 1000)
+        past = [Headcount(now - 30_000 * ago, online=40 + ago, attached=60 + ago) for ago in range(70, 0, -1)]
+        for headcount in [Headcount(now - 2 * 3_600_000, attached=9_999), *past]:
+            await statistics.keep(tenant.key, headcount)
+        async with house.connect() as client:
+            await client.open(tenant.token("anna"), participant={"name": "Anna Karlsson"})
+            await client.call("session.close")
+        page = await browser.open(house.url + "/console/")
+        await sign_in(page, tenant)
+        await page.until("document.querySelector('#chart polyline.sessions')?.points.numberOfItems >= 70")
+        label = await page.evaluate("document.querySelector('#chart svg').getAttribute('aria-label')")
+        assert label == "0 sessions of 0 participants now; in the last hour at most 130 sessions"
+        top = await page.evaluate("[...document.querySelectorAll('#chart text')].map((one) => one.textContent)")
+        assert top[:3] == ["0", "100", "200"]
+        await page.until(said("Anna Karlsson", "opened"))
+        await page.until(said("Anna Karlsson", "ended"))
+        await page.until("document.getElementById('n-opens').textContent === '1'")
+        verbs = await page.evaluate("[...document.querySelectorAll('#events > li')].map((one) => one.dataset.verb)")
+        assert sorted(verbs[:2]) == ["ended", "offline"]
+        assert sorted(verbs[2:]) == ["online", "opened"]
+        assert page.problems == []
+
+
+async def test_an_empty_service_says_what_to_do_first_and_it_works() -> None:
+    async with signed_in() as site:
+        page = site.page
+        await page.until("!document.getElementById('first-steps').hidden")
+        card, steps = (
+            f"Math.max(...[...document.querySelectorAll('{one}')].map((one) => one.getBoundingClientRect().right))"
+            for one in (".people", "#first-steps *")
+        )
+        assert await page.evaluate(f"{steps} < {card}")
+        for scheme in ("light", "dark"):
+            await page.scheme(scheme)
+            await page.screenshot(f"console-empty-{scheme}")
+        told = {step: await page.evaluate(f"document.getElementById('step-{step}').textContent") for step in STEPS}
+        verb, *arguments = shlex.split(told["token"].replace("APP SECRET", site.tenant.secret))
+        assert verb == "greenroom"
+        token = (await run(*arguments)).out.strip()
+        app = await site.browser.open(site.house.url + "/console/icon.svg")
+        await app.evaluate(in_async_function(told["open"].replace("ACCESS TOKEN", token)))
+        await page.until(is_here("Anna"))
+        assert await page.evaluate("document.getElementById('first-steps').hidden")
+        assert told["cli"].replace("greenroom open", "greenroom token client") == told["token"] + " --name Anna"
+        assert page.problems == []
+
+
+STEPS = ("token", "open", "cli")
+
+
+def in_async_function(module: str) -> str:
+    """A module as an expression, with its import as a call."""
+    head, _, body = module.partition("\n")
+    url = head.split('"')[1]
+    return f"(async () => {{ const {{ Greenroom }} = await import({quoted(url)}); {body}; return true; }})()"
+
+
+async def test_where_there_are_many_the_service_searches_and_pages() -> None:
+    count = "document.getElementById('people').children.length"
+    note = "document.getElementById('people-note').textContent"
+    async with running_service() as house, chromium() as browser:
+        tenant = await house.new_application("Studio")
+        async with crowd(tenant, 1300):
+            page = await browser.open(house.url + "/console/")
+            await sign_in(page, tenant)
+            await page.until(f"{note} === '300 of more than 1,000.'")
+            assert await page.evaluate(count) == 300
+            # Who is not among those that are listed is found all the same, also in the other case.
+            ids = sorted((tenant.participant_id(f"user-{number}"), number) for number in range(1300))
+            last = ids[-1][1]
+            assert not await page.evaluate(row(name_of(last)))
+            await search(page, name_of(last).upper())
+            await page.until(is_here(name_of(last)))
+            await page.until(f"{note} === ''")
+            await search(page, "user-")
+            await page.until(f"{note}.startsWith('300 of ')")
+            await search(page, "nobody at all")
+            await page.until(f"{note}.startsWith('Nobody here is called so.')")
+            await page.screenshot("console-many")
+            await search(page, "")
+            for _ in range(4):
+                await page.evaluate("document.getElementById('people-more').click()")
+                await asyncio.sleep(0.1)
+            await page.until(f"{count} === 1300")
+            assert await page.evaluate("document.getElementById('people-more').hidden")
+            assert page.problems == []
+
+
+async def search(page: Page, text: str) -> None:
+    await page.evaluate(f"document.getElementById('search').value = {quoted(text)}")
+    await page.evaluate("document.getElementById('search').dispatchEvent(new Event('input'))")
+
+
 async def test_nobody_is_counted_because_an_operator_looks() -> None:
     """An application whose pages may come from elsewhere only has a console all the same."""
     async with signed_in(allowed_origins=("https://app.example.com",)) as site:
@@ -345,7 +446,9 @@ async def test_how_it_looks(size: str, width: int, height: int) -> None:
         await site.choose("Anna Karlsson")
         await page.until("document.querySelectorAll('#detail .session').length === 2")
         await page.until("document.getElementById('n-sessions').textContent === '13'")
-        await page.until("document.querySelector('#chart svg').getAttribute('aria-label').startsWith('13 ')")
+        await page.until(
+            "document.querySelector('#chart svg').getAttribute('aria-label').startsWith('13 sessions of 12')"
+        )
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         for scheme in ("light", "dark"):
             await page.scheme(scheme)

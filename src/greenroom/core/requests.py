@@ -146,15 +146,15 @@ class ParticipantQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     def finder(self) -> Callable[[str, str | None, str], bool]:
         """Whether the search finds somebody by name, external id or id."""
-        wanted = _folded(self.search)
+        wanted = folded(self.search)
 
         def finds(name: str, external_id: str | None, participant_id: str) -> bool:
-            return wanted in _folded(name) or wanted in participant_id or wanted in _folded(external_id or "")
+            return wanted in folded(name) or wanted in participant_id or wanted in folded(external_id or "")
 
         return finds
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Without upper and lower case, and composed: canonical caseless matching (Unicode 3.13, D145)."""
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import apsw
 import msgspec
 
-from greenroom.core.requests import ParticipantQuery
+from greenroom.core.requests import ParticipantQuery, folded
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.cursors import decode_cursor, encode_cursor
 from greenroom.engines.embedded.erase import is_erased, last_erased_sessions
@@ -51,6 +51,9 @@ class _Head(msgspec.Struct, array_like=True):
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 _AFTER_ALL = "\U0010ffff"
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_MAY_FIND = """ AND (instr(lower(name), ?) OR instr(lower(external_id), ?) OR instr(id, ?)
+ OR length(name) <> octet_length(name) OR length(external_id) <> octet_length(external_id))"""
+"""SQLite knows upper and lower case of ASCII alone: who has other letters is looked at in Python."""
 _PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants"
 
 
@@ -63,10 +66,14 @@ def participants(query: ParticipantQuery, con: apsw.Connection) -> ParticipantPa
     end, is_last = window_end(con, query.app, after, LOOKED_AT)
     wanted = [PRESENCE_NUMBER[presence] for presence in query.presence]
     having = f" AND presence IN ({', '.join('?' * len(wanted))})" if wanted else ""
+    bindings: list[str | int] = [query.app, after, end, *wanted]
+    if query.search:
+        having += _MAY_FIND
+        bindings += [folded(query.search)] * 3
     sql = f"{_PARTICIPANT} WHERE app = ? AND id > ? AND id <= ?{having} ORDER BY id"
     finds = query.finder()
     items: list[ParticipantRecord] = []
-    for row in con.execute(sql, (query.app, after, end, *wanted)):
+    for row in con.execute(sql, bindings):
         participant = ParticipantRow(*row)
         if finds(participant.name, participant.external_id, participant.id):
             if len(items) == limit:

@@ -1,7 +1,7 @@
 /** The server API with a token that lives in this object and nowhere else. */
 
 /** Where the service is: the page is at its `console/`, behind a proxy perhaps below a path. */
-const SERVICE = new URL('../', document.baseURI);
+export const SERVICE = new URL('../', document.baseURI);
 const at = (path) => new URL(path.slice(1), SERVICE);
 
 const READ = 'participants:read sessions:read events:read';

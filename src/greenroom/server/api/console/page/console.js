@@ -6,13 +6,13 @@
  */
 import { Api, LIFE, path } from './api.js';
 import { ask } from './ask.js';
-import { Chart, EVERY } from './chart.js';
+import { Chart } from './chart.js';
 import { Detail } from './detail.js';
 import { $, shown } from './dom.js';
 import { Events } from './events.js';
 import { Live } from './live.js';
 import { People } from './people.js';
-import { drawBlocks, drawBounds, drawNode } from './side.js';
+import { drawBlocks, drawBounds, drawFirstSteps, drawNode } from './side.js';
 
 const STATES = {
   connecting: 'Connecting',
@@ -20,14 +20,20 @@ const STATES = {
   reconnecting: 'Reconnecting',
   disconnected: 'Connecting',
 };
+const LOOK = 5000; // ms from one look at the counts and the node to the next
+const HISTORY = 30_000; // ms from one look at the history to the next
 let api;
 let live;
 let timers = [];
-let opens = 0; // since the last sample
+let opens = []; // when sessions of the last minute were opened
 let blocks = [];
 let figuresDue; // a timer
 
-const people = new People((id) => void choose(id));
+const people = new People({
+  choose: (id) => void choose(id),
+  more: () => live.more().catch(failed),
+  search: (text, found) => live.search(text, found).catch(failed),
+});
 const detail = new Detail(people, {
   kick: (person) => kick(person),
   block: (person) => block(person),
@@ -59,17 +65,21 @@ $('sign-out').addEventListener('click', () => leave());
 
 const enter = async (key) => {
   $('app').textContent = key;
+  drawFirstSteps(key);
   showState('connecting');
-  live = new Live(api, { people: putPeople, event: heard, state: showState, listed });
-  await Promise.all([look(), readBlocks()]);
+  live = new Live(api, { people: putPeople, past, event: heard, state: showState, knows: (id) => Boolean(people.get(id)) });
+  people.open(live);
+  await Promise.all([look(), readHistory(), readBlocks()]);
   $('door').hidden = true;
   $('console').hidden = $('who').hidden = false;
   timers = [
-    setInterval(() => void look().catch(failed), EVERY * 1000),
+    setInterval(() => void look().catch(failed), LOOK),
+    setInterval(() => void readHistory().catch(failed), HISTORY),
     setInterval(() => void readBlocks().catch(failed), 30_000),
     setTimeout(() => leave('The hour is over. Please sign in again.'), (LIFE - 10) * 1000),
   ];
   await live.start();
+  people.draw();
   $('people').focus({ preventScroll: true });
 };
 
@@ -82,7 +92,7 @@ const leave = (problem) => {
   api = live = undefined;
   if ($('ask').open) $('ask').close();
   [people, detail, events, chart].forEach((part) => part.clear());
-  opens = 0;
+  opens = [];
   $('console').hidden = $('who').hidden = true;
   $('door').hidden = false;
   $('sign-in-problem').textContent = problem ?? '';
@@ -98,12 +108,13 @@ const putPeople = (list) => {
   if (list.some((one) => one.id === detail.id)) detail.draw();
 };
 
-const listed = (isComplete) => {
-  people.isComplete = isComplete;
+const past = (list) => {
+  events.past(list);
+  for (const event of list) if (event.type === 'session.opened') opens.push(event.at);
 };
 
 const heard = (event) => {
-  if (event.type === 'session.opened') opens += 1;
+  if (event.type === 'session.opened') opens.push(event.at);
   // The service keeps counts for 2 s.
   figuresDue ??= setTimeout(() => ((figuresDue = undefined), void showFigures().catch(failed)), 2100);
   events.add(event);
@@ -117,20 +128,20 @@ const showState = (state) => {
 
 const failed = (error) => console.warn('console: not read', error);
 
-/** The present counts; the sum of sessions. */
+/** The present counts. */
 const showFigures = async () => {
   const counts = await api?.get('/v1/counts');
-  if (!counts) return 0;
-  const sessions = counts.sessions.attached + counts.sessions.detached;
-  const figures = { online: counts.participants.online, unreachable: counts.participants.unreachable, sessions, opens: chart.opensAMinute + opens };
+  if (!counts) return;
+  opens = opens.filter((at) => at > counts.at - 60_000);
+  const figures = { ...counts.participants, sessions: counts.sessions.attached + counts.sessions.detached, opens: opens.length };
   for (const [name, value] of Object.entries(figures)) $(`n-${name}`).textContent = value.toLocaleString();
-  return sessions;
+  chart.now(counts);
 };
 
+const readHistory = async () => chart.history(await api.get('/v1/counts/history'));
+
 const look = async () => {
-  const [sessions, service] = await Promise.all([showFigures(), api.get('/v1/service')]);
-  chart.add(sessions, opens);
-  opens = 0;
+  const [, service] = await Promise.all([showFigures(), api.get('/v1/service')]);
   // How long a session has lasted; but what somebody is about to copy stays.
   if (getSelection().isCollapsed) detail.draw();
   drawNode(service);
@@ -164,7 +175,7 @@ const choose = async (id) => {
 $('find').addEventListener('submit', async (event) => {
   event.preventDefault();
   const text = $('search').value.trim();
-  if (!text) return;
+  if (!text || people.isSearching) return;
   const first = $('people').querySelector('button');
   if (first) return first.click();
   const { items } = await api.get('/v1/participants', { externalId: text }).catch(() => ({ items: [] }));

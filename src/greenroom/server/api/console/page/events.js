@@ -7,6 +7,7 @@ const SHOWN = 120;
 export class Events {
   #all = [];
   #names;
+  #told = new Map(); // id -> how events called somebody, for those who have left
   #choose;
   #frame;
 
@@ -25,12 +26,29 @@ export class Events {
 
   clear() {
     this.#all = [];
+    this.#told.clear();
     $('events').replaceChildren();
+  }
+
+  /** What happened before the page was opened, oldest first. */
+  past(events) {
+    this.#all = [...this.#all, ...events.toReversed()].slice(0, KEPT);
+    events.forEach((event) => this.#note(event));
+    this.#soon();
   }
 
   add(event) {
     this.#all = [event, ...this.#all].slice(0, KEPT);
+    this.#note(event);
     this.#soon();
+  }
+
+  #note({ participantId: id, data }) {
+    if (!id || !(data?.name || data?.externalId)) return;
+    const before = this.#told.get(id);
+    this.#told.delete(id); // the latest are at the end
+    this.#told.set(id, { id, name: data.name ?? before?.name, externalId: data.externalId ?? before?.externalId });
+    if (this.#told.size > KEPT) this.#told.delete(this.#told.keys().next().value);
   }
 
   #soon() {
@@ -47,7 +65,7 @@ export class Events {
     const list = $('events');
     const old = new Map([...list.children].map((child) => [child.dataset.event, child]));
     const items = found.map((one) => this.#kept(old.get(one.id), one) ?? this.#line(one));
-    list.replaceChildren(...(items.length ? items : [el('li', { class: 'muted' }, 'Nothing since this page was opened.')]));
+    list.replaceChildren(...(items.length ? items : [el('li', { class: 'muted' }, 'Nothing yet.')]));
   }
 
   /** A line that is there already, unless it could not name its participant and now can. */
@@ -63,7 +81,7 @@ export class Events {
   #line(event) {
     const { data = {}, participantId: id } = event;
     const known = this.#names(id);
-    const person = known ?? { id: id ?? '', name: data.name, externalId: data.externalId };
+    const person = known ?? this.#told.get(id) ?? { id: id ?? '' };
     const [subject, verb] = event.type.split('.');
     return el(
       'li',

@@ -2,8 +2,10 @@
  * What keeps the page true: the stream of events, each of which is followed by a look at whom it is about. The page has
  * no session of its own, so nobody is counted, or seen by the application's own people, because an operator looks.
  */
-const MOST = 1000; // listed at once; whoever else does something is added then
+const MOST = 1000; // listed at once
 const PAGE = 500;
+const PAST = 200; // events of before
+const FOUND = 100; // of a search
 const WAIT = 20; // seconds of a long poll
 const RETRY = 3000;
 
@@ -18,8 +20,10 @@ export class Live {
   #tell;
   #due = new Set(); // ids to be looked at
   #looking;
+  #next; // cursor of who is not listed yet
+  #search = 0; // number of the last one
 
-  /** tell: {people(list), event(event), state(name), listed(isComplete)}. */
+  /** tell: {people(list), past(events), event(event), state(name), knows(id)}. */
   constructor(api, tell) {
     this.#api = api;
     this.#tell = tell;
@@ -27,24 +31,46 @@ export class Live {
 
   async start() {
     // Before the list is read: what happens meanwhile is not missed.
-    const { cursor } = await this.#api.get('/v1/events', { after: 'now', limit: 1 });
+    const { items, cursor } = await this.#api.get('/v1/events', { latest: PAST });
+    this.#tell.past(items);
     this.#tell.state('connected');
     void this.#follow(cursor);
-    await this.#list();
+    await this.more(MOST);
   }
 
-  /** Everybody who is here. */
-  async #list() {
+  /** Whether everybody who is here is listed. */
+  get isComplete() {
+    return this.#next === null;
+  }
+
+  /** The next of those who are here. */
+  async more(most = PAGE) {
     let count = 0;
-    let cursor;
-    do {
-      const query = { presence: ['online', 'unreachable'], limit: PAGE, ...(cursor && { cursor }) };
-      const page = await this.#api.get('/v1/participants', query);
+    while (!this.isComplete && count < most) {
+      const page = await this.#here({ limit: PAGE, ...(this.#next && { cursor: this.#next }) });
       this.#tell.people(page.items);
       count += page.items.length;
+      this.#next = page.cursor;
+    }
+  }
+
+  /** Looks through all who are here, a page at a time, unless a later search takes over. found(list) is told of each. */
+  async search(text, found) {
+    const round = ++this.#search;
+    let count = 0;
+    let cursor;
+    while (text && cursor !== null && count < FOUND) {
+      const page = await this.#here({ search: text, limit: FOUND, ...(cursor && { cursor }) });
+      if (round !== this.#search) return;
+      this.#tell.people(page.items);
+      found(page.items);
+      count += page.items.length;
       cursor = page.cursor;
-    } while (cursor && count < MOST);
-    this.#tell.listed(!cursor);
+    }
+  }
+
+  #here(query) {
+    return this.#api.get('/v1/participants', { presence: ['online', 'unreachable'], ...query });
   }
 
   async #follow(after) {
@@ -66,7 +92,8 @@ export class Live {
 
   #heard(event) {
     this.#tell.event(event);
-    if (!event.participantId) return;
+    // Where there are more than are listed, who is not among them is not looked at.
+    if (!event.participantId || !(this.isComplete || this.#tell.knows(event.participantId))) return;
     this.#due.add(event.participantId);
     this.#looking ??= this.#lookAround().finally(() => (this.#looking = undefined));
   }

@@ -1,25 +1,60 @@
 /** Who is here: a list that is kept true, in an order that does not jump under the reader's hand. */
 import { $, el, face, plural, shown, statusOf, time } from './dom.js';
 
-const SHOWN = 300; // more are found by searching
+const STEP = 300; // rows that are shown at once
+const SEARCH_AFTER = 250; // ms without a key
 const LINGER = 5000; // ms for which somebody who has left is still shown
 const RANK = { online: 0, unreachable: 1, offline: 2 };
+const order = new Intl.Collator();
 const WORD = { online: 'online', unreachable: 'unreachable', offline: 'left' };
 
 export class People {
   #known = new Map(); // id -> participant
   #rows = new Map(); // id -> { item, version }
   #leaving = new Map(); // id -> timer
-  #choose;
+  #found = new Set(); // ids that the service found for the present search
+  #shown = STEP; // rows at most
+  #asked; // what is asked for: {choose(id), more(), search(text, found)}
+  #source = { isComplete: true };
   #frame;
+  #timer;
 
-  /** choose(id): somebody was chosen. */
-  constructor(choose) {
-    this.#choose = choose;
-    this.ownId = undefined;
-    this.isComplete = true;
+  /** asked: {choose(id): somebody was chosen. more(): the next who are here. search(text, found): look on the service}. */
+  constructor(asked) {
+    this.#asked = asked;
     this.chosen = undefined;
-    $('search').addEventListener('input', () => this.draw());
+    $('search').addEventListener('input', () => this.#searchSoon());
+    $('people-more').addEventListener('click', () => void this.#more());
+  }
+
+  /** source: {isComplete}, whether all who are here are known. */
+  open(source) {
+    this.#source = source;
+  }
+
+  #searchSoon() {
+    clearTimeout(this.#timer);
+    this.#found.clear();
+    this.#shown = STEP;
+    const text = $('search').value.trim();
+    this.isSearching = Boolean(text) && !this.#source.isComplete;
+    if (this.isSearching) this.#timer = setTimeout(() => void this.#search(text), SEARCH_AFTER);
+    this.draw();
+  }
+
+  async #search(text) {
+    await this.#asked.search(text, (list) => {
+      for (const one of list) this.#found.add(one.id);
+    });
+    if (text !== $('search').value.trim()) return;
+    this.isSearching = false;
+    this.draw();
+  }
+
+  async #more() {
+    this.#shown += STEP;
+    if (this.#shown > this.#known.size) await this.#asked.more();
+    this.draw();
   }
 
   get(id) {
@@ -43,10 +78,14 @@ export class People {
 
   clear() {
     this.#leaving.forEach(clearTimeout);
-    for (const map of [this.#leaving, this.#known, this.#rows]) map.clear();
+    clearTimeout(this.#timer);
+    for (const map of [this.#leaving, this.#known, this.#rows, this.#found]) map.clear();
+    this.#source = { isComplete: true };
+    this.#shown = STEP;
     $('people').replaceChildren();
     $('search').value = '';
-    this.chosen = this.ownId = undefined;
+    this.chosen = undefined;
+    this.isSearching = false;
   }
 
   #forget(id) {
@@ -68,39 +107,38 @@ export class People {
     const words = $('search').value.trim().toLocaleLowerCase();
     const here = [...this.#known.values()].filter((one) => one.presence !== 'offline' || this.#leaving.has(one.id));
     const found = words
-      ? here.filter((one) => [one.name, one.externalId, one.id].some((text) => text?.toLocaleLowerCase().includes(words)))
+      ? here.filter((one) => this.#found.has(one.id) || [one.name, one.externalId, one.id].some((text) => text?.toLocaleLowerCase().includes(words)))
       : here;
     return found.sort(
       (a, b) =>
-        (a.id === this.ownId) - (b.id === this.ownId) ||
-        (RANK[a.presence] === 1) - (RANK[b.presence] === 1) ||
-        shown(a).localeCompare(shown(b)) ||
-        (a.id < b.id ? -1 : 1),
+        (RANK[a.presence] === 1) - (RANK[b.presence] === 1) || order.compare(shown(a), shown(b)) || (a.id < b.id ? -1 : 1),
     );
   }
 
   draw() {
     const found = this.#matching();
     const list = $('people');
-    const wanted = found.slice(0, SHOWN).map((one) => this.#row(one));
+    const wanted = found.slice(0, this.#shown).map((one) => this.#row(one));
     const keep = new Set(wanted);
     for (const child of [...list.children]) if (!keep.has(child)) child.remove();
     // What stands where it should is not touched: focus and scrolling stay.
     wanted.forEach((item, index) => list.children[index] !== item && list.insertBefore(item, list.children[index] ?? null));
-    $('people-note').textContent = this.#note(found.length);
+    const isSearch = Boolean($('search').value.trim());
+    $('people-note').textContent = this.#note(found.length, isSearch);
+    $('people-more').hidden = found.length <= this.#shown && (this.#source.isComplete || isSearch);
+    $('first-steps').hidden = found.length > 0 || isSearch || !this.#source.isComplete;
   }
 
-  #note(count) {
-    if (count > SHOWN) return `${SHOWN} of ${count.toLocaleString()} are shown: search for the others.`;
-    if (count === 0 && $('search').value) return 'Nobody here is called so. Enter looks among those who have left, too.';
-    if (count === 0) return 'Nobody.';
-    if (!this.isComplete) return `The first ${count.toLocaleString()}.`;
-    return '';
+  #note(count, isSearch) {
+    if (this.isSearching) return count ? 'Looking for more…' : 'Looking through all who are here…';
+    if (count > this.#shown) return `${this.#shown} of ${this.#source.isComplete || isSearch ? '' : 'more than '}${count.toLocaleString()}.`;
+    if (count === 0 && isSearch) return 'Nobody here is called so. Enter looks among those who have left, too.';
+    return this.#source.isComplete || isSearch ? '' : `${count.toLocaleString()} of more.`;
   }
 
   #row(one) {
     const known = this.#rows.get(one.id);
-    const mark = `${one.version}|${one.presence}|${one.sessions}|${this.chosen === one.id}|${this.ownId === one.id}`;
+    const mark = `${one.version}|${one.presence}|${one.sessions}|${this.chosen === one.id}`;
     if (known?.mark === mark) return known.item;
     const item = known?.item ?? el('li');
     const had = item.contains(document.activeElement);
@@ -113,14 +151,14 @@ export class People {
   }
 
   #button(one) {
-    const devices = this.ownId === one.id ? 'this page' : one.presence === 'offline' || (one.presence === 'unreachable' && one.sessions === 1) ? '' : plural(one.sessions, 'device');
+    const devices = one.presence === 'offline' || (one.presence === 'unreachable' && one.sessions === 1) ? '' : plural(one.sessions, 'device');
     return el(
       'button',
       {
         type: 'button',
         class: 'person',
         'aria-current': this.chosen === one.id ? 'true' : undefined,
-        onclick: () => this.#choose(one.id),
+        onclick: () => this.#asked.choose(one.id),
       },
       face(one),
       el(

@@ -1,5 +1,19 @@
-/** The blocked, the node, and the bounds. */
+/** What to do first; the blocked, the node, and the bounds. */
+import { SERVICE } from './api.js';
 import { $, el, span, time } from './dom.js';
+
+/** How a first session is opened, with this service's address and the app key, to be copied. */
+export const drawFirstSteps = (key) => {
+  const url = SERVICE.href.replace(/\/$/, '');
+  const who = `--url ${url} --key ${key} --secret 'APP SECRET' --external-id anna`;
+  $('step-token').textContent = `greenroom token client ${who}`;
+  $('step-open').textContent = `import { Greenroom } from "${url}/sdk/greenroom.js";
+
+const sdk = new Greenroom("${url}");
+sdk.initializeToken("ACCESS TOKEN");
+await sdk.session.open({ name: "Anna" });`;
+  $('step-cli').textContent = `greenroom open ${who} --name Anna`;
+};
 
 export const drawBlocks = (items, mayLift, lift, nameOf) => {
   const rows = items.map((block) =>
