@@ -88,9 +88,7 @@ async def _ask_all(api: Api, service: Service, app: str, participants: int, serv
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         wall, cpu, redis = (statistics.median(column) for column in zip(*laps, strict=True))
-        print(
-            f"{name:29} {wall:6.0f} ms; CPU {cpu:5.0f} + {redis:4.0f} ms; loop held up {max(lags) * 1000:4.0f} ms"
-        )
+        print(f"{name:29} {wall:6.0f} ms; CPU {cpu:5.0f} + {redis:4.0f} ms; loop held up {max(lags) * 1000:4.0f} ms")
 
 
 async def _pages(api: Api, wanted: int, **query: Any) -> int:
