@@ -29,9 +29,13 @@ const until = async (is, what = is) => {
     if (is()) return;
     await sleep(5);
   }
-  assert.fail(`did not come true: ${what}`);
+  assert.fail(`did not come true: ${typeof what === 'function' ? what() : what}`);
 };
-const shows = (page, text) => until(() => page.text() === text, `${text}, it is ${page.text()}`);
+/** What was begun and is done in this turn of the event loop or one of the next is done. */
+const settled = async () => {
+  for (let turn = 0; turn < 5; turn += 1) await sleep(0);
+};
+const shows = (page, text) => until(() => page.text() === text, () => `${text}, it is ${page.text()}`);
 
 const Provider = ({ externalId = 'anna', ...props }) =>
   h(GreenroomProvider, {
@@ -76,7 +80,7 @@ describe(`React ${version}`, () => {
   });
   afterEach(async () => {
     for (const root of roots) root.unmount();
-    await sleep(5);
+    await settled();
     console.error = printError;
     assert.deepEqual(complaints, []);
   });
@@ -84,7 +88,7 @@ describe(`React ${version}`, () => {
   test('StrictMode opens one session, and its end is that of the provider', async () => {
     const page = render(h(StrictMode, null, h(Provider, { info: { name: 'Anna' } }, h(Session))));
     await shows(page, 'connected Anna');
-    await sleep(20);
+    await settled();
     assert.equal(service.opens, 1);
     assert.equal(service.sessions.size, 1);
     page.root.unmount();
@@ -143,7 +147,7 @@ describe(`React ${version}`, () => {
     const element = h(Provider, { info: { name: 'Anna' } }, h(Session), ' ', h(Names), dot);
     const html = renderToString(element);
     assert.match(html, /disconnected/);
-    await sleep(10);
+    await settled();
     assert.deepEqual(service.requests, []);
     const at = place();
     at.innerHTML = html;
@@ -243,8 +247,7 @@ describe(`React ${version}`, () => {
     const first = sdk;
     page.root.render(h(Provider, { url: 'http://elsewhere' }, h(Session), h(Sdk)));
     await until(() => sdk !== first && handle.isOpen, 'the session of the other');
-    assert.equal(first.session.state, 'disconnected');
-    assert.equal(service.sessions.size, 1);
+    await until(() => first.session.state === 'disconnected' && service.sessions.size === 1, 'the first one is closed');
   });
 
   test("the app's own SDK is opened and closed, and otherwise left alone", async () => {
@@ -274,17 +277,17 @@ describe(`React ${version}`, () => {
     let renders = 0;
     const Counter = () => {
       renders += 1;
-      useParticipants({ externalIds: ['ben'] });
-      return h(Session);
+      const { participants } = useParticipants({ externalIds: ['ben'] });
+      return [h(Session, { key: 1 }), ' ', participants[0]?.presence];
     };
     const page = render(h(Provider, { info: { name: 'Anna' } }, h(Counter)));
-    await shows(page, 'connected Anna');
-    await sleep(50);
+    await shows(page, 'connected Anna offline');
+    await settled();
     assert.ok(renders < 10, `${renders} renders`);
     const before = renders;
     service.person('ben', { presence: 'online' });
-    await until(() => renders > before);
-    await sleep(20);
+    await shows(page, 'connected Anna online');
+    await settled();
     assert.equal(renders, before + 1);
   });
 
