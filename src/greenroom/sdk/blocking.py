@@ -25,7 +25,6 @@ from greenroom.core.states import SessionState
 from greenroom.errors import ServiceUnavailableError
 from greenroom.messages import Device
 from greenroom.model import Participant, ParticipantInfo
-from greenroom.sdk import aiohttp_client  # noqa: F401 - not first in the loop, where it would cost a call its time
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.runner import Refresh
@@ -155,6 +154,9 @@ class _Worker:
     def _start(self) -> _LoopThread:
         with self._lock:
             if self._runner is None:
+                # First in the loop the import would cost a call its time.
+                from greenroom.sdk import aiohttp_client  # noqa: F401
+
                 self._runner = _LoopThread()
             return self._runner
 
