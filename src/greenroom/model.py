@@ -158,6 +158,38 @@ class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int = 0
 
 
+class TokenIssuer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who besides the service may sign tokens that open an application's sessions. The pair of issuer and audience is
+    unique on a service: from it follows the application.
+
+    A claim is named by its member's name, or by a JSON pointer (RFC 6901) where the name begins with ``/``.
+    """
+
+    id: str
+    issuer: str
+    """The claim ``iss``, character by character."""
+    audience: str
+    """The claim ``aud``, or one of its values."""
+    algorithms: tuple[str, ...]
+    """``EdDSA``, ``ES256``, ``RS256``, ``PS256``; or ``HS256`` alone."""
+    keys: tuple[dict[str, Any], ...] = ()
+    """Public keys (RFC 7517); empty where they are fetched, or where there is a secret."""
+    jwks_url: str | None = None
+    """Where the key set is fetched from; None: the keys are above."""
+    sealed_secret: str = ""
+    """For ``HS256``, sealed by the master key; empty: none."""
+    external_id_claim: str = "sub"
+    external_id_prefix: str = ""
+    """Stands before the claim's value in the external id."""
+    name_claim: str | None = None
+    avatar_url_claim: str | None = None
+    session_scopes: tuple[str, ...] | None = None
+    """Of sessions opened with such a token; None is all."""
+    max_life: int = 86400
+    """Seconds from ``iat`` to ``exp``, at most."""
+    created_at: int = 0
+
+
 class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an application may set for itself. Defaults are the service's."""
 
@@ -213,6 +245,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     ceilings: ApplicationCeilings = ApplicationCeilings()
     """Set by operators."""
     webhooks: tuple[WebhookEndpoint, ...] = ()
+    issuers: tuple[TokenIssuer, ...] = ()
     revoked_before: int = 0
     """Tokens of the application with ``iat`` (Unix seconds) at or below this are revoked."""
     version: int = 0

@@ -37,6 +37,7 @@ from greenroom.core.requests import (
     TokenFacts,
     UpdateRequest,
 )
+from greenroom.errors import ConflictError
 from greenroom.model import (
     Application,
     Event,
@@ -109,6 +110,21 @@ def restriction_expires(restriction: Restriction) -> int | None:
     if restriction.kind == "block" and not restriction.lifted:
         return restriction.until
     return max(restriction.created_at, restriction.before * 1000) + int(RESTRICTION_MEMORY * 1000)
+
+
+def pairs_of(application: Application) -> frozenset[tuple[str, str]]:
+    """The pairs of issuer and audience that belong to the application; none where it was deleted."""
+    if application.deleted:
+        return frozenset()
+    return frozenset((one.issuer, one.audience) for one in application.issuers)
+
+
+def issuer_taken() -> ConflictError:
+    """Why an application is not stored that has another one's issuer. It does not say whose."""
+    return ConflictError(
+        "An application of this service has this issuer with this audience already.",
+        hint="From the two follows whose token it is: let the issuer name another audience for this application.",
+    )
 
 
 class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -441,8 +457,8 @@ class Directory(Protocol):
         """One, or None where unknown or deleted."""
 
     async def save_application(self, application: Application) -> Application:
-        """Stores it if the stored version is application.version (0: must be new). Returns it with its new version.
-        Raises ConflictError."""
+        """Stores it if the stored version is application.version (0: must be new), and if no other application has one
+        of its pairs of issuer and audience. Returns it with its new version. Raises ConflictError."""
 
     async def keys(self) -> tuple[SealedKey, ...]:
         """The signing keys, newest first."""

@@ -43,6 +43,7 @@ from greenroom.model import (
     Event,
     ParticipantRecord,
     SessionRecord,
+    TokenIssuer,
     anonymous_participant_id,
     make_session_id,
     participant_id_of,
@@ -219,6 +220,11 @@ class World(ABC):
     def application(self, **changes: Any) -> Application:
         """An application called APP, as it is before it is saved."""
         return msgspec.structs.replace(Application(key=APP, name="App", namespace=NAMESPACE), **changes)
+
+    def issuer(self, **changes: Any) -> TokenIssuer:
+        """An issuer of an application."""
+        plain = TokenIssuer(id="iss_1", issuer="https://id.example", audience="a", algorithms=("ES256",))
+        return msgspec.structs.replace(plain, **changes)
 
     def application_settings(self, **changes: Any) -> ApplicationSettings:
         """An application's settings."""

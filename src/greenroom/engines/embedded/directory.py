@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from greenroom.engines.base import issuer_taken, pairs_of
 from greenroom.engines.embedded.database import Database
 from greenroom.engines.embedded.restrict import store_restriction, touch_directory
 from greenroom.engines.embedded.state import State, decode_application, decode_restriction
@@ -77,9 +78,20 @@ def _save_application(tx: Transaction, application: Application) -> Application:
     stored = 0 if present is None else present.version
     if application.version != stored:
         raise ConflictError(f"The application was changed since: it is at version {stored}.")
+    _check_issuers(tx, application, present)
     saved = msgspec.structs.replace(application, version=stored + 1)
     _store_application(tx, saved)
     return saved
+
+
+def _check_issuers(tx: Transaction, application: Application, present: Application | None) -> None:
+    """Raises ConflictError where another application has one of the issuers that this one adds."""
+    wanted = pairs_of(application)
+    if not wanted or (present is not None and wanted <= pairs_of(present)):
+        return
+    for other in tx.state.applications.values():
+        if other.issuers and other.key != application.key and not wanted.isdisjoint(pairs_of(other)):
+            raise issuer_taken()
 
 
 def _store_application(tx: Transaction, application: Application) -> None:

@@ -11,6 +11,7 @@ from greenroom.codes import ErrorCode
 from greenroom.core.presence import AVAILABLE
 from greenroom.core.profile import too_many_attributes
 from greenroom.core.requests import OpenRequest
+from greenroom.engines.base import issuer_taken
 from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
     ConflictError,
@@ -157,6 +158,7 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
         hint="Lift blocks that are not needed any more, or give them an end.",
     ),
     b"version": lambda _: ConflictError(),
+    b"issuer_taken": lambda _: issuer_taken(),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from greenroom.codes import ErrorCode
 from greenroom.core.commands import DirectoryCommand, SupersededCommand
 from greenroom.engines.base import BlockParticipant, LiftBlock
@@ -91,6 +93,52 @@ class DirectoryContract(ContractBase):
             assert block in await directory.restrictions(APP)
             with refused(ErrorCode.PARTICIPANT_BLOCKED):
                 await w.engine.registry.open(w.changed_request(participant_id="somebody"))
+
+    async def test_an_issuer_with_its_audience_belongs_to_one_application(self) -> None:
+        async with self.make_world() as w:
+            directory = w.engine.directory
+            issuers = (w.issuer(), w.issuer(audience="b"))
+            one = await directory.save_application(w.application(issuers=issuers))
+            assert await directory.application(APP) == one
+            with refused(ErrorCode.CONFLICT):
+                await directory.save_application(w.application(key="app-2", issuers=(w.issuer(audience="b"),)))
+            assert await directory.application("app-2") is None
+            # The lengths of the two do not matter: these are other pairs.
+            near = (w.issuer(audience="c"), w.issuer(issuer="https://id.exampl", audience="ea"), w.issuer(issuer="x"))
+            two = await directory.save_application(w.application(key="app-2", issuers=near))
+            # What an application has it may keep, change and give up; then another one may have it.
+            one = await directory.save_application(
+                w.changed(one, issuers=(w.issuer(max_life=60), w.issuer(audience="b")))
+            )
+            with refused(ErrorCode.CONFLICT):
+                await directory.save_application(w.changed(two, issuers=(*near, w.issuer())))
+            one = await directory.save_application(w.changed(one, issuers=(w.issuer(audience="b"),)))
+            two = await directory.save_application(w.changed(two, issuers=(*near, w.issuer())))
+            with refused(ErrorCode.CONFLICT):
+                await directory.save_application(w.changed(one, issuers=(w.issuer(), w.issuer(audience="b"))))
+            await directory.save_application(w.changed(one, deleted=True))
+            await directory.save_application(w.changed(two, issuers=(w.issuer(), w.issuer(audience="b"))))
+
+    async def test_of_two_that_add_an_issuer_at_once_one_gets_it(self) -> None:
+        async with self.make_world() as w:
+            save = w.engine.directory.save_application
+            keys = [f"app-{number}" for number in range(6)]
+            made = await asyncio.gather(
+                *(save(w.application(key=key, issuers=(w.issuer(),))) for key in keys), return_exceptions=True
+            )
+            assert sorted(type(one).__name__ for one in made) == ["Application", *["ConflictError"] * 5]
+            stored = [app for app in await w.engine.directory.applications() if app.issuers]
+            assert len(stored) == 1
+
+    async def test_s15_an_issuer_that_was_put_back_belongs_to_its_application(self) -> None:
+        async with self.make_world() as w:
+            directory = w.engine.directory
+            lost = w.application(issuers=(w.issuer(),), version=3)
+            await directory.put_back([lost], [], [])
+            with refused(ErrorCode.CONFLICT):
+                await directory.save_application(w.application(key="app-2", issuers=(w.issuer(),)))
+            await directory.put_back([w.changed(lost, issuers=(), version=4)], [], [])
+            await directory.save_application(w.application(key="app-2", issuers=(w.issuer(),)))
 
     async def test_s15_a_lifted_block_is_not_put_back(self) -> None:
         async with self.make_world() as w:
