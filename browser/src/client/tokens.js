@@ -6,7 +6,7 @@
 import { errors } from '../errors.js';
 import { TOKEN_LEEWAY } from '../tables.js';
 
-const MAX_TOKEN_BYTES = 4096;
+const MAX_TOKEN_BYTES = 8192;
 
 const refuse = (text, hint = '') => {
   throw new errors.TokenInvalidError(text, { hint });
@@ -27,10 +27,12 @@ export const peek = (token) => {
   const claim = (name, isRight) =>
     isRight(claims[name]) ? claims[name] : refuse(`The token's claim ${name} is missing or not of its type.`);
   const isText = (value) => typeof value === 'string';
-  claim('sub', isText);
+  // An application's own issuer made it: enough to see that a token is for somebody else.
+  const [app, externalId] = claims.app === undefined ? ['iss', 'sub'] : ['app', 'xid'];
+  claim('sub', (value) => isText(value) || app === 'iss');
   return {
-    app: claim('app', isText),
-    externalId: claim('xid', (value) => value === undefined || isText(value)),
+    app: claim(app, isText),
+    externalId: claim(externalId, (value) => value === undefined || isText(value)),
     _issuedAt: claim('iat', Number.isInteger),
     _expiresAt: claim('exp', Number.isInteger),
   };
@@ -91,8 +93,8 @@ export class TokenManager {
     if (/^[{[]/.test(text)) refuse('The token is JSON: pass its access_token alone.');
     const claims = this._tools._peek(text);
     for (const [claim, name] of [
-      ['app', 'app'],
-      ['externalId', 'xid (the external id)'],
+      ['app', 'app (or iss)'],
+      ['externalId', 'xid (the external id; or sub)'],
     ])
       if (this._claims && this._claims[claim] !== claims[claim])
         refuse(`The new token's claim ${name} differs from the old one's.`);

@@ -8,7 +8,7 @@ change: characters newer than it are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from unicodedata import category, is_normalized, normalize
 
 from greenroom.errors import IllegalArgumentError
@@ -62,6 +62,17 @@ _REFUSED_IN_VALUE = (("a control character", re.compile("[\x00-\x08\x0b\x0c\x0e-
 _NOT_IN_URL = re.compile(f'[{_CONTROL} \\\\"<>^`{{|}}]|\\s')
 _SCHEME = re.compile(r"([^/?#]*?):")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
+
+
+def usable(text: str | None, check: Callable[[str], str]) -> str | None:
+    """A name or avatar URL that a token brings, as `check` stores it; None where there is none, or none that it takes:
+    what an identity provider says of somebody must not keep them out."""
+    if not text:
+        return None
+    try:
+        return check(text)
+    except IllegalArgumentError:
+        return None
 
 
 def check_name(name: str) -> str:

@@ -27,6 +27,7 @@ from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.telemetry.metrics import Count, Metrics
 from greenroom.server.telemetry.tracing import Tracing
+from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
 from greenroom.server.webhooks.sending import DeliveryOutcome
@@ -315,6 +316,13 @@ class Measure:
         if outcome.delivered:
             self._delivery.labels(app.key).observe(max(0.0, self._wall() - event.at / 1000))
 
+    # -- key sets --------------------------------------------------------------------------------------------------
+
+    def key_set_fetched(self, app: str, good: bool) -> None:
+        """A request for a key set is over."""
+        outcome = "good" if good else "failed"
+        self.metrics.counter("greenroom_key_set_fetches_total").labels(app, outcome).add()
+
     # -- the loop --------------------------------------------------------------------------------------------------
 
     async def probe(self) -> None:
@@ -338,6 +346,7 @@ def register_gauges(
     calls: EngineCalls,
     reaper: Reaper,
     webhooks: WebhookDispatcher,
+    key_sets: KeySets,
     door: FrontDoor,
     engine_name: str,
     durability: Sequence[str],
@@ -376,6 +385,23 @@ def register_gauges(
     metrics.gauge("greenroom_engine_durability_info", lambda: [((line,), 1) for line in durability])
     metrics.gauge("greenroom_webhook_waiting", lambda: _webhooks_waiting(webhooks))
     metrics.gauge("greenroom_webhook_endpoints", lambda: _webhook_endpoints(webhooks))
+    metrics.gauge("greenroom_key_set_age_seconds", lambda: _key_set_ages(key_sets))
+    metrics.gauge("greenroom_key_sets_failing", lambda: _key_sets_failing(key_sets))
+
+
+def _key_set_ages(key_sets: KeySets) -> list[tuple[tuple[str, ...], float]]:
+    found: dict[str, float] = {}
+    for (app, _), state in key_sets.states.items():
+        if state.age is not None:
+            found[app] = max(state.age, found.get(app, 0.0))
+    return [((app,), age) for app, age in found.items()]
+
+
+def _key_sets_failing(key_sets: KeySets) -> list[tuple[tuple[str, ...], float]]:
+    found: Counter[str] = Counter()
+    for (app, _), state in key_sets.states.items():
+        found[app] += state.failures > 0
+    return [((app,), count) for app, count in found.items()]
 
 
 def _by_state(hub: Hub) -> list[tuple[tuple[str, ...], float]]:

@@ -33,6 +33,7 @@ from greenroom.server.http.context import HttpContext
 from greenroom.server.http.dispatcher import Dispatcher
 from greenroom.server.instrumentation import Measure, MeasuredEngine, register_gauges
 from greenroom.server.listener import Certificate, listen, url_of, warn_of_plain_text
+from greenroom.server.outbound.documents import DocumentFetcher
 from greenroom.server.sessions.admission import Admission
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.control import SessionControl
@@ -41,6 +42,7 @@ from greenroom.server.sessions.hub import Hub
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.telemetry.tracing import make_tracing
 from greenroom.server.tenants.applications import Tenants
+from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.tenants.secrets import load_secrets, read_or_make
 from greenroom.server.version import version
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
@@ -84,6 +86,10 @@ class Service:
         self._chance = random.Random(int.from_bytes(random_bytes(8))) if chance is None else chance
         self._tracing = make_tracing(config.tracing)
         self.measure = Measure(self.metrics, clocks.monotonic, clocks.wall, self._tracing)
+        self._documents = DocumentFetcher(
+            allowed=parse_networks(config.webhook_allowed_networks), allow_http=config.webhook_http == "allowed"
+        )
+        self._key_sets = KeySets(self._documents, monotonic=clocks.monotonic, fetched=self.measure.key_set_fetched)
         self.engine = MeasuredEngine(make_engine(config) if engine is None else engine, self.measure.timed)
         # Made by `start`, once the engine runs and the address is known:
         self.tenants: Tenants
@@ -133,7 +139,7 @@ class Service:
         self._find_urls(listener)
         self._load_secrets()
         self._compose()
-        self._cleanups.append(self._stop_hub)
+        self._cleanups += [self._documents.close, self._key_sets.close, self._stop_hub]
         self.engine.bus.listen(self.hub)
         await self.node.beat()
         # An engine that is empty, as at the very first start, is written to before anything is asked of it.
@@ -145,7 +151,7 @@ class Service:
         self._register_gauges()
         self._begin(
             self.node.run(), self.node.watch_fence(), self._reaper.run(), self._sampler.run(), self.webhooks.run(),
-            self.measure.probe(),
+            self.measure.probe(), self._key_sets.run(),
         )  # fmt: skip
         for line in self.durability:
             log.info("durability", what=line)
@@ -217,6 +223,7 @@ class Service:
     def _register_gauges(self) -> None:
         register_gauges(
             self.metrics, hub=self.hub, node=self.node, calls=self.calls, reaper=self._reaper, webhooks=self.webhooks,
+            key_sets=self._key_sets,
             door=self.door, engine_name=self.engine.name, durability=self.durability, started_at=self.clocks.wall(),
         )  # fmt: skip
 
@@ -333,6 +340,7 @@ class Service:
             clock=self.clocks.wall,
             random_bytes=self._random_bytes,
             config=config,
+            key_sets=self._key_sets,
         )
 
     def reload_tls(self) -> None:

@@ -107,6 +107,7 @@ class VerifiedToken(Struct, frozen=True, kw_only=True):
     participant_id: None for API tokens, and where the token names no participant yet.
     external_id: None where the token has none.
     issued_at, expires_at: Unix seconds, without leeway.
+    name, avatar_url: what the token of an application's own issuer says, as it is; None in tokens of the service.
     """
 
     kind: TokenKind
@@ -120,6 +121,8 @@ class VerifiedToken(Struct, frozen=True, kw_only=True):
     kid: str
     version: int
     policy: SessionPolicyClaim
+    name: str | None = None
+    avatar_url: str | None = None
 
 
 _STRUCTS: dict[TokenKind, type[ApiClaims] | type[SessionClaims]] = {

@@ -24,11 +24,23 @@ MAX_TOKEN_BYTES = 4096
 MAX_DEPTH = 4
 """Objects and arrays inside one another, the claims themselves being the first."""
 
+OWN_TYPES = frozenset({"api+jwt", "session+jwt", "refresh+jwt"})
+"""``typ`` of the service's own tokens: never of an issuer's."""
+
 HEADER_MEMBERS = frozenset({"alg", "typ", "kid"})
 """All else in a header is refused: ``crit`` asks for what we do not do, ``jwk``, ``jku``, ``x5u`` bring keys along."""
 
+MAX_FOREIGN_TOKEN_BYTES = 8192
+"""The same of a token that an application's own issuer made: identity providers put more into theirs."""
+
+MAX_FOREIGN_DEPTH = 8
+
+FOREIGN_HEADER_REFUSED = frozenset({"crit", "jwk", "jku", "x5c", "x5u", "b64", "zip", "enc", "epk"})
+"""What asks for what is not done here, or brings a key along. Others (``x5t``, ``cat``) mean nothing here."""
+
 # 2^53 has 16 digits. Longer digit strings are never read as numbers at all: that costs quadratic time.
 _MAX_DIGITS = 16
+_MAX_FOREIGN_DIGITS = 40
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -56,8 +68,21 @@ class Parts(NamedTuple):
     signature: bytes
 
 
+class ForeignParts(NamedTuple):
+    """A token of an application's own issuer taken apart; the signature has not been checked."""
+
+    header: Header
+    signing_input: bytes
+    claims: dict[str, Any]
+    signature: bytes
+
+
 class Glance(NamedTuple):
-    """What an unverified token says of itself. Times are Unix seconds."""
+    """What an unverified token says of itself. Times are Unix seconds.
+
+    Where an application's own issuer made it, app is its ``iss`` and external_id its ``sub``: enough to see that a
+    token is for somebody else.
+    """
 
     typ: str | None
     app: str
@@ -92,17 +117,19 @@ def decode_base64url(text: str, part: str) -> bytes:
     return raw
 
 
-def read_object(raw: bytes, part: str) -> dict[str, Any]:
+def read_object(raw: bytes, part: str, *, foreign: bool = False) -> dict[str, Any]:
     """A JSON object: UTF-8, no duplicate keys at any depth, no fractions, nothing deeper than `MAX_DEPTH`.
 
-    Raises `TokenInvalidError`; part: what to call it in the error.
+    Raises `TokenInvalidError`; part: what to call it in the error. foreign: of an application's own issuer, which may
+    nest deeper and write fractions.
     """
-    if _too_deep(raw):
-        refuse(f"The token's {part} is nested deeper than {MAX_DEPTH}, or its brackets do not match.")
+    depth, decoder = (MAX_FOREIGN_DEPTH, _FOREIGN_DECODER) if foreign else (MAX_DEPTH, _DECODER)
+    if _too_deep(raw, depth):
+        refuse(f"The token's {part} is nested deeper than {depth}, or its brackets do not match.")
     why = ""
     value: Any = None
     try:
-        value = _DECODER.decode(raw.decode("utf-8"))
+        value = decoder.decode(raw.decode("utf-8"))
         if b"\\u" in raw:
             _check_surrogates(value)
     except _RefusedError as error:
@@ -135,19 +162,47 @@ def split_token(token: object) -> Parts:
 
     Raises `TokenInvalidError`. The payload is not looked into.
     """
-    if not isinstance(token, str):
-        refuse(f"A token is a string, not {type(token).__name__}.", "Return the access_token from your callback.")
-    if not token:
-        refuse("The token is empty.", "Return the access_token from your callback.")
-    if len(token) > MAX_TOKEN_BYTES:
-        refuse(f"The token is longer than {MAX_TOKEN_BYTES} bytes.")
-    segments = token.split(".", 3)
-    if len(segments) != 3:
-        refuse("The token is not three parts with dots between them.", "Pass the access_token alone, unchanged.")
+    if not isinstance(token, str) or len(token) > MAX_TOKEN_BYTES or len(segments := token.split(".", 3)) != 3:
+        _refuse_shape(token, MAX_TOKEN_BYTES)
     header = read_header(segments[0])
     payload = decode_base64url(segments[1], "payload")
     signature = decode_base64url(segments[2], "signature")
     return Parts(header, token[: token.rindex(".")].encode("ascii"), payload, signature)
+
+
+def _refuse_shape(token: object, most: int) -> NoReturn:
+    if not isinstance(token, str):
+        refuse(f"A token is a string, not {type(token).__name__}.", "Return the access_token from your callback.")
+    if not token:
+        refuse("The token is empty.", "Return the access_token from your callback.")
+    if len(token) > most:
+        refuse(f"The token is longer than {most} bytes.")
+    refuse("The token is not three parts with dots between them.", "Pass the access_token alone, unchanged.")
+
+
+def split_foreign(token: object) -> ForeignParts:
+    """Take the token of an application's own issuer apart. Raises `TokenInvalidError`."""
+    if not isinstance(token, str) or len(token) > MAX_FOREIGN_TOKEN_BYTES or len(segments := token.split(".", 3)) != 3:
+        _refuse_shape(token, MAX_FOREIGN_TOKEN_BYTES)
+    header = _read_foreign_header(segments[0])
+    payload = decode_base64url(segments[1], "payload")
+    signature = decode_base64url(segments[2], "signature")
+    signing_input = token[: token.rindex(".")].encode("ascii")
+    return ForeignParts(header, signing_input, read_object(payload, "payload", foreign=True), signature)
+
+
+@lru_cache(maxsize=64)
+def _read_foreign_header(segment: str) -> Header:
+    members = read_object(decode_base64url(segment, "header"), "header", foreign=True)
+    for name in ("alg", "typ", "kid"):
+        if name in members and type(members[name]) is not str:
+            refuse(f"The token's header member {name} is not a string.")
+    if "alg" not in members:
+        refuse("The token's header names no alg.")
+    refused = FOREIGN_HEADER_REFUSED.intersection(members)
+    if refused:
+        refuse(f"The token's header member {min(refused)} is not accepted.", "Let its issuer leave it out.")
+    return Header(members["alg"], members.get("typ"), members.get("kid"))
 
 
 def peek(token: object) -> Glance:
@@ -155,6 +210,9 @@ def peek(token: object) -> Glance:
 
     Raises `TokenInvalidError` for anything that no Greenroom service would accept by its form.
     """
+    foreign = split_foreign(token)
+    if "app" not in foreign.claims and foreign.header.typ not in OWN_TYPES:
+        return _glance_of_foreign(foreign)
     parts = split_token(token)
     claims = read_object(parts.payload, "payload")
     app = _claim(claims, "app", str)
@@ -170,6 +228,18 @@ def peek(token: object) -> Glance:
     )
 
 
+def _glance_of_foreign(parts: ForeignParts) -> Glance:
+    claims, sub = parts.claims, parts.claims.get("sub")
+    return Glance(
+        typ=parts.header.typ,
+        app=_claim(claims, "iss", str),
+        participant_id=None,
+        external_id=sub if isinstance(sub, str) else None,
+        issued_at=_claim(claims, "iat", int),
+        expires_at=_claim(claims, "exp", int),
+    )
+
+
 def _claim(claims: dict[str, Any], name: str, wanted: type) -> Any:
     value = claims.get(name)
     if type(value) is not wanted:  # not isinstance: a bool is an int
@@ -178,14 +248,14 @@ def _claim(claims: dict[str, Any], name: str, wanted: type) -> Any:
     return value
 
 
-def _too_deep(raw: bytes) -> bool:
+def _too_deep(raw: bytes, depth: int) -> bool:
     # Nearly every token has fewer brackets in all than may be nested: two counts in C.
-    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+    if raw.count(b"{") + raw.count(b"[") <= depth:
         return False
     # Else strings go, then all but brackets, then the innermost pairs, once per level: a few calls for any input,
     # before the decoder, which recurses, has seen it.
     skeleton = _STRING.sub(b"", raw).translate(_ONE_BRACKET, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         skeleton = skeleton.replace(b"[]", b"")
     return skeleton != b""
 
@@ -199,6 +269,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _whole(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
+        raise _RefusedError("has a number that is out of range")
+    return int(digits)
+
+
+def _whole_foreign(digits: str) -> int:
+    if len(digits) > _MAX_FOREIGN_DIGITS:
         raise _RefusedError("has a number that is out of range")
     return int(digits)
 
@@ -226,4 +302,7 @@ def _check_surrogates(value: Any) -> None:
 
 _DECODER = JSONDecoder(
     object_pairs_hook=_unique, parse_int=_whole, parse_float=_no_fraction, parse_constant=_no_constant
+)
+_FOREIGN_DECODER = JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_whole_foreign, parse_float=float, parse_constant=_no_constant
 )

@@ -54,6 +54,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     jti: str = "jti-1"
     version: int = 2
     policy: Policy = Policy()
+    name: str | None = None
+    avatar_url: str | None = None
 
 
 def token_for(external_id: str | None, **fields: Any) -> Token:

@@ -120,3 +120,22 @@ def test_open_profile(setting: str, scopes: tuple[str, ...], may: bool) -> None:
     rig = Rig(services)
     rig.hello(token="t")
     assert rig.requests[0].may_change_profile is may
+
+
+def test_an_issuer_s_token_brings_what_open_does_not() -> None:
+    services = FakeServices()
+    services.settings(open_profile="scope")
+    profile = {"name": "Anna", "avatar_url": "https://id.example/a.png"}
+    services.tokens["t"] = token_for("anna", scopes=(), **profile)
+    services.tokens["bad"] = token_for("anna", name="x" * 5000, avatar_url="javascript:alert(1)")
+    cases: list[tuple[str, dict[str, str], tuple[str | None, str | None, bool]]] = [
+        ("t", {}, ("Anna", "https://id.example/a.png", True)),
+        ("t", {"name": "Ann"}, ("Ann", "https://id.example/a.png", False)),
+        ("t", {"name": "", "avatarUrl": "/b.png"}, ("", "/b.png", False)),
+        ("bad", {}, (None, None, True)),
+    ]
+    for token, brought, expected in cases:
+        rig = Rig(services)
+        rig.hello(token=token, participant=brought)
+        request = rig.requests[0]
+        assert (request.name, request.avatar_url, request.may_change_profile) == expected

@@ -13,9 +13,13 @@ from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import Application
 from greenroom.server.sessions.admission import CHECKS_BURST, Admission
+from greenroom.server.tenants.issuers import Issuers
+from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.tenants.revocations import Revocations
+from greenroom.server.tenants.secrets import SecretStore
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import KeyRing, MintedTokens, generate_key, mint_client_token
+from tests.server.issuers import NoFetcher
 
 ISSUER = "https://greenroom.test"
 WALL = 1_700_000_000.0
@@ -28,6 +32,9 @@ class FakeTenants:
         self.ring = KeyRing(generate_key(os.urandom, created_at=0))
         self.minted = MintedTokens(os.urandom(32))
         self.revocations = Revocations(lambda: WALL)
+        self.issuers = Issuers(
+            SecretStore(bytes(32), os.urandom), KeySets(NoFetcher(), monotonic=lambda: 0.0), self.get
+        )
         self.known = {key: Application(key=key, name=key, namespace="n") for key in ("a", "b")}
 
     def get(self, app_key: str) -> Application | None:

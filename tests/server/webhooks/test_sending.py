@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from greenroom.server.outbound.lookups import AT_ONCE, NameLookups
 from greenroom.server.webhooks import sending
-from greenroom.server.webhooks.lookups import AT_ONCE, NameLookups
 from greenroom.server.webhooks.sending import Sender, retry_after
 from greenroom.server.wire.addresses import parse_networks
 from tests.server.webhooks.receiver import Answer, answer, drip, flood, garbage, hang, hang_up, receiver

@@ -86,8 +86,8 @@ class TokenManager:
     @staticmethod
     def _check_identity(old: ClaimsView, new: ClaimsView) -> None:
         for claim, before, after in (
-            ("app", old.app, new.app),
-            ("xid (the external id)", old.external_id, new.external_id),
+            ("app (or iss)", old.app, new.app),
+            ("xid (the external id; or sub)", old.external_id, new.external_id),
         ):
             if before != after:
                 raise TokenInvalidError(

@@ -14,6 +14,7 @@ from greenroom.core.profile import (
     check_name,
     check_status,
     not_for_clients,
+    usable,
 )
 from greenroom.core.requests import AttachRequest, OpenRequest, Owner, TokenFacts, UpdateRequest
 from greenroom.core.server.identity import (
@@ -76,6 +77,12 @@ def open_request(
         status = check_status(status) if allows(token.scopes, _UPDATE_SCOPE) else None
     name = None if info.name is None else check_name(info.name)
     avatar_url = None if info.avatar_url is None else check_avatar_url(info.avatar_url)
+    may_change_profile = settings.open_profile != "scope" or allows(token.scopes, _UPDATE_SCOPE)
+    if token.name is not None or token.avatar_url is not None:
+        # Signed by an issuer of the application: what the client does not bring itself needs no scope.
+        may_change_profile = may_change_profile or (name is None and avatar_url is None and attributes is None)
+        name = usable(token.name, check_name) if name is None else name
+        avatar_url = usable(token.avatar_url, check_avatar_url) if avatar_url is None else avatar_url
     # An anonymous participant is new each time: its token and address stand for it.
     services.admit(application.key, participant_id if external_id else f"{token.jti} {address}", now)
     partition = partition_of(application.key, participant_id)
@@ -92,7 +99,7 @@ def open_request(
         attributes=attributes,
         status=status,
         if_new=info.if_new,
-        may_change_profile=settings.open_profile != "scope" or allows(token.scopes, _UPDATE_SCOPE),
+        may_change_profile=may_change_profile,
         policy=narrowed(settings.policy, token.policy),
         max_application_sessions=settings.max_application_sessions,
         device_id=params.device.id or None,

@@ -84,6 +84,10 @@ class ClientToken(Protocol):
     def version(self) -> int: ...
     @property
     def policy(self) -> PolicyClaim: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def avatar_url(self) -> str | None: ...
 
 
 class SessionServices(Protocol):
@@ -100,7 +104,8 @@ class SessionServices(Protocol):
         count then. opening: RateLimitedError where the node takes no more opens of the application that the token names
         in this second; before its signature is checked, which is what an open costs.
 
-        Raises TokenInvalidError, TokenExpiredError, RateLimitedError (a bad one, after too many)."""
+        Raises TokenInvalidError, TokenExpiredError, RateLimitedError (a bad one, after too many),
+        ServiceUnavailableError (its issuer's keys are not here yet)."""
 
     def is_revoked(self, app: str, jti: str) -> bool:
         """Whether this one token was revoked, as far as it is known here."""

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.codes import ErrorCode
 from greenroom.engines.base import RevokeToken
-from greenroom.errors import GreenroomError, IllegalArgumentError
+from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError
 from greenroom.model import SessionPolicy
 from greenroom.server.api.common import all_sessions
 from greenroom.server.http.problems import NO_STORE, ProblemError, illegal
@@ -228,7 +228,11 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     tenants = call.context.tenants
     problem = "access_token is not a client access token of this application."
     try:
-        token = verify(text, tenants.ring, kind=TokenKind.CLIENT, issuer=call.context.issuer, now=call.now)
+        token = tenants.issuers.verify(text, call.now) or verify(
+            text, tenants.ring, kind=TokenKind.CLIENT, issuer=call.context.issuer, now=call.now
+        )
+    except ServiceUnavailableError:
+        raise
     except GreenroomError as error:
         if error.code is ErrorCode.TOKEN_EXPIRED:
             return Nothing()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from greenroom.core.rate_limit import KeyedBuckets, SharedBudget
 from greenroom.core.server.services import Now, SessionLimits
-from greenroom.errors import GreenroomError, RateLimitedError, TokenInvalidError
+from greenroom.errors import GreenroomError, RateLimitedError, ServiceUnavailableError, TokenInvalidError
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
@@ -90,10 +90,8 @@ class Admission:
                 now=now.wall,
                 minted=self._tenants.minted,
             )
-        except TokenInvalidError:
-            if not self._is_exempt(address, session_id):
-                self._note_failure(token, source, now)
-            raise
+        except TokenInvalidError as error:
+            found = self._of_issuer(token, error, "" if self._is_exempt(address, session_id) else source, now)
         refusal = self._tenants.revocations.refusal(found)
         if refusal is not None:
             raise refusal
@@ -101,6 +99,23 @@ class Admission:
 
     def _is_exempt(self, address: str, session_id: str | None) -> bool:
         return session_id is None and self._addresses.is_trusted(address)
+
+    def _of_issuer(self, token: str, error: TokenInvalidError, source: str, now: Now) -> VerifiedToken:
+        """A token that is none of the service's: perhaps an application's own issuer made it. error: raised where it is
+        no such token either. source: what a bad one counts under; "" for nothing."""
+        try:
+            found = self._tenants.issuers.verify(token, now.wall)
+        except TokenInvalidError as other:
+            error, found = other, None
+        except ServiceUnavailableError:
+            if source:
+                self._checks.take(source, now.mono)
+            raise
+        if found is not None:
+            return found
+        if source:
+            self._note_failure(token, source, now)
+        raise error
 
     def _note_failure(self, token: str, source: str, now: Now) -> None:
         """Counts a bad token. Raises RateLimitedError where there were too many."""
@@ -117,21 +132,24 @@ class Admission:
     def _attempt(self, token: str, source: str) -> str:
         """What a bad token counts under: the application that it says it is of, where there is such a one, and where it
         came from. Names that are made up count as one, or making them up would be a way around."""
+        return f"{self._application_named(token) or ''}\n{source}"
+
+    def _application_named(self, token: str) -> str | None:
+        """The application that a token says it is of, where there is such a one."""
         try:
             app = peek(token).app
         except GreenroomError:
-            app = ""
-        return f"{app if self._tenants.get(app) is not None else ''}\n{source}"
+            return None
+        return app if self._tenants.get(app) is not None else self._tenants.issuers.application_of(token)
 
     # -- opens and resumes --------------------------------------------------------------------------------------------
 
     def _check_room(self, token: str, now: Now) -> None:
         """Refuses before the signature is checked, which is what an open costs."""
-        try:
-            app = peek(token).app
-        except GreenroomError:
+        app = self._application_named(token)
+        if app is None:
             return  # it will be refused for what it is
-        if self._tenants.get(app) is not None and self._opens.is_full(app, now.mono):
+        if self._opens.is_full(app, now.mono):
             raise _no_room()
         self._full = False
 

@@ -99,6 +99,12 @@ TABLE: tuple[Description, ...] = (
         ("greenroom_reaper_failing", _G, "1 while passes of the reaper fail."),
     ),
     *_rows(
+        "Key sets of issuers",
+        ("greenroom_key_set_fetches_total", _C, "Key sets asked for by this node, by how it ended: good or failed.", ("app", "outcome")),
+        ("greenroom_key_set_age_seconds", _G, "Age of the oldest key set that this node uses for the application.", ("app",)),
+        ("greenroom_key_sets_failing", _G, "Key sets of the application that this node could not fetch at the last attempt.", ("app",)),
+    ),
+    *_rows(
         "Webhooks",
         ("greenroom_webhook_attempts_total", _C, "Attempts to deliver an event, by class of the response's status: 2xx, 3xx, 4xx, 5xx, or `none` without a response.", ("app", "answer")),
         ("greenroom_webhook_delivery_seconds", _H, "Time from an event to its successful delivery, retries included.", ("app",), DELIVERY),

@@ -16,7 +16,10 @@ from greenroom.engines.base import Directory, restriction_expires
 from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError
 from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, participant_id_of
 from greenroom.server.config import ServerConfig
+from greenroom.server.outbound.documents import Document, FetchFailedError
 from greenroom.server.tenants.ceilings import effective
+from greenroom.server.tenants.issuers import Issuers
+from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.tenants.keys import ANNOUNCED, SigningKeys
 from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.tenants.secrets import SecretStore
@@ -36,8 +39,8 @@ class Tenants:
     """All applications of the service, the key ring and what is revoked.
 
     master_key: 32 bytes; seals signing keys and makes the pepper of app secrets. clock: Unix seconds.
-    config: `signing_alg` of it is for new signing keys, its ceilings for applications; None is the defaults. Nothing
-    can be read before `load`.
+    config: `signing_alg` of it is for new signing keys, its ceilings for applications; None is the defaults. key_sets:
+    of issuers; None: none is fetched. Nothing can be read before `load`.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Tenants:
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         config: ServerConfig | None = None,
+        key_sets: KeySets | None = None,
     ) -> None:
         self._config = config or ServerConfig()
         self.random_bytes = random_bytes
@@ -56,6 +60,8 @@ class Tenants:
         self.revocations = Revocations(clock)
         self.minted = MintedTokens(random_bytes(32))
         """Client access tokens that this node gave out."""
+        self.issuers = Issuers(self.secrets, key_sets or KeySets(_NoFetcher(), monotonic=clock), self.get)
+        """Who besides the service may sign client access tokens."""
         self._keys = SigningKeys(
             master_key=master_key,
             clock=clock,
@@ -168,6 +174,7 @@ class Tenants:
         self._applications = {
             app.key: effective(app, self._config) for app in self._stored_applications.values() if not app.deleted
         }
+        self.issuers.replace(self._applications.values())
         if restrictions:
             self._restrictions = {(one.app, one.kind, one.subject): one for one in restrictions}
         self.revocations.replace(self._restrictions.values())
@@ -291,10 +298,19 @@ class Tenants:
 
     def _keep(self, application: Application) -> Application:
         self._applications[application.key] = lowered = effective(application, self._config)
+        self.issuers.put(lowered)
         return lowered
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+
+class _NoFetcher:
+    def check(self, url: str) -> str:
+        raise IllegalArgumentError("Key sets are not fetched here.")
+
+    async def fetch(self, url: str, *, app: str) -> Document:
+        raise FetchFailedError("key sets are not fetched here")
 
 
 def check_name(name: str) -> str:

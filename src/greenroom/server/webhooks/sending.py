@@ -17,8 +17,9 @@ from typing import Any
 import aiohttp
 
 from greenroom.errors import IllegalArgumentError
-from greenroom.server.webhooks.lookups import ON_BEHALF_OF, NameLookups
-from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, check_url
+from greenroom.server.outbound.failures import words_of
+from greenroom.server.outbound.lookups import ON_BEHALF_OF, NameLookups
+from greenroom.server.outbound.ssrf import GuardedResolver, check_url
 from greenroom.server.wire.addresses import Network
 
 CONNECT_TIMEOUT = 5.0
@@ -120,7 +121,7 @@ class Sender:
         except TimeoutError:
             why = f"no answer within {self._total_timeout:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = _words_of(error)
+            why = words_of(error, "receiver")
         return DeliveryOutcome(None, why, took=time.monotonic() - began)
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
@@ -199,19 +200,3 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
         response.release()
     else:
         response.close()
-
-
-def _words_of(error: Exception) -> str:
-    """What went wrong, in words that name no address and repeat nothing that the receiver sent."""
-    cause = getattr(error, "os_error", None) or error.__cause__
-    if isinstance(error, AddressRefusedError) or isinstance(cause, AddressRefusedError):
-        return "the receiver's name leads to a private address"
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return "the receiver's TLS certificate or handshake failed"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "the receiver's name has no address"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return "the receiver refuses connections or cannot be reached"
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
-        return "the receiver closed the connection without an answer"
-    return "the receiver's answer is no HTTP"

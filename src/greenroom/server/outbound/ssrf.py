@@ -1,4 +1,4 @@
-"""What the service may connect to on an app's behalf: the guard of webhooks against server-side request forgery.
+"""What the service may connect to on an app's behalf: the guard against server-side request forgery.
 
 An app names any URL; the service must not become its tool against the operator's own network. So the address is checked
 and not the name: after resolution, for every answer, with addresses inside addresses unpacked (IPv4-mapped,
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from greenroom.errors import IllegalArgumentError
-from greenroom.server.webhooks.lookups import ON_BEHALF_OF, NameLookups
+from greenroom.server.outbound.lookups import ON_BEHALF_OF, NameLookups
 from greenroom.server.wire.addresses import Address, Network
 
 MAX_URL_CHARACTERS = 2048
@@ -40,7 +40,7 @@ _NEVER: tuple[Network, ...] = (
 
 
 class AddressRefusedError(OSError):
-    """The name leads to an address that webhooks may not reach. The text names neither."""
+    """The name leads to an address that the service may not reach on an app's behalf. The text names neither."""
 
 
 def _inner(address: ipaddress.IPv6Address) -> Iterable[ipaddress.IPv4Address]:
@@ -56,7 +56,8 @@ def _inner(address: ipaddress.IPv6Address) -> Iterable[ipaddress.IPv4Address]:
 
 
 def is_public(address: Address, allowed: Sequence[Network] = ()) -> bool:
-    """Whether a webhook may be sent there. allowed: networks of the operator's that are fine all the same."""
+    """Whether the service may connect there on an app's behalf. allowed: networks of the operator's that are fine all
+    the same."""
     if any(address.version == network.version and address in network for network in allowed):
         return True
     if isinstance(address, ipaddress.IPv6Address):
@@ -71,30 +72,31 @@ def is_public(address: Address, allowed: Sequence[Network] = ()) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved and not address.is_unspecified
 
 
-def check_url(url: str, *, allow_http: bool = False, allowed: Sequence[Network] = ()) -> str:
-    """The URL, if webhooks may be sent to it as far as its text tells. Raises IllegalArgumentError saying why not."""
+def check_url(
+    url: str, *, allow_http: bool = False, allowed: Sequence[Network] = (), subject: str = "webhook's URL"
+) -> str:
+    """The URL, if it may be asked for as far as its text tells. subject: what it is, for people. Raises
+    IllegalArgumentError saying why not."""
     if (
         len(url) > MAX_URL_CHARACTERS
         or not url.isascii()
         or any(ord(letter) <= 32 or ord(letter) == 127 for letter in url)
     ):
         raise IllegalArgumentError(
-            "A webhook's URL is at most 2,048 ASCII characters without spaces.",
+            f"The {subject} must have at most 2,048 ASCII characters without spaces.",
             hint="Percent-encode what is not ASCII.",
         )
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError:
-        raise IllegalArgumentError("The webhook's URL is malformed.", hint="Write https://host/path.") from None
+        raise IllegalArgumentError(f"The {subject} is malformed.", hint="Write https://host/path.") from None
     if parts.scheme not in ("https", "http"):
-        raise IllegalArgumentError("A webhook's URL must begin with https://.", hint="Write https://host/path.")
+        raise IllegalArgumentError(f"The {subject} must begin with https://.", hint="Write https://host/path.")
     if parts.username is not None or parts.password is not None or "@" in parts.netloc or "\\" in url:
-        raise IllegalArgumentError(
-            "A webhook's URL must have no user name or password.", hint="Verify the signature instead."
-        )
+        raise IllegalArgumentError(f"The {subject} must have no user name or password.", hint="Take them out.")
     if not host:
-        raise IllegalArgumentError("The webhook's URL names no host.", hint="Write https://host/path.")
+        raise IllegalArgumentError(f"The {subject} names no host.", hint="Write https://host/path.")
     literal = _literal(host)
     problems, settings = [], []
     if parts.scheme == "http" and not allow_http:
@@ -106,11 +108,17 @@ def check_url(url: str, *, allow_http: bool = False, allowed: Sequence[Network] 
     if problems:
         # Everything at once: each setting costs the operator a restart.
         raise IllegalArgumentError(
-            f"The webhook's URL {' and '.join(problems)}.",
+            f"The {subject} {' and '.join(problems)}.",
             hint=f"Use https:// and a public address. To allow this one the operator sets {' and '.join(settings)}; "
             "greenroom serve --dev allows this machine.",
         )
     return url
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine, as far as its text tells."""
+    literal = _literal(urlsplit(url).hostname or "")
+    return literal is not None and literal.is_loopback
 
 
 def _network_of(address: Address) -> str:
@@ -156,14 +164,14 @@ class GuardedResolver(AbstractResolver):
         for answer_family, _kind, proto, _name, address in answers:
             text = str(address[0])
             if not is_public(ipaddress.ip_address(text.partition("%")[0]), self._allowed):
-                raise AddressRefusedError("the receiver's name leads to a private address")
+                raise AddressRefusedError("the name leads to a private address")
             found.append(
                 ResolveResult(
                     hostname=host, host=text, port=port, family=answer_family, proto=proto, flags=socket.AI_NUMERICHOST
                 )
             )
         if not found:
-            raise OSError("the receiver's name has no address")
+            raise OSError("the name has no address")
         return found
 
     async def close(self) -> None:

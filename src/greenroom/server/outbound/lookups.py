@@ -1,9 +1,9 @@
-"""Looks up the names of webhooks' receivers, in threads that nothing else waits for.
+"""Looks up names on an app's behalf, in threads that nothing else waits for.
 
 The system's resolver blocks, for half a minute where a name server is silent, and cannot be cancelled. In the event
-loop's own pool of a few threads one application's silent name server would stop the webhooks of all, and whatever else
-resolves names (a connection to Redis that is made again). So each look-up has a thread of its own, an application has
-at most a few at a time, and further ones of that application wait.
+loop's own pool of a few threads one application's silent name server would stop the webhooks and key sets of all, and
+whatever else resolves names (a connection to Redis that is made again). So each look-up has a thread of its own, an
+application has at most a few at a time, and further ones of that application wait.
 """
 
 from __future__ import annotations

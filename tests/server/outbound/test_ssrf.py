@@ -11,7 +11,7 @@ import pytest
 
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import load
-from greenroom.server.webhooks.ssrf import AddressRefusedError, GuardedResolver, check_url, is_public
+from greenroom.server.outbound.ssrf import AddressRefusedError, GuardedResolver, check_url, is_public
 from greenroom.server.wire.addresses import parse_networks
 
 PRIVATE = [
