@@ -11,7 +11,6 @@ import pytest
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import GreenroomError, IllegalArgumentError, TokenError, TokenExpiredError, TokenInvalidError
 from greenroom.model import Application, TokenIssuer, participant_id_of
-from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.admission import Admission
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.tenants.issuers import secret_context
@@ -43,7 +42,7 @@ class Place:
         self.admission = Admission(
             self.tenants, issuer=OWN_ISSUER, session_limits=SessionLimits(), limits=Limits(), opens_per_second=1e9,
             opens_per_participant=1e9, failed_auth=1e9, failed_resumes=1e9, protocol_violations=1e9,
-            ceilings=ServerConfig(), now=0.0,
+            now=0.0,
         )  # fmt: skip
 
     def add(self, app: str, issuer: TokenIssuer) -> None:
