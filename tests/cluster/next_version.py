@@ -63,12 +63,12 @@ def become_the_next_version() -> None:
     replace(libraries.library, lambda: libraries.Library(name, code))
     replace(version.version, lambda: NEXT)
 
-    async def tell(self: bus.RedisBus, node: str, command: Command) -> None:
+    async def send(self: bus.RedisBus, node: str, command: Command) -> None:
         tag = bus.EVERYBODY if node == "*" else f"node:{node}"
         members = {_FIELD: [1], **msgspec.to_builtins(command)}
         await self._store.publish(tag, bus.COMMANDS, msgspec.json.encode(members))
 
-    bus.RedisBus.tell = tell  # type: ignore[method-assign]
+    bus.RedisBus.send = send  # type: ignore[method-assign]
 
     said = messages.encode_reply
 

@@ -2,7 +2,7 @@
 
 Rules for every engine (the suite in `greenroom.testing.engine_contract` holds them together):
 
-* Whatever changes a session and the event that tells of it happen in one atomic step.
+* Whatever changes a session and the event about it happen in one atomic step.
 * Every write on behalf of a session is compare-and-set on (generation, lease) (S7).
 * A list is always of the whole cluster. Limits are checked here, never per node.
 * A node's life is one lease, never one lease per session. Due times are kept in order.
@@ -272,8 +272,8 @@ class Reaped(msgspec.Struct, frozen=True, kw_only=True):
     ended: tuple[SessionRecord, ...] = ()
     detached: int = 0
     """Sessions of lapsed leases, now detached."""
-    told: int = 0
-    """Participants whose `unreachable` was told now."""
+    published: int = 0
+    """Participants whose `unreachable` was published now."""
     forgotten: int = 0
     """Records past their keeping."""
     lag: float = 0.0
@@ -293,7 +293,7 @@ class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[tuple[SessionRecord, ParticipantRecord, bytes, int], ...]
     """(session, participant, current secret hash, last attempt)."""
     versions: tuple[tuple[str, str, int], ...] = ()
-    """(application, participant, version that watchers were told): records below are written above it (S11)."""
+    """(application, participant, version that watchers were sent): records below are written above it (S11)."""
     grace: float = 40.0
     """Seconds of grace of these sessions, where the engine itself detaches them."""
     finish: bool = False
@@ -352,7 +352,7 @@ class Registry(Protocol):
         """
 
     async def reap(self, limit: int = 500) -> Reaped:
-        """Moves the clocks on and does what is due: ends graces, detaches what dead nodes left, tells
+        """Moves the clocks on and does what is due: ends graces, detaches what dead nodes left, publishes
         `unreachable`, forgets."""
 
     async def restore(self, request: RestoreRequest) -> int:
@@ -388,12 +388,12 @@ class Bus(Protocol):
         """Once, before anything is watched."""
 
     def watch(self, app: str, participant_ids: Sequence[str]) -> Awaitable[None]:
-        """Returns when changes made from now on will be heard."""
+        """Returns when changes made from now on will be received."""
 
     def unwatch(self, app: str, participant_ids: Sequence[str]) -> Awaitable[None]:
         """What was watched twice has to be unwatched twice."""
 
-    async def tell(self, node: str, command: Command) -> None:
+    async def send(self, node: str, command: Command) -> None:
         """``node`` "*" is every node."""
 
 
@@ -415,7 +415,7 @@ class Outbox(Protocol):
         """Events after the cursor (None: from the oldest kept), in order. Raises IllegalArgumentError."""
 
     async def acknowledge(self, app: str, reader: str, cursor: str) -> None:
-        """``reader`` has dealt with everything up to the cursor. Stored with the events."""
+        """``reader`` has processed everything up to the cursor. Stored with the events."""
 
     async def acknowledged(self, app: str, reader: str) -> str | None:
         """Where the reader got to."""

@@ -36,7 +36,7 @@ from greenroom.server.wire.front_door import FrontDoor
 PROBE_EVERY = 1.0
 """Seconds from one look at the event loop's lag to the next."""
 FORGET_UPDATES = 10.0
-"""Seconds after which an update that nobody was told of is not measured any more."""
+"""Seconds after which an update that no watcher was sent is not measured any more."""
 
 Clock = Callable[[], float]
 _KNOWN_CODES = frozenset(int(code) for code in CloseCode)
@@ -78,7 +78,7 @@ class _MeasuredBus:
         self.listen = inner.listen
         self.watch = timed("bus", inner.watch)
         self.unwatch = timed("bus", inner.unwatch)
-        self.tell = timed("bus", inner.tell)
+        self.send = timed("bus", inner.send)
 
 
 class _MeasuredOutbox:
@@ -139,15 +139,15 @@ class MeasuredEngine:
 
 
 class _Update:
-    """A profile update under way. version: that it made, None until the engine has answered. told: versions that
-    watchers were written to meanwhile, and when."""
+    """A profile update under way. version: that it made, None until the engine has answered. written: versions that
+    watchers were sent meanwhile, and when."""
 
-    __slots__ = ("began", "told", "version")
+    __slots__ = ("began", "version", "written")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.version: int | None = None
-        self.told: list[tuple[int, float]] = []
+        self.written: list[tuple[int, float]] = []
 
 
 class Measure:
@@ -279,7 +279,7 @@ class Measure:
             del self._updates[key]
             return
         update.version = version
-        for sent, at in update.told:
+        for sent, at in update.written:
             self._note_told(key, update, sent, at)
 
     def updates_sent(self, records: Sequence[ParticipantRecord]) -> None:
@@ -291,8 +291,8 @@ class Measure:
             key = (record.app, record.id)
             update = self._updates.get(key)
             if update is not None and update.version is None:
-                # The change is heard before the engine has answered; or this was an older one.
-                update.told.append((record.version, now))
+                # The change comes before the engine has answered; or this was an older one.
+                update.written.append((record.version, now))
             elif update is not None:
                 self._note_told(key, update, record.version, now)
         for key in [key for key, update in self._updates.items() if now - update.began >= FORGET_UPDATES]:

@@ -190,7 +190,7 @@ class Service:
             self.engine.registry,
             interval=config.reap_interval,
             may_act=lambda: self.node.current_lease() is not None,
-            tell=self.calls.notify_ended,
+            notify=self.calls.notify_ended,
         )
         self.cluster = ClusterAdmin(
             self.engine, self.hub, self.calls, self.node, self._reaper, config,

@@ -422,7 +422,7 @@ def add(one: Reaped, other: Reaped) -> Reaped:
     return Reaped(
         ended=one.ended + other.ended,
         detached=one.detached + other.detached,
-        told=one.told + other.told,
+        published=one.published + other.published,
         forgotten=one.forgotten + other.forgotten,
         lag=max(one.lag, other.lag),
         more=other.more,

@@ -136,11 +136,11 @@ async def test_a_message_that_nobody_can_read_harms_nobody() -> None:
 async def test_commands_reach_their_node_and_star_reaches_all() -> None:
     async with LuaWorld() as w:
         other = await w.another_node()
-        await w.engine.bus.tell("node-2", DrainCommand())
+        await w.engine.bus.send("node-2", DrainCommand())
         await w.wait_for_delivery()
         assert w.listener.commands == []
-        await w.engine.bus.tell(w.node, EndedCommand(session_id="p1-x", reason="kicked"))
-        await other.bus.tell("*", DirectoryCommand())
+        await w.engine.bus.send(w.node, EndedCommand(session_id="p1-x", reason="kicked"))
+        await other.bus.send("*", DirectoryCommand())
         await w.wait_for_delivery()
         assert [type(command) for command in w.listener.commands] == [EndedCommand, DirectoryCommand]
         await other.stop()

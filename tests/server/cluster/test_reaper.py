@@ -26,11 +26,11 @@ class FakeRegistry:
 
 
 def _reaper(registry: Any, told: list[tuple[str, EndReason]] | None = None, may_act: bool = True) -> Reaper:
-    def tell(sessions: Sequence[SessionRecord], reason: EndReason) -> None:
+    def notify(sessions: Sequence[SessionRecord], reason: EndReason) -> None:
         if told is not None:
             told.extend((one.id, reason) for one in sessions)
 
-    return Reaper(registry, interval=0.001, may_act=lambda: may_act, tell=tell)
+    return Reaper(registry, interval=0.001, may_act=lambda: may_act, notify=notify)
 
 
 def _ended(session_id: str, reason: EndReason | None = None) -> SessionRecord:

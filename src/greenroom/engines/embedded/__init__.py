@@ -58,7 +58,7 @@ class EmbeddedEngine:
     lease: seconds of a node's lease.
     event_limits: what is kept of an application's events.
     vfs: name of an apsw VFS, for tests; there is no lock file then.
-    synchronous: ``FULL``. The power-loss test says ``NORMAL``, to show that it can tell.
+    synchronous: ``FULL``. The power-loss test says ``NORMAL``, to show the difference.
     checkpoint_pages: pages in the write-ahead log after which it is written back.
     """
 

@@ -38,7 +38,7 @@ class EmbeddedBus:
                 self._watched.pop(key, None)
         return READY
 
-    async def tell(self, node: str, command: Command) -> None:
+    async def send(self, node: str, command: Command) -> None:
         for listener in self._listeners:
             listener.command(command)
 

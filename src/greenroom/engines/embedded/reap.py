@@ -135,14 +135,14 @@ def reap(tx: Transaction, monotonic: float, limit: int, events: EventLimits) -> 
     detached = _detach_lapsed(tx, limit)
     ended = _end_due(tx, limit)
     ended += _end_disabled(tx, limit - len(ended))
-    told, forgotten, seen = _due_participants(tx, limit)
+    published, forgotten, seen = _due_participants(tx, limit)
     tx.execute(_FORGET_OPEN_IDS, (_REMEMBER_MS, state.clock, limit))
     tx.forget_ended(tx.rows(_FORGOTTEN_SESSIONS, (state.clock, limit)))
     forgetting = forget_restrictions(tx, limit)
     erasing = erase_piece(tx)
     trimming = trim_streams(tx, events)
     more = detached >= limit or len(ended) >= limit or seen >= limit or forgetting or erasing or trimming
-    return Reaped(ended=tuple(ended), detached=detached, told=told, forgotten=forgotten, lag=lag, more=more)
+    return Reaped(ended=tuple(ended), detached=detached, published=published, forgotten=forgotten, lag=lag, more=more)
 
 
 def _lag(tx: Transaction) -> float:
@@ -196,29 +196,29 @@ def _end(tx: Transaction, row: SessionRow, reason: EndReason) -> SessionRecord:
 
 
 def _due_participants(tx: Transaction, limit: int) -> tuple[int, int, int]:
-    """(told, forgotten, looked at)"""
-    told = forgotten = 0
+    """(published, forgotten, looked at)"""
+    published = forgotten = 0
     participants = [ParticipantRow(*found) for found in tx.rows(_DUE_PARTICIPANTS, (tx.clock, limit))]
     for participant in participants:
         if participant.sessions == 0:
             tx.forget_participant(participant)
             forgotten += 1
         else:
-            told += _tell(tx, participant)
-    return told, forgotten, len(participants)
+            published += _publish_overdue(tx, participant)
+    return published, forgotten, len(participants)
 
 
-def _tell(tx: Transaction, participant: ParticipantRow) -> int:
-    """What has lasted for 2 s is told now; when to look again is noted."""
+def _publish_overdue(tx: Transaction, participant: ParticipantRow) -> int:
+    """What has lasted for 2 s is published now; when to look again is noted."""
     clock = tx.clock
     again: int | None = None
     for row in tx.sessions_of(participant):
         data = row.data
-        if row.state != DETACHED or data.told:
+        if row.state != DETACHED or data.detach_published:
             continue
         due = data.detach_clock + NOTIFY_AFTER_MS
         if due <= clock:
-            data.told = True
+            data.detach_published = True
             tx.save_session(row)
             emit_session(tx, participant, data, "detached", f"{data.id}:detached:{data.generation}")
         else:
@@ -248,7 +248,7 @@ def _tell(tx: Transaction, participant: ParticipantRow) -> int:
 
 
 def restart(tx: Transaction) -> int:
-    """At start: whoever was connected is detached, and every grace begins anew (S10). How many there are."""
+    """At start: whoever was connected is detached, and every grace begins again (S10). How many there are."""
     sql = f"SELECT {COLUMNS} FROM sessions WHERE state < {ENDED}"
     rows = [SessionRow(*found) for found in tx.rows(sql)]
     for row in rows:

@@ -128,7 +128,8 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     scopes: tuple[str, ...]
     grace_ms: int
     detach_clock: int = 0
-    told: bool = False
+    detach_published: bool = False
+    """Whether the event of its present detach has gone out: after 2 s (promise 4)."""
     ended_at: int | None = None
     end_reason: str | None = None
     end_text: str = ""

@@ -96,8 +96,8 @@ def attach_row(
     data.node, row.lease = node, lease
     row.state, row.due, data.detached_at = ATTACHED, None, None
     row.note(tx.now, what, node, data.address)
-    if data.told:
-        data.told = False
+    if data.detach_published:
+        data.detach_published = False
         emit_session(tx, participant, data, "resumed", f"{data.id}:resumed:{data.generation}")
     tx.save_session(row)
     return displaced
@@ -107,7 +107,7 @@ def detach_row(tx: Transaction, row: SessionRow, participant: ParticipantRow, gr
     """The connection is gone. Saves the session, not the participant."""
     data = row.data
     row.state, row.due = DETACHED, tx.clock + grace_ms
-    data.detached_at, data.detach_clock, data.told = tx.now, tx.clock, False
+    data.detached_at, data.detach_clock, data.detach_published = tx.now, tx.clock, False
     participant.connected -= 1
     row.note(tx.now, "detached", data.node, why)
     tx.save_session(row)
@@ -176,10 +176,10 @@ def begin_token_grace(tx: Transaction, row: SessionRow) -> None:
 
 
 def finish(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> ParticipantRecord | None:
-    """After what happened to the participant's sessions: presence, what is told of it at once, version, and the row.
+    """After what happened to the participant's sessions: presence, what is published at once, version, and the row.
 
     changed: the number of sessions or the profile changed, so that watchers are notified in any case.
-    Returned is the record where it was told, None where nothing was.
+    Returned is the record where it was published, None where nothing was.
     """
     restated = False
     if participant.status is not None or participant.statuses is not None:
@@ -270,9 +270,10 @@ def emit_session(
 
 
 def update_is_due(tx: Transaction, participant: ParticipantRow) -> bool:
-    """The profile changed: whether the event goes out now. If not, one event tells of all changes of the next seconds.
+    """The profile changed: whether the event goes out now. If not, one event is about all changes of the next seconds.
 
-    Who has no session can be changed by the app's backend alone, which is told at once. The caller saves the row.
+    Who has no session can be changed by the app's backend alone, which gets the event at once. The caller saves the
+    row.
     """
     if tx.clock < participant.update_at and participant.sessions:
         participant.update_waits = 1

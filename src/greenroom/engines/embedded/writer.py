@@ -1,8 +1,27 @@
 """One connection that writes, and what is written together.
 
-Operations are functions of a Transaction. All that wait when the writer is free go into one transaction and are
-committed with one fsync; their calls are completed, and their news handed on, only after the commit. Callers may be
-cancelled at any moment: what they asked for happens all the same, or not, but never half.
+What can go wrong, and which rule prevents it
+---------------------------------------------
+
+*Power fails after an answer.* A call is completed, and its changes published, only after the commit: nobody is notified
+of something that a loss of power could undo.
+
+*A commit costs as much for one call as for thirty.* All that wait when the writer is free go into one transaction, with
+one fsync. Under load the writer waits for more; how long follows from the batch before, so that a single call never
+waits (`commit_window`).
+
+*One call of a batch is refused.* Operations are functions of a Transaction that check first and write after. A refusal
+has written nothing, and the batch continues; an operation that wrote and then refuses is a mistake, and undone.
+
+*One call of a batch is broken.* The batch is rolled back, what is kept in memory is read again, and its calls run one
+by one: only the broken one fails.
+
+*The disk is full.* The batch is rolled back and every call fails retryably. Nothing has to be restarted once there is
+room.
+
+*A caller is cancelled.* What it asked for happens all the same, or not, but never half.
+
+*Thousands of calls are completed at once.* They are handed out 64 in one turn of the event loop, in their order.
 """
 
 from __future__ import annotations

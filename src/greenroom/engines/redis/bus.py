@@ -81,7 +81,7 @@ class RedisBus:
         """Partitions with watches."""
         return tuple(self._partitions)
 
-    async def tell(self, node: str, command: Command) -> None:
+    async def send(self, node: str, command: Command) -> None:
         tag = EVERYBODY if node == "*" else f"node:{node}"
         await self._store.publish(tag, COMMANDS, msgspec.json.encode(command))
 

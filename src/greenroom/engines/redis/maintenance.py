@@ -296,7 +296,7 @@ class _Total:
 
     def __init__(self) -> None:
         self.ended: list[SessionRecord] = []
-        self.detached = self.told = self.forgotten = self.done = 0
+        self.detached = self.published = self.forgotten = self.done = 0
         self.lag = 0.0
         self.more_at_last = False
 
@@ -304,10 +304,10 @@ class _Total:
         """Whether that partition has more. One without a marker has nothing that is due."""
         if reply[0] == b"no" and reply[1] == b"recovering":
             return False
-        ended, detached, told, forgotten, lag, more, done = accepted(reply)
+        ended, detached, published, forgotten, lag, more, done = accepted(reply)
         self.ended += [session(flat) for flat in ended]
         self.detached += detached
-        self.told += told
+        self.published += published
         self.forgotten += forgotten
         self.done += detached + done
         self.lag = max(self.lag, lag / 1000)
@@ -318,7 +318,7 @@ class _Total:
         return Reaped(
             ended=tuple(self.ended),
             detached=self.detached,
-            told=self.told,
+            published=self.published,
             forgotten=self.forgotten,
             lag=self.lag,
             more=more,

@@ -56,7 +56,7 @@ class ClusterAdmin:
         self.drain_rate: float | None = None
         """Sessions a second that the coming drain moves; None: as many as the other nodes take."""
         self.survey = Survey(
-            node.name, tell=engine.bus.tell, status=self.status, held=self._held, random_hex=random_hex
+            node.name, send=engine.bus.send, status=self.status, held=self._held, random_hex=random_hex
         )
         self.readiness = ReadinessCheck(engine, node, clocks.monotonic)
         self._hub = hub
@@ -134,5 +134,5 @@ class ClusterAdmin:
         known = {one.node: one for one in self.known_nodes() if one.lease_left > 0}
         if wanted not in known:
             raise NotFoundError(f"There is no node {wanted}.", hint="See: greenroom nodes.")
-        await self.engine.bus.tell(wanted, DrainCommand(rate="" if rate is None else f"{rate:g}"))
+        await self.engine.bus.send(wanted, DrainCommand(rate="" if rate is None else f"{rate:g}"))
         return known[wanted]

@@ -18,7 +18,7 @@ MAX_PASSES = 20
 
 
 class Reaper:
-    """interval: seconds from one pass to the next. may_act: whether this node acts now. tell: the ended sessions."""
+    """interval: seconds from one pass to the next. may_act: whether this node acts now. notify: the ended sessions."""
 
     def __init__(
         self,
@@ -26,12 +26,12 @@ class Reaper:
         *,
         interval: float,
         may_act: Callable[[], bool],
-        tell: Callable[[Sequence[SessionRecord], EndReason], None],
+        notify: Callable[[Sequence[SessionRecord], EndReason], None],
     ) -> None:
         self._registry = registry
         self._interval = interval
         self._may_act = may_act
-        self._tell = tell
+        self._notify = notify
         self.lag = 0.0
         """Seconds by which the oldest due time had passed at the last pass."""
         self.ended = 0
@@ -69,4 +69,4 @@ class Reaper:
         for session in reaped.ended:
             reason = session.end_reason or EndReason.TIMEOUT
             log.info("session ended", session=session.id, reason=reason.value)
-            self._tell((session,), reason)
+            self._notify((session,), reason)

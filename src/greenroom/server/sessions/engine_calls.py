@@ -401,7 +401,7 @@ class EngineCalls:
 
     async def _send_command(self, node: str, command: Command) -> None:
         try:
-            await self._bus.tell(node, command)
+            await self._bus.send(node, command)
         except GreenroomError as error:
             # Allowed to be lost: every node compares by itself (S7).
             log.info("a command was not sent", kind=type(command).__name__, node=node, error=error.message)

@@ -183,7 +183,7 @@ class DirectoryContract(ContractBase):
     async def test_a_command_reaches_the_node(self) -> None:
         async with self.make_world() as w:
             command = SupersededCommand(session_id="p1-x", generation=3)
-            await w.engine.bus.tell(w.node, command)
-            await w.engine.bus.tell("*", DirectoryCommand())
+            await w.engine.bus.send(w.node, command)
+            await w.engine.bus.send("*", DirectoryCommand())
             await w.wait_for_delivery()
             assert w.listener.commands == [command, DirectoryCommand()]

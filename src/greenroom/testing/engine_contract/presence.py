@@ -23,7 +23,7 @@ class PresenceContract(ContractBase):
             assert w.listener.changes == []
             done = await w.advance(2)
             await w.wait_for_delivery()
-            assert done.told == 1
+            assert done.published == 1
             record = await a.record()
             assert (record.presence, record.shown) == (Presence.UNREACHABLE, Presence.UNREACHABLE)
             assert record.version > version

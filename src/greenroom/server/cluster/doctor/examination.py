@@ -136,7 +136,7 @@ async def repair(engine: Engine, findings: Sequence[Finding], *, grace: float) -
         if one.repair is Repair.DETACH:
             done.append(f"{one.subject}: {await _detach(engine, one, grace)}")
     for node in sorted({one.node for one in findings if one.repair is Repair.COMPARE}):
-        await engine.bus.tell(node, CompareCommand())
+        await engine.bus.send(node, CompareCommand())
         done.append(f"{node} was asked to compare the sessions it holds with those the engine lists.")
     return done
 

@@ -48,19 +48,19 @@ class _Gathering:
 
 
 class Survey:
-    """One for each node. tell: sends a command to a node. status, held: of this node."""
+    """One for each node. send: sends a command to a node. status, held: of this node."""
 
     def __init__(
         self,
         node: str,
         *,
-        tell: Callable[[str, Command], Awaitable[None]],
+        send: Callable[[str, Command], Awaitable[None]],
         status: Callable[[], NodeStatus],
         held: Callable[[], Sequence[tuple[str, int]]],
         random_hex: Callable[[], str],
     ) -> None:
         self._node = node
-        self._tell = tell
+        self._send = send
         self._status = status
         self._held = held
         self._random_hex = random_hex
@@ -72,7 +72,7 @@ class Survey:
         answers = self._open[number] = _Gathering(set(nodes))
         try:
             command = SurveyCommand(number=number, asker=self._node, held="sockets" if sockets else "")
-            await self._tell("*", command)
+            await self._send("*", command)
             async with asyncio.timeout(patience):
                 await answers.complete.wait()
         except TimeoutError:
@@ -92,7 +92,7 @@ class Survey:
         status = self._status()
         for chunk in chunks:
             piece = msgspec.json.encode(_Piece(status, chunk, len(chunks))).decode()
-            await self._tell(command.asker, SurveyAnswerCommand(number=command.number, piece=piece))
+            await self._send(command.asker, SurveyAnswerCommand(number=command.number, piece=piece))
 
     def answered(self, command: SurveyAnswerCommand) -> None:
         """An answer. One that is late, or cannot be read, is dropped."""
