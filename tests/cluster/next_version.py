@@ -19,21 +19,21 @@ VALUE = b"kept"
 _FIELD, _VALUE = FIELD.decode(), VALUE.decode()
 CHANGES = (
     # sessions
-    ("    v = '1', id = r.session_id", f"    v = '2', {_FIELD} = '{_VALUE}', id = r.session_id"),
-    ("local CREATED = {'v',", f"local CREATED = {{'v', '{_FIELD}',"),
+    ("'v', '1', 'id', s.id,", f"'v', '2', '{_FIELD}', '{_VALUE}', 'id', s.id,"),
+    ("  }, 35\n", "  }, 37\n"),
     # participants
     ("    v = '1', app = app, id = pid", f"    v = '2', {_FIELD} = '{_VALUE}', app = app, id = pid"),
     ("local WHOLE = {'v',", f"local WHOLE = {{'v', '{_FIELD}',"),
     # what nodes are told of a change, and what is in an event
     (
-        """return '{"app":' .. quote(p.app) .. ',"id":'""",
-        f"""return '{{"{_FIELD}":[1],"app":' .. quote(p.app) .. ',"id":'""",
+        """return '{"app":"' .. p.app""",
+        f"""return '{{"{_FIELD}":[1],"app":"' .. p.app""",
     ),
     (
         """, '{"id":' .. int(id) .. ',"participant":'""",
         f""", '{{"{_FIELD}":{{}},"id":' .. int(id) .. ',"participant":'""",
     ),
-    ("""',"data":{"version":' .. version ..""", f"""',"data":{{"{_FIELD}":[1],"version":' .. version .."""),
+    ("""',"data":{"version":' .. p.ver ..""", f"""',"data":{{"{_FIELD}":[1],"version":' .. p.ver .."""),
 )
 """In the Lua files: what is there, and what the next version has in its place."""
 

@@ -235,6 +235,9 @@ class Commands:
         stored.extend(values)
         return len(stored)
 
+    def do_rpushx(self, key: bytes, *values: bytes) -> Reply:
+        return self.do_rpush(key, *values) if key in self.data else 0
+
     def do_lrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
         stored = self._get(key, Lists)
         return list(stored[_slice(len(stored), first, last)])

@@ -23,8 +23,8 @@ from tests.support.lua_replica import Replica, Writes
 from tests.support.lua_values import NULL, argument, from_json, to_json, to_lua, to_reply
 
 _WRITES = frozenset(
-    "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD XTRIM".split()  # noqa: SIM905
-) | {"XDEL", "XSETID", "RENAME", "UNLINK", "EXPIRE"}
+    "DEL SETEX HSET HSETNX HDEL HINCRBY SADD SREM RPUSH RPUSHX LTRIM ZADD ZREM ZPOPMIN ZREMRANGEBYSCORE XADD".split()  # noqa: SIM905
+) | {"XTRIM", "XDEL", "XSETID", "RENAME", "UNLINK", "EXPIRE"}
 _KEY_AT = {"TIME": None, "XINFO": 1}
 """Which argument of a command is its key, where that is not the first."""
 
@@ -108,7 +108,9 @@ class LuaServer:
             raise from_reply("NOREPLICAS Not enough good replicas to write.")
         self._key = key.encode()
         table = self._table
-        reply = to_reply(function(table((self._key,)), table((b"", call.argument))))
+        given = (call.argument,) if isinstance(call.argument, bytes) else call.argument
+        texts = [each if type(each) is bytes else str(each).encode() for each in given]
+        reply = to_reply(function(table((self._key,)), table((b"", *texts))))
         assert type(reply) is list
         if self._written and self.replica is not None:
             self.replica.sent(self._written)
@@ -122,7 +124,13 @@ class LuaServer:
         scope = self._lua.globals()
         scope[b"redis"], scope[b"cjson"] = redis, cjson
         _, _, code = library().code.partition("\n")
+        # As in Redis, nothing of Lua's own is there while the library is loaded.
+        own = {name: scope[name] for name in (b"string", b"table", b"math", b"pairs", b"ipairs", b"unpack", b"cjson")}
+        for name in own:
+            scope[name] = None
         self._lua.execute(code.encode())
+        for name, value in own.items():
+            scope[name] = value
 
     def _register(self, given: Any) -> None:
         flags = list(given[b"flags"].values())

@@ -8,10 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import NodeBeat
+from greenroom.engines.base import OPEN_ID_MEMORY, NodeBeat
 from greenroom.engines.redis import library as library_module
-from greenroom.engines.redis.library import LIBRARY_VERSION, Library, library
+from greenroom.engines.redis.library import LIBRARY_VERSION, OPEN_IDS_AT_HAND, Library, library
 from greenroom.engines.redis.redis_store import RedisStore
+from greenroom.errors import SessionEndedError
 from greenroom.model import Application
 from greenroom.testing.engine_contract import APP, refused
 from tests.engines.redis.worlds import LuaWorld
@@ -78,6 +79,52 @@ async def test_records_say_their_version() -> None:
         await w.client()
         assert fields(w.server.commands, ":s:")[b"v"] == b"1"
         assert fields(w.server.commands, ":p:")[b"v"] == b"1"
+
+
+async def test_a_repeated_open_finds_its_session_across_libraries() -> None:
+    """Library 1 looks for an openId beside the sessions, library 2 wrote it elsewhere."""
+    async with LuaWorld() as w:
+        request = w.open_request("alice", device_id="d")
+        first = await w.engine.registry.open(request)
+        beside = fields(w.server.commands, ":ps:")
+        assert beside[b"o:" + request.open_id.encode()] == first.session.id.encode()
+        del beside[b"o:" + request.open_id.encode()]
+        (key,) = [key for key in w.server.commands.data if b":ps:" in key]
+        w.server.commands.data[key.replace(b":ps:", b":po:")] = {request.open_id.encode(): first.session.id.encode()}
+        again = await w.engine.registry.open(request)
+        assert (again.session.id, again.created, again.participant.sessions) == (first.session.id, False, 1)
+
+
+async def test_a_timeline_of_an_older_library_is_shown_as_it_is() -> None:
+    async with LuaWorld() as w:
+        a = await w.client()
+        key = f"greenroom:{{{a.id.partition('-')[0]}}}:t:{a.id}".encode()
+        assert key not in w.server.commands.data
+        w.server.commands.execute("RPUSH", key, b'[1,"opened","node-1",""]', b'[2,"resumed","node-2",""]')
+        await a.resume()
+        await a.close()
+        w.server.commands.execute("RPUSH", key, b'[4,"ended","node-1","closed"]')
+        stored = await a.stored()
+        assert stored is not None
+        assert [(entry.at, entry.what) for entry in stored.timeline if entry.at < 5] == [
+            (1, "opened"), (2, "resumed"), (4, "ended"),
+        ]  # fmt: skip
+        assert [entry.what for entry in stored.timeline] == ["opened", "resumed", "resumed", "ended"]
+
+
+async def test_openids_beyond_those_at_hand_are_found_and_forgotten() -> None:
+    async with LuaWorld() as w:
+        requests = [w.open_request("alice", device_id="d") for _ in range(OPEN_IDS_AT_HAND + 3)]
+        sessions = [(await w.engine.registry.open(request)).session.id for request in requests]
+        assert len([name for name in fields(w.server.commands, ":ps:") if name.startswith(b"o:")]) == OPEN_IDS_AT_HAND
+        assert len(fields(w.server.commands, ":po:")) == 3
+        again = await w.engine.registry.open(requests[-1])
+        assert (again.session.id, again.created) == (sessions[-1], False)
+        with pytest.raises(SessionEndedError):
+            await w.engine.registry.open(requests[0])
+        await w.advance(OPEN_ID_MEMORY + 1)
+        assert set(fields(w.server.commands, ":ps:")) == {b"s:" + sessions[-1].encode()}
+        assert set(fields(w.server.commands, ":po:").values()) == {sessions[-1].encode()}
 
 
 def test_a_changed_file_is_another_library() -> None:

@@ -23,10 +23,14 @@ from greenroom.engines.base import (
     UPDATE_EVENT_PERIOD,
     UPDATE_MEMORY,
 )
+from greenroom.engines.redis.arguments import ENDING, REQUESTS, in_lua
 from greenroom.model import NAMING_FIELDS
 
 LIBRARY_VERSION = 3
 """Raised when functions change what they take, answer or store. Libraries of two versions run side by side."""
+
+OPEN_IDS_AT_HAND = 32
+"""openIds of a participant that lie beside its sessions; further ones lie apart."""
 
 
 class Library(NamedTuple):
@@ -65,7 +69,10 @@ def _constants() -> str:
         "MAX_ATTRIBUTES": MAX_ATTRIBUTES,
         "MAX_ATTRIBUTES_BYTES": MAX_ATTRIBUTES_BYTES,
         "TIMELINE_ENTRIES": TIMELINE_ENTRIES,
+        "OPEN_IDS_AT_HAND": OPEN_IDS_AT_HAND,
     }
     lines = [f"local {name} = {value:.0f}" for name, value in names.items()]
-    fields = ", ".join(f"'{name}'" for name in NAMING_FIELDS)
-    return "\n".join([*lines, f"local NAMING_FIELDS = {{{fields}}}"])
+    lists = {"NAMING_FIELDS": NAMING_FIELDS, "ENDING": ENDING}
+    for name, texts in lists.items():
+        lines.append(f"local {name} = {{{', '.join(repr(text) for text in texts)}}}")
+    return "\n".join([*lines, in_lua(REQUESTS)])

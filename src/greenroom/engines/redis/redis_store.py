@@ -105,7 +105,9 @@ class RedisStore:
             future.set_exception(RedirectError("no master is known"))
             return future
         now = "" if self._clock_us is None else self._clock_us()
-        command = ("FCALL", f"{self._library.name}_{call.function}", 1, self._key(call.tag), now, call.argument)
+        given = call.argument
+        name, key = f"{self._library.name}_{call.function}", self._key(call.tag)
+        command = ("FCALL", name, 1, key, now, *((given,) if isinstance(given, bytes) else given))
         return self._connection(place, waits=call.durable).submit(command, durable=call.durable)
 
     def _connection(self, place: HostPort, *, waits: bool = False) -> PipelinedConnection:

@@ -31,7 +31,7 @@ from greenroom.engines.base import (
 from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.maintenance import Maintenance
-from greenroom.engines.redis.replies import accepted, created, decode_participant, session
+from greenroom.engines.redis.replies import accepted, created, decode_participant, ended, session
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.errors import IllegalArgumentError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import (
@@ -71,14 +71,12 @@ class RedisRegistry:
             if not self._counts.is_fresh(asyncio.get_running_loop().time()):
                 await self._maintenance.sum_up()
             others = self._counts.others(partition, request.app)
-        body = arguments.open_argument(request, others)
-        reply = await self._call("open", partition, body, durable=True)
+        reply = await self._call("open", partition, arguments.open_texts(request, others), durable=True)
         return self._attached(partition, reply, created(request, reply[1]) if reply[0] else session(reply[1]))
 
     async def attach(self, request: AttachRequest) -> Attached:
         partition = _partition(request.session_id)
-        body = arguments.attach_argument(request)
-        reply = await self._call("attach", partition, body, durable=True)
+        reply = await self._call("attach", partition, arguments.attach_texts(request), durable=True)
         return self._attached(partition, reply, session(reply[1]))
 
     def _attached(self, partition: int, reply: Reply, record: SessionRecord) -> Attached:
@@ -96,27 +94,27 @@ class RedisRegistry:
         )
 
     async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
-        body = arguments.owner_argument(owner, token=token)
-        (flat,) = await self._call("refresh", _partition(owner.session_id), body, durable=True)
+        texts = arguments.refresh_texts(owner, token)
+        (flat,) = await self._call("refresh", _partition(owner.session_id), texts, durable=True)
         return session(flat)
 
     async def detach(self, owner: Owner, grace: float) -> bool:
         partition = partition_of_session(owner.session_id)
         if partition is None:
             return False
-        body = arguments.owner_argument(owner, grace_ms=arguments.milliseconds(grace))
-        (done,) = await self._call("detach", partition, body)
+        (done,) = await self._call("detach", partition, arguments.detach_texts(owner, grace))
         return bool(done)
 
     async def close(self, request: EndRequest) -> SessionRecord | None:
         partition = partition_of_session(request.session_id)
         if partition is None:
             return None
-        reply = await self._call("close", partition, arguments.close_argument(request), durable=True)
+        reply = await self._call("close", partition, arguments.close_texts(request), durable=True)
         if not reply:
             return None
-        record = session(reply[0])
-        self._counts.note(partition, record.app, reply[1])
+        values, ended_at, count = reply
+        record = ended(request, values, ended_at)
+        self._counts.note(partition, record.app, count)
         return record
 
     # -- participants ------------------------------------------------------------------------------------------------
@@ -127,8 +125,7 @@ class RedisRegistry:
             partition = partition_of(request.app, request.participant_id)
         else:
             partition = _partition(request.owner.session_id)
-        body = arguments.update_argument(request)
-        (record,) = await self._call("update", partition, body, durable=True)
+        (record,) = await self._call("update", partition, arguments.update_texts(request), durable=True)
         return decode_participant(record)
 
     async def participants(self, query: ParticipantQuery) -> ParticipantPage:
@@ -171,8 +168,10 @@ class RedisRegistry:
                 retry_after=5.0,
             )
 
-    async def _call(self, function: str, partition: int, body: bytes, *, durable: bool = False) -> Reply:
-        return accepted(await self._store.call(Call(function, tag_of(partition), body, durable)))
+    async def _call(
+        self, function: str, partition: int, argument: bytes | arguments.Texts, *, durable: bool = False
+    ) -> Reply:
+        return accepted(await self._store.call(Call(function, tag_of(partition), argument, durable)))
 
 
 def _partition(session_id: str) -> int:

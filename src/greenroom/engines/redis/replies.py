@@ -10,8 +10,9 @@ import msgspec
 from greenroom.codes import ErrorCode
 from greenroom.core.presence import AVAILABLE
 from greenroom.core.profile import too_many_attributes
-from greenroom.core.requests import OpenRequest
+from greenroom.core.requests import EndRequest, OpenRequest
 from greenroom.engines.base import issuer_taken
+from greenroom.engines.redis.arguments import ENDING
 from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
     ConflictError,
@@ -124,6 +125,29 @@ def created(request: OpenRequest, opened_at: int) -> SessionRecord:
         token_expires_at=token.expires_at,
         scopes=token.scopes,
         status=None if request.status == AVAILABLE else request.status,
+    )
+
+
+def ended(request: EndRequest, values: list[bytes | None], ended_at: int) -> SessionRecord:
+    """A session that was closed, as it was while owned. values: of `ENDING`. What an end does not need is left out."""
+    stored = dict(zip(ENDING, values, strict=True))
+    text = {name: value.decode() for name, value in stored.items() if value is not None}
+    return SessionRecord(
+        id=request.session_id,
+        app=text["app"],
+        participant_id=text["pid"],
+        external_id=text.get("xid"),
+        generation=int(text["gen"]),
+        state=SessionState(text["state"]),
+        node=text["node"],
+        lease=text["lease"],
+        opened_at=int(text["opened"]),
+        detached_at=_number(stored["detached"]),
+        ended_at=ended_at,
+        end_reason=request.reason,
+        end_text=request.text,
+        device_id=text.get("dev"),
+        device_name=text.get("devname"),
     )
 
 

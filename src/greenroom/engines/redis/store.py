@@ -17,11 +17,12 @@ OnLost = Callable[[Sequence[tuple[str, str]]], None]
 
 
 class Call(NamedTuple):
-    """One function call. tag: the hash tag that all its keys share, e.g. ``p17``. durable: counted by WAIT."""
+    """One function call. tag: the hash tag that all its keys share, e.g. ``p17``. argument: one JSON object, or texts,
+    whichever the function takes. durable: counted by WAIT."""
 
     function: str
     tag: str
-    argument: bytes
+    argument: bytes | tuple[str | int, ...]
     durable: bool = False
 
 

@@ -2,22 +2,35 @@
 --
 -- KEYS[1] is the partition, e.g. greenroom:{p17}: a hash of marker, clock, at, restored, changes. Every other key
 -- begins with it, so that all keys of a call are in one slot. ARGV[1] is empty; tests alone give the
--- time in it (microseconds). ARGV[2] is one JSON object. A function answers {'ok', …} or {'no', word, details}.
+-- time in it (microseconds). What follows is the request: one JSON object, or for the functions of a session's life a list
+-- of texts (REQUESTS, made from arguments.py: reading JSON was a tenth of an open). A function answers {'ok', …} or
+-- {'no', word, details}.
+--
+-- Most of what a function costs is Lua, not Redis: each text made is hashed, each number written by printf, each command
+-- has its arguments copied. So what is needed twice is made once, and what is not needed is not made.
 --
 -- Redis does not roll a function back: everything is checked first, then written.
 
-local call -- redis.call, which is not there yet while the library is loaded; set as a function is entered
+-- What every call uses of Redis and of Lua. It is not there while the library is loaded, and Redis makes a global cost
+-- more than a local; so it is taken over as the first function is entered.
+local function globals()
+  return redis.call, tonumber, type, unpack, string.find, string.format, math.max
+end
+
+local call, tonumber, type, unpack, find, format, max
 
 local DEAD_LEASE_MS = 86400000
 
 -- Lua turns numbers above 10^14 into 1.7e+15 by itself (S21).
+local SMALL = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10'}
+
 local function int(number)
-  return string.format('%.0f', number)
+  return SMALL[number] or format('%d', number)
 end
 
 -- Most texts need no escaping, and asking is cheaper than cjson.
 local function quote(text)
-  if string.find(text, '[%c"\\]') then
+  if find(text, '[%c"\\]') then
     return cjson.encode(text)
   end
   return '"' .. text .. '"'
@@ -75,18 +88,25 @@ local function load_hash(key)
   return as_table(flat), flat
 end
 
+-- A list with room for what follows: one that grows is copied each time it doubles.
+local function row(first)
+  return {first, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false,
+    false, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false}
+end
+
 -- Writes the named fields of the table; fields it does not know stay as they are (rolling upgrades).
 local function save(key, record, names)
-  local arguments, count = {}, 0
+  local arguments, count = row(key), 1
   for i = 1, #names do
-    local value = record[names[i]]
+    local name = names[i]
+    local value = record[name]
     if value ~= nil then
-      arguments[count + 1] = names[i]
+      arguments[count + 1] = name
       arguments[count + 2] = type(value) == 'number' and int(value) or value
       count = count + 2
     end
   end
-  call('HSET', key, unpack(arguments))
+  call('HSET', unpack(arguments, 1, count))
 end
 
 local function refuse(word, ...)
@@ -105,7 +125,7 @@ end
 -- by the time since the last pass.
 local function clock_now(c)
   if c.at > 0 then
-    return c.clock + math.max(0, math.min(c.ms - c.at, MAX_STEP_MS))
+    return c.clock + max(0, math.min(c.ms - c.at, MAX_STEP_MS))
   end
   return c.clock
 end
@@ -114,18 +134,15 @@ end
 local function enter(keys, args)
   local us = engine_time(args)
   local ms = math.floor(us / 1000)
-  local meta = call('HMGET', keys[1], 'marker', 'clock', 'restored', 'at', 'changes')
+  local meta = call('HMGET', keys[1], 'marker', 'clock', 'at')
   local c = {
     P = keys[1],
     us = us,
     ms = ms,
     now = int(ms),
-    arg = cjson.decode(args[2]),
     marker = meta[1],
     clock = number(meta[2]),
-    restored = number(meta[3]),
-    at = number(meta[4]),
-    changes = number(meta[5]),
+    at = number(meta[3]),
     hints = {},
   }
   if not meta[1] then
@@ -154,7 +171,7 @@ end
 
 -- An unknown session: for 20 s after a restore its node may still write it back (S15).
 local function unknown_session(c)
-  if c.clock < c.restored + RECOVERING_MS then
+  if c.clock < number(call('HGET', c.P, 'restored')) + RECOVERING_MS then
     return refuse('recovering')
   end
   return refuse('state_lost')
@@ -168,34 +185,65 @@ local function hint_events(c)
   end
 end
 
--- id: JSON, what follows `type`: JSON without braces.
+-- rest: JSON without braces. Ids are the service's own: nothing in them needs an escape.
 local function emit(c, app, kind, id, pid, rest)
-  local body = '{"id":' .. id .. ',"type":"' .. kind .. '","at":' .. c.now .. ',"participantId":' .. quote(pid) .. rest
+  local body = '{"id":"' .. id .. '","type":"' .. kind .. '","at":' .. c.now .. ',"participantId":"' .. pid .. '"' .. rest
     .. '}'
   -- 1-*: the sequence number alone counts, without holes, so that what was dropped can be counted (S17)
   call('XADD', c.P .. ':ev:' .. app, '1-*', 'e', body)
   c.hints[app] = (c.hints[app] or 0) + #body
 end
 
-local function note(c, sid, what, node, detail)
-  local entry = '[' .. c.now .. ',"' .. what .. '",' .. quote(node or '') .. ',' .. quote(detail or '') .. ']'
-  local key = c.P .. ':t:' .. sid
-  if call('RPUSH', key, entry) > TIMELINE_ENTRIES then
+local function timeline_entry(at, what, node, detail)
+  return '[' .. at .. ',"' .. what .. '",' .. quote(node or '') .. ',' .. quote(detail or '') .. ']'
+end
+
+local function opened_entry(s)
+  return timeline_entry(s.opened, 'opened', s.node, s.addr)
+end
+
+-- What happened to a session between its begin and its end: these two are in its hash, and most sessions have no more.
+-- The first entry puts the begin before it, so it comes before the session's node and address change.
+local function note(c, s, what, node, detail)
+  local key, entry = c.P .. ':t:' .. s.id, timeline_entry(c.now, what, node, detail)
+  local length = call('RPUSHX', key, entry)
+  if length == 0 then
+    call('RPUSH', key, opened_entry(s), entry)
+  elseif length > TIMELINE_ENTRIES then
     call('LTRIM', key, -TIMELINE_ENTRIES, -1)
   end
+end
+
+local function timeline(c, s)
+  local entries = call('LRANGE', c.P .. ':t:' .. s.id, 0, -1)
+  if #entries == 0 then
+    entries[1] = opened_entry(s)
+  end
+  -- library 2 and older stored the end
+  if s.state == 'closed' and not string.find(entries[#entries], '^%[%d+,"ended"') then
+    local why = some(s.text) and (s.reason .. ': ' .. s.text) or s.reason
+    entries[#entries + 1] = timeline_entry(s.ended, 'ended', s.node, why)
+  end
+  return {unpack(entries, math.max(1, #entries - TIMELINE_ENTRIES + 1))}
 end
 
 -- The library is put together from the files in order; each gets a number of functions to register.
 local functions = {}
 
+local function decode(args)
+  return cjson.decode(args[2])
+end
+
 -- A function of a partition: body(c, request) runs where the partition has its marker (S15); hints of the events that it
 -- stored go out after it.
 local function define(name, body)
+  local request_of = REQUESTS[name] or decode
   functions[name] = function(keys, args)
     local c, no = enter(keys, args)
     if not c then
       return no
     end
+    c.arg = request_of(args)
     local reply = body(c, c.arg)
     hint_events(c)
     return reply
@@ -207,6 +255,7 @@ local function define_unmarked(name, body)
   functions[name] = function(keys, args)
     local c, _, bare = enter(keys, args)
     c = c or bare
+    c.arg = decode(args)
     local reply = body(c, c.arg)
     hint_events(c)
     return reply

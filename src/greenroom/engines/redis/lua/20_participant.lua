@@ -2,6 +2,7 @@
 
 -- attrs: a JSON object of names and texts. sts: [session id, status], … of the sessions with a status other than
 -- `available`, the latest last. status: what follows from these. Each is absent or empty where there is none.
+local COUNTS = {'ver', 'shown', 'n', 'on', 'seen', 'status', 'sts'}
 local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait', 'attrs', 'status', 'sts'}
 local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'attrs',
   'status', 'sts'}
@@ -13,14 +14,14 @@ local function load_participant(c, app, pid)
     return nil, who
   end
   p.who = who
-  p.rev, p.ver, p.n, p.on = number(p.rev), number(p.ver), number(p.n), number(p.on)
+  p.rev, p.ver, p.n, p.on = number(p.rev), p.ver or '0', number(p.n), number(p.on)
   return p, who
 end
 
 local function new_participant(c, app, pid, xid, anonymous)
   return {
     v = '1', app = app, id = pid, xid = xid, anon = anonymous and '1' or nil, who = owner_key(app, pid), fresh = true,
-    name = '', avatar = '', rev = 0, ver = 0, shown = 'offline', n = 0, on = 0,
+    name = '', avatar = '', rev = 0, ver = '0', shown = 'offline', n = 0, on = 0,
   }
 end
 
@@ -31,9 +32,9 @@ local function presence(p)
   return p.on > 0 and 'online' or 'unreachable'
 end
 
--- S11: above the last one, and never below the engine's time in microseconds.
+-- S11: above the last one, and never below the engine's time in microseconds. As text, like the last one.
 local function next_version(c, version)
-  return math.max(version + 1, c.us)
+  return int(max(tonumber(version) + 1, c.us))
 end
 
 -- What few have, as JSON members after others.
@@ -42,19 +43,27 @@ local function optional_json(p)
     .. (some(p.status) and (',"status":' .. quote(p.status)) or '')
 end
 
+-- The texts of a person as JSON, for all that is said of them in one call.
+local function quote_texts(p)
+  if not p.quoted_name then
+    p.quoted_name, p.quoted_avatar, p.quoted_xid = quote(p.name), quote(p.avatar), p.xid and quote(p.xid)
+  end
+end
+
 local function participant_json(p)
-  return '{"app":' .. quote(p.app) .. ',"id":' .. quote(p.id) .. (p.xid and (',"external_id":' .. quote(p.xid)) or '')
-    .. ',"name":' .. quote(p.name) .. ',"avatar_url":' .. quote(p.avatar) .. ',"revision":' .. p.rev
-    .. ',"version":' .. int(p.ver) .. ',"presence":"' .. presence(p) .. '","shown":"' .. p.shown
-    .. '","sessions":' .. p.n .. (p.seen and (',"last_seen":' .. p.seen) or '') .. optional_json(p) .. '}'
+  quote_texts(p)
+  return '{"app":"' .. p.app .. '","id":"' .. p.id .. (p.xid and ('","external_id":' .. p.quoted_xid) or '"')
+    .. ',"name":' .. p.quoted_name .. ',"avatar_url":' .. p.quoted_avatar .. ',"revision":' .. int(p.rev)
+    .. ',"version":' .. p.ver .. ',"presence":"' .. presence(p) .. '","shown":"' .. p.shown .. '","sessions":' .. int(p.n)
+    .. (p.seen and (',"last_seen":' .. p.seen) or '') .. optional_json(p) .. '}'
 end
 
 local function emit_participant(c, p, what)
-  local version = int(p.ver)
-  emit(c, p.app, 'participant.' .. what, quote(p.id .. ':' .. version .. ':' .. what), p.id,
-    ',"data":{"version":' .. version .. ',"revision":' .. p.rev .. ',"sessions":' .. p.n .. ',"name":' .. quote(p.name)
-    .. ',"avatarUrl":' .. quote(p.avatar) .. (p.xid and (',"externalId":' .. quote(p.xid)) or '') .. optional_json(p)
-    .. '}')
+  quote_texts(p)
+  emit(c, p.app, 'participant.' .. what, p.id .. ':' .. p.ver .. ':' .. what, p.id,
+    ',"data":{"version":' .. p.ver .. ',"revision":' .. int(p.rev) .. ',"sessions":' .. int(p.n) .. ',"name":'
+    .. p.quoted_name .. ',"avatarUrl":' .. p.quoted_avatar .. (p.xid and (',"externalId":' .. p.quoted_xid) or '')
+    .. optional_json(p) .. '}')
 end
 
 local function publish_change(c, p)
@@ -77,7 +86,7 @@ local function store_participant(c, p)
     save(key, p, WHOLE)
     p.fresh = nil
   else
-    save(key, p, PROFILE)
+    save(key, p, p.rewrite and PROFILE or COUNTS)
   end
 end
 
@@ -154,12 +163,13 @@ local function update_is_due(c, p, before)
   local restated = p.n > 0 and before.n > 0 and some(p.status) ~= before.status
   if (p.rev == before.rev and not restated) or before.fresh then
     if waits and p.n == 0 then
-      p.wait = '0'
+      p.wait, p.rewrite = '0', true
       return true
     end
     return false
   end
   local clock = clock_now(c)
+  p.rewrite = true
   if p.n > 0 and clock < number(p.upd) then
     if not waits then
       p.wait = '1'
@@ -243,6 +253,7 @@ end
 
 local function set_profile(p, wanted)
   p.name, p.avatar, p.attrs, p.rev = wanted.name, wanted.avatar, wanted.attrs, p.rev + 1
+  p.rewrite, p.quoted_name = true, nil
 end
 
 -- S18. Blocks and cut-offs lie under the SHA-256 of the participant's id, so that they outlive its erasure.

@@ -6,12 +6,12 @@ local function load_session(c, sid)
 end
 
 -- S7: generation, lease, and that nobody has taken the session from them since (a lapsed lease leaves it detached).
-local function is_owner(s, owner)
-  return s.gen == int(owner.generation) and s.lease == owner.lease
+local function is_owner(s, r)
+  return s.gen == r.owner_generation and s.lease == r.owner_lease
 end
 
-local function owns(s, owner)
-  return s and s.state == 'attached' and is_owner(s, owner)
+local function owns(s, r)
+  return s and s.state == 'attached' and is_owner(s, r)
 end
 
 -- Only a node whose lease is good may take a session: a lapsed one's would have no one to detach it.
@@ -47,15 +47,15 @@ local function session_data(s, extra)
     parts[#parts + 1] = '"externalId":' .. quote(s.xid)
   end
   if s.dev or s.devname then
-    parts[#parts + 1] = '"device":{"id":' .. (s.dev and cjson.encode(s.dev) or 'null') .. ',"name":'
-      .. (s.devname and cjson.encode(s.devname) or 'null') .. '}'
+    parts[#parts + 1] = '"device":{"id":' .. (s.dev and quote(s.dev) or 'null') .. ',"name":'
+      .. (s.devname and quote(s.devname) or 'null') .. '}'
   end
   return '{' .. table.concat(parts, ',') .. '}'
 end
 
 local function emit_session(c, s, what, id, extra)
-  emit(c, s.app, 'session.' .. what, quote(s.id .. ':' .. id), s.pid,
-    ',"sessionId":' .. quote(s.id) .. ',"data":' .. session_data(s, extra))
+  emit(c, s.app, 'session.' .. what, s.id .. ':' .. id, s.pid,
+    ',"sessionId":"' .. s.id .. '","data":' .. session_data(s, extra))
 end
 
 local function emit_ended(c, s, reason, text, by)
@@ -70,7 +70,9 @@ local function emit_ended(c, s, reason, text, by)
   emit_session(c, s, 'ended', 'ended', extra)
 end
 
--- openIds of a participant lie in a hash of their own, so that each is one lookup however many there are.
+-- openIds of a participant lie beside its sessions, as in library 1, so that both are one lookup and one write; those
+-- beyond OPEN_IDS_AT_HAND, and those that library 2 stored, in a hash of their own, so that an open costs no more however
+-- many there are.
 local function open_ids(c, who)
   return c.P .. ':po:' .. who
 end
@@ -85,7 +87,7 @@ local function forget_open_id(c, s)
     call('HDEL', open_ids(c, who), s.oid)
   end
   if s.oid and call('HGET', c.P .. ':ps:' .. who, 'o:' .. s.oid) == s.id then
-    call('HDEL', c.P .. ':ps:' .. who, 'o:' .. s.oid) -- where library 1 put it
+    call('HDEL', c.P .. ':ps:' .. who, 'o:' .. s.oid)
   end
 end
 
@@ -114,9 +116,9 @@ local function remember_ended(c, s)
   end
 end
 
--- Ends a session; the caller finishes the participant. The session as it was while owned, with when and why it ended.
--- by: the device that took its place, as JSON.
-local function end_session(c, s, flat, p, reason, text, by)
+-- Ends a session; the caller finishes the participant. How many the application has left here. by: the device that took
+-- its place, as JSON.
+local function end_session(c, s, p, reason, text, by)
   unhook(c, s)
   if p then
     p.n = math.max(0, p.n - 1)
@@ -129,12 +131,17 @@ local function end_session(c, s, flat, p, reason, text, by)
   end
   call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), 's:' .. s.id)
   call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
-  call('HINCRBY', c.P .. ':apps', s.app, -1)
+  local left = call('HINCRBY', c.P .. ':apps', s.app, -1)
   s.state = 'closed'
   call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
   remember_ended(c, s)
-  note(c, s.id, 'ended', s.node, some(text) and (reason .. ': ' .. text) or reason)
   emit_ended(c, s, reason, text, by)
+  return left
+end
+
+-- Ends one that was read whole. The session as it was while owned, with when and why it ended.
+local function end_whole(c, s, flat, p, reason, text, by)
+  end_session(c, s, p, reason, text, by)
   for _, value in ipairs({'ended', c.now, 'reason', reason, 'text', text or ''}) do
     flat[#flat + 1] = value
   end
@@ -148,7 +155,7 @@ local function detach_session(c, s, p, grace_ms, why)
   call('HSET', session_key(c, s.id), 'state', 'detached', 'detached', c.now)
   -- d: told like `unreachable` only when it has lasted for 2 s
   call('ZADD', c.P .. ':due', int(clock_now(c) + grace_ms), 'g' .. s.id, int(clock_now(c) + NOTIFY_AFTER_MS), 'd' .. s.id)
-  note(c, s.id, 'detached', s.node, why)
+  note(c, s, 'detached', s.node, why)
 end
 
 local function tell_detached(c, s)
@@ -156,12 +163,12 @@ local function tell_detached(c, s)
   emit_session(c, s, 'detached', 'detached:' .. s.gen)
 end
 
-local function set_token(s, token)
-  if token then
-    if number(token.expires_at) ~= number(s.exp) then
+local function set_token(s, r)
+  if r.jti then
+    if r.exp ~= s.exp then
       s.tg = ''
     end
-    s.jti, s.iat, s.exp, s.scopes = token.jti, token.issued_at, token.expires_at, table.concat(token.scopes, ' ')
+    s.jti, s.iat, s.exp, s.scopes = r.jti, r.iat, r.exp, r.scopes
   end
 end
 
@@ -175,9 +182,10 @@ local function begin_token_grace(c, s)
 end
 
 -- Gives the session to (node, lease), generation +1. Whom it was taken from, or nil.
-local function attach_session(c, s, p, request, what)
+local function attach_session(c, s, p, r, what)
   local displaced = nil
-  set_token(s, request.token)
+  note(c, s, what, r.node, r.addr or s.addr)
+  set_token(s, r)
   begin_token_grace(c, s)
   if s.state == 'attached' then
     displaced = {s.node, s.id, s.gen}
@@ -185,14 +193,13 @@ local function attach_session(c, s, p, request, what)
     p.on = p.on + 1
   end
   unhook(c, s)
-  s.state, s.node, s.lease, s.gen = 'attached', request.node, request.lease, number(s.gen) + 1
-  s.addr = some(request.address) or s.addr
+  s.state, s.node, s.lease, s.gen, s.addr = 'attached', r.node, r.lease, int(number(s.gen) + 1), r.addr or s.addr
   local key = session_key(c, s.id)
   save(key, s, {'state', 'node', 'lease', 'gen', 'addr', 'jti', 'iat', 'exp', 'tg', 'scopes', 'secret', 'prev', 'attempt', 'first'})
-  call('HDEL', key, 'detached', 'told')
+  if s.detached or s.told then
+    call('HDEL', key, 'detached', 'told')
+  end
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
-  note(c, s.id, what, s.node, s.addr)
-  s.gen = int(s.gen)
   if s.told then
     emit_session(c, s, 'resumed', 'resumed:' .. s.gen)
   end
@@ -203,16 +210,20 @@ local function count_of(c, app)
   return number(call('HGET', c.P .. ':apps', app))
 end
 
--- Of a participant: ids of sessions that have not ended, with their devices.
+-- Of a participant: ids of sessions that have not ended, with their devices; and openIds at hand with their sessions, and
+-- how many these are.
 local function sessions_of(c, who)
-  local live = {}
+  local live, opened, count = {}, {}, 0
   local flat = call('HGETALL', c.P .. ':ps:' .. who)
   for i = 1, #flat, 2 do
-    if string.sub(flat[i], 1, 2) == 's:' then
-      live[string.sub(flat[i], 3)] = flat[i + 1]
+    local id = string.sub(flat[i], 3)
+    if string.byte(flat[i]) == 115 then -- s:
+      live[id] = flat[i + 1]
+    else -- o:
+      opened[id], count = flat[i + 1], count + 1
     end
   end
-  return live
+  return live, opened, count
 end
 
 -- The participant of a session; made anew where its record was lost.

@@ -1,7 +1,7 @@
 -- open (S2), in its order: block and revocation; known openId; same device; limits; create.
 
 local function reopen(c, r, s)
-  if (s.first or s.secret) ~= r.secret_hash then
+  if (s.first or s.secret) ~= r.secret then
     return refuse('open_id_conflict')
   end
   if s.state == 'closed' then
@@ -32,7 +32,7 @@ end
 local function who_yields(c, r, live)
   local replaced, rest = {}, {}
   for sid, device in pairs(live) do
-    local same = r.device_id and device == r.device_id and r.same_device ~= 'allow'
+    local same = r.dev and device == r.dev and r.same_device ~= 'allow'
     local s, flat = load_session(c, sid)
     if s then
       s.flat = flat
@@ -65,24 +65,32 @@ local function who_yields(c, r, live)
   return replaced
 end
 
-local CREATED = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev', 'devname', 'sdk',
-  'addr', 'secret', 'hashed', 'oid', 'grace', 'jti', 'iat', 'exp', 'scopes', 'status'}
+local OPTIONAL = {'xid', 'dev', 'devname', 'sdk', 'addr', 'status'}
 
-local function create(c, r, who)
-  local s = {
-    v = '1', id = r.session_id, app = r.app, pid = r.participant_id, xid = r.external_id, gen = '1',
-    state = 'attached', node = r.node, lease = r.lease, opened = c.now, dev = r.device_id, devname = r.device_name,
-    sdk = some(r.sdk), addr = some(r.address), secret = r.secret_hash, hashed = r.hashed, oid = r.open_id,
-    grace = r.grace_ms, status = r.status,
-  }
-  set_token(s, r.token)
-  save(session_key(c, s.id), s, CREATED)
-  call('HSET', c.P .. ':ps:' .. who, 's:' .. s.id, r.device_id or '')
-  call('HSET', open_ids(c, who), r.open_id, s.id)
+-- The request has the fields of a session: it is used as one from here on.
+local function create(c, s, who, at_hand)
+  local fields, count = {
+    session_key(c, s.id), 'v', '1', 'id', s.id, 'app', s.app, 'pid', s.pid, 'gen', '1', 'state', 'attached',
+    'node', s.node, 'lease', s.lease, 'opened', c.now, 'secret', s.secret, 'hashed', s.hashed, 'oid', s.oid,
+    'grace', s.grace, 'jti', s.jti, 'iat', s.iat, 'exp', s.exp, 'scopes', s.scopes,
+    false, false, false, false, false, false, false, false, false, false, false, false,
+  }, 35
+  for i = 1, #OPTIONAL do
+    local name = OPTIONAL[i]
+    if s[name] then
+      fields[count + 1], fields[count + 2], count = name, s[name], count + 2
+    end
+  end
+  call('HSET', unpack(fields, 1, count))
+  local sessions = c.P .. ':ps:' .. who
+  if at_hand < OPEN_IDS_AT_HAND then
+    call('HSET', sessions, 's:' .. s.id, s.dev or '', 'o:' .. s.oid, s.id)
+  else
+    call('HSET', sessions, 's:' .. s.id, s.dev or '')
+    call('HSET', open_ids(c, who), s.oid, s.id)
+  end
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
-  note(c, s.id, 'opened', s.node, s.addr)
-  return s
 end
 
 -- S4. Nil, or the refusal; changes the table only.
@@ -114,20 +122,21 @@ define('open', function(c, r)
   if not live_lease(c, r.lease) then
     return refuse('fenced')
   end
-  local no = restricted(c, r.app, r.hashed, r.token.jti, r.token.issued_at)
+  local no = restricted(c, r.app, r.hashed, r.jti, r.iat)
   if no then
     return no
   end
-  local p, who = load_participant(c, r.app, r.participant_id)
-  local known = call('HGET', open_ids(c, who), r.open_id) or call('HGET', c.P .. ':ps:' .. who, 'o:' .. r.open_id)
+  local p, who = load_participant(c, r.app, r.pid)
+  local live, opened, at_hand = sessions_of(c, who)
+  local known = opened[r.oid] or call('HGET', open_ids(c, who), r.oid)
   local s = known and load_session(c, known)
   if s then
     return reopen(c, r, s)
   end
-  p = p or new_participant(c, r.app, r.participant_id, r.external_id, r.anonymous)
+  p = p or new_participant(c, r.app, r.pid, r.xid, r.anonymous)
   local before = snapshot(p)
   before.changed = true -- also where one session takes the place of another: watchers are told once
-  local replaced = who_yields(c, r, sessions_of(c, who))
+  local replaced = who_yields(c, r, live)
   if not replaced then
     return refuse('too_many')
   end
@@ -139,18 +148,18 @@ define('open', function(c, r)
     return no
   end
   local flats = {}
-  local by = '{"id":' .. (some(r.device_id) and quote(r.device_id) or 'null') .. ',"name":'
-    .. (some(r.device_name) and quote(r.device_name) or 'null') .. '}'
   for i, old in ipairs(replaced) do
-    flats[i] = end_session(c, old, old.flat, p, 'replaced', '', by)
+    local by = '{"id":' .. (some(r.dev) and quote(r.dev) or 'null') .. ',"name":'
+      .. (some(r.devname) and quote(r.devname) or 'null') .. '}'
+    flats[i] = end_whole(c, old, old.flat, p, 'replaced', '', by)
   end
-  s = create(c, r, who)
+  create(c, r, who, at_hand)
   p.n, p.on = p.n + 1, p.on + 1
   if r.status or some(p.sts) then
-    set_status(p, s.id, r.status)
+    set_status(p, r.id, r.status)
   end
   local count = call('HINCRBY', c.P .. ':apps', r.app, 1)
-  emit_session(c, s, 'opened', 'opened')
+  emit_session(c, r, 'opened', 'opened')
   finish(c, p, before)
   return {'ok', 1, c.ms, reply_participant(p), {}, flats, count} -- the node knows the rest of the session
 end)

@@ -1,8 +1,8 @@
 -- detach and close: a session loses its connection, or ends (S6).
 
 define('detach', function(c, r)
-  local s = load_session(c, r.owner.session_id)
-  if not owns(s, r.owner) then
+  local s = load_session(c, r.id)
+  if not owns(s, r) then
     return {'ok', 0}
   end
   local p = participant_of(c, s)
@@ -18,21 +18,34 @@ local function may_close(r, s)
   if r.app and r.app ~= s.app then
     return false
   end
-  return not r.owner or is_owner(s, r.owner)
+  return not r.owner_lease or is_owner(s, r)
+end
+
+-- What an end needs of a session, and what its owner is answered.
+local function load_ending(c, sid)
+  local values = call('HMGET', session_key(c, sid), unpack(ENDING))
+  if not values[1] then
+    return nil
+  end
+  local s = {id = sid}
+  for i = 1, #ENDING do
+    s[ENDING[i]] = values[i] or nil
+  end
+  return s, values
 end
 
 define('close', function(c, r)
-  local s, flat = load_session(c, r.session_id)
+  local s, values = load_ending(c, r.id)
   if not s or s.state == 'closed' or not may_close(r, s) then
     mark_repeated(c)
     return {'ok'}
   end
-  if r.secret_hash and not r.owner and r.secret_hash ~= s.secret and r.secret_hash ~= s.prev then
+  if r.secret and not r.owner_lease and r.secret ~= s.secret and r.secret ~= s.prev then
     return refuse('resume_refused')
   end
   local p = participant_of(c, s)
   local before = snapshot(p)
-  flat = end_session(c, s, flat, p, r.reason, r.text)
+  local left = end_session(c, s, p, r.reason, r.text)
   finish(c, p, before)
-  return {'ok', flat, count_of(c, s.app)}
+  return {'ok', values, c.ms, left}
 end)

@@ -35,9 +35,9 @@ end
 
 define('update', function(c, r)
   local s = nil
-  if r.owner then
-    s = load_session(c, r.owner.session_id)
-    if not owns(s, r.owner) then
+  if r.id then
+    s = load_session(c, r.id)
+    if not owns(s, r) then
       return not_owner(c, s)
     end
     local first = r.update_id and remembered(s, r.update_id)
@@ -46,7 +46,7 @@ define('update', function(c, r)
       return {'ok', first}
     end
   end
-  local p = load_participant(c, r.app, r.participant_id)
+  local p = load_participant(c, r.app, r.pid)
   if not p then
     if not s then
       return refuse('not_found')

@@ -73,7 +73,7 @@ local function end_all(c, r, reason, hit)
       if r.cut and some(s.jti) and number(s.iat) > r.cut then
         put_jti(c, r, s.jti)
       end
-      flats[#flats + 1] = end_session(c, s, s.flat, p, reason, r.reason)
+      flats[#flats + 1] = end_whole(c, s, s.flat, p, reason, r.reason)
     end
   end
   if #flats > 0 then
@@ -140,7 +140,8 @@ function kinds.erase(c, r, block, cutoff)
   for _, sid in ipairs(call('ZRANGE', ended_of(c, who), 0, -1)) do
     forget_session(c, sid)
   end
-  for _, sid in ipairs(call('HVALS', open_ids(c, who))) do
+  local _, opened = sessions_of(c, who)
+  for _, sid in pairs(opened) do
     forget_session(c, sid) -- what ended under library 1
   end
   call('DEL', c.P .. ':ps:' .. who, open_ids(c, who))

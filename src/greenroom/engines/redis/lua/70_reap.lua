@@ -14,7 +14,7 @@ define('renew', function(c, r)
     end
   end
   local apps = call('HGETALL', c.P .. ':apps')
-  return {'ok', renewed and 1 or 0, c.marker, c.changes, apps}
+  return {'ok', renewed and 1 or 0, c.marker, number(call('HGET', c.P, 'changes')), apps}
 end)
 
 local function move_clock(c)
@@ -71,7 +71,7 @@ function due.g(c, out, sid)
     local p = participant_of(c, s)
     local before = snapshot(p)
     before.unseen = true -- it was not seen now, but when it was lost
-    out.ended[#out.ended + 1] = end_session(c, s, flat, p, 'timeout', '')
+    out.ended[#out.ended + 1] = end_whole(c, s, flat, p, 'timeout', '')
     finish(c, p, before)
   end
 end
@@ -167,7 +167,7 @@ local function end_disabled(c, out, limit)
           local p = participant_of(c, s)
           local before = snapshot(p)
           before.unseen = true
-          out.ended[#out.ended + 1] = end_session(c, s, flat, p, 'application_disabled', '')
+          out.ended[#out.ended + 1] = end_whole(c, s, flat, p, 'application_disabled', '')
           finish(c, p, before)
         end
       end

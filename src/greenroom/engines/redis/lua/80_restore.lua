@@ -5,10 +5,11 @@ local SESSION = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease'
 
 -- Takes over what the node knew of the participant if that is newer; whether it was.
 local function restore_participant(p, given)
-  if not p.fresh and p.ver >= given.ver then
+  if not p.fresh and tonumber(p.ver) >= given.ver then
     return false
   end
-  p.name, p.avatar, p.rev, p.ver, p.attrs = given.name, given.avatar, given.rev, given.ver, given.attrs
+  p.name, p.avatar, p.rev, p.ver, p.attrs = given.name, given.avatar, given.rev, int(given.ver), given.attrs
+  p.rewrite = true
   if p.fresh then
     p.shown = given.shown -- else what was shown is as stored, like the events that tell of it
   end
@@ -34,7 +35,7 @@ local function put_session(c, s, old, p)
   if s.status or some(p.sts) then
     set_status(p, s.id, s.status)
   end
-  note(c, s.id, 'restored', s.node, '')
+  note(c, s, 'restored', s.node, '')
 end
 
 local function restore_one(c, item)
@@ -65,12 +66,12 @@ end
 -- S11, of whom nobody holds a session: what watchers were told was lost, so what is stored gets a version above it.
 local function raise_version(c, app, pid, told)
   local p = load_participant(c, app, pid)
-  if not p or p.ver >= told then
+  if not p or tonumber(p.ver) >= told then
     return 0
   end
   local before = snapshot(p)
   before.changed = true
-  p.ver = told
+  p.ver = int(told)
   finish(c, p, before)
   return 1
 end

@@ -90,10 +90,10 @@ end
 local function add_sessions(c, ids, matches, place)
   local out = {}
   for _, sid in ipairs(ids) do
-    local s, flat = (c.arg.brief and brief or load_session)(c, sid)
+    local s, flat = (c.arg.brief and not c.arg.with_timeline and brief or load_session)(c, sid)
     if s and s.id and matches(s) then
       out[#out + 1] = flat
-      out[#out + 1] = c.arg.with_timeline and call('LRANGE', c.P .. ':t:' .. sid, 0, -1) or {}
+      out[#out + 1] = c.arg.with_timeline and timeline(c, s) or {}
     end
   end
   return {'ok', out, place}
@@ -172,7 +172,7 @@ define('ended_sessions', function(c, r)
       end
       if s and (not r.node or s.node == r.node) then
         out[#out + 1] = flat
-        out[#out + 1] = r.with_timeline and call('LRANGE', c.P .. ':t:' .. sid, 0, -1) or {}
+        out[#out + 1] = r.with_timeline and timeline(c, s) or {}
         found = found + 1
       end
       looked = looked + (passed and 0 or 1)

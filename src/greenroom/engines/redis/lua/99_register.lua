@@ -5,7 +5,9 @@ local function register(name, flag)
   redis.register_function({
     function_name = LIBRARY .. '_' .. name,
     callback = function(keys, args)
-      call = redis.call
+      if not call then
+        call, tonumber, type, unpack, find, format, max = globals()
+      end
       return callback(keys, args)
     end,
     flags = flag and {flag} or {},
