@@ -11,7 +11,7 @@ MAKEFLAGS += --no-print-directory
 VENV_PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help venv system run test test-interpreters check check-deploy format docs docs-pages bench bench-quick soak dist lock clean
+.PHONY: help venv system run test test-interpreters test-compiled check check-deploy format docs docs-pages bench bench-quick soak dist lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,11 @@ test: ## every test; the first run while system packages are still being install
 test-interpreters: ## the tests of SDK and core on every CPython 3.11 to 3.14 of this machine
 	@scripts/venv
 	@$(VENV_PYTHON) scripts/test_interpreters.py $(ARGS)
+
+test-compiled: ## the tests on the compiled wheel; `ARGS=--short` a third of them
+	@scripts/system-packages run
+	@scripts/venv
+	@$(VENV_PYTHON) -m scripts.test_compiled $(ARGS)
 
 check: ## lint, format, types, direction of imports, generated pages
 	@scripts/venv
@@ -77,7 +82,7 @@ soak: ## the long tests of endurance, an hour and more
 	@scripts/venv
 	@$(VENV_PYTHON) -m benchmarks --soak $(ARGS)
 
-dist: ## wheel, sdist, npm packages, image context and bill of materials in dist/, checked
+dist: ## wheel, compiled wheel, sdist, npm packages, image context and bill of materials in dist/, checked
 	@scripts/venv
 	@$(VENV_PYTHON) -m scripts.dist
 

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from benchmarks import machine, page, results
+from benchmarks import environment, machine, page, results
 from benchmarks.jobs import FULL, JOBS, QUICK, Bench
 from benchmarks.process import GENERATOR_CORE, ROOT, raise_file_limit
 
@@ -19,10 +19,10 @@ from benchmarks.process import GENERATOR_CORE, ROOT, raise_file_limit
 def main() -> int:
     """The exit code: 0, 1 where the guard found a slow-down or a job failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--quick", action="store_true", help="the short form, up to 3 minutes")
-    form.add_argument("--soak", action="store_true", help="the long tests of endurance, an hour and more")
-    form.add_argument("--page", action="store_true", help="only write the page again, from the last results")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help="the short form, up to 3 minutes")
+    kind.add_argument("--soak", action="store_true", help="the long tests of endurance, an hour and more")
+    kind.add_argument("--page", action="store_true", help="only write the page again, from the last results")
     parser.add_argument("--only", action="append", choices=sorted(JOBS), help="run this job only; repeatable")
     parser.add_argument("--baseline", action="store_true", help="keep this run's ratios as the guard's baseline")
     options = parser.parse_args()
@@ -34,10 +34,12 @@ def main() -> int:
 
         return run()
     started = time.monotonic()
+    form = QUICK if options.quick else FULL
     described = machine.describe()
+    environment.compiled_python(build=form.compiles)  # on all cores: from here on one is the servers'
     os.sched_setaffinity(0, {GENERATOR_CORE})
     raise_file_limit()
-    bench = Bench(QUICK if options.quick else FULL, ROOT / "build" / "bench")
+    bench = Bench(form, ROOT / "build" / "bench")
     try:
         bench.run(options.only)
     finally:

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.process import ROOT
+from scripts import compiled
 from scripts.test_interpreters import candidates
 
 HOME = ROOT / ".cache" / "bench"
@@ -112,9 +113,15 @@ def python() -> Path:
 
 
 @cache
-def compiled_python() -> Path | None:
-    """The same with the compiled wheel of this source tree; None where it cannot be compiled, which is said."""
-    return None
+def compiled_python(*, build: bool = False) -> Path | None:
+    """The same with the compiled wheel of this source tree; None where there is none. build: whether it is built then,
+    which takes minutes; where it cannot be, that is said."""
+    try:
+        wheel = compiled.wheel(chosen().path) if build else compiled.built(chosen().path)
+    except (compiled.NoCompilerError, compiled.BuildFailedError) as error:
+        print(f"no compiled service: {error}", flush=True)
+        return None
+    return make(HOME / "compiled", chosen(), wheel) if wheel is not None else None
 
 
 @cache

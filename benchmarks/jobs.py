@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import abuse, environment, laps, noisy_neighbour, outage
+from benchmarks import abuse, environment, flame, laps, noisy_neighbour, outage
 from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.probe import probing
 from benchmarks.process import ROOT
@@ -65,6 +65,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     redis_nodes: tuple[int, ...]
     without: tuple[str, ...] = ()
     """Jobs that only `--only` runs."""
+    compiles: bool
+    """Whether the compiled service is built where it is not; else it takes part only where it is there already."""
     limit: float
     """Seconds after which no further job is begun; what was left out is said."""
 
@@ -72,14 +74,14 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 QUICK = Form(
     name="quick", rounds=2, laps=3, wide_laps=2, opens=600, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000,
     watchers=1_000, updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, lap_tokens=2_000,
-    peers=(CENTRIFUGO,), peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), limit=120,
-    without=("peers", "present", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse"),
+    peers=(CENTRIFUGO,), peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), compiles=False, limit=120,
+    without=("profile", "peers", "present", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse"),
 )  # fmt: skip
 FULL = Form(
     name="full", rounds=3, laps=9, wide_laps=5, opens=1_000, warm=300, idle=(10_000, 19_000), idle_seconds=16,
     echoes=60_000, watchers=5_000, updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20,
     tokens=19_700, lap_tokens=9_300, peers=(*KINDS, CENTRIFUGO), peer_idle=5_000, peer_watchers=2_000,
-    redis_nodes=(1, 2, 3), limit=1_500,
+    redis_nodes=(1, 2, 3), compiles=True, limit=1_500,
 )  # fmt: skip
 
 
@@ -103,7 +105,7 @@ class Bench:
         """All jobs, or those named."""
         chosen = environment.chosen()
         self.say(f"servers run on CPython {chosen.version} ({chosen.path}): {chosen.build}")
-        if environment.compiled_python() is not None:
+        if environment.compiled_python(build=self.form.compiles) is not None:
             self.ours.append(COMPILED)
         self.say(f"{self.form.name} form: minting {self.form.tokens:,} tokens")
         self.world.prepare()
@@ -291,6 +293,7 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "opens": laps.job,
     "open-256": laps.wide,
     "open-1": laps.single,
+    "profile": flame.job,
     "idle": _idle,
     "fanout": _fanout,
     "herd": _herd,

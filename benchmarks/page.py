@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks import flame
 from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.process import ROOT
 from benchmarks.runs import key_of
@@ -84,6 +85,9 @@ def pages(found: dict[str, Any]) -> dict[str, str]:
     """The page and its plots: texts by path in docs/."""
     plots = _plots(found)
     text = text_of(found, {name: title for name, (title, _) in plots.items()})
+    profile = found["extra"].get("profile")
+    if profile is not None:
+        plots["flame"] = ("", flame.draw("CPU of an open and close", profile["tree"]))
     return {PAGE: text, **{f"{PLOTS}/{name}.svg": drawn for name, (_, drawn) in plots.items()}}
 
 
@@ -113,6 +117,7 @@ def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
         *(f"![{title}](plots/{name}.svg)\n" for name, title in plots.items()),
         _HOW,
         *_opens_table(figures),
+        *_spent(found),
         *_peer_table(figures),
         *_detection(figures),
         *_generator(found),
@@ -189,6 +194,32 @@ def _opens_table(figures: dict[str, float]) -> list[str]:
         "| | EdDSA, minted elsewhere | EdDSA, minted by this service | HS256, elsewhere | HS256, by this service |",
         "|---|---|---|---|---|",
         *lines,
+        "",
+    ]
+
+
+def _spent(found: dict[str, Any]) -> list[str]:
+    """Where the CPU of an open goes, from the profile."""
+    profile = found["extra"].get("profile")
+    if profile is None:
+        return []
+    each = found["figures"].get("open_64_EdDSA_cpu_us", profile["cpuUs"])
+    rows = [f"| {area} | {share:.0%} | {share * each:,.0f} |" for area, share in profile["areas"].items()]
+    return [
+        "## Where it goes",
+        "",
+        "A profile of the service in plain Python under the same opens (EdDSA, minted elsewhere): every millisecond of",
+        "CPU the stacks of all threads are looked at, each weighted with what its thread has used. What C code and the",
+        "kernel do is counted to the function of ours that called them: the signature's check to the token, sending",
+        "and closing to the sockets, SQLite and `fsync` to the rows.",
+        "",
+        "| | share | µs of an open and close |",
+        "|---|---|---|",
+        *rows,
+        "",
+        "Callers stand above what they call; the width is the share of the CPU. Point at a box for its whole name.",
+        "",
+        "![Where the CPU of an open and close goes](plots/flame.svg)",
         "",
     ]
 

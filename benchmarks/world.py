@@ -95,6 +95,25 @@ class World:
         self._runs += 1
         return self._start(self.folder / f"run-{self._runs}", {"GREENROOM_ENGINE": url, **env}, python)
 
+    def sampled(self, python: Path, stacks: Path) -> Server:
+        """A fresh service whose stacks are sampled, and written to that file when it stops."""
+        self._runs += 1
+        data = self.folder / f"run-{self._runs}"
+        shutil.copytree(self.folder / "template", data)
+        command = [
+            str(python),
+            "-m",
+            "benchmarks.sampled",
+            str(stacks),
+            "serve",
+            "--dev",
+            "--json",
+            "--data",
+            str(data),
+        ]
+        env = {"GREENROOM_CONFIG": str(self.folder / "settings.toml")}
+        return Server(command, log=self.folder / f"{data.name}.log", env=env, cwd=ROOT)
+
     def floor(self, module: str, alg: str, key: Path) -> Server:
         """A floor. key: a file with the key, in hex."""
         self._runs += 1

@@ -2,8 +2,8 @@
 
 usage: python -m scripts.dist
 
-- wheel and sdist of the Python package: `twine check`, and each installed into an empty environment: the bare SDK with
-  its two dependencies, and the service from its lock, which then runs;
+- wheel, compiled wheel (of this Python and machine) and sdist of the Python package: `twine check`, and each installed
+  into an empty environment: the bare SDK with its two dependencies, and the service from its lock, which then runs;
 - the npm packages, packed as npm would publish them, and all of them installed into an empty folder and imported;
 - the context of the container image: a tarball that `docker build` takes;
 - a software bill of materials (CycloneDX) of the service as its lock installs it;
@@ -27,6 +27,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from scripts.compiled import BuildFailedError, NoCompilerError
+from scripts.compiled import wheel as compiled_wheel
 from scripts.run_tests import install_node_packages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,28 +70,32 @@ def locked(*names: str) -> list[str | Path]:
 
 
 def build_python() -> list[Path]:
-    """Wheel and sdist."""
+    """Wheel, sdist and compiled wheel."""
     run(sys.executable, "-m", "hatchling", "build", "--directory", DIST)
     wheel, sdist = DIST / f"greenroom-{VERSION}-py3-none-any.whl", DIST / f"greenroom-{VERSION}.tar.gz"
     for path in (wheel, sdist):
         if not path.exists():
             raise WrongError(f"{path.name} was not built")
-    return [wheel, sdist]
+    try:
+        compiled = Path(shutil.copy(compiled_wheel(), DIST))
+    except (NoCompilerError, BuildFailedError) as error:
+        raise WrongError(str(error)) from None
+    return [wheel, sdist, compiled]
 
 
 def check_python(packages: Iterable[Path], tools: Path, scratch: Path) -> None:
     """Each is what an index takes; alone it is the SDK, and with its lock the service."""
     for package in packages:
         run(tools / "twine", "check", "--strict", package)
-        bare = environment(scratch / f"bare-{package.suffix}", *locked("build"))
+        bare = environment(scratch / f"bare-{package.stem}", *locked("build"))
         names = [f"{name}=={version}" for name, version in sdk_dependencies()]
         add(bare, "--no-build-isolation", package, *names)
         run(bare / "python", "-c", "import greenroom, greenroom.blocking; greenroom.Greenroom('http://localhost')")
-        service = environment(scratch / f"service-{package.suffix}", *locked("server", "build"))
+        service = environment(scratch / f"service-{package.stem}", *locked("server", "build"))
         add(service, "--offline", "--no-deps", "--no-build-isolation", package)
         if VERSION not in run(service / "greenroom", "--version"):
             raise WrongError(f"{package.name}: 'greenroom --version' does not say {VERSION}")
-        check_serves(service / "greenroom", scratch / f"data-{package.suffix}")
+        check_serves(service / "greenroom", scratch / f"data-{package.stem}")
 
 
 def sdk_dependencies() -> list[tuple[str, str]]:

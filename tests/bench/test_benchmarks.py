@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
-from benchmarks import environment, page, results, targets
+from benchmarks import environment, flame, page, results, targets
 from benchmarks.environment import Interpreter
 from benchmarks.jobs import FULL, JOBS, QUICK
 from benchmarks.peers.dialects import CentrifugoDialect
 from benchmarks.runs import Run, ratio
+from benchmarks.sampled import Sampler, module_of
 from greenroom.bench.dialect import Said
 from greenroom.bench.figures import Finding
 
@@ -112,7 +117,7 @@ def test_the_page_says_what_was_missed_and_why() -> None:
             missed[f"{goal.figure}_compiled"] = goal.compiled * bad
     found = {
         "form": "quick", "date": "2026-01-01", "seconds": 60, "figures": missed, "machine": {"load before": "3.0 1 1"},
-        "failed": {"echo": "StartError: no"}, "leftOut": ["churn"], "runs": [],
+        "failed": {"echo": "StartError: no"}, "leftOut": ["churn"], "runs": [], "extra": {},
         "guard": {"slower": {"open_64_EdDSA_ratio": "3 was 2"}, "tolerance": 1.25},
     }  # fmt: skip
     text = page.text_of(found, {})
@@ -144,3 +149,62 @@ def test_both_forms_name_jobs_that_there_are_and_end_in_time() -> None:
     assert max(FULL.present) < FULL.tokens
     for form in (QUICK, FULL):
         assert form.warm + form.opens * 2 <= form.lap_tokens <= form.tokens
+
+
+_STACKS = [
+    (("main", "asyncio/runners.py:run", "server/wire/front_door.py:data", "tokens/verifier.py:verify"), 0.5),
+    (("main", "asyncio/runners.py:run", "server/wire/front_door.py:data"), 0.2),
+    (("writer", "lib/threading.py:run", "engines/embedded/writer.py:_run", "apsw/x.py:commit"), 0.299),
+    (("main", "asyncio/runners.py:run"), 0.001),
+]
+
+
+def test_a_profile_counts_foreign_code_to_the_function_of_ours_that_called_it() -> None:
+    shares = flame.areas(_STACKS)
+    assert shares["the token: claims and signature"] == 0.5
+    assert shares["rows, events, SQLite and its commits"] == 0.299
+    assert shares["sockets, the handshake, frames"] == 0.2
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_flame_graph_begins_at_our_own_code_and_leaves_out_what_is_too_small_to_see() -> None:
+    root = flame.tree(_STACKS)
+    main, writer = root["children"]
+    assert (main["name"], main["share"]) == ("main", 0.701)
+    (door,) = main["children"]
+    assert door["name"] == "server/wire/front_door.py:data"
+    assert door["children"][0]["share"] == 0.5
+    assert writer["children"][0]["name"] == "engines/embedded/writer.py:_run"
+    drawing = flame.draw("a < b", root)
+    assert ElementTree.fromstring(drawing).tag.endswith("svg")
+    assert "prefers-color-scheme:dark" in drawing
+    assert "tokens/verifier.py:verify: 50.0%" in drawing
+
+
+def test_the_sampler_weighs_a_thread_with_the_cpu_it_has_used() -> None:
+    def spin(until: float) -> None:
+        while time.process_time() < until:
+            pass
+
+    sampler = Sampler()
+    before = signal.getsignal(signal.SIGPROF), signal.getsignal(signal.SIGUSR2)
+    waiting = threading.Event()
+    idle = threading.Thread(target=waiting.wait, name="idle")
+    idle.start()
+    try:
+        sampler.start()
+        spin(time.process_time() + 0.1)
+    finally:
+        sampler.stop()
+        signal.signal(signal.SIGPROF, before[0])
+        signal.signal(signal.SIGUSR2, before[1])
+        waiting.set()
+        idle.join()
+    used = {stack: seconds for stack, seconds in sampler.stacks.items() if stack[-1].endswith("spin")}
+    assert sum(used.values()) > 0.05
+    assert sum(seconds for stack, seconds in sampler.stacks.items() if stack[0] == "idle") < 0.01
+
+
+def test_a_file_of_ours_is_named_below_the_package() -> None:
+    assert module_of("/x/src/greenroom/core/states.py") == "core/states.py"
+    assert module_of("/usr/lib/python3.11/asyncio/events.py") == "asyncio/events.py"

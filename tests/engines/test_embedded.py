@@ -484,6 +484,7 @@ def _itself(number: int, _tx: Transaction) -> int:
     return number
 
 
+@pytest.mark.interpreted
 async def test_answers_of_a_large_batch_are_handed_out_in_portions_and_in_order() -> None:
     writer = ThreadedWriter(cast(Any, FakeBatcher()), cast(Any, None), window=0.0)
     answered: list[int] = []
@@ -499,6 +500,7 @@ async def test_answers_of_a_large_batch_are_handed_out_in_portions_and_in_order(
     await writer.stop()
 
 
+@pytest.mark.interpreted
 async def test_a_writer_that_stops_has_handed_out_every_answer() -> None:
     writer = ThreadedWriter(cast(Any, FakeBatcher()), cast(Any, None), window=0.0)
     calls = [writer.submit(partial(_itself, number)) for number in range(5 * PORTION)]
@@ -507,6 +509,7 @@ async def test_a_writer_that_stops_has_handed_out_every_answer() -> None:
     assert [await call for call in calls] == list(range(5 * PORTION))
 
 
+@pytest.mark.interpreted
 async def test_a_callback_that_fails_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
     writer = ThreadedWriter(cast(Any, FakeBatcher()), cast(Any, None), window=0.0)
     answered: list[int] = []

@@ -58,7 +58,7 @@ def test_the_context_of_the_image_holds_what_the_dockerfile_copies(
     assert {(one.uid, one.uname) for one in members} == {(0, "root")}
     assert not [one.name for one in members if "__pycache__" in one.name]
     lacking = tarball(tmp_path / "other.tar.gz", {"Dockerfile": ""})
-    with pytest.raises(dist.WrongError, match="lacks requirements/build.txt"):
+    with pytest.raises(dist.WrongError, match="lacks requirements/compile.txt"):
         dist.check_context(lacking)
 
 

@@ -106,6 +106,7 @@ def test_either_of_two_valid_secrets() -> None:
         secret_matches(PEPPER, ["first"], [first] * 3)
 
 
+@pytest.mark.interpreted
 def test_an_unknown_application_takes_the_same_work_as_a_wrong_secret() -> None:
     counts = set()
     known = [hash_secret(PEPPER, "first"), hash_secret(PEPPER, "second")]
@@ -118,6 +119,7 @@ def test_an_unknown_application_takes_the_same_work_as_a_wrong_secret() -> None:
     assert len(counts) == 1
 
 
+@pytest.mark.interpreted
 def test_a_hash_of_zeros_opens_no_application_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-ins that make the work equal must not be a way in, not even for the one secret in 2^256."""
     monkeypatch.setattr(credentials, "hash_secret", lambda pepper, secret: bytes(32))

@@ -22,6 +22,7 @@ def check(token: str, minted: MintedTokens, ring: KeyRing = RING, now: float = N
     return verify(token, ring, kind=TokenKind.CLIENT, issuer=issuer, now=now, minted=minted).jti
 
 
+@pytest.mark.interpreted
 def test_its_signature_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     minted = client()
     known = table(minted.token)

@@ -118,6 +118,7 @@ def test_an_ungenuine_token_never_reaches_the_parser_of_claims() -> None:
     assert "read_object" not in work.names
 
 
+@pytest.mark.interpreted
 def test_a_signature_of_the_wrong_length_is_not_even_tried() -> None:
     head, claims, signature = control().split(".")
     raw = decode_base64url(signature, "signature")

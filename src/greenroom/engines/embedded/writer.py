@@ -245,8 +245,8 @@ class ThreadedWriter:
         self._wake = threading.Event()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="greenroom-writer", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="greenroom-writer", daemon=True)
+        self._worker.start()
 
     def submit(self, operation: Operation[T]) -> Completion[T]:
         if self._stopping:
@@ -260,7 +260,7 @@ class ThreadedWriter:
     async def stop(self) -> None:
         self._stopping = True
         self._wake.set()
-        await self._loop.run_in_executor(None, self._thread.join)
+        await self._loop.run_in_executor(None, self._worker.join)
         await asyncio.sleep(0)  # the last batch is handed over by a callback that is queued now
         while self._done:  # noqa: ASYNC110 - it takes a few turns, and only here is it waited for
             await asyncio.sleep(0)
