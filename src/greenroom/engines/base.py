@@ -431,7 +431,8 @@ class Outbox(Protocol):
         """Events between two instants (Unix ms), acknowledged or not, as far as they are still kept."""
 
     def subscribe(self, ready: Callable[[str], None]) -> None:
-        """``ready(app)`` is called when an application may have new events (a hint, may be lost)."""
+        """``ready(app)`` is called when an application may have new events. A hint: it may be lost, and an engine may
+        give none while this process reads no events."""
 
     async def set_aside(self, app: str, reader: str, events: Sequence[Event], why: str) -> None:
         """Dead letters of a reader."""

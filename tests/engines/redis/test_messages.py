@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from greenroom.core.commands import DirectoryCommand, DrainCommand, EndedCommand
-from greenroom.engines.redis import bus
+from greenroom.engines.redis import bus, outbox
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
 from tests.engines.redis.worlds import LuaWorld
@@ -170,3 +170,27 @@ async def test_s13_a_server_that_was_away_is_heard_again(server: RedisServer) ->
         assert (await a.record()).name == "kept"  # AOF always: everything is there
         await a.update(name="heard again")
         await until(lambda: w.listener.records(a.participant_id))
+
+
+async def test_hints_of_events_are_received_only_while_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with LuaWorld() as w:
+        engine = await w.another_node()
+        hints: list[str] = []
+        engine.outbox.subscribe(hints.append)
+
+        def listens() -> bool:
+            return any(channel == outbox.EVENTS for _, channel in engine.store.subscriptions())
+
+        await w.open("alice")
+        await asyncio.sleep(0)
+        assert not listens()
+        monkeypatch.setattr(outbox, "LISTEN", 0.2)
+        cursor = await engine.outbox.newest(APP)
+        await until(listens)
+        await w.open("bob")
+        await until(lambda: hints)
+        assert set(hints) == {APP}
+        await until(lambda: not listens())
+        await engine.outbox.read(APP, cursor)
+        await until(listens)
+        await engine.stop()

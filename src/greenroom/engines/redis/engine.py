@@ -93,6 +93,6 @@ class RedisEngine:
     def heard(self, tag: str, channel: str, data: bytes) -> None:
         """A message of the store."""
         if channel == EVENTS:
-            self._outbox.heard(data)
+            self._outbox.received(data)
         else:
             self._bus.heard(tag, channel, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +18,8 @@ from greenroom.model import PARTITIONS, Event, partition_of
 
 EVENTS = "e"
 
+LISTEN = 30.0
+"""Seconds after a read for which hints of new events are listened to. A reader looks every 2 s by itself."""
 _PIECE = 500
 """Dead letters in one call."""
 
@@ -45,17 +47,21 @@ class RedisOutbox:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._ready: list[Callable[[str], None]] = []
-        self._subscribing: asyncio.Task[None] | None = None
+        self._read_at = 0.0
+        self._listening: asyncio.Task[None] | None = None
+        self._subscribed = asyncio.Event()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def read(self, app: str, cursor: str | None, limit: int = 100) -> EventPage:
+        self._is_read()
         return await self._page(app, None if cursor is None else _decode(cursor), limit)
 
     async def newest(self, app: str) -> str:
         return (await self.latest(app, 0)).cursor
 
     async def latest(self, app: str, limit: int = 100) -> EventPage:
+        self._is_read()
         share = min(limit, limit // 8 + 8)
         body = argument(app=app, position=0, limit=share, latest=True)
         parts = [
@@ -155,32 +161,47 @@ class RedisOutbox:
     # -- hints -------------------------------------------------------------------------------------------------------
 
     def subscribe(self, ready: Callable[[str], None]) -> None:
+        """While this node reads events: who never reads needs no hints, and each costs every node that gets it."""
         self._ready.append(ready)
-        if self._subscribing is None:
-            self._subscribing = asyncio.get_running_loop().create_task(
-                self._subscribe_all(), name="greenroom-redis-events"
-            )
 
-    async def _subscribe_all(self) -> None:
-        calls = (self._store.subscribe(f"p{number}", EVENTS) for number in range(PARTITIONS))
+    def _is_read(self) -> None:
+        """Somebody reads, and may wait for more."""
+        self._read_at = asyncio.get_running_loop().time()
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop().create_task(self._listen(), name="greenroom-redis-events")
+
+    async def _listen(self) -> None:
+        """Subscribed to the hints of all partitions until nobody has read for a while."""
+        loop = asyncio.get_running_loop()
+        while self._read_at + LISTEN > loop.time():
+            await self._for_all(self._store.subscribe)
+            self._subscribed.set()
+            while (left := self._read_at + LISTEN - loop.time()) > 0:  # noqa: ASYNC110 - what is awaited is time
+                await asyncio.sleep(left)
+            self._subscribed.clear()
+            await self._for_all(self._store.unsubscribe)
+        self._listening = None
+
+    async def _for_all(self, act: Callable[[str, str], Awaitable[None]]) -> None:
+        calls = (act(f"p{number}", EVENTS) for number in range(PARTITIONS))
         for failure in await asyncio.gather(*calls, return_exceptions=True):
             # where one is not confirmed in time the store goes on trying
             if isinstance(failure, BaseException) and not isinstance(failure, ServiceUnavailableError):
                 raise failure
 
     async def subscribed(self) -> None:
-        """Returns when hints are heard from all partitions, as far as they can be reached."""
-        if self._subscribing is not None:
-            await asyncio.shield(self._subscribing)
+        """As after a read: returns when hints are received from all partitions, as far as they can be reached."""
+        self._is_read()
+        await self._subscribed.wait()
 
-    def heard(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         """An application has new events."""
         for ready in self._ready:
             ready(data.decode())
 
     async def stop(self) -> None:
         """Ends what is under way."""
-        task = self._subscribing
+        task = self._listening
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
