@@ -17,6 +17,9 @@ import msgspec
 PARTITIONS = 64
 """Into how many fixed shares participants are divided. A constant of the stored format: never change it."""
 
+MAX_EXTERNAL_ID_BYTES = 1024
+"""Bytes of an external id's UTF-8."""
+
 RECORD_VERSION = 1
 """Version of stored records; unknown fields of a newer one are kept by the engines when they write it again."""
 

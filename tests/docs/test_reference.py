@@ -14,7 +14,9 @@ import greenroom
 import greenroom.backend
 from greenroom.cli import make_app
 from greenroom.codes import CloseCode, ErrorCode
+from greenroom.core.client import retry_policy
 from greenroom.messages import METHODS
+from greenroom.model import EndReason
 from greenroom.server.api.routes import API_ROUTES
 from greenroom.server.config import PREFIX, ServerConfig
 from greenroom.server.events.views import EVENT_TYPES
@@ -145,6 +147,13 @@ def test_every_metric() -> None:
 
 def test_every_event() -> None:
     assert not _missing(EVENT_TYPES, _code(_page("events.md")))
+
+
+def test_every_reason_of_an_end() -> None:
+    reasons = {*EndReason, *retry_policy.REASON_OF_CODE.values(), retry_policy.LOOP_ENDED}
+    page = (DOCS / "how-to" / "troubleshoot.md").read_text(encoding="utf-8")
+    table = page.split("### SessionEndedError, session.ended\n")[1].split("\n###")[0]
+    assert not _missing(reasons, _code("\n".join(re.findall(r"^\|(.*?)\|", table, re.MULTILINE))))
 
 
 def test_every_how_to_and_tutorial_has_one_title_and_says_something() -> None:

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from unicodedata import category, is_normalized, normalize
 
 from greenroom.errors import IllegalArgumentError
+from greenroom.model import MAX_EXTERNAL_ID_BYTES
 
 MAX_NAME = 256
 """Characters (code points) of a name, as NFC."""
 MAX_AVATAR_URL = 2048
 """Characters of an avatar URL."""
-MAX_EXTERNAL_ID_BYTES = 1024
-"""Bytes of an external id's UTF-8."""
 MAX_ATTRIBUTES = 32
 """Attributes of a participant."""
 MAX_ATTRIBUTE_NAME = 64
@@ -187,18 +186,18 @@ def check_avatar_url(url: str) -> str:
     return url
 
 
-def check_external_id(external_id: str | None) -> str | None:
-    """The external id, byte for byte as it is (S2). None and "" are none.
+def check_external_id(external_id: str | None, what: str = "external_id") -> str | None:
+    """The external id, byte for byte as it is (S2). None and "" are none. what: its name for whoever gave it.
 
     Raises IllegalArgumentError for anything but a string, more than MAX_EXTERNAL_ID_BYTES bytes of UTF-8, control
     characters and lone surrogates.
     """
     if external_id is None:
         return None
-    _check_text("external_id", external_id, MAX_EXTERNAL_ID_BYTES, MAX_EXTERNAL_ID_BYTES, unit="bytes of UTF-8")
-    _refuse("external_id", external_id, _REFUSED_IN_EXTERNAL_ID)
+    _check_text(what, external_id, MAX_EXTERNAL_ID_BYTES, MAX_EXTERNAL_ID_BYTES, unit="bytes of UTF-8")
+    _refuse(what, external_id, _REFUSED_IN_EXTERNAL_ID)
     if len(external_id.encode()) > MAX_EXTERNAL_ID_BYTES:
-        raise _too_long("external_id", MAX_EXTERNAL_ID_BYTES, "bytes of UTF-8")
+        raise _too_long(what, MAX_EXTERNAL_ID_BYTES, "bytes of UTF-8")
     return external_id or None
 
 

@@ -134,7 +134,7 @@ class Runner:
         self._tasks.clear()
         self._connections.clear()
         self._token_requests.clear()
-        self._machine.process_lost(self.now(), "The event loop in which it was opened has ended.")
+        self._machine.loop_ended(self.now(), "The event loop in which it was opened has ended.")
         self._notifier.callbacks.loop_ended()
 
     # -- inputs --------------------------------------------------------------------------------------------------

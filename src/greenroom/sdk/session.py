@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from greenroom.core.client import ClientSession
+from greenroom.core.profile import check_external_id
 from greenroom.core.states import SessionState
 from greenroom.errors import IllegalArgumentError
 from greenroom.messages import Device
@@ -16,7 +17,6 @@ from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.runner import Runner
 
-_MAX_EXTERNAL_ID_BYTES = 1024
 _FIELDS = {"name": "name", "avatarurl": "avatar_url", "externalid": "external_id"}
 
 
@@ -196,9 +196,7 @@ def _check_info(info: ParticipantInfo | None) -> None:
         )
     for field in ("name", "avatar_url", "external_id"):
         _check_text(field, getattr(info, field))
-    if info.external_id is not None and len(info.external_id.encode()) > _MAX_EXTERNAL_ID_BYTES:
-        size = len(info.external_id.encode())
-        raise IllegalArgumentError(f"external_id has {size} bytes of UTF-8; the limit is {_MAX_EXTERNAL_ID_BYTES}.")
+    check_external_id(info.external_id)
 
 
 def _check_text(field: str, value: object) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from greenroom.model import MAX_EXTERNAL_ID_BYTES
 from greenroom.tokens.reader import read_object, refuse
 
 API_TOKEN_LIFE = 1_800
@@ -19,8 +20,6 @@ CLIENT_TOKEN_LIFE = 3_600
 
 MAX_LIFE = 86_400
 """Seconds; no token is minted for longer, and none is accepted."""
-
-MAX_EXTERNAL_ID_BYTES = 1_024
 
 _TEXT = Annotated[str, Meta(min_length=1, max_length=256)]
 _SECONDS = Annotated[int, Meta(ge=0, le=2**53)]

@@ -12,7 +12,6 @@ from greenroom.errors import IllegalArgumentError
 from greenroom.tokens.claims import (
     API_TOKEN_LIFE,
     CLIENT_TOKEN_LIFE,
-    MAX_EXTERNAL_ID_BYTES,
     MAX_LIFE,
     SessionPolicyClaim,
     TokenKind,
@@ -81,8 +80,8 @@ def mint_client_token(
     """A client access token: what one participant's SDK opens a session with.
 
     version: 1 (`POST /v1/oauth2/token`: `open` may bring an external id) or 2 (`POST /v2/client-access-token`).
-    external_id: at most 1,024 bytes of UTF-8 without control characters; None and "" are none. It is compared byte
-        by byte and never normalised (S2). Where it is given, participant_id must be.
+    external_id: as `greenroom.core.profile.check_external_id` took it; None and "" are none. It is compared byte by
+        byte and never normalised (S2). Where it is given, participant_id must be.
     policy: what narrows the application's policy; None leaves it.
     issued_after: the newest cut-off known for the participant, Unix seconds (S18: revoked is ``iat`` <= cut-off).
         The token's ``iat`` is above it, if need be by up to a second above `now`, which the leeway covers.
@@ -91,10 +90,8 @@ def mint_client_token(
     if version not in (1, 2):
         raise IllegalArgumentError("A client access token is of version 1 or 2.")
     external_id = external_id or None
-    if external_id is not None:
-        check_external_id(external_id)
-        if participant_id is None:
-            raise IllegalArgumentError("An external id needs the participant id that belongs to it.")
+    if external_id is not None and participant_id is None:
+        raise IllegalArgumentError("An external id needs the participant id that belongs to it.")
     claims: dict[str, Any] = {"iss": issuer, "aud": TokenKind.CLIENT.audience, "app": app}
     claims |= {"sub": app if participant_id is None else participant_id, "ver": version}
     if external_id is not None:
@@ -112,17 +109,6 @@ def mint_refresh_token(
     claims: dict[str, Any] = {"iss": issuer, "aud": TokenKind.REFRESH.audience, "app": app, "sub": app}
     claims["jti"] = access.jti
     return _mint(ring.current, TokenKind.REFRESH, claims, (), access.issued_at, random_bytes, MAX_LIFE, None).token
-
-
-def check_external_id(external_id: str) -> None:
-    """Raise `IllegalArgumentError` unless it is 1 to 1,024 bytes of UTF-8 without control characters (S2)."""
-    if not isinstance(external_id, str):
-        raise IllegalArgumentError("externalId is not a string.")
-    size = len(external_id.encode("utf-8", "surrogatepass"))
-    if not 1 <= size <= MAX_EXTERNAL_ID_BYTES:
-        raise IllegalArgumentError(f"externalId is {size} bytes long.", hint="Use 1 to 1,024 bytes of UTF-8.")
-    if any(char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff" for char in external_id):
-        raise IllegalArgumentError("externalId has a control character or half a surrogate pair in it.")
 
 
 def check_life(life: object) -> int:

@@ -25,6 +25,7 @@ from greenroom.core.client.pending_close import PendingCloses
 from greenroom.core.client.replies import Replies
 from greenroom.core.client.requests import PendingRequests
 from greenroom.core.client.retry_policy import (
+    LOOP_ENDED,
     RetryAction,
     action_of_close,
     action_of_end,
@@ -462,7 +463,7 @@ class Lifecycle:
             self.leave(now, [], OpenCancelledError(), SessionEndedError(end_reason=EndReason.CLOSED))
             self.output.apply(ClientEvent.FAILED)
 
-    def process_lost(self, why: str) -> None:
+    def loop_ended(self, why: str) -> None:
         """All connections are gone, and nothing can be sent."""
         self.closes.pending.clear()
         self.attempts.clear()
@@ -473,7 +474,7 @@ class Lifecycle:
         self._forget(error)
         self.output.apply(ClientEvent.ENDED if has_session else ClientEvent.FAILED)
         if has_session:
-            self.last_end = SessionEndedEvent("process_lost", why, None, error)
+            self.last_end = SessionEndedEvent(LOOP_ENDED, why, None, error)
             self.output.notify(self.last_end)
 
     def _ended(

@@ -57,7 +57,10 @@ _CODES: dict[ErrorCode, RetryAction] = {
     ErrorCode.ATTEMPT_SUPERSEDED: RetryAction.SUPERSEDED,
 }
 
-_REASON_OF_CODE: dict[ErrorCode, str] = {
+LOOP_ENDED = "loop_ended"
+"""Why a session ended whose event loop is gone."""
+
+REASON_OF_CODE: dict[ErrorCode, str] = {
     ErrorCode.PARTICIPANT_BLOCKED: EndReason.BLOCKED,
     ErrorCode.TOKEN_REVOKED: EndReason.TOKEN_REVOKED,
     ErrorCode.TOKEN_EXPIRED: EndReason.TOKEN_EXPIRED,
@@ -109,7 +112,7 @@ def end_reason_of(error: GreenroomError) -> str:
     """The reason that the delegate gets."""
     if isinstance(error, SessionEndedError) and error.end_reason is not None:
         return error.end_reason
-    return _REASON_OF_CODE.get(error.code, error.reason)
+    return REASON_OF_CODE.get(error.code, error.reason)
 
 
 def error_of_close(code: int, text: str) -> GreenroomError:

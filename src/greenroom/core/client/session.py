@@ -289,11 +289,11 @@ class ClientSession:
             external_id=claims.external_id,
         )
 
-    def process_lost(self, now: float, why: str) -> None:
+    def loop_ended(self, now: float, why: str) -> None:
         """What carried the connections has ended without closing them: the session is over on this side, and the next
         `open` resumes it, if it asks for the same."""
         saved = self.snapshot()
-        self._lifecycle.process_lost(why)
+        self._lifecycle.loop_ended(why)
         self._restored = saved
         self._run(now)
 

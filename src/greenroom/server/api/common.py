@@ -89,7 +89,7 @@ def checked_id(participant_id: str) -> str:
 
 def participant_id_for(call: Call[Any, Any, Any], external_id: str) -> str:
     """The participant of an external id. Raises IllegalArgumentError."""
-    checked = check_external_id(external_id)
+    checked = check_external_id(external_id, "externalId")
     if not checked:
         raise illegal("The external id is empty.")
     return call.context.tenants.participant_id(call.app, checked)

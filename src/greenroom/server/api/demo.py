@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from greenroom.core.profile import check_external_id
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.paging import all_participants
 from greenroom.errors import NotFoundError
@@ -105,7 +106,8 @@ def _file(call: Call[Any, Nothing, Nothing], name: str) -> Answer:
 async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
     """A client access token of the demo application for any external id."""
     tenants, app = call.context.tenants, application(call)
-    participant_id = tenants.participant_id(app, call.body.external_id)
+    external_id = check_external_id(call.body.external_id) or ""
+    participant_id = tenants.participant_id(app, external_id)
     minted = mint_client_token(
         tenants.ring,
         issuer=call.context.issuer,
@@ -115,7 +117,7 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
         now=call.now,
         random_bytes=tenants.random_bytes,
         participant_id=participant_id,
-        external_id=call.body.external_id,
+        external_id=external_id,
         life=TOKEN_LIFE,
         issued_after=tenants.revocations.cutoff(app, participant_id),
     )

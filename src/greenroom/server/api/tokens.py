@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.codes import ErrorCode
+from greenroom.core.profile import check_external_id
 from greenroom.engines.base import RevokeToken
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError
 from greenroom.model import SessionPolicy
@@ -200,8 +201,8 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
     """A client access token v2: for the participant of the external id, with the scopes asked for."""
     body = call.body
     tenants = call.context.tenants
-    external_id = body.externalId or None
-    participant_id = None if external_id is None else tenants.participant_id(call.app, _encodable(external_id))
+    external_id = check_external_id(body.externalId, "externalId")
+    participant_id = None if external_id is None else tenants.participant_id(call.app, external_id)
     minted = mint_client_token(
         tenants.ring,
         issuer=call.context.issuer,
@@ -307,15 +308,6 @@ def _scopes(scope: str | None, known: Sequence[str]) -> tuple[str, ...]:
         except IllegalArgumentError as error:
             text = str(error)
     raise illegal(text, error="invalid_scope")
-
-
-def _encodable(external_id: str) -> str:
-    """UUIDv5 wants UTF-8; what is not is refused here as `mint_client_token` would."""
-    try:
-        external_id.encode("utf-8")
-    except UnicodeEncodeError:
-        raise illegal("externalId has half a surrogate pair in it.") from None
-    return external_id
 
 
 def _life_of(body: ClientAccessTokenRequest) -> int:
