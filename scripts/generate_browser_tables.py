@@ -218,7 +218,7 @@ def tables() -> dict[str, tuple[str, Any]]:
         ),
         "REASONS": (
             "Of error codes: the word for an end.",
-            {int(code): str(reason) for code, reason in retry_policy._REASON_OF_CODE.items()},
+            {int(code): str(reason) for code, reason in retry_policy.REASON_OF_CODE.items()},
         ),
         "FINAL_REASONS": (
             "Ends after which an SDK does not come back.",

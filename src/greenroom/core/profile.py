@@ -1,4 +1,4 @@
-"""What a name, an avatar URL, an external id, attributes and a status may be (platform.md, name and avatar URL).
+"""What a name, an avatar URL, attributes and a status may be (platform.md, name and avatar URL).
 
 The same functions judge in the SDK, before anything is sent, and in the service. Work is bounded: anything too long is
 refused before it is looked at. Which characters exist is asked of the Python that runs only where the answer cannot
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from unicodedata import category, is_normalized, normalize
 
 from greenroom.errors import IllegalArgumentError
-from greenroom.model import MAX_EXTERNAL_ID_BYTES
 
 MAX_NAME = 256
 """Characters (code points) of a name, as NFC."""
@@ -54,7 +53,7 @@ _REFUSED: tuple[tuple[str, re.Pattern[str]], ...] = (
 _ANY_REFUSED = re.compile(
     f"[{_CONTROL}{_SURROGATES}{_SEPARATORS}{_BIDI}{_PRIVATE}{_NONCHARACTERS}\U000e0000-\U000e007f]"
 )
-_REFUSED_IN_EXTERNAL_ID = _REFUSED[:2]
+_REFUSED_IN_ATTRIBUTE_NAME = _REFUSED[:2]
 _REFUSED_IN_VALUE = (("a control character", re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")), _REFUSED[1])
 """Lines and tabs are part of texts."""
 
@@ -113,7 +112,7 @@ def check_attributes(changes: Mapping[str, str | None]) -> dict[str, str | None]
         _check_text("The name of an attribute", name, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_NAME)
         if not name:
             raise IllegalArgumentError("The name of an attribute is empty.")
-        _refuse("The name of an attribute", name, _REFUSED_IN_EXTERNAL_ID)
+        _refuse("The name of an attribute", name, _REFUSED_IN_ATTRIBUTE_NAME)
         if value is None:
             continue
         what = f"attributes.{name}"
@@ -184,28 +183,6 @@ def check_avatar_url(url: str) -> str:
     if (scheme is not None and authority is None) or (authority is not None and not _host(authority[1])):
         raise IllegalArgumentError("avatar_url has no host.", hint="Give it as https://host/path.")
     return url
-
-
-def check_external_id(external_id: str | None, what: str = "external_id") -> str | None:
-    """The external id, byte for byte as it is (S2). None and "" are none. what: its name for whoever gave it.
-
-    Raises IllegalArgumentError for anything but a string, more than MAX_EXTERNAL_ID_BYTES bytes of UTF-8, control
-    characters and lone surrogates.
-    """
-    if external_id is None:
-        return None
-    _check_text(what, external_id, MAX_EXTERNAL_ID_BYTES, MAX_EXTERNAL_ID_BYTES, unit="bytes of UTF-8")
-    _refuse(what, external_id, _REFUSED_IN_EXTERNAL_ID)
-    if len(external_id.encode()) > MAX_EXTERNAL_ID_BYTES:
-        raise _too_long(what, MAX_EXTERNAL_ID_BYTES, "bytes of UTF-8")
-    return external_id or None
-
-
-def differ_only_in_form(one: str, other: str) -> bool:
-    """Whether two external ids that differ would be the same as NFC: then the error says so (S2)."""
-    if one == other or max(len(one), len(other)) > MAX_EXTERNAL_ID_BYTES:
-        return False
-    return normalize("NFC", one) == normalize("NFC", other)
 
 
 def _check_line(what: str, text: str, limit: int) -> str:

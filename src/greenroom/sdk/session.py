@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, cast
 
 from greenroom.core.client import ClientSession
-from greenroom.core.profile import check_external_id
 from greenroom.core.states import SessionState
 from greenroom.errors import IllegalArgumentError
+from greenroom.external_ids import check_external_id
 from greenroom.messages import Device
 from greenroom.model import Participant, ParticipantInfo
 from greenroom.sdk.delegate import SessionDelegate

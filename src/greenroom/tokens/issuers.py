@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from greenroom.errors import GreenroomError, IllegalArgumentError, TokenExpiredError
+from greenroom.external_ids import check_external_id
 from greenroom.model import Application, TokenIssuer, participant_id_of
 from greenroom.tokens.claims import SessionPolicyClaim, TokenKind, VerifiedToken
-from greenroom.tokens.mint import check_external_id
 from greenroom.tokens.reader import OWN_TYPES, ForeignParts, decode_base64url, refuse
 from greenroom.tokens.scopes import SESSION_SCOPES
 from greenroom.tokens.verifier import EXPIRY_LEEWAY, ISSUED_LEEWAY

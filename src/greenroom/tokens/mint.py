@@ -80,7 +80,7 @@ def mint_client_token(
     """A client access token: what one participant's SDK opens a session with.
 
     version: 1 (`POST /v1/oauth2/token`: `open` may bring an external id) or 2 (`POST /v2/client-access-token`).
-    external_id: as `greenroom.core.profile.check_external_id` took it; None and "" are none. It is compared byte by
+    external_id: as `greenroom.external_ids.check_external_id` took it; None and "" are none. It is compared byte by
         byte and never normalised (S2). Where it is given, participant_id must be.
     policy: what narrows the application's policy; None leaves it.
     issued_after: the newest cut-off known for the participant, Unix seconds (S18: revoked is ``iat`` <= cut-off).

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 
 from msgspec import UNSET
 
 from greenroom.codes import ErrorCode
-from greenroom.core.profile import check_external_id
 from greenroom.core.server.services import ClientToken, PolicyClaim, SessionServices
 from greenroom.errors import ExternalIdMismatchError, IllegalArgumentError, TokenInvalidError
+from greenroom.external_ids import check_external_id, differ_only_in_form
 from greenroom.model import (
     Application,
     SessionPolicy,
@@ -66,7 +65,7 @@ def known_application(services: SessionServices, token: ClientToken, *, origin: 
 
 
 def _mismatch(given: str, own: str) -> ExternalIdMismatchError:
-    if unicodedata.normalize("NFC", given) == unicodedata.normalize("NFC", own):
+    if differ_only_in_form(given, own):
         return ExternalIdMismatchError(
             "The external id given differs from the token's in its Unicode form only.",
             hint="External ids are compared byte by byte: use the same form (NFC) for both.",

@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from greenroom.core.presence import AVAILABLE
-from greenroom.core.profile import check_external_id
 from greenroom.engines import paging
 from greenroom.engines.base import SessionQuery
+from greenroom.external_ids import check_external_id
 from greenroom.model import ERASED, ParticipantRecord, SessionRecord
 from greenroom.server.http.context import HttpContext
 from greenroom.server.http.problems import illegal

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from greenroom.core.profile import check_external_id
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.paging import all_participants
 from greenroom.errors import NotFoundError
+from greenroom.external_ids import check_external_id
 from greenroom.model import Application, Presence
 from greenroom.server.http.routes import Answer, Call, Nothing, public
 from greenroom.server.http.static import Packed, packed, send

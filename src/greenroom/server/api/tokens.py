@@ -10,9 +10,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.codes import ErrorCode
-from greenroom.core.profile import check_external_id
 from greenroom.engines.base import RevokeToken
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError
+from greenroom.external_ids import check_external_id
 from greenroom.model import SessionPolicy
 from greenroom.server.api.common import all_sessions
 from greenroom.server.http.problems import NO_STORE, ProblemError, illegal
