@@ -534,7 +534,7 @@ def _commits_of(every: float, seconds: float) -> list[tuple[int, float]]:
     commits = []
     while arrived:
         now = max(now, arrived[0])
-        now += commit_window(size, 0.008)
+        now += commit_window(size, 0.016)
         batch = [at for at in arrived if at <= now]
         arrived = arrived[len(batch) :]
         commits.append((len(batch), now - batch[0]))
@@ -550,13 +550,13 @@ def test_at_low_load_nobody_waits_for_a_commit_and_at_high_load_commits_are_shar
     assert sum(size for size, _ in busy) / len(busy) >= 8
     crowd = _commits_of(every=0.0002, seconds=2.0)
     assert sum(size for size, _ in crowd) / len(crowd) >= 32
-    assert max(waited for _, waited in crowd) <= 0.0101, "the commit before, and the longest window"
+    assert max(waited for _, waited in crowd) <= 0.0181, "the commit before, and the longest window"
 
 
 def test_the_window_is_bounded_and_off_where_it_is_zero() -> None:
-    assert commit_window(1, 0.008) == commit_window(0, 0.008) == 0.0
-    assert commit_window(10, 0.008) == pytest.approx(0.0025)
-    assert commit_window(1000, 0.008) == 0.008
+    assert commit_window(1, 0.016) == commit_window(0, 0.016) == 0.0
+    assert commit_window(10, 0.016) == pytest.approx(0.005)
+    assert commit_window(1000, 0.016) == 0.016
     assert commit_window(1000, 0.0) == 0.0
 
 

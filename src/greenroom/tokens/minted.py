@@ -7,6 +7,7 @@ each time as for any other.
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
 
 CAPACITY = 65_536
@@ -18,7 +19,7 @@ class MintedTokens:
     """secret: random bytes, of this process alone; nobody who cannot guess it can aim at a digest."""
 
     def __init__(self, secret: bytes, capacity: int = CAPACITY) -> None:
-        self._secret = secret
+        self._blake2b = partial(blake2b, digest_size=_DIGEST_BYTES, key=secret)
         self._capacity = capacity
         self._digests: dict[bytes, None] = {}
 
@@ -29,10 +30,9 @@ class MintedTokens:
         """This process has just minted it."""
         if len(self._digests) >= self._capacity:
             del self._digests[next(iter(self._digests))]
-        self._digests[self._digest(token)] = None
+        self._digests[self._blake2b(token.encode("utf-8", "surrogatepass")).digest()] = None
 
     def __contains__(self, token: object) -> bool:
-        return isinstance(token, str) and self._digest(token) in self._digests
-
-    def _digest(self, token: str) -> bytes:
-        return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=self._secret).digest()
+        if not isinstance(token, str):
+            return False
+        return self._blake2b(token.encode("utf-8", "surrogatepass")).digest() in self._digests

@@ -12,7 +12,7 @@ import pytest
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import Application
-from greenroom.server.sessions.admission import CHECKS_BURST, Admission
+from greenroom.server.sessions.admission import CHECKS_BURST, POOL_BYTES, Admission
 from greenroom.server.tenants.issuers import Issuers
 from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.tenants.revocations import Revocations
@@ -225,3 +225,18 @@ def test_trusted_proxies_are_exempt() -> None:
         with refused(TokenInvalidError):
             admission.verify(tenants.token(bad=True), "192.0.2.1", Now(10.0, WALL))
     assert admission.verify(tenants.token(), "192.0.2.1", Now(10.0, WALL)).app == "a"
+
+
+def test_random_bytes_are_drawn_in_bulk_and_none_is_given_out_twice() -> None:
+    drawn: list[int] = []
+
+    def draw(count: int) -> bytes:
+        drawn.append(count)
+        return os.urandom(count)
+
+    admission = _admission(FakeTenants(), random_bytes=draw)
+    ids = {admission.random_bytes(16) for _ in range(2 * POOL_BYTES // 16)}
+    assert len(ids) == 2 * POOL_BYTES // 16
+    assert all(len(one) == 16 for one in ids)
+    assert drawn == [POOL_BYTES, POOL_BYTES]
+    assert len(admission.random_bytes(POOL_BYTES + 1)) == POOL_BYTES + 1

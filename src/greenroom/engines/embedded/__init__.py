@@ -76,7 +76,7 @@ class EmbeddedEngine:
         *,
         clock: Clock | None = None,
         threaded: bool = True,
-        commit_window: float = 0.008,
+        commit_window: float = 0.016,
         lock_timeout: float = 30.0,
         lease: float = LEASE,
         event_limits: EventLimits = EVENT_LIMITS,

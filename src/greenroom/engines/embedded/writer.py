@@ -56,7 +56,7 @@ MAX_BATCH = 512
 PORTION = 64
 """Answers that are handed out before the loop gets its turn: some 5 ms of what follows from them."""
 
-GATHER_EACH = 0.00025
+GATHER_EACH = 0.0005
 """Seconds for which the writer waits for more, for each operation of the batch before."""
 
 _FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
@@ -233,7 +233,7 @@ class ThreadedWriter:
         batcher: Batcher,
         listener: CommitListener,
         *,
-        window: float = 0.008,
+        window: float = 0.016,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._batcher = batcher

@@ -19,6 +19,7 @@ from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
 
 PARTICIPANT_SHARE = 0.1
 """Of the opens that a node takes in a second, at most, for one participant."""
+POOL_BYTES = 4_096
 CHECKS_PER_SECOND, CHECKS_BURST = 200.0, 2_000.0
 """Bad signatures of one address that are looked at: some 2 % of a core."""
 
@@ -50,7 +51,8 @@ class Admission:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.limits = session_limits
-        self.random_bytes = random_bytes
+        self._draw = random_bytes
+        self._pool, self._pool_at = b"", 0
         self._tenants = tenants
         self._issuer = issuer
         self._addresses = limits
@@ -141,6 +143,17 @@ class Admission:
         except GreenroomError:
             return None
         return app if self._tenants.get(app) is not None else self._tenants.issuers.application_of(token)
+
+    # -- random bytes -------------------------------------------------------------------------------------------------
+
+    def random_bytes(self, count: int) -> bytes:
+        """See `SessionServices.random_bytes`. None is given out twice. Drawn 4 KiB at a time: each draw is a call of
+        the operating system, at which another thread may take over."""
+        at = self._pool_at
+        if at + count > len(self._pool):
+            self._pool, at = self._draw(max(POOL_BYTES, count)), 0
+        self._pool_at = at + count
+        return self._pool[at : at + count]
 
     # -- opens and resumes --------------------------------------------------------------------------------------------
 
