@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from greenroom.core.requests import ParticipantQuery
+from greenroom.core.requests import ParticipantQuery, folded
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.cursors import decode_cursor, encode_cursor, invalid_cursor
 from greenroom.engines.paging import page_limit
@@ -53,7 +53,7 @@ async def participants(store: Store, query: ParticipantQuery) -> ParticipantPage
     """A list by id: ids of all partitions are merged, then the records of those on the page are read."""
     limit = page_limit(query.limit)
     after: str | None = "" if query.cursor is None else decode_cursor("p", query.cursor, str)
-    share = min(HEADS, 2 * limit // PARTITIONS + 8)
+    share = HEADS if query.search else min(HEADS, 2 * limit // PARTITIONS + 8)
     items: list[ParticipantRecord] = []
     for _ in range(ROUNDS):
         ids, after = await _next_ids(store, query, after or "", share)
@@ -66,7 +66,7 @@ async def participants(store: Store, query: ParticipantQuery) -> ParticipantPage
                 items.append(record)
         if after is None or len(items) == limit:
             break
-        share = HEADS if query.presence or query.search else share
+        share = HEADS if query.presence else share
     return ParticipantPage(tuple(items), None if after is None else encode_cursor("p", after))
 
 
@@ -74,15 +74,15 @@ async def _next_ids(store: Store, query: ParticipantQuery, after: str, share: in
     """Ids of those who are wanted among the next, and up to where all were looked at; None at the end. A partition that
     has more than its share hides what comes after."""
     presence = [one.value for one in query.presence] or None
-    named = bool(query.search) or None
-    body = argument(app=query.app, cursor=after or None, limit=share, presence=presence, named=named)
+    search = folded(query.search) or None
+    body = argument(app=query.app, cursor=after or None, limit=share, presence=presence, search=search)
     replies = await store.call_many([Call("participant_ids", f"p{n}", body) for n in range(PARTITIONS)])
     finds = query.finder()
     ids: list[str] = []
     horizon: str | None = None
     for reply in replies:
         flat, *last = accepted(reply)
-        if named:
+        if search:
             for pid, name, external_id in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
                 if finds(name.decode(), external_id.decode(), pid.decode()):
                     ids.append(pid.decode())

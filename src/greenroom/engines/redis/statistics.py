@@ -12,8 +12,8 @@ from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import Call, Reply, Store
 from greenroom.model import PARTITIONS, partition_of
 
-LOOKED_AT = 500
-"""Sessions that one call looks at: a millisecond of Redis."""
+LOOKED_AT = 250
+"""Sessions that one call looks at: less than a millisecond of Redis."""
 
 _decode = msgspec.json.Decoder(Headcount).decode
 

@@ -13,28 +13,53 @@ local function after(prefix, cursor, limit, key)
   return call('ZRANGEBYLEX', key, from, '(' .. string.sub(prefix, 1, -2) .. '\1', 'LIMIT', 0, limit)
 end
 
--- Ids of an application's participants after a cursor, in order, of all or of those whose `presence` is among these;
--- `named`: each with name and external id. The last one looked at, nil at the end.
+-- Whether a search may find somebody. Lua knows upper and lower case of ASCII alone: who has other letters may be found.
+local function may_find(search, pid, name, xid)
+  local text = name .. '\n' .. xid
+  return string.find(string.lower(text), search, 1, true) or string.find(pid, search, 1, true)
+    or string.find(text, '[\128-\255]')
+end
+
+local function ids_of_presence(c, members, prefix, wanted)
+  local out, pid = {}, nil
+  for _, member in ipairs(members) do
+    pid = string.sub(member, #prefix + 1)
+    local p = wanted and call('HMGET', participant_key(c, owner_key(c.arg.app, pid)), 'n', 'on')
+    if not wanted or wanted[presence({n = number(p[1]), on = number(p[2])})] then
+      out[#out + 1] = pid
+    end
+  end
+  return out, pid
+end
+
+local function ids_with_names(c, members, prefix, search)
+  local out, pid = {}, nil
+  for _, member in ipairs(members) do
+    pid = string.sub(member, #prefix + 1)
+    local p = call('HMGET', participant_key(c, owner_key(c.arg.app, pid)), 'name', 'xid')
+    local name, xid = p[1] or '', p[2] or ''
+    if may_find(search, pid, name, xid) then
+      out[#out + 1], out[#out + 2], out[#out + 3] = pid, name, xid
+    end
+  end
+  return out, pid
+end
+
+-- Ids of an application's participants after a cursor, in order, of all or of those whose `presence` is among these; or
+-- of those whom `search` may find, each with name and external id. The last one looked at, nil at the end.
 define('participant_ids', function(c, r)
-  local prefix, out = r.app .. '\0', {}
-  local members = after(prefix, r.cursor, r.limit, c.P .. ':pl')
-  local wanted = r.presence and {}
+  local prefix, wanted = r.app .. '\0', r.presence and {}
   for _, name in ipairs(r.presence or {}) do
     wanted[name] = true
   end
-  local pid
-  for _, member in ipairs(members) do
-    pid = string.sub(member, #prefix + 1)
-    local head = (wanted or r.named) and call('HMGET', participant_key(c, owner_key(r.app, pid)), 'n', 'on', 'name', 'xid')
-    if not wanted or wanted[presence({n = number(head[1]), on = number(head[2])})] then
-      out[#out + 1] = pid
-      if r.named then
-        out[#out + 1] = head[3] or ''
-        out[#out + 1] = head[4] or ''
-      end
-    end
+  local members = after(prefix, r.cursor, r.limit, c.P .. ':pl')
+  local out, last
+  if r.search then
+    out, last = ids_with_names(c, members, prefix, r.search)
+  else
+    out, last = ids_of_presence(c, members, prefix, wanted)
   end
-  return {'ok', out, #members == r.limit and pid or nil}
+  return {'ok', out, #members == r.limit and last or nil}
 end)
 
 -- Time, participants with sessions, sessions of a page that are attached and detached, participants all of whose
