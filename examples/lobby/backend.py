@@ -1,6 +1,6 @@
 """The lobby's backend: signs people in, and serves the page.
 
-It needs `pip install greenroom` alone, and reads GREENROOM_URL, GREENROOM_APP_KEY and GREENROOM_APP_SECRET.
+It needs the package `greenroom` alone, and reads GREENROOM_URL, GREENROOM_APP_KEY and GREENROOM_APP_SECRET.
 """
 
 import os

@@ -19,7 +19,7 @@ SECTIONS = {
 
 _HEAD = """# Python API
 
-Made from the docstrings. [The Python SDK](python-sdk.md) is the guide to it. `pip install greenroom` brings all of it.
+Made from the docstrings. [The Python SDK](python-sdk.md) is the guide to it. The package `greenroom` brings all of it.
 Times are seconds, instants integer Unix milliseconds. Everything is typed, and `mypy --strict` passes on code that uses
 it. `greenroom.blocking` has the same classes and methods for programs without an event loop.
 """

@@ -111,6 +111,11 @@ def test_all_files_are_of_one_version() -> None:
     packages = [*(ROOT / "browser").glob("*/package.json"), ROOT / "browser" / "package.json"]
     assert {json.loads(path.read_text()).get("version", version) for path in packages} == {version}
     assert f"image: greenroom:{version}\n" in (DEPLOY / "kubernetes" / "greenroom.yaml").read_text()
+    assert f"**Status:** {version}, " in (ROOT / "README.md").read_text()
+    lock = json.loads((ROOT / "browser" / "package-lock.json").read_text())
+    assert (lock["version"], lock["packages"][""]["version"]) == (version, version)
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert f"\n## {version} - " in changes or f"\nWhat becomes {version}.\n" in changes
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ _PLAIN = """<p><a href="console/">Console</a>: who is online, for operators. It 
       <h2 id="docs">Documentation</h2>
       <p><a href="openapi.json">HTTP API</a> (OpenAPI 3.1) and <a href="asyncapi.json">session protocol</a>
       (AsyncAPI 3.0), for people and for generators of clients.</p>
-      <p><a href="sdk/">SDKs</a>: the browser module, the npm package and the Python wheel of this version.</p>"""
+      <p><a href="sdk/">SDKs</a>: the browser module, npm packages and the Python wheel of this version.</p>"""
 
 
 async def start(call: Call[Nothing, Nothing, Nothing]) -> Answer:
