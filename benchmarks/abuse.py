@@ -24,8 +24,8 @@ import aiohttp
 
 from benchmarks.noisy_neighbour import FIRST_NEIGHBOUR, PAUSE
 from benchmarks.servers import cluster, running
-from greenroom.bench.client import Device, RefusedError, Target
-from greenroom.bench.figures import Finding, Stopwatch
+from greenroom.bench.client import BenchClient, RequestRefusedError, Target
+from greenroom.bench.figures import Measurement, Stopwatch
 from greenroom.bench.minting import api_token
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import ConnectFailedError
@@ -62,13 +62,13 @@ class Abuser:
         """The service, as one participant's devices see it."""
         return Target("127.0.0.1", self.port, [self.token], ["abuser"])
 
-    async def ask(self, device: Device, method: str, params: dict[str, Any]) -> None:
+    async def ask(self, device: BenchClient, method: str, params: dict[str, Any]) -> None:
         """One request; whether it was refused is counted."""
         message = {"jsonrpc": "2.0", "id": 5, "method": method, "params": params}
         try:
             await device.ask(json.dumps(message).encode())
             self.done["answered"] += 1
-        except RefusedError as error:
+        except RequestRefusedError as error:
             self.done["refused"] += 1
             await asyncio.sleep(_retry_after(str(error)))
 
@@ -94,11 +94,11 @@ async def open_loops(abuser: Abuser) -> None:
 
     async def loop() -> None:
         while True:
-            device = Device(abuser.target, 0)
+            device = BenchClient(abuser.target, 0)
             try:
                 await device.open()
                 abuser.done["answered"] += 1
-            except RefusedError as error:
+            except RequestRefusedError as error:
                 abuser.done["refused"] += 1
                 await asyncio.sleep(_retry_after(str(error)))
             await device.close()
@@ -110,7 +110,7 @@ async def updates(abuser: Abuser) -> None:
     """Ten sessions that change the avatar to another long one, again and again."""
 
     async def loop(number: int) -> None:
-        device = Device(abuser.target, 0)
+        device = BenchClient(abuser.target, 0)
         await device.open()
         turn = 0
         while True:
@@ -124,7 +124,7 @@ async def updates(abuser: Abuser) -> None:
 
 async def wide_reads(abuser: Abuser) -> None:
     """One session that asks for 800 participants at a time."""
-    device = Device(abuser.target, 0)
+    device = BenchClient(abuser.target, 0)
     await device.open()
     while True:
         await abuser.ask(device, "participants.get", {"ids": _UNKNOWN_IDS})
@@ -134,7 +134,7 @@ async def watch_turns(abuser: Abuser) -> None:
     """Three sessions that watch and unwatch 800 participants in turns."""
 
     async def loop() -> None:
-        device = Device(abuser.target, 0)
+        device = BenchClient(abuser.target, 0)
         await device.open()
         while True:
             await abuser.ask(device, "participants.watch", {"ids": _UNKNOWN_IDS})
@@ -161,7 +161,7 @@ async def kicks(abuser: Abuser) -> None:
 async def erases(abuser: Abuser) -> None:
     """A backend that fills the stream of events, then erases one participant after another."""
     async with await _backend(abuser) as session:
-        device = Device(abuser.target, 0)
+        device = BenchClient(abuser.target, 0)
         await device.open()
         await device.close()
         numbers = iter(range(PREFILL))
@@ -175,7 +175,7 @@ async def erases(abuser: Abuser) -> None:
         await asyncio.gather(*(fill() for _ in range(16)))
         while True:
             await abuser.api(session, "DELETE", "/v1/participants/ext:bench-2")
-            device = Device(abuser.target, 0)
+            device = BenchClient(abuser.target, 0)
             await device.open()
             await device.close()
 
@@ -208,7 +208,7 @@ async def run(name: str, abuser: Abuser, seconds: float) -> None:
             while True:
                 try:
                     await ABUSES[name](abuser)
-                except (ConnectFailedError, RefusedError, OSError, aiohttp.ClientError) as error:
+                except (ConnectFailedError, RequestRefusedError, OSError, aiohttp.ClientError) as error:
                     abuser.done[type(error).__name__] += 1
                     await asyncio.sleep(0.05)
 
@@ -216,11 +216,11 @@ async def run(name: str, abuser: Abuser, seconds: float) -> None:
 # -- the bench ---------------------------------------------------------------------------------------------------------
 
 
-async def beside(target: Target, *, abuse: str | None, server: dict[str, Any], seconds: float) -> Finding:
+async def beside(target: Target, *, abuse: str | None, server: dict[str, Any], seconds: float) -> Measurement:
     """A good client pings and, one time in five, opens and closes, beside an abuser; None: beside nobody."""
     stopwatch, errors = Stopwatch(), Counter[str]()
     latencies: list[float] = []
-    steady = Device(target, 0)
+    steady = BenchClient(target, 0)
     await steady.open()
     process = None if abuse is None else _start(abuse, target, server, seconds + 1.0)
     await asyncio.sleep(1.0)
@@ -233,11 +233,11 @@ async def beside(target: Target, *, abuse: str | None, server: dict[str, Any], s
             if turn % 5:
                 await steady.ask(target.dialect.echo())
             else:
-                device = Device(target, FIRST_NEIGHBOUR + turn // 5 % (len(target.tokens) - FIRST_NEIGHBOUR))
+                device = BenchClient(target, FIRST_NEIGHBOUR + turn // 5 % (len(target.tokens) - FIRST_NEIGHBOUR))
                 await device.open()
                 await device.close()
             latencies.append(time.perf_counter() - at)
-        except (ConnectFailedError, RefusedError, OSError) as error:
+        except (ConnectFailedError, RequestRefusedError, OSError) as error:
             errors[f"{type(error).__name__}: {str(error)[:60]}"] += 1
         turn += 1
         await asyncio.sleep(PAUSE)

@@ -28,7 +28,7 @@ from greenroom.bench.churn import churn
 from greenroom.bench.client import Target, close_many, open_many
 from greenroom.bench.failure_detection import detect_failures
 from greenroom.bench.fanout import fanout
-from greenroom.bench.figures import Finding
+from greenroom.bench.figures import Measurement
 from greenroom.bench.reconnect import reconnect
 from greenroom.bench.scenarios import echo, heartbeats, idle, storm
 
@@ -228,7 +228,7 @@ def _peers(bench: Bench) -> None:
                 bench.note(f"{job} {name}", error)
 
 
-async def _opens_beside(target: Target, *, present: int, count: int) -> Finding:
+async def _opens_beside(target: Target, *, present: int, count: int) -> Measurement:
     """Opens and closes while so many sessions are there and stay."""
     errors: Counter[str] = Counter()
     devices = await open_many(target, range(present), errors=errors)

@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greenroom.bench.client import Device, Target
+from greenroom.bench.client import BenchClient, Target
 from greenroom.bench.dialect import hello, secret
-from greenroom.bench.figures import Finding, Stopwatch
+from greenroom.bench.figures import Measurement, Stopwatch
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import ConnectFailedError, frame
 from greenroom.messages import PATH, SUBPROTOCOL
@@ -191,11 +191,11 @@ async def run(name: str, attack: Attack, seconds: float) -> None:
 # -- the bench --------------------------------------------------------------------------------------------------------
 
 
-async def beside(target: Target, *, attack: str | None, seconds: float) -> Finding:
+async def beside(target: Target, *, attack: str | None, seconds: float) -> Measurement:
     """A good neighbour pings and, one time in five, opens and closes, beside an attack; None: beside nothing."""
     stopwatch, errors = Stopwatch(), Counter[str]()
     latencies: list[float] = []
-    steady = Device(target, 0)
+    steady = BenchClient(target, 0)
     await steady.open()
     attacker = None if attack is None else _attacker(attack, target, seconds + 1.0)
     loop = asyncio.get_running_loop()
@@ -208,7 +208,7 @@ async def beside(target: Target, *, attack: str | None, seconds: float) -> Findi
             if turn % 5:
                 await steady.ask(target.dialect.echo())
             else:
-                device = Device(target, FIRST_NEIGHBOUR + turn)
+                device = BenchClient(target, FIRST_NEIGHBOUR + turn)
                 await device.open()
                 await device.close()
             latencies.append(loop.time() - at)

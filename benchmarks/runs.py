@@ -11,7 +11,7 @@ import uvloop
 
 from benchmarks.servers import RunningServer
 from greenroom.bench.client import Target
-from greenroom.bench.figures import Finding
+from greenroom.bench.figures import Measurement
 
 
 class Run(msgspec.Struct, kw_only=True, rename="camel"):
@@ -20,7 +20,7 @@ class Run(msgspec.Struct, kw_only=True, rename="camel"):
     job: str
     subject: str
     round: int
-    finding: Finding
+    finding: Measurement
     cpu_us: float
     store_cpu_us: float = 0.0
     memory_before: int = 0
@@ -34,7 +34,7 @@ class Run(msgspec.Struct, kw_only=True, rename="camel"):
         return (self.memory_after - self.memory_before) / 1024 / max(1, self.finding.operations)
 
 
-Scenario = Callable[[Target], Awaitable[Finding]]
+Scenario = Callable[[Target], Awaitable[Measurement]]
 
 
 def measure(job: str, name: str, number: int, subject: RunningServer, scenario: Scenario) -> Run:
@@ -51,7 +51,7 @@ def measure(job: str, name: str, number: int, subject: RunningServer, scenario: 
 
     target.begin = target.end = look
 
-    async def go() -> Finding:
+    async def go() -> Measurement:
         return await scenario(target)
 
     finding = uvloop.run(go())

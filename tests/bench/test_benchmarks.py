@@ -19,12 +19,12 @@ from benchmarks.peers.dialects import CentrifugoDialect
 from benchmarks.runs import Run, ratio
 from benchmarks.sampled import Sampler, module_of
 from greenroom.bench.dialect import Said
-from greenroom.bench.figures import Finding
+from greenroom.bench.figures import Measurement
 
 
 def _run(job: str, subject: str, number: int, cpu_us: float, store: float = 0.0) -> Run:
     latency = {"p50": 1.0, "p99": 2.0}
-    finding = Finding(scenario="storm", parameters={}, operations=100, seconds=1.0, rate=100.0, latency=latency)
+    finding = Measurement(scenario="storm", parameters={}, operations=100, seconds=1.0, rate=100.0, latency=latency)
     return Run(job=job, subject=subject, round=number, finding=finding, cpu_us=cpu_us, store_cpu_us=store)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from greenroom.bench import svg
-from greenroom.bench.figures import Finding, Latencies
+from greenroom.bench.figures import Latencies, Measurement
 from greenroom.bench.report import Report, ReportError, compare, html, load, save, verdict
 
 
-def _finding(scenario: str = "storm", rate: float = 100.0, p99: float = 8.0, share: float = 0.4) -> Finding:
-    return Finding(
+def _finding(scenario: str = "storm", rate: float = 100.0, p99: float = 8.0, share: float = 0.4) -> Measurement:
+    return Measurement(
         scenario=scenario,
         parameters={"count": 10, "inFlight": 4},
         operations=10,
@@ -26,7 +26,7 @@ def _finding(scenario: str = "storm", rate: float = 100.0, p99: float = 8.0, sha
     )
 
 
-def _report(*findings: Finding) -> Report:
+def _report(*findings: Measurement) -> Report:
     return Report(target="http://127.0.0.1:1", date="2026-01-01 00:00 UTC", generator={}, findings=list(findings))
 
 

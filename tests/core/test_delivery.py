@@ -13,8 +13,8 @@ from greenroom.core.delivery import (
     PROBE_DELAYS,
     SCHEDULE,
     Acknowledge,
-    Attempt,
     Delivery,
+    DeliveryAttempt,
     Disable,
     Receiver,
     Replayed,
@@ -31,7 +31,7 @@ def delivery(concurrency: int = 8, capacity: int = 1000, jitter: float = 0.0) ->
     return Delivery(lambda: jitter, concurrency=concurrency, capacity=capacity)
 
 
-def ids(attempts: list[Attempt]) -> list[str]:
+def ids(attempts: list[DeliveryAttempt]) -> list[str]:
     return [attempt.event.id for attempt in attempts]
 
 
@@ -214,7 +214,7 @@ def test_random_receivers_lose_nothing_and_see_order(seed: int) -> None:
     now, position, acknowledged = 0.0, 0, -1
     delivered: dict[str, list[int]] = defaultdict(list)
     settled: set[str] = set()
-    under_way: list[Attempt] = []
+    under_way: list[DeliveryAttempt] = []
     outage = (dice.uniform(0, 50), dice.uniform(50, 4000))
     # What is refused for good takes its 75 hours for each event: not waited for here.
     wanted = {item.id for item in source if item.participant_id not in refused}

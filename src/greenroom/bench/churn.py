@@ -6,15 +6,15 @@ import asyncio
 import time
 from collections import Counter
 
-from greenroom.bench.client import Device, RefusedError, Target, close_many, open_many
-from greenroom.bench.figures import Finding, Stopwatch
+from greenroom.bench.client import BenchClient, RequestRefusedError, Target, close_many, open_many
+from greenroom.bench.figures import Measurement, Stopwatch
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import ConnectFailedError
 
 
 async def churn(
     target: Target, *, watchers: int, crowd: int, per_second: float, seconds: float, first: int = 0
-) -> Finding:
+) -> Measurement:
     """``crowd`` participants come and go at a rate of ``per_second``; each of ``watchers`` watches all of them.
 
     An operation is a session that came or went. ``more.heard`` are the notices that watchers got, gathered as the
@@ -26,7 +26,7 @@ async def churn(
     waiting: dict[bytes, float] = {}
     latencies: list[float] = []
 
-    def notice(device: Device, message: bytes) -> None:
+    def notice(device: BenchClient, message: bytes) -> None:
         nonlocal heard
         heard += 1
         if device.number == lookout and waiting:
@@ -44,13 +44,13 @@ async def churn(
 
     async def come_and_go(number: int) -> None:
         nonlocal operations
-        device = Device(target, number)
+        device = BenchClient(target, number)
         try:
             await device.open()
             waiting[f'"{target.external_ids[number]}"'.encode()] = time.perf_counter()
             await asyncio.sleep(1.0)
             await device.close()
-        except (ConnectFailedError, RefusedError, OSError) as error:
+        except (ConnectFailedError, RequestRefusedError, OSError) as error:
             errors[f"{type(error).__name__}: {str(error)[:120]}"] += 1
         operations += 2
         target.watcher.done(2)

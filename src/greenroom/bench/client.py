@@ -13,7 +13,7 @@ from greenroom.bench.dialect import Dialect, GreenroomDialect, Said
 from greenroom.bench.wire import ConnectFailedError, Dialer, WireConnection, loopback_sources
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """The server answered, and said no. Its message begins with what it said."""
 
 
@@ -75,12 +75,14 @@ class Target:
         )
 
 
-class Device:
+class BenchClient:
     """One connection and the answer it waits for. on_notice: what the server says unasked."""
 
     __slots__ = ("_answer", "_loop", "_target", "connection", "number", "on_notice", "reply")
 
-    def __init__(self, target: Target, number: int, on_notice: Callable[[Device, bytes], None] | None = None) -> None:
+    def __init__(
+        self, target: Target, number: int, on_notice: Callable[[BenchClient, bytes], None] | None = None
+    ) -> None:
         self._target = target
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[bytes] | None = None
@@ -91,7 +93,7 @@ class Device:
         """The last answer."""
 
     async def open(self) -> None:
-        """Connect and open a session. Raises RefusedError, ConnectFailedError, OSError."""
+        """Connect and open a session. Raises RequestRefusedError, ConnectFailedError, OSError."""
         await self.dial()
         await self.ask(self._target.dialect.hello(self._target.tokens[self.number], self.number))
 
@@ -107,7 +109,7 @@ class Device:
             await self._answer
 
     async def ask(self, message: bytes) -> bytes:
-        """Send a request and wait for its answer. Raises RefusedError; ConnectFailedError where it is lost."""
+        """Send a request and wait for its answer. Raises RequestRefusedError; ConnectFailedError where it is lost."""
         connection = self.connection
         assert connection is not None
         if connection.lost.done():
@@ -132,7 +134,7 @@ class Device:
             if self.on_notice is not None:
                 self.on_notice(self, message)
         elif kind is Said.REFUSED and self._answer is not None and not self._answer.done():
-            self._answer.set_exception(RefusedError(message[:200].decode("utf-8", "replace")))
+            self._answer.set_exception(RequestRefusedError(message[:200].decode("utf-8", "replace")))
 
     def _lost(self, code: asyncio.Future[int]) -> None:
         if self.connection is not None:
@@ -159,7 +161,7 @@ async def in_flight(
             at = time.perf_counter()
             try:
                 await work(number)
-            except (ConnectFailedError, RefusedError, OSError) as error:
+            except (ConnectFailedError, RequestRefusedError, OSError) as error:
                 errors[f"{type(error).__name__}: {str(error)[:120]}"] += 1
             done += 1
             if done % every == 0:
@@ -179,14 +181,14 @@ async def open_many(
     numbers: Sequence[int],
     *,
     width: int = 64,
-    on_notice: Callable[[Device, bytes], None] | None = None,
+    on_notice: Callable[[BenchClient, bytes], None] | None = None,
     errors: Counter[str],
-) -> list[Device]:
+) -> list[BenchClient]:
     """Open a session for each number, and keep them."""
-    devices: list[Device] = []
+    devices: list[BenchClient] = []
 
     async def one(number: int) -> None:
-        device = Device(target, number, on_notice)
+        device = BenchClient(target, number, on_notice)
         await device.open()
         devices.append(device)
 
@@ -195,7 +197,7 @@ async def open_many(
     return devices
 
 
-async def close_many(devices: Sequence[Device], limit: float = 30.0) -> None:
+async def close_many(devices: Sequence[BenchClient], limit: float = 30.0) -> None:
     """Close them all with 1000. Harmless where some are gone. limit: seconds; what is left then is dropped."""
     waiting = [device.connection.lost for device in devices if device.connection and not device.connection.lost.done()]
     for number, device in enumerate(devices):

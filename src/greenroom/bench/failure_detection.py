@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from greenroom.bench.client import Device, Target, close_many, open_many
-from greenroom.bench.figures import Finding, Stopwatch
+from greenroom.bench.client import BenchClient, Target, close_many, open_many
+from greenroom.bench.figures import Measurement, Stopwatch
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import WireConnection
 
 
 async def detect_failures(
     target: Target, *, each: int, bystanders: int, limit: float = 80.0, first: int = 0
-) -> Finding:
+) -> Measurement:
     """``each`` devices go silent without a word, as many lose their connection, ``bystanders`` stay.
 
     An operation is a participant whose end was heard. ``more`` has the longest times, in seconds, and false leaves:
@@ -38,7 +38,7 @@ async def detect_failures(
     waiting = set(gone)
     all_heard = asyncio.Event()
 
-    def notice(_device: Device, message: bytes) -> None:
+    def notice(_device: BenchClient, message: bytes) -> None:
         now = time.perf_counter()
         for one in msgspec.json.decode(message)["params"].get("participants", ()):
             heard.setdefault((one["externalId"], one["presence"]), now)
@@ -77,7 +77,7 @@ async def detect_failures(
     return found
 
 
-def _connection(device: Device) -> WireConnection:
+def _connection(device: BenchClient) -> WireConnection:
     assert device.connection is not None
     return device.connection
 

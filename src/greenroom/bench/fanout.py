@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections import Counter
 
-from greenroom.bench.client import Device, Target, close_many, in_flight, open_many
-from greenroom.bench.figures import Finding, Latencies, Stopwatch
+from greenroom.bench.client import BenchClient, Target, close_many, in_flight, open_many
+from greenroom.bench.figures import Latencies, Measurement, Stopwatch
 from greenroom.bench.scenarios import finding
 
 
-async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0) -> Finding:
+async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0) -> Measurement:
     """One participant changes its name ``updates`` times; ``watchers`` others hear of it, one update at a time.
 
     An operation is a delivery; its latency runs from sending the update to hearing of it. ``more.last`` is of the last
@@ -22,13 +22,13 @@ async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0)
     everybody = asyncio.Event()
     name = b""
 
-    def notice(_device: Device, message: bytes) -> None:
+    def notice(_device: BenchClient, message: bytes) -> None:
         if name and name in message:
             heard.append(time.perf_counter())
             if len(heard) == expected:
                 everybody.set()
 
-    subject = Device(target, first)
+    subject = BenchClient(target, first)
     await subject.open()
     devices = await open_many(target, range(first + 1, first + 1 + watchers), on_notice=notice, errors=errors)
     expected = len(devices)

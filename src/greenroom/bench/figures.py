@@ -46,7 +46,7 @@ class Latencies:
         return [(float(point), round(self.at(point), 3)) for point in points]
 
 
-class Finding(msgspec.Struct, kw_only=True, rename="camel"):
+class Measurement(msgspec.Struct, kw_only=True, rename="camel"):
     """One scenario, once. Times in seconds, latencies in milliseconds."""
 
     scenario: str

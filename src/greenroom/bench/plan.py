@@ -18,7 +18,7 @@ import msgspec
 from greenroom.bench.churn import churn
 from greenroom.bench.client import Quiet, Target, Watcher, abandon
 from greenroom.bench.fanout import fanout
-from greenroom.bench.figures import Finding
+from greenroom.bench.figures import Measurement
 from greenroom.bench.minting import mint
 from greenroom.bench.reconnect import reconnect
 from greenroom.bench.report import Report
@@ -54,34 +54,34 @@ ECHOES_A_SECOND = 20.0
 """On each connection: the service takes 50 messages a second of one."""
 
 
-def _storm(target: Target, plan: Plan) -> Awaitable[Finding]:
+def _storm(target: Target, plan: Plan) -> Awaitable[Measurement]:
     return storm(target, count=plan.opens, width=min(plan.in_flight, plan.clients))
 
 
-def _echo(target: Target, plan: Plan) -> Awaitable[Finding]:
+def _echo(target: Target, plan: Plan) -> Awaitable[Measurement]:
     each = int(plan.seconds * ECHOES_A_SECOND)
     return echo(target, connections=plan.clients, count=each * plan.clients, pause=1 / ECHOES_A_SECOND)
 
 
-def _idle(target: Target, plan: Plan) -> Awaitable[Finding]:
+def _idle(target: Target, plan: Plan) -> Awaitable[Measurement]:
     return idle(target, count=plan.clients, seconds=plan.seconds, width=plan.in_flight)
 
 
-def _fanout(target: Target, plan: Plan) -> Awaitable[Finding]:
+def _fanout(target: Target, plan: Plan) -> Awaitable[Measurement]:
     return fanout(target, watchers=plan.clients - 1, updates=plan.updates)
 
 
-def _reconnect(target: Target, plan: Plan) -> Awaitable[Finding]:
+def _reconnect(target: Target, plan: Plan) -> Awaitable[Measurement]:
     return reconnect(target, count=plan.clients)
 
 
-def _churn(target: Target, plan: Plan) -> Awaitable[Finding]:
+def _churn(target: Target, plan: Plan) -> Awaitable[Measurement]:
     watchers = min(100, plan.clients // 2)
     crowd = min(200, plan.clients - watchers)
     return churn(target, watchers=watchers, crowd=crowd, per_second=min(100.0, crowd / 2), seconds=plan.seconds)
 
 
-SCENARIOS: dict[str, Callable[[Target, Plan], Awaitable[Finding]]] = {
+SCENARIOS: dict[str, Callable[[Target, Plan], Awaitable[Measurement]]] = {
     "storm": _storm,
     "echo": _echo,
     "idle": _idle,

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from greenroom.bench.client import Device, RefusedError, Target, close_many, in_flight
+from greenroom.bench.client import BenchClient, RequestRefusedError, Target, close_many, in_flight
 from greenroom.bench.dialect import hello, resume, secret
-from greenroom.bench.figures import Finding, Latencies, Stopwatch
+from greenroom.bench.figures import Latencies, Measurement, Stopwatch
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import ConnectFailedError
 from greenroom.core.backoff import full_jitter
@@ -36,7 +36,7 @@ class _Member(msgspec.Struct):
     """When the last attempt's handshake was done."""
 
 
-async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1) -> Finding:
+async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1) -> Measurement:
     """``count`` devices lose their connections in one instant and resume by the SDK's own rules (full jitter).
 
     An operation is a session that is back; its latency is of the attempt that was let in, from the end of its handshake
@@ -48,7 +48,7 @@ async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1
     await asyncio.sleep(1.0)
     latencies: list[float] = []
     timeline: list[tuple[float, int]] = []
-    back: list[Device] = []
+    back: list[BenchClient] = []
     whole = Latencies()
     chance = random.Random(seed)
     target.watcher.stage("reconnect: resume", len(members))
@@ -100,12 +100,12 @@ async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1
 
 async def _assembled(
     target: Target, numbers: Sequence[int], errors: Counter[str]
-) -> tuple[list[_Member], list[Device]]:
+) -> tuple[list[_Member], list[BenchClient]]:
     members: list[_Member] = []
-    devices: list[Device] = []
+    devices: list[BenchClient] = []
 
     async def one(number: int) -> None:
-        device = Device(target, number)
+        device = BenchClient(target, number)
         chosen = secret()
         await device.dial()
         reply = await device.ask(hello(target.tokens[number], chosen))
@@ -118,16 +118,16 @@ async def _assembled(
     return members, devices
 
 
-async def _resume_once(target: Target, member: _Member, errors: Counter[str]) -> tuple[float, Device | None]:
+async def _resume_once(target: Target, member: _Member, errors: Counter[str]) -> tuple[float, BenchClient | None]:
     """(seconds the service asks to wait, None) or (0, the device that is back)."""
-    device = Device(target, member.number)
+    device = BenchClient(target, member.number)
     member.following = member.following or secret()
     try:
         async with asyncio.timeout(_ATTEMPT_LIMIT):
             await device.dial()
             member.admitted_at = time.perf_counter()
             await device.ask(resume(member.session_id, member.secret, member.following, member.attempts))
-    except RefusedError as error:
+    except RequestRefusedError as error:
         errors[f"refused: {_reason(str(error))}"] += 1
         wait = _retry_after(str(error))
     except (ConnectFailedError, OSError, TimeoutError) as error:

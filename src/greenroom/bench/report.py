@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from greenroom.bench import svg
-from greenroom.bench.figures import Finding
+from greenroom.bench.figures import Measurement
 
 
 class Report(msgspec.Struct, kw_only=True, rename="camel"):
@@ -18,7 +18,7 @@ class Report(msgspec.Struct, kw_only=True, rename="camel"):
     target: str
     date: str
     generator: dict[str, str]
-    findings: list[Finding]
+    findings: list[Measurement]
     stopped: str = ""
     """Why it ended before its end; "" where it did not."""
     format: int = 1
@@ -43,7 +43,7 @@ def load(path: Path) -> Report:
         raise ReportError(f"{path} is no report of greenroom bench: {error}.") from None
 
 
-def verdict(finding: Finding) -> str:
+def verdict(finding: Measurement) -> str:
     """What must be known before a figure is believed; "" where nothing."""
     words = []
     if finding.generator_was_the_bottleneck:
@@ -54,7 +54,7 @@ def verdict(finding: Finding) -> str:
     return "; ".join(words)
 
 
-class Change(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, frozen=True):
     """One figure in two reports. ratio: after over before, None where before is 0."""
 
     scenario: str
@@ -64,7 +64,7 @@ class Change(msgspec.Struct, frozen=True):
     ratio: float | None
 
 
-def compare(before: Report, after: Report) -> list[Change]:
+def compare(before: Report, after: Report) -> list[Difference]:
     """Rate and percentiles of the scenarios that are in both, with the same parameters, in the order of the first."""
     known = {(one.scenario, _same(one)): one for one in after.findings}
     changes = []
@@ -75,13 +75,13 @@ def compare(before: Report, after: Report) -> list[Change]:
         pairs = {"rate": (one.rate, other.rate)}
         pairs.update({name: (one.latency[name], other.latency[name]) for name in one.latency if name in other.latency})
         changes += [
-            Change(one.scenario, name, old, new, round(new / old, 3) if old else None)
+            Difference(one.scenario, name, old, new, round(new / old, 3) if old else None)
             for name, (old, new) in pairs.items()
         ]
     return changes
 
 
-def _same(finding: Finding) -> str:
+def _same(finding: Measurement) -> str:
     return repr(sorted((name, value) for name, value in finding.parameters.items() if name != "count"))
 
 
@@ -107,7 +107,7 @@ def html(report: Report) -> str:
     return "\n".join(parts) + "</html>\n"
 
 
-def _table(findings: list[Finding]) -> str:
+def _table(findings: list[Measurement]) -> str:
     columns = ("p50", "p99", "p99.9", "max")
     head = "".join(f"<th>{name} ms</th>" for name in columns)
     rows = []
@@ -124,7 +124,7 @@ def _table(findings: list[Finding]) -> str:
     )
 
 
-def _section(finding: Finding) -> str:
+def _section(finding: Measurement) -> str:
     parts = [f"<h2>{escape(finding.scenario)}</h2>", f"<p>{escape(_said(finding.parameters))}</p>"]
     note = verdict(finding)
     if note:

@@ -1,4 +1,4 @@
-"""Storms, echo and idle sessions. Each scenario returns a Finding; what it measures lies between begin and end."""
+"""Storms, echo and idle sessions. Each scenario returns a Measurement; what it measures lies between begin and end."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from greenroom.bench.client import Device, Target, close_many, in_flight, open_many
-from greenroom.bench.figures import Finding, Latencies, Stopwatch
+from greenroom.bench.client import BenchClient, Target, close_many, in_flight, open_many
+from greenroom.bench.figures import Latencies, Measurement, Stopwatch
 
 
-async def storm(target: Target, *, count: int, width: int, first: int = 0, warm: int = 0) -> Finding:
+async def storm(target: Target, *, count: int, width: int, first: int = 0, warm: int = 0) -> Measurement:
     """Open and close, ``count`` times, ``width`` in flight. The latency is that of connect, hello and its answer.
 
     warm: opens before, which do not count; they take the tokens after those of the others.
@@ -20,7 +20,7 @@ async def storm(target: Target, *, count: int, width: int, first: int = 0, warm:
 
     async def one(number: int) -> None:
         at = time.perf_counter()
-        device = Device(target, number)
+        device = BenchClient(target, number)
         await device.open()
         latencies.append(time.perf_counter() - at)
         await device.close()
@@ -32,7 +32,7 @@ async def storm(target: Target, *, count: int, width: int, first: int = 0, warm:
 
 async def _measured(
     target: Target, name: str, one: object, numbers: Sequence[int], width: int, latencies: list[float]
-) -> Finding:
+) -> Measurement:
     errors: Counter[str] = Counter()
     watch = Stopwatch()
     target.watcher.stage(name, len(numbers))
@@ -52,12 +52,12 @@ def finding(
     watch: Stopwatch,
     errors: Counter[str],
     timeline: list[tuple[float, int]] | None = None,
-) -> Finding:
-    """A Finding of what was timed."""
+) -> Measurement:
+    """A Measurement of what was timed."""
     histogram = Latencies()
     for one in latencies:
         histogram.add(one)
-    return Finding(
+    return Measurement(
         scenario=name,
         parameters={"count": len(latencies), **parameters},
         operations=len(latencies),
@@ -71,7 +71,7 @@ def finding(
     )
 
 
-async def echo(target: Target, *, connections: int, count: int, first: int = 0, pause: float = 0.0) -> Finding:
+async def echo(target: Target, *, connections: int, count: int, first: int = 0, pause: float = 0.0) -> Measurement:
     """The smallest request and its answer, one under way on each connection. pause: seconds between two of one."""
     errors: Counter[str] = Counter()
     devices = await open_many(target, range(first, first + connections), errors=errors)
@@ -79,7 +79,7 @@ async def echo(target: Target, *, connections: int, count: int, first: int = 0, 
     latencies: list[float] = []
     each = max(1, count // max(1, len(devices)))
 
-    async def one(device: Device) -> None:
+    async def one(device: BenchClient) -> None:
         for _ in range(each):
             at = time.perf_counter()
             await device.ask(message)
@@ -102,7 +102,7 @@ async def echo(target: Target, *, connections: int, count: int, first: int = 0, 
     return finding("echo", {"connections": connections}, latencies, watch, errors)
 
 
-async def idle(target: Target, *, count: int, seconds: float, width: int = 64, first: int = 0) -> Finding:
+async def idle(target: Target, *, count: int, seconds: float, width: int = 64, first: int = 0) -> Measurement:
     """Open ``count`` sessions and leave them alone for some seconds; heartbeats are answered.
 
     begin is called before the first open, end when the time is over, so that a look at memory in both shows what the
@@ -110,11 +110,11 @@ async def idle(target: Target, *, count: int, seconds: float, width: int = 64, f
     """
     errors: Counter[str] = Counter()
     latencies: list[float] = []
-    devices: list[Device] = []
+    devices: list[BenchClient] = []
 
     async def one(number: int) -> None:
         at = time.perf_counter()
-        device = Device(target, number)
+        device = BenchClient(target, number)
         await device.open()
         latencies.append(time.perf_counter() - at)
         devices.append(device)
@@ -139,7 +139,7 @@ async def idle(target: Target, *, count: int, seconds: float, width: int = 64, f
     return found
 
 
-async def heartbeats(target: Target, *, count: int, seconds: float, first: int = 0) -> Finding:
+async def heartbeats(target: Target, *, count: int, seconds: float, first: int = 0) -> Measurement:
     """``count`` sessions that do nothing but answer heartbeats: the operations. begin is called after the opens."""
     errors: Counter[str] = Counter()
     devices = await open_many(target, range(first, first + count), errors=errors)
@@ -160,5 +160,5 @@ async def heartbeats(target: Target, *, count: int, seconds: float, first: int =
     return found
 
 
-def _pings(devices: Sequence[Device]) -> int:
+def _pings(devices: Sequence[BenchClient]) -> int:
     return sum(device.connection.pings for device in devices if device.connection is not None)

@@ -40,7 +40,7 @@ class Receiver(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """One event to send now. number: to be given back with the result. tries: attempts that failed before."""
 
     number: int
@@ -195,13 +195,13 @@ class Delivery:
 
     # -- out -------------------------------------------------------------------------------------------------------
 
-    def due(self, now: float) -> list[Attempt]:
+    def due(self, now: float) -> list[DeliveryAttempt]:
         """The attempts to make now. Each is answered by `succeeded`, `failed` or `gone`."""
         if self.receiver is Receiver.GONE or now < self._not_before:
             return []
         if self.receiver is Receiver.DOWN:
             return self._probe(now)
-        found: list[Attempt] = []
+        found: list[DeliveryAttempt] = []
         while len(self._sending) < self._concurrency:
             lane = self._next_lane()
             if lane is None or lane.due > now:
@@ -227,7 +227,7 @@ class Delivery:
         effects, self._effects = self._effects, []
         return effects
 
-    def _probe(self, now: float) -> list[Attempt]:
+    def _probe(self, now: float) -> list[DeliveryAttempt]:
         if self._sending or now < self._probe_at:
             return []
         if self._held >= self._capacity:
@@ -239,12 +239,12 @@ class Delivery:
         lane = min(waiting, key=lambda lane: (lane.tries, lane.due, lane.order))
         return [self._send(lane, counts=lane.due <= now)]
 
-    def _send(self, lane: _Lane, *, counts: bool) -> Attempt:
+    def _send(self, lane: _Lane, *, counts: bool) -> DeliveryAttempt:
         number = self._next()
         lane.sending = number
         lane.stamp = 0
         self._sending[number] = (lane, counts)
-        return Attempt(number, lane.items[0].event, lane.tries)
+        return DeliveryAttempt(number, lane.items[0].event, lane.tries)
 
     # -- results ---------------------------------------------------------------------------------------------------
 

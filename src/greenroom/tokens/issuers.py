@@ -228,7 +228,7 @@ class IssuedToken(NamedTuple):
     now: float
 
 
-class Finding(NamedTuple):
+class ExaminedPart(NamedTuple):
     """What is made of one part of a token. error: why it is refused; None where it is fine."""
 
     part: str
@@ -266,14 +266,14 @@ def verify_issued(token: IssuedToken) -> VerifiedToken:
     return verified
 
 
-def examine(token: IssuedToken) -> Iterator[Finding]:
+def examine(token: IssuedToken) -> Iterator[ExaminedPart]:
     """Part by part what is made of a token: everything that is wrong with it, not only the first. It is good where no
     finding has an error."""
     for part, look in _LOOKS:
         try:
-            yield Finding(part, look(token), None)
+            yield ExaminedPart(part, look(token), None)
         except GreenroomError as error:
-            yield Finding(part, "", error)
+            yield ExaminedPart(part, "", error)
 
 
 def _check_type(token: IssuedToken) -> str:

@@ -36,7 +36,7 @@ from greenroom.engines.embedded.session_steps import (
     finish,
     update_is_due,
 )
-from greenroom.engines.embedded.state import Node, State
+from greenroom.engines.embedded.state import NodeLease, State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.trim import trim_streams
 from greenroom.model import EndReason, SessionRecord
@@ -62,7 +62,7 @@ def record_beat(tx: Transaction, request: NodeBeat, newest: dict[int, int], leas
         if node is not None and node.beat.lease != request.lease:
             _lapse(state, node.beat.lease)
         if node is None or node.beat.boot != request.boot:
-            node = state.nodes[request.node] = Node(request, tx.now, 0)
+            node = state.nodes[request.node] = NodeLease(request, tx.now, 0)
         node.beat, node.seen_at, node.lease_until = request, tx.now, state.clock + lease_ms
         if request.leaving:
             _lapse(state, request.lease)

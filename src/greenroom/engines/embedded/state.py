@@ -38,7 +38,7 @@ class Stream:
         """Up to where no event is left that goes before all others, and before ends (`drop_rank` 0 and 1)."""
 
 
-class Node:
+class NodeLease:
     """The one node's lease, in the partition clock (ms)."""
 
     __slots__ = ("beat", "lease_until", "seen_at", "started_at")
@@ -76,7 +76,7 @@ class State:
         self.rows = RowCache()
         """Rows that are read all the time."""
         # Of this process, not of the file:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NodeLease] = {}
         self.lapsed: dict[str, None] = {}
         """Lease ids that are over, and never count again (S7); those with sessions left to detach are `draining`."""
         self.draining: set[str] = set()

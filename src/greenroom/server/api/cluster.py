@@ -84,7 +84,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     repaired: tuple[str, ...] = ()
 
 
-class SessionPath(msgspec.Struct, frozen=True):
+class HistoryPath(msgspec.Struct, frozen=True):
     """Names one session."""
 
     session_id: str
@@ -135,7 +135,7 @@ async def look_and_repair(call: Call[Nothing, Nothing, Nothing]) -> DoctorReport
     return report_of(examined, done)
 
 
-async def history(call: Call[SessionPath, Nothing, Nothing]) -> SessionHistory:
+async def history(call: Call[HistoryPath, Nothing, Nothing]) -> SessionHistory:
     """A session's life, with reasons. Ended ones for a day."""
     query = SessionQuery(session_id=call.path.session_id, with_timeline=True)
     page = await call.context.engine.registry.sessions(query)

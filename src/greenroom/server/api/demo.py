@@ -48,7 +48,7 @@ _PAGE_HEADERS = {
 }
 
 
-class FilePath(msgspec.Struct, frozen=True):
+class DemoFile(msgspec.Struct, frozen=True):
     """A file of the page."""
 
     name: str
@@ -90,7 +90,7 @@ async def page(call: Call[Nothing, Nothing, Nothing]) -> Answer:
     return _file(call, "index.html")
 
 
-async def page_file(call: Call[FilePath, Nothing, Nothing]) -> Answer:
+async def page_file(call: Call[DemoFile, Nothing, Nothing]) -> Answer:
     """What belongs to it."""
     return _file(call, call.path.name)
 

@@ -111,7 +111,7 @@ class TokenToTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[str, Meta(min_length=1, max_length=16_384)]
 
 
-class FindingView(msgspec.Struct, frozen=True, kw_only=True):
+class ExaminedPartView(msgspec.Struct, frozen=True, kw_only=True):
     """What is made of one part of the token. error null: it is fine. hint: what to change."""
 
     part: str
@@ -124,7 +124,7 @@ class TestedToken(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a session opens with the token, as far as the token goes, and why not."""
 
     accepted: bool
-    findings: tuple[FindingView, ...]
+    findings: tuple[ExaminedPartView, ...]
 
 
 # -- what both do ------------------------------------------------------------------------------------------------------
@@ -169,7 +169,9 @@ async def _test(context: HttpContext, app: Application, token: str, now: float) 
     findings = []
     for part, text, error in await context.tenants.issuers.examine(app, token, now):
         why = None if error is None else error.message
-        findings.append(FindingView(part=part, text=text, error=why, hint="" if error is None else error.hint or ""))
+        findings.append(
+            ExaminedPartView(part=part, text=text, error=why, hint="" if error is None else error.hint or "")
+        )
     return TestedToken(accepted=all(one.error is None for one in findings), findings=tuple(findings))
 
 

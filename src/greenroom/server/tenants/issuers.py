@@ -11,7 +11,7 @@ from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.tenants.secrets import SecretStore
 from greenroom.tokens import VerifiedToken
 from greenroom.tokens.issuers import (
-    Finding,
+    ExaminedPart,
     IssuedToken,
     IssuerKey,
     examine,
@@ -101,21 +101,21 @@ class Issuers:
             return None
         return None if entry is None else entry.app
 
-    async def examine(self, application: Application, token: str, now: float) -> Iterator[Finding]:
+    async def examine(self, application: Application, token: str, now: float) -> Iterator[ExaminedPart]:
         """Part by part what is made of a token of this application's. Waits for a key set that has to be fetched."""
         try:
             parts = split_foreign(token.strip())
         except TokenInvalidError as error:
-            return iter((Finding("form", "", error),))
+            return iter((ExaminedPart("form", "", error),))
         pairs = pairs_in(parts)
         own = {(one.issuer, one.audience) for one in application.issuers}
         named = [pair for pair in pairs if pair in own]
         if not named:
-            return iter((Finding("iss and aud", "", _stranger(parts, own)),))
+            return iter((ExaminedPart("iss and aud", "", _stranger(parts, own)),))
         try:
             entry = self._entry(pairs)
         except TokenInvalidError as error:
-            return iter((Finding("aud", "", error),))
+            return iter((ExaminedPart("aud", "", error),))
         assert entry is not None
         if entry.issuer.jwks_url is not None:
             await self.key_sets.fetch_now(entry.app, entry.issuer, parts.header.kid)

@@ -17,7 +17,16 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from greenroom.core.delivery import Acknowledge, Attempt, Delivery, Disable, Effect, Receiver, Replayed, SetAside
+from greenroom.core.delivery import (
+    Acknowledge,
+    Delivery,
+    DeliveryAttempt,
+    Disable,
+    Effect,
+    Receiver,
+    Replayed,
+    SetAside,
+)
 from greenroom.engines.base import Outbox
 from greenroom.errors import GreenroomError
 from greenroom.model import Application, Event, WebhookEndpoint
@@ -239,7 +248,7 @@ class EndpointWorker:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, app: Application, endpoint: WebhookEndpoint, attempt: Attempt) -> None:
+    async def _send(self, app: Application, endpoint: WebhookEndpoint, attempt: DeliveryAttempt) -> None:
         machine = self._machine
         try:
             outcome = await self._tools.post(app, endpoint, attempt.event)
@@ -257,7 +266,7 @@ class EndpointWorker:
             machine.failed(attempt.number, now, outcome.why, retry_after=outcome.retry_after)
         self._wake.set()
 
-    def _note(self, attempt: Attempt, outcome: DeliveryOutcome) -> None:
+    def _note(self, attempt: DeliveryAttempt, outcome: DeliveryOutcome) -> None:
         self.counts.delivered += outcome.delivered
         self.counts.failed += not outcome.delivered
         self.counts.recent.append(

@@ -18,7 +18,7 @@ class ContractBase:
         raise NotImplementedError("write make_world: it gives the world to judge")
 
 
-class Refusal:
+class CaughtError:
     """The error a block was refused with."""
 
     def __init__(self) -> None:
@@ -31,9 +31,9 @@ class Refusal:
 
 
 @contextmanager
-def refused(code: ErrorCode) -> Generator[Refusal, None, None]:
+def refused(code: ErrorCode) -> Generator[CaughtError, None, None]:
     """The block must be refused with this code."""
-    refusal = Refusal()
+    refusal = CaughtError()
     try:
         yield refusal
     except GreenroomError as error:
