@@ -166,6 +166,30 @@ async def test_another_participant_after_a_reload_is_another_session() -> None:
         assert session.generation == 1
 
 
+async def test_who_signed_out_and_in_again_is_there_once_after_a_reload() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        await page.evaluate("sdk.session.close()")
+        await start_app(lobby, page, "anna")  # a new object
+        before = await page.evaluate("sdk.session.participant.id")
+        await page.reload()
+        await start_app(lobby, page, "anna")
+        assert await page.evaluate("sdk.session.participant.id") == before
+        (session,) = await sessions_of(lobby, "anna")
+        assert (session.state, session.generation) == ("attached", 2)
+
+
+async def test_who_signed_in_again_without_signing_out_is_there_once_after_a_reload() -> None:
+    async with open_lobby() as lobby:
+        page = await app(lobby, "anna")
+        await page.evaluate("sdk.dispose()")
+        await start_app(lobby, page, "anna")
+        await page.reload()
+        await start_app(lobby, page, "anna")
+        (session,) = await sessions_of(lobby, "anna")
+        assert session.state == "attached"
+
+
 async def test_a_closed_tab_is_gone_after_five_seconds() -> None:
     async with open_lobby() as lobby:
         page = await app(lobby, "anna")
