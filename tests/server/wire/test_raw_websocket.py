@@ -304,6 +304,10 @@ FRAMES: dict[str, tuple[bytes, list[Event], int | None]] = {
 LEGAL: dict[str, tuple[bytes, list[Event]]] = {
     "exactly 32 KiB": (frame(TEXT, b"x" * 32_768), [("text", b"x" * 32_768)]),
     "exactly 32 KiB in fragments": (fragments(TEXT, [b"x" * 512] * 64), [("text", b"x" * 32_768)]),
+    "fragments after exactly 32 KiB": (
+        fragments(TEXT, [b"x" * 512] * 64) + fragments(TEXT, [b"a", b"b"]),
+        [("text", b"x" * 32_768), ("text", b"ab")],
+    ),
     "64 fragments": (fragments(TEXT, [b"x"] * 64), [("text", b"x" * 64)]),
     "an empty message": (frame(TEXT), [("text", b"")]),
     "a message of NUL": (frame(TEXT, b"\x00"), [("text", b"\x00")]),

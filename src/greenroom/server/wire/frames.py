@@ -19,6 +19,8 @@ _LENGTH_64 = Struct(">BBQ")
 CLOSE_CODE: Final = Struct(">H")
 """How a Close begins."""
 
+_INSIDE: Final = frozenset((0, CLOSE, PING, PONG))
+"""First bytes of what may follow a fragment, other than the last one."""
 _MAX_REASON_BYTES: Final = 123
 _MASK_BYTES: Final = 4
 
@@ -62,11 +64,13 @@ def cut_reason(reason: str) -> bytes:
 
 class FrameHeads:
     """Reads the heads of a client's frames as their bytes come, from the first byte of a frame on: the sum of a message
-    in fragments is known from them before its payload has come."""
+    in fragments is known from them before its payload has come. It ends with the message, or with a frame that may not
+    be inside one."""
 
-    __slots__ = ("_head", "_skip", "size")
+    __slots__ = ("_ended", "_head", "_skip", "size")
 
     def __init__(self, size: int) -> None:
+        self._ended = False
         self._head = b""
         self._skip = 0
         self.size = size
@@ -75,7 +79,7 @@ class FrameHeads:
     def feed(self, data: bytes) -> None:
         """The next bytes of the connection."""
         position = 0
-        while position < len(data):
+        while position < len(data) and not self._ended:
             if self._skip:
                 step = min(self._skip, len(data) - position)
                 self._skip -= step
@@ -85,8 +89,10 @@ class FrameHeads:
             position += 1
             length = _payload_size(self._head)
             if length is not None:
-                if self._head[0] & 0x0F == 0:
+                first = self._head[0]
+                if first & 0x7F == 0:
                     self.size += length
+                self._ended = first not in _INSIDE or self._head[1] < 0x80
                 self._skip = _MASK_BYTES + length
                 self._head = b""
 
