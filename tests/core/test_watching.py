@@ -5,8 +5,20 @@ from __future__ import annotations
 import random
 
 import msgspec
+import pytest
 
-from greenroom.core.watching import EncodedUpdate, UpdateBatcher, Watches, cut, encode_update, frame, to_wire
+from greenroom.core.watching import (
+    AT_ONCE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    PAUSE_SECONDS,
+    EncodedUpdate,
+    UpdateBatcher,
+    Watches,
+    cut,
+    encode_update,
+    frame,
+    to_wire,
+)
 from greenroom.messages import MAX_PIECE_BYTES, ParticipantsChanged, encode_notification
 from greenroom.model import ParticipantRecord, Presence
 
@@ -135,5 +147,26 @@ def test_of_the_changes_in_a_batch_the_newest_of_each_participant_is_sent() -> N
     batcher = UpdateBatcher()
     for changed in (record("a", 2), record("a", 1), record("b", 1)):
         batcher.changed(changed)
-    assert [(one.id, one.version) for one in batcher.drain()] == [("a", 2), ("b", 1)]
-    assert batcher.drain() == []
+    assert [(one.id, one.version) for one in batcher.drain(1.0)] == [("a", 2), ("b", 1)]
+    assert batcher.drain(1.0) == []
+
+
+def test_the_first_change_after_a_quiet_time_goes_at_once() -> None:
+    batcher = UpdateBatcher()
+    assert batcher.wait(50.0) == AT_ONCE_SECONDS
+    batcher.drain(50.0)
+    batcher.took(0.0001, 50.0001)
+    assert batcher.wait(50.001) == pytest.approx(PAUSE_SECONDS - 0.001)
+    assert batcher.wait(50.0 + PAUSE_SECONDS) == AT_ONCE_SECONDS
+
+
+def test_the_pause_follows_the_fan_out_and_has_its_bounds() -> None:
+    batcher = UpdateBatcher()
+    batcher.drain(50.0)
+    batcher.took(0.02, 50.03)
+    batcher.took(0.02, 50.06)
+    assert batcher.wait(50.06) == pytest.approx(0.04)
+    batcher.took(0.5, 51.0)
+    assert batcher.wait(51.0) == pytest.approx(LONGEST_PAUSE_SECONDS)
+    batcher.drain(52.0)
+    assert batcher.wait(52.0) == pytest.approx(PAUSE_SECONDS), "the length of the one before does not count any more"

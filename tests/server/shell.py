@@ -184,7 +184,7 @@ class Shell:
         await self.settle()
 
     def _hold_back(self) -> None:
-        """The hub believes that its tenth of a second is running: only `flush` ends it."""
+        """The hub believes that its pause is running: only `flush` ends it."""
         self.hub._flush_handle = asyncio.get_running_loop().call_later(3600, lambda: None)
 
 

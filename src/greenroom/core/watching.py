@@ -1,7 +1,7 @@
 """Updates to watchers: the latest state, never an older one after a newer one (S11, S12). Pure.
 
-`Watches` knows for one connection which version of whom it was last sent. `UpdateBatcher` collects changes for a tenth
-of a second.
+`Watches` knows for one connection which version of whom it was last sent. `UpdateBatcher` collects changes, for
+`PAUSE_SECONDS` or as long as the last fan-out took, and says when they are due.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import msgspec
 from greenroom.messages import MAX_PIECE_BYTES, WireParticipant
 from greenroom.model import ParticipantRecord
 
-BATCH_SECONDS = 0.1
-"""For which changes are collected before they are sent, so that a crash with 5,000 sessions is not 5,000 messages."""
+PAUSE_SECONDS = 0.02
+"""From the begin of one fan-out to the next, at least: a crash with 5,000 sessions is not 5,000 messages."""
+LONGEST_PAUSE_SECONDS = 0.1
+"""At most, however long a fan-out takes."""
+AT_ONCE_SECONDS = 0.002
+"""For which the first change after a quiet time waits for others of the same instant."""
 
 _encode = msgspec.json.Encoder().encode
 _HEAD = b'{"method":"participants.changed","params":{"participants":['
@@ -169,12 +173,18 @@ class Watches:
 
 
 class UpdateBatcher:
-    """Changes that have not been sent yet, the newest of each participant."""
+    """Changes that have not been sent yet, the newest of each participant; and when they may be.
 
-    __slots__ = ("_changed",)
+    The pause after a fan-out follows its length: many watchers, or a busy service, make longer batches instead of a
+    longer queue.
+    """
+
+    __slots__ = ("_changed", "_next", "_took")
 
     def __init__(self) -> None:
         self._changed: dict[tuple[str, str], ParticipantRecord] = {}
+        self._next = 0.0
+        self._took = 0.0
 
     def changed(self, record: ParticipantRecord) -> None:
         """A participant changed; an older version than the one collected is dropped."""
@@ -183,8 +193,20 @@ class UpdateBatcher:
         if known is None or known.version < record.version:
             self._changed[key] = record
 
-    def drain(self) -> list[ParticipantRecord]:
-        """All of them; nothing is left."""
+    def wait(self, now: float) -> float:
+        """Seconds until what was collected is due."""
+        return max(AT_ONCE_SECONDS, self._next - now)
+
+    def drain(self, now: float) -> list[ParticipantRecord]:
+        """All of them, for the fan-out that begins now; nothing is left."""
         records = list(self._changed.values())
         self._changed.clear()
+        self._took = 0.0
+        self._next = now + PAUSE_SECONDS
         return records
+
+    def took(self, seconds: float, now: float) -> None:
+        """A part of the fan-out took so long, and ended now: the next begins that much later than the whole has ended,
+        within the bounds."""
+        self._took += seconds
+        self._next = max(self._next, now + min(self._took, LONGEST_PAUSE_SECONDS))

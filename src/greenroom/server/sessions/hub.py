@@ -8,8 +8,9 @@ An update is encoded once, written to each watcher without waiting for any, and 
 turn. What a newer fan-out overtakes is dropped at the watcher, which compares versions (S11).
 
 *A crash ends five thousand sessions in one second.* Five thousand messages to each watcher would be worse than the
-crash. Changes are batched for a tenth of a second, of each participant only the newest is sent, and the same batch is
-encoded once for all who watch the same participants. The first change after a quiet time does not wait.
+crash. Between two batches of changes is a pause of 20 ms, or as long as the last fan-out took; of each participant only
+the newest is sent, and the same batch is encoded once for all who watch the same participants. The first change after a
+quiet time does not wait.
 
 *A watcher reads slowly.* Nothing is written to a connection whose buffer is full: its updates wait, the newest of each
 participant, and go in pieces as the buffer empties. Memory for each connection is bounded by what it watches.
@@ -43,7 +44,7 @@ import structlog
 from greenroom.core.commands import Command, NodeCommand, SessionCommand, SupersededCommand
 from greenroom.core.server.services import SessionServices
 from greenroom.core.states import ServerState
-from greenroom.core.watching import BATCH_SECONDS, EncodedUpdate, UpdateBatcher, encode_update, frame
+from greenroom.core.watching import EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.engines.base import Bus, Change
 from greenroom.engines.completion import READY
 from greenroom.errors import GreenroomError
@@ -63,9 +64,6 @@ REMEMBER_COMMANDS = 10.0
 _PIECE = MAX_PIECE_BYTES - 1_024
 """What fits into one piece with its frame and commas; more goes the way of what waits."""
 
-_AT_ONCE = 0.002
-"""Seconds for which the first change waits for others of the same instant."""
-
 _SLICE = 512
 """Watchers that are written to before the loop gets its turn: some 5 ms."""
 _DONE = object()
@@ -74,6 +72,13 @@ _PORTION = 64
 """Calls to the engine begun, and lost connections handled, before the loop gets its turn: some 5 ms."""
 
 _ALL = set(range(PARTITIONS))
+
+
+def _slices(watchers: Iterable[SessionConnection]) -> Iterator[Sequence[SessionConnection]]:
+    """All that are there now, `_SLICE` at a time."""
+    everybody = tuple(watchers)
+    for start in range(0, len(everybody), _SLICE):
+        yield everybody[start : start + _SLICE]
 
 
 class HubEvents(Protocol):
@@ -104,6 +109,7 @@ class Hub:
         self.services = services
         self.metrics = metrics
         self.now = clocks.now
+        self._clock = clocks.monotonic
         self._bus = bus
         self._events = events
         self.wheel = TimerWheel(clocks.monotonic)
@@ -126,7 +132,6 @@ class Hub:
         self._recent: dict[str, tuple[float, SessionCommand]] = {}
         self._loop = asyncio.get_running_loop()
         self._flush_handle: asyncio.TimerHandle | None = None
-        self._flushed_at = -BATCH_SECONDS
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
@@ -323,9 +328,7 @@ class Hub:
             return
         self._batcher.changed(record)
         if self._flush_handle is None:
-            # The first change after a quiet time goes at once; a crowd of them waits for the rest of the tenth second.
-            rest = self._flushed_at + BATCH_SECONDS - self._loop.time()
-            self._flush_handle = self._loop.call_later(max(_AT_ONCE, rest), self._flush)
+            self._flush_handle = self._loop.call_later(self._batcher.wait(self._clock()), self._flush)
 
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""
@@ -362,8 +365,7 @@ class Hub:
 
     def _flush(self) -> None:
         self._flush_handle = None
-        self._flushed_at = self._loop.time()
-        records = self._batcher.drain()
+        records = self._batcher.drain(self._clock())
         for record in records:
             key = (record.app, record.id)
             if key in self.watchers and self.passed_on.get(key, 0) < record.version:
@@ -377,26 +379,37 @@ class Hub:
     def _fan_out(self, work: Iterator[None]) -> None:
         """A slice of a fan-out, and the next one after whatever else the loop has to do. What is newer may overtake
         what waits: versions are compared at each watcher (S11)."""
+        begun = self._clock()
         if next(work, _DONE) is not _DONE:
             self._loop.call_soon(self._fan_out, work)
+        ended = self._clock()
+        self._batcher.took(ended - begun, ended)
 
     def _send_one(self, record: ParticipantRecord) -> Iterator[None]:
         """The case with the most watchers for the least news: nothing is made for each of them."""
         item = encode_update(record)
         data = frame((item,))
         fits = len(item.data) <= _PIECE
-        watchers = tuple(self.watchers.get((record.app, record.id), ()))
-        for number, connection in enumerate(watchers):
-            if number % _SLICE == _SLICE - 1:
-                yield
-            machine = connection.machine
-            if machine.participant_id == record.id:
-                machine.heard(record)
-            if not fits or not connection.may_write:
-                connection.enqueue([item])
-            elif machine.watches.is_news(item):
-                self.traffic.sent += 1
-                connection.link.send(data)  # type: ignore[union-attr]
+        own = record.id
+        for some in _slices(self.watchers.get((record.app, own), ())):
+            sent = 0
+            for connection in some:
+                machine, link = connection.machine, connection.link
+                watches = machine.watches
+                if machine.participant_id == own:
+                    machine.heard(record)
+                # `connection.may_write`, without the call.
+                if (
+                    fits and link is not None and not link.paused and not watches.waiting
+                    and (machine.state is ServerState.OPEN or machine.state is ServerState.FENCED)
+                ):  # fmt: skip
+                    if watches.is_news(item):
+                        sent += 1
+                        link.send(data)
+                else:
+                    connection.enqueue([item])
+            self.traffic.sent += sent
+            yield
 
     def _send_batches(self, records: Sequence[ParticipantRecord]) -> Iterator[None]:
         batches: dict[SessionConnection, list[EncodedUpdate]] = {}
@@ -409,10 +422,10 @@ class Hub:
                     if connection.machine.participant_id == record.id:
                         connection.machine.heard(record)
         frames: dict[tuple[int, ...], bytes] = {}
-        for number, (connection, items) in enumerate(batches.items()):
-            if number % _SLICE == _SLICE - 1:
-                yield
-            self._deliver(connection, items, frames)
+        for some in _slices(batches):
+            for connection in some:
+                self._deliver(connection, batches[connection], frames)
+            yield
 
     def _deliver(
         self, connection: SessionConnection, items: list[EncodedUpdate], frames: dict[tuple[int, ...], bytes]
