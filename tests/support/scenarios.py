@@ -29,9 +29,13 @@ Json = Any
 
 
 def token_text(claims: Mapping[str, Json]) -> str:
-    """The text of a scenario's token: header, claims and signature, base64url each. `sub` follows from the rest."""
-    body = {"sub": claims.get("xid", claims["app"]), **claims}
-    parts = [{"alg": "EdDSA", "typ": "session+jwt", "kid": "k"}, body]
+    """The text of a scenario's token: header, claims and signature, base64url each. One with an app is the service's,
+    and its `sub` follows from the rest; any other is of an application's own issuer."""
+    header, body = {"alg": "RS256", "typ": "at+jwt", "x5t": "t", "kid": "k"}, dict(claims)
+    if "app" in claims:
+        header = {"alg": "EdDSA", "typ": "session+jwt", "kid": "k"}
+        body = {"sub": claims.get("xid", claims["app"]), **claims}
+    parts = [header, body]
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
     return ".".join([*encoded, "c2lnbmF0dXJl"])
 

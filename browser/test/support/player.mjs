@@ -10,8 +10,10 @@ import { peek } from '../../src/client/tokens.js';
 const WALL = 1_700_000_000;
 
 export const tokenText = (claims) => {
-  const body = { sub: claims.xid ?? claims.app, ...claims };
-  const parts = [{ alg: 'EdDSA', typ: 'session+jwt', kid: 'k' }, body];
+  // One with an app is the service's; any other is of an application's own issuer.
+  const parts = claims.app
+    ? [{ alg: 'EdDSA', typ: 'session+jwt', kid: 'k' }, { sub: claims.xid ?? claims.app, ...claims }]
+    : [{ alg: 'RS256', typ: 'at+jwt', x5t: 't', kid: 'k' }, claims];
   return [...parts.map((one) => Buffer.from(JSON.stringify(one)).toString('base64url')), 'c2lnbmF0dXJl'].join('.');
 };
 

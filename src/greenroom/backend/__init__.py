@@ -1,11 +1,13 @@
 """What an app's backend asks of Greenroom: tokens for its participants, who is there, and what happened.
 
 `Backend` is for asyncio, `BlockingBackend` for programs without a loop. `verify_webhook` checks what the service posts.
+`sign_client_token` signs in participants without asking the service.
 """
 
 from greenroom.backend.blocking import BlockingBackend
 from greenroom.backend.client import Backend
 from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
+from greenroom.backend.signing import sign_client_token
 from greenroom.backend.webhooks import WebhookVerificationError, verify_webhook
 
 __all__ = [
@@ -17,5 +19,6 @@ __all__ = [
     "ServiceEvent",
     "SessionInfo",
     "WebhookVerificationError",
+    "sign_client_token",
     "verify_webhook",
 ]

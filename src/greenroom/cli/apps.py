@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenroom.cli import issuers
 from greenroom.cli.options import Json, duration, with_service
 
 if TYPE_CHECKING:
@@ -16,13 +17,17 @@ Key = Annotated[str, typer.Argument(help="The app key.")]
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb = typer.Typer(help="Applications: create, list, rotate secrets, disable, enable.", no_args_is_help=True)
+    verb = typer.Typer(
+        help="Applications: create, list, rotate secrets, disable, enable, issuers, keys.",
+        no_args_is_help=True,
+    )
     verb.command("create")(create)
     verb.command("list")(list_)
     verb.command("rotate-secret")(rotate_secret)
     verb.command("settings")(settings)
     verb.command("disable")(disable)
     verb.command("enable")(enable)
+    issuers.add_to(verb)
     app.add_typer(verb, name="apps")
 
 
