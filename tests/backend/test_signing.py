@@ -152,7 +152,7 @@ async def test_the_examples_of_the_page_open_a_session(make: Any, tmp_path: Path
         tenant = await house.new_application()
         key = json.dumps((await generated(house, tenant))["key"])
         command = await make(tmp_path)
-        environment = {**os.environ, "GREENROOM_SIGNING_KEY": key, "GOCACHE": str(tmp_path / "cache")}
+        environment = {**os.environ, "SIGNING_KEY": key, "GOCACHE": str(tmp_path / "cache")}
         environment |= {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
         ran = await asyncio.to_thread(
             subprocess.run, command, cwd=BROWSER, env=environment, capture_output=True, text=True, timeout=WAIT
