@@ -278,7 +278,7 @@ async def _token_with(house: Any, tenant: Tenant, api: Api, policy: dict[str, An
 # -- every client came back in the same second ------------------------------------------------------------------------
 
 
-async def test_every_client_is_told_when_to_come_back_and_within_what_jitter() -> None:
+async def test_every_client_gets_when_to_come_back_and_within_what_jitter() -> None:
     async with running_service() as house:
         tenant = await house.new_application()
         clients = [await house.dial() for _ in range(30)]
@@ -301,7 +301,7 @@ async def _end_of(client: Client) -> ClosedError:
             return closed
 
 
-async def test_opens_beyond_the_rate_are_told_when_to_come_back() -> None:
+async def test_opens_beyond_the_rate_get_when_to_come_back() -> None:
     async with running_service(opens_per_second=5.0) as house:
         tenant = await house.new_application()
         told = []

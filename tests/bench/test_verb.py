@@ -66,19 +66,19 @@ async def test_what_cannot_be_carried_out_is_said_before_anything_is_done(
     assert words in ran.err
 
 
-async def test_a_wrong_secret_is_told_as_such() -> None:
+async def test_a_wrong_secret_is_reported_as_such() -> None:
     async with running_service() as house:
         app = await house.new_application()
         ran = await run("bench", "run", "storm", "--url", house.url, "--key", app.key, "--secret", "wrong")
     assert ran.code == Exit.CREDENTIALS
 
 
-async def test_no_service_is_told_as_such() -> None:
+async def test_no_service_is_reported_as_such() -> None:
     ran = await run("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s")
     assert ran.code == Exit.UNREACHABLE
 
 
-async def test_what_is_to_be_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_to_be_installed_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     ran = await run("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s")
     assert ran.code == Exit.USAGE

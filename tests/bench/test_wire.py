@@ -47,7 +47,7 @@ def _served(payload: bytes, first: int = 0x81) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
-async def test_messages_of_every_length_are_heard_whole(size: int) -> None:
+async def test_messages_of_every_length_arrive_whole(size: int) -> None:
     connection, _, heard = _connection()
     connection.data_received(_UPGRADED)
     await connection.opened()
@@ -66,7 +66,7 @@ async def test_a_stream_cut_anywhere_is_the_same_stream() -> None:
         assert transport.written[-1] == frame(b"", 0x8A)
 
 
-async def test_a_close_is_answered_and_told() -> None:
+async def test_a_close_is_answered_and_reported() -> None:
     connection, transport, _ = _connection()
     connection.data_received(_UPGRADED + _served((4_001).to_bytes(2) + b"why", 0x88))
     assert transport.written[-1] == frame((4_001).to_bytes(2) + b"why", 0x88)

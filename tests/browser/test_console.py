@@ -473,7 +473,7 @@ async def test_it_is_usable_with_the_keyboard_alone() -> None:
         await page.evaluate("document.getElementById('kick').focus()")
         await press(page, "Enter")
         await page.until("document.activeElement.id === 'ask-reason'")
-        # What is behind the dialog is drawn anew: the focus goes back all the same.
+        # What is behind the dialog is drawn again: the focus goes back all the same.
         await client.call("session.updateParticipantInfo", updateId="1", name="Anna B.")
         await page.until("document.querySelector('#detail .portrait .name bdi').textContent === 'Anna B.'")
         await press(page, "Escape")

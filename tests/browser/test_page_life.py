@@ -199,7 +199,7 @@ async def test_a_closed_tab_is_gone_after_five_seconds() -> None:
         assert 4 < seconds < 8
 
 
-async def test_close_in_the_page_is_told_at_once() -> None:
+async def test_close_in_the_page_is_published_at_once() -> None:
     async with open_lobby() as lobby:
         page = await app(lobby, "anna")
         async with watcher(lobby, "anna") as watching:

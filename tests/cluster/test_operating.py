@@ -116,7 +116,7 @@ async def _ghost(crowd: Crowd, node: str, lease: str) -> str:
     return (await crowd.engine.registry.open(request)).session.id
 
 
-async def test_doctor_finds_a_session_without_connection_and_repairs_it_when_told(cluster: Cluster) -> None:
+async def test_doctor_finds_a_session_without_connection_and_repairs_it_when_asked(cluster: Cluster) -> None:
     node = cluster.nodes[0]
     async with crowd_at(cluster, seed=204) as (crowd,):
         items = await seen(node, "node1", "node2", "node3")

@@ -19,18 +19,18 @@ def test_presence_is_what_the_sessions_say(connected: int, sessions: int, presen
     assert presence_of(connected, sessions) is presence
 
 
-def test_online_and_offline_are_told_at_once() -> None:
+def test_online_and_offline_are_published_at_once() -> None:
     assert show(connected=1, sessions=1, shown=OFF, since=None, clock=5) == Showing(ON, ON, None, ON)
     assert show(connected=0, sessions=0, shown=ON, since=None, clock=5) == Showing(OFF, OFF, None, OFF)
     assert show(connected=0, sessions=0, shown=GONE, since=1, clock=5) == Showing(OFF, OFF, None, OFF)
 
 
-def test_unreachable_is_true_at_once_and_told_later() -> None:
+def test_unreachable_is_true_at_once_and_published_later() -> None:
     assert show(connected=0, sessions=1, shown=ON, since=None, clock=5) == Showing(GONE, ON, 5, None)
     assert show(connected=0, sessions=1, shown=ON, since=3, clock=5) == Showing(GONE, ON, 3, None)
 
 
-def test_a_resume_before_it_was_told_tells_nobody() -> None:
+def test_a_resume_before_it_was_published_is_not_published() -> None:
     assert show(connected=1, sessions=1, shown=ON, since=3, clock=4) == Showing(ON, ON, None, None)
     assert show(connected=1, sessions=1, shown=GONE, since=3, clock=9) == Showing(ON, ON, None, ON)
 
@@ -42,7 +42,7 @@ def test_a_pass_tells_what_has_lasted() -> None:
     assert overdue(presence=ON, shown=ON, since=None, clock=9999, after=2000) is None
 
 
-def test_nobody_is_told_what_they_were_told() -> None:
+def test_no_watcher_gets_the_same_record_twice() -> None:
     for connected, sessions, shown in product(range(3), range(3), Presence):
         if connected <= sessions:
             showing = show(connected=connected, sessions=sessions, shown=shown, since=None, clock=0)

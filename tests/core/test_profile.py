@@ -79,7 +79,7 @@ def test_a_name_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "why"), REFUSED_NAMES)
-def test_a_name_is_refused_and_told_why(name: str, why: str) -> None:
+def test_a_name_is_refused_with_the_reason(name: str, why: str) -> None:
     with pytest.raises(IllegalArgumentError, match=why) as caught:
         check_name(name)
     assert caught.value.hint

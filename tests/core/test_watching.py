@@ -63,7 +63,7 @@ def test_one_that_is_longer_than_a_piece_goes_alone() -> None:
     assert cut([]) == 0
 
 
-def test_an_older_version_is_never_told_after_a_newer_one() -> None:
+def test_an_older_version_is_never_sent_after_a_newer_one() -> None:
     watches = Watches()
     watches.answer({"a": 5})
     assert not watches.is_news(update(version=5))
@@ -112,7 +112,7 @@ def test_a_subscription_that_failed_is_forgotten_unless_it_was_there_before() ->
     assert len(watches.waiting) == 1
 
 
-def test_another_reply_counts_as_told() -> None:
+def test_another_reply_counts_as_delivered() -> None:
     watches = Watches()
     watches.answer({"a": 1})
     watches.enqueue(update(version=4))
@@ -124,7 +124,7 @@ def test_another_reply_counts_as_told() -> None:
     assert "stranger" not in watches
 
 
-def test_dropped_means_nothing_more_is_told() -> None:
+def test_dropped_means_nothing_more_is_reported() -> None:
     watches = Watches()
     watches.answer({"a": 1, "b": 1})
     watches.enqueue(update(version=4))

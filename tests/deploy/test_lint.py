@@ -201,7 +201,7 @@ def kubernetes_settings() -> dict[str, str]:
     return found
 
 
-def test_kubernetes_trusts_nobody_until_told() -> None:
+def test_kubernetes_trusts_no_proxy_by_default() -> None:
     assert kubernetes_settings()["GREENROOM_TRUSTED_PROXIES"] == ""
     assert load(None, kubernetes_settings()).config.trusted_proxies == ()
 

@@ -146,7 +146,7 @@ async def test_it_says_what_it_really_promises(tmp_path: Path) -> None:
 # -- the lock (S10) --------------------------------------------------------------------------------------------------
 
 
-async def test_s10_a_second_process_is_told_who_has_the_directory(tmp_path: Path) -> None:
+async def test_s10_a_second_process_gets_an_error_that_names_who_has_the_directory(tmp_path: Path) -> None:
     async with running(tmp_path):
         with pytest.raises(ServiceUnavailableError, match=str(os.getpid())):
             await EmbeddedEngine(tmp_path, lock_timeout=0.0).start()
@@ -214,7 +214,7 @@ async def test_calls_at_the_same_time_are_committed_together_and_in_order(tmp_pa
         assert engine.commits - before <= 4
 
 
-async def test_news_is_heard_only_after_the_commit(tmp_path: Path) -> None:
+async def test_changes_are_published_only_after_the_commit(tmp_path: Path) -> None:
     async with running(tmp_path) as engine:
         heard: list[bool] = []
         loop_thread = threading.get_ident()

@@ -176,7 +176,7 @@ async def test_used_before_a_fork_with_nothing_open_it_works_in_the_child() -> N
 
 
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
-async def test_with_a_session_open_the_child_is_told_at_once() -> None:
+async def test_with_a_session_open_calls_of_the_child_fail_at_once() -> None:
     async with FakeService() as service:
         sdk = Greenroom(service.url)
         sdk.initialize_token(make_token(external_id="ada"))

@@ -67,7 +67,7 @@ async def test_a_slow_callback_holds_up_nobody() -> None:
         await sdk.session.close()
 
 
-async def test_events_are_told_in_order_and_close_waits_for_them() -> None:
+async def test_events_are_delivered_in_order_and_close_waits_for_them() -> None:
     async with FakeService() as service:
         sdk, notes = new_sdk(service)
         await sdk.session.open()

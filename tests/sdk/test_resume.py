@@ -63,7 +63,7 @@ async def test_a_lost_answer_to_open_gives_the_same_session() -> None:
         await sdk.session.close()
 
 
-async def test_a_session_that_is_gone_is_opened_anew_once_and_told() -> None:
+async def test_a_session_that_is_gone_is_reopened_once_and_reported() -> None:
     async with FakeService() as service:
         sdk, notes = new_sdk(service, external_id=None)
         first = await sdk.session.open(ParticipantInfo(name="Ada"))
@@ -183,7 +183,7 @@ async def test_final_close_codes(code: int) -> None:
         await sdk.session.close()
 
 
-async def test_closed_while_reconnecting_the_service_is_told_in_the_background() -> None:
+async def test_closed_while_reconnecting_the_service_is_notified_in_the_background() -> None:
     async with FakeService() as service:
         sdk, notes = new_sdk(service)
         await sdk.session.open()

@@ -194,7 +194,7 @@ def test_a_token_that_is_none(token: str) -> None:
 
 
 @pytest.mark.parametrize("token", [5, b"a.b.c"])
-def test_a_token_that_is_no_string_is_told_at_once(token: Any) -> None:
+def test_a_token_that_is_no_string_is_refused_at_once(token: Any) -> None:
     with pytest.raises(TokenInvalidError, match="not a string"):
         Greenroom("http://h").initialize_token(token)
 

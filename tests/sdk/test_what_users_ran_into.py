@@ -77,7 +77,7 @@ async def test_after_a_refresh_the_old_token_is_never_used_again_also_not_after_
         await sdk.session.close()
 
 
-async def test_a_refresh_callback_without_return_is_told_at_once() -> None:
+async def test_a_refresh_callback_without_return_is_refused_at_once() -> None:
     async def refresh(is_expired: bool) -> str:
         make_token()
         return None  # type: ignore[return-value]

@@ -161,7 +161,7 @@ def test_a_rate_is_no_duration() -> None:
         ({"GREENROOM_TRACING": "yes"}, "tracing (from GREENROOM_TRACING) is 'yes'; it must be off or otlp."),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_told_with_its_name_what_was_given_and_what_is_allowed(
+def test_a_wrong_value_is_refused_with_its_name_what_was_given_and_what_is_allowed(
     environment: dict[str, str], told: str
 ) -> None:
     with pytest.raises(IllegalArgumentError) as refused:
@@ -219,7 +219,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert load(file).config.port == 99
 
 
-def test_a_wrong_name_in_the_file_is_told_the_nearest(tmp_path: Path) -> None:
+def test_a_wrong_name_in_the_file_is_refused_with_the_nearest(tmp_path: Path) -> None:
     file = tmp_path / "greenroom.toml"
     file.write_text("gracee = 50\n")
     with pytest.raises(IllegalArgumentError) as refused:

@@ -63,7 +63,7 @@ class Replica:
         return 0.0 if self._cut_at is None else self._now() - self._cut_at
 
     def promote(self) -> int:
-        """It is the master now, and what was the master begins anew as its replica. How many functions' writes are
+        """It is the master now, and what was the master restarts as its replica. How many functions' writes are
         lost."""
         self._catch_up()
         lost = self.offset - self._applied

@@ -44,7 +44,7 @@ def test_peek_needs_neither_a_good_signature_nor_time() -> None:
     assert peek(f"{head}.{claims}.AAAA").expires_at == 2
 
 
-def test_a_refresh_callback_without_return_is_told_so_at_once() -> None:
+def test_a_refresh_callback_without_return_is_an_error_at_once() -> None:
     with pytest.raises(TokenInvalidError, match=r"not NoneType.*Return the access_token"):
         peek(None)
 

@@ -10,7 +10,7 @@ YEAR = 31_557_600.0
 SERVICE = 1_700_000_000.0
 
 
-def test_until_the_service_has_told_its_time_the_devices_counts() -> None:
+def test_until_the_service_has_sent_its_time_the_devices_counts() -> None:
     clock = ServiceClock()
     clock.note(5.0, 1000.0)
     assert not clock.is_known

@@ -238,7 +238,7 @@ def test_time_alone_never_loops() -> None:
                 walker.take()
 
 
-def test_a_callback_that_returns_nothing_is_told_so() -> None:
+def test_a_callback_that_returns_nothing_is_an_error_that_says_so() -> None:
     machine = ClientSession(_tools(random.Random(1)))
     machine.set_token(0.0, None, refreshable=True)
     machine.open(0.0, 1)

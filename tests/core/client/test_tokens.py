@@ -71,7 +71,7 @@ def test_an_expired_token_without_a_callback_is_the_services_to_judge() -> None:
     assert not manager.may_be_tried()
 
 
-def test_the_callbacks_own_words_are_told() -> None:
+def test_the_callbacks_own_words_are_in_the_error() -> None:
     manager, _ = _manager()
     manager.request_refresh(is_expired=True)
     ((request,), _, _) = manager.run(0.0, live=False)

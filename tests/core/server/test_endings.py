@@ -118,7 +118,7 @@ def test_close_is_taken_while_fenced_and_while_expired() -> None:
 
 
 @pytest.mark.parametrize("reason", list(EndReason))
-def test_an_end_is_told_with_its_reason_and_close_code(reason: EndReason) -> None:
+def test_an_end_is_sent_with_its_reason_and_close_code(reason: EndReason) -> None:
     rig = Rig().open()
     rig.do("ended", reason.value, "", rig.now, by=Device("d2", "Laptop"))
     (told,) = rig.notifications("session.ended")

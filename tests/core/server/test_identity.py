@@ -55,7 +55,7 @@ def test_external_ids(token: Token, given: str | None, allowed: bool, expected: 
         assert call.anonymous is (expected[1] is None)
 
 
-def test_an_external_id_in_another_unicode_form_is_told_so() -> None:
+def test_an_external_id_in_another_unicode_form_is_refused_as_such() -> None:
     services = FakeServices()
     services.tokens["t"] = token_for("caf\u00e9")
     rig = Rig(services)

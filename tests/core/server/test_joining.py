@@ -102,7 +102,7 @@ def test_anything_else_first_is_a_protocol_error(message: Any) -> None:
     assert not rig.calls
 
 
-def test_what_is_not_json_is_told_and_closes_a_hello() -> None:
+def test_what_is_not_json_is_refused_and_closes_a_hello() -> None:
     rig = Rig()
     rig.raw(b"{nonsense")
     assert rig.error(None) == ErrorCode.PARSE_ERROR

@@ -414,7 +414,7 @@ def test_random_walks_never_raise_and_never_leave_a_ghost(seed: int) -> None:
     assert len(ids) == len(set(ids)), "a request was answered twice"
 
 
-def test_versions_told_never_go_back() -> None:
+def test_versions_sent_never_go_back() -> None:
     for seed in range(50):
         dice = random.Random(seed)
         rig = Rig().open()

@@ -32,7 +32,7 @@ from tests.core.server.rig import (
 )
 
 
-def test_token_expiring_is_told_once_60_seconds_ahead() -> None:
+def test_token_expiring_is_sent_once_60_seconds_ahead() -> None:
     rig = Rig().open()
     rig.pass_alive(3539)
     assert not rig.notifications("session.tokenExpiring")

@@ -36,7 +36,7 @@ async def _first_beat(w: RedisWorld) -> None:
     w.listener.losses.clear()
 
 
-async def test_s13_a_change_that_is_lost_between_two_that_are_heard_is_noticed() -> None:
+async def test_s13_a_change_that_is_lost_between_two_that_are_received_is_noticed() -> None:
     async with LuaWorld() as w:
         a = await w.client()
         partition = partition_of(APP, a.participant_id)
@@ -107,7 +107,7 @@ async def test_s13_a_renewal_that_fails_is_tried_again_with_the_next_beat(monkey
         await until(lambda: w.listener.losses)
 
 
-async def test_s13_what_was_heard_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_s13_what_was_received_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus, "SILENT_AFTER", 0.01)
     async with LuaWorld() as w:
         a = await w.client()
@@ -147,7 +147,7 @@ async def test_commands_reach_their_node_and_star_reaches_all() -> None:
 
 
 @pytest.mark.slow
-async def test_s13_a_lost_subscription_is_made_again_and_told(server: RedisServer) -> None:
+async def test_s13_a_lost_subscription_is_renewed_and_reported(server: RedisServer) -> None:
     async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
         a = await w.client()
         await w.engine.bus.watch(APP, [a.participant_id])
@@ -159,7 +159,7 @@ async def test_s13_a_lost_subscription_is_made_again_and_told(server: RedisServe
 
 
 @pytest.mark.slow
-async def test_s13_a_server_that_was_away_is_heard_again(server: RedisServer) -> None:
+async def test_s13_a_server_that_was_away_is_subscribed_again(server: RedisServer) -> None:
     async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
         a = await w.client(name="kept")
         await w.engine.bus.watch(APP, [a.participant_id])

@@ -106,7 +106,7 @@ async def test_a_paused_server_costs_the_timeout_and_no_more(server: RedisServer
             assert caught.value.code is ErrorCode.OUTCOME_UNKNOWN
             assert caught.value.retryable
             with pytest.raises(ServiceUnavailableError) as caught:
-                await echo(link, "z")  # connects anew: nothing was sent
+                await echo(link, "z")  # reconnects: nothing was sent
             assert isinstance(caught.value, NotSentError)
             assert time.monotonic() - started < 3
         finally:

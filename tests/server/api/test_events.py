@@ -9,7 +9,7 @@ from tests.server.api_house import api_house
 from tests.server.harness import House, Tenant
 
 
-async def test_a_life_is_told_in_order_and_read_page_by_page() -> None:
+async def test_events_of_a_session_come_in_order_and_page_by_page() -> None:
     async with api_house() as (house, tenant, api):
         async with house.connect() as client:
             opened = await client.open(tenant.token("anna"), participant={"name": "Anna"})
@@ -80,7 +80,7 @@ async def test_bad_cursors_and_waits_are_refused() -> None:
         assert await api.refused("GET", "/v1/events", wait=-1) == (400, "Illegal_argument")
 
 
-async def test_what_a_read_shows_is_never_older_than_what_an_event_told() -> None:
+async def test_a_read_is_never_older_than_an_event() -> None:
     async with api_house() as (house, tenant, api):
         cursor = (await api.good("GET", "/v1/events", after="now"))["cursor"]
         changing = asyncio.create_task(_change(house, tenant))

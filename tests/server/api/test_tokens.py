@@ -335,7 +335,7 @@ async def test_v2_takes_a_form_too() -> None:
 
 
 @pytest.mark.parametrize("path", [API, V1, REFRESH, INVALIDATE, V2])
-async def test_json_sent_as_text_is_told_which_header_to_send(path: str) -> None:
+async def test_json_sent_as_text_is_refused_with_the_header_to_send(path: str) -> None:
     async with http_site() as site:
         backend = await Backend.of(site)
         who = f"Bearer {await backend.api_token()}" if path == V2 else basic(backend.app.key, backend.secret)
@@ -590,7 +590,7 @@ async def test_credentials_in_every_encoding_that_clients_use(secret: str, monke
         assert (await refusal_of(site, basic(app.key, secret.partition(":")[0] + "!"))).status == 401
 
 
-async def test_a_disabled_application_is_told_so_but_only_with_its_secret() -> None:
+async def test_a_disabled_application_gets_the_reason_but_only_with_its_secret() -> None:
     async with http_site() as site:
         backend = await Backend.of(site)
         token = await backend.api_token()

@@ -1,4 +1,4 @@
-"""The directory is read again when it has changed, and only those whom the change touches are measured anew."""
+"""The directory is read again when it has changed, and only sessions that the change touches are checked again."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _measured(hub: FakeHub) -> dict[str, int]:
     return {key: one.measured for key, one in hub.sessions.items()}
 
 
-async def test_sessions_of_an_application_that_was_disabled_are_measured_anew_and_no_others() -> None:
+async def test_sessions_of_an_application_that_was_disabled_are_checked_again_and_no_others() -> None:
     tenants, hub, directory = await _made()
     tenants.stored[0] = _app("one", disabled=True)
     directory.changed(DirectoryCommand())

@@ -135,7 +135,7 @@ async def test_a_lapsed_lease_is_never_renewed_and_sessions_are_taken_back_by_th
         assert (owner.generation, owner.lease) == (2, shell.node.lease)
 
 
-async def test_a_session_that_ended_while_its_node_was_paused_is_told_so() -> None:
+async def test_a_session_that_ended_while_its_node_was_paused_is_notified() -> None:
     async with running_shell() as shell:
         connection, link = await shell.open()
         for _ in range(70):
@@ -297,7 +297,7 @@ async def test_a_beat_says_who_this_is_and_what_it_watches() -> None:
         assert msgspec.json.encode(beat)
 
 
-async def test_changes_heard_move_the_partitions_count() -> None:
+async def test_changes_received_move_the_partitions_count() -> None:
     async with running_shell() as shell:
         shell.hub.changed(Change(3, 17, ParticipantRecord(app=APP, id="x", version=1)))
         shell.hub.changed(Change(3, 16, ParticipantRecord(app=APP, id="x", version=2)))

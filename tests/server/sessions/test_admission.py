@@ -104,7 +104,7 @@ def test_opens_of_one_participant_are_limited_by_the_minute() -> None:
     admission.admit("b", "p", Now(10.0, WALL))
 
 
-def test_bad_tokens_are_told_to_wait_and_good_ones_never() -> None:
+def test_bad_tokens_get_a_retry_delay_and_good_ones_never() -> None:
     """The report: ten bad tokens that named an application locked its good ones out from the same address."""
     tenants = FakeTenants()
     admission = _admission(tenants)

@@ -64,7 +64,7 @@ async def test_ones_own_participant_is_always_watched() -> None:
         assert link.notifications("participants.changed")[-1]["participants"][0]["name"] == "Anna"
 
 
-async def test_a_slow_reader_is_told_the_latest_state_once_its_buffer_is_low() -> None:
+async def test_a_slow_reader_gets_the_latest_state_once_its_buffer_is_low() -> None:
     async with running_shell() as shell:
         await shell.open("bob")
         connection, link = await shell.open()

@@ -1,4 +1,4 @@
-"""What comes in thousands at once is dealt with a portion at a time, in its order."""
+"""What comes in thousands at once is processed in batches, in its order."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ async def test_an_open_and_what_it_asks_of_the_engine(monkeypatch: pytest.Monkey
     assert resumed["greenroom.generation"] == 2
 
 
-async def test_a_refusal_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refusal_is_traced_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = traced(monkeypatch)
     async with running_service() as house:
         app = await house.new_application()

@@ -313,7 +313,7 @@ async def test_a_new_key_is_published_first_then_signs_and_the_old_one_verifies_
     assert tenants.ring.find(old.kid) is None
 
 
-async def test_every_node_changes_keys_at_the_same_moment_without_being_told() -> None:
+async def test_every_node_changes_keys_at_the_same_moment_without_a_command() -> None:
     world = World()
     one, two = await world.loaded("one"), await world.loaded("two")
     await one.rotate_key()

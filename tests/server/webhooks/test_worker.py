@@ -237,7 +237,7 @@ async def test_an_hour_of_outage_at_50_events_a_second_loses_nothing(clock: Virt
 
 
 @virtual
-async def test_what_the_engine_dropped_is_told_as_one_gap(clock: VirtualTime) -> None:
+async def test_what_the_engine_dropped_is_sent_as_one_gap(clock: VirtualTime) -> None:
     async with world(clock, EventLimits(count=100)) as here, working(here, capacity=20):
         await here.open("anna")
         await here.clock.go(1)

@@ -16,7 +16,7 @@ PAGE = 20
 
 
 class Backend:
-    """heard: every event that it was given, by id. resets: how often it was told that a partition began anew."""
+    """heard: every event that it received, by id. resets: how many `partition.reset` it received."""
 
     def __init__(self, world: ClusterWorld) -> None:
         self._world = world

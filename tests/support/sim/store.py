@@ -105,7 +105,7 @@ class SimStore(LuaStore):
         self._timeline.at(SLOWEST, arrive)
 
     def mend(self) -> None:
-        """The connection is made anew: what was published meanwhile was missed."""
+        """The connection is a new one: what was published meanwhile was missed."""
         if self._loop in self._timeline.loops:
             self._loop.call_soon(self.reconnected)
 

@@ -112,7 +112,7 @@ def test_the_only_node_was_restarted_and_the_client_died_meanwhile(world: World)
     world.until(lambda: bob.sdk.session.state is SessionState.CONNECTED, 45.0)
 
 
-def test_a_resume_within_two_seconds_is_told_to_nobody(world: World) -> None:
+def test_a_resume_within_two_seconds_is_not_published(world: World) -> None:
     anna, bob = _two(world)
     seen = len(bob.log), {key: len(value) for key, value in bob.seen.items()}
     anna.drop()

@@ -313,7 +313,7 @@ def test_s11_what_is_written_above_has_its_events_and_no_other() -> None:
     assert _told_and_lost() == []
 
 
-def test_s11_a_backend_is_told_twice_where_watchers_and_stream_are_taken_for_one(without: Without) -> None:
+def test_s11_a_backend_is_notified_twice_where_watchers_and_stream_are_taken_for_one(without: Without) -> None:
     without("if p.fresh then\n    p.shown = given.shown", "if true then\n    p.shown = given.shown")
     assert _told_and_lost() != []
 

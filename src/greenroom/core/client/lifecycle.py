@@ -371,7 +371,7 @@ class Lifecycle:
             self._come_back(now, params.after, params.jitter)
 
     def stay(self) -> None:
-        """The node is well again. A resume that was sent is not taken back: the service may have accepted it."""
+        """The node is well again. A resume that was sent is not cancelled: the service may have accepted it."""
         candidate = self.attempts.candidate()
         if candidate is not None and candidate.phase is Phase.DIALING:
             self.attempts.disconnect(candidate)

@@ -213,7 +213,7 @@ def _client_attributes(
     changes: dict[str, str | None], application: Application | None, *, if_new: bool
 ) -> dict[str, str | None]:
     """Changes of attributes by a client. Raises IllegalArgumentError for those that only the backend may set; an
-    automatic reopen (if_new) is not refused for what the application has taken back since, it does without."""
+    automatic reopen (if_new) is not refused for what the application has withdrawn since, it does without."""
     if application is None:
         raise GreenroomError(code=ErrorCode.SERVICE_UNAVAILABLE)
     refused = not_for_clients(changes, application.settings.client_attributes)

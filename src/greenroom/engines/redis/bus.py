@@ -113,7 +113,7 @@ class RedisBus:
             listener.changed(change)
 
     def lost(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """A subscription was made anew: what was published in between is gone."""
+        """A subscription was renewed: what was published in between is gone."""
         partitions = [int(tag[1:]) for tag, channel in pairs if channel == CHANGES]
         self._forget(partitions)
         self._missed([partition for partition in partitions if partition in self._partitions])

@@ -196,7 +196,7 @@ class Maintenance:
         return now, tuple(nodes)
 
     async def sum_up(self) -> None:
-        """Counts of sessions anew (S3)."""
+        """Recounts sessions (S3)."""
         at = asyncio.get_running_loop().time()
         replies = await self._store.call_many([Call("counts", f"p{n}", b"{}") for n in range(PARTITIONS)])
         counts = []
@@ -287,7 +287,7 @@ class Maintenance:
         for number, reply in enumerate(replies):
             self._markers[number] = accepted(reply)[1]
         self._to_restore = False
-        # What was lost began anew with a lower number, which is news to nobody from now on.
+        # What was lost restarted with a lower number, which no node has to read from now on.
         self._directory_version = 0
 
 

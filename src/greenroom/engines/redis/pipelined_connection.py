@@ -119,7 +119,7 @@ class PipelinedConnection:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def drop(self) -> None:
-        """This server is not the one to talk to: what is under way fails, the next call connects anew."""
+        """This server is not the one to talk to: what is under way fails, the next call reconnects."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

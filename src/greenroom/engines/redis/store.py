@@ -75,7 +75,7 @@ class Store(Protocol):
         """(tag, channel) pairs that are subscribed, or being subscribed."""
 
     async def renew_subscription(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """The subscription is silent: make it anew."""
+        """The subscription is silent: reconnect it."""
 
     async def facts(self) -> tuple[ServerFacts, ...]:
         """Every master's."""

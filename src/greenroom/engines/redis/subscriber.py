@@ -1,4 +1,4 @@
-"""Sharded subscriptions: one connection to each master that serves a channel, made anew when it is lost or silent."""
+"""Sharded subscriptions: one connection to each master that serves a channel, reconnected when it is lost or silent."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Subscriber:
                 await self._send_quietly(ear, "SUNSUBSCRIBE", self._key(tag, channel))
 
     async def renew(self, pairs: Sequence[Pair]) -> None:
-        """Connects anew where these are heard; `lost` is told."""
+        """Reconnects where these are subscribed; calls `lost`."""
         for place in {self._topology.master_of(self._key(tag)) for tag, _ in pairs}:
             task = self._tasks.get(place) if place is not None else None
             ear = self._subscriber.get(place) if place is not None else None

@@ -230,7 +230,7 @@ class Node:
             await self._renewed(sent, result)
 
     def joined(self, connection: SessionConnection) -> None:
-        """A session was attached. If the node lost its lease meanwhile, it is fenced too, or taken back under the new
+        """A session was attached. If the node lost its lease meanwhile, it is fenced too, or reclaimed under the new
         one."""
         owner = connection.machine.owner
         if owner is None:

@@ -54,7 +54,7 @@ from greenroom.server.sessions.hub import Hub
 log = structlog.stdlib.get_logger("greenroom.node")
 
 AT_ONCE = 64
-"""Sessions that are taken back, or compared, at the same time."""
+"""Sessions that are reclaimed, or compared, at the same time."""
 PAGE = 500
 RECOVERED_AFTER = 25.0
 """Seconds after which every node has written back what it holds into an engine that had lost it (S15: 20 s)."""
@@ -134,7 +134,7 @@ class Recovery:
             await asyncio.wait((self._catching_up,))
 
     async def _write_take_back_compare(self) -> None:
-        """Deferred writes first, then sessions are taken back, then everything is compared (S7)."""
+        """Deferred writes first, then sessions are reclaimed, then everything is compared (S7)."""
         if self._calls.deferred_writes:
             await self._calls.write_deferred()
         fenced = [one for one in self._hub.sessions.values() if one.machine.state is ServerState.FENCED]
@@ -158,17 +158,17 @@ class Recovery:
         except SessionEndedError:
             await self._look_up(connection, owner)
         except ServiceUnavailableError as error:
-            log.info("a session was not taken back yet", session=owner.session_id, error=error.message)
+            log.info("a session was not reclaimed yet", session=owner.session_id, error=error.message)
         except GreenroomError as error:
             # Blocked or revoked meanwhile: the registry ended it or will.
-            log.info("a session was not taken back", session=owner.session_id, error=error.message)
+            log.info("a session was not reclaimed", session=owner.session_id, error=error.message)
             await self._look_up(connection, owner)
         else:
             await self._continue(connection, taken)
 
     async def _continue(self, connection: SessionConnection, taken: Owner) -> None:
         if connection.is_over:
-            # Lost while it was taken back: nobody else will detach it.
+            # Lost while it was reclaimed: nobody else will detach it.
             await self._calls.detach(taken, self._config.grace)
         else:
             connection.unfence(taken)
@@ -247,7 +247,7 @@ class Recovery:
         try:
             await self._continue(connection, await self._calls.take_back(owner, self._node.lease))
         except GreenroomError as error:
-            log.info("a session was not taken back", session=owner.session_id, error=error.message)
+            log.info("a session was not reclaimed", session=owner.session_id, error=error.message)
 
     async def _each(
         self, connections: Sequence[SessionConnection], work: Callable[[SessionConnection], object]

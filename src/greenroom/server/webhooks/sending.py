@@ -98,7 +98,7 @@ class Sender:
         self._total_timeout = total_timeout
         self._resolver = GuardedResolver(self._allowed, lookups)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        """By whether a connection is made anew for each attempt."""
+        """By whether each attempt makes a new connection."""
 
     def check(self, url: str) -> str:
         """The URL, if it may be posted to as far as its text tells. Raises IllegalArgumentError."""

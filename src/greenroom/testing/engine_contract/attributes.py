@@ -167,7 +167,7 @@ class AttributesContract(ContractBase):
 class StatusContract(ContractBase):
     """A session's status, and what of it the participant shows."""
 
-    async def test_a_status_is_told_to_watchers_and_is_no_part_of_the_profile(self) -> None:
+    async def test_a_status_is_sent_to_watchers_and_is_no_part_of_the_profile(self) -> None:
         async with self.make_world() as w:
             a = await w.client(name="Alice")
             await w.engine.bus.watch(APP, [a.participant_id])

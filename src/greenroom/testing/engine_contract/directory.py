@@ -151,7 +151,7 @@ class DirectoryContract(ContractBase):
             await w.engine.directory.put_back([], [], copy)
             assert (await w.open(token=w.token(age=-5))).created
 
-    async def test_only_what_is_watched_is_heard(self) -> None:
+    async def test_only_what_is_watched_is_delivered(self) -> None:
         async with self.make_world() as w:
             a = await w.client("alice")
             b = await w.client("bob")

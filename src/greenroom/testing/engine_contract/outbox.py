@@ -86,7 +86,7 @@ class OutboxContract(ContractBase):
             await w.advance(30)
             assert len(await _updates(w)) == 3
 
-    async def test_a_change_that_waits_is_told_before_the_participant_is_offline(self) -> None:
+    async def test_a_deferred_change_is_published_before_the_participant_is_offline(self) -> None:
         async with self.make_world() as w:
             a = await w.client("alice")
             await a.update(name="one")

@@ -10,7 +10,7 @@ from greenroom.testing.engine_world import APP
 class PresenceContract(ContractBase):
     """The truth at once, told when it has lasted."""
 
-    async def test_unreachable_is_true_at_once_and_told_after_two_seconds(self) -> None:
+    async def test_unreachable_is_true_at_once_and_published_after_two_seconds(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await w.engine.bus.watch(APP, [a.participant_id])
@@ -30,7 +30,7 @@ class PresenceContract(ContractBase):
             assert w.listener.records(a.participant_id)[-1] == record
             assert (await w.types())[2:] == ["session.detached", "participant.unreachable"]
 
-    async def test_a_resume_within_two_seconds_is_told_to_nobody(self) -> None:
+    async def test_a_resume_within_two_seconds_is_not_published(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await w.engine.bus.watch(APP, [a.participant_id])
@@ -55,7 +55,7 @@ class PresenceContract(ContractBase):
                 await w.advance(0.5)
             assert await w.types() == ["session.opened", "participant.online"]
 
-    async def test_a_resume_after_it_was_told_is_told_too(self) -> None:
+    async def test_a_resume_after_it_was_published_is_published_too(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await w.engine.bus.watch(APP, [a.participant_id])
@@ -106,7 +106,7 @@ class PresenceContract(ContractBase):
             assert (await a.record()).presence is Presence.OFFLINE
             assert (await w.types()).count("participant.online") == 1
 
-    async def test_one_of_two_connections_lost_is_told_as_the_sessions_only(self) -> None:
+    async def test_one_of_two_connections_lost_is_published_for_the_session_only(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await w.client()
@@ -135,7 +135,7 @@ class PresenceContract(ContractBase):
             assert (await a.record()).shown is Presence.UNREACHABLE
             assert (await w.types())[-1] == "participant.unreachable"
 
-    async def test_a_detached_session_that_ends_untold_was_never_detached_to_anybody(self) -> None:
+    async def test_a_detached_session_that_ends_within_two_seconds_is_never_published_as_detached(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await a.detach(40)
@@ -143,7 +143,7 @@ class PresenceContract(ContractBase):
             await w.advance(5)
             assert (await w.types())[2:] == ["session.ended", "participant.offline"]
 
-    async def test_coming_back_from_offline_is_told(self) -> None:
+    async def test_coming_back_from_offline_is_published(self) -> None:
         async with self.make_world() as w:
             a = await w.client(name="Alice")
             await a.close()
