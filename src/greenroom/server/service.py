@@ -193,7 +193,7 @@ class Service:
             notify=self.calls.notify_ended,
         )
         self.cluster = ClusterAdmin(
-            self.engine, self.hub, self.calls, self.node, self._reaper, config,
+            self.engine, self.hub, self.calls, self.node, self._reaper, config, key_sets=self._key_sets,
             same_everywhere={"issuer": self.issuer, "master_key": self.tenants.secrets.fingerprint},
             durability=self.durability, clocks=self.clocks, random_hex=self._random_hex, stop=self.stop_requested.set,
         )  # fmt: skip

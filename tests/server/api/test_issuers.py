@@ -314,6 +314,9 @@ async def test_an_issuer_that_answers_nothing_useful_is_added_and_says_why() -> 
             tested = await api.good("POST", "/v1/issuers/test", {"token": signer("ES256").token()})
             assert "not here yet" in str(tested)
             assert f'greenroom_key_sets_failing{{app="{tenant.key}"}} 1' in await _metrics(house)
+            [failing] = (await admin(house, "GET", "/status"))[1]["keySetsFailing"]
+            assert (failing["app"], failing["issuer"], failing["age"]) == (tenant.key, made["id"], None)
+            assert (failing["failures"] >= 1, failing["why"]) == (True, "status 404")
     finally:
         await runner.cleanup()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import structlog
 
@@ -14,10 +15,11 @@ from greenroom.server.cluster.doctor.survey import Survey
 from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.readiness import ReadinessCheck
 from greenroom.server.cluster.reaper import Reaper
-from greenroom.server.cluster.status import NodeStatus
+from greenroom.server.cluster.status import KeySetStatus, NodeStatus
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.version import version
 
 log = structlog.stdlib.get_logger("greenroom.server")
@@ -27,6 +29,10 @@ SAME_EVERYWHERE = (
     "ping_interval", "pong_timeout", "token_grace", "signing_alg",
 )  # fmt: skip
 """Settings of which a cluster can have one value only."""
+
+
+MAX_KEY_SETS = 50
+"""Failing key sets that a node's status names."""
 
 
 class ClusterAdmin:
@@ -45,6 +51,7 @@ class ClusterAdmin:
         reaper: Reaper,
         config: ServerConfig,
         *,
+        key_sets: KeySets,
         same_everywhere: dict[str, str],
         durability: tuple[str, ...],
         clocks: Clocks,
@@ -63,6 +70,7 @@ class ClusterAdmin:
         self._calls = calls
         self._node = node
         self._reaper = reaper
+        self._key_sets = key_sets
         self._durability = durability
         self._clocks = clocks
         self._started_at = clocks.monotonic()
@@ -102,7 +110,15 @@ class ClusterAdmin:
             reaper_lag=self._reaper.lag,
             reaper_failing=self._reaper.failing,
             other_nodes=tuple(one.node for one in node.others),
+            key_sets_failing=self._failing_key_sets(),
             settings=self._settings,
+        )
+
+    def _failing_key_sets(self) -> tuple[KeySetStatus, ...]:
+        failing = (item for item in self._key_sets.states.items() if item[1].failures)
+        return tuple(
+            KeySetStatus(app=app, issuer=issuer, age=one.age, failures=one.failures, why=one.why)
+            for (app, issuer), one in islice(failing, MAX_KEY_SETS)
         )
 
     def _held(self) -> list[tuple[str, int]]:

@@ -24,6 +24,17 @@ class NodeHealth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the reaper's last pass failed with; "" where it did not."""
 
 
+class KeySetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A key set that the node could not fetch at the last attempt. app, issuer: key and id. age: seconds since one was
+    fetched; null: never. failures: attempts in a row."""
+
+    app: str
+    issuer: str
+    age: float | None
+    failures: int
+    why: str
+
+
 class NodeStatus(NodeHealth, frozen=True, kw_only=True, rename="camel"):
     """All of it. Members with a default are missing in what nodes of the version before send."""
 
@@ -35,5 +46,7 @@ class NodeStatus(NodeHealth, frozen=True, kw_only=True, rename="camel"):
     durability: tuple[str, ...] = ()
     """What the engine promises, a line each."""
     other_nodes: tuple[str, ...] = ()
+    key_sets_failing: tuple[KeySetStatus, ...] = ()
+    """Of issuers; at most 50."""
     settings: dict[str, str] = {}
     """Those that have to be the same on every node; of secrets a fingerprint."""

@@ -6,10 +6,10 @@ import msgspec
 
 from greenroom.engines.base import NodeRecord
 from greenroom.model import EndReason, SessionRecord, SessionState, TimelineEntry
-from greenroom.server.cluster.doctor.findings import Finding, about_durability, about_nodes, about_sessions
+from greenroom.server.cluster.doctor.findings import Finding, Severity, about_durability, about_nodes, about_sessions
 from greenroom.server.cluster.doctor.history import ENDS, history_of
 from greenroom.server.cluster.doctor.survey import NodeAnswer
-from greenroom.server.cluster.status import NodeStatus
+from greenroom.server.cluster.status import KeySetStatus, NodeStatus
 
 NOW = 1_700_000_000_000
 GRACE = 40.0
@@ -86,6 +86,15 @@ def test_what_a_node_says_of_itself() -> None:
     found = list(about_nodes((ONE,), {"one": sick}))
     assert codes(found) == ["node_not_ready", "clock_skew", "reaper_lag", "writes_kept"]
     assert [one.severity.value for one in found] == ["warning", "problem", "warning", "warning"]
+
+
+def test_key_sets_that_a_node_cannot_fetch() -> None:
+    old = KeySetStatus(app="app", issuer="iss_1", age=7200.4, failures=9, why="status 503")
+    never = KeySetStatus(app="app", issuer="iss_2", age=None, failures=1, why="the issuer's name has no address")
+    [one, two] = about_nodes((ONE,), {"one": answer(key_sets_failing=(old, never))})
+    assert (one.code, one.severity, one.subject) == ("key_set_failing", Severity.WARNING, "app iss_1")
+    assert "9 times in a row: status 503. The last good one is 7200 s old." in one.text
+    assert (two.severity, "None was ever fetched." in two.text) == (Severity.PROBLEM, True)
 
 
 def test_nodes_that_differ() -> None:

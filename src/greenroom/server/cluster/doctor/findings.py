@@ -167,6 +167,15 @@ def _about_status(report: NodeStatus) -> Iterator[Finding]:
         yield _node("reaper_failing", Severity.PROBLEM, name, f"Its reaper fails: {report.reaper_failing}")
     elif report.reaper_lag > LAG:
         yield _node("reaper_lag", Severity.WARNING, name, f"Its reaper is {report.reaper_lag:.0f} s behind.")
+    for one in report.key_sets_failing:
+        had = "None was ever fetched" if one.age is None else f"The last good one is {one.age:.0f} s old"
+        yield _node(
+            "key_set_failing",
+            Severity.PROBLEM if one.age is None else Severity.WARNING,
+            f"{one.app} {one.issuer}",
+            f"{name} could not fetch its key set {one.failures} times in a row: {one.why}. {had}.",
+            "Tokens of the issuer are refused without one. See: greenroom apps issuers list.",
+        )
     if report.kept_writes:
         text = f"{report.kept_writes} ends and detaches of sessions wait until the engine is available."
         yield _node("writes_kept", Severity.WARNING, name, text)
