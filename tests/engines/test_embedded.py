@@ -560,6 +560,7 @@ def test_the_window_is_bounded_and_off_where_it_is_zero() -> None:
     assert commit_window(1000, 0.0) == 0.0
 
 
+@pytest.mark.interpreted
 async def test_the_writer_waits_as_the_window_says() -> None:
     slept: list[float] = []
     sizes: list[int] = []
