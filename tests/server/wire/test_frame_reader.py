@@ -10,14 +10,14 @@ from typing import cast
 
 import pytest
 
-from greenroom.server.wire.frame_reader import MORE, OTHER, read_frame, unmask
+from greenroom.server.wire.frame_reader import MORE, OTHER, read_frame
 from greenroom.server.wire.frames import CLOSE, PING, PONG, TEXT
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.picows_parser import PicowsParser, feed
 from greenroom.server.wire.timer_wheel import TimerWheel
 from greenroom.server.wire.websocket import WebSocketProtocol
 from tests.server import raw_client
-from tests.server.raw_client import MASK, close_frame, frame, mask, turning_wheel
+from tests.server.raw_client import close_frame, frame, mask, turning_wheel
 
 LIMIT = 70_000
 LENGTHS = [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 1_000, 65_535, 65_536, LIMIT]
@@ -25,8 +25,11 @@ LENGTHS = [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 1_000, 65_535, 65_536, LIM
 
 @pytest.mark.parametrize("size", [*range(40), 125, 126, 1_023, 32_768])
 def test_unmasking_is_byte_by_byte_xor(size: int) -> None:
-    data = random.Random(size).randbytes(size + 1)
-    assert unmask(data, MASK) == bytes(byte ^ MASK[at % 4] for at, byte in enumerate(data))
+    chance = random.Random(size)
+    key, masked = chance.randbytes(4), chance.randbytes(size)
+    head = b"\x81" + (bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2))
+    plain = bytes(byte ^ key[at % 4] for at, byte in enumerate(masked))
+    assert read_frame(head + key + masked, 0, LIMIT) == (TEXT, len(head) + 4 + size, plain)
 
 
 @pytest.mark.parametrize("size", LENGTHS)

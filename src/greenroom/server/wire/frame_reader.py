@@ -48,14 +48,11 @@ def read_frame(data: bytes, at: int, limit: int) -> tuple[int, int, bytes]:
     end = start + size
     if have < end:
         return MORE, end, b""
-    payload = unmask(data[start:end], data[start - 4 : start]) if size else b""
+    payload = data[start:end]
+    if size:
+        # XOR with the repeated key (section 5.3), as two large numbers: 1 KiB in some 3 µs.
+        key = (data[start - 4 : start] * ((size + 3) >> 2))[:size]
+        payload = (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
     if first == CLOSE and (size == 1 or not is_utf8(payload[2:])):
         return OTHER, at, b""
     return first, end, payload
-
-
-def unmask(data: bytes, key: bytes) -> bytes:
-    """`data` XOR the 4 bytes of `key`, repeated (section 5.3): as two large numbers, 1 KiB in some 3 µs."""
-    size = len(data)
-    repeated = (key * ((size + 3) >> 2))[:size]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")).to_bytes(size, "little")

@@ -228,42 +228,51 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """The transport has read `nbytes` to where `get_buffer` said."""
-        if self._state is not _State.OPEN:
-            # In CLOSING too: what a flood puts before the Close that is waited for costs no more than after a failure.
-            self._discard(nbytes)
-            if self._state is not _State.CLOSING:
-                return
-        if self._parser is not None:
-            self._parser.buffer_updated(nbytes)
-            return
-        data = bytes(_ROOM[:nbytes])
-        if self._partial is not None:
-            self._partial += data
-            if len(self._partial) < self._wanted:
-                return
-            data, self._partial = bytes(self._partial), None
+        if self._state is _State.OPEN and self._parser is None and self._partial is None:
+            data = bytes(_ROOM[:nbytes])
+        else:
+            data = self._read_on(nbytes)
+        at, limit = 0, self._options.max_message_bytes
         try:
-            self._read_frames(data)
+            while at < len(data) and (self._state is _State.OPEN or self._state is _State.CLOSING):
+                first, end, payload = read_frame(data, at, limit)
+                if first == TEXT and payload.isascii() and self._state is _State.OPEN:
+                    self._handler.text(payload)  # type: ignore[union-attr]
+                elif first == MORE:
+                    self._partial, self._wanted = bytearray(data[at:]), end - at
+                    return
+                elif first == OTHER:
+                    self._parser = PicowsParser(self, self._options)
+                    feed(self._parser, data[at:])
+                    return
+                elif first == TEXT:
+                    self.on_text(payload)
+                else:
+                    self.on_control(first, payload, more=end < len(data))
+                at = end
         except Exception:
             log.exception("websocket handler failed: address=%s", self.address)
             self.on_violation(_INTERNAL_ERROR, "")
 
-    def _read_frames(self, data: bytes) -> None:
-        at, limit = 0, self._options.max_message_bytes
-        while at < len(data) and (self._state is _State.OPEN or self._state is _State.CLOSING):
-            first, end, payload = read_frame(data, at, limit)
-            if first == TEXT:
-                self.on_text(payload)
-            elif first == MORE:
-                self._partial, self._wanted = bytearray(data[at:]), end - at
-                return
-            elif first == OTHER:
-                self._parser = PicowsParser(self, self._options)
-                feed(self._parser, data[at:])
-                return
-            else:
-                self.on_control(first, payload, more=end < len(data))
-            at = end
+    def _read_on(self, nbytes: int) -> bytes:
+        """What is there of frames where something was before: a part of one, our Close, or a parser, which reads them
+        itself."""
+        if self._state is not _State.OPEN:
+            # In CLOSING too: what a flood puts before the Close that is waited for costs no more than after a failure.
+            self._discard(nbytes)
+            if self._state is not _State.CLOSING:
+                return b""
+        if self._parser is not None:
+            self._parser.buffer_updated(nbytes)
+            return b""
+        partial, self._partial = self._partial, None
+        if partial is None:
+            return bytes(_ROOM[:nbytes])
+        partial += _ROOM[:nbytes]
+        if len(partial) < self._wanted:
+            self._partial = partial
+            return b""
+        return bytes(partial)
 
     def _drop_partial(self) -> None:
         self._partial = None
