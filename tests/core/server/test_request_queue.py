@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from greenroom.core.rate_limit import TokenBucket
 from greenroom.core.server.request_queue import RequestQueue
+from greenroom.core.server.services import SessionLimits
 from greenroom.messages import Request
 
 
 def _queue(most: int = 3) -> RequestQueue:
-    return RequestQueue(TokenBucket(10.0, 20.0, 0.0), most)
+    return RequestQueue(SessionLimits(ids_per_second=10.0, ids_burst=20, max_waiting=most))
 
 
 def _request(number: int) -> Request:

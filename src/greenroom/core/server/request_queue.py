@@ -6,18 +6,20 @@ from collections import deque
 from math import inf
 
 from greenroom.core.rate_limit import TokenBucket
+from greenroom.core.server.services import SessionLimits
 from greenroom.messages import Request
 
 
 class RequestQueue:
-    """ids: how many participants the requests may name. most: requests that wait."""
+    """limits: `max_waiting`, `ids_per_second` and `ids_burst` of them."""
 
-    __slots__ = ("_ids", "_most", "_waiting", "paused_until")
+    __slots__ = ("_ids", "_limits", "_waiting", "paused_until")
 
-    def __init__(self, ids: TokenBucket, most: int) -> None:
-        self._ids = ids
-        self._most = most
-        self._waiting: deque[Request] | None = None  # most connections never need one
+    def __init__(self, limits: SessionLimits) -> None:
+        self._limits = limits
+        # Most connections never need either.
+        self._ids: TokenBucket | None = None
+        self._waiting: deque[Request] | None = None
         self.paused_until = -inf
         """When the first may be carried out (monotonic seconds), because of the participants that it names."""
 
@@ -28,7 +30,7 @@ class RequestQueue:
         """At the end. False where too many wait."""
         if self._waiting is None:
             self._waiting = deque()
-        if len(self._waiting) >= self._most:
+        if len(self._waiting) >= self._limits.max_waiting:
             return False
         self._waiting.append(request)
         return True
@@ -47,6 +49,8 @@ class RequestQueue:
 
     def charge(self, cost: int, now: float) -> bool:
         """Takes what a request costs. False: it has to wait until it is earned."""
+        if self._ids is None:
+            self._ids = TokenBucket(self._limits.ids_per_second, float(self._limits.ids_burst), now)
         count = float(min(cost, self._ids.burst))
         if self._ids.take(now, count):
             return True

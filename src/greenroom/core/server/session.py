@@ -202,8 +202,7 @@ class ServerSession:
         self._hello_due = now.mono + limits.hello_timeout
         self._heartbeat = Heartbeat(limits.ping_interval, limits.pong_timeout, now.mono)
         self._rate = TokenBucket(limits.messages_per_second, float(limits.messages_burst), now.mono)
-        ids = TokenBucket(limits.ids_per_second, float(limits.ids_burst), now.mono)
-        self._queue = RequestQueue(ids, limits.max_waiting)
+        self._queue = RequestQueue(limits)
         self._grace_if_lost = limits.grace
         self._moved_on_at = -inf
         self._fenced_at = -inf

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
-import msgspec
-
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import EndRequest, Owner
 from greenroom.engines.embedded.rows import ATTACHED, ENDED, SessionRow
-from greenroom.engines.embedded.session_steps import (
-    detach_row,
-    end_row,
-    finish,
-    is_owner,
-)
+from greenroom.engines.embedded.session_steps import detach_row, end_row, finish, is_owner
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import SessionEndedError
-from greenroom.model import ParticipantRecord, SessionRecord
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_updates = msgspec.msgpack.Decoder(list[tuple[str, ParticipantRecord]]).decode
+from greenroom.model import SessionRecord
 
 
 def detach_session(tx: Transaction, owner: Owner, grace: float) -> bool:

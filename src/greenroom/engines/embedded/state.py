@@ -179,7 +179,10 @@ class State:
     def lease_is_good(self, lease: str) -> bool:
         if lease in self.lapsed:
             return False
-        return any(node.beat.lease == lease and node.lease_until >= self.clock for node in self.nodes.values())
+        for node in self.nodes.values():
+            if node.beat.lease == lease:
+                return node.lease_until >= self.clock
+        return False
 
     def keep_offline_ms(self, app: str) -> int:
         application = self.applications.get(app)
