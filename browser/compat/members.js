@@ -2,7 +2,7 @@
 import { errors } from '@greenroom/client';
 
 /** Members of `GreenroomOptions` and `ParticipantInfo`. */
-export const OPTIONS = ['device', 'webSocket', 'getRandomValues'];
+export const OPTIONS = ['device', 'autoAway', 'webSocket', 'getRandomValues'];
 export const INFO = ['name', 'avatarUrl', 'externalId'];
 
 const sorted = (text) => [...text].sort().join('');

@@ -8,6 +8,7 @@ import type {
   Refresh,
   SessionEnd,
   SessionState,
+  SessionStatus,
   Who,
 } from '@greenroom/client';
 import type { ReactElement, ReactNode } from 'react';
@@ -55,14 +56,11 @@ export interface SessionHandle {
   readonly ended: SessionEnd | undefined;
   /** Why the last open failed, or the session ended; undefined from the next open. */
   readonly error: Error | undefined;
-  /** These three are the same functions in every render. */
+  /** These four are the same functions in every render. */
   readonly open: (info?: ParticipantInfo | null, options?: OpenOptions) => Promise<Participant>;
   readonly close: () => Promise<void>;
-  readonly updateParticipantInfo: (
-    name?: string | null,
-    avatarUrl?: string | null,
-    options?: { ifRevision?: number },
-  ) => Promise<Participant>;
+  readonly updateParticipantInfo: Greenroom['session']['updateParticipantInfo'];
+  readonly setStatus: (status: SessionStatus) => Promise<Participant>;
 }
 
 /** On a server, and until the provider is mounted, the state is `disconnected`. */

@@ -37,8 +37,8 @@ const useSnapshot = (store) => useSyncExternalStore(store.subscribe, store.getSn
 export const useSession = () => {
   const store = useStore('useSession');
   const { sdk, ...session } = useSnapshot(store);
-  const { open, close, updateParticipantInfo } = store;
-  return { ...session, open, close, updateParticipantInfo };
+  const { open, close, updateParticipantInfo, setStatus } = store;
+  return { ...session, open, close, updateParticipantInfo, setStatus };
 };
 
 /** The SDK; undefined on a server, and until the provider is mounted. */

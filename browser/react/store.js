@@ -124,6 +124,13 @@ export class SessionStore {
 
   close = async () => this.#snapshot.sdk?.session.close();
 
+  setStatus = async (status) => {
+    const sdk = await this.#ready();
+    const participant = await sdk.session.setStatus(status);
+    this.#changed();
+    return participant;
+  };
+
   updateParticipantInfo = async (...values) => {
     const sdk = await this.#ready();
     const participant = await sdk.session.updateParticipantInfo(...values);

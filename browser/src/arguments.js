@@ -29,6 +29,17 @@ export const checkText = (fields) => {
   }
 };
 
+/** Texts by name; null removes one. What else may be wrong the service says. */
+export const checkAttributes = (attributes) => {
+  if (attributes == null) return;
+  if (typeof attributes !== 'object' || Array.isArray(attributes))
+    refuse(`attributes must be an object of texts, not ${Array.isArray(attributes) ? 'an array' : `a ${typeof attributes}`}.`, "Pass { role: 'nurse' }.");
+  for (const [name, value] of Object.entries(attributes)) {
+    checkText({ 'The name of an attribute': name });
+    checkText({ [`attributes.${name}`]: value });
+  }
+};
+
 const list = (field, value) => {
   const all = [...new Set(typeof value === 'string' ? [value] : (value ?? []))];
   if (!all.every((one) => typeof one === 'string' && one)) refuse(`${field} must hold strings that are not empty.`);

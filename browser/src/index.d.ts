@@ -14,7 +14,19 @@ export interface ParticipantInfo {
   readonly avatarUrl?: string;
   /** The app's own id; at most 1,024 bytes of UTF-8. Leave it out where the token has it. */
   readonly externalId?: string;
+  /**
+   * What else the app says of the participant, by name: up to 32, names of 1 to 64 characters, texts of up to 1,024 bytes,
+   * 4 KiB together. Given to `open` they are merged into those that are there, and null removes one. Of a participant:
+   * undefined where there are none.
+   */
+  readonly attributes?: Attributes;
 }
+
+/** Texts by name. null is given only, to remove one: a participant has none. */
+export type Attributes = { readonly [name: string]: string | null };
+
+/** A session's status: one of these, or a text of the app's own of 1 to 64 characters. */
+export type SessionStatus = 'available' | 'away' | 'busy' | (string & {});
 
 export interface Participant {
   readonly id: string;
@@ -25,7 +37,9 @@ export interface Participant {
   readonly presence: Presence;
   /** How many sessions. */
   readonly sessions: number;
-  /** Counts changes of name and avatar. */
+  /** The status of the most available session: available, a text of the app's own, busy, away. undefined: no session. */
+  readonly availability?: SessionStatus;
+  /** Counts changes of name, avatar and attributes. */
   readonly revision: number;
   /** Rises at every change; newer is higher. */
   readonly version: number;
@@ -107,6 +121,18 @@ export declare class SessionService {
     avatarUrl?: string | null,
     options?: { ifRevision?: number },
   ): Promise<Participant>;
+  /** The same by name. attributes: merged into those that are there; null removes one. */
+  updateParticipantInfo(
+    info: { name?: string | null; avatarUrl?: string | null; attributes?: Attributes | null },
+    options?: { ifRevision?: number },
+  ): Promise<Participant>;
+  /** What `setStatus` set last, `available` at first; undefined without a session. */
+  readonly status: SessionStatus | undefined;
+  /**
+   * Says how available this session's user is. It outlives connections, is kept by an automatic reopen, and ends with the
+   * session. Needs `session:update`.
+   */
+  setStatus(status: SessionStatus): Promise<Participant>;
 
   onStateChanged(handler: (state: SessionState) => void): Unsubscribe;
   onEnded(handler: (end: SessionEnd) => void): Unsubscribe;
@@ -149,6 +175,11 @@ export declare class ParticipantsService {
 export interface GreenroomOptions {
   /** This installation of the app. Left out: in a browser the tab, elsewhere a device without a name. */
   device?: Device;
+  /**
+   * In a browser: `away` by itself while the page is hidden or nobody uses it, and `available` again. true: after 60 s
+   * hidden or 300 s idle. Seconds; null for never. Left out or false: not at all. A status that the app sets itself stays.
+   */
+  autoAway?: boolean | { hidden?: number | null; idle?: number | null };
   /** The WebSocket to use; left out: the global one. Node 20 has none: pass the one of the package `ws`. */
   webSocket?: new (url: string, protocol: string) => unknown;
   /** Left out: `crypto.getRandomValues`, which React Native has with `react-native-get-random-values`. */

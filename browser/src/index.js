@@ -1,5 +1,6 @@
 /** @greenroom/client: the front door. Types are in index.d.ts. */
 import { checkMembers } from './arguments.js';
+import { followUse } from './away.js';
 import { errors, GreenroomError } from './errors.js';
 import { Notifier } from './notifier.js';
 import { followPage } from './page.js';
@@ -11,14 +12,20 @@ import { fetchToken, serviceBase } from './transport.js';
 export class Greenroom {
   constructor(url, given) {
     const base = serviceBase(url);
-    const options = checkMembers('options', given, ['device', 'webSocket', 'getRandomValues'], '{ device }');
+    const options = checkMembers('options', given, ['device', 'webSocket', 'getRandomValues', 'autoAway'], '{ device }');
     const notifier = new Notifier();
     this._base = base;
     this._runner = new Runner(base, options, notifier);
     const { device, stop } = followPage(base, this._runner);
-    this._stop = stop;
     this.participants = new ParticipantsService(this._runner, notifier);
     this.session = new SessionService(this._runner, notifier, options.device ?? device);
+    const { autoAway } = options;
+    if (autoAway !== true) checkMembers('autoAway', autoAway || undefined, ['hidden', 'idle'], '{ hidden: 60, idle: 300 }');
+    const stopUse = followUse(this.session, autoAway);
+    this._stop = () => {
+      stop?.();
+      stopUse?.();
+    };
   }
 
   initializeToken(token, refresh) {
@@ -49,7 +56,7 @@ export class Greenroom {
 
   /** End at once what would go on in the background, and follow the page no longer. */
   dispose() {
-    this._stop?.();
+    this._stop();
     this._runner._input((now) => this._runner._machine.abandon(now));
   }
 }

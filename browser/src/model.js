@@ -10,6 +10,7 @@ export const toParticipant = (wire) => {
       name: wire.name || undefined,
       avatarUrl: wire.avatarUrl || undefined,
       externalId: wire.externalId || undefined,
+      attributes: wire.attributes ?? undefined,
     },
     status: STATUS[wire.presence],
     type: 'USER',
@@ -18,6 +19,7 @@ export const toParticipant = (wire) => {
     revision: wire.revision,
     version: wire.version,
     lastSeen: wire.lastSeen ?? undefined,
+    availability: wire.presence === 'offline' ? undefined : (wire.status ?? 'available'),
   };
 };
 

@@ -1,7 +1,7 @@
 /** The SessionService: open, close, and who one is (platform: SessionService). */
-import { checkMembers, checkText } from './arguments.js';
+import { checkAttributes, checkMembers, checkText } from './arguments.js';
 
-const INFO = ['name', 'avatarUrl', 'externalId'];
+const INFO = ['name', 'avatarUrl', 'externalId', 'attributes'];
 
 export class SessionService {
   constructor(runner, notifier, device) {
@@ -28,10 +28,11 @@ export class SessionService {
 
   async open(info, options) {
     const example = `{ name: '${typeof info === 'string' ? info : 'Anna'}' }`;
-    const { name, avatarUrl, externalId } = checkMembers('info', info, INFO, example);
+    const { name, avatarUrl, externalId, attributes } = checkMembers('info', info, INFO, example);
     const { device, timeout } = checkMembers('options', options, ['device', 'timeout'], '{ timeout: 10 }');
     checkMembers('device', device, ['id', 'name'], "{ id: 'laptop' }");
     checkText({ name, avatarUrl, externalId });
+    checkAttributes(attributes);
     const machine = this._runner._machine;
     if (externalId && externalId === machine._tokenExternalId)
       console.warn('greenroom: leave externalId out of open(), the token has it.');
@@ -46,12 +47,27 @@ export class SessionService {
     return this._ask((machine, now, waiter) => machine.request(now, waiter, 'session.getParticipant'));
   }
 
-  async updateParticipantInfo(name, avatarUrl, options) {
+  /** (name, avatarUrl, options), or ({ name, avatarUrl, attributes }, options). */
+  async updateParticipantInfo(given, ...rest) {
+    const isObject = given !== null && typeof given === 'object';
+    const [avatar, options] = isObject ? [undefined, ...rest] : rest;
+    const changes = isObject ? given : { name: given, avatarUrl: avatar };
+    const { name, avatarUrl, attributes } = checkMembers('info', changes, ['name', 'avatarUrl', 'attributes'], "{ name: 'Anna' }");
     const { ifRevision } = checkMembers('options', options, ['ifRevision'], '{ ifRevision: 1 }');
     checkText({ name, avatarUrl });
+    checkAttributes(attributes);
     return this._ask((machine, now, waiter) =>
-      machine.update(now, waiter, name ?? undefined, avatarUrl ?? undefined, ifRevision ?? undefined),
+      machine.update(now, waiter, name ?? undefined, avatarUrl ?? undefined, ifRevision ?? undefined, attributes ?? undefined),
     );
+  }
+
+  get status() {
+    return this._runner._machine._status;
+  }
+
+  async setStatus(status) {
+    checkText({ status: status ?? 0 });
+    return this._ask((machine, now, waiter) => machine._setStatus(now, waiter, status));
   }
 
   onStateChanged(handler) {

@@ -39,6 +39,20 @@ test('null is absent', async () => {
   await again.sdk.session.close();
 });
 
+test('attributes are texts by name', async () => {
+  const { sdk } = await opened({ attributes: { role: 'nurse' } });
+  const { session } = sdk;
+  await assert.rejects(session.updateParticipantInfo({ attributes: { role: 5 } }), refused(/attributes.role must be a string, not a number/));
+  await assert.rejects(session.updateParticipantInfo({ attributes: ['nurse'] }), refused(/attributes must be an object of texts, not an array/));
+  await assert.rejects(session.updateParticipantInfo({ attributes: 'nurse' }), refused(/not a string. Pass \{ role: 'nurse' \}/));
+  await assert.rejects(session.updateParticipantInfo({ role: 'nurse' }), refused(/info has no member role. It has name, avatarUrl, attributes/));
+  await assert.rejects(session.updateParticipantInfo({ attributes: { a: '\ud800' } }), refused(/attributes.a has a lone surrogate/));
+  await assert.rejects(session.setStatus(), refused(/status must be a string/));
+  await assert.rejects(opened({ attributes: 5 }), refused(/attributes must be an object of texts, not a number/));
+  assert.throws(() => new Greenroom('http://h', { autoAway: { idel: 5 } }), refused(/autoAway has no member idel. It has hidden, idle/));
+  await session.close();
+});
+
 test('a text in place of info says what was meant', async () => {
   await assert.rejects(opened('Anna'), refused(/info must be an object, not a string. Pass \{ name: 'Anna' \}/));
 });

@@ -62,3 +62,20 @@ test('misspelt options and info are refused by name', async () => {
   });
   bridge.sdk.dispose();
 });
+
+test('participants have no attributes there, and nobody has a status of their own', async () => {
+  const info = { name: 'Anna', avatarUrl: undefined, externalId: 'anna', attributes: { role: 'nurse' } };
+  const participant = { id: 'a', info, status: 'CONNECTED', type: 'USER', presence: 'online', availability: 'away' };
+  class Sdk {
+    session = { participant, open: async () => participant, updateParticipantInfo: async () => participant };
+    initializeToken() {}
+  }
+  const bridge = new Bridge(Sdk);
+  bridge.configure({ url: 'https://sessions.example.com' });
+  await bridge.modules.CommsAPIModule.initializeToken('token');
+  const { open, getParticipant, updateParticipantInfo } = bridge.modules.CommsAPISessionServiceModule;
+  const expected = { id: 'a', info: { name: 'Anna', externalId: 'anna' }, status: 'CONNECTED', type: 'USER', streams: [] };
+  for (const found of [await open({}), await getParticipant(), await updateParticipantInfo('Anna', null)])
+    if (found) assert.deepEqual(found, expected);
+  assert.deepEqual(await getParticipant(), expected);
+});

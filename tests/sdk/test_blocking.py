@@ -50,6 +50,9 @@ def test_open_update_and_close() -> None:
             assert participant.info.name == "Ada"
             assert sdk.session.is_open()
             assert sdk.session.update_participant_info(name="Ada L").revision == 1
+            assert sdk.session.update_participant_info(attributes={"role": "nurse"}).attributes == {"role": "nurse"}
+            assert sdk.session.set_status("away").availability == "away"
+            assert sdk.session.status == "away"
             assert sdk.session.get_participant() == sdk.session.participant
             assert [one.id for one in sdk.participants.get(external_ids=["bob"])] == [participant_id("bob")]
             assert len(sdk.participants.watch([a_participant_id("a")])) == 1

@@ -49,6 +49,29 @@ async def test_open_update_and_close() -> None:
         assert service.calls[1][0] == "ping"  # S6: at once after the reply
 
 
+async def test_attributes_are_merged_and_a_status_is_the_sessions() -> None:
+    async with FakeService() as service:
+        sdk = sdk_for(service)
+        before: str | None = sdk.session.status
+        opened = await sdk.session.open(ParticipantInfo(name="Ada", attributes={"role": "nurse", "team": "blue"}))
+        assert (opened.attributes, opened.availability) == ({"role": "nurse", "team": "blue"}, "available")
+        assert await sdk.session.open(ParticipantInfo(attributes={"team": "blue"})) == opened
+        updated = await sdk.session.update_participant_info(attributes={"role": None, "team": "red"})
+        assert (updated.attributes, updated.info.name) == ({"team": "red"}, "Ada")
+        assert (before, sdk.session.status) == (None, "available")
+        away = await sdk.session.set_status("in surgery")
+        assert (away.availability, sdk.session.status) == ("in surgery", "in surgery")
+        with pytest.raises(IllegalArgumentError, match=r"attributes\.role is not a string"):
+            await sdk.session.update_participant_info(attributes={"role": 5})  # type: ignore[dict-item]
+        with pytest.raises(IllegalArgumentError, match="status is too long"):
+            await sdk.session.set_status("x" * 65)
+        await sdk.session.close()
+        with pytest.raises(SessionNotOpenError):
+            await sdk.session.set_status("away")
+        with pytest.raises(IllegalArgumentError, match="name of an attribute is empty"):
+            sdk.session.open(ParticipantInfo(attributes={"": "x"}))
+
+
 async def test_open_again_after_close_needs_no_new_initialisation() -> None:
     async with FakeService() as service:
         sdk = sdk_for(service)

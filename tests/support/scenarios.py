@@ -127,7 +127,17 @@ class Player:
         self.machine.close(self.now, step["waiter"])
 
     def _update(self, step: Mapping[str, Json]) -> None:
-        self.machine.update(self.now, step["waiter"], step.get("name"), step.get("avatarUrl"), step.get("ifRevision"))
+        self.machine.update(
+            self.now,
+            step["waiter"],
+            step.get("name"),
+            step.get("avatarUrl"),
+            step.get("ifRevision"),
+            step.get("attributes"),
+        )
+
+    def _set_status(self, step: Mapping[str, Json]) -> None:
+        self.machine.set_status(self.now, step["waiter"], step["status"])
 
     def _get_participant(self, step: Mapping[str, Json]) -> None:
         self.machine.get_participant(self.now, step["waiter"])
@@ -224,7 +234,13 @@ def _plain(value: Json) -> Json:
     if isinstance(value, GreenroomError):
         return _error(value)
     if isinstance(value, Participant):
-        info = {"name": value.info.name, "avatarUrl": value.info.avatar_url, "externalId": value.info.external_id}
+        info = {
+            "name": value.info.name,
+            "avatarUrl": value.info.avatar_url,
+            "externalId": value.info.external_id,
+            "attributes": value.info.attributes,
+            "availability": value.availability,
+        }
         given = {name: one for name, one in info.items() if one is not None}
         return {
             "id": value.id,

@@ -5,7 +5,7 @@ import { toParticipant } from '../model.js';
 import { CLOSE_COME_BACK, CLOSE_NORMAL, DRAINING } from '../tables.js';
 import { Attempts, DIALING, disconnect, HELLO } from './attempts.js';
 import { ServiceClock } from './clock.js';
-import { Opening, Session } from './opening.js';
+import { AVAILABLE, Opening, Session } from './opening.js';
 import { Output } from './output.js';
 import { PendingCloses } from './pending_close.js';
 import { Replies } from './replies.js';
@@ -16,10 +16,10 @@ import { WatchedParticipants } from './watches.js';
 
 /** The result of open or resume. Throws where it cannot be one. */
 const checkOpenResult = (result) => {
-  const { session, participant, scopes, changed = [], limits } = result;
+  const { session, participant, scopes, capabilities, changed = [], limits } = result;
   if (typeof session.id !== 'string' || typeof session.grace !== 'number' || !Array.isArray(scopes)) throw new TypeError();
   [participant, ...changed].forEach(toParticipant);
-  return { session, participant, scopes, changed, limits: limits ?? {} };
+  return { session, participant, scopes, capabilities: capabilities ?? [], changed, limits: limits ?? {} };
 };
 
 /**
@@ -206,6 +206,7 @@ export class Lifecycle {
     this._attempts._disconnect(this._attempts._live());
     const opening = this._newOpening(session._lastInfo(), session._device, reason);
     opening._previousId = session._participant.id;
+    opening._status = session._status === AVAILABLE ? undefined : session._status;
     this._opening = opening;
     this._tokens._accepted = undefined;
     this._output._apply('lost');

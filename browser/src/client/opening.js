@@ -1,15 +1,25 @@
 /** An open under way, and the session that it makes. */
 
-/** What info says, with the members that it has and no others. */
+/** The status of a session that has said nothing else. */
+export const AVAILABLE = 'available';
+
+/** What info says, with the members that it has and no others; attributes by name. */
 export const cleanInfo = (info) => {
-  const { name, avatarUrl, externalId } = info ?? {};
-  return { name: name ?? undefined, avatarUrl: avatarUrl ?? undefined, externalId: externalId ?? undefined };
+  const { name, avatarUrl, externalId, attributes } = info ?? {};
+  const entries = Object.entries(attributes ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
+  return {
+    name: name ?? undefined,
+    avatarUrl: avatarUrl ?? undefined,
+    externalId: externalId ?? undefined,
+    attributes: entries.length ? Object.fromEntries(entries) : undefined,
+  };
 };
 
 const FIELDS = ['name', 'avatarUrl', 'externalId'];
 
 /** Whether two infos say the same. */
-export const sameInfo = (one, other) => FIELDS.every((field) => one[field] === other[field]);
+export const sameInfo = (one, other) =>
+  FIELDS.every((field) => one[field] === other[field]) && JSON.stringify(one.attributes) === JSON.stringify(other.attributes);
 
 /** Whether info says nothing. */
 export const isEmpty = (info) => sameInfo(info, {});
@@ -26,7 +36,7 @@ export class Opening {
     this._reopenReason = reopenReason;
     this._isReopen = reopenReason !== undefined;
     this._waiters = new Map();
-    // Later: _openId, _secret, _previousId; _refreshed, the service refused one token as expired (a second one is the
+    // Later: _openId, _secret, _previousId; _status of the session that a reopen replaces; _refreshed, the service refused one token as expired (a second one is the
     // callback's fault), _hasNewIds, _lastError, _saved.
   }
 
@@ -42,6 +52,7 @@ export class Opening {
       },
       device: this._device,
       sdk,
+      status: this._status,
     };
   }
 }
@@ -54,7 +65,7 @@ export class Session {
     this._info = info;
     this._device = device;
     this._attempt = 0;
-    // Later: _participant, _since, _reopened, _grace, _scopes; and _nextSecret, _lostAt.
+    // Later: _participant, _since, _reopened, _grace, _scopes, _capabilities, _status; and _nextSecret, _lostAt.
   }
 
   /** Parameters of the next attempt: +1, with the same next secret until one is answered. */
@@ -70,11 +81,13 @@ export class Session {
     };
   }
 
-  _resumed({ session, scopes }) {
+  _resumed({ session, scopes, capabilities }) {
     this._secret = this._nextSecret ?? this._secret;
     this._nextSecret = this._lostAt = undefined;
     this._grace = session.grace;
     this._scopes = scopes;
+    this._capabilities = capabilities;
+    this._status = session.status ?? AVAILABLE;
   }
 
   /** The service knows one of these. */
@@ -84,14 +97,16 @@ export class Session {
 
   /** Info for a reopen: the record as last seen; the external id only where the app gave it. */
   _lastInfo() {
-    const { name, avatarUrl } = this._participant.info;
-    return { name, avatarUrl, externalId: this._info.externalId };
+    return { ...this._participant.info, externalId: this._info.externalId };
   }
 
   /** Whether `open` with this info means the session that is open. */
   _isSame(info) {
     if (isEmpty(info) || sameInfo(info, this._info)) return true;
     const have = this._participant.info;
-    return FIELDS.every((field) => info[field] === undefined || (info[field] || undefined) === have[field]);
+    return (
+      FIELDS.every((field) => info[field] === undefined || (info[field] || undefined) === have[field]) &&
+      Object.entries(info.attributes ?? {}).every(([name, value]) => (value ?? undefined) === have.attributes?.[name])
+    );
   }
 }

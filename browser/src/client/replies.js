@@ -20,8 +20,9 @@ export class Replies {
     if (error) return this._refused(now, request, fromWire(error));
     let value;
     try {
-      if (method === 'session.updateParticipantInfo' || method === 'session.getParticipant') {
+      if (['session.updateParticipantInfo', 'session.getParticipant', 'session.setStatus'].includes(method)) {
         value = toParticipant(result.participant);
+        if (session && request.params.status) session._status = request.params.status;
         this._ownRecord(session, result.participant);
       } else if (method === 'participants.get' || method === 'participants.watch') {
         const found = result.participants.map(toParticipant);

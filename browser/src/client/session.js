@@ -43,6 +43,11 @@ export class ClientSession {
     return this._lifecycle._session?._participant;
   }
 
+  /** The session's status, as last acknowledged; undefined without a session. */
+  get _status() {
+    return this._lifecycle._session?._status;
+  }
+
   /** The session scopes of the token, as the service said. */
   get scopes() {
     return this._lifecycle._session?._scopes ?? [];
@@ -169,9 +174,28 @@ export class ClientSession {
   }
 
   /** Change the own participant: undefined leaves as it is, "" clears. Resolves with the participant. */
-  update(now, waiter, name, avatarUrl, ifRevision) {
+  update(now, waiter, name, avatarUrl, ifRevision, attributes) {
     const updateId = this._tools._randomHex(16);
-    this.request(now, waiter, 'session.updateParticipantInfo', { updateId, name, avatarUrl, ifRevision });
+    if (!attributes || this._can(now, waiter, 'attributes'))
+      this.request(now, waiter, 'session.updateParticipantInfo', { updateId, name, avatarUrl, ifRevision, attributes });
+  }
+
+  /** Change the session's status. Resolves with the participant. */
+  _setStatus(now, waiter, status) {
+    if (this._can(now, waiter, 'status')) this.request(now, waiter, 'session.setStatus', { status });
+  }
+
+  /** Whether the session's service has it; where not, the waiter is rejected. It would ignore what it does not know. */
+  _can(now, waiter, capability) {
+    const session = this._lifecycle._session;
+    if (!session || session._capabilities.includes(capability)) return true;
+    this._noteTime(now);
+    this._output._reject(
+      waiter,
+      new errors.ProtocolError(`The service is older than this SDK: it has no ${capability}.`, { hint: 'Upgrade the service.' }),
+    );
+    this._run(now);
+    return false;
   }
 
   /** The messages that so many ids need: each is a `request` of its own. */

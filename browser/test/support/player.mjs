@@ -24,8 +24,8 @@ const plain = (value) => {
   if (value instanceof errors.GreenroomError) return toError(value);
   if (Array.isArray(value)) return value.map(plain);
   if (value.info && value.presence) {
-    const { id, version, revision, presence, info } = value;
-    return JSON.parse(JSON.stringify({ id, version, revision, presence, ...info }));
+    const { id, version, revision, presence, availability, info } = value;
+    return JSON.parse(JSON.stringify({ id, version, revision, presence, availability, ...info }));
   }
   return value;
 };
@@ -109,8 +109,9 @@ class Player {
     open: ({ waiter, info, device, timeout }) => this.machine.open(this.now, waiter, info, device, timeout),
     cancelOpen: ({ waiter }) => this.machine._cancelOpen(this.now, waiter),
     close: ({ waiter }) => this.machine.close(this.now, waiter),
-    update: ({ waiter, name, avatarUrl, ifRevision }) =>
-      this.machine.update(this.now, waiter, name, avatarUrl, ifRevision),
+    update: ({ waiter, name, avatarUrl, ifRevision, attributes }) =>
+      this.machine.update(this.now, waiter, name, avatarUrl, ifRevision, attributes),
+    setStatus: ({ waiter, status }) => this.machine._setStatus(this.now, waiter, status),
     getParticipant: ({ waiter }) => this.machine.request(this.now, waiter, 'session.getParticipant'),
     watch: (step) =>
       this.machine

@@ -22,6 +22,12 @@ export const run = async (): Promise<void> => {
   // @ts-expect-error a promise is always true: await it
   if (sdk.session.isOpen()) console.log(state, name);
   if (await sdk.session.isOpen()) await sdk.session.updateParticipantInfo('Ben', null, { ifRevision: me.revision });
+  await sdk.session.updateParticipantInfo({ attributes: { role: 'nurse', team: null } }, { ifRevision: 1 });
+  const role: string | null | undefined = me.info.attributes?.role;
+  const status: string | undefined = (await sdk.session.setStatus('in surgery')).availability ?? sdk.session.status;
+  console.log(role, status);
+  // @ts-expect-error an attribute is a text
+  await sdk.session.updateParticipantInfo({ attributes: { role: 5 } });
   const off = sdk.session.onStateChanged((next) => console.log(next.toUpperCase()));
   off();
   off.remove();

@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -327,7 +327,12 @@ class BlockingSessionService:
 
     @overload
     def update_participant_info(
-        self, name: str | None = ..., avatar_url: str | None = ..., *, if_revision: int | None = ...
+        self,
+        name: str | None = ...,
+        avatar_url: str | None = ...,
+        *,
+        attributes: Mapping[str, str | None] | None = ...,
+        if_revision: int | None = ...,
     ) -> Participant: ...
     @overload
     def update_participant_info(
@@ -335,6 +340,7 @@ class BlockingSessionService:
         name: str | None = ...,
         avatar_url: str | None = ...,
         *,
+        attributes: Mapping[str, str | None] | None = ...,
         if_revision: int | None = ...,
         completion: Completion,
     ) -> None: ...
@@ -343,15 +349,31 @@ class BlockingSessionService:
         name: str | None = None,
         avatar_url: str | None = None,
         *,
+        attributes: Mapping[str, str | None] | None = None,
         if_revision: int | None = None,
         completion: Completion | None = None,
     ) -> Participant | None:
-        """Change name and avatar URL. As `greenroom.SessionService.update_participant_info`."""
+        """Change name, avatar URL and attributes. As `greenroom.SessionService.update_participant_info`."""
 
         def work() -> Coroutine[Any, Any, Participant]:
-            return self._session.update_participant_info(name, avatar_url, if_revision=if_revision)
+            return self._session.update_participant_info(
+                name, avatar_url, attributes=attributes, if_revision=if_revision
+            )
 
         return self._do(work, completion)
+
+    @property
+    def status(self) -> str | None:
+        """What `set_status` set last, ``available`` at first; None without an open session."""
+        return self._session.status
+
+    @overload
+    def set_status(self, status: str) -> Participant: ...
+    @overload
+    def set_status(self, status: str, *, completion: Completion) -> None: ...
+    def set_status(self, status: str, *, completion: Completion | None = None) -> Participant | None:
+        """Say how available this session's user is. As `greenroom.SessionService.set_status`."""
+        return self._do(lambda: self._session.set_status(status), completion)
 
     def _do(
         self,

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from greenroom.core.client import ClientSession
+from greenroom.core.profile import check_attributes, check_status
 from greenroom.core.states import SessionState
 from greenroom.errors import IllegalArgumentError
 from greenroom.external_ids import check_external_id
@@ -17,7 +18,7 @@ from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.runner import Runner
 
-_FIELDS = {"name": "name", "avatarurl": "avatar_url", "externalid": "external_id"}
+_FIELDS = {"name": "name", "avatarurl": "avatar_url", "externalid": "external_id", "attributes": "attributes"}
 
 
 class OpenFlag(int):
@@ -109,7 +110,7 @@ class SessionService:
 
         With one open already (and the same or no info), this gives the present participant.
 
-        info: name, avatar URL, external id, each optional; None: an anonymous participant, or the token's.
+        info: name, avatar URL, external id, attributes, each optional; None: an anonymous participant, or the token's.
         device: this installation of the app; None takes `device` of this service.
         timeout: seconds for this caller, 10 by default, None for no limit. What may go away by itself is tried again
         until then. Callers at the same time share one open; cancelling the last of them cancels it.
@@ -157,11 +158,36 @@ class SessionService:
         machine = self._open_machine()
         return await self._ask(lambda number: machine.get_participant(self._runner.now(), number))
 
-    async def update_participant_info(
-        self, name: str | None = None, avatar_url: str | None = None, *, if_revision: int | None = None
-    ) -> Participant:
-        """Change name and avatar URL: None leaves as it is, "" clears. The participant as it is then.
+    @property
+    def status(self) -> str | None:
+        """What `set_status` set last, ``available`` at first; None without an open session."""
+        return self._runner.machine.status
 
+    async def set_status(self, status: str) -> Participant:
+        """Say how available this session's user is: ``available``, ``away``, ``busy``, or a text of your own of 1 to 64
+        characters. The participant as it is then: its `availability` is that of its most available session.
+
+        It outlives connections, is kept by an automatic reopen, and ends with the session. Raises SessionNotOpenError,
+        ScopeMissingError (``session:update``), IllegalArgumentError, ServiceUnavailableError, ProtocolError (an older
+        service).
+        """
+        machine = self._open_machine()
+        checked = check_status(status)
+        return await self._ask(lambda number: machine.set_status(self._runner.now(), number, checked))
+
+    async def update_participant_info(
+        self,
+        name: str | None = None,
+        avatar_url: str | None = None,
+        *,
+        attributes: Mapping[str, str | None] | None = None,
+        if_revision: int | None = None,
+    ) -> Participant:
+        """Change name, avatar URL and attributes: None leaves as it is, "" clears. The participant as it is then.
+
+        attributes: merged into those that are there; one whose value is None is removed. Up to 32, names of 1 to 64
+        characters, values of up to 1,024 bytes of UTF-8, 4 KiB together. The application may keep some of them to its
+        backend.
         if_revision: only if that is the present revision; None: in any case. While the connection is away this waits,
         10 s at most; an update whose outcome is not known is safe to repeat.
 
@@ -171,7 +197,10 @@ class SessionService:
         machine = self._open_machine()
         for field, value in (("name", name), ("avatar_url", avatar_url)):
             _check_text(field, value)
-        return await self._ask(lambda number: machine.update(self._runner.now(), number, name, avatar_url, if_revision))
+        changes = None if attributes is None else check_attributes(attributes)
+        return await self._ask(
+            lambda number: machine.update(self._runner.now(), number, name, avatar_url, if_revision, changes)
+        )
 
     def _open_machine(self) -> ClientSession:
         machine = self._runner.machine
@@ -196,6 +225,8 @@ def _check_info(info: ParticipantInfo | None) -> None:
         )
     for field in ("name", "avatar_url", "external_id"):
         _check_text(field, getattr(info, field))
+    if info.attributes is not None:
+        check_attributes(info.attributes)
     check_external_id(info.external_id)
 
 

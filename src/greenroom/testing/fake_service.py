@@ -28,6 +28,8 @@ from typing import Any, Self
 from aiohttp import WSMsgType, web
 
 from greenroom.codes import CloseCode, ErrorCode
+from greenroom.core.presence import AVAILABLE, shared_status
+from greenroom.core.profile import check_attributes, check_status, merge_attributes
 from greenroom.errors import (
     ExternalIdMismatchError,
     GreenroomError,
@@ -91,13 +93,21 @@ class FakeParticipant:
     external_id: str | None = None
     name: str = ""
     avatar_url: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    status: str | None = None
     revision: int = 0
     version: int = 1
     presence: str = "offline"
     sessions: int = 0
 
     def wire(self) -> dict[str, Any]:
-        members = {"externalId": self.external_id, "name": self.name, "avatarUrl": self.avatar_url}
+        members: dict[str, Any] = {
+            "externalId": self.external_id,
+            "name": self.name,
+            "avatarUrl": self.avatar_url,
+            "attributes": self.attributes,
+            "status": self.status,
+        }
         return {
             "id": self.id,
             "revision": self.revision,
@@ -120,6 +130,7 @@ class FakeSession:
     secrets: tuple[str, str]
     """Current and previous (S1)."""
     expires_at: int
+    status: str = AVAILABLE
     attempt: int = 0
     generation: int = 1
     ended: str | None = None
@@ -378,6 +389,7 @@ class FakeService:
         if is_new or not info.get("ifNew"):
             record.name = info.get("name", record.name)
             record.avatar_url = info.get("avatarUrl", record.avatar_url)
+            record.attributes = merge_attributes(record.attributes, info.get("attributes", {})) or {}
         record.presence, record.sessions, record.version = "online", record.sessions + 1, record.version + 1
         number = len(self.sessions) + 1
         session = FakeSession(
@@ -387,8 +399,10 @@ class FakeService:
             scopes=_claims(params["token"])["scope"].split(),
             secrets=(params["resumeSecret"], ""),
             expires_at=glance.expires_at,
+            status=params.get("status", AVAILABLE),
         )
         self.sessions[session.id] = session
+        self._share_status(record)
         return self._attach(link, session, [])
 
     def _resume(self, link: FakeLink, params: dict[str, Any]) -> dict[str, Any]:
@@ -426,10 +440,11 @@ class FakeService:
                 "grace": GRACE,
                 "expiresAt": session.expires_at * 1000,
                 "serverTime": int(time.time() * 1000),
+                "status": session.status,
             },
             "participant": session.participant.wire(),
             "scopes": session.scopes,
-            "capabilities": [],
+            "capabilities": ["attributes", "status"],
             "changed": changed,
         }
 
@@ -446,6 +461,11 @@ class FakeService:
         record = session.participant
         record.sessions, record.version = record.sessions - 1, record.version + 1
         record.presence = "online" if record.sessions else "offline"
+        self._share_status(record)
+
+    def _share_status(self, record: FakeParticipant) -> None:
+        live = [one for one in self.sessions.values() if one.participant is record and one.ended is None]
+        record.status = shared_status([one.status for one in live if one.status != AVAILABLE], len(live))
 
     def _record(self, one: str) -> FakeParticipant:
         return self.participants.get(one) or FakeParticipant(one, version=0)
@@ -473,14 +493,22 @@ class FakeService:
             raise RevisionConflictError(participant=record.wire())
         if len(params.get("name") or "") > 256:
             raise IllegalArgumentError("name is longer than 256 characters.")
-        before = (record.name, record.avatar_url)
+        before = (record.name, record.avatar_url, record.attributes)
         record.name = params.get("name", record.name)
         record.avatar_url = params.get("avatarUrl", record.avatar_url)
-        if before != (record.name, record.avatar_url):
+        changes = check_attributes(params.get("attributes") or {})
+        record.attributes = merge_attributes(record.attributes, changes) or {}
+        if before != (record.name, record.avatar_url, record.attributes):
             record.revision, record.version = record.revision + 1, record.version + 1
         result = {"participant": record.wire()}
         session.updates[params["updateId"]] = result
         return result
+
+    def _do_session_setStatus(self, session: FakeSession, params: dict[str, Any]) -> dict[str, Any]:
+        session.status = check_status(params["status"])
+        session.participant.version += 1
+        self._share_status(session.participant)
+        return {"participant": session.participant.wire()}
 
     def _chosen(self, params: dict[str, Any]) -> list[FakeParticipant]:
         ids = [*params.get("ids", []), *(participant_id(one) for one in params.get("externalIds", []))]

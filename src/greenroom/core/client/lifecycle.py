@@ -36,6 +36,7 @@ from greenroom.core.client.retry_policy import (
 )
 from greenroom.core.client.tokens import TokenManager
 from greenroom.core.client.watches import WatchedParticipants
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.states import ClientEvent
 from greenroom.errors import (
     GreenroomError,
@@ -173,6 +174,8 @@ class Lifecycle:
             device=opening.device,
             since=now,
             reopened=opening.is_reopen,
+            capabilities=tuple(result.capabilities),
+            status=result.session.status or AVAILABLE,
         )
         self.output.apply(ClientEvent.OPENED)
         if opening.reopen_reason is not None:
@@ -259,6 +262,7 @@ class Lifecycle:
         self.attempts.disconnect(self.attempts.live())
         opening = self._new_opening(session.last_info(), session.device, reason)
         opening.previous_id = session.participant.id
+        opening.status = None if session.status == AVAILABLE else session.status
         self.opening, self.tokens.accepted = opening, None
         self.output.apply(ClientEvent.LOST)
         if attempt is not None and self.tokens.may_be_tried():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from greenroom.core.presence import AVAILABLE
 from greenroom.errors import GreenroomError
 from greenroom.messages import Device, OpenParams, OpenParticipant, OpenResult, ResumeParams, SdkVersion
 from greenroom.model import Participant, ParticipantInfo
@@ -80,6 +81,8 @@ class Opening:
     last_error: GreenroomError | None = None
     saved: Credentials | None = None
     """Of a session that the process before this one had: its resume is tried first."""
+    status: str | None = None
+    """Of the session that a reopen replaces; None is `available`."""
     saved_grace: float = 0.0
 
     @property
@@ -88,7 +91,11 @@ class Opening:
 
     def params(self, token: str, sdk: SdkVersion) -> OpenParams:
         participant = OpenParticipant(
-            self.info.name, self.info.avatar_url, self.info.external_id or None, if_new=self.is_reopen
+            self.info.name,
+            self.info.avatar_url,
+            self.info.external_id or None,
+            if_new=self.is_reopen,
+            attributes=None if self.info.attributes is None else dict(self.info.attributes),
         )
         return OpenParams(
             token=token,
@@ -97,6 +104,7 @@ class Opening:
             participant=participant,
             device=self.device,
             sdk=sdk,
+            status=self.status,
         )
 
 
@@ -112,6 +120,8 @@ class Session:
     device: Device
     since: float
     reopened: bool
+    capabilities: tuple[str, ...] = ()
+    status: str = AVAILABLE
     lost_at: float | None = None
 
     @property
@@ -122,11 +132,12 @@ class Session:
         self.credentials.resumed()
         self.lost_at = None
         self.grace, self.scopes = result.session.grace, tuple(result.scopes)
+        self.capabilities, self.status = tuple(result.capabilities), result.session.status or AVAILABLE
 
     def last_info(self) -> ParticipantInfo:
         """Info for a reopen: the record as last seen; the external id only where the app gave it."""
         info = self.participant.info
-        return ParticipantInfo(info.name, info.avatar_url, self.info.external_id)
+        return ParticipantInfo(info.name, info.avatar_url, self.info.external_id, info.attributes)
 
     def is_same(self, info: ParticipantInfo | None) -> bool:
         """Whether `open` with this info means the session that is open."""
@@ -138,4 +149,7 @@ class Session:
             (info.avatar_url, have.avatar_url),
             (info.external_id or None, have.external_id),
         )
-        return all(asked is None or (asked or None) == there for asked, there in pairs)
+        attributes = have.attributes or {}
+        return all(asked is None or (asked or None) == there for asked, there in pairs) and all(
+            attributes.get(name) == value for name, value in (info.attributes or {}).items()
+        )

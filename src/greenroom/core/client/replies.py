@@ -25,7 +25,14 @@ from greenroom.errors import (
     RevisionConflictError,
     SessionEndedError,
 )
-from greenroom.messages import Incoming, ParticipantsParams, RefreshTokenParams, WireParticipant, decode_result
+from greenroom.messages import (
+    Incoming,
+    ParticipantsParams,
+    RefreshTokenParams,
+    SetStatusParams,
+    WireParticipant,
+    decode_result,
+)
 from greenroom.model import Participant
 
 
@@ -54,8 +61,10 @@ class Replies:
             self._reject(request, ProtocolError(f"The reply to {request.method} cannot be read."))
             return False
         value: object = None
-        if request.method in ("session.updateParticipantInfo", "session.getParticipant"):
+        if request.method in ("session.updateParticipantInfo", "session.getParticipant", "session.setStatus"):
             value = result.participant.to_participant()
+            if session is not None and isinstance(request.params, SetStatusParams):
+                session.status = request.params.status
             self.own_record(session, result.participant)
         elif request.method in ("participants.get", "participants.watch"):
             if request.method == "participants.watch":

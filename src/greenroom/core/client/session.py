@@ -13,6 +13,8 @@ browser SDK has the same parts in files of the same names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from greenroom.core.client.effects import ClientSettings, ClientTools, Effect, Reject, Resolve
@@ -28,12 +30,13 @@ from greenroom.errors import (
     NotInitializedError,
     OpenCancelledError,
     OpenTimeoutError,
+    ProtocolError,
     SessionAlreadyOpenError,
     SessionEndedError,
     SessionNotOpenError,
     TokenExpiredError,
 )
-from greenroom.messages import Device, NoParams, ParticipantsParams, UpdateParams
+from greenroom.messages import Device, NoParams, ParticipantsParams, SetStatusParams, UpdateParams
 from greenroom.model import EndReason, Participant, ParticipantInfo
 
 WAKE_GAP = 5.0
@@ -79,6 +82,12 @@ class ClientSession:
         """The session scopes of the token, as the service said."""
         session = self._lifecycle.session
         return () if session is None else session.scopes
+
+    @property
+    def status(self) -> str | None:
+        """The session's status, as last acknowledged; None without a session."""
+        session = self._lifecycle.session
+        return None if session is None else session.status
 
     @property
     def token_external_id(self) -> str | None:
@@ -227,12 +236,36 @@ class ClientSession:
         name: str | None = None,
         avatar_url: str | None = None,
         if_revision: int | None = None,
+        attributes: Mapping[str, str | None] | None = None,
     ) -> None:
-        """Change the own participant: None leaves as it is, "" clears. Resolves with the participant."""
+        """Change the own participant: None leaves as it is, "" clears. Attributes are merged, where None removes one.
+        Resolves with the participant."""
         params = UpdateParams(
-            update_id=self._tools.random_bytes(16).hex(), name=name, avatar_url=avatar_url, if_revision=if_revision
+            update_id=self._tools.random_bytes(16).hex(),
+            name=name,
+            avatar_url=avatar_url,
+            if_revision=if_revision,
+            attributes=None if attributes is None else dict(attributes),
         )
-        self.request(now, waiter, "session.updateParticipantInfo", params)
+        if attributes is None or self._can(now, waiter, "attributes"):
+            self.request(now, waiter, "session.updateParticipantInfo", params)
+
+    def set_status(self, now: float, waiter: int, status: str) -> None:
+        """Change the session's status. Resolves with the participant."""
+        if self._can(now, waiter, "status"):
+            self.request(now, waiter, "session.setStatus", SetStatusParams(status))
+
+    def _can(self, now: float, waiter: int, capability: str) -> bool:
+        """Whether the session's service has it; where not, the waiter is rejected. It would ignore what it does not
+        know."""
+        session = self._lifecycle.session
+        if session is None or capability in session.capabilities:
+            return True
+        text = f"The service is older than this SDK: it has no {capability}."
+        self._note_time(now)
+        self._output.emit(Reject(waiter, ProtocolError(text, hint="Upgrade the service.")))
+        self._run(now)
+        return False
 
     def get_participant(self, now: float, waiter: int) -> None:
         """Resolves with the own participant, as the service has it."""
