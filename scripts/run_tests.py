@@ -1,4 +1,7 @@
-"""Runs every test: those of the browser SDK in Node, those that must have the machine to themselves, all others.
+"""Runs every test: those of the browser SDK in Node, and those in Python in three passes.
+
+Side by side run all that are marked neither `waiting` nor `serial`. Then those that wait more than they work (real
+faults, real timers, pages), two files at a time; then those that must have the machine to themselves.
 
 usage: python scripts/run_tests.py [arguments for pytest]
 
@@ -126,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
     shutil.rmtree(ROOT / RESULTS, ignore_errors=True)
     (ROOT / RESULTS).mkdir(parents=True)
     parts: dict[str, bool] = {}
-    side_by_side = ["-m", "not serial", "-n", workers(), "--dist", "loadgroup"]
+    side_by_side = ["-m", "not serial and not waiting", "-n", workers(), "--dist", "loadgroup"]
     with ThreadPoolExecutor() as pool:
         packages = pool.submit(install_system_packages)
         node = pool.submit(install_node if not arguments else lambda: None)
@@ -142,6 +145,7 @@ def main(arguments: Sequence[str]) -> int:
         command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}"]
         parts["browser SDK"] = bin_dir is not None and run([bin_dir / "node", *command], ROOT / "browser")
     parts["side by side"] = pytest("parallel", *side_by_side, *arguments)
+    parts["two at a time"] = pytest("waiting", "-m", "waiting", "-n", "2", "--dist", "loadfile", *arguments)
     parts["one by one"] = pytest("serial", "-m", "serial", "-n", "0", *arguments)
     counts = outcomes(ROOT / RESULTS)
     print("\n" + closing_line(counts, parts, time.monotonic() - started), flush=True)

@@ -102,7 +102,8 @@ def pytest(python: Path, *arguments: str) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     short = "--short" in arguments
-    chosen = ["-m", "not serial and not slow" if short else "not serial", "-n", str(min(4, os.cpu_count() or 2))]
+    quiet = "not serial and not waiting"
+    chosen = ["-m", f"{quiet} and not slow" if short else quiet, "-n", str(min(4, os.cpu_count() or 2))]
     chosen += [one for one in arguments if one != "--short"]
     found = newest(candidates())
     if short:

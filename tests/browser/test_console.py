@@ -21,7 +21,7 @@ from tests.server.api_house import api_of
 from tests.server.crowds import crowd, name_of
 from tests.server.harness import Client, House, Opened, Tenant, running_service
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 NASTY = ("<img src=x onerror=\"document.title='owned'\">", "__proto__", "constructor", "</script><b>bold", "{{7*7}}")
 """Names that are just names."""

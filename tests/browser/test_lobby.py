@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.lobby import STATE, is_presence, open_lobby
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 
 async def test_five_tabs_see_one_another_and_every_change() -> None:

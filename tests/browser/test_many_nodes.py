@@ -15,7 +15,7 @@ from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import Cluster
 from tests.deploy.test_proxies import nodes_behind
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 NAMES = ("anna", "ben")
 

@@ -18,7 +18,7 @@ from tests.browser.chromium import Page
 from tests.browser.lobby import STATE, Lobby, is_presence, open_lobby, sign_in
 from tests.server.harness import Client
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 SESSION = "window.sdk.session"
 

@@ -12,7 +12,7 @@ from tests.browser.chromium import chromium
 from tests.browser.node import node_program, output_of
 from tests.server.harness import running_service
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 BUNDLE = """
 import { bundle } from './scripts/build.mjs';

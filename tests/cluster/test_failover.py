@@ -17,7 +17,7 @@ from tests.cluster.forms import BACK, Form
 from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
 from tests.support.redis_server import DURABLE, SentinelTrio, sentinel_trio, single, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.cluster.nodes import TIMERS, Cluster
 from tests.support.redis_server import RedisServer, single
 from tests.support.sim import oracles
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 
 @dataclass

@@ -22,7 +22,7 @@ from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.nodes import Cluster
 from tests.support.redis_server import single
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 AT_ONCE = 200
 LIMIT = 5

@@ -20,7 +20,7 @@ from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import ADMIN_TOKEN, Cluster, NodeProcess
 from tests.support.redis_server import RedisServer, single
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 NEVER = 3600.0
 """Seconds from one comparison to the next: what a test puts wrong stays wrong until the doctor comes."""

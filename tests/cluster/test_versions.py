@@ -19,7 +19,7 @@ from tests.cluster.nodes import Cluster
 from tests.cluster.test_operating import seen
 from tests.support.redis_server import RedisServer, single
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 NEXT_MODULE = "tests.cluster.next_version"
 PEOPLE = 60

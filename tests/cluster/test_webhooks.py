@@ -18,7 +18,7 @@ from tests.cluster.nodes import Cluster, NodeProcess
 from tests.server.webhooks.receiver import Got, Receiver, answer, receiver
 from tests.support.redis_server import single
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 PEOPLE = 30
 SLOW = 0.4

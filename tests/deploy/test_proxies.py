@@ -23,7 +23,7 @@ from tests.cluster.nodes import Cluster, NodeProcess
 from tests.deploy.test_lint import DEPLOY, program
 from tests.support.redis_server import free_ports, single, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 CLIENT = "127.0.0.9"
 """Where a client comes from: an address of loopback that is not the proxy's."""

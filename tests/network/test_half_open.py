@@ -170,7 +170,7 @@ def _life(data: Path, grace: float = GRACE) -> Iterator[tuple[Namespaces, Proces
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 def test_a_link_silent_in_both_directions_is_found_from_both_sides_and_resumed(tmp_path: Path) -> None:
     with _life(tmp_path) as (spaces, anna, bob):
         spaces.blackhole(spaces.client, SERVICE_ADDRESS)
@@ -186,7 +186,7 @@ def test_a_link_silent_in_both_directions_is_found_from_both_sides_and_resumed(t
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 def test_a_client_that_cannot_send_is_found_and_ends_after_its_grace(tmp_path: Path) -> None:
     with _life(tmp_path, SHORT_GRACE) as (spaces, anna, bob):
         spaces.blackhole(spaces.client, SERVICE_ADDRESS)
@@ -196,7 +196,7 @@ def test_a_client_that_cannot_send_is_found_and_ends_after_its_grace(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 def test_a_client_that_cannot_be_sent_to_notices_by_itself(tmp_path: Path) -> None:
     with _life(tmp_path) as (spaces, anna, _):
         spaces.blackhole(spaces.service, CLIENT_ADDRESS)

@@ -1,4 +1,4 @@
-"""The closing line of `make test` counts both passes, and nothing that failed hides."""
+"""The closing line of `make test` counts all passes, and nothing that failed hides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARALLEL = """<testsuites><testsuite>
 SERIAL = "<testsuites><testsuite><testcase name='e'/><testcase name='f'><error/></testcase></testsuite></testsuites>"
 
 
-def test_counts_add_up_over_both_passes(tmp_path: Path) -> None:
+def test_counts_add_up_over_all_passes(tmp_path: Path) -> None:
     (tmp_path / "parallel.xml").write_text(PARALLEL)
     (tmp_path / "serial.xml").write_text(SERIAL)
     assert run_tests.outcomes(tmp_path) == {"passed": 2, "failed": 1, "skipped": 1, "xfailed": 1, "errors": 1}

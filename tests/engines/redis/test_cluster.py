@@ -15,7 +15,7 @@ from tests.engines.redis.test_messages import until
 from tests.support.redis_server import Cluster, RedisServer, cluster
 from tests.support.redis_world import RedisWorld
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 
 def slot_of(partition: int) -> int:

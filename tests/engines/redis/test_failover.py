@@ -22,7 +22,7 @@ from greenroom.model import make_session_id, participant_id_of, partition_of
 from greenroom.testing.engine_world import APP, NAMESPACE, owner_of, secret
 from tests.support.redis_server import RedisServer, SentinelTrio, sentinel_trio, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 LOAD_SECONDS = 10.0
 WORKERS = 8
