@@ -66,7 +66,8 @@ def _sign(private: str, message: bytes) -> bytes:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError:
         raise IllegalArgumentError(
-            "Signing needs the package cryptography.", hint="Run: pip install 'greenroom[backend]'."
+            "Signing needs the package cryptography.",
+            hint="Install cryptography, or greenroom with its extra: greenroom[backend].",
         ) from None
     try:
         key = Ed25519PrivateKey.from_private_bytes(urlsafe_b64decode(private + "=" * (-len(private) % 4)))

@@ -76,7 +76,7 @@ def _ed25519_fits(key: bytes, content: bytes, signature: str) -> bool:
     except ImportError:
         raise IllegalArgumentError(
             "An asymmetric endpoint's signature needs the package cryptography.",
-            hint="Run: pip install 'greenroom[backend]'.",
+            hint="Install cryptography, or greenroom with its extra: greenroom[backend].",
         ) from None
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(b64decode(signature, validate=True), content)
