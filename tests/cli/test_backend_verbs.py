@@ -11,6 +11,7 @@ import pytest
 from greenroom.cli.exits import Exit
 from tests.cli.running import Ran, run, started
 from tests.server.harness import House, RefusedError, Tenant, running_service
+from tests.server.issuers import AUDIENCE, ISSUER, SECRET, signer
 from tests.server.webhooks.receiver import answer, receiver
 
 LOOPBACK: dict[str, Any] = {"webhook_allowed_networks": ("127.0.0.0/8",), "webhook_http": "allowed"}
@@ -155,3 +156,39 @@ async def test_an_emoji_on_a_terminal_that_cannot_show_it(tmp_path: Path) -> Non
                 out, err = await process.communicate()
             assert (process.returncode, err) == (0, b"")
             assert b"Anna \\U0001f389" in out
+
+
+async def test_issuers_are_added_listed_tested_and_removed(tmp_path: Path) -> None:
+    key = signer("ES256")
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps({"keys": [key.public]}))
+    add = ("apps", "issuers", "add", ISSUER, "--audience")
+    async with running_service() as house:
+        tenant = await house.new_application()
+        assert "There are no issuers." in (await verb(house, tenant, "apps", "issuers", "list")).out
+        added = await verb(
+            house, tenant, *add, AUDIENCE, "--algorithm", "ES256", "--jwks", str(keys), "--name-claim", "name",
+            "--scope", "session:update", "--max-life", "2h", "--json",
+        )  # fmt: skip
+        assert (added.json["maxLife"], added.json["sessionScopes"]) == (7200, ["session:update"])
+        one = tmp_path / "jwk.json"
+        one.write_text(json.dumps(key.public))
+        assert "ES256 key-1" in (await verb(house, tenant, *add, "two", "--algorithm", "ES256", "--jwks", str(one))).out
+        secret = await run(
+            *add, "three", "--url", house.url, "--key", tenant.key, "--secret", tenant.secret,
+            GREENROOM_ISSUER_SECRET=SECRET,
+        )  # fmt: skip
+        assert (secret.code, "a shared secret" in secret.out, SECRET in secret.out) == (0, True, False)
+        listed = (await verb(house, tenant, "apps", "issuers", "list")).out
+        assert [name in listed for name in (AUDIENCE, "two", "three", "HS256")] == [True] * 4
+        tested = await verb(house, tenant, "apps", "issuers", "test", key.token())
+        assert (tested.code, "A session opens with this token." in tested.out) == (0, True)
+        assert tenant.participant_id("auth0|anna") in tested.out
+        bad = await verb(house, tenant, "apps", "issuers", "test", key.token()[:-4] + "AAAA")
+        assert (bad.code, "signature is not good" in bad.out) == (1, True)
+        assert (await verb(house, tenant, "apps", "issuers", "remove", added.json["id"])).out == "Removed.\n"
+        assert AUDIENCE not in (await verb(house, tenant, "apps", "issuers", "list")).out
+        nothing = await verb(house, tenant, *add, "four", "--jwks", str(tmp_path / "nothing"))
+        assert (nothing.code, "cannot be read as JSON" in nothing.err) == (Exit.USAGE, True)
+        away = await verb(house, tenant, *add, "five", "--jwks-url", "https://127.0.0.1/jwks")
+        assert (away.code != 0, "private address" in away.err) == (True, True)
