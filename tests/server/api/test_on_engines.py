@@ -71,6 +71,31 @@ async def test_the_service_keeps_the_counts_of_the_last_hour(kind: str, monkeypa
         assert [one["at"] for one in kept] == sorted(one["at"] for one in kept)
 
 
+async def test_another_node_answers_with_what_one_has_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenroom.server.service.Sampler", partial(Sampler, period=0.2))
+    with tempfile.TemporaryDirectory(prefix="greenroom-test-") as data, single() as server:
+        nodes = [Service(short_config(data), engine=RedisEngine(server.url)) for _ in range(2)]
+        async with aiohttp.ClientSession() as http:
+            for node in nodes:
+                await node.start()
+            try:
+                house = House(nodes[0], http, data)
+                tenant = await house.new_application()
+                clients = [await house.dial() for _ in range(2)]
+                for number, client in enumerate(clients):
+                    await client.open(tenant.token(f"user-{number}"))
+                kept: list[int] = []
+                async with asyncio.timeout(20):
+                    while len(kept) < 4 or kept[-1] < 2:
+                        await asyncio.sleep(0.05)
+                        kept = [one.participants.online for one in await nodes[0].counter.history(tenant.key)]
+                before = await nodes[0].counter.history(tenant.key)
+                assert (await nodes[1].counter.history(tenant.key))[: len(before)] == before
+            finally:
+                for node in nodes:
+                    await node.stop()
+
+
 @pytest.mark.parametrize("kind", ["embedded", "redis"])
 async def test_a_walk_through_the_api(kind: str) -> None:
     async with house_on(kind) as (house, tenant, api), receiver() as there:
