@@ -181,6 +181,7 @@ class LuaStore:
         """False: cut off from the engine; nothing is heard either."""
         self._prefix = prefix
         self._subscribed: dict[str, tuple[str, str]] = {}
+        self._begun: set[asyncio.Task[None]] = set()
         self._on_message: OnMessage = lambda tag, channel, data: None
         self._on_lost: OnLost = lambda pairs: None
 
@@ -204,6 +205,18 @@ class LuaStore:
         if fate == "unanswered":
             raise outcome_open("simulated")
         return reply
+
+    def begin(self, call: Call, answer: Callable[[Any], None]) -> None:
+        async def run() -> None:
+            try:
+                reply: Any = await self.call(call)
+            except Exception as error:
+                reply = error
+            answer(reply)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
 
     async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
         replies: list[Reply] = []

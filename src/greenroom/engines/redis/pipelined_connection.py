@@ -54,13 +54,40 @@ def _failure(error: ResponseError) -> Exception:
     return from_reply(text, full=isinstance(error, OutOfMemoryError))
 
 
+Answer = Callable[[Any], None]
+"""Gets the reply, or the exception that the call failed with. Quick; does not raise."""
+
+
+class _Called:
+    """Has the part of a future that is used here, and calls at once."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, reply: Any) -> None:
+        try:
+            self._answer(reply)
+        except Exception:
+            log.exception("what waited for a call failed")
+
+    set_exception = set_result
+
+
+Waiter = asyncio.Future[Any] | _Called
+
+
 class _Pending:
     """A call under way. counted: the calls of its write that a WAIT follows, itself among them; reply: its own, kept
     until then. waits: this is the WAIT, and these are the calls that it counts."""
 
     __slots__ = ("counted", "due", "future", "reply", "waits")
 
-    def __init__(self, future: asyncio.Future[Any], due: float, waits: list[_Pending] | None = None) -> None:
+    def __init__(self, future: Waiter, due: float, waits: list[_Pending] | None = None) -> None:
         self.future = future
         self.due = due
         self.counted: list[_Pending] | None = None
@@ -89,7 +116,7 @@ class PipelinedConnection:
         self._wait_replicas = wait_replicas
         self._wait_timeout = wait_timeout
         self._lost = lost
-        self._queue: list[tuple[Command, bool, asyncio.Future[Any]]] = []
+        self._queue: list[tuple[Command, bool, Waiter]] = []
         self._pending: deque[_Pending] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -101,16 +128,22 @@ class PipelinedConnection:
 
     def submit(self, command: Command, *, durable: bool = False) -> asyncio.Future[Any]:
         """Resolves with the reply, or with ServiceUnavailableError, RedirectError or MissingFunctionError."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._put(command, durable, future)
+        return future
+
+    def begin(self, command: Command, answer: Answer, *, durable: bool = False) -> None:
+        """As `submit`, with a callback: no future and no task for each call. It may be called before this returns."""
+        self._put(command, durable, _Called(answer))
+
+    def _put(self, command: Command, durable: bool, future: Waiter) -> None:
         if self._closed or len(self._queue) + len(self._pending) >= MAX_WAITING:
             future.set_exception(unreachable("the engine is stopped" if self._closed else "too many calls wait"))
-            return future
+            return
         self._queue.append((command, durable, future))
         self._wake.set()
         if self._task is None:
-            self._task = loop.create_task(self._run(), name="greenroom-redis-connection")
-        return future
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="greenroom-redis-connection")
 
     async def close(self) -> None:
         """Fails what is under way and closes the connection."""
@@ -187,7 +220,7 @@ class PipelinedConnection:
             self.sent_bytes += len(data)
             await connection.send_packed_command(data, check_health=False)
 
-    def _pack(self, queue: list[tuple[Command, bool, asyncio.Future[Any]]], due: float) -> bytes:
+    def _pack(self, queue: list[tuple[Command, bool, Waiter]], due: float) -> bytes:
         parts = []
         counted: list[_Pending] = []
         for command, durable, future in queue:
@@ -259,6 +292,6 @@ class PipelinedConnection:
             self._arm(loop)
 
 
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+def _fail(future: Waiter, error: Exception) -> None:
     if not future.done():
         future.set_exception(error)

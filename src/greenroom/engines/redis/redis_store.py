@@ -11,7 +11,13 @@ from redis.asyncio.connection import AbstractConnection
 from greenroom.engines.redis.address import Address, HostPort
 from greenroom.engines.redis.errors import RefusedError, unreachable
 from greenroom.engines.redis.library import library
-from greenroom.engines.redis.pipelined_connection import MissingFunctionError, PipelinedConnection, RedirectError
+from greenroom.engines.redis.pipelined_connection import (
+    Answer,
+    Command,
+    MissingFunctionError,
+    PipelinedConnection,
+    RedirectError,
+)
 from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.engines.redis.subscriber import Subscriber
 from greenroom.engines.redis.topology import Topology, make_topology
@@ -44,6 +50,7 @@ class RedisStore:
         self._connections: dict[tuple[HostPort, bool], PipelinedConnection] = {}
         self._subscriber = Subscriber(self._topology, self._key, timeout=timeout)
         self._library = library()
+        self._repeats: set[asyncio.Task[None]] = set()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -52,6 +59,10 @@ class RedisStore:
 
     async def stop(self) -> None:
         await self._subscriber.stop()
+        repeats = list(self._repeats)
+        for repeat in repeats:
+            repeat.cancel()
+        await asyncio.gather(*repeats, return_exceptions=True)
         connections, self._connections = list(self._connections.values()), {}
         await asyncio.gather(*(connection.close() for connection in connections))
         await self._topology.stop()
@@ -68,6 +79,31 @@ class RedisStore:
         except (RedirectError, MissingFunctionError) as error:
             return await self._repeat(call, error)
         return reply
+
+    def begin(self, call: Call, answer: Answer) -> None:
+        def answered(reply: Any) -> None:
+            if isinstance(reply, RedirectError | MissingFunctionError):
+                task = asyncio.get_running_loop().create_task(self._repeat_for(call, reply, answer))
+                self._repeats.add(task)
+                task.add_done_callback(self._repeats.discard)
+            else:
+                answer(reply)
+
+        place, command = self._command(call)
+        if place is None:
+            answered(RedirectError("no master is known"))
+        else:
+            self._connection(place, waits=call.durable).begin(command, answered, durable=call.durable)
+
+    async def _repeat_for(self, call: Call, error: Exception, answer: Answer) -> None:
+        try:
+            reply: Any = await self._repeat(call, error)
+        except ServiceUnavailableError as failure:
+            reply = failure
+        except asyncio.CancelledError:
+            answer(unreachable("the engine is stopped"))
+            raise
+        answer(reply)
 
     async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
         futures: list[asyncio.Future[Any]] = []
@@ -99,16 +135,20 @@ class RedisStore:
         return f"{key}:{channel}" if channel else key
 
     def _submit(self, call: Call) -> asyncio.Future[Any]:
-        place = self._topology.master_of(self._key(call.tag))
+        place, command = self._command(call)
         if place is None:
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             future.set_exception(RedirectError("no master is known"))
             return future
+        return self._connection(place, waits=call.durable).submit(command, durable=call.durable)
+
+    def _command(self, call: Call) -> tuple[HostPort | None, Command]:
+        """Where it goes, None where no master is known, and what is sent."""
+        key = self._key(call.tag)
         now = "" if self._clock_us is None else self._clock_us()
         given = call.argument
-        name, key = f"{self._library.name}_{call.function}", self._key(call.tag)
-        command = ("FCALL", name, 1, key, now, *((given,) if isinstance(given, bytes) else given))
-        return self._connection(place, waits=call.durable).submit(command, durable=call.durable)
+        texts = (given,) if isinstance(given, bytes) else given
+        return self._topology.master_of(key), ("FCALL", f"{self._library.name}_{call.function}", 1, key, now, *texts)
 
     def _connection(self, place: HostPort, *, waits: bool = False) -> PipelinedConnection:
         """Calls that wait for replicas have a connection of their own: beats must not wait behind them."""

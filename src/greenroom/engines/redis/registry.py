@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import (
@@ -28,12 +30,13 @@ from greenroom.engines.base import (
     SessionPage,
     SessionQuery,
 )
+from greenroom.engines.completion import Completion, completed
 from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, created, decode_participant, ended, session
 from greenroom.engines.redis.store import Call, Reply, Store
-from greenroom.errors import IllegalArgumentError, ServiceUnavailableError, SessionEndedError
+from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import (
     PARTITIONS,
     ParticipantRecord,
@@ -44,6 +47,8 @@ from greenroom.model import (
 
 ATTRIBUTES_PROTOCOL = 2
 """The first `NodeBeat.protocol` with attributes and statuses."""
+
+T = TypeVar("T")
 
 
 def tag_of(partition: int) -> str:
@@ -61,23 +66,42 @@ class RedisRegistry:
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
-    async def open(self, request: OpenRequest) -> Attached:
-        self._check_upgraded(request)
-        partition = partition_of(request.app, request.participant_id)
-        if partition_of_session(request.session_id) != partition:
-            raise IllegalArgumentError("The session id does not begin with the participant's partition.")
-        others = 0
-        if request.max_application_sessions is not None:
-            if not self._counts.is_fresh(asyncio.get_running_loop().time()):
-                await self._maintenance.sum_up()
-            others = self._counts.others(partition, request.app)
-        reply = await self._call("open", partition, arguments.open_texts(request, others), durable=True)
-        return self._attached(partition, reply, created(request, reply[1]) if reply[0] else session(reply[1]))
+    def open(self, request: OpenRequest) -> Awaitable[Attached]:
+        limited = request.max_application_sessions is not None
+        if limited and not self._counts.is_fresh(asyncio.get_running_loop().time()):
+            return self._open_when_counted(request)
+        return self._open(request)
 
-    async def attach(self, request: AttachRequest) -> Attached:
-        partition = _partition(request.session_id)
-        reply = await self._call("attach", partition, arguments.attach_texts(request), durable=True)
-        return self._attached(partition, reply, session(reply[1]))
+    async def _open_when_counted(self, request: OpenRequest) -> Attached:
+        await self._maintenance.sum_up()
+        return await self._open(request)
+
+    def _open(self, request: OpenRequest) -> Completion[Attached]:
+        partition = partition_of(request.app, request.participant_id)
+        try:
+            self._check_upgraded(request)
+            if partition_of_session(request.session_id) != partition:
+                raise IllegalArgumentError("The session id does not begin with the participant's partition.")
+        except GreenroomError as refusal:
+            return completed(refusal)
+        limited = request.max_application_sessions is not None
+        others = self._counts.others(partition, request.app) if limited else 0
+
+        def opened(reply: Reply) -> Attached:
+            return self._attached(partition, reply, created(request, reply[1]) if reply[0] else session(reply[1]))
+
+        return self._begin("open", partition, arguments.open_texts(request, others), opened, durable=True)
+
+    def attach(self, request: AttachRequest) -> Completion[Attached]:
+        try:
+            partition = _partition(request.session_id)
+        except GreenroomError as refusal:
+            return completed(refusal)
+
+        def attached(reply: Reply) -> Attached:
+            return self._attached(partition, reply, session(reply[1]))
+
+        return self._begin("attach", partition, arguments.attach_texts(request), attached, durable=True)
 
     def _attached(self, partition: int, reply: Reply, record: SessionRecord) -> Attached:
         fresh, _, participant, displaced, replaced, count = reply
@@ -98,24 +122,26 @@ class RedisRegistry:
         (flat,) = await self._call("refresh", _partition(owner.session_id), texts, durable=True)
         return session(flat)
 
-    async def detach(self, owner: Owner, grace: float) -> bool:
+    def detach(self, owner: Owner, grace: float) -> Completion[bool]:
         partition = partition_of_session(owner.session_id)
         if partition is None:
-            return False
-        (done,) = await self._call("detach", partition, arguments.detach_texts(owner, grace))
-        return bool(done)
+            return completed(False)
+        return self._begin("detach", partition, arguments.detach_texts(owner, grace), lambda reply: bool(reply[0]))
 
-    async def close(self, request: EndRequest) -> SessionRecord | None:
+    def close(self, request: EndRequest) -> Completion[SessionRecord | None]:
         partition = partition_of_session(request.session_id)
         if partition is None:
-            return None
-        reply = await self._call("close", partition, arguments.close_texts(request), durable=True)
-        if not reply:
-            return None
-        values, ended_at, count = reply
-        record = ended(request, values, ended_at)
-        self._counts.note(partition, record.app, count)
-        return record
+            return completed(None)
+
+        def closed(reply: Reply) -> SessionRecord | None:
+            if not reply:
+                return None
+            values, ended_at, count = reply
+            record = ended(request, values, ended_at)
+            self._counts.note(partition, record.app, count)
+            return record
+
+        return self._begin("close", partition, arguments.close_texts(request), closed, durable=True)
 
     # -- participants ------------------------------------------------------------------------------------------------
 
@@ -167,6 +193,29 @@ class RedisRegistry:
                 hint="Upgrade every node; then it is taken.",
                 retry_after=5.0,
             )
+
+    def _begin(
+        self,
+        function: str,
+        partition: int,
+        texts: arguments.Texts,
+        read: Callable[[Reply], T],
+        *,
+        durable: bool = False,
+    ) -> Completion[T]:
+        """read: makes the result of what follows `ok`."""
+        completion: Completion[T] = Completion()
+
+        def answered(reply: Any) -> None:
+            result: T | Exception
+            try:
+                result = reply if isinstance(reply, Exception) else read(accepted(reply))
+            except Exception as error:  # a refusal, or a reply that cannot be read: it is the caller's to see
+                result = error
+            completion.complete(result)
+
+        self._store.begin(Call(function, tag_of(partition), texts, durable), answered)
+        return completion
 
     async def _call(
         self, function: str, partition: int, argument: bytes | arguments.Texts, *, durable: bool = False

@@ -56,6 +56,9 @@ class Store(Protocol):
     async def call(self, call: Call) -> Reply:
         """One call. The outcome is open where it raises with code OUTCOME_UNKNOWN."""
 
+    def begin(self, call: Call, answer: Callable[[Any], None]) -> None:
+        """As `call`, without a task: ``answer`` gets the reply or the exception, perhaps before this returns."""
+
     async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
         """All at once, answers in order. Raises what the first that failed raised, after all are answered."""
 
