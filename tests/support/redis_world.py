@@ -59,7 +59,7 @@ class RedisWorld(World):
             if data == PROBE:
                 self._probes.put_nowait((tag, channel))
             else:
-                engine.heard(tag, channel, data)
+                engine.received(tag, channel, data)
 
         engine.store.listen(heard, engine._bus.lost)
         self.engine = engine

@@ -17,7 +17,7 @@ CHANGES = "c"
 COMMANDS = "k"
 EVERYBODY = "nodes"
 SILENT_AFTER = 2.0
-"""Seconds in which the newest change of a partition must have been heard."""
+"""Seconds in which the newest change of a partition must have been received."""
 
 
 class _Change(msgspec.Struct):
@@ -37,7 +37,7 @@ class RedisBus:
         self._listeners: list[BusListener] = []
         self._watched: dict[tuple[str, str], int] = {}
         self._partitions: dict[int, int] = {}
-        self._heard: dict[int, int] = {}
+        self._received: dict[int, int] = {}
         self._nodes: set[str] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._renewals: set[asyncio.Task[None]] = set()
@@ -74,7 +74,7 @@ class RedisBus:
             self._partitions[partition] = left
             return
         del self._partitions[partition]
-        self._heard.pop(partition, None)
+        self._received.pop(partition, None)
         await self._store.unsubscribe(f"p{partition}", CHANGES)
 
     def watched(self) -> tuple[int, ...]:
@@ -85,9 +85,9 @@ class RedisBus:
         tag = EVERYBODY if node == "*" else f"node:{node}"
         await self._store.publish(tag, COMMANDS, msgspec.json.encode(command))
 
-    # -- hearing -----------------------------------------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------------------------------
 
-    def heard(self, tag: str, channel: str, data: bytes) -> None:
+    def received(self, tag: str, channel: str, data: bytes) -> None:
         """A message of the store. One that cannot be read comes from a version far away, and is dropped."""
         try:
             if channel == CHANGES:
@@ -101,13 +101,13 @@ class RedisBus:
 
     def _changed(self, partition: int, data: bytes) -> None:
         message = _decode_change(data)
-        before = self._heard.get(partition)
+        before = self._received.get(partition)
         if before is not None:
-            self._heard[partition] = message.id
+            self._received[partition] = message.id
             if message.id != before + 1:
-                # One before it was lost, or the partition lost its past. Its own change is told below all the same.
+                # One before it was lost, or the partition lost its past. Its own change is passed on all the same.
                 self._missed([partition])
-        # Also of those who are not watched: the node counts the changes of the partition (S13), and tells nobody.
+        # Also of those who are not watched: the node counts the changes of the partition (S13).
         change = Change(partition, message.id, message.participant)
         for listener in self._listeners:
             listener.changed(change)
@@ -119,10 +119,10 @@ class RedisBus:
         self._missed([partition for partition in partitions if partition in self._partitions])
 
     def _forget(self, partitions: Sequence[int]) -> None:
-        """Another master may count otherwise: what was lost and what took its number are told apart by nothing. So the
+        """Another master may count otherwise: nothing distinguishes what was lost from what took its number. So the
         next beat is a first look, and all is read again then."""
         for partition in partitions:
-            self._heard.pop(partition, None)
+            self._received.pop(partition, None)
 
     def _missed(self, partitions: Sequence[int]) -> None:
         if partitions:
@@ -132,7 +132,7 @@ class RedisBus:
     # -- S13 ---------------------------------------------------------------------------------------------------------
 
     async def beaten(self, node: str, newest: dict[int, int]) -> None:
-        """After a beat: the node's commands are heard, and what is silent will be noticed."""
+        """After a beat: the node's commands are received, and what is silent will be noticed."""
         if node not in self._nodes:
             await self._store.subscribe(EVERYBODY, COMMANDS)
             await self._store.subscribe(f"node:{node}", COMMANDS)
@@ -141,12 +141,12 @@ class RedisBus:
         for partition, change in newest.items():
             if partition not in self._partitions:
                 continue
-            heard = self._heard.get(partition)
-            if heard is None or change < heard:
+            received = self._received.get(partition)
+            if received is None or change < received:
                 # The first look: what was lost since the watch began is not known. Or the partition lost its past.
-                self._heard[partition] = change
+                self._received[partition] = change
                 missed.append(partition)
-            elif change > heard:
+            elif change > received:
                 expected[partition] = change
         self._missed(missed)
         if expected:
@@ -155,7 +155,7 @@ class RedisBus:
     def _check_later(self, expected: dict[int, int]) -> None:
         def check() -> None:
             self._timers.discard(timer)
-            silent = {p: change for p, change in expected.items() if self._heard.get(p, change) < change}
+            silent = {p: change for p, change in expected.items() if self._received.get(p, change) < change}
             if silent:
                 task = asyncio.get_running_loop().create_task(self._renew(silent), name="greenroom-redis-renew")
                 self._renewals.add(task)
@@ -168,10 +168,10 @@ class RedisBus:
         try:
             await self._store.renew_subscription([(f"p{partition}", CHANGES) for partition in silent])
         except ServiceUnavailableError:
-            return  # what was heard stays as it is: the next beat finds the same silence, and tries again
+            return  # what was received stays as it is: the next beat finds the same silence, and tries again
         for partition, change in silent.items():
             if partition in self._partitions:
-                self._heard[partition] = max(change, self._heard.get(partition, 0))
+                self._received[partition] = max(change, self._received.get(partition, 0))
 
     async def stop(self) -> None:
         """Ends timers and tasks."""

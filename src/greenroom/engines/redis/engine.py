@@ -60,7 +60,7 @@ class RedisEngine:
             event_limits=event_limits,
         )
         self.registry: Registry = RedisRegistry(self.store, counts, self._maintenance)
-        self.store.listen(self.heard, self._bus.lost)
+        self.store.listen(self.received, self._bus.lost)
 
     async def start(self) -> None:
         """Connects, and refuses what cannot be used: Redis before 7.0, or one that evicts.
@@ -87,12 +87,12 @@ class RedisEngine:
         return durability.describe(await self.store.facts(), self._address.wait_replicas)
 
     async def subscribed(self) -> None:
-        """Returns when hints of new events are heard from all partitions, as far as they can be reached."""
+        """Returns when hints of new events are received from all partitions, as far as they can be reached."""
         await self._outbox.subscribed()
 
-    def heard(self, tag: str, channel: str, data: bytes) -> None:
+    def received(self, tag: str, channel: str, data: bytes) -> None:
         """A message of the store."""
         if channel == EVENTS:
             self._outbox.received(data)
         else:
-            self._bus.heard(tag, channel, data)
+            self._bus.received(tag, channel, data)

@@ -1,7 +1,7 @@
 """What Redis says when it refuses, as errors of ours: all retryable.
 
 Texts go to clients, so they hold nothing internal; what Redis or the network said is in ``detail``, for logs. Where the
-engine cannot be started, whoever starts it is told, with what to change.
+engine cannot be started, the error says what to change.
 """
 
 from __future__ import annotations

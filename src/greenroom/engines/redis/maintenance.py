@@ -36,7 +36,7 @@ APPLICATIONS_A_PASS = 16
 HOUSEKEEPING = 30
 """Reaper passes from one look at event streams to the next."""
 MOST_A_CALL = 50
-"""Sessions and participants that one call deals with: no call may hold Redis for long."""
+"""Sessions and participants that one call processes: no call may hold Redis for long."""
 
 Applications = Callable[[], Sequence[Application]]
 
@@ -65,7 +65,8 @@ class Maintenance:
     """The parts of `Registry` that ask every partition.
 
     applications: those this process knows, for settings that the reaper needs. watched: partitions with watches.
-    beaten: told of every beat with the node's name and the newest change ids. lease: seconds that a beat renews it for.
+    beaten: called after every beat with the node's name and the newest change ids. lease: seconds for which a beat
+    renews it.
     """
 
     def __init__(
@@ -272,12 +273,12 @@ class Maintenance:
 
     async def _raise(self, request: RestoreRequest) -> int:
         """S11, of those of whom nobody holds a session."""
-        told: dict[int, list[tuple[str, str, int]]] = {}
+        sent: dict[int, list[tuple[str, str, int]]] = {}
         for app, participant_id, version in request.versions:
-            told.setdefault(partition_of(app, participant_id), []).append((app, participant_id, version))
+            sent.setdefault(partition_of(app, participant_id), []).append((app, participant_id, version))
         calls = [
             Call("restore", f"p{number}", self._restore_argument(request, items=[], versions=each), True)
-            for number, each in told.items()
+            for number, each in sent.items()
         ]
         return sum(accepted(reply)[0] for reply in await self._store.call_many(calls))
 

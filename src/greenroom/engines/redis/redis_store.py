@@ -1,4 +1,4 @@
-"""The store on a real Redis: which master serves which tag, one connection and one ear for each."""
+"""The store on a real Redis: which master serves which tag, one connection and one subscription for each."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class RedisRegistry:
         return await self._maintenance.restore(request)
 
     def _check_upgraded(self, request: OpenRequest | UpdateRequest) -> None:
-        """A node of the version before drops attributes and statuses from what it tells watchers, and from what it
+        """A node of the version before drops attributes and statuses from what it sends watchers, and from what it
         writes back: they are not taken before it is gone."""
         named = request.attributes is not None or request.status is not None
         if named and self._maintenance.oldest_protocol < ATTRIBUTES_PROTOCOL:

@@ -27,7 +27,7 @@ class Call(NamedTuple):
 
 
 class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What one master says about itself. None: it does not tell (CONFIG may be forbidden)."""
+    """What one master says about itself. None: it does not say (CONFIG may be forbidden)."""
 
     address: str
     version: str
@@ -69,7 +69,7 @@ class Store(Protocol):
         """Once, before anything is subscribed."""
 
     async def subscribe(self, tag: str, channel: str) -> None:
-        """Returns when messages published from now on are heard."""
+        """Returns when messages published from now on are received."""
 
     async def unsubscribe(self, tag: str, channel: str) -> None:
         """Stops listening to one channel."""

@@ -1,4 +1,4 @@
-"""Sharded subscriptions: one connection to each master that serves a channel, reconnected when it is lost or silent."""
+"""Sharded subscriptions: one connection to each master that serves a channel, renewed when it is lost or silent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from greenroom.errors import ServiceUnavailableError
 Pair = tuple[str, str]
 
 PING_EVERY = 3.0
-"""Seconds between pings; a connection on which nothing was heard for two of them is given up."""
+"""Seconds between pings; a connection that received nothing for two of them is given up."""
 _PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
 
@@ -29,7 +29,7 @@ class _Subscription:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
-        self.heard = False
+        self.received = False
         self.confirmed: set[Pair] = set()
 
     async def send(self, *command: str) -> None:
@@ -38,7 +38,7 @@ class _Subscription:
 
 
 class Subscriber:
-    """What is to be heard, and tasks that see to it that it is."""
+    """The wanted channels, and a task for each master that keeps them subscribed."""
 
     def __init__(self, topology: Topology, key: Callable[..., str], *, timeout: float) -> None:
         self._topology = topology
@@ -49,7 +49,7 @@ class Subscriber:
         self._wanted: dict[Pair, asyncio.Future[None] | None] = {}
         self._pairs: dict[bytes, Pair] = {}
         self._tasks: dict[HostPort, asyncio.Task[None]] = {}
-        self._subscriber: dict[HostPort, _Subscription] = {}
+        self._subscriptions: dict[HostPort, _Subscription] = {}
         self._missed: set[Pair] = set()
         self._stopped = False
 
@@ -57,7 +57,7 @@ class Subscriber:
         self._on_message, self._on_lost = on_message, on_lost
 
     def wanted(self) -> Sequence[Pair]:
-        """What is to be heard."""
+        """The channels that are subscribed, or being subscribed."""
         return tuple(self._wanted)
 
     async def subscribe(self, tag: str, channel: str) -> None:
@@ -70,9 +70,9 @@ class Subscriber:
             waiting = self._wanted[pair] = asyncio.get_running_loop().create_future()
             self._pairs[self._key(tag, channel).encode()] = pair
             place = self._topology.master_of(self._key(tag))
-            ear = self._subscriber.get(place) if place is not None else None
-            if ear is not None:
-                await self._send_quietly(ear, "SSUBSCRIBE", self._key(tag, channel))
+            subscription = self._subscriptions.get(place) if place is not None else None
+            if subscription is not None:
+                await self._send_quietly(subscription, "SSUBSCRIBE", self._key(tag, channel))
             elif place is not None:
                 self._start(place)
             else:
@@ -91,18 +91,18 @@ class Subscriber:
         if waiting is not None and not waiting.done():
             waiting.cancel()
         self._pairs.pop(self._key(tag, channel).encode(), None)
-        for ear in self._subscriber.values():
-            if pair in ear.confirmed:
-                ear.confirmed.discard(pair)
-                await self._send_quietly(ear, "SUNSUBSCRIBE", self._key(tag, channel))
+        for subscription in self._subscriptions.values():
+            if pair in subscription.confirmed:
+                subscription.confirmed.discard(pair)
+                await self._send_quietly(subscription, "SUNSUBSCRIBE", self._key(tag, channel))
 
     async def renew(self, pairs: Sequence[Pair]) -> None:
-        """Reconnects where these are subscribed; calls `lost`."""
+        """Connects again where these are subscribed; `lost` is called."""
         for place in {self._topology.master_of(self._key(tag)) for tag, _ in pairs}:
             task = self._tasks.get(place) if place is not None else None
-            ear = self._subscriber.get(place) if place is not None else None
-            if task is not None and ear is not None:
-                await ear.connection.disconnect()
+            subscription = self._subscriptions.get(place) if place is not None else None
+            if task is not None and subscription is not None:
+                await subscription.connection.disconnect()
 
     async def stop(self) -> None:
         self._stopped = True
@@ -114,16 +114,16 @@ class Subscriber:
             if waiting is not None and not waiting.done():
                 waiting.cancel()
 
-    async def _send_quietly(self, ear: _Subscription, *command: str) -> None:
-        """A failure is noticed by the ear's own task."""
+    async def _send_quietly(self, subscription: _Subscription, *command: str) -> None:
+        """A failure is noticed by the subscription's own task."""
         try:
-            await ear.send(*command)
+            await subscription.send(*command)
         except (RedisError, OSError):
             pass
 
     def _start(self, place: HostPort) -> None:
         if place not in self._tasks and not self._stopped:
-            self._tasks[place] = asyncio.create_task(self._keep(place), name="greenroom-redis-ear")
+            self._tasks[place] = asyncio.create_task(self._keep(place), name="greenroom-redis-subscription")
 
     async def _arrange(self) -> None:
         """Every wanted channel has a task at its master, and one that moved is subscribed there."""
@@ -132,15 +132,15 @@ class Subscriber:
             if place is None:
                 continue
             self._start(place)
-            ear = self._subscriber.get(place)
-            if ear is not None and (tag, channel) not in ear.confirmed:
-                await self._send_quietly(ear, "SSUBSCRIBE", self._key(tag, channel))
+            subscription = self._subscriptions.get(place)
+            if subscription is not None and (tag, channel) not in subscription.confirmed:
+                await self._send_quietly(subscription, "SSUBSCRIBE", self._key(tag, channel))
 
     def _at(self, place: HostPort) -> list[Pair]:
         return [pair for pair in self._wanted if self._topology.master_of(self._key(pair[0])) == place]
 
     async def _keep(self, place: HostPort) -> None:
-        """Hears at one master as long as something is wanted there."""
+        """Subscribed at one master as long as something is wanted there."""
         pause = _PAUSE
         while self._at(place):
             try:
@@ -150,7 +150,7 @@ class Subscriber:
                 pass
             else:
                 pause = _PAUSE
-                await self._hear(place, _Subscription(connection))
+                await self._serve(place, _Subscription(connection))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             await self._look_again()
@@ -164,36 +164,38 @@ class Subscriber:
             return
         await self._arrange()
 
-    async def _hear(self, place: HostPort, ear: _Subscription) -> None:
-        self._subscriber[place] = ear
+    async def _serve(self, place: HostPort, subscription: _Subscription) -> None:
+        self._subscriptions[place] = subscription
         try:
             for tag, channel in self._at(place):
-                await ear.send("SSUBSCRIBE", self._key(tag, channel))
+                await subscription.send("SSUBSCRIBE", self._key(tag, channel))
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(ear))
-                group.create_task(self._ping(ear))
+                group.create_task(self._read(subscription))
+                group.create_task(self._ping(subscription))
         except (RedisError, OSError, ExceptionGroup):
             pass
         finally:
-            del self._subscriber[place]
-            for pair in ear.confirmed & self._wanted.keys():
+            del self._subscriptions[place]
+            for pair in subscription.confirmed & self._wanted.keys():
                 self._missed.add(pair)
                 if self._wanted[pair] is None:
                     self._wanted[pair] = asyncio.get_running_loop().create_future()
-            await ear.connection.disconnect()  # last: it takes turns of the loop, and a subscribe may come in them
+            await (
+                subscription.connection.disconnect()
+            )  # last: it takes turns of the loop, and a subscribe may come in them
 
-    async def _read(self, ear: _Subscription) -> None:
+    async def _read(self, subscription: _Subscription) -> None:
         while True:
             try:
-                message = await ear.connection.read_response(
+                message = await subscription.connection.read_response(
                     disable_decoding=True, timeout=math.inf, disconnect_on_error=False
                 )
             except ResponseError as error:
                 raise RedisError(str(error)) from error  # MOVED: this channel is served elsewhere now
-            ear.heard = True
-            self._take(ear, message)
+            subscription.received = True
+            self._take(subscription, message)
 
-    def _take(self, ear: _Subscription, message: Any) -> None:
+    def _take(self, subscription: _Subscription, message: Any) -> None:
         kind = message[0]
         if kind == b"smessage":
             pair = self._pairs.get(message[1])
@@ -202,27 +204,27 @@ class Subscriber:
         elif kind == b"ssubscribe":
             pair = self._pairs.get(message[1])
             if pair is not None:
-                self._confirm(ear, pair)
+                self._confirm(subscription, pair)
         elif kind == b"sunsubscribe":
             pair = self._pairs.get(message[1])
-            if pair is not None and pair in ear.confirmed:
+            if pair is not None and pair in subscription.confirmed:
                 raise RedisError("the slot of a channel moved")  # S13: counts as lost
 
-    def _confirm(self, ear: _Subscription, pair: Pair) -> None:
-        ear.confirmed.add(pair)
+    def _confirm(self, subscription: _Subscription, pair: Pair) -> None:
+        subscription.confirmed.add(pair)
         waiting = self._wanted.get(pair)
         if waiting is not None:
             self._wanted[pair] = None
             if not waiting.done():
                 waiting.set_result(None)
-        if pair in self._missed:  # told now and not when it was lost: what is read after this is complete
+        if pair in self._missed:  # reported now and not when it was lost: what is read after this is complete
             self._missed.discard(pair)
             self._on_lost([pair])
 
-    async def _ping(self, ear: _Subscription) -> None:
+    async def _ping(self, subscription: _Subscription) -> None:
         while True:
-            ear.heard = False
-            await ear.send("PING")
+            subscription.received = False
+            await subscription.send("PING")
             await asyncio.sleep(PING_EVERY)
-            if not ear.heard:
-                raise RedisError("nothing is heard")
+            if not subscription.received:
+                raise RedisError("nothing was received")

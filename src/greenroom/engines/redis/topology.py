@@ -81,7 +81,7 @@ class Topology(ABC):
             return
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh_in_time(), name="greenroom-redis-topology")
-            # who waits hears of it; where all have given up, nobody need
+            # who waits gets the failure; where all have given up, it needs no one
             self._refreshing.add_done_callback(lambda task: task.cancelled() or task.exception())
         task = self._refreshing
         try:

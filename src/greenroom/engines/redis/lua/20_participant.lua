@@ -1,4 +1,4 @@
--- Participants: the record, what watchers are told, blocks and revocations.
+-- Participants: the record, what is published of it, blocks and revocations.
 
 -- attrs: a JSON object of names and texts. sts: [session id, status], … of the sessions with a status other than
 -- `available`, the latest last. status: what follows from these. Each is absent or empty where there is none.
@@ -155,8 +155,8 @@ local function share_status(p)
   p.status = best
 end
 
--- Whether `participant.updated` goes out now. If not, one event tells of all changes of the next seconds. Who has no
--- session can be changed by the app's backend alone, which is told at once.
+-- Whether `participant.updated` goes out now. If not, one event covers all changes of the next seconds. Who has no
+-- session can be changed by the app's backend alone: it is emitted at once.
 local function update_is_due(c, p, before)
   local waits = p.wait == '1'
   -- with no session before or now, `online` or `offline` says the status

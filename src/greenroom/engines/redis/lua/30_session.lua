@@ -20,7 +20,7 @@ local function live_lease(c, lease)
   return expires and tonumber(expires) >= c.clock
 end
 
--- A lease never heard of is taken; a lapsed one is never renewed (S7).
+-- An unknown lease is taken; a lapsed one is never renewed (S7).
 local function take_lease(c, lease, node, ms)
   if call('ZSCORE', c.P .. ':leases', lease) then
     return live_lease(c, lease)
@@ -153,7 +153,7 @@ local function detach_session(c, s, p, grace_ms, why)
   p.on = math.max(0, p.on - 1)
   s.state = 'detached'
   call('HSET', session_key(c, s.id), 'state', 'detached', 'detached', c.now)
-  -- d: told like `unreachable` only when it has lasted for 2 s
+  -- d: the event, like that of `unreachable`, comes only when it has lasted for 2 s
   call('ZADD', c.P .. ':due', int(clock_now(c) + grace_ms), 'g' .. s.id, int(clock_now(c) + NOTIFY_AFTER_MS), 'd' .. s.id)
   note(c, s, 'detached', s.node, why)
 end
@@ -226,7 +226,7 @@ local function sessions_of(c, who)
   return live, opened, count
 end
 
--- The participant of a session; made anew where its record was lost.
+-- The participant of a session; a new record where it was lost.
 local function participant_of(c, s)
   local p = load_participant(c, s.app, s.pid)
   if p then
@@ -244,7 +244,7 @@ local function participant_of(c, s)
   return p
 end
 
--- As the last change said it, or anew.
+-- As published by this call, or made now.
 local function reply_participant(p)
   return p.json or participant_json(p)
 end

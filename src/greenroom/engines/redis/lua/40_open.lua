@@ -135,7 +135,7 @@ define('open', function(c, r)
   end
   p = p or new_participant(c, r.app, r.pid, r.xid, r.anonymous)
   local before = snapshot(p)
-  before.changed = true -- also where one session takes the place of another: watchers are told once
+  before.changed = true -- also where one session takes the place of another: watchers are notified once
   local replaced = who_yields(c, r, live)
   if not replaced then
     return refuse('too_many')

@@ -1,4 +1,4 @@
--- What is left of somebody who was erased goes piece by piece. Entries of a stream cannot be changed, so the stream is
+-- What is left of an erased participant is removed in pieces. Entries of a stream cannot be changed, so the stream is
 -- written again, some hundred entries in each reaper pass, under a name of its own, which then takes the stream's place.
 -- From the erase on nothing that is read names the participant.
 --

@@ -54,7 +54,7 @@ local function put_cutoff(c, r, subject, before)
 end
 
 local function put_jti(c, r, jti)
-  -- a kick's or block's reason is not repeated here: it may name somebody who is erased later
+  -- a kick's or block's reason is not repeated here: it may name a participant who is erased later
   local reason = r.jti and r.reason or ''
   local record = json('kind', 'jti', 'subject', jti, 'reason', reason, 'created_at', c.ms)
   put_restriction(c, r.app, 'j:' .. jti, record, c.ms + RESTRICTION_MEMORY_MS)
@@ -146,7 +146,7 @@ function kinds.erase(c, r, block, cutoff)
   end
   call('DEL', c.P .. ':ps:' .. who, open_ids(c, who))
   if p then
-    -- The last that watchers hear names nobody.
+    -- The last change that watchers get has no names.
     p.ver = next_version(c, p.ver)
     p.xid, p.name, p.avatar, p.rev, p.seen, p.attrs, p.status = nil, '', '', 0, nil, nil, nil
     publish_change(c, p)

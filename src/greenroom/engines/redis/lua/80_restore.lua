@@ -11,7 +11,7 @@ local function restore_participant(p, given)
   p.name, p.avatar, p.rev, p.ver, p.attrs = given.name, given.avatar, given.rev, int(given.ver), given.attrs
   p.rewrite = true
   if p.fresh then
-    p.shown = given.shown -- else what was shown is as stored, like the events that tell of it
+    p.shown = given.shown -- else what was shown is as stored, like the events about it
   end
   return true
 end
@@ -63,15 +63,15 @@ local function restore_one(c, item)
   return 1
 end
 
--- S11, of whom nobody holds a session: what watchers were told was lost, so what is stored gets a version above it.
-local function raise_version(c, app, pid, told)
+-- S11, of whom nobody holds a session: what watchers were sent was lost, so what is stored gets a version above it.
+local function raise_version(c, app, pid, version)
   local p = load_participant(c, app, pid)
-  if not p or tonumber(p.ver) >= told then
+  if not p or tonumber(p.ver) >= version then
     return 0
   end
   local before = snapshot(p)
   before.changed = true
-  p.ver = int(told)
+  p.ver = int(version)
   finish(c, p, before)
   return 1
 end
@@ -87,8 +87,8 @@ define_unmarked('restore', function(c, r)
   for _, item in ipairs(r.items) do
     written = written + restore_one(c, item)
   end
-  for _, told in ipairs(c.marker and r.versions or {}) do
-    written = written + raise_version(c, told[1], told[2], told[3])
+  for _, sent in ipairs(c.marker and r.versions or {}) do
+    written = written + raise_version(c, sent[1], sent[2], sent[3])
   end
   if not c.marker then
     call('HSETNX', c.P, 'clock', int(c.clock))

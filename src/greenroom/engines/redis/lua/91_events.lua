@@ -30,7 +30,7 @@ define('events', function(c, r)
 end)
 
 -- Of what was read, whether it is still there, and a write behind it for WAIT: what a failover could still take back is
--- given to nobody (S16). Else its number would be another event's, which who had read so far would never hear of.
+-- given to nobody (S16). Else its number would be another event's, and a reader that was past it would never get that one.
 define('confirm', function(c, r)
   if r.id then
     local place = '1-' .. int(r.position - 1)
