@@ -24,9 +24,9 @@ from greenroom.engines.base import Engine
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.engines.redis import RedisEngine
 from greenroom.server.service import Service
-from tests.server.api_house import Api, api_of
+from tests.server.api_service import Api, api_of
 from tests.server.crowds import crowd, name_of
-from tests.server.harness import House, short_config
+from tests.server.harness import RunningService, short_config
 from tests.support.redis_server import RedisServer, single
 
 HERE = ["online", "unreachable"]
@@ -50,8 +50,8 @@ async def main(kind: str, participants: int) -> None:
         await service.start()
         try:
             async with aiohttp.ClientSession() as http:
-                house = House(service, http, data)
-                tenant = await house.new_application()
+                running = RunningService(service, http, data)
+                tenant = await running.new_application()
                 began = time.monotonic()
                 async with crowd(tenant, participants):
                     print(
@@ -59,7 +59,7 @@ async def main(kind: str, participants: int) -> None:
                     )
                     if server is not None:
                         server.execute("SLOWLOG", "RESET")
-                    await _ask_all(api_of(house, tenant), service, tenant.key, participants, server)
+                    await _ask_all(api_of(running, tenant), service, tenant.key, participants, server)
                     if server is not None:
                         print(f"longest function of Redis: {_longest(server):.1f} ms")
         finally:

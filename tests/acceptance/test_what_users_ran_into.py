@@ -24,7 +24,7 @@ from greenroom.model import SessionPolicy
 from tests.acceptance.process import ServiceProcess, service
 from tests.cli.running import run
 from tests.server.api.test_webhooks import LOOPBACK, add
-from tests.server.api_house import Api, api_house
+from tests.server.api_service import Api, api_service
 from tests.server.harness import Client, ClosedError, RefusedError, Tenant, running_service
 from tests.server.webhooks.receiver import receiver
 
@@ -104,21 +104,21 @@ async def _open_and_leave(running: ServiceProcess, names: list[str], how: signal
 @pytest.mark.slow
 async def test_the_backends_left_webhook_comes_once_in_order_and_with_a_reason() -> None:
     short = {"grace": 0.6, "grace_unconfirmed": 0.5, "grace_going_away": 0.3}
-    async with api_house(**LOOPBACK, **short) as (house, tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK, **short) as (running, tenant, api), receiver() as there:
         await add(api, there)
-        async with house.connect() as closes, house.connect() as kicked, house.connect() as moves:
+        async with running.connect() as closes, running.connect() as kicked, running.connect() as moves:
             ends = {}
             ends["closed"] = await closes.open(tenant.token("closes"))
             ends["kicked"] = await kicked.open(tenant.token("kicked"))
-            vanishes = await house.dial()
+            vanishes = await running.dial()
             ends["timeout"] = await vanishes.open(tenant.token("vanishes"))
             ends["replaced"] = await moves.open(tenant.token("moves"), device={"id": "phone"})
             await closes.call("session.close")
             await api.good("POST", "/v1/participants/ext:kicked/kick", {"reason": "be kind"})
             vanishes.abort()
-            async with house.connect() as again:
+            async with running.connect() as again:
                 await again.open(tenant.token("moves"), device={"id": "phone"})
-                await house.until(lambda: len(_ended(there.got)) == 4)
+                await running.until(lambda: len(_ended(there.got)) == 4)
         told = [got.event for got in there.got]
         for reason, session in ends.items():
             mine = [one for one in told if one["sessionId"] == session.id and one["type"].startswith("session.")]
@@ -141,36 +141,36 @@ def _ended(got: Any) -> list[Any]:
 
 
 async def test_kicked_users_do_not_walk_back_in_with_the_same_token_or_secret_also_not_after_a_restart() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         token = tenant.token("eve")
-        client = await house.dial()
+        client = await running.dial()
         session = await client.open(token)
         await api.good("POST", "/v1/participants/ext:eve/kick", {"reason": "be kind"})
         assert (await client.notified("session.ended"))["reason"] == "kicked"
         assert await client.closed() == CloseCode.KICKED
         for _ in range(2):
-            back = await house.dial()
+            back = await running.dial()
             with pytest.raises(RefusedError) as refused:
                 await back.open(token)
             assert refused.value.data["retryable"] is False
             assert await back.closed() == CloseCode.KICKED
-            async with house.connect() as back:
+            async with running.connect() as back:
                 with pytest.raises(RefusedError, match="ended|kicked|removed"):
                     await back.resume(session)
-            await house.restart(kill=True)
-        async with house.connect() as back:
+            await running.restart(kill=True)
+        async with running.connect() as back:
             # The app's backend lets her in again; the cut-off is rounded up to the next second.
             await back.open(tenant.token("eve", now=time.time() + 2))
 
 
 async def test_blocked_users_do_not_walk_back_in_with_a_new_token_either() -> None:
-    async with api_house() as (house, tenant, api):
-        client = await house.dial()
+    async with api_service() as (running, tenant, api):
+        client = await running.dial()
         await client.open(tenant.token("eve"))
         await api.good("POST", "/v1/blocks", {"externalId": "eve", "reason": "spam"})
         assert (await client.notified("session.ended"))["reason"] == "blocked"
-        await house.restart(kill=True)
-        back = await house.dial()
+        await running.restart(kill=True)
+        back = await running.dial()
         with pytest.raises(RefusedError) as refused:
             await back.open(tenant.token("eve"))
         assert refused.value.data["reason"] == "Participant_blocked"
@@ -181,15 +181,15 @@ async def test_blocked_users_do_not_walk_back_in_with_a_new_token_either() -> No
 
 
 async def test_observers_never_see_a_live_user_as_gone_when_the_old_session_leaves_late() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        async with house.connect() as observer:
+    async with running_service() as running:
+        tenant = await running.new_application()
+        async with running.connect() as observer:
             await observer.open(tenant.token("bob"))
             await observer.call("participants.watch", externalIds=["ada"])
-            old = await house.dial()
+            old = await running.dial()
             await old.open(tenant.token("ada"), device={"id": "laptop"})
             for _ in range(5):
-                new = await house.dial()
+                new = await running.dial()
                 await new.open(tenant.token("ada"), device={"id": "laptop"})
                 await old.drop(1000)  # the old one says that it leaves when the new one is there
                 old = new
@@ -210,7 +210,7 @@ async def _seen_until(observer: Client, name: str) -> list[dict[str, Any]]:
 
 
 async def test_ends_carry_the_session_so_that_a_late_one_hides_nobody() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as first, house.connect() as second:
+    async with api_service() as (running, tenant, api), running.connect() as first, running.connect() as second:
         one = await first.open(tenant.token("ada"), device={"id": "laptop"})
         other = await second.open(tenant.token("ada"), device={"id": "laptop"})
         told = await _events(api)
@@ -238,10 +238,10 @@ POLICIES: list[tuple[dict[str, Any], str | None, str]] = [
 async def test_whether_a_second_tab_replaces_the_first_is_policy_as_data(
     policy: dict[str, Any], device: str | None, outcome: str, by: str
 ) -> None:
-    async with api_house() as (house, tenant, api):
-        token = await _token_with(house, tenant, api, policy, by)
+    async with api_service() as (running, tenant, api):
+        token = await _token_with(running, tenant, api, policy, by)
         info: dict[str, Any] = {} if device is None else {"device": {"id": device}}
-        first, second = await house.dial(), await house.dial()
+        first, second = await running.dial(), await running.dial()
         await first.open(token, **info)
         if outcome == "rejected":
             with pytest.raises(RefusedError) as refused:
@@ -261,10 +261,10 @@ async def test_whether_a_second_tab_replaces_the_first_is_policy_as_data(
         await second.drop()
 
 
-async def _token_with(house: Any, tenant: Tenant, api: Api, policy: dict[str, Any], by: str) -> str:
+async def _token_with(running: Any, tenant: Tenant, api: Api, policy: dict[str, Any], by: str) -> str:
     """A token under the policy, which the application has or the token brings."""
     if by == "application":
-        other = await house.new_application(policy=SessionPolicy(**policy))
+        other = await running.new_application(policy=SessionPolicy(**policy))
         made: str = other.token("ada")
         return made
     names = {"max_sessions": "maxSessions", "when_full": "whenFull", "same_device": "sameDevice"}
@@ -279,12 +279,12 @@ async def _token_with(house: Any, tenant: Tenant, api: Api, policy: dict[str, An
 
 
 async def test_every_client_gets_when_to_come_back_and_within_what_jitter() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        clients = [await house.dial() for _ in range(30)]
+    async with running_service() as running:
+        tenant = await running.new_application()
+        clients = [await running.dial() for _ in range(30)]
         for number, client in enumerate(clients):
             await client.open(tenant.token(f"user {number}"))
-        await house.service.stop()
+        await running.service.stop()
         for client in clients:
             closed = await _end_of(client)
             retry = msgspec.json.decode(closed.reason, type=Retry)
@@ -302,11 +302,11 @@ async def _end_of(client: Client) -> ClosedError:
 
 
 async def test_opens_beyond_the_rate_get_when_to_come_back() -> None:
-    async with running_service(opens_per_second=5.0) as house:
-        tenant = await house.new_application()
+    async with running_service(opens_per_second=5.0) as running:
+        tenant = await running.new_application()
         told = []
         for number in range(12):
-            client = await house.dial()
+            client = await running.dial()
             try:
                 await client.open(tenant.token(f"user {number}"))
             except RefusedError as refused:
@@ -321,14 +321,14 @@ async def test_opens_beyond_the_rate_get_when_to_come_back() -> None:
 
 @pytest.mark.slow
 async def test_heartbeats_are_the_services_duty_and_a_client_that_only_answers_pings_stays() -> None:
-    async with running_service(ping_interval=0.3, pong_timeout=0.2) as house:
-        tenant = await house.new_application()
-        async with house.connect() as client:
+    async with running_service(ping_interval=0.3, pong_timeout=0.2) as running:
+        tenant = await running.new_application()
+        async with running.connect() as client:
             opened = await client.open(tenant.token("ada"))
             await client.call("ping")
             waiting = asyncio.ensure_future(client.receive())  # aiohttp answers pings while it is read from
             await asyncio.sleep(2.0)
             assert not waiting.done()
-            assert (await house.session(opened.id)).state.value == "attached"
+            assert (await running.session(opened.id)).state.value == "attached"
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)

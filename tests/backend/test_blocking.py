@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.backend import Backend, BlockingBackend
 from greenroom.errors import NotFoundError
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 
 def test_it_has_every_method_of_the_other() -> None:
@@ -19,8 +19,8 @@ def test_it_has_every_method_of_the_other() -> None:
     assert names(BlockingBackend) == names(Backend) - {"aclose"} | {"close"}
 
 
-def _use(house: House, tenant: Tenant) -> list[str]:
-    with BlockingBackend(house.url, tenant.key, tenant.secret) as backend:
+def _use(running: RunningService, tenant: Tenant) -> list[str]:
+    with BlockingBackend(running.url, tenant.key, tenant.secret) as backend:
         assert backend.client_token(external_id="anna").count(".") == 2
         with pytest.raises(NotFoundError):
             backend.participant(external_id="anna")
@@ -34,9 +34,9 @@ def _use(house: House, tenant: Tenant) -> list[str]:
 
 
 async def test_in_a_program_without_a_loop() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        assert isinstance(await asyncio.to_thread(_use, house, tenant), list)
+    async with running_service() as running:
+        tenant = await running.new_application()
+        assert isinstance(await asyncio.to_thread(_use, running, tenant), list)
 
 
 async def test_inside_a_loop_it_says_what_to_use() -> None:

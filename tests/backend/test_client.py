@@ -18,20 +18,20 @@ from greenroom.errors import (
     TokenInvalidError,
 )
 from greenroom.model import Presence, SessionPolicy
-from tests.server.harness import House, RefusedError, Tenant, running_service
+from tests.server.harness import RefusedError, RunningService, Tenant, running_service
 from tests.server.http_service import claims_of
 
 
 @asynccontextmanager
-async def backend_of(scopes: list[str] | None = None) -> AsyncIterator[tuple[House, Tenant, Backend]]:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        async with Backend(house.url + "/", tenant.key, tenant.secret + "\n", scopes=scopes) as backend:
-            yield house, tenant, backend
+async def backend_of(scopes: list[str] | None = None) -> AsyncIterator[tuple[RunningService, Tenant, Backend]]:
+    async with running_service() as running:
+        tenant = await running.new_application()
+        async with Backend(running.url + "/", tenant.key, tenant.secret + "\n", scopes=scopes) as backend:
+            yield running, tenant, backend
 
 
 async def test_a_participant_from_token_to_erase() -> None:
-    async with backend_of() as (house, tenant, backend), house.connect() as client:
+    async with backend_of() as (running, tenant, backend), running.connect() as client:
         token = await backend.client_token(
             external_id="anna", scopes=["session:update"], expires_in=60, policy=SessionPolicy(max_sessions=1)
         )
@@ -76,23 +76,23 @@ async def test_a_participant_from_token_to_erase() -> None:
 
 
 async def test_a_kick_and_a_revocation_end_sessions() -> None:
-    async with backend_of() as (house, _tenant, backend):
-        async with house.connect() as client:
+    async with backend_of() as (running, _tenant, backend):
+        async with running.connect() as client:
             await client.open(await backend.client_token(external_id="anna"))
             assert len((await backend.kick(external_id="anna", reason="be kind")).ended) == 1
-        async with house.connect() as client:
+        async with running.connect() as client:
             token = await backend.client_token(external_id="ben")
             await client.open(token)
             await backend.revoke(jti=claims_of(token)["jti"])
             assert (await client.notified("session.ended"))["reason"] == "token_revoked"
             with pytest.raises(RefusedError):
-                async with house.connect() as again:
+                async with running.connect() as again:
                     await again.open(token)
 
 
 async def test_events_go_on_behind_a_cursor_that_was_kept() -> None:
-    async with backend_of() as (house, _tenant, backend):
-        async with house.connect() as client:
+    async with backend_of() as (running, _tenant, backend):
+        async with running.connect() as client:
             await client.open(await backend.client_token(external_id="anna"))
             await client.call("session.close")
         found = [pair async for pair in backend.events(types=["session.*"], follow=False)]
@@ -105,30 +105,30 @@ async def test_events_go_on_behind_a_cursor_that_was_kept() -> None:
             raise AssertionError("it ended")
 
         following = asyncio.create_task(first())
-        async with house.connect() as client:
+        async with running.connect() as client:
             opened = await client.open(await backend.client_token(external_id="ben"))
             assert (await asyncio.wait_for(following, 10)).session_id == opened.id
 
 
 async def test_a_token_that_was_revoked_is_replaced_once() -> None:
-    async with backend_of() as (_house, _tenant, backend):
+    async with backend_of() as (_running, _tenant, backend):
         await backend.counts()
         await backend._call("POST", "/v1/tokens/revoke", dict, {"application": True})
         await backend.counts()
 
 
 async def test_errors_are_the_sdks_own() -> None:
-    async with backend_of(["participants:read"]) as (house, tenant, backend):
+    async with backend_of(["participants:read"]) as (running, tenant, backend):
         with pytest.raises(ScopeMissingError):
             await backend.kick(external_id="anna")
         for wrong in ({}, {"participant_id": "x", "external_id": "y"}, {"external_id": ""}):
             with pytest.raises(IllegalArgumentError):
                 await backend.participant(**wrong)
-        async with Backend(house.url, tenant.key, "wrong") as other:
+        async with Backend(running.url, tenant.key, "wrong") as other:
             with pytest.raises(TokenInvalidError):
                 await other.counts()
     with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
         await other.counts()
     await other.aclose()
     with pytest.raises(IllegalArgumentError, match="must not be empty"):
-        Backend(house.url, " ", "x")
+        Backend(running.url, " ", "x")

@@ -19,34 +19,34 @@ from greenroom.backend import sign_client_token
 from greenroom.errors import IllegalArgumentError
 from tests.browser.node import BROWSER, node_program
 from tests.cli.running import run
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sign-tokens-in-your-backend.md"
 WAIT = 120
 
 
-async def generated(house: House, tenant: Tenant, *options: str) -> dict[str, Any]:
+async def generated(running: RunningService, tenant: Tenant, *options: str) -> dict[str, Any]:
     """What `greenroom apps keys generate` printed."""
     ran = await run(
-        "apps", "keys", "generate", *options, "--json", "--url", house.url, "--key", tenant.key, "--secret",
+        "apps", "keys", "generate", *options, "--json", "--url", running.url, "--key", tenant.key, "--secret",
         tenant.secret,
     )  # fmt: skip
     found: dict[str, Any] = ran.json
     return found
 
 
-async def opened(house: House, token: str) -> dict[str, Any]:
-    async with house.connect() as client:
+async def opened(running: RunningService, token: str) -> dict[str, Any]:
+    async with running.connect() as client:
         return (await client.open(token)).participant
 
 
 async def test_a_backend_signs_in_its_people_without_asking_the_service() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        made = await generated(house, tenant)
+    async with running_service() as running:
+        tenant = await running.new_application()
+        made = await generated(running, tenant)
         key = json.dumps(made["key"])
         token = sign_client_token(key, external_id="anna", name="Ann à", avatar_url="https://app.example/a.png")
-        participant = await opened(house, token)
+        participant = await opened(running, token)
         assert participant["id"] == tenant.participant_id("anna")
         assert (participant["externalId"], participant["name"]) == ("anna", "Ann à")
         assert participant["avatarUrl"] == "https://app.example/a.png"
@@ -57,13 +57,13 @@ async def test_a_backend_signs_in_its_people_without_asking_the_service() -> Non
 
 
 async def test_two_keys_are_good_at_a_time_and_a_removed_one_is_not() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        one, two = await generated(house, tenant), await generated(house, tenant, "--max-life", "10m")
+    async with running_service() as running:
+        tenant = await running.new_application()
+        one, two = await generated(running, tenant), await generated(running, tenant, "--max-life", "10m")
         first = sign_client_token(json.dumps(one["key"]), external_id="anna")
         second = sign_client_token(json.dumps(two["key"]), external_id="anna", life=600)
-        assert (await opened(house, first))["id"] == (await opened(house, second))["id"]
-        options = ("--url", house.url, "--key", tenant.key, "--secret", tenant.secret)
+        assert (await opened(running, first))["id"] == (await opened(running, second))["id"]
+        options = ("--url", running.url, "--key", tenant.key, "--secret", tenant.secret)
         assert (await run("apps", "issuers", "remove", one["issuerId"], *options)).out == "Removed.\n"
         tested = await run("apps", "issuers", "test", first, *options)
         assert (tested.code, "The token is refused." in tested.out) == (1, True)
@@ -74,13 +74,15 @@ async def test_two_keys_are_good_at_a_time_and_a_removed_one_is_not() -> None:
 
 
 async def test_the_private_half_is_the_only_line_on_standard_output() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        ran = await run("apps", "keys", "generate", "--url", house.url, "--key", tenant.key, "--secret", tenant.secret)
+    async with running_service() as running:
+        tenant = await running.new_application()
+        ran = await run(
+            "apps", "keys", "generate", "--url", running.url, "--key", tenant.key, "--secret", tenant.secret
+        )
         assert ran.out.count("\n") == 1
         assert "shown this once" in ran.err
         assert json.loads(ran.out)["d"] not in ran.err
-        await opened(house, sign_client_token(ran.out, external_id="anna"))
+        await opened(running, sign_client_token(ran.out, external_id="anna"))
 
 
 GOOD = {
@@ -148,9 +150,9 @@ async def _go(folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [_python, _node, _go])
 async def test_the_examples_of_the_page_open_a_session(make: Any, tmp_path: Path) -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        key = json.dumps((await generated(house, tenant))["key"])
+    async with running_service() as running:
+        tenant = await running.new_application()
+        key = json.dumps((await generated(running, tenant))["key"])
         command = await make(tmp_path)
         environment = {**os.environ, "SIGNING_KEY": key, "GOCACHE": str(tmp_path / "cache")}
         environment |= {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
@@ -158,7 +160,7 @@ async def test_the_examples_of_the_page_open_a_session(make: Any, tmp_path: Path
             subprocess.run, command, cwd=BROWSER, env=environment, capture_output=True, text=True, timeout=WAIT
         )
         assert ran.returncode == 0, ran.stderr
-        participant = await opened(house, ran.stdout.strip())
+        participant = await opened(running, ran.stdout.strip())
         assert participant["id"] == tenant.participant_id("anna")
         assert participant["name"] == "Anna"
 

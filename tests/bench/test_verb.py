@@ -15,10 +15,10 @@ from tests.server.harness import running_service
 @pytest.mark.slow
 async def test_every_scenario_runs_against_a_service(tmp_path: Path) -> None:
     report, page = tmp_path / "report.json", tmp_path / "report.html"
-    async with running_service(opens_per_second=100_000.0) as house:
-        app = await house.new_application()
+    async with running_service(opens_per_second=100_000.0) as running:
+        app = await running.new_application()
         ran = await run(
-            "bench", "run", "--url", house.url, "--key", app.key, "--secret", app.secret, "--clients", "12",
+            "bench", "run", "--url", running.url, "--key", app.key, "--secret", app.secret, "--clients", "12",
             "--opens", "20", "--in-flight", "4", "--ramp", "0.1", "--seconds", "1", "--updates", "2",
             "--output", str(report), "--html", str(page),
         )  # fmt: skip
@@ -37,10 +37,10 @@ async def test_every_scenario_runs_against_a_service(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_the_limit_of_time_ends_a_run(tmp_path: Path) -> None:
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         ran = await run(
-            "bench", "run", "idle", "--url", house.url, "--key", app.key, "--secret", app.secret, "--clients", "2",
+            "bench", "run", "idle", "--url", running.url, "--key", app.key, "--secret", app.secret, "--clients", "2",
             "--seconds", "60", "--limit", "1", "--output", str(tmp_path / "report.json"),
         )  # fmt: skip
     assert ran.code == Exit.FAILED
@@ -67,9 +67,9 @@ async def test_what_cannot_be_carried_out_is_said_before_anything_is_done(
 
 
 async def test_a_wrong_secret_is_reported_as_such() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
-        ran = await run("bench", "run", "storm", "--url", house.url, "--key", app.key, "--secret", "wrong")
+    async with running_service() as running:
+        app = await running.new_application()
+        ran = await run("bench", "run", "storm", "--url", running.url, "--key", app.key, "--secret", "wrong")
     assert ran.code == Exit.CREDENTIALS
 
 

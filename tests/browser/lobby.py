@@ -11,20 +11,20 @@ from typing import Any
 
 from greenroom.server.api.demo import DEMO_FILE
 from tests.browser.chromium import Browser, Page, chromium
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 
 @dataclass
 class Lobby:
     """A service, a browser, and the demo application."""
 
-    house: House
+    running: RunningService
     tenant: Tenant
     browser: Browser
 
     async def enter(self, name: str, **size: int) -> Page:
         """A tab in which somebody has signed in."""
-        page = await self.browser.open(self.house.url + "/lobby/", **size)
+        page = await self.browser.open(self.running.url + "/lobby/", **size)
         await sign_in(page, name)
         return page
 
@@ -52,8 +52,8 @@ STATE = "document.getElementById('state').dataset.state"
 @asynccontextmanager
 async def open_lobby(**settings: Any) -> AsyncIterator[Lobby]:
     """settings: of the service."""
-    async with running_service(demo_page="on", **settings) as house:
-        tenant = await house.new_application("Demo")
-        (Path(house.data_dir) / DEMO_FILE).write_text(tenant.key, encoding="utf-8")
+    async with running_service(demo_page="on", **settings) as running:
+        tenant = await running.new_application("Demo")
+        (Path(running.data_dir) / DEMO_FILE).write_text(tenant.key, encoding="utf-8")
         async with chromium() as browser:
-            yield Lobby(house, tenant, browser)
+            yield Lobby(running, tenant, browser)

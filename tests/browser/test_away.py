@@ -16,7 +16,7 @@ STATUS = "sdk.session.status"
 
 async def app(lobby: Lobby, options: str, scopes: tuple[str, ...] = ("*",)) -> Page:
     """A bare page with the SDK, and a session of anna's."""
-    page = await lobby.browser.open(lobby.house.url + "/sdk/greenroom.json")
+    page = await lobby.browser.open(lobby.running.url + "/sdk/greenroom.json")
     token = lobby.tenant.token("anna", scopes=scopes)
     await page.evaluate(
         f"""(async () => {{
@@ -51,7 +51,7 @@ async def move_pointer(page: Page, x: int = 50) -> None:
 
 
 async def test_a_page_that_is_not_used_is_away_and_comes_back() -> None:
-    async with open_lobby() as lobby, lobby.house.connect() as watcher:
+    async with open_lobby() as lobby, lobby.running.connect() as watcher:
         await watcher.open(lobby.tenant.token("watcher"))
         await watcher.call("participants.watch", externalIds=["anna"])
         page = await app(lobby, "{ autoAway: { idle: 0.5, hidden: null } }")

@@ -17,9 +17,9 @@ from aiohttp import web
 from greenroom.engines.base import Headcount
 from tests.browser.chromium import Browser, Page, ScriptError, chromium
 from tests.cli.running import run
-from tests.server.api_house import api_of
+from tests.server.api_service import api_of
 from tests.server.crowds import crowd, name_of
-from tests.server.harness import Client, House, Opened, Tenant, running_service
+from tests.server.harness import Client, Opened, RunningService, Tenant, running_service
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
@@ -31,7 +31,7 @@ NASTY = ("<img src=x onerror=\"document.title='owned'\">", "__proto__", "constru
 class Site:
     """A service, an application, and a console that is signed in to it."""
 
-    house: House
+    running: RunningService
     tenant: Tenant
     browser: Browser
     page: Page
@@ -39,7 +39,7 @@ class Site:
 
     async def arrive(self, external_id: str, called: str, **device: str) -> tuple[Client, Opened]:
         """Somebody opens a session."""
-        client = await self.house.dial()
+        client = await self.running.dial()
         self.clients.append(client)  # one that nobody holds is collected, and lost
         return client, await client.open(
             self.tenant.token(external_id), participant={"name": called}, device=device or {}
@@ -89,12 +89,12 @@ async def signed_in(
     *, look_only: bool = False, width: int = 1280, height: int = 900, **more: Any
 ) -> AsyncIterator[Site]:
     """more: settings of the application."""
-    async with running_service() as house, chromium() as browser:
-        tenant = await house.new_application("Studio", **more)
-        page = await browser.open(house.url + "/console/", width=width, height=height)
+    async with running_service() as running, chromium() as browser:
+        tenant = await running.new_application("Studio", **more)
+        page = await browser.open(running.url + "/console/", width=width, height=height)
         await sign_in(page, tenant, look_only=look_only)
         await page.until("document.getElementById('state').dataset.state === 'connected'")
-        yield Site(house, tenant, browser, page)
+        yield Site(running, tenant, browser, page)
 
 
 async def test_who_comes_and_goes_is_seen_at_once() -> None:
@@ -109,7 +109,7 @@ async def test_who_comes_and_goes_is_seen_at_once() -> None:
         await page.until(is_here("Benjamin Okafor"))
         anna.abort()
         await page.until(is_here("Anna Karlsson", "unreachable"))
-        async with site.house.connect() as again:
+        async with site.running.connect() as again:
             await again.resume(opened)
             await page.until(is_here("Anna Karlsson"))
             await again.call("session.close")
@@ -251,22 +251,22 @@ async def test_a_wrong_secret_is_said_and_signing_out_forgets() -> None:
         assert "no such app key" in await page.evaluate("document.getElementById('sign-in-problem').textContent")
         await page.screenshot("console-sign-in")
         # Its session has ended: it is nobody's ghost.
-        counts = await site.house.service.engine.statistics.count(site.tenant.key)
+        counts = await site.running.service.engine.statistics.count(site.tenant.key)
         assert counts.attached == 1
 
 
 async def test_it_begins_with_what_was_before_it_was_opened() -> None:
-    async with running_service() as house, chromium() as browser:
-        tenant = await house.new_application("Studio")
-        statistics = house.service.engine.statistics
-        now = int(house.service.clocks.wall() * 1000)
+    async with running_service() as running, chromium() as browser:
+        tenant = await running.new_application("Studio")
+        statistics = running.service.engine.statistics
+        now = int(running.service.clocks.wall() * 1000)
         past = [Headcount(now - 30_000 * ago, online=40 + ago, attached=60 + ago) for ago in range(70, 0, -1)]
         for headcount in [Headcount(now - 2 * 3_600_000, attached=9_999), *past]:
             await statistics.keep(tenant.key, headcount)
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token("anna"), participant={"name": "Anna Karlsson"})
             await client.call("session.close")
-        page = await browser.open(house.url + "/console/")
+        page = await browser.open(running.url + "/console/")
         await sign_in(page, tenant)
         await page.until("document.querySelector('#chart polyline.sessions')?.points.numberOfItems >= 70")
         label = await page.evaluate("document.querySelector('#chart svg').getAttribute('aria-label')")
@@ -298,7 +298,7 @@ async def test_an_empty_service_says_what_to_do_first_and_it_works() -> None:
         verb, *arguments = shlex.split(told["token"].replace("APP SECRET", site.tenant.secret))
         assert verb == "greenroom"
         token = (await run(*arguments)).out.strip()
-        app = await site.browser.open(site.house.url + "/console/icon.svg")
+        app = await site.browser.open(site.running.url + "/console/icon.svg")
         await app.evaluate(in_async_function(told["open"].replace("ACCESS TOKEN", token)))
         await page.until(is_here("Anna"))
         assert await page.evaluate("document.getElementById('first-steps').hidden")
@@ -319,10 +319,10 @@ def in_async_function(module: str) -> str:
 async def test_where_there_are_many_the_service_searches_and_pages() -> None:
     count = "document.getElementById('people').children.length"
     note = "document.getElementById('people-note').textContent"
-    async with running_service() as house, chromium() as browser:
-        tenant = await house.new_application("Studio")
+    async with running_service() as running, chromium() as browser:
+        tenant = await running.new_application("Studio")
         async with crowd(tenant, 1300):
-            page = await browser.open(house.url + "/console/")
+            page = await browser.open(running.url + "/console/")
             await sign_in(page, tenant)
             await page.until(f"{note} === '300 of more than 1,000.'")
             assert await page.evaluate(count) == 300
@@ -355,7 +355,7 @@ async def search(page: Page, text: str) -> None:
 async def test_nobody_is_counted_because_an_operator_looks() -> None:
     """An application whose pages may come from elsewhere only has a console all the same."""
     async with signed_in(allowed_origins=("https://app.example.com",)) as site:
-        api = api_of(site.house, site.tenant)
+        api = api_of(site.running, site.tenant)
         assert (await api.good("GET", "/v1/participants"))["items"] == []
         assert (await api.good("GET", "/v1/counts"))["sessions"] == {"attached": 0, "detached": 0}
         assert (await api.good("GET", "/v1/events"))["items"] == []
@@ -366,13 +366,13 @@ async def test_nobody_is_counted_because_an_operator_looks() -> None:
 
 
 async def test_a_proxy_may_serve_it_below_a_path() -> None:
-    async with running_service() as house, below_a_path(house.url, "/rt") as url, chromium() as browser:
-        tenant = await house.new_application("Studio")
+    async with running_service() as running, below_a_path(running.url, "/rt") as url, chromium() as browser:
+        tenant = await running.new_application("Studio")
         page = await browser.open(url + "/console")
         await sign_in(page, tenant)
         await page.until("document.getElementById('state').dataset.state === 'connected'")
         assert await page.evaluate("location.pathname") == "/rt/console/"
-        client = await house.dial()
+        client = await running.dial()
         await client.open(tenant.token("anna"), participant={"name": "Anna"})
         await page.until(is_here("Anna"))
         assert page.problems == []
@@ -380,8 +380,8 @@ async def test_a_proxy_may_serve_it_below_a_path() -> None:
 
 async def test_a_form_goes_nowhere_without_its_script() -> None:
     """Key and secret must not end up in an address, should a proxy lose the scripts."""
-    async with running_service() as house, chromium() as browser:
-        page = await browser.open(house.url + "/console/")
+    async with running_service() as running, chromium() as browser:
+        page = await browser.open(running.url + "/console/")
         await page.until("!!document.getElementById('sign-in')")
         before = await page.evaluate("location.href")
         await page.evaluate(

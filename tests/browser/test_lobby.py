@@ -38,7 +38,7 @@ async def test_five_tabs_see_one_another_and_every_change() -> None:
 
 async def test_a_phone_and_the_door() -> None:
     async with open_lobby() as lobby:
-        door = await lobby.browser.open(lobby.house.url + "/lobby/")
+        door = await lobby.browser.open(lobby.running.url + "/lobby/")
         await door.until("document.querySelectorAll('#faces input').length > 1")
         await door.screenshot("door")
         phone = await lobby.enter("Noor", width=390, height=844)

@@ -18,10 +18,10 @@ SERVED = ROOT / "src" / "greenroom" / "server" / "http" / "static_files" / "gree
 
 
 async def test_the_module_that_is_served_runs_in_node() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         tokens = {name: app.token(name) for name in ("ada", "ben")}
-        printed = await node("client.mjs", {"url": house.url, "tokens": tokens, "module": SERVED.as_uri()})
+        printed = await node("client.mjs", {"url": running.url, "tokens": tokens, "module": SERVED.as_uri()})
         assert printed.splitlines()[-1] == "ok"
 
 
@@ -34,10 +34,10 @@ async def test_the_packages_that_are_served_are_made_of_these_sources(tmp_path: 
 
 
 async def test_the_unchanged_session_layer_of_the_platforms_react_native_sdk() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         argument = {
-            "url": house.url,
+            "url": running.url,
             "token": app.token("ada", life=6),
             "next": app.token("ada"),
             "key": app.key,
@@ -48,17 +48,17 @@ async def test_the_unchanged_session_layer_of_the_platforms_react_native_sdk() -
 
 
 async def test_code_of_the_platforms_web_sdk_runs_over_web_compat() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
-        argument = {"url": house.url, "token": app.token("ada"), "key": app.key, "secret": app.secret}
+    async with running_service() as running:
+        app = await running.new_application()
+        argument = {"url": running.url, "token": app.token("ada"), "key": app.key, "secret": app.secret}
         printed = await node("web-compat.mjs", argument, "--import", "./test/support/resolve.mjs")
         assert printed.splitlines()[-1] == "ok"
 
 
 async def test_react_in_strict_mode_has_one_session() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         tokens = {name: app.token(name) for name in ("ada", "ben")}
-        argument = {"url": house.url, "tokens": tokens}
+        argument = {"url": running.url, "tokens": tokens}
         printed = await node("react.mjs", argument, "--import", "./test/support/resolve.mjs")
         assert printed.splitlines()[-1] == "ok"

@@ -26,7 +26,7 @@ SESSION = "window.sdk.session"
 @asynccontextmanager
 async def watcher(lobby: Lobby, external_id: str) -> AsyncIterator[Watcher]:
     """Somebody who watches a participant over a raw connection."""
-    async with lobby.house.connect() as client:
+    async with lobby.running.connect() as client:
         await client.open(lobby.tenant.token("watcher"))
         participant = lobby.tenant.participant_id(external_id)
         await client.call("participants.watch", ids=[participant])
@@ -69,7 +69,7 @@ class Watcher:
 
 async def app(lobby: Lobby, external_id: str | None, *, url: str | None = None, **token: Any) -> Page:
     """A bare page with the SDK, as an app would use it, with a session open. url: of the service; None: its own."""
-    page = await lobby.browser.open((url or lobby.house.url) + "/sdk/greenroom.json")
+    page = await lobby.browser.open((url or lobby.running.url) + "/sdk/greenroom.json")
     await start_app(lobby, page, external_id, **token)
     return page
 
@@ -103,7 +103,7 @@ async def sessions_of(lobby: Lobby, external_id: str) -> list[Any]:
 
     participant = lobby.tenant.participant_id(external_id)
     query = SessionQuery(app=lobby.tenant.key, participant_id=participant)
-    return list((await lobby.house.service.engine.registry.sessions(query)).items)
+    return list((await lobby.running.service.engine.registry.sessions(query)).items)
 
 
 async def test_a_reload_resumes_the_same_session_and_nobody_sees_a_flicker() -> None:
@@ -215,7 +215,7 @@ async def test_the_network_goes_and_comes_back() -> None:
         await page.offline(yes=True)
         # Emulation fires `offline`, and lets no new connection through; what is open may live on.
         await page.until("navigator.onLine === false")
-        await lobby.house.restart(kill=True)
+        await lobby.running.restart(kill=True)
         await page.until("sdk.session.state === 'reconnecting'")
         await asyncio.sleep(1)
         assert await page.evaluate("sdk.session.state") == "reconnecting"
@@ -228,7 +228,7 @@ async def test_the_network_goes_and_comes_back() -> None:
 async def test_a_cable_that_is_cut_without_a_word() -> None:
     async with (
         open_lobby(ping_interval=1.0, pong_timeout=0.8) as lobby,
-        cable_to(lobby.house.url) as cable,
+        cable_to(lobby.running.url) as cable,
         watcher(lobby, "anna") as watching,
     ):
         page = await app(lobby, "anna", url=cable.url)
@@ -252,7 +252,7 @@ async def test_sleep_and_wake() -> None:
         page = await app(lobby, "anna")
         (before,) = await sessions_of(lobby, "anna")
         await page.freeze()
-        await lobby.house.restart(kill=True)
+        await lobby.running.restart(kill=True)
         await asyncio.sleep(3)
         await page.thaw()
         await page.until("sdk.session.state === 'connected' && events.includes('reconnecting')", 8)
@@ -287,7 +287,7 @@ async def test_a_kick_is_final_and_says_so() -> None:
         page = await app(lobby, "anna")
         participant = lobby.tenant.participant_id("anna")
         request = KickParticipant(app=lobby.tenant.key, participant_id=participant, reason="spam")
-        await lobby.house.service.control.restrict(request)
+        await lobby.running.service.control.restrict(request)
         await page.until("events.includes('ended kicked')")
         await asyncio.sleep(1)
         assert await page.evaluate("sdk.session.state") == "disconnected"
@@ -299,7 +299,7 @@ async def test_a_rolling_restart_ends_nothing_and_nobody_sees_it() -> None:
     async with open_lobby() as lobby:
         anna, ben = await lobby.enter("Anna"), await lobby.enter("Ben")
         await anna.until(is_presence("Ben", "online"))
-        await lobby.house.restart()
+        await lobby.running.restart()
         for page, other in ((anna, "Ben"), (ben, "Anna")):
             await page.until("document.getElementById('log').textContent.includes('in the same session')")
             await page.until(f"{STATE} === 'connected'")
@@ -312,7 +312,7 @@ async def test_back_and_forward() -> None:
     async with open_lobby() as lobby:
         page = await app(lobby, "anna")
         (before,) = await sessions_of(lobby, "anna")
-        await page.goto(lobby.house.url + "/healthz")
+        await page.goto(lobby.running.url + "/healthz")
         await page.evaluate("history.back()")
         await page.until("location.pathname === '/sdk/greenroom.json'")
         if not await page.evaluate("'sdk' in window"):  # not from the back-forward cache

@@ -56,10 +56,10 @@ async def _site(files: dict[str, tuple[str, str]]) -> AsyncIterator[str]:
 
 async def test_a_script_tag_gives_voxeet_sdk_and_opens_a_session_that_outlives_a_reload() -> None:
     script = await output_of(await node_program(), "--input-type=module", "--eval", BUNDLE)
-    async with running_service() as house, chromium() as browser:
-        app = await house.new_application()
+    async with running_service() as running, chromium() as browser:
+        app = await running.new_application()
         files = {
-            "/": ("text/html", PAGE % (house.url, app.token("ada"))),
+            "/": ("text/html", PAGE % (running.url, app.token("ada"))),
             "/voxeet-sdk.js": ("text/javascript", script),
         }
         async with _site(files) as address:

@@ -43,15 +43,15 @@ async def test_backed_up_while_it_runs_killed_and_put_back(tmp_path: Path) -> No
 async def test_where_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     ran = await run("backup", str(tmp_path / "b.tar"), "--data", str(tmp_path))
     assert (ran.code, "no database" in ran.err) == (Exit.NOT_FOUND, True)
-    async with running_service() as house:
-        await run("backup", str(tmp_path / "b.tar"), "--data", house.data_dir)
-        again = await run("backup", str(tmp_path / "b.tar"), "--data", house.data_dir)
+    async with running_service() as running:
+        await run("backup", str(tmp_path / "b.tar"), "--data", running.data_dir)
+        again = await run("backup", str(tmp_path / "b.tar"), "--data", running.data_dir)
     assert (again.code, "exists" in again.err) == (Exit.CONFLICT, True)
 
 
 async def test_the_doctor_names_a_damaged_database(tmp_path: Path) -> None:
-    async with running_service() as house:
-        well = await run("doctor", "--url", house.url, "--data", house.data_dir)
+    async with running_service() as running:
+        well = await run("doctor", "--url", running.url, "--data", running.data_dir)
         assert (well.code, "Nothing is wrong." in well.out) == (0, True)
     database = tmp_path / "greenroom.db"
     open_writer(str(database)).close()

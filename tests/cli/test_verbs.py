@@ -12,75 +12,75 @@ from greenroom.cli.discovery import DEFAULT_URL, find_admin_token, find_url
 from greenroom.cli.exits import Exit
 from tests.cli.running import Ran, run, run_here
 from tests.compat.clients import make_authority
-from tests.server.harness import House, running_service
+from tests.server.harness import RunningService, running_service
 from tests.server.http_service import claims_of
 
 
-async def admin(house: House, *arguments: str) -> Ran:
+async def admin(running: RunningService, *arguments: str) -> Ran:
     """A verb that finds the admin token in the data directory."""
-    return await run(*arguments, "--url", house.url, "--data", house.data_dir)
+    return await run(*arguments, "--url", running.url, "--data", running.data_dir)
 
 
 async def test_apps() -> None:
-    async with running_service() as house:
-        empty = await admin(house, "apps", "list")
+    async with running_service() as running:
+        empty = await admin(running, "apps", "list")
         assert (empty.code, "no applications yet" in empty.out) == (0, True)
 
-        app = (await admin(house, "apps", "create", "My [bold]app[/]", "--json")).json
+        app = (await admin(running, "apps", "create", "My [bold]app[/]", "--json")).json
         assert app.keys() == {"appKey", "appSecret", "name"}
         assert app["name"] == "My [bold]app[/]"
 
-        (listed,) = (await admin(house, "apps", "list", "--json")).json
+        (listed,) = (await admin(running, "apps", "list", "--json")).json
         assert (listed["appKey"], listed["state"]) == (app["appKey"], "enabled")
-        table = (await admin(house, "apps", "list")).out
+        table = (await admin(running, "apps", "list")).out
         # A name is never taken for markup.
         assert "My [bold]app[/]" in table
         assert app["appKey"] in table
 
-        rotated = (await admin(house, "apps", "rotate-secret", app["appKey"], "--overlap", "60", "--json")).json
+        rotated = (await admin(running, "apps", "rotate-secret", app["appKey"], "--overlap", "60", "--json")).json
         assert rotated["appSecret"] != app["appSecret"]
         for verb, state in (("disable", "disabled"), ("enable", "enabled")):
-            assert (await admin(house, "apps", verb, app["appKey"], "--json")).json["state"] == state
-            assert state in (await admin(house, "apps", verb, app["appKey"])).out
+            assert (await admin(running, "apps", verb, app["appKey"], "--json")).json["state"] == state
+            assert state in (await admin(running, "apps", verb, app["appKey"])).out
 
 
 async def test_apps_create_for_people_says_that_the_secret_is_not_shown_again() -> None:
-    async with running_service() as house:
-        ran = await admin(house, "apps", "create", "Test")
+    async with running_service() as running:
+        ran = await admin(running, "apps", "create", "Test")
         assert ran.code == 0
-        (app,) = house.service.tenants.applications
+        (app,) = running.service.tenants.applications
         assert app.key in ran.out
         assert "not shown again" in ran.out
 
 
 async def test_refusals_have_their_exit_codes() -> None:
-    async with running_service() as house:
-        missing = await admin(house, "apps", "disable", "unknown")
+    async with running_service() as running:
+        missing = await admin(running, "apps", "disable", "unknown")
         assert (missing.code, missing.out) == (Exit.NOT_FOUND, "")
         assert missing.err.startswith("greenroom: There is no application of that key.")
-        assert (await admin(house, "apps", "create", "")).code == Exit.USAGE
-        wrong = await run("apps", "list", "--url", house.url, GREENROOM_ADMIN_TOKEN="x" * 20)
+        assert (await admin(running, "apps", "create", "")).code == Exit.USAGE
+        wrong = await run("apps", "list", "--url", running.url, GREENROOM_ADMIN_TOKEN="x" * 20)
         assert (wrong.code, wrong.err.count("\n")) == (Exit.CREDENTIALS, 1)
 
 
 async def test_keys_and_status() -> None:
-    async with running_service() as house:
-        (key,) = (await admin(house, "keys", "list", "--json")).json
+    async with running_service() as running:
+        (key,) = (await admin(running, "keys", "list", "--json")).json
         assert key["state"] == "current"
-        assert [one["state"] for one in (await admin(house, "keys", "rotate", "--json")).json] == [
+        assert [one["state"] for one in (await admin(running, "keys", "rotate", "--json")).json] == [
             "upcoming",
             "current",
         ]
-        assert key["kid"] in (await admin(house, "keys", "list")).out
-        status = (await admin(house, "status", "--json")).json
-        assert status["url"] == house.url
-        assert house.url in (await admin(house, "status")).out
+        assert key["kid"] in (await admin(running, "keys", "list")).out
+        status = (await admin(running, "status", "--json")).json
+        assert status["url"] == running.url
+        assert running.url in (await admin(running, "status")).out
 
 
 async def test_tokens() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
-        own = {"GREENROOM_URL": house.url, "GREENROOM_APP_KEY": app.key, "GREENROOM_APP_SECRET": app.secret}
+    async with running_service() as running:
+        app = await running.new_application()
+        own = {"GREENROOM_URL": running.url, "GREENROOM_APP_KEY": app.key, "GREENROOM_APP_SECRET": app.secret}
 
         api = await run("token", "api", "--scope", "sessions:read", "--expires-in", "60", **own)
         assert api.code == 0
@@ -103,19 +103,19 @@ def test_tokens_need_key_and_secret() -> None:
 
 
 async def test_inspect_reads_a_token_from_stdin_and_verifies_it() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         token = app.token("anna")
         plain = (await run("token", "inspect", "--json", stdin=token + "\n")).json
         assert plain["xid"] == "anna"
         assert "signature" not in plain
-        verified = await run("token", "inspect", token, "--verify", "--json", "--url", house.url)
+        verified = await run("token", "inspect", token, "--verify", "--json", "--url", running.url)
         assert verified.json["signature"] == "good"
-        people = await run("token", "inspect", token, "--verify", "--url", house.url)
+        people = await run("token", "inspect", token, "--verify", "--url", running.url)
         assert "anna" in people.out
         head, body, signature = token.split(".")
         forged = f"{head}.{body}.{signature[:-4]}AAAA"
-        refused = await run("token", "inspect", forged, "--verify", "--url", house.url)
+        refused = await run("token", "inspect", forged, "--verify", "--url", running.url)
         assert (refused.code, refused.out) == (Exit.CREDENTIALS, "")
         assert forged not in refused.err
 
@@ -157,45 +157,47 @@ def test_the_url_is_the_option_else_the_running_service_s_else_the_default(tmp_p
 
 
 async def test_settings_of_an_application() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
-        shown = await admin(house, "apps", "settings", app.key)
+    async with running_service() as running:
+        app = await running.new_application()
+        shown = await admin(running, "apps", "settings", app.key)
         assert "policy.maxSessions" in shown.out
         changes = ("policy.maxSessions=3", "policy.whenFull=replace_oldest", 'allowedOrigins=["https://app.example"]')
         options = [part for change in changes for part in ("--set", change)]
-        changed = (await admin(house, "apps", "settings", app.key, *options, "--json")).json
+        changed = (await admin(running, "apps", "settings", app.key, *options, "--json")).json
         assert changed["policy"] == {"maxSessions": 3, "whenFull": "replace_oldest", "sameDevice": "replace"}
         assert app.application.settings.allowed_origins == ("https://app.example",)
         for bad in ("policy.maxSessions", "=3", "policy.maxSessions=many", "unknown=1"):
-            ran = await admin(house, "apps", "settings", app.key, "--set", bad)
+            ran = await admin(running, "apps", "settings", app.key, "--set", bad)
             assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1), bad
-        both = await admin(house, "apps", "settings", app.key, "--set", "policy=1", "--set", "policy.maxSessions=1")
+        both = await admin(running, "apps", "settings", app.key, "--set", "policy=1", "--set", "policy.maxSessions=1")
         assert (both.code, both.err.count("\n")) == (Exit.USAGE, 1)
 
 
 async def test_a_service_with_tls_is_trusted_by_its_authority_alone(tmp_path: Path) -> None:
     authority = make_authority(tmp_path)
     tls = {"tls_cert": str(tmp_path / "server.pem"), "tls_key": str(tmp_path / "server.key")}
-    async with running_service(**tls) as house:
-        assert house.url.startswith("https://127.0.0.1:")
-        trusted = await run("keys", "list", "--url", house.url, "--data", house.data_dir, SSL_CERT_FILE=str(authority))
+    async with running_service(**tls) as running:
+        assert running.url.startswith("https://127.0.0.1:")
+        trusted = await run(
+            "keys", "list", "--url", running.url, "--data", running.data_dir, SSL_CERT_FILE=str(authority)
+        )
         assert trusted.code == Exit.DONE
-        refused = await run("keys", "list", "--url", house.url, "--data", house.data_dir)
+        refused = await run("keys", "list", "--url", running.url, "--data", running.data_dir)
         assert (refused.code, refused.err.count("\n")) == (Exit.UNREACHABLE, 1)
         assert "certificate" in refused.err.lower()
         assert "SSL_CERT_FILE" in refused.err
 
 
 async def test_draining_the_only_node_asks_first() -> None:
-    async with running_service() as house:
-        refused = await admin(house, "drain")
+    async with running_service() as running:
+        refused = await admin(running, "drain")
         assert (refused.code, "only node" in refused.out + refused.err) == (1, True)
-        assert (await admin(house, "status", "--json")).json["notReady"] is None
+        assert (await admin(running, "status", "--json")).json["notReady"] is None
 
 
 async def test_the_health_check_needs_neither_url_nor_token(tmp_path: Path) -> None:
-    async with running_service() as house:
-        port = house.url.rpartition(":")[2]
+    async with running_service() as running:
+        port = running.url.rpartition(":")[2]
         proxy = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
         alive = await run("status", "--local", "--json", GREENROOM_PORT=port, GREENROOM_HOST="0.0.0.0", **proxy)
         assert alive.json == {"status": "ok"}

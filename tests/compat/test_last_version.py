@@ -108,10 +108,10 @@ async def test_the_browser_sdk_of_the_version_before(before: Path) -> None:
     script = BROWSER / "e2e" / ".last-version-client.mjs"
     shutil.copy(source / "browser" / "e2e" / "client.mjs", script)
     try:
-        async with running_service() as house:
-            tenant = await house.new_application()
+        async with running_service() as running:
+            tenant = await running.new_application()
             argument = {
-                "url": house.url,
+                "url": running.url,
                 "tokens": {name: tenant.token(name) for name in ("ada", "ben")},
                 "module": str(before / "greenroom" / "server" / "static_files" / "greenroom.js"),
             }

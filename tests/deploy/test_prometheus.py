@@ -19,8 +19,8 @@ import yaml
 
 from tests.deploy.test_lint import DEPLOY, program
 from tests.server.api.test_webhooks import LOOPBACK, add
-from tests.server.api_house import api_house
-from tests.server.harness import House, RefusedError, Tenant
+from tests.server.api_service import api_service
+from tests.server.harness import RefusedError, RunningService, Tenant
 from tests.server.webhooks.receiver import receiver
 from tests.support.redis_server import free_ports, wait_for
 
@@ -84,39 +84,39 @@ def queries() -> list[tuple[str, str]]:
     return found
 
 
-async def _live(house: House, tenant: Tenant) -> None:
+async def _live(running: RunningService, tenant: Tenant) -> None:
     """A little of everything that panels show."""
-    async with house.connect() as watcher:
+    async with running.connect() as watcher:
         await watcher.open(tenant.token("wanda"))
         await watcher.call("participants.watch", externalIds=["anna"])
-        async with house.connect() as client:
+        async with running.connect() as client:
             opened = await client.open(tenant.token("anna"))
             await client.call("session.updateParticipantInfo", updateId="u1", name="Anna")
             await client.drop()
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.resume(opened)
             await client.call("session.close")
-        async with house.connect() as client:
+        async with running.connect() as client:
             with pytest.raises(RefusedError):
                 await client.open("no token")
 
 
 async def test_each_panel_of_the_dashboard_shows_what_a_real_prometheus_scraped() -> None:
     async with (
-        api_house(metrics_token=TOKEN, metrics_from_loopback="off", renew_interval=0.2, **LOOPBACK) as (
-            house,
+        api_service(metrics_token=TOKEN, metrics_from_loopback="off", renew_interval=0.2, **LOOPBACK) as (
+            running,
             tenant,
             api,
         ),
         receiver() as there,
     ):
         await add(api, there)
-        with prometheus(house.url.removeprefix("http://")) as url:
+        with prometheus(running.url.removeprefix("http://")) as url:
             await asyncio.to_thread(wait_for, lambda: bool(_up(url)), "prometheus")
             empty: list[tuple[str, str]] = queries()
             async with asyncio.timeout(40):
                 while empty:
-                    await _live(house, tenant)
+                    await _live(running, tenant)
                     await asyncio.sleep(1.0)
                     empty = [
                         one

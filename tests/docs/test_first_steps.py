@@ -15,7 +15,7 @@ import pytest
 
 from tests.browser.chromium import chromium
 from tests.docs.test_site import served
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = ROOT / "docs" / "tutorials"
@@ -34,8 +34,8 @@ def _program(page: str, mark: str, language: str = "python") -> str:
     return next(code for code in _blocks(page, language) if mark in code)
 
 
-def _filled(code: str, house: House, app: Tenant) -> str:
-    code = code.replace("http://127.0.0.1:7465", house.service.url)
+def _filled(code: str, running: RunningService, app: Tenant) -> str:
+    code = code.replace("http://127.0.0.1:7465", running.service.url)
     return code.replace("APP KEY", app.key).replace("APP SECRET", app.secret)
 
 
@@ -61,10 +61,10 @@ def _saved(folder: Path, name: str, code: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorials/first-session.md"])
 async def test_the_first_program_opens_updates_and_closes(page: str, tmp_path: Path) -> None:
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         out = await _run(
-            sys.executable, _saved(tmp_path, "hello.py", _filled(_program(page, "asyncio.run"), house, app))
+            sys.executable, _saved(tmp_path, "hello.py", _filled(_program(page, "asyncio.run"), running, app))
         )
         assert "Anna B." in out
         first, second = (int(number) for number in re.findall(r"(\d+)$", out, re.MULTILINE)[:2])
@@ -73,9 +73,9 @@ async def test_the_first_program_opens_updates_and_closes(page: str, tmp_path: P
 
 @pytest.mark.slow
 async def test_two_people_of_the_first_tutorial_see_each_other(tmp_path: Path) -> None:
-    async with running_service() as house:
-        app = await house.new_application()
-        see = _saved(tmp_path, "see.py", _filled(_program("docs/tutorials/first-session.md", "watch("), house, app))
+    async with running_service() as running:
+        app = await running.new_application()
+        see = _saved(tmp_path, "see.py", _filled(_program("docs/tutorials/first-session.md", "watch("), running, app))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
         people = [
             await asyncio.create_subprocess_exec(
@@ -104,11 +104,11 @@ async def _until_line(process: asyncio.subprocess.Process, words: str) -> None:
 @pytest.mark.slow
 async def test_the_programs_for_python(tmp_path: Path) -> None:
     page = "docs/tutorials/start-with-python.md"
-    async with running_service() as house:
-        app = await house.new_application()
-        looped = _saved(tmp_path, "hello.py", _filled(_program(page, "asyncio.run"), house, app))
+    async with running_service() as running:
+        app = await running.new_application()
+        looped = _saved(tmp_path, "hello.py", _filled(_program(page, "asyncio.run"), running, app))
         assert "Anna is online with 1 session" in await _run(sys.executable, looped)
-        blocking = _saved(tmp_path, "blocking_hello.py", _filled(_program(page, "greenroom.blocking"), house, app))
+        blocking = _saved(tmp_path, "blocking_hello.py", _filled(_program(page, "greenroom.blocking"), running, app))
         assert await _run(sys.executable, blocking) == "Anna\n"
 
 
@@ -116,11 +116,11 @@ async def test_the_programs_for_python(tmp_path: Path) -> None:
 async def test_the_programs_for_a_backend_in_three_languages(tmp_path: Path) -> None:
     page = "docs/tutorials/start-with-a-backend.md"
     node = await _run(str(ROOT / "scripts" / "node"), "--bin-dir")
-    async with running_service() as house:
-        app = await house.new_application()
-        settings = {"URL": house.service.url, "APP_KEY": app.key, "APP_SECRET": app.secret}
+    async with running_service() as running:
+        app = await running.new_application()
+        settings = {"URL": running.service.url, "APP_KEY": app.key, "APP_SECRET": app.secret}
         variables = {f"GREENROOM_{name}": value for name, value in settings.items()}
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(app.token(external_id="anna"), participant={"name": "Anna"})
             python = _saved(tmp_path, "backend.py", _program(page, "Backend("))
             script = _saved(tmp_path, "backend.mjs", _program(page, "fetch(", "js"))
@@ -142,27 +142,27 @@ async def test_kick_and_block_in_three_languages(tmp_path: Path) -> None:
         (node.strip().splitlines()[-1] + "/node", _saved(tmp_path, "kick.mjs", _program(page, "fetch(", "js"))),
         ("sh", "-ec", _program(page, "curl", "sh")),
     )
-    async with running_service() as house:
-        app = await house.new_application()
-        settings = {"URL": house.service.url, "APP_KEY": app.key, "APP_SECRET": app.secret}
+    async with running_service() as running:
+        app = await running.new_application()
+        settings = {"URL": running.service.url, "APP_KEY": app.key, "APP_SECRET": app.secret}
         variables = {f"GREENROOM_{name}": value for name, value in settings.items()}
         for command in commands:
-            async with house.connect() as client:
+            async with running.connect() as client:
                 # Tokens of the same second as a kick are revoked with it: this one is of the next.
                 await client.open(app.token(external_id="anna", now=time.time() + 2))
                 out = await _run(*command, **variables)
                 assert "Spam" in out
                 assert await client.closed() == 4501
-            async with house.connect() as client:  # the block is lifted
+            async with running.connect() as client:  # the block is lifted
                 await client.open(app.token(external_id="anna", now=time.time() + 2))
 
 
 @pytest.mark.slow
 async def test_the_page_for_a_browser_opens_and_reloads(tmp_path: Path) -> None:
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         page = _program("docs/tutorials/start-with-a-browser.md", "<script", "html")
-        _saved(tmp_path, "hello.html", _filled(page, house, app).replace("TOKEN", app.token(external_id="anna")))
+        _saved(tmp_path, "hello.html", _filled(page, running, app).replace("TOKEN", app.token(external_id="anna")))
         with served(tmp_path) as url:
             async with chromium() as browser:
                 tab = await browser.open(f"{url}/hello.html")

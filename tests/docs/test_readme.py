@@ -55,10 +55,10 @@ def test_what_pages_install_is_there() -> None:
 @pytest.mark.serial
 async def test_its_program_for_pages_opens_a_session() -> None:
     (code,) = re.findall(r"```js\n(.*?)```", README, re.DOTALL)
-    async with running_service() as house, chromium() as browser:
-        app = await house.new_application()
-        page = await browser.open(house.url + "/console/")
-        code = code.replace("http://127.0.0.1:7465", house.url)
+    async with running_service() as running, chromium() as browser:
+        app = await running.new_application()
+        page = await browser.open(running.url + "/console/")
+        code = code.replace("http://127.0.0.1:7465", running.url)
         code = re.sub(r"import (.*) from (.*);", r"const \1 = await import(\2);", code)
         token = f"const token = '{app.token('anna')}', fetchTokenFromYourBackend = () => token;"
         name = await page.evaluate(f"(async () => {{ {token} {code} return sdk.session.participant.info.name }})()")

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "fastapi"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -50,17 +50,17 @@ async def process(*arguments: str, **environment: str) -> AsyncIterator[asyncio.
 
 
 @asynccontextmanager
-async def backend(house: House, tenant: Tenant) -> AsyncIterator[str]:
+async def backend(running: RunningService, tenant: Tenant) -> AsyncIterator[str]:
     port = free_port()
     settings: Mapping[str, str] = {
-        "GREENROOM_URL": house.url,
+        "GREENROOM_URL": running.url,
         "GREENROOM_APP_KEY": tenant.key,
         "GREENROOM_APP_SECRET": tenant.secret,
         "GREENROOM_WEBHOOK_SECRET": SECRET,
     }
     async with process("-m", "uvicorn", "backend:app", "--port", str(port), **settings):
         url = f"http://127.0.0.1:{port}"
-        await house.until(lambda: _answers(house.http, url), 20)
+        await running.until(lambda: _answers(running.http, url), 20)
         yield url
 
 
@@ -72,41 +72,41 @@ async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-async def who(house: House, url: str) -> list[tuple[Any, Any]]:
-    async with house.http.get(url + "/who") as reply:
+async def who(running: RunningService, url: str) -> list[tuple[Any, Any]]:
+    async with running.http.get(url + "/who") as reply:
         return [(one["name"], one["presence"]) for one in await reply.json()]
 
 
 async def test_who_is_online() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        async with backend(house, tenant) as url:
-            assert await who(house, url) == []
-            async with house.http.get(url + "/who/live") as live:
+    async with running_service() as running:
+        tenant = await running.new_application()
+        async with backend(running, tenant) as url:
+            assert await who(running, url) == []
+            async with running.http.get(url + "/who/live") as live:
                 assert await live.content.readline() == b"data: []\n"
                 async with process("participant.py", "anna", "Anna", BACKEND_URL=url) as anna:
                     assert anna.stdout is not None
                     assert anna.stdin is not None
                     assert (await asyncio.wait_for(anna.stdout.readline(), 20)).startswith(b"Anna is online as ")
-                    await house.until(lambda: _is(house, url, [("Anna", "online")]), 10)
+                    await running.until(lambda: _is(running, url, [("Anna", "online")]), 10)
                     anna.stdin.write(b"\n")
-                    await house.until(lambda: _is(house, url, []), 10)
+                    await running.until(lambda: _is(running, url, []), 10)
                 text = b""
                 while b'"Anna"' not in text:
                     text += await asyncio.wait_for(live.content.readline(), 5)
-            async with house.http.post(url + "/token", json={"externalId": ""}) as reply:
+            async with running.http.post(url + "/token", json={"externalId": ""}) as reply:
                 assert reply.status == 422
-            async with house.http.post(url + "/token", json={"externalId": "bob", "name": "Bob"}) as reply:
+            async with running.http.post(url + "/token", json={"externalId": "bob", "name": "Bob"}) as reply:
                 assert set(await reply.json()) == {"token", "url"}
 
 
-async def _is(house: House, url: str, expected: list[tuple[Any, Any]]) -> bool:
-    return await who(house, url) == expected
+async def _is(running: RunningService, url: str, expected: list[tuple[Any, Any]]) -> bool:
+    return await who(running, url) == expected
 
 
 async def test_its_webhook_takes_only_what_is_signed() -> None:
     settings: dict[str, Any] = {"webhook_allowed_networks": ("127.0.0.0/8",), "webhook_http": "allowed"}
-    async with running_service(**settings) as house:
-        tenant = await house.new_application()
-        async with backend(house, tenant) as url, house.http.post(url + "/hooks/greenroom", json={}) as reply:
+    async with running_service(**settings) as running:
+        tenant = await running.new_application()
+        async with backend(running, tenant) as url, running.http.post(url + "/hooks/greenroom", json={}) as reply:
             assert reply.status == 400

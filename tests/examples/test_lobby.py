@@ -15,7 +15,7 @@ import pytest
 
 from tests.browser.chromium import Browser, Page, chromium
 from tests.examples.test_fastapi import free_port
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "lobby"
@@ -31,11 +31,11 @@ def test_the_tutorial_prints_every_file_of_the_folder() -> None:
 
 
 @contextlib.asynccontextmanager
-async def backend(house: House, tenant: Tenant) -> AsyncIterator[str]:
+async def backend(running: RunningService, tenant: Tenant) -> AsyncIterator[str]:
     """The tutorial's backend as a process; its URL."""
     port = free_port()
     settings = {
-        "GREENROOM_URL": house.url,
+        "GREENROOM_URL": running.url,
         "GREENROOM_APP_KEY": tenant.key,
         "GREENROOM_APP_SECRET": tenant.secret,
         "PORT": str(port),
@@ -46,7 +46,7 @@ async def backend(house: House, tenant: Tenant) -> AsyncIterator[str]:
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        await house.until(lambda: _answers(house.http, url), 20)
+        await running.until(lambda: _answers(running.http, url), 20)
         yield url
     finally:
         process.terminate()
@@ -73,9 +73,9 @@ def _shows(text: str) -> str:
 
 @pytest.mark.slow
 async def test_people_see_each_other_change_and_leave() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        async with backend(house, tenant) as url, chromium() as browser:
+    async with running_service() as running:
+        tenant = await running.new_application()
+        async with backend(running, tenant) as url, chromium() as browser:
             anna, ben = await _enter(browser, url, "anna"), await _enter(browser, url, "ben")
             await anna.until(_shows("Ben: online"))
             await anna.until(_shows("chloe: offline"))

@@ -15,7 +15,7 @@ import structlog
 
 from greenroom.bench.dialect import GreenroomDialect
 from greenroom.bench.wire import Dialer, WireConnection
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 PATIENCE = 15.0
 HOSTILE = {
@@ -124,7 +124,7 @@ async def bare(url: str) -> AsyncIterator[Bare]:
 @asynccontextmanager
 async def opened(tenant: Tenant, token: str | None = None) -> AsyncIterator[Bare]:
     """A connection with a session."""
-    async with bare(tenant.house.url) as client:
+    async with bare(tenant.running.url) as client:
         await client.open(token or tenant.token("anna"))
         yield client
 
@@ -141,13 +141,13 @@ def nothing_alarming(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def hostile_house(**settings: Any) -> AsyncIterator[tuple[House, Tenant]]:
+async def fuzzed_service(**settings: Any) -> AsyncIterator[tuple[RunningService, Tenant]]:
     """A service that takes many messages of one client, and an application. Somebody else is served at the end."""
-    async with running_service(**{**HOSTILE, **settings}) as house:
-        tenant = await house.new_application()
-        yield house, tenant
+    async with running_service(**{**HOSTILE, **settings}) as running:
+        tenant = await running.new_application()
+        yield running, tenant
         async with opened(tenant, tenant.token("somebody else")) as client:
             await client.is_alive()
 
 
-__all__ = ["HOSTILE", "Bare", "bare", "hello", "hostile_house", "nothing_alarming", "opened", "request"]
+__all__ = ["HOSTILE", "Bare", "bare", "fuzzed_service", "hello", "nothing_alarming", "opened", "request"]

@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.server.api_house import Api, api_house
-from tests.server.harness import ClosedError, House, RefusedError, Tenant, new_secret
+from tests.server.api_service import Api, api_service
+from tests.server.harness import ClosedError, RefusedError, RunningService, Tenant, new_secret
 from tests.server.http_service import basic
 from tests.server.telemetry.test_tracing import traced
 from tests.server.webhooks.receiver import Receiver, answer, receiver
@@ -56,16 +56,16 @@ class Aviary:
                     assert form.encode() not in text, f"{name} is in {where}"
 
 
-async def _fetch(aviary: Aviary, house: House, method: str, path: str, **options: Any) -> tuple[int, bytes]:
-    async with house.http.request(method, house.url + path, **options) as reply:
+async def _fetch(aviary: Aviary, running: RunningService, method: str, path: str, **options: Any) -> tuple[int, bytes]:
+    async with running.http.request(method, running.url + path, **options) as reply:
         body = await reply.read()
         aviary.hear(f"{method} {path.partition('?')[0]} {reply.status}", body + str(dict(reply.headers)).encode())
         return reply.status, body
 
 
-async def _raw(aviary: Aviary, house: House, data: bytes) -> None:
+async def _raw(aviary: Aviary, running: RunningService, data: bytes) -> None:
     """Bytes that are no good request."""
-    port = int(house.url.rpartition(":")[2])
+    port = int(running.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
     writer.write_eof()
@@ -76,26 +76,28 @@ async def _raw(aviary: Aviary, house: House, data: bytes) -> None:
     writer.close()
 
 
-async def _bad_calls(aviary: Aviary, house: House, tenant: Tenant, secrets: list[str]) -> None:
+async def _bad_calls(aviary: Aviary, running: RunningService, tenant: Tenant, secrets: list[str]) -> None:
     """Every secret in every wrong place."""
     for secret in secrets:
         bearer = {"Authorization": f"Bearer {secret}"}
         for path in ("/v1/participants", "/admin/v1/status", "/metrics", f"/v1/participants/{secret}", f"/{secret}"):
-            await _fetch(aviary, house, "GET", path, headers=bearer)
-        await _fetch(aviary, house, "GET", "/v1/events", params={"token": secret, "after": secret}, headers=bearer)
-        await _fetch(aviary, house, "POST", "/v1/auth/token", data={"grant_type": secret, "scope": secret})
+            await _fetch(aviary, running, "GET", path, headers=bearer)
+        await _fetch(aviary, running, "GET", "/v1/events", params={"token": secret, "after": secret}, headers=bearer)
+        await _fetch(aviary, running, "POST", "/v1/auth/token", data={"grant_type": secret, "scope": secret})
         own = {"Authorization": basic(tenant.key, tenant.secret)}
-        await _fetch(aviary, house, "POST", "/v1/auth/token", data={"grant_type": secret}, headers=own)
-        await _fetch(aviary, house, "POST", "/v1/oauth2/invalidate", data={"access_token": secret + "x"}, headers=own)
+        await _fetch(aviary, running, "POST", "/v1/auth/token", data={"grant_type": secret}, headers=own)
+        await _fetch(aviary, running, "POST", "/v1/oauth2/invalidate", data={"access_token": secret + "x"}, headers=own)
         wrong = {"Authorization": basic(tenant.key, secret)}
-        await _fetch(aviary, house, "POST", "/v1/auth/token", data={"grant_type": "x"}, headers=wrong)
-        await _fetch(aviary, house, "POST", "/v2/client-access-token", json={"externalId": {secret: 1}}, headers=bearer)
-        await _fetch(aviary, house, "POST", "/v1/tokens/revoke", data=f'{{"{secret}', headers=bearer)
-        await _raw(aviary, house, f"GET /{secret} HTTP/1.1\r\nHost x\r\nAuthorization {secret}\r\n\r\n".encode())
-        await _raw(aviary, house, f"{secret}\r\n\r\n".encode())
+        await _fetch(aviary, running, "POST", "/v1/auth/token", data={"grant_type": "x"}, headers=wrong)
+        await _fetch(
+            aviary, running, "POST", "/v2/client-access-token", json={"externalId": {secret: 1}}, headers=bearer
+        )
+        await _fetch(aviary, running, "POST", "/v1/tokens/revoke", data=f'{{"{secret}', headers=bearer)
+        await _raw(aviary, running, f"GET /{secret} HTTP/1.1\r\nHost x\r\nAuthorization {secret}\r\n\r\n".encode())
+        await _raw(aviary, running, f"{secret}\r\n\r\n".encode())
 
 
-async def _bad_sessions(aviary: Aviary, house: House, token: str, secret: str, session_id: str) -> None:
+async def _bad_sessions(aviary: Aviary, running: RunningService, token: str, secret: str, session_id: str) -> None:
     calls: list[tuple[str, dict[str, Any]]] = [
         ("session.open", {"token": token + "x", "openId": "o" * 32, "resumeSecret": secret}),
         ("session.open", {"token": {token: secret}, "openId": 1}),
@@ -106,14 +108,14 @@ async def _bad_sessions(aviary: Aviary, house: House, token: str, secret: str, s
         (secret, {"token": token}),
     ]
     for method, params in calls:
-        async with house.connect() as client:
+        async with running.connect() as client:
             try:
                 aviary.hear(method[:16], await client.call(method, **params))
             except (RefusedError, ClosedError) as error:
                 aviary.hear("error of a session", f"{error} {vars(error)}")
 
 
-async def _life(aviary: Aviary, house: House, tenant: Tenant, api: Api, there: Receiver) -> None:
+async def _life(aviary: Aviary, running: RunningService, tenant: Tenant, api: Api, there: Receiver) -> None:
     token = aviary.add("client access token", tenant.token("anna"))
     fresh = aviary.add("second client access token", tenant.token("anna"))
     made = await api.good("POST", "/v1/webhooks", {"url": there.url})
@@ -122,21 +124,21 @@ async def _life(aviary: Aviary, house: House, tenant: Tenant, api: Api, there: R
     rotated = await api.good("POST", f"/v1/webhooks/{hook}/rotate-secret", {"overlap": 60})
     aviary.add("second webhook secret", rotated["secret"].removeprefix("whsec_"))
     there.answer = answer(500, b"no")
-    client = await house.dial()
+    client = await running.dial()
     opened = await client.open(token, participant={"name": "Anna"}, device={"id": "d1"})
     aviary.add("resume secret", opened.secret)
     aviary.hear("open", opened.result)
     aviary.hear("refresh", await client.call("session.refreshToken", token=fresh))
     await client.call("session.updateParticipantInfo", updateId="u1", name="Anne")
     client.abort()
-    client = await house.dial()
+    client = await running.dial()
     old = opened.secret
     await client.resume(opened)
     aviary.add("second resume secret", opened.secret)
     aviary.hear("resume", opened.result)
     secrets = list(aviary.canaries.values())
-    await _bad_calls(aviary, house, tenant, secrets)
-    await _bad_sessions(aviary, house, token, old, opened.id)
+    await _bad_calls(aviary, running, tenant, secrets)
+    await _bad_sessions(aviary, running, token, old, opened.id)
     there.answer = answer(200)
     await api.good("POST", f"/v1/webhooks/{hook}/test")
     headers = {"Authorization": f"Bearer {api.token}"}
@@ -155,11 +157,11 @@ async def _life(aviary: Aviary, house: House, tenant: Tenant, api: Api, there: R
         "/.well-known/jwks.json",
         "/readyz",
     ):
-        status, _ = await _fetch(aviary, house, "GET", path, headers=headers)
+        status, _ = await _fetch(aviary, running, "GET", path, headers=headers)
         assert status == 200, path
-    admin = {"Authorization": f"Bearer {house.service.admin_token}"}
+    admin = {"Authorization": f"Bearer {running.service.admin_token}"}
     for path in ("/admin/v1/status", "/admin/v1/applications", "/admin/v1/keys", "/metrics"):
-        await _fetch(aviary, house, "GET", path, headers=admin)
+        await _fetch(aviary, running, "GET", path, headers=admin)
     await api.good("POST", "/v1/participants/ext:anna/kick", {"reason": "bye"})
     aviary.hear("end", await client.notified("session.ended"))
     await client.closed()
@@ -194,14 +196,14 @@ async def test_no_secret_comes_out_anywhere(
     caplog.set_level(logging.DEBUG)
     aviary, spans = Aviary(), traced(monkeypatch)
     with engine() as (settings, files):
-        async with receiver() as there, api_house(**SETTINGS, **settings) as (house, tenant, api):
+        async with receiver() as there, api_service(**SETTINGS, **settings) as (running, tenant, api):
             aviary.add("app secret", tenant.secret)
             aviary.add("API token", api.token)
             aviary.add("admin token", SETTINGS["admin_token"])
             aviary.add("master key", SETTINGS["master_key"])
-            await _life(aviary, house, tenant, api, there)
-            await house.service.stop()
-            _hear_files(aviary, house.data_dir)
+            await _life(aviary, running, tenant, api, there)
+            await running.service.stop()
+            _hear_files(aviary, running.data_dir)
         if files is not None:
             _hear_files(aviary, str(files))
             assert any(tenant.key.encode() in heard for where, heard in aviary.heard if where.startswith("file append"))
@@ -230,9 +232,9 @@ async def test_connection_errors_of_the_sdk_hold_no_token() -> None:
     from greenroom import Greenroom
     from greenroom.errors import GreenroomError
 
-    async with api_house() as (house, tenant, _api):
+    async with api_service() as (running, tenant, _api):
         token = tenant.token("anna") + "x"
-        async with Greenroom(house.url) as sdk:
+        async with Greenroom(running.url) as sdk:
             try:
                 sdk.initialize_token(token)
                 await sdk.session.open(timeout=3)

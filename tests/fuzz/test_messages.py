@@ -18,7 +18,7 @@ from greenroom.bench.minting import mint
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.messages import MAX_MESSAGE_BYTES, METHODS
 from tests.acceptance.process import ServiceProcess, service
-from tests.fuzz.bare import Bare, bare, hello, hostile_house, nothing_alarming, opened, request
+from tests.fuzz.bare import Bare, bare, fuzzed_service, hello, nothing_alarming, opened, request
 
 PARSE, INVALID, ILLEGAL = ErrorCode.PARSE_ERROR, ErrorCode.INVALID_REQUEST, ErrorCode.ILLEGAL_ARGUMENT
 NO_METHOD = ErrorCode.METHOD_NOT_FOUND
@@ -178,7 +178,7 @@ async def test_malformed_on_an_open_session_is_answered_and_the_session_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             for name, message, code in malformed():
                 client.send(message)
                 error = await client.error()
@@ -188,9 +188,9 @@ async def test_malformed_on_an_open_session_is_answered_and_the_session_goes_on(
 
 async def test_malformed_as_the_first_message_is_answered_and_closed_4505(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, _tenant):
+        async with fuzzed_service() as (running, _tenant):
             for name, message, code in malformed():
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     client.send(message)
                     assert (await client.error())["code"] == code, name
                     assert await client.heard() == CloseCode.PROTOCOL_ERROR, name
@@ -199,11 +199,11 @@ async def test_malformed_as_the_first_message_is_answered_and_closed_4505(caplog
 @pytest.mark.parametrize("name", NOT_UTF8)
 async def test_text_that_is_no_utf8_is_closed_1007(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             async with opened(tenant) as client:
                 client.send(NOT_UTF8[name])
                 assert await client.heard() == CloseCode.INVALID_UTF8
-            async with bare(house.url) as client:
+            async with bare(running.url) as client:
                 client.send(NOT_UTF8[name])
                 assert await client.heard() == CloseCode.INVALID_UTF8
 
@@ -229,19 +229,19 @@ NESTED = {
 
 async def test_nesting_of_ten_to_the_fifth_is_too_big_by_default(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             for name, message in NESTED.items():
                 async with opened(tenant) as client:
                     client.send(message)
                     assert await client.heard() == CloseCode.MESSAGE_TOO_BIG, name
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     client.send(message)
                     assert await client.heard() == CloseCode.MESSAGE_TOO_BIG, name
 
 
 async def test_nesting_of_ten_to_the_fifth_is_refused_where_it_fits(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house(max_message_bytes=4 * 1024 * 1024) as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service(max_message_bytes=4 * 1024 * 1024) as (_running, tenant), opened(tenant) as client:
             for name, message in NESTED.items():
                 client.send(message)
                 assert (await client.error())["code"] in (PARSE, INVALID, NO_METHOD), name
@@ -251,7 +251,7 @@ async def test_nesting_of_ten_to_the_fifth_is_refused_where_it_fits(caplog: pyte
 async def test_nesting_within_32_kib_is_refused_or_served(caplog: pytest.LogCaptureFixture) -> None:
     """What is below the reader's own limit is JSON, and an unknown member is ignored."""
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             for depth in (1, 10, 100, 500, 900, 1000, 1100, 2000, 5000, 16_000):
                 client.send(with_value(b"[" * depth + b"]" * depth))
                 found = await client.answer()
@@ -261,14 +261,14 @@ async def test_nesting_within_32_kib_is_refused_or_served(caplog: pytest.LogCapt
 
 async def test_the_edges_of_32_kib(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             async with opened(tenant) as client:
                 for size in (MAX_MESSAGE_BYTES - 1, MAX_MESSAGE_BYTES):
                     client.send(_padded(size))
                     assert await client.answer() == {"id": 1, "result": {}, "jsonrpc": "2.0"}
                 client.send(_padded(MAX_MESSAGE_BYTES + 1))
                 assert await client.heard() == CloseCode.MESSAGE_TOO_BIG
-            async with bare(house.url) as client:
+            async with bare(running.url) as client:
                 head = msgspec.json.encode({"jsonrpc": "2.0", "id": 0, "method": "session.open"})
                 params = msgspec.json.encode(hello(tenant.token("edge")))
                 message = head[:-1] + b',"params":' + params + b"}"
@@ -294,7 +294,7 @@ GOOD_IDS = [
 
 async def test_every_kind_of_id_comes_back_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             for raw in GOOD_IDS:
                 wanted = msgspec.json.decode(raw)
                 client.send(with_id(raw))
@@ -306,7 +306,7 @@ async def test_every_kind_of_id_comes_back_as_it_was(caplog: pytest.LogCaptureFi
 
 async def test_one_id_twice_is_two_requests(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             for _ in range(3):
                 client.call("session.getParticipant", "same")
             for _ in range(3):
@@ -315,7 +315,7 @@ async def test_one_id_twice_is_two_requests(caplog: pytest.LogCaptureFixture) ->
 
 async def test_a_request_without_id_is_carried_out_and_not_answered(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             for method in (*METHODS, "nope", "rpc.discover"):
                 if method != "session.close":
                     message = msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": {"x": [1]}})
@@ -338,12 +338,12 @@ async def test_responses_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
         {"error": []},
     ]
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             async with opened(tenant) as client:
                 for response in responses:
                     client.send(msgspec.json.encode({"jsonrpc": "2.0", **response}))
                     await client.is_alive()
-            async with bare(house.url) as client:
+            async with bare(running.url) as client:
                 for response in responses:
                     client.send(msgspec.json.encode({"jsonrpc": "2.0", **response}))
                 await client.open(tenant.token("anna"))
@@ -351,7 +351,7 @@ async def test_responses_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_of_a_key_that_comes_twice_the_last_counts(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             client.send(b'{"jsonrpc":"2.0","id":1,"id":2,"method":"nope","method":"ping"}')
             assert await client.answer() == {"id": 2, "result": {}, "jsonrpc": "2.0"}
             client.send(b'{"jsonrpc":"2.0","id":3,"method":"ping","params":{},"params":[]}')
@@ -373,7 +373,7 @@ NO_METHODS = [
 
 async def test_unknown_methods(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             async with opened(tenant) as client:
                 for method in NO_METHODS:
                     client.call(method)
@@ -381,7 +381,7 @@ async def test_unknown_methods(caplog: pytest.LogCaptureFixture) -> None:
                     await client.is_alive()
             for method in [*NO_METHODS, *METHODS]:
                 if method not in ("session.open", "session.resume", "session.close"):
-                    async with bare(house.url) as client:
+                    async with bare(running.url) as client:
                         client.call(method)
                         assert (await client.error())["code"] == ErrorCode.PROTOCOL_ERROR, method
                         assert await client.heard() == CloseCode.PROTOCOL_ERROR, method
@@ -389,9 +389,9 @@ async def test_unknown_methods(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_a_hello_without_id_is_closed_4505(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             for message in (request("session.open", None, **hello(tenant.token("a"))), request("session.resume", None)):
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     client.send(message)
                     assert await client.heard() == CloseCode.PROTOCOL_ERROR
 
@@ -458,10 +458,10 @@ def test_there_are_many_mistyped_fields() -> None:
 
 async def test_wrong_types_for_every_field_of_every_method(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant), opened(tenant) as session:
+        async with fuzzed_service() as (running, tenant), opened(tenant) as session:
             for method, field, params in mistyped():
                 if method in ("session.open", "session.resume"):
-                    async with bare(house.url) as client:
+                    async with bare(running.url) as client:
                         await _refuses(client, method, field, params)
                         if method == "session.open":
                             assert await client.heard() == CloseCode.PROTOCOL_ERROR, (method, params)
@@ -535,7 +535,7 @@ LIMITS: list[tuple[str, dict[str, Any], set[int]]] = [
 
 async def test_values_that_no_rule_allows(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             for method, params, codes in LIMITS:
                 client.call(method, 1, **params)
                 found = await client.answer()
@@ -561,11 +561,11 @@ HELLOS: list[tuple[str, dict[str, Any]]] = [
 
 async def test_hellos_that_no_rule_allows(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             for method, params in HELLOS:
                 (field,) = params
                 good = hello(tenant.token("anna")) if method == "session.open" else dict(GOOD, token=tenant.token("b"))
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     await _refuses(client, method, field, {**good, **params})
 
 
@@ -584,12 +584,12 @@ async def test_a_session_id_that_is_none_is_refused(caplog: pytest.LogCaptureFix
         "p１-a",
     ]
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             for session_id in odd:
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     client.call("session.resume", 1, **{**_resume(), "sessionId": session_id})
                     assert (await client.error())["code"] in (ErrorCode.STATE_LOST, ILLEGAL), session_id
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     client.call("session.close", 1, sessionId=session_id, resumeSecret="s" * 43)
                     found = await client.answer()
                     assert found.get("result") == {} or found["error"]["code"] == ILLEGAL, session_id

@@ -14,8 +14,8 @@ import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.server.http.routes import MAX_BODY_BYTES
-from tests.fuzz.bare import Bare, bare, hello, hostile_house, nothing_alarming, opened
-from tests.server.api_house import api_of
+from tests.fuzz.bare import Bare, bare, fuzzed_service, hello, nothing_alarming, opened
+from tests.server.api_service import api_of
 from tests.server.harness import Tenant
 
 ILLEGAL = ErrorCode.ILLEGAL_ARGUMENT
@@ -224,7 +224,7 @@ async def _change(client: Bare, **params: Any) -> dict[str, Any]:
 @pytest.mark.slow
 async def test_names_that_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             names = [*KEPT_NAMES, *(f"A{one}" for one in _assigned())]
             assert len(names) > 700
             for name in names:
@@ -236,7 +236,7 @@ async def test_names_that_are_kept(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_names_that_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             await _change(client, name="before", avatarUrl="/before")
             for name in REFUSED_NAMES:
                 _names_the_field(await _change(client, name=name, avatarUrl="/after"), "name", name)
@@ -245,7 +245,7 @@ async def test_names_that_are_refused(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_avatar_urls_that_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             for url in KEPT_URLS:
                 found = await _change(client, avatarUrl=url)
                 assert "result" in found, (url, found)
@@ -254,7 +254,7 @@ async def test_avatar_urls_that_are_kept(caplog: pytest.LogCaptureFixture) -> No
 
 async def test_avatar_urls_that_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (_house, tenant), opened(tenant) as client:
+        async with fuzzed_service() as (_running, tenant), opened(tenant) as client:
             await _change(client, name="before", avatarUrl="/before")
             for url in REFUSED_URLS:
                 _names_the_field(await _change(client, avatarUrl=url, name="after"), "avatar_url", url)
@@ -282,9 +282,9 @@ async def _is_untouched(client: Bare) -> None:
 async def test_a_refused_profile_opens_nothing(caplog: pytest.LogCaptureFixture) -> None:
     cases = [("name", one) for one in REFUSED_NAMES[::40]] + [("avatarUrl", one) for one in REFUSED_URLS[::10]]
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             for field, value in cases:
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     client.call("session.open", 1, **hello(tenant.token("eve"), participant={field: value}))
                     _names_the_field(await client.answer(), {"avatarUrl": "avatar_url"}.get(field, field), value)
                     assert await client.heard() == CloseCode.PROTOCOL_ERROR
@@ -301,11 +301,11 @@ async def _seen(tenant: Tenant, external_id: str) -> dict[str, Any]:
 async def test_external_ids_that_are_kept_byte_for_byte(caplog: pytest.LogCaptureFixture) -> None:
     """In `open`, with a token that has none; each is a participant of its own, and finds the same one again."""
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             token = tenant.token(None, version=1)
             found: dict[str, str] = {}
             for external_id in [*KEPT_IDS, *KEPT_IDS]:
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     one = (await client.open(token, participant={"externalId": external_id}))["participant"]
                     assert one["externalId"] == external_id
                     assert one["id"] == found.setdefault(external_id, tenant.participant_id(external_id))
@@ -315,10 +315,10 @@ async def test_external_ids_that_are_kept_byte_for_byte(caplog: pytest.LogCaptur
 @pytest.mark.slow
 async def test_external_ids_that_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             token = tenant.token(None, version=1)
             for external_id in REFUSED_IDS:
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     client.call("session.open", 1, **hello(token, participant={"externalId": external_id}))
                     _names_the_field(await client.answer(), "external_id", external_id)
                     assert await client.heard() == CloseCode.PROTOCOL_ERROR
@@ -326,12 +326,12 @@ async def test_external_ids_that_are_refused(caplog: pytest.LogCaptureFixture) -
 
 async def test_the_token_api_keeps_and_refuses_the_same_external_ids(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
-            api = api_of(house, tenant)
+        async with fuzzed_service() as (running, tenant):
+            api = api_of(running, tenant)
             for external_id in KEPT_IDS:
                 reply = await api.call("POST", "/v2/client-access-token", {"externalId": external_id})
                 assert reply.status == 200, ascii(external_id)
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     opened_ = await client.open(reply.body["access_token"])
                     assert opened_["participant"]["id"] == tenant.participant_id(external_id), ascii(external_id)
             for external_id in REFUSED_IDS:
@@ -343,10 +343,10 @@ async def test_the_token_api_keeps_and_refuses_the_same_external_ids(caplog: pyt
 
 async def test_no_external_id_is_anonymous_each_time_anew(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
-        async with hostile_house() as (house, tenant):
+        async with fuzzed_service() as (running, tenant):
             ids = set()
             for info in ({}, {"externalId": ""}, {"externalId": None}):
-                async with bare(house.url) as client:
+                async with bare(running.url) as client:
                     one = (await client.open(tenant.token(None), participant=info))["participant"]
                     assert "externalId" not in one
                     ids.add(one["id"])

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.test_canaries import SETTINGS
-from tests.server.api_house import api_house
-from tests.server.harness import House
+from tests.server.api_service import api_service
+from tests.server.harness import RunningService
 from tests.server.webhooks.receiver import receiver
 
 pytestmark = pytest.mark.slow
@@ -52,10 +52,10 @@ parameters = {{ "query.wait" = 0 }}
 """
 
 
-async def _run(house: House, token: str, folder: Path, config: str, *paths: str) -> str:
+async def _run(running: RunningService, token: str, folder: Path, config: str, *paths: str) -> str:
     """Raises AssertionError with what it says."""
     (folder / "schemathesis.toml").write_text(config)
-    command = [str(Path(sys.executable).with_name("st")), "run", f"{house.url}/openapi.json", "--no-color"]
+    command = [str(Path(sys.executable).with_name("st")), "run", f"{running.url}/openapi.json", "--no-color"]
     command += ["--phases", "coverage,fuzzing", "-n", str(CASES), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
     command += ["-H", f"Authorization: Bearer {token}", "--generation-database", "none", *paths]
     process = await asyncio.create_subprocess_exec(
@@ -76,17 +76,17 @@ async def _run(house: House, token: str, folder: Path, config: str, *paths: str)
 
 
 async def test_the_server_api_with_real_ids(tmp_path: Path) -> None:
-    async with receiver() as there, api_house(**SETTINGS) as (house, tenant, api):
-        client = await house.dial()
+    async with receiver() as there, api_service(**SETTINGS) as (running, tenant, api):
+        client = await running.dial()
         opened = await client.open(tenant.token("anna"), participant={"name": "__proto__"})
         hook = (await api.good("POST", "/v1/webhooks", {"url": there.url}))["endpoint"]["id"]
         config = _config(opened.id, hook)
         only = ("--include-path-regex", "^/v1/(participants|sessions|blocks|counts|events|webhooks)")
-        await _run(house, api.token, tmp_path, config, *only, "--exclude-method", "DELETE")
+        await _run(running, api.token, tmp_path, config, *only, "--exclude-method", "DELETE")
         # They were real to the end: still there, although many have tried to change them.
         assert (await api.good("GET", "/v1/participants/ext:anna"))["externalId"] == "anna"
         assert (await api.good("GET", f"/v1/webhooks/{hook}"))["id"] == hook
-        await _run(house, api.token, tmp_path, config, *only, "--include-method", "DELETE")
+        await _run(running, api.token, tmp_path, config, *only, "--include-method", "DELETE")
         await api.refused("GET", "/v1/participants/ext:anna")
         await client.drop()
 
@@ -94,5 +94,5 @@ async def test_the_server_api_with_real_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/v1/tokens/revoke", "/v1/settings"])
 async def test_what_would_spoil_the_others(path: str, tmp_path: Path) -> None:
     """Revoking ends the token that calls; a keeping of 0 s forgets who is offline."""
-    async with api_house() as (house, _tenant, api):
-        await _run(house, api.token, tmp_path, "", "--include-path", path)
+    async with api_service() as (running, _tenant, api):
+        await _run(running, api.token, tmp_path, "", "--include-path", path)

@@ -23,14 +23,14 @@ from greenroom import (
     TokenRefreshError,
 )
 from greenroom.testing.fake_service import FakeService, make_token
-from tests.server.api_house import api_house
+from tests.server.api_service import api_service
 from tests.server.harness import Tenant, running_service
 from tests.support.sdk import Notes, new_sdk
 
 
 def real_sdk(tenant: Tenant, external_id: str = "ada", device: str | None = None) -> tuple[Greenroom, Notes]:
     """An SDK for the real service."""
-    sdk = Greenroom(tenant.house.url)
+    sdk = Greenroom(tenant.running.url)
     sdk.initialize_token(tenant.token(external_id))
     sdk.session.device = None if device is None else Device(id=device, name=device)
     notes = Notes()
@@ -93,9 +93,9 @@ async def test_a_refresh_callback_without_return_is_refused_at_once() -> None:
 
 
 async def test_user_is_not_valid_names_the_claim_and_where_to_set_it() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        sdk = Greenroom(house.url)
+    async with running_service() as running:
+        tenant = await running.new_application()
+        sdk = Greenroom(running.url)
         sdk.initialize_token(tenant.token(None))
         with pytest.raises(Exception, match="external") as caught:
             await sdk.session.open(ParticipantInfo(external_id="ada"))
@@ -119,8 +119,8 @@ async def test_no_endless_reconnecting_after_eviction() -> None:
 
 
 async def test_close_racing_with_close_is_one_operation_and_never_hangs() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         sdk, _ = real_sdk(tenant)
         await sdk.session.open()
         async with asyncio.timeout(5):
@@ -130,8 +130,8 @@ async def test_close_racing_with_close_is_one_operation_and_never_hangs() -> Non
 
 
 async def test_after_close_and_open_again_nothing_of_the_old_session_is_left() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         sdk, notes = real_sdk(tenant)
         await sdk.session.open()
         watch = await sdk.participants.watch(external_ids=["ada"])
@@ -151,12 +151,12 @@ async def test_after_close_and_open_again_nothing_of_the_old_session_is_left() -
 
 
 async def test_the_sdks_own_retry_does_not_kick_its_own_earlier_attempt() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         sdk, notes = real_sdk(tenant, device="laptop")
         await sdk.session.open()
         session = sdk._runner.machine.session_id
-        await house.restart(kill=True)
+        await running.restart(kill=True)
         await notes.until(lambda: notes.names().count("connected") == 2, 10)
         assert sdk._runner.machine.session_id == session
         assert "ended" not in notes.names()
@@ -164,8 +164,8 @@ async def test_the_sdks_own_retry_does_not_kick_its_own_earlier_attempt() -> Non
 
 
 async def test_a_second_device_does_not_kick_the_first_unless_the_policy_says_so() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         first, notes = real_sdk(tenant, device="first")
         second, _ = real_sdk(tenant, device="second")
         await first.session.open()
@@ -181,8 +181,8 @@ async def test_a_second_device_does_not_kick_the_first_unless_the_policy_says_so
 
 
 async def test_observers_see_one_change_when_a_device_takes_over_its_ghost() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         observer, notes = real_sdk(tenant, "bob")
         await observer.session.open()
         first, _ = real_sdk(tenant, device="laptop")
@@ -201,9 +201,9 @@ async def test_observers_see_one_change_when_a_device_takes_over_its_ghost() -> 
 
 @pytest.mark.slow
 async def test_kicked_users_do_not_walk_back_in_with_the_same_token() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         token = tenant.token("ada")
-        sdk = Greenroom(house.url)
+        sdk = Greenroom(running.url)
         sdk.initialize_token(token)
         notes = Notes()
         sdk.session.delegate = notes
@@ -218,13 +218,13 @@ async def test_kicked_users_do_not_walk_back_in_with_the_same_token() -> None:
 
 @pytest.mark.slow
 async def test_a_resume_works_without_any_event_twice_and_after_a_restart() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         sdk, notes = real_sdk(tenant)
         await sdk.session.open()
         session = sdk._runner.machine.session_id
         for times in (2, 3):
-            await house.restart(kill=True)
+            await running.restart(kill=True)
             await notes.comes("connected", times)
         assert sdk._runner.machine.session_id == session
         assert "reopened" not in notes.names()
@@ -248,9 +248,9 @@ async def test_not_every_client_comes_back_in_the_same_second() -> None:
 
 
 async def test_profile_updates_without_the_grant_say_so() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
-        sdk = Greenroom(house.url)
+    async with running_service() as running:
+        tenant = await running.new_application()
+        sdk = Greenroom(running.url)
         sdk.initialize_token(tenant.token("ada", scopes=("notifications:set",)))
         await sdk.session.open()
         with pytest.raises(ScopeMissingError, match="session:update") as caught:
@@ -269,8 +269,8 @@ async def test_awaiting_an_sdk_call_inside_a_callback_does_not_deadlock() -> Non
             await sdk.session.close()
             done.set()
 
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         sdk, _ = real_sdk(tenant)
         sdk.session.delegate = Delegate()
         await sdk.session.open()
@@ -284,8 +284,8 @@ async def test_awaiting_an_sdk_call_inside_a_callback_does_not_deadlock() -> Non
 
 @pytest.mark.slow
 async def test_heartbeats_are_the_services_duty_and_nobody_vanishes() -> None:
-    async with running_service(ping_interval=0.5, pong_timeout=0.3) as house:
-        tenant = await house.new_application()
+    async with running_service(ping_interval=0.5, pong_timeout=0.3) as running:
+        tenant = await running.new_application()
         sdk, notes = real_sdk(tenant)
         await sdk.session.open()
         await asyncio.sleep(2)
@@ -295,8 +295,8 @@ async def test_heartbeats_are_the_services_duty_and_nobody_vanishes() -> None:
 
 @pytest.mark.slow
 async def test_hundreds_of_calls_at_once_are_not_cut_off_for_their_rate() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         sdk, notes = real_sdk(tenant)
         await sdk.session.open()
         names = [f"w{number}" for number in range(1500)]
@@ -315,8 +315,8 @@ async def test_hundreds_of_calls_at_once_are_not_cut_off_for_their_rate() -> Non
 
 
 async def test_a_service_that_tells_its_time_and_limits() -> None:
-    async with running_service() as house:
-        tenant = await house.new_application()
+    async with running_service() as running:
+        tenant = await running.new_application()
         sdk, _ = real_sdk(tenant)
         await sdk.session.open()
         lifecycle = sdk._runner.machine._lifecycle

@@ -28,7 +28,7 @@ def name_of(number: int) -> str:
 @asynccontextmanager
 async def crowd(tenant: Tenant, count: int) -> AsyncIterator[None]:
     """A session each of `user-0`, `user-1`, …"""
-    registry = tenant.house.service.engine.registry
+    registry = tenant.running.service.engine.registry
     await registry.beat(NODE)
     living = asyncio.create_task(_live(registry))
     now = int(time.time())

@@ -1,8 +1,8 @@
 """A real service on a free port with a real database file, and a raw client for it: for tests of every room.
 
-    async with running_service() as house:
-        app = await house.new_application()
-        async with house.connect() as client:
+    async with running_service() as running:
+        app = await running.new_application()
+        async with running.connect() as client:
             opened = await client.open(app.token(external_id="anna"))
 
 Timers are shortened where a test would wait for them; each can be given. Use `async with`: there are no async fixtures,
@@ -59,14 +59,14 @@ class ClosedError(Exception):
 class Tenant:
     """An application of the service under test."""
 
-    house: House
+    running: RunningService
     key: str
     secret: str
 
     @property
     def application(self) -> Application:
         """As the service has it now."""
-        found = self.house.service.tenants.get(self.key)
+        found = self.running.service.tenants.get(self.key)
         assert found is not None
         return found
 
@@ -86,8 +86,8 @@ class Tenant:
     ) -> str:
         """A client access token, minted by the service's own key ring."""
         return mint_client_token(
-            self.house.service.tenants.ring,
-            issuer=self.house.service.issuer,
+            self.running.service.tenants.ring,
+            issuer=self.running.service.issuer,
             app=self.key,
             participant_id=None if external_id is None else self.participant_id(external_id),
             external_id=external_id,
@@ -231,7 +231,7 @@ class Client:
 
 
 @dataclass
-class House:
+class RunningService:
     """A running service and how to talk to it."""
 
     service: Service
@@ -327,18 +327,28 @@ def new_service(config: ServerConfig) -> Service:
 
 
 @asynccontextmanager
-async def running_service(**settings: Any) -> AsyncIterator[House]:
+async def running_service(**settings: Any) -> AsyncIterator[RunningService]:
     """A service of its own; settings are fields of ServerConfig."""
     with tempfile.TemporaryDirectory(prefix="greenroom-test-") as data_dir:
         service = new_service(short_config(data_dir, **settings))
         await service.start()
         async with aiohttp.ClientSession() as http:
-            house = House(service, http, data_dir)
+            running = RunningService(service, http, data_dir)
             try:
-                yield house
+                yield running
             finally:
-                await house.service.stop()
+                await running.service.stop()
 
 
-__all__ = ["Client", "ClosedError", "House", "Opened", "RefusedError", "Tenant", "new_secret", "new_service",
-           "running_service", "short_config"]  # fmt: skip
+__all__ = [
+    "Client",
+    "ClosedError",
+    "Opened",
+    "RefusedError",
+    "RunningService",
+    "Tenant",
+    "new_secret",
+    "new_service",
+    "running_service",
+    "short_config",
+]  # fmt: skip

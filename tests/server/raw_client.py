@@ -249,7 +249,7 @@ class Recorder:
 
 
 @dataclass
-class House:
+class RunningDoor:
     """A front door on a port of its own, and the handlers it made."""
 
     door: FrontDoor
@@ -337,14 +337,14 @@ async def serving(
     subprotocol: str | None = "greenroom.v1",
     tls: ssl.SSLContext | None = None,
     backlog: int = 100,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[RunningDoor]:
     """Serve on a free port of the loopback; at the end nobody may be left inside."""
     with turning_wheel() as wheel:
         handlers: list[Recorder] = []
-        houses: list[House] = []
+        doors: list[RunningDoor] = []
         door = FrontDoor(
             http=PlainHttp(),
-            sessions=lambda request: houses[0].take(request),
+            sessions=lambda request: doors[0].take(request),
             limits=limits or Limits(),
             wheel=wheel,
             ws_path=ws_path,
@@ -353,9 +353,9 @@ async def serving(
             tls=tls,
         )
         server = await door.listen(loopback(), backlog=backlog)
-        houses.append(House(door, server, server.sockets[0].getsockname()[1], handlers, [], answer))
+        doors.append(RunningDoor(door, server, server.sockets[0].getsockname()[1], handlers, [], answer))
         try:
-            yield houses[0]
+            yield doors[0]
         finally:
             server.close()
             await door.finish_requests(1.0)

@@ -16,7 +16,7 @@ from cryptography import x509
 from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import ServerConfig
 from greenroom.server.listener import Certificate, url_of
-from tests.server.harness import House, new_service, running_service, short_config
+from tests.server.harness import RunningService, new_service, running_service, short_config
 from tests.server.wire.test_websocket_tls import certificate
 
 
@@ -81,9 +81,9 @@ async def test_listening_beyond_this_machine_without_tls_is_warned_of() -> None:
             assert len(found) == warned
 
 
-async def _serial(house: House) -> int:
+async def _serial(running: RunningService) -> int:
     """Of the certificate that a new connection gets."""
-    port = int(house.service.url.rpartition(":")[2])
+    port = int(running.service.url.rpartition(":")[2])
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -101,13 +101,13 @@ async def test_a_new_certificate_counts_for_new_connections_and_a_bad_one_is_lef
     used, other = certificate(tmp_path), tmp_path / "other"
     await asyncio.to_thread(other.mkdir)
     newer = await asyncio.to_thread(lambda: certificate(other).read_bytes())
-    async with running_service(tls_cert=str(used), tls_key=str(used)) as house:
-        assert house.url.startswith("https://")
-        first = await _serial(house)
+    async with running_service(tls_cert=str(used), tls_key=str(used)) as running:
+        assert running.url.startswith("https://")
+        first = await _serial(running)
         await asyncio.to_thread(used.write_bytes, newer)
-        house.service.reload_tls()
-        second = await _serial(house)
+        running.service.reload_tls()
+        second = await _serial(running)
         assert second != first
         await asyncio.to_thread(used.write_bytes, b"nonsense")
-        house.service.reload_tls()
-        assert await _serial(house) == second
+        running.service.reload_tls()
+        assert await _serial(running) == second

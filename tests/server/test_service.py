@@ -27,8 +27,8 @@ from tests.server.harness import new_service, running_service, short_config
 
 
 async def test_a_second_service_on_the_same_data_is_refused() -> None:
-    async with running_service() as house:
-        config = short_config(house.data_dir)
+    async with running_service() as running:
+        config = short_config(running.data_dir)
         second = Service(config, engine=EmbeddedEngine(config.data_dir, lock_timeout=0.1))
         with pytest.raises(ServiceUnavailableError):
             await second.start()
@@ -44,77 +44,77 @@ async def test_stop_is_harmless_when_repeated_and_before_start() -> None:
 
 
 async def test_secrets_are_files_of_the_owner_alone_and_stay() -> None:
-    async with running_service() as house:
-        token = house.service.admin_token
+    async with running_service() as running:
+        token = running.service.admin_token
         for name in ("admin-token", "master-key"):
-            assert os.stat(f"{house.data_dir}/{name}").st_mode & 0o777 == 0o600
-        await house.restart()
-        assert house.service.admin_token == token
+            assert os.stat(f"{running.data_dir}/{name}").st_mode & 0o777 == 0o600
+        await running.restart()
+        assert running.service.admin_token == token
 
 
 async def test_one_port_serves_http_too_and_says_how_it_is() -> None:
-    async with running_service() as house:
-        async with house.http.get(house.url + "/healthz") as response:
+    async with running_service() as running:
+        async with running.http.get(running.url + "/healthz") as response:
             assert response.status == 200
-        async with house.http.get(house.url + "/readyz") as response:
+        async with running.http.get(running.url + "/readyz") as response:
             assert response.status == 200
-        house.service.node.draining = True
-        async with house.http.get(house.url + "/readyz") as response:
+        running.service.node.draining = True
+        async with running.http.get(running.url + "/readyz") as response:
             assert response.status == 503
-        house.service.node.draining = False
-        status = house.service.cluster.status()
+        running.service.node.draining = False
+        status = running.service.cluster.status()
         assert (status.state, status.sessions, status.not_ready) == ("acting", 0, None)
         assert msgspec.json.encode(status)
 
 
 async def test_tokens_outlive_a_move_to_another_port() -> None:
     """The issuer is the URL of the first start, and kept."""
-    async with running_service() as house:
-        app = await house.new_application()
-        token, issuer, url = app.token("anna"), house.service.issuer, house.url
-        await house.service.stop()
+    async with running_service() as running:
+        app = await running.new_application()
+        token, issuer, url = app.token("anna"), running.service.issuer, running.url
+        await running.service.stop()
         with socket.socket() as taken:  # so that the next one cannot have the same
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(("127.0.0.1", int(url.rpartition(":")[2])))
-            house.service = new_service(house.service.config)
-            await house.service.start()
-        assert (house.service.issuer, house.url != url) == (issuer, True)
-        async with house.connect() as client:
+            running.service = new_service(running.service.config)
+            await running.service.start()
+        assert (running.service.issuer, running.url != url) == (issuer, True)
+        async with running.connect() as client:
             await client.open(token)
 
 
 async def test_a_token_of_the_http_side_opens_a_session() -> None:
     """From an app's secret to an open session, over the one port."""
-    async with running_service() as house:
-        app = await house.new_application()
+    async with running_service() as running:
+        app = await running.new_application()
         basic = {"Authorization": aiohttp.encode_basic_auth(app.key, app.secret)}
         form = {"grant_type": "client_credentials"}
-        async with house.http.post(house.url + "/v1/oauth2/token", data=form, headers=basic) as response:
+        async with running.http.post(running.url + "/v1/oauth2/token", data=form, headers=basic) as response:
             token = (await response.json())["access_token"]
-        async with house.connect() as client:
+        async with running.connect() as client:
             opened = await client.open(token, participant={"externalId": "anna", "name": "Anna"})
             assert opened.participant["externalId"] == "anna"
             revoke = {"access_token": token}
-            async with house.http.post(house.url + "/v1/oauth2/invalidate", data=revoke, headers=basic) as response:
+            async with running.http.post(running.url + "/v1/oauth2/invalidate", data=revoke, headers=basic) as response:
                 assert response.status == 200
             assert (await client.notified("session.ended"))["reason"] == "token_revoked"
             assert await client.closed() == 4501
 
 
 async def test_draining_with_other_nodes_asks_clients_to_move_and_serves_them_until_then() -> None:
-    async with running_service(drain_limit=0.6) as house:
-        app = await house.new_application()
-        async with house.connect() as client:
+    async with running_service(drain_limit=0.6) as running:
+        app = await running.new_application()
+        async with running.connect() as client:
             opened = await client.open(app.token("anna"))
             await client.call("ping")
-            node = house.service.node
+            node = running.service.node
             other = NodeRecord(node="n2", boot="b", lease="l", ready=True, lease_left=9.0)
 
             async def beat() -> None:
                 node.others = (other,)
 
             node.beat = beat  # type: ignore[method-assign]
-            stopping = asyncio.create_task(house.service.stop())
+            stopping = asyncio.create_task(running.service.stop())
             move = await client.notified("session.moveOn")
             assert (move["after"], move["reason"]) == (0.0, "draining")
             assert (await client.call("session.getParticipant"))["participant"]["id"] == opened.participant["id"]

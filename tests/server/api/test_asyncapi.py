@@ -104,6 +104,6 @@ def test_what_is_sent_fits_its_description(described: dict[str, Any], name: str,
 
 
 async def test_it_is_served_to_any_origin() -> None:
-    async with running_service() as house, house.http.get(house.url + "/asyncapi.json") as reply:
+    async with running_service() as running, running.http.get(running.url + "/asyncapi.json") as reply:
         assert reply.headers["Access-Control-Allow-Origin"] == "*"
         assert (await reply.json())["asyncapi"] == "3.0.0"

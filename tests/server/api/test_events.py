@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.server.api_house import api_house
-from tests.server.harness import House, Tenant
+from tests.server.api_service import api_service
+from tests.server.harness import RunningService, Tenant
 
 
 async def test_events_of_a_session_come_in_order_and_page_by_page() -> None:
-    async with api_house() as (house, tenant, api):
-        async with house.connect() as client:
+    async with api_service() as (running, tenant, api):
+        async with running.connect() as client:
             opened = await client.open(tenant.token("anna"), participant={"name": "Anna"})
             await client.call("session.updateParticipantInfo", updateId="u1", name="Anne")
             await client.call("session.close")
@@ -41,10 +41,10 @@ async def test_events_of_a_session_come_in_order_and_page_by_page() -> None:
 
 
 async def test_the_latest_come_without_the_others_and_with_where_to_go_on() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         nothing = await api.good("GET", "/v1/events", latest=5)
         assert nothing["items"] == []
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token("anna"))
             whole = (await api.good("GET", "/v1/events"))["items"]
             latest = await api.good("GET", "/v1/events", latest=1)
@@ -59,13 +59,13 @@ async def test_the_latest_come_without_the_others_and_with_where_to_go_on() -> N
 
 
 async def test_a_poll_waits_for_what_happens_and_no_longer() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         start = (await api.good("GET", "/v1/events", after="now"))["cursor"]
         began = time.monotonic()
         assert (await api.good("GET", "/v1/events", after=start, wait=0.2))["items"] == []
         assert 0.2 <= time.monotonic() - began < 3
         waiting = asyncio.create_task(api.good("GET", "/v1/events", after=start, wait=20))
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token("anna"))
             began = time.monotonic()
             page = await waiting
@@ -74,16 +74,16 @@ async def test_a_poll_waits_for_what_happens_and_no_longer() -> None:
 
 
 async def test_bad_cursors_and_waits_are_refused() -> None:
-    async with api_house() as (_, _tenant, api):
+    async with api_service() as (_, _tenant, api):
         assert await api.refused("GET", "/v1/events", after="nonsense") == (400, "Illegal_argument")
         assert await api.refused("GET", "/v1/events", wait=31) == (400, "Illegal_argument")
         assert await api.refused("GET", "/v1/events", wait=-1) == (400, "Illegal_argument")
 
 
 async def test_a_read_is_never_older_than_an_event() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         cursor = (await api.good("GET", "/v1/events", after="now"))["cursor"]
-        changing = asyncio.create_task(_change(house, tenant))
+        changing = asyncio.create_task(_change(running, tenant))
         seen = 0
         while seen < PARTICIPANTS:
             page = await api.good("GET", "/v1/events", after=cursor, wait=5, type="participant.updated")
@@ -99,17 +99,17 @@ async def test_a_read_is_never_older_than_an_event() -> None:
 PARTICIPANTS = 15
 
 
-async def _change(house: House, tenant: Tenant) -> None:
+async def _change(running: RunningService, tenant: Tenant) -> None:
     """Each changes twice: the first change is an event at once, the second waits for its turn."""
     for number in range(PARTICIPANTS):
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token(f"anna-{number}"), participant={"name": "n0"})
             for turn in (1, 2):
                 await client.call("session.updateParticipantInfo", updateId=f"u{turn}", name=f"n{turn}")
 
 
 async def test_a_poll_whose_client_has_gone_does_not_outlive_the_service() -> None:
-    async with api_house() as (_, _tenant, api):
+    async with api_service() as (_, _tenant, api):
         start = (await api.good("GET", "/v1/events", after="now"))["cursor"]
         waiting = asyncio.create_task(api.good("GET", "/v1/events", after=start, wait=30))
         await asyncio.sleep(0.1)

@@ -18,8 +18,8 @@ from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.engines.redis import RedisEngine
 from greenroom.server.cluster.sampling import Sampler
 from greenroom.server.service import Service
-from tests.server.api_house import Api, api_of
-from tests.server.harness import House, Tenant, short_config
+from tests.server.api_service import Api, api_of
+from tests.server.harness import RunningService, Tenant, short_config
 from tests.server.webhooks.receiver import receiver
 from tests.support.redis_server import single
 
@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {"webhook_allowed_networks": ("127.0.0.0/8",), "webho
 
 
 @asynccontextmanager
-async def house_on(kind: str) -> AsyncIterator[tuple[House, Tenant, Api]]:
+async def service_on(kind: str) -> AsyncIterator[tuple[RunningService, Tenant, Api]]:
     with ExitStack() as stack:
         data = stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-test-"))
         config = short_config(data, **SETTINGS)
@@ -40,10 +40,10 @@ async def house_on(kind: str) -> AsyncIterator[tuple[House, Tenant, Api]]:
         service = Service(config, engine=engine)
         await service.start()
         async with aiohttp.ClientSession() as http:
-            house = House(service, http, data)
+            running = RunningService(service, http, data)
             try:
-                tenant = await house.new_application()
-                yield house, tenant, api_of(house, tenant)
+                tenant = await running.new_application()
+                yield running, tenant, api_of(running, tenant)
             finally:
                 await service.stop()
 
@@ -51,9 +51,9 @@ async def house_on(kind: str) -> AsyncIterator[tuple[House, Tenant, Api]]:
 @pytest.mark.parametrize("kind", ["embedded", "redis"])
 async def test_the_service_keeps_the_counts_of_the_last_hour(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("greenroom.server.service.Sampler", partial(Sampler, period=0.2))
-    async with house_on(kind) as (house, tenant, api):
+    async with service_on(kind) as (running, tenant, api):
         assert (await api.good("GET", "/v1/counts/history"))["items"] == []
-        clients = [await house.dial() for _ in range(3)]
+        clients = [await running.dial() for _ in range(3)]
         for number, client in enumerate(clients):
             await client.open(tenant.token(f"user-{number // 2}"))
         kept: list[dict[str, Any]] = []
@@ -79,9 +79,9 @@ async def test_another_node_answers_with_what_one_has_kept(monkeypatch: pytest.M
             for node in nodes:
                 await node.start()
             try:
-                house = House(nodes[0], http, data)
-                tenant = await house.new_application()
-                clients = [await house.dial() for _ in range(2)]
+                running = RunningService(nodes[0], http, data)
+                tenant = await running.new_application()
+                clients = [await running.dial() for _ in range(2)]
                 for number, client in enumerate(clients):
                     await client.open(tenant.token(f"user-{number}"))
                 kept: list[int] = []
@@ -98,9 +98,9 @@ async def test_another_node_answers_with_what_one_has_kept(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("kind", ["embedded", "redis"])
 async def test_a_walk_through_the_api(kind: str) -> None:
-    async with house_on(kind) as (house, tenant, api), receiver() as there:
+    async with service_on(kind) as (running, tenant, api), receiver() as there:
         endpoint = (await api.good("POST", "/v1/webhooks", {"url": there.url}))["endpoint"]["id"]
-        client = await house.dial()
+        client = await running.dial()
         opened = await client.open(tenant.token("anna"), participant={"name": "Anna"}, device={"id": "d", "name": "D"})
         (anna,) = (await api.good("GET", "/v1/participants", presence="online"))["items"]
         assert (anna["externalId"], anna["name"], anna["sessions"]) == ("anna", "Anna", 1)

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from greenroom import Greenroom
 from tests.browser.node import BROWSER, node_program, output_of
-from tests.server.api_house import Api, api_house
-from tests.server.harness import House, RefusedError
+from tests.server.api_service import Api, api_service
+from tests.server.harness import RefusedError, RunningService
 from tests.server.issuers import ALGORITHMS, SECRET, good_claims
 
 with warnings.catch_warnings(record=True):  # it announces its own successor
@@ -127,11 +127,11 @@ async def add(api: Api, issuer: Provider, **changed: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("alg", ["ES256", "RS256", "PS256", "EdDSA"])
 async def test_whoever_signs_in_at_the_provider_opens_a_session(alg: str) -> None:
-    async with provider(alg=alg) as issuer, api_house(**LOOPBACK) as (house, tenant, api):
+    async with provider(alg=alg) as issuer, api_service(**LOOPBACK) as (running, tenant, api):
         made = await add(api, issuer, algorithms=[alg])
         assert (made["keySet"]["keys"], made["keySet"]["why"]) == (1, "")
         token = await issuer.sign_in("anna")
-        async with house.connect() as client:
+        async with running.connect() as client:
             participant = (await client.open(token)).participant
         assert participant["id"] == tenant.participant_id("idp:anna")
         assert (participant["externalId"], participant["name"]) == ("idp:anna", "anna's name")
@@ -141,28 +141,28 @@ async def test_whoever_signs_in_at_the_provider_opens_a_session(alg: str) -> Non
 
 @pytest.mark.slow
 async def test_a_key_that_the_provider_made_meanwhile_is_fetched_and_the_old_one_stays_good() -> None:
-    async with provider() as issuer, api_house(**LOOPBACK) as (house, tenant, api):
+    async with provider() as issuer, api_service(**LOOPBACK) as (running, tenant, api):
         made = await add(api, issuer)
         old = await issuer.sign_in("anna")
         assert await issuer.say("rotate") == {"kid": "key-2"}
         new = await issuer.sign_in("ben")
-        one = house.service.tenants.issuers.key_sets._sets[tenant.key, made["id"]]
+        one = running.service.tenants.issuers.key_sets._sets[tenant.key, made["id"]]
         one.began_at = -100.0  # as though half a minute had passed since it was fetched
         # The first attempt is told to come back in a second: the SDK does.
-        async with Greenroom(house.url) as greenroom:
+        async with Greenroom(running.url) as greenroom:
             greenroom.initialize_token(new)
             participant = await greenroom.session.open()
             assert participant.info.external_id == "idp:ben"
         assert len(one.keys) == 2
-        async with house.connect() as client:
+        async with running.connect() as client:
             assert (await client.open(old)).participant["externalId"] == "idp:anna"
 
 
 @pytest.mark.slow
 async def test_a_session_lives_as_long_as_tokens_of_the_provider_are_brought() -> None:
-    async with provider(life=4) as issuer, api_house(token_grace=1.0, **LOOPBACK) as (house, _tenant, api):
+    async with provider(life=4) as issuer, api_service(token_grace=1.0, **LOOPBACK) as (running, _tenant, api):
         await add(api, issuer)
-        async with house.connect() as client:
+        async with running.connect() as client:
             first = await issuer.sign_in("anna")
             await client.open(first)
             await client.notified("session.tokenExpiring")
@@ -210,16 +210,16 @@ async def by_jose(key: Any, alg: str, claims: dict[str, Any]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [by_pyjwt, by_authlib, by_jose])
 async def test_what_others_sign_opens_a_session(sign: Callable[[Any, str, dict[str, Any]], Awaitable[str]]) -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         for alg in ALGORITHMS:
             key = None if alg == "HS256" else private_key(alg)
             keys = {"secret": SECRET} if key is None else {"keys": [public_jwk(key, alg)]}
             issuer = {"issuer": "https://id.example", "audience": alg, "algorithms": [alg], **keys}
             await api.good("POST", "/v1/issuers", issuer)
             token = await sign(key, alg, good_claims(time.time(), aud=alg, sub=f"anna-{alg}"))
-            await opens(house, token, tenant.participant_id(f"anna-{alg}"))
+            await opens(running, token, tenant.participant_id(f"anna-{alg}"))
 
 
-async def opens(house: House, token: str, participant_id: str) -> None:
-    async with house.connect() as client:
+async def opens(running: RunningService, token: str, participant_id: str) -> None:
+    async with running.connect() as client:
         assert (await client.open(token)).participant["id"] == participant_id

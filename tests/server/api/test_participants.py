@@ -8,7 +8,7 @@ import pytest
 
 from greenroom.codes import CloseCode
 from greenroom.tokens.scopes import PARTICIPANTS_READ, SESSIONS_READ
-from tests.server.api_house import api_house, api_of
+from tests.server.api_service import api_of, api_service
 from tests.server.harness import RefusedError
 
 NOBODY = "00000000-0000-5000-8000-000000000000"
@@ -17,7 +17,7 @@ NOBODY = "00000000-0000-5000-8000-000000000000"
 
 async def test_what_cannot_be_an_id_is_refused_with_how_external_ids_are_written() -> None:
     """`participants block anna` blocked nobody, and said that it had."""
-    async with api_house() as (_house, _tenant, api):
+    async with api_service() as (_running, _tenant, api):
         for method, path, body in (
             ("GET", "/v1/participants/anna", None),
             ("PATCH", "/v1/participants/anna", {"name": "Anna"}),
@@ -34,7 +34,7 @@ async def test_what_cannot_be_an_id_is_refused_with_how_external_ids_are_written
 
 
 async def test_unknown_fields_of_a_query_and_of_a_body_are_refused_by_name() -> None:
-    async with api_house() as (_house, _tenant, api):
+    async with api_service() as (_running, _tenant, api):
         for method, path, body, meant in (
             ("GET", "/v1/participants?external_id=anna", None, "externalId"),
             ("GET", "/v1/events?waitt=5", None, "wait"),
@@ -48,7 +48,7 @@ async def test_unknown_fields_of_a_query_and_of_a_body_are_refused_by_name() -> 
 
 
 async def test_participants_are_listed_found_and_read() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         opened = await client.open(
             tenant.token("anna"), participant={"name": "Anna", "avatarUrl": "https://a.example/a"}
         )
@@ -84,8 +84,8 @@ async def test_participants_are_listed_found_and_read() -> None:
 
 
 async def test_pages_hold_everyone_once() -> None:
-    async with api_house() as (house, tenant, api):
-        clients = [await house.dial() for _ in range(7)]
+    async with api_service() as (running, tenant, api):
+        clients = [await running.dial() for _ in range(7)]
         for number, client in enumerate(clients):
             await client.open(tenant.token(f"p{number}"))
         seen: list[str] = []
@@ -104,7 +104,7 @@ async def test_pages_hold_everyone_once() -> None:
 
 
 async def test_changing_a_profile_keeps_the_rules_and_the_revision() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         await client.open(tenant.token("anna"), participant={"name": "Anna"})
         path = "/v1/participants/ext:anna"
         before = await api.call("GET", path)
@@ -128,7 +128,7 @@ async def test_changing_a_profile_keeps_the_rules_and_the_revision() -> None:
 
 @pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "hasOwnProperty", "'; DROP TABLE x; --"])
 async def test_odd_names_are_just_names(name: str) -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         await client.open(tenant.token(name), participant={"name": name})
         found = (await api.good("GET", "/v1/participants", externalId=name))["items"]
         assert [(item["externalId"], item["name"]) for item in found] == [(name, name)]
@@ -137,7 +137,7 @@ async def test_odd_names_are_just_names(name: str) -> None:
 
 
 async def test_a_kick_ends_the_sessions_and_the_old_token() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         token = tenant.token("anna")
         opened = await client.open(token)
         kicked = await api.good("POST", "/v1/participants/ext:anna/kick", {"reason": "be kind"})
@@ -146,7 +146,7 @@ async def test_a_kick_ends_the_sessions_and_the_old_token() -> None:
         told = await client.notified("session.ended")
         assert (told["reason"], told["message"]) == ("kicked", "be kind")
         assert await client.closed() == CloseCode.KICKED
-        async with house.connect() as other:
+        async with running.connect() as other:
             with pytest.raises(RefusedError) as refused:
                 await other.open(token)
             assert refused.value.data["reason"] == "Token_revoked"
@@ -156,18 +156,18 @@ async def test_after_each_kick_a_new_token_lets_the_participant_in_at_once(monke
     async def late() -> None:
         """The announcement, which may take its time, or be lost."""
 
-    async with api_house() as (house, _, api):
-        monkeypatch.setattr(house.service.control, "announce_directory", late)
+    async with api_service() as (running, _, api):
+        monkeypatch.setattr(running.service.control, "announce_directory", late)
         for _ in range(5):
             token = (await api.good("POST", "/v2/client-access-token", {"externalId": "anna"}))["access_token"]
-            async with house.connect() as client:
+            async with running.connect() as client:
                 await client.open(token)
                 await api.good("POST", "/v1/participants/ext:anna/kick", {})
                 assert await client.closed() == CloseCode.KICKED
 
 
 async def test_a_block_keeps_out_until_it_is_lifted() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         old = tenant.token("anna")
         await client.open(old)
         kicked = await api.good("POST", "/v1/participants/ext:anna/kick", {"block": {"seconds": 60}, "reason": "spam"})
@@ -182,7 +182,7 @@ async def test_a_block_keeps_out_until_it_is_lifted() -> None:
         # Of a later second than the cut-off; five of them are allowed to be ahead.
         fresh = tenant.token("anna", now=time.time() + 3)
         for token in (old, fresh):  # the old one is revoked too, but a new one would not help
-            async with house.connect() as other:
+            async with running.connect() as other:
                 with pytest.raises(RefusedError) as refused:
                     await other.open(token)
                 assert refused.value.data["reason"] == "Participant_blocked"
@@ -190,12 +190,12 @@ async def test_a_block_keeps_out_until_it_is_lifted() -> None:
         await api.good("DELETE", "/v1/blocks/ext:anna")
         assert (await api.good("GET", "/v1/blocks"))["items"] == []
         assert await api.refused("DELETE", "/v1/blocks/ext:anna") == (404, "Not_found")
-        async with house.connect() as other:
+        async with running.connect() as other:
             await other.open(fresh)
 
 
 async def test_blocks_are_listed_page_by_page_and_made_for_strangers() -> None:
-    async with api_house() as (_, _tenant, api):
+    async with api_service() as (_, _tenant, api):
         for number in range(5):
             body = {"externalId": f"p{number}"} if number % 2 else {"participantId": f"{NOBODY[:-2]}{number:02}"}
             await api.good("POST", "/v1/blocks", body)
@@ -212,7 +212,7 @@ async def test_blocks_are_listed_page_by_page_and_made_for_strangers() -> None:
 
 
 async def test_erasing_removes_the_record_and_what_names_it_but_not_the_block() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         opened = await client.open(tenant.token("anna"), participant={"name": "Anna-To-Forget"})
         await api.good("POST", "/v1/blocks", {"externalId": "anna"})
         erased = await api.good("DELETE", "/v1/participants/ext:anna")
@@ -228,7 +228,7 @@ async def test_erasing_removes_the_record_and_what_names_it_but_not_the_block() 
 
 
 async def test_counts() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         await client.open(tenant.token("anna"))
         counts = await api.good("GET", "/v1/counts")
         assert counts["participants"] == {"online": 1, "unreachable": 0}
@@ -236,9 +236,9 @@ async def test_counts() -> None:
 
 
 async def test_one_application_never_sees_another() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         opened = await client.open(tenant.token("anna"))
-        other = api_of(house, await house.new_application())
+        other = api_of(running, await running.new_application())
         participant = opened.participant["id"]
         assert (await other.good("GET", "/v1/participants"))["items"] == []
         assert (await other.good("GET", "/v1/sessions"))["items"] == []
@@ -258,19 +258,19 @@ async def test_one_application_never_sees_another() -> None:
 
 
 async def test_scopes_are_needed() -> None:
-    async with api_house() as (house, tenant, _):
-        reader = api_of(house, tenant, (PARTICIPANTS_READ,))
+    async with api_service() as (running, tenant, _):
+        reader = api_of(running, tenant, (PARTICIPANTS_READ,))
         await reader.good("GET", "/v1/participants")
         assert await reader.refused("POST", "/v1/participants/x/kick", {}) == (403, "Insufficient_scope")
         assert await reader.refused("GET", "/v1/sessions") == (403, "Insufficient_scope")
-        sessions = api_of(house, tenant, (SESSIONS_READ,))
+        sessions = api_of(running, tenant, (SESSIONS_READ,))
         assert await sessions.refused("GET", "/v1/participants") == (403, "Insufficient_scope")
         assert await sessions.refused("GET", "/v1/events") == (403, "Insufficient_scope")
         assert await sessions.refused("POST", "/v1/tokens/revoke", {"application": True}) == (403, "Insufficient_scope")
 
 
 async def test_attributes_are_changed_as_a_profile_is() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client, house.connect() as watcher:
+    async with api_service() as (running, tenant, api), running.connect() as client, running.connect() as watcher:
         await client.open(tenant.token("anna"), participant={"attributes": {"role": "nurse"}})
         await watcher.open(tenant.token("ben"))
         await watcher.call("participants.watch", externalIds=["anna"])
@@ -296,10 +296,10 @@ async def test_attributes_are_changed_as_a_profile_is() -> None:
 
 
 async def test_some_attributes_are_the_backends_alone() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         patched = await api.good("PATCH", "/v1/settings", {"clientAttributes": ["colour"]})
         assert patched["clientAttributes"] == ["colour"]
-        async with house.connect() as other:
+        async with running.connect() as other:
             with pytest.raises(RefusedError, match="Only the app's backend may set these attributes: role"):
                 await other.open(tenant.token("anna"), participant={"attributes": {"role": "admin"}})
         await client.open(tenant.token("anna"), participant={"attributes": {"colour": "red"}})
@@ -317,7 +317,7 @@ async def test_some_attributes_are_the_backends_alone() -> None:
 
 
 async def test_a_status_is_in_the_api_and_in_events() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as phone, house.connect() as laptop:
+    async with api_service() as (running, tenant, api), running.connect() as phone, running.connect() as laptop:
         first = await phone.open(tenant.token("anna"))
         await laptop.open(tenant.token("anna"))
         path = "/v1/participants/ext:anna"
@@ -336,7 +336,7 @@ async def test_a_status_is_in_the_api_and_in_events() -> None:
 
 
 async def test_an_erase_leaves_neither_attributes_nor_status_in_events() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         await client.open(tenant.token("anna"), participant={"attributes": {"diagnosis": "secret-1"}})
         await client.call("session.setStatus", status="secret-2")
         assert "secret-1" in str(await api.good("GET", "/v1/events"))

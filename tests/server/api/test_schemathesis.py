@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.harness import House, running_service
+from tests.server.harness import RunningService, running_service
 from tests.server.http_service import basic
 
 pytestmark = pytest.mark.slow
@@ -37,9 +37,9 @@ expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431]
 """
 
 
-async def schemathesis(house: House, folder: Path, paths: str, authorization: str | None) -> None:
+async def schemathesis(running: RunningService, folder: Path, paths: str, authorization: str | None) -> None:
     """Runs it against the paths that match. Raises AssertionError with what it says."""
-    command = [str(Path(sys.executable).with_name("st")), "run", f"{house.url}/openapi.json", "--no-color"]
+    command = [str(Path(sys.executable).with_name("st")), "run", f"{running.url}/openapi.json", "--no-color"]
     command += ["--phases", "coverage,fuzzing", "-n", str(CASES), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
     # Events are waited for by design (up to 60 s is within the schema); drain does what it says.
     command += [
@@ -79,18 +79,20 @@ PATHS = {
 
 @pytest.mark.parametrize("who", PATHS)
 async def test_the_api(who: str, tmp_path: Path) -> None:
-    async with running_service(failed_auth_per_minute=1_000_000) as house:
-        app = await house.new_application()
+    async with running_service(failed_auth_per_minute=1_000_000) as running:
+        app = await running.new_application()
         form = {"grant_type": "client_credentials"}
         own = basic(app.key, app.secret)
-        async with house.http.post(f"{house.url}/v1/auth/token", data=form, headers={"Authorization": own}) as reply:
+        async with running.http.post(
+            f"{running.url}/v1/auth/token", data=form, headers={"Authorization": own}
+        ) as reply:
             token = (await reply.json())["access_token"]
         credentials = {
             "nobody": None,
             "backend": f"Bearer {token}",
             "application": own,
-            "operator": f"Bearer {house.service.admin_token}",
+            "operator": f"Bearer {running.service.admin_token}",
         }
-        await schemathesis(house, tmp_path, PATHS[who], credentials[who])
-        async with house.http.get(f"{house.url}/readyz") as reply:
+        await schemathesis(running, tmp_path, PATHS[who], credentials[who])
+        async with running.http.get(f"{running.url}/readyz") as reply:
             assert reply.status == 200

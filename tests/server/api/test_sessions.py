@@ -7,13 +7,13 @@ import time
 import pytest
 
 from greenroom.codes import CloseCode
-from tests.server.api_house import Api, api_house, api_of
+from tests.server.api_service import Api, api_of, api_service
 from tests.server.harness import RefusedError
 from tests.server.http_service import claims_of
 
 
 async def test_sessions_are_listed_with_everything_about_them() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         opened = await client.open(
             tenant.token("anna"), device={"id": "d1", "name": "Phone"}, sdk={"name": "py", "version": "1.0"}
         )
@@ -22,7 +22,7 @@ async def test_sessions_are_listed_with_everything_about_them() -> None:
         assert session["device"] == {"id": "d1", "name": "Phone"}
         assert session["sdk"] == "py/1.0"
         assert session["address"] == "127.0.0.1"
-        assert session["node"] == house.service.node.name
+        assert session["node"] == running.service.node.name
         assert (session["state"], session["externalId"], session["endReason"]) == ("attached", "anna", None)
         assert abs(session["since"] - time.time() * 1000) < 60_000
         assert not {"lease", "jti", "secret"} & set(session)
@@ -35,7 +35,7 @@ async def test_sessions_are_listed_with_everything_about_them() -> None:
 
 
 async def test_ending_one_session_leaves_the_others_and_the_token() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as one, house.connect() as two:
+    async with api_service() as (running, tenant, api), running.connect() as one, running.connect() as two:
         token = tenant.token("anna")
         first, second = await one.open(token), await two.open(token)
         ended = await api.good("DELETE", f"/v1/sessions/{first.id}", reason="old tab")
@@ -51,17 +51,17 @@ async def test_ending_one_session_leaves_the_others_and_the_token() -> None:
         assert listed == again
         assert (await api.good("GET", "/v1/sessions", state="closed", externalId="bob"))["items"] == []
         assert await api.refused("GET", "/v1/sessions", state="ended") == (400, "Illegal_argument")
-        async with house.connect() as three:
+        async with running.connect() as three:
             await three.open(token)
 
 
 async def test_the_timeline_tells_what_happened_where_and_why() -> None:
-    async with api_house() as (house, tenant, api):
-        async with house.connect() as client:
+    async with api_service() as (running, tenant, api):
+        async with running.connect() as client:
             opened = await client.open(tenant.token("anna"))
             client.abort()
-        await house.until(lambda: _detached(api, opened.id))
-        async with house.connect() as client:
+        await running.until(lambda: _detached(api, opened.id))
+        async with running.connect() as client:
             await client.resume(opened)
             await api.good("DELETE", f"/v1/sessions/{opened.id}", reason="enough")
             timeline = await api.good("GET", f"/v1/sessions/{opened.id}/timeline")
@@ -74,7 +74,7 @@ async def test_the_timeline_tells_what_happened_where_and_why() -> None:
         ]
         instants = [item["at"] for item in timeline["items"]]
         assert instants == sorted(instants)
-        assert timeline["items"][0]["node"] == house.service.node.name
+        assert timeline["items"][0]["node"] == running.service.node.name
         assert "kicked" in timeline["items"][-1]["detail"]
         assert timeline["session"]["endReason"] == "kicked"
 
@@ -84,42 +84,42 @@ async def _detached(api: Api, session_id: str) -> bool:
 
 
 async def test_a_token_is_revoked_by_its_jti_alone() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         token = tenant.token("anna")
         opened = await client.open(token)
-        record = await house.session(opened.id)
+        record = await running.session(opened.id)
         reply = await api.good("POST", "/v1/tokens/revoke", {"jti": record.jti})
         assert reply == {"ended": 1, "cutoff": None}
         assert (await client.notified("session.ended"))["reason"] == "token_revoked"
-        async with house.connect() as other:
+        async with running.connect() as other:
             with pytest.raises(RefusedError):
                 await other.open(token)
-        async with house.connect() as other:
+        async with running.connect() as other:
             await other.open(tenant.token("anna"))
 
 
 async def test_a_token_that_nobody_used_yet_is_revoked_by_its_jti() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         token = tenant.token(None)
         reply = await api.good("POST", "/v1/tokens/revoke", {"jti": claims_of(token)["jti"]})
         assert reply == {"ended": 0, "cutoff": None}
-        async with house.connect() as client:
+        async with running.connect() as client:
             with pytest.raises(RefusedError):
                 await client.open(token)
 
 
 async def test_a_participants_tokens_are_revoked_up_to_an_instant() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         now = time.time()
         old, new = tenant.token("anna", now=now - 100), tenant.token("anna", now=now - 10)
         await client.open(old)
         body = {"externalId": "anna", "issuedBefore": int(now) - 50}
         reply = await api.good("POST", "/v1/tokens/revoke", body)
         assert reply == {"ended": 1, "cutoff": int(now) - 50}
-        async with house.connect() as other:
+        async with running.connect() as other:
             with pytest.raises(RefusedError):
                 await other.open(old)
-        async with house.connect() as other:
+        async with running.connect() as other:
             await other.open(new)
         ahead = {"externalId": "anna", "issuedBefore": int(now) + 3600}
         assert await api.refused("POST", "/v1/tokens/revoke", ahead) == (400, "Illegal_argument")
@@ -128,18 +128,18 @@ async def test_a_participants_tokens_are_revoked_up_to_an_instant() -> None:
 
 
 async def test_revoking_the_whole_application_ends_everything_and_this_token_too() -> None:
-    async with api_house() as (house, tenant, api), house.connect() as client:
+    async with api_service() as (running, tenant, api), running.connect() as client:
         await client.open(tenant.token("anna"))
-        other = await house.new_application()
-        async with house.connect() as stranger:
+        other = await running.new_application()
+        async with running.connect() as stranger:
             await stranger.open(other.token("bob"))
             reply = await api.good("POST", "/v1/tokens/revoke", {"application": True, "reason": "leak"})
             assert reply["cutoff"] >= int(time.time())
             await client.closed()
             assert await api.refused("GET", "/v1/counts") == (401, "Token_revoked")
-            fresh = api_of(house, tenant, now=time.time() + 3)
-            await house.until(lambda: _is_empty(fresh))
-            assert len((await api_of(house, other).good("GET", "/v1/sessions"))["items"]) == 1
+            fresh = api_of(running, tenant, now=time.time() + 3)
+            await running.until(lambda: _is_empty(fresh))
+            assert len((await api_of(running, other).good("GET", "/v1/sessions"))["items"]) == 1
 
 
 async def _is_empty(api: Api) -> bool:
@@ -147,14 +147,14 @@ async def _is_empty(api: Api) -> bool:
 
 
 async def test_settings_are_read_and_changed() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         before = await api.good("GET", "/v1/settings")
         assert before["policy"]["maxSessions"] == 10
         changed = await api.good("PATCH", "/v1/settings", {"policy": {"maxSessions": 1}, "allowedOrigins": []})
         assert changed == {**before, "policy": {**before["policy"], "maxSessions": 1}}
         assert await api.good("GET", "/v1/settings") == changed
         assert await api.refused("PATCH", "/v1/settings", {"policy": {"maxSessions": 0}}) == (400, "Illegal_argument")
-        async with house.connect() as one, house.connect() as two:
+        async with running.connect() as one, running.connect() as two:
             await one.open(tenant.token("anna"))
             with pytest.raises(RefusedError):
                 await two.open(tenant.token("anna"))

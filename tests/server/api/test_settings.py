@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.server.api_house import api_house
-from tests.server.harness import House, RefusedError
+from tests.server.api_service import api_service
+from tests.server.harness import RefusedError, RunningService
 
 
-async def _admin(house: House, method: str, path: str, body: Any) -> tuple[int, Any]:
-    headers = {"Authorization": f"Bearer {house.service.admin_token}"}
-    async with house.http.request(method, house.url + "/admin/v1" + path, json=body, headers=headers) as reply:
+async def _admin(running: RunningService, method: str, path: str, body: Any) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {running.service.admin_token}"}
+    async with running.http.request(method, running.url + "/admin/v1" + path, json=body, headers=headers) as reply:
         return reply.status, await reply.json()
 
 
 async def test_an_application_cannot_exceed_the_service_s_ceilings() -> None:
     ceilings = {"max_application_sessions_ceiling": 2, "max_watched_ceiling": 5, "max_sessions_ceiling": 3}
-    async with api_house(**ceilings) as (house, tenant, api):
+    async with api_service(**ceilings) as (running, tenant, api):
         settings = await api.good("GET", "/v1/settings")
         assert (settings["maxApplicationSessions"], settings["maxWatched"]) == (2, 5)
         assert settings["policy"]["maxSessions"] == 3
@@ -34,7 +34,7 @@ async def test_an_application_cannot_exceed_the_service_s_ceilings() -> None:
                 assert "The operators of this service allow at most" in reply.body["error_description"]
             assert (await api.good("GET", "/v1/settings")) == settings
         assert (await api.good("PATCH", "/v1/settings", {"maxWatched": 4}))["maxWatched"] == 4
-        async with house.connect() as one, house.connect() as two, house.connect() as three:
+        async with running.connect() as one, running.connect() as two, running.connect() as three:
             await one.open(tenant.token("a"))
             await two.open(tenant.token("b"))
             with pytest.raises(RefusedError, match="as many sessions as it may"):
@@ -42,9 +42,9 @@ async def test_an_application_cannot_exceed_the_service_s_ceilings() -> None:
 
 
 async def test_an_application_cannot_exceed_its_own_ceilings_and_is_lowered_to_them() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         path = f"/applications/{tenant.key}/ceilings"
-        status, view = await _admin(house, "PATCH", path, {"maxApplicationSessions": 7, "maxWatched": 1})
+        status, view = await _admin(running, "PATCH", path, {"maxApplicationSessions": 7, "maxWatched": 1})
         assert (status, view["ceilings"]) == (
             200,
             {"maxApplicationSessions": 7, "maxWatched": 1, "maxSessions": None},
@@ -53,17 +53,17 @@ async def test_an_application_cannot_exceed_its_own_ceilings_and_is_lowered_to_t
         assert (settings["maxApplicationSessions"], settings["maxWatched"]) == (7, 1)
         assert (await api.refused("PATCH", "/v1/settings", {"maxApplicationSessions": 8}))[0] == 400
         assert (await api.good("PATCH", "/v1/settings", {"maxApplicationSessions": 6}))["maxApplicationSessions"] == 6
-        await _admin(house, "PATCH", path, {"maxApplicationSessions": None, "maxWatched": None})
+        await _admin(running, "PATCH", path, {"maxApplicationSessions": None, "maxWatched": None})
         assert (await api.good("PATCH", "/v1/settings", {"maxWatched": 100}))["maxWatched"] == 100
 
 
 async def test_allowed_origins_are_stored_as_browsers_send_them() -> None:
-    async with api_house() as (house, tenant, api):
+    async with api_service() as (running, tenant, api):
         sent = ["https://App.example.com:443", "https://app.example.com"]
         assert (await api.good("PATCH", "/v1/settings", {"allowedOrigins": sent}))["allowedOrigins"] == [
             "https://app.example.com"
         ]
-        async with house.connect(Origin="https://app.example.com") as client:
+        async with running.connect(Origin="https://app.example.com") as client:
             await client.open(tenant.token("anna"))
         reply = await api.call("PATCH", "/v1/settings", {"allowedOrigins": ["https://a.example/"]})
         assert reply.status == 400

@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
-from tests.server.api_house import Api, api_house, api_of
+from tests.server.api_service import Api, api_of, api_service
 from tests.server.webhooks.receiver import Receiver, answer, hang, receiver
 
 LOOPBACK: dict[str, Any] = {"webhook_allowed_networks": ("127.0.0.0/8",), "webhook_http": "allowed"}
@@ -30,9 +30,9 @@ async def add(api: Api, there: Receiver, **more: Any) -> tuple[str, str]:
 
 
 async def test_events_arrive_signed_and_in_order() -> None:
-    async with api_house(**LOOPBACK) as (house, tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver() as there:
         _, secret = await add(api, there)
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token("anna"))
             await client.call("session.updateParticipantInfo", updateId="u1", name="Anna")
             await client.call("session.close")
@@ -46,7 +46,7 @@ async def test_events_arrive_signed_and_in_order() -> None:
 
 
 async def test_asymmetric_signatures_are_verified_with_the_public_key() -> None:
-    async with api_house(**LOOPBACK) as (_, _tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK) as (_, _tenant, api), receiver() as there:
         endpoint, public = await add(api, there, signature="v1a")
         assert (await api.good("GET", f"/v1/webhooks/{endpoint}"))["publicKeys"] == [public]
         assert (await api.good("POST", f"/v1/webhooks/{endpoint}/test", {}))["delivered"]
@@ -58,7 +58,7 @@ async def test_asymmetric_signatures_are_verified_with_the_public_key() -> None:
 
 
 async def test_two_secrets_are_good_during_a_rotation_and_one_after_it() -> None:
-    async with api_house(**LOOPBACK) as (_, _tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK) as (_, _tenant, api), receiver() as there:
         endpoint, old = await add(api, there)
         rotated = await api.good("POST", f"/v1/webhooks/{endpoint}/rotate-secret", {"overlap": 3600})
         await api.good("POST", f"/v1/webhooks/{endpoint}/test")
@@ -73,12 +73,12 @@ async def test_two_secrets_are_good_during_a_rotation_and_one_after_it() -> None
 
 
 async def test_endpoints_are_changed_disabled_and_removed() -> None:
-    async with api_house(**LOOPBACK) as (house, tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver() as there:
         endpoint, _ = await add(api, there, events=["session.ended"])
         path = f"/v1/webhooks/{endpoint}"
         changed = await api.good("PATCH", path, {"events": ["session.opened"], "state": "disabled"})
         assert (changed["events"], changed["state"]) == (["session.opened"], "disabled")
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token("anna"))
             assert (await api.good("PATCH", path, {"state": "enabled"}))["disabledReason"] is None
             await there.wait_for(1)
@@ -86,7 +86,7 @@ async def test_endpoints_are_changed_disabled_and_removed() -> None:
         await api.good("DELETE", path)
         assert await api.refused("GET", path) == (404, "Not_found")
         assert (await api.good("GET", "/v1/webhooks"))["items"] == []
-        stranger = api_of(house, await house.new_application())
+        stranger = api_of(running, await running.new_application())
         endpoint, _ = await add(api, there)
         assert await stranger.refused("GET", f"/v1/webhooks/{endpoint}") == (404, "Not_found")
         assert await stranger.refused("POST", f"/v1/webhooks/{endpoint}/test") == (404, "Not_found")
@@ -110,12 +110,12 @@ async def test_endpoints_are_changed_disabled_and_removed() -> None:
     ],
 )
 async def test_urls_that_lead_inside_are_refused(url: str) -> None:
-    async with api_house() as (_, _tenant, api):
+    async with api_service() as (_, _tenant, api):
         assert await api.refused("POST", "/v1/webhooks", {"url": url}) == (400, "Illegal_argument")
 
 
 async def test_unknown_events_and_too_many_endpoints_are_refused() -> None:
-    async with api_house(**LOOPBACK) as (_, _tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK) as (_, _tenant, api), receiver() as there:
         bad = {"url": there.url, "events": ["session.exploded"]}
         assert await api.refused("POST", "/v1/webhooks", bad) == (400, "Illegal_argument")
         for _ in range(20):
@@ -124,18 +124,18 @@ async def test_unknown_events_and_too_many_endpoints_are_refused() -> None:
 
 
 async def test_a_test_says_what_is_wrong() -> None:
-    async with api_house(**LOOPBACK) as (_, _tenant, api), receiver(answer(500)) as there:
+    async with api_service(**LOOPBACK) as (_, _tenant, api), receiver(answer(500)) as there:
         endpoint, _ = await add(api, there)
         tried = await api.good("POST", f"/v1/webhooks/{endpoint}/test")
         assert (tried["delivered"], tried["status"], tried["why"]) == (False, 500, "status 500")
 
 
 async def test_410_disables_for_all_to_see() -> None:
-    async with api_house(**LOOPBACK) as (house, tenant, api), receiver(answer(410)) as there:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver(answer(410)) as there:
         endpoint, _ = await add(api, there)
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token("anna"))
-            await house.until(lambda: _state(api, endpoint, "disabled"))
+            await running.until(lambda: _state(api, endpoint, "disabled"))
         assert "410" in (await api.good("GET", f"/v1/webhooks/{endpoint}"))["disabledReason"]
 
 
@@ -144,24 +144,24 @@ async def _state(api: Api, endpoint: str, state: str) -> bool:
 
 
 async def test_one_that_hangs_delays_no_other() -> None:
-    async with api_house(**LOOPBACK) as (house, tenant, api), receiver(hang) as slow, receiver() as quick:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver(hang) as slow, receiver() as quick:
         await add(api, slow)
         await add(api, quick)
-        clients = [await house.dial() for _ in range(30)]
+        clients = [await running.dial() for _ in range(30)]
         for number, client in enumerate(clients):
             await client.open(tenant.token(f"p{number}"))
         whole = (await api.good("GET", "/v1/events", limit=1000))["items"]
         await quick.wait_for(len(whole))
-        assert len(slow.got) <= house.service.config.webhook_concurrency
+        assert len(slow.got) <= running.service.config.webhook_concurrency
         for client in clients:
             await client.drop()
 
 
 async def test_a_range_is_replayed_with_the_old_ids_and_attempts_can_be_watched() -> None:
-    async with api_house(**LOOPBACK) as (house, tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver() as there:
         endpoint, _ = await add(api, there)
         path = f"/v1/webhooks/{endpoint}"
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(tenant.token("anna"))
             await client.call("session.close")
         whole = (await api.good("GET", "/v1/events", limit=1000))["items"]
@@ -183,14 +183,14 @@ async def test_dead_letters_are_listed_replayed_and_dropped() -> None:
     from greenroom.model import Event
     from greenroom.server.webhooks.worker import reader_of
 
-    async with api_house(**LOOPBACK) as (house, tenant, api), receiver() as there:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver() as there:
         endpoint, _ = await add(api, there)
         path = f"/v1/webhooks/{endpoint}"
         dead = [
             Event(id=f"e:{number}", type="session.ended", at=number, app=tenant.key, participant_id=f"p{number % 2}")
             for number in range(4)
         ]
-        await house.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), dead, "10 attempts failed")
+        await running.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), dead, "10 attempts failed")
         listed = (await api.good("GET", path + "/dead-letters"))["items"]
         assert [(item["event"]["id"], item["why"]) for item in listed] == [
             (event.id, "10 attempts failed") for event in dead
@@ -209,18 +209,18 @@ async def test_what_waits_for_an_erased_participant_goes_out_without_a_name() ->
     from greenroom.model import Event
     from greenroom.server.webhooks.worker import reader_of
 
-    async with api_house(**LOOPBACK) as (house, tenant, api), receiver(answer(500)) as there:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver(answer(500)) as there:
         endpoint, _ = await add(api, there)
-        async with house.connect() as client:
+        async with running.connect() as client:
             opened = await client.open(tenant.token("anna"), participant={"name": "Anna-To-Forget"})
             await there.wait_for(1)
         dead = Event(id="e1", type="participant.updated", at=1, app=tenant.key, data={"name": "Anna-To-Forget"})
         dead = msgspec.structs.replace(dead, participant_id=opened.participant["id"])
-        await house.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), [dead], "old")
+        await running.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), [dead], "old")
         await api.good("DELETE", "/v1/participants/ext:anna")
         assert (await api.good("GET", f"/v1/webhooks/{endpoint}/dead-letters"))["items"] == []
         # One that a node wrote after it, from what it had read before.
-        await house.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), [dead], "old")
+        await running.service.engine.outbox.set_aside(tenant.key, reader_of(endpoint), [dead], "old")
         listed = (await api.good("GET", f"/v1/webhooks/{endpoint}/dead-letters"))["items"]
         assert [(item["event"]["id"], item["event"]["data"]) for item in listed] == [("e1", {})]
         there.answer = answer(200)
@@ -230,7 +230,7 @@ async def test_what_waits_for_an_erased_participant_goes_out_without_a_name() ->
         assert all(b"Anna-To-Forget" not in got.raw and b'"anna"' not in got.raw for got in there.got)
         # And she may come back at once: a new token lies above the cut-off of the erasure.
         reply = await api.call("POST", "/v2/client-access-token", {"externalId": "anna"})
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.open(reply.body["access_token"])
 
 

@@ -92,10 +92,10 @@ async def test_a_flood_of_readyz_is_one_write(monkeypatch: pytest.MonkeyPatch) -
         await healthy(engine)
 
     monkeypatch.setattr(EmbeddedEngine, "healthy", counted)
-    async with running_service() as house:
+    async with running_service() as running:
 
         async def status() -> int:
-            async with house.http.get(house.url + "/readyz") as reply:
+            async with running.http.get(running.url + "/readyz") as reply:
                 return reply.status
 
         began = time.monotonic()

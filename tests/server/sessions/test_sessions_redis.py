@@ -16,37 +16,37 @@ from greenroom.engines.base import KickParticipant
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import SessionState
 from greenroom.server.service import Service
-from tests.server.harness import House, Tenant, short_config
+from tests.server.harness import RunningService, Tenant, short_config
 from tests.support.redis_server import RedisServer, free_ports
 
 SECRETS = {"master_key": "ab" * 32, "admin_token": "a" * 32}
 
 
 @asynccontextmanager
-async def two_nodes(**settings: Any) -> AsyncIterator[tuple[House, House, RedisServer]]:
-    """Two houses on one empty Redis."""
+async def two_nodes(**settings: Any) -> AsyncIterator[tuple[RunningService, RunningService, RedisServer]]:
+    """Two services on one empty Redis."""
     with tempfile.TemporaryDirectory(prefix="greenroom-test-") as data:
         (port,) = free_ports(1)
         server = RedisServer(Path(data, "redis"), port)
         await asyncio.to_thread(server.start)
-        houses: list[House] = []
+        nodes: list[RunningService] = []
         try:
             async with aiohttp.ClientSession() as http:
                 for _ in range(2):
                     url = f"redis://127.0.0.1:{port}/0"
                     service = Service(short_config(data, engine=url, drain_limit=0.5, **SECRETS, **settings))
                     await service.start()
-                    houses.append(House(service, http, data))
+                    nodes.append(RunningService(service, http, data))
                 try:
-                    yield houses[0], houses[1], server
+                    yield nodes[0], nodes[1], server
                 finally:
-                    for house in reversed(houses):
-                        await house.service.stop()
+                    for running in reversed(nodes):
+                        await running.service.stop()
         finally:
             await asyncio.to_thread(server.stop)
 
 
-async def _application(one: House, other: House) -> tuple[Tenant, Tenant]:
+async def _application(one: RunningService, other: RunningService) -> tuple[Tenant, Tenant]:
     """The same application, seen from both nodes."""
     tenant = await one.new_application()
     await one.service.control.announce_directory()
@@ -86,16 +86,16 @@ async def test_an_empty_redis_is_restored_from_what_the_nodes_hold() -> None:
             second = await there.open(app.token("bob"))
             await asyncio.to_thread(_flush, server.port)
 
-            async def is_back(house: House, session_id: str) -> bool:
+            async def is_back(running: RunningService, session_id: str) -> bool:
                 try:
-                    record = await house.session(session_id)
+                    record = await running.session(session_id)
                 except ServiceUnavailableError:
                     return False
                 return record is not None and record.state is SessionState.ATTACHED
 
-            for house in (one, other):
+            for running in (one, other):
                 for session in (first, second):
-                    await house.until(lambda house=house, session=session: is_back(house, session.id), 20.0)
+                    await running.until(lambda running=running, session=session: is_back(running, session.id), 20.0)
             result = await here.call("session.getParticipant")
             assert (result["participant"]["name"], result["participant"]["presence"]) == ("Anna", "online")
             assert not [name for name, _ in here.notifications if name == "session.ended"]

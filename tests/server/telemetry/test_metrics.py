@@ -26,7 +26,7 @@ from greenroom.server.config import ServerConfig
 from greenroom.server.instrumentation import Measure, MeasuredEngine
 from greenroom.server.telemetry.metrics import Histogram, Metrics
 from greenroom.server.telemetry.metrics_table import BY_NAME, FOREIGN, TABLE, Kind
-from tests.server.harness import House, RefusedError, running_service
+from tests.server.harness import RefusedError, RunningService, running_service
 from tests.server.http_service import basic
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,9 +34,9 @@ ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
 
 
-async def scrape(house: House, **headers: str) -> dict[str, Metric]:
+async def scrape(running: RunningService, **headers: str) -> dict[str, Metric]:
     """What /metrics says, by name."""
-    async with house.http.get(house.url + "/metrics", headers=headers) as reply:
+    async with running.http.get(running.url + "/metrics", headers=headers) as reply:
         assert reply.status == 200, await reply.text()
         return {family.name: family for family in text_string_to_metric_families(await reply.text())}
 
@@ -97,14 +97,14 @@ def test_open_metrics_where_it_is_asked_for() -> None:
 
 
 async def test_a_life_is_counted() -> None:
-    async with running_service(renew_interval=0.2) as house:
-        app = await house.new_application()
-        async with house.connect() as client:
+    async with running_service(renew_interval=0.2) as running:
+        app = await running.new_application()
+        async with running.connect() as client:
             opened = await client.open(app.token("anna"))
             await client.call("session.updateParticipantInfo", updateId="1", name="Anna")
-            await house.until(lambda: house.service.node.application_sessions.get(app.key) == 1)
-            await house.until(lambda: not house.service.measure._updates)
-            found = await scrape(house)
+            await running.until(lambda: running.service.node.application_sessions.get(app.key) == 1)
+            await running.until(lambda: not running.service.measure._updates)
+            found = await scrape(running)
             assert value(found, "greenroom_sessions", state="open") == 1
             assert value(found, "greenroom_application_sessions", app=app.key) == 1
             assert value(found, "greenroom_connections") == 1
@@ -115,13 +115,13 @@ async def test_a_life_is_counted() -> None:
             assert 0 < value(found, "greenroom_update_to_watcher_seconds_sum") < 5
             assert value(found, "greenroom_engine_call_seconds_count", contract="registry", call="open") == 1
             await client.drop()
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.resume(opened)
             await client.call("session.close")
-        async with house.connect() as client:
+        async with running.connect() as client:
             with pytest.raises(RefusedError):
                 await client.open("no token")
-        found = await scrape(house)
+        found = await scrape(running)
         assert value(found, "greenroom_resumes_total", result="ok") == 1
         assert value(found, "greenroom_opens_total", result="Invalid_token") == 1
         assert value(found, "greenroom_sessions_ended_total", reason="closed") == 1
@@ -139,23 +139,23 @@ async def test_deliveries_are_counted_for_each_application() -> None:
     receiver = web.Server(receive)
     listener = await asyncio.get_running_loop().create_server(receiver, "127.0.0.1", 0)
     try:
-        async with running_service(webhook_allowed_networks=["127.0.0.0/8"], webhook_http="allowed") as house:
-            app = await house.new_application()
+        async with running_service(webhook_allowed_networks=["127.0.0.0/8"], webhook_http="allowed") as running:
+            app = await running.new_application()
             url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
-            headers = {"Authorization": "Bearer " + await api_token(house, app)}
+            headers = {"Authorization": "Bearer " + await api_token(running, app)}
             body = {"url": url, "events": ["session.opened"]}
-            async with house.http.post(f"{house.url}/v1/webhooks", json=body, headers=headers) as reply:
+            async with running.http.post(f"{running.url}/v1/webhooks", json=body, headers=headers) as reply:
                 assert reply.status < 300, await reply.text()
-            async with house.connect() as client:
+            async with running.connect() as client:
                 await client.open(app.token("anna"))
-                attempts = house.service.metrics.counter("greenroom_webhook_attempts_total")
-                await house.until(lambda: attempts.labels(app.key, "5xx").value == 1)
-                found = await scrape(house)
+                attempts = running.service.metrics.counter("greenroom_webhook_attempts_total")
+                await running.until(lambda: attempts.labels(app.key, "5xx").value == 1)
+                found = await scrape(running)
                 assert value(found, "greenroom_webhook_waiting", app=app.key) == 1
-            async with house.connect() as client:
+            async with running.connect() as client:
                 await client.open(app.token("ben"))
-                await house.until(lambda: attempts.labels(app.key, "2xx").value >= 1, 10)
-            found = await scrape(house)
+                await running.until(lambda: attempts.labels(app.key, "2xx").value >= 1, 10)
+            found = await scrape(running)
             assert value(found, "greenroom_webhook_delivery_seconds_count", app=app.key) >= 1
             assert value(found, "greenroom_webhook_endpoints", app=app.key) == 1
     finally:
@@ -209,54 +209,54 @@ def test_every_call_of_an_engine_is_timed() -> None:
 
 
 async def test_an_update_that_changes_nothing_is_not_measured() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
-        async with house.connect() as client:
+    async with running_service() as running:
+        app = await running.new_application()
+        async with running.connect() as client:
             await client.open(app.token("anna"), participant={"name": "Anna"})
             await client.call("session.updateParticipantInfo", updateId="1", name="Anna")
-            assert not house.service.measure._updates
-            assert value(await scrape(house), "greenroom_update_to_watcher_seconds_count") == 0
+            assert not running.service.measure._updates
+            assert value(await scrape(running), "greenroom_update_to_watcher_seconds_count") == 0
 
 
 async def test_ends_are_counted_by_reason_where_they_are_made() -> None:
-    async with running_service(grace=0.2, grace_going_away=0.1, grace_unconfirmed=0.1, max_waiting=32) as house:
-        app = await house.new_application()
-        kicked, gone, first = await house.dial(), await house.dial(), await house.dial()
+    async with running_service(grace=0.2, grace_going_away=0.1, grace_unconfirmed=0.1, max_waiting=32) as running:
+        app = await running.new_application()
+        kicked, gone, first = await running.dial(), await running.dial(), await running.dial()
         await kicked.open(app.token("anna"))
         await gone.open(app.token("ben"))
         await first.open(app.token("chloe"), device={"id": "phone"})
-        headers = {"Authorization": "Bearer " + await api_token(house, app)}
+        headers = {"Authorization": "Bearer " + await api_token(running, app)}
         person = app.participant_id("anna")
-        async with house.http.post(f"{house.url}/v1/participants/{person}/kick", json={}, headers=headers) as reply:
+        async with running.http.post(f"{running.url}/v1/participants/{person}/kick", json={}, headers=headers) as reply:
             assert reply.status == 200
         await gone.drop()
-        second = await house.dial()
+        second = await running.dial()
         await second.open(app.token("chloe"), device={"id": "phone"})
 
         async def counted() -> bool:
-            found = await scrape(house)
+            found = await scrape(running)
             ends = {
                 reason: value(found, "greenroom_sessions_ended_total", reason=reason)
                 for reason in ("kicked", "timeout", "replaced", "closed")
             }
             return ends == {"kicked": 1, "timeout": 1, "replaced": 1, "closed": 0}
 
-        await house.until(counted)
+        await running.until(counted)
 
 
-async def api_token(house: House, app: Any) -> str:
+async def api_token(running: RunningService, app: Any) -> str:
     form = {"grant_type": "client_credentials"}
     headers = {"Authorization": basic(app.key, app.secret)}
-    async with house.http.post(f"{house.url}/v1/auth/token", data=form, headers=headers) as reply:
+    async with running.http.post(f"{running.url}/v1/auth/token", data=form, headers=headers) as reply:
         return str((await reply.json())["access_token"])
 
 
 async def test_silence_is_measured_when_a_connection_is_dropped_for_it() -> None:
-    async with running_service(ping_interval=0.2, pong_timeout=0.1) as house:
-        app = await house.new_application()
+    async with running_service(ping_interval=0.2, pong_timeout=0.1) as running:
+        app = await running.new_application()
         # One that answers no ping.
-        async with house.http.ws_connect(
-            house.url + "/v1/session", protocols=("greenroom.v1",), autoping=False
+        async with running.http.ws_connect(
+            running.url + "/v1/session", protocols=("greenroom.v1",), autoping=False
         ) as socket:
             await socket.send_str(
                 json.dumps(
@@ -268,28 +268,28 @@ async def test_silence_is_measured_when_a_connection_is_dropped_for_it() -> None
                     }
                 )
             )
-            await house.until(lambda: not house.service.hub.connections and value_of_silence(house) == 1)
-        found = await scrape(house)
+            await running.until(lambda: not running.service.hub.connections and value_of_silence(running) == 1)
+        found = await scrape(running)
         assert 0.3 <= value(found, "greenroom_silence_seconds_sum") < 5
 
 
-def value_of_silence(house: House) -> int:
-    return house.service.metrics.histogram("greenroom_silence_seconds").labels().count
+def value_of_silence(running: RunningService) -> int:
+    return running.service.metrics.histogram("greenroom_silence_seconds").labels().count
 
 
 async def test_a_fenced_node_and_an_engine_that_fails_are_seen() -> None:
-    async with running_service() as house:
-        node = house.service.node
+    async with running_service() as running:
+        node = running.service.node
         node._good_until = 0.0
         node.check_fence()
-        found = await scrape(house)
+        found = await scrape(running)
         assert value(found, "greenroom_node_state", state="fenced") == 1
         assert value(found, "greenroom_node_state", state="acting") == 0
         assert value(found, "greenroom_node_ready") == 0
-        assert value(found, "greenroom_lease_age_seconds") > house.service.config.fence_after
-        async with house.http.get(house.url + "/v1/session") as reply:
+        assert value(found, "greenroom_lease_age_seconds") > running.service.config.fence_after
+        async with running.http.get(running.url + "/v1/session") as reply:
             assert reply.status in (426, 400)
-        found = await scrape(house)
+        found = await scrape(running)
         assert value(found, "greenroom_requests_refused_total", status=str(reply.status)) == 1
 
 
@@ -305,17 +305,17 @@ async def test_an_engine_that_cannot_be_reached_is_an_error_and_a_refusal_is_not
         await measure.timed("registry", Away().participants)(None)
     failed = measure.metrics.counter("greenroom_engine_errors_total").labels("registry", "participants")
     assert failed.value == 1
-    async with running_service() as house:
-        service = house.service
-        async with house.connect() as client:
-            app = await house.new_application()
+    async with running_service() as running:
+        service = running.service
+        async with running.connect() as client:
+            app = await running.new_application()
             with pytest.raises(RefusedError):
-                await client.resume(await dead_session(house, app))
+                await client.resume(await dead_session(running, app))
         assert service.metrics.counter("greenroom_engine_errors_total").labels("registry", "attach").value == 0
 
 
-async def dead_session(house: House, app: Any) -> Any:
-    async with house.connect() as client:
+async def dead_session(running: RunningService, app: Any) -> Any:
+    async with running.connect() as client:
         opened = await client.open(app.token("anna"))
         await client.call("session.close")
         return opened
@@ -337,31 +337,34 @@ async def dead_session(house: House, app: Any) -> Any:
     ],
 )
 async def test_without_a_token_only_this_machine_itself(headers: dict[str, str], status: int) -> None:
-    async with running_service() as house:
-        async with house.http.get(house.url + "/metrics", headers=headers) as reply:
+    async with running_service() as running:
+        async with running.http.get(running.url + "/metrics", headers=headers) as reply:
             assert reply.status == status
-        token = {"Authorization": f"Bearer {house.service.admin_token}"}
-        async with house.http.get(house.url + "/metrics", headers=headers | token) as reply:
+        token = {"Authorization": f"Bearer {running.service.admin_token}"}
+        async with running.http.get(running.url + "/metrics", headers=headers | token) as reply:
             assert reply.status == 200
 
 
 async def test_a_loopback_proxy_is_not_this_machine_unless_the_settings_say_so() -> None:
     """It adds no header where it is not told to."""
-    async with running_service(metrics_from_loopback="off") as house, house.http.get(house.url + "/metrics") as reply:
+    async with (
+        running_service(metrics_from_loopback="off") as running,
+        running.http.get(running.url + "/metrics") as reply,
+    ):
         assert reply.status == 401
 
 
 async def test_the_metrics_token_reads_metrics_and_nothing_else() -> None:
     token = "prometheus-0123456789abcdef0123456789abcdef"
-    async with running_service(metrics_from_loopback="off", metrics_token=token) as house:
+    async with running_service(metrics_from_loopback="off", metrics_token=token) as running:
         for given, path, status in (
             (token, "/metrics", 200),
-            (house.service.admin_token, "/metrics", 200),
+            (running.service.admin_token, "/metrics", 200),
             (token + "x", "/metrics", 401),
             (token, "/admin/v1/status", 401),
             (token, "/v1/counts", 401),
         ):
-            async with house.http.get(house.url + path, headers={"Authorization": f"Bearer {given}"}) as reply:
+            async with running.http.get(running.url + path, headers={"Authorization": f"Bearer {given}"}) as reply:
                 assert reply.status == status, path
 
 
@@ -370,8 +373,8 @@ async def test_the_metrics_token_reads_metrics_and_nothing_else() -> None:
 
 async def test_every_metric_is_in_the_table_and_on_the_page() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    async with running_service() as house:
-        found = await scrape(house)
+    async with running_service() as running:
+        found = await scrape(running)
     names = {full_name(family) for family in found.values()}
     for name in names:
         assert name in BY_NAME or name in FOREIGN, f"{name} is not documented"
@@ -386,21 +389,21 @@ async def test_every_metric_is_in_the_table_and_on_the_page() -> None:
 async def test_nobody_is_named() -> None:
     """Canaries through all that a client may choose: none is on the page."""
     canary = "c4n4ry"
-    async with running_service() as house:
-        app = await house.new_application(f"name {canary}")
+    async with running_service() as running:
+        app = await running.new_application(f"name {canary}")
         token = app.token(f"{canary}-external")
-        client = await house.dial()
+        client = await running.dial()
         opened = await client.open(
             token, participant={"name": f"{canary} name"}, device={"id": f"{canary}-d", "name": f"{canary} device"},
             sdk={"name": canary, "version": canary},
         )  # fmt: skip
-        async with house.http.request("DELETE", f"{house.url}/{canary}?{canary}") as reply:
+        async with running.http.request("DELETE", f"{running.url}/{canary}?{canary}") as reply:
             assert reply.status in (400, 404, 405)
         await client.socket.close(code=3999, message=canary.encode())
-        async with house.connect() as other:
+        async with running.connect() as other:
             with pytest.raises(RefusedError):
                 await other.open(token[:-4] + "AAAA")
-        async with house.http.get(house.url + "/metrics") as got:
+        async with running.http.get(running.url + "/metrics") as got:
             page = await got.text()
     assert canary not in page.lower()
     for secret in (token, opened.secret, opened.id, app.secret, app.participant_id(f"{canary}-external")):
@@ -500,19 +503,19 @@ def test_the_defaults_give_the_figures_of_promise_4() -> None:
 
 
 async def test_the_service_says_how_it_is() -> None:
-    async with running_service() as house:
-        app = await house.new_application()
-        headers = {"Authorization": "Bearer " + await api_token(house, app)}
-        async with house.http.get(house.url + "/v1/service", headers=headers) as reply:
+    async with running_service() as running:
+        app = await running.new_application()
+        headers = {"Authorization": "Bearer " + await api_token(running, app)}
+        async with running.http.get(running.url + "/v1/service", headers=headers) as reply:
             found = await reply.json()
-        assert found["node"]["name"] == house.service.node.name
+        assert found["node"]["name"] == running.service.node.name
         assert (found["node"]["state"], found["node"]["notReady"], found["otherNodes"]) == ("acting", None, [])
         assert [bound["cause"] for bound in found["bounds"]][:2] == ["closed", "reset"]
 
 
 async def test_the_loops_lag_is_probed() -> None:
-    async with running_service() as house:
-        spread = house.service.metrics.histogram("greenroom_loop_lag_seconds").labels()
-        await house.until(lambda: spread.count > 0)
+    async with running_service() as running:
+        spread = running.service.metrics.histogram("greenroom_loop_lag_seconds").labels()
+        await running.until(lambda: spread.count > 0)
         assert spread.total < 60
         await asyncio.sleep(0)

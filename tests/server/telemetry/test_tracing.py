@@ -33,12 +33,12 @@ def named(exporter: InMemorySpanExporter, name: str) -> ReadableSpan:
 
 async def test_an_open_and_what_it_asks_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = traced(monkeypatch)
-    async with running_service() as house:
-        app = await house.new_application()
-        async with house.connect() as client:
+    async with running_service() as running:
+        app = await running.new_application()
+        async with running.connect() as client:
             opened = await client.open(app.token("anna"))
             await client.drop()
-        async with house.connect() as client:
+        async with running.connect() as client:
             await client.resume(opened)
     span = named(exporter, "session.open")
     assert span.attributes is not None
@@ -55,12 +55,12 @@ async def test_an_open_and_what_it_asks_of_the_engine(monkeypatch: pytest.Monkey
 
 async def test_a_refusal_is_traced_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = traced(monkeypatch)
-    async with running_service() as house:
-        app = await house.new_application()
-        async with house.connect() as client:
+    async with running_service() as running:
+        app = await running.new_application()
+        async with running.connect() as client:
             opened = await client.open(app.token("anna"))
             await client.call("session.close")
-        async with house.connect() as client:
+        async with running.connect() as client:
             with pytest.raises(RefusedError) as caught:
                 await client.resume(opened)
     span = named(exporter, "session.resume")
@@ -72,10 +72,10 @@ async def test_a_refusal_is_traced_with_its_number(monkeypatch: pytest.MonkeyPat
 async def test_spans_hold_no_secrets_and_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = traced(monkeypatch)
     canary = "c4n4ry"
-    async with running_service() as house:
-        app = await house.new_application(canary)
+    async with running_service() as running:
+        app = await running.new_application(canary)
         token = app.token(canary)
-        async with house.connect() as client:
+        async with running.connect() as client:
             opened = await client.open(
                 token, participant={"name": canary, "avatarUrl": f"https://{canary}.test/"}, device={"name": canary}
             )

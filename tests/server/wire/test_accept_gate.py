@@ -12,7 +12,7 @@ import pytest
 
 from greenroom.server.wire import accept_gate
 from greenroom.server.wire.accept_gate import AT_MOST, YOUNG, AcceptGate
-from tests.server.raw_client import PATIENCE, TEXT, House, RawClient, frame, handshake, serving
+from tests.server.raw_client import PATIENCE, TEXT, RawClient, RunningDoor, frame, handshake, serving
 
 BOTH_LOOPS = pytest.mark.parametrize(
     "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), "asyncio"], ids=["uvloop", "asyncio"]
@@ -80,79 +80,79 @@ def test_a_long_queue_of_the_engine_closes_it_and_a_few_are_let_in_all_the_same(
 
 
 @contextlib.asynccontextmanager
-async def silent(house: House, count: int) -> AsyncIterator[None]:
+async def silent(running: RunningDoor, count: int) -> AsyncIterator[None]:
     """Clients that connect and say nothing."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
             one.setblocking(False)
-            one.connect_ex(("127.0.0.1", house.port))
+            one.connect_ex(("127.0.0.1", running.port))
         yield
     finally:
         for one in sockets:
             one.close()
 
 
-async def accepted(house: House, count: int) -> None:
+async def accepted(running: RunningDoor, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while len(house.door.visitors) < count:  # noqa: ASYNC110
+        while len(running.door.visitors) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
-async def answered(house: House) -> None:
+async def answered(running: RunningDoor) -> None:
     async with asyncio.timeout(PATIENCE):
-        while house.door.gate.unanswered:  # noqa: ASYNC110
+        while running.door.gate.unanswered:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
 @BOTH_LOOPS
 async def test_a_herd_waits_in_the_kernel(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
-    async with serving(backlog=400) as house, silent(house, 300):
-        await accepted(house, AT_MOST)
+    async with serving(backlog=400) as running, silent(running, 300):
+        await accepted(running, AT_MOST)
         for _ in range(100):
             await asyncio.sleep(0.001)
-        assert AT_MOST <= len(house.door.visitors) < AT_MOST + 16
-        for visitor in list(house.door.visitors)[:40]:
+        assert AT_MOST <= len(running.door.visitors) < AT_MOST + 16
+        for visitor in list(running.door.visitors)[:40]:
             visitor.close()
-        await accepted(house, AT_MOST)
-        assert len(house.door.visitors) < AT_MOST + 16
+        await accepted(running, AT_MOST)
+        assert len(running.door.visitors) < AT_MOST + 16
 
 
 @BOTH_LOOPS
 async def test_clients_that_say_nothing_do_not_keep_it_closed(loop_name: str) -> None:
-    async with serving(backlog=600) as house, silent(house, 500), house.client() as client:
+    async with serving(backlog=600) as running, silent(running, 500), running.client() as client:
         await client.send(HTTP)
         assert (await client.response()).status == 200
-        assert len(house.door.visitors) == 501
+        assert len(running.door.visitors) == 501
 
 
 @BOTH_LOOPS
 async def test_who_is_answered_counts_no_more(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
-    async with serving() as house:
-        async with house.client() as client:
+    async with serving() as running:
+        async with running.client() as client:
             await client.send(HTTP)
             await client.response()
-            await answered(house)
-        async with house.client() as client:
+            await answered(running)
+        async with running.client() as client:
             await client.send(b"\x00")
             assert (await client.response()).status == 400
-            await answered(house)
-        async with house.client() as client:
-            await accepted(house, 1)
-            assert house.door.gate.unanswered == 1
+            await answered(running)
+        async with running.client() as client:
+            await accepted(running, 1)
+            assert running.door.gate.unanswered == 1
             client.abort()
-            await answered(house)
-        async with house.session() as client:
-            assert house.door.gate.unanswered == 1, "the handshake alone is no answer"
+            await answered(running)
+        async with running.session() as client:
+            assert running.door.gate.unanswered == 1, "the handshake alone is no answer"
             await client.send(frame(TEXT, b"x"))
             await client.event()
-            await answered(house)
-        async with house.session() as client:
-            assert house.door.gate.unanswered == 1
+            await answered(running)
+        async with running.session() as client:
+            assert running.door.gate.unanswered == 1
             client.abort()
-            await answered(house)
+            await answered(running)
 
 
 @BOTH_LOOPS
@@ -160,20 +160,20 @@ async def test_listeners_of_any_kind_share_the_gate(
     loop_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
-    async with serving() as house:
+    async with serving() as running:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(tmp_path / "door"))
-        server = await house.door.listen(listener)
+        server = await running.door.listen(listener)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
-        async with house.client():
-            await accepted(house, 2)
-            assert house.door.gate.unanswered == 2
+        async with running.client():
+            await accepted(running, 2)
+            assert running.door.gate.unanswered == 2
             client = RawClient(reader, writer)
             await client.send(handshake())
             assert (await client.response()).status == 101
             await client.send(frame(TEXT, b"x"))
             assert await client.event() == ("text", b"x")
-            assert house.door.gate.unanswered == 1
+            assert running.door.gate.unanswered == 1
         writer.close()
         server.close()
         await server.wait_closed()
@@ -182,13 +182,13 @@ async def test_listeners_of_any_kind_share_the_gate(
 @BOTH_LOOPS
 async def test_it_can_be_closed_while_it_is_full(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
-    async with serving(backlog=400) as house, silent(house, 300):
-        await accepted(house, AT_MOST)
+    async with serving(backlog=400) as running, silent(running, 300):
+        await accepted(running, AT_MOST)
         await asyncio.sleep(0.01)
-        house.server.close()
-        house.door.abort_all()
+        running.server.close()
+        running.door.abort_all()
         async with asyncio.timeout(PATIENCE):
-            while house.door.visitors:  # noqa: ASYNC110
+            while running.door.visitors:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
-        assert not house.door.visitors, "nobody is accepted any more"
+        assert not running.door.visitors, "nobody is accepted any more"

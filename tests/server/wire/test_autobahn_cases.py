@@ -297,7 +297,7 @@ def echo(_request: UpgradeRequest) -> Handler | Refusal:
 async def echoing() -> AsyncIterator[RawClient]:
     """A connection to the echo server, as the suite is run against it."""
     options = echo_options(16 * MIB, 70_000)
-    async with serving(options, answer=echo, ws_path=None, subprotocol=None) as house, house.client() as client:
+    async with serving(options, answer=echo, ws_path=None, subprotocol=None) as running, running.client() as client:
         await client.send(handshake("/", subprotocol=None))
         assert (await client.response()).status == 101
         yield client

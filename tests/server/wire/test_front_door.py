@@ -45,13 +45,13 @@ async def hello(client: RawClient) -> None:
 
 
 async def test_http_goes_to_aiohttp() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(GET)
         assert seen(await client.response()) == {"path": "/healthz", "address": "127.0.0.1", "body": 0}
 
 
 async def test_http_is_kept_alive_and_pipelined() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(GET * 3)
         await client.send(GET)
         for _ in range(4):
@@ -61,24 +61,24 @@ async def test_http_is_kept_alive_and_pipelined() -> None:
 async def test_a_body_that_looks_like_a_handshake_is_a_body() -> None:
     inside = handshake()
     post = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(inside)
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(post + inside, post, inside)
         for _ in range(2):
             assert seen(await client.response())["body"] == len(inside)
-        assert house.requests == []
+        assert running.requests == []
 
 
 async def test_a_large_body_after_an_idle_time_is_not_a_head() -> None:
     body = b"x" * 100_000
     post = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         for _ in range(3):
             await client.send(post, body[:50_000], body[50_000:])
             assert seen(await client.response())["body"] == 100_000
 
 
 async def test_a_body_after_its_answer_is_not_a_head() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(b"POST /unread HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n")
         assert seen(await client.response()) == {"path": "/unread"}
         await client.send(b"x" * 30_000, b"x" * 30_000)
@@ -87,7 +87,7 @@ async def test_a_body_after_its_answer_is_not_a_head() -> None:
 
 
 async def test_upgrades_to_other_protocols_are_plain_requests() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         assert seen(await client.response())["path"] == "/x"
 
@@ -96,14 +96,14 @@ async def test_upgrades_to_other_protocols_are_plain_requests() -> None:
 
 
 async def test_a_handshake_in_pieces() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(handshake(), chop=1)
         assert (await client.response()).status == 101
         await hello(client)
 
 
 async def test_what_follows_the_head_in_the_same_packet_is_read() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(handshake() + frame(TEXT, b"one") + fragments(TEXT, [b"t", b"wo"]) + frame(TEXT, b"3")[:3])
         await client.send(frame(TEXT, b"3")[3:])
         assert (await client.response()).status == 101
@@ -114,7 +114,7 @@ async def test_what_follows_the_head_in_the_same_packet_is_read() -> None:
 @pytest.mark.uvloop
 async def test_much_after_the_head_is_read() -> None:
     many = frame(TEXT, b"x" * 1_000) * 200
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(handshake() + many)
         assert (await client.response()).status == 101
         for _ in range(200):
@@ -124,7 +124,7 @@ async def test_much_after_the_head_is_read() -> None:
 @pytest.mark.parametrize("early", [b"", frame(TEXT, b"early")], ids=["alone", "with a frame behind it"])
 @pytest.mark.parametrize("requests_before", [1, 3])
 async def test_an_upgrade_as_a_later_request(early: bytes, requests_before: int) -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         for _ in range(requests_before):
             await client.send(GET)
             await client.response()
@@ -140,7 +140,7 @@ async def test_an_upgrade_as_a_later_request(early: bytes, requests_before: int)
 @pytest.mark.uvloop
 async def test_an_upgrade_pipelined_behind_requests() -> None:
     """The answers come in order, then the 101, then the frames that were sent before any of them."""
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(GET + GET + handshake() + frame(TEXT, b"early") + frame(TEXT, b"x" * 30_000))
         for status in (200, 200, 101):
             assert (await client.response()).status == status
@@ -151,7 +151,7 @@ async def test_an_upgrade_pipelined_behind_requests() -> None:
 
 async def test_an_upgrade_behind_a_body() -> None:
     post = b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(post + handshake())
         assert seen(await client.response())["body"] == 5
         assert (await client.response()).status == 101
@@ -170,7 +170,7 @@ async def test_an_upgrade_behind_a_body() -> None:
     ],
 )
 async def test_a_later_handshake_is_refused_like_a_first_one(request_: bytes, status: int) -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(GET)
         await client.response()
         await client.send(request_)
@@ -178,14 +178,14 @@ async def test_a_later_handshake_is_refused_like_a_first_one(request_: bytes, st
         assert response.status == status
         assert json.loads(response.body)["error_code"] == status
         assert await client.events() == [("eof", None)]
-        assert house.requests == []
+        assert running.requests == []
 
 
 async def test_the_service_can_refuse() -> None:
     refusal = Refusal.error(503, error="temporarily_unavailable", description="Not now.", headers={"Retry-After": "20"})
     refused: list[Response] = []
     for before in (b"", GET):
-        async with serving(answer=lambda _request: refusal) as house, house.client() as client:
+        async with serving(answer=lambda _request: refusal) as running, running.client() as client:
             if before:
                 await client.send(before)
                 await client.response()
@@ -196,7 +196,7 @@ async def test_the_service_can_refuse() -> None:
             refused.append(response)
             assert json.loads(response.body)["error"] == "temporarily_unavailable"
             assert await client.events() == [("eof", None)]
-            assert house.door.limits.connections("127.0.0.1") <= 1
+            assert running.door.limits.connections("127.0.0.1") <= 1
     assert refused[0] == refused[1]
 
 
@@ -204,11 +204,11 @@ async def test_a_factory_that_fails_is_a_500_and_no_crash(caplog: pytest.LogCapt
     def fail(_request: UpgradeRequest) -> Handler | Refusal:
         raise RuntimeError("a bug")
 
-    async with serving(answer=fail) as house:
-        async with house.client() as client:
+    async with serving(answer=fail) as running:
+        async with running.client() as client:
             await client.send(handshake())
             assert (await client.response()).status == 500
-        async with house.client() as client:
+        async with running.client() as client:
             await client.send(GET)
             assert (await client.response()).status == 200
     assert "sessions factory failed" in caplog.text
@@ -223,11 +223,11 @@ async def test_the_request_as_the_service_sees_it() -> None:
         extra=["User-Agent: test", "X-Trace: 1", "x-trace: 2"],
         sec_websocket_protocol="mqtt, greenroom.v1",
     )
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(sent)
         assert (await client.response()).status == 101
-        request = house.requests[0]
-        websocket = house.handlers[0].websocket
+        request = running.requests[0]
+        websocket = running.handlers[0].websocket
         assert websocket is not None
         assert (request.path, request.query, request.address) == ("/v1/session", "node=b", "127.0.0.1")
         assert request.subprotocols == ("mqtt", "greenroom.v1")
@@ -242,7 +242,7 @@ HALVES = {"nothing": b"", "a letter": b"G", "a line": b"GET / HTTP/1.1\r\n", "al
 
 @pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES.keys())
 async def test_half_a_head_is_answered_with_408(sent: bytes) -> None:
-    async with serving(BRIEF) as house, house.client() as client:
+    async with serving(BRIEF) as running, running.client() as client:
         await client.send(sent)
         assert (await client.response()).status == 408
         assert await client.events() == [("eof", None)]
@@ -258,7 +258,7 @@ async def trickle(client: RawClient, data: bytes) -> None:
 
 
 async def test_a_trickled_head_is_cut_off_on_time() -> None:
-    async with serving(BRIEF) as house, house.client() as client:
+    async with serving(BRIEF) as running, running.client() as client:
         started = asyncio.get_running_loop().time()
         task = asyncio.create_task(trickle(client, b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 2_000))
         assert (await client.response()).status == 408
@@ -267,7 +267,7 @@ async def test_a_trickled_head_is_cut_off_on_time() -> None:
 
 
 async def test_a_trickled_later_head_is_cut_off_too() -> None:
-    async with serving(BRIEF) as house, house.client() as client:
+    async with serving(BRIEF) as running, running.client() as client:
         await client.send(GET)
         await client.response()
         task = asyncio.create_task(trickle(client, b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 2_000))
@@ -276,7 +276,7 @@ async def test_a_trickled_later_head_is_cut_off_too() -> None:
 
 
 async def test_idle_between_requests_is_not_a_late_head() -> None:
-    async with serving(BRIEF) as house, house.client() as client:
+    async with serving(BRIEF) as running, running.client() as client:
         await client.send(GET)
         await client.response()
         await asyncio.sleep(0.1)
@@ -291,7 +291,7 @@ async def test_idle_between_requests_is_not_a_late_head() -> None:
 
 
 async def test_a_later_head_of_more_than_16_kib_is_refused() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(GET)
         await client.response()
         await client.send(b"GET / HTTP/1.1\r\n" + b"X-Filler: %s\r\n" * 100 % ((b"a" * 200,) * 100))
@@ -309,7 +309,7 @@ LARGE_HEAD = b"GET /x HTTP/1.1\r\nHost: a\r\n" + b"X-Filler: %s\r\n" % (b"a" * 8
 )
 async def test_every_head_has_16_kib_and_100_fields(head: bytes, before: bytes, apart: bool) -> None:
     """Whether it is the first, comes later, or in one piece with the one before."""
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(before if apart else before + head)
         if before:
             assert (await client.response()).status == 200
@@ -322,7 +322,7 @@ async def test_every_head_has_16_kib_and_100_fields(head: bytes, before: bytes, 
 
 @pytest.mark.parametrize("host", [b"a b", b"a, b", b"x:port", b"[::1", b"a/b", b"\xc3\xa9"])
 async def test_an_invalid_host_is_refused_on_plain_http_too(host: bytes) -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(b"GET /x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
         assert (await client.response()).status == 400
         assert await client.events() == [("eof", None)]
@@ -330,7 +330,7 @@ async def test_an_invalid_host_is_refused_on_plain_http_too(host: bytes) -> None
 
 @pytest.mark.parametrize("host", [b"a", b"a:80", b"127.0.0.1:7465", b"[::1]:80", b"xn--e1afmkfd.example", b"a_b", b""])
 async def test_a_valid_host_is_taken(host: bytes) -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(b"GET /x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
         assert seen(await client.response())["path"] == "/x"
 
@@ -338,7 +338,7 @@ async def test_a_valid_host_is_taken(host: bytes) -> None:
 @pytest.mark.parametrize("target", [b"/healthz", b"/v1/session"])
 @pytest.mark.parametrize("before", [b"", GET], ids=["first", "later"])
 async def test_a_request_line_without_a_version_is_malformed(target: bytes, before: bytes) -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         if before:
             await client.send(before)
             await client.response()
@@ -349,18 +349,18 @@ async def test_a_request_line_without_a_version_is_malformed(target: bytes, befo
 
 async def test_a_client_that_reads_nothing_of_an_answer_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    async with serving(WebSocketOptions(answer_timeout=0.05)) as house, house.client() as client:
+    async with serving(WebSocketOptions(answer_timeout=0.05)) as running, running.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" + GET * 10)
         async with asyncio.timeout(PATIENCE):
-            while house.door.visitors or not caplog.records:  # noqa: ASYNC110
+            while running.door.visitors or not caplog.records:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
     assert "an answer is not being read: address=127.0.0.1" in caplog.text
 
 
 async def test_a_client_that_reads_slowly_gets_its_answer() -> None:
     """As long as it reads something within `answer_timeout`."""
-    async with serving(WebSocketOptions(answer_timeout=0.2)) as house, house.client() as client:
+    async with serving(WebSocketOptions(answer_timeout=0.2)) as running, running.client() as client:
         await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         async with asyncio.timeout(PATIENCE):
             await client.reader.readuntil(b"\r\n\r\n")
@@ -372,10 +372,10 @@ async def test_a_client_that_reads_slowly_gets_its_answer() -> None:
 
 async def test_the_kernel_keeps_little_of_what_is_not_read() -> None:
     """256 KiB; 4 MB where nothing bounds it."""
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(GET)
         await client.response()
-        (visitor,) = house.door.visitors
+        (visitor,) = running.door.visitors
         assert visitor.transport is not None
         held = visitor.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         assert held <= 262_144
@@ -384,9 +384,9 @@ async def test_the_kernel_keeps_little_of_what_is_not_read() -> None:
 @pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES.keys())
 async def test_a_client_that_leaves_in_the_middle_is_forgotten(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    async with serving() as house:
+    async with serving() as running:
         for how in ("close", "half close", "reset"):
-            async with house.client() as client:
+            async with running.client() as client:
                 await client.send(sent)
                 if how == "reset":
                     client.abort()
@@ -394,9 +394,9 @@ async def test_a_client_that_leaves_in_the_middle_is_forgotten(sent: bytes, capl
                     await client.half_close()
                     assert await client.events() == [("eof", None)]
         async with asyncio.timeout(PATIENCE):
-            while house.door.visitors:  # noqa: ASYNC110
+            while running.door.visitors:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        assert house.door.limits.connections("127.0.0.1") == 0
+        assert running.door.limits.connections("127.0.0.1") == 0
     assert "Traceback" not in caplog.text
 
 
@@ -404,21 +404,21 @@ async def test_a_client_that_leaves_in_the_middle_is_forgotten(sent: bytes, capl
 
 
 async def test_an_address_has_its_share_of_connections() -> None:
-    async with serving(limits=Limits(connections_per_address=2)) as house:
-        async with house.session() as first, house.client() as second:
+    async with serving(limits=Limits(connections_per_address=2)) as running:
+        async with running.session() as first, running.client() as second:
             await second.send(GET)
             await second.response()
-            async with house.client() as third:
+            async with running.client() as third:
                 response = await third.response()
                 assert (response.status, response.headers["retry-after"]) == (429, "10")
                 assert await third.events() == [("eof", None)]
-            assert house.door.limits.connections("127.0.0.1") == 2
+            assert running.door.limits.connections("127.0.0.1") == 2
             await first.send(close_frame(1000))
             assert (await first.closed_with())[1] == 1000
         async with asyncio.timeout(PATIENCE):
-            while house.door.limits.connections("127.0.0.1"):  # noqa: ASYNC110
+            while running.door.limits.connections("127.0.0.1"):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        async with house.session() as again:
+        async with running.session() as again:
             await hello(again)
 
 
@@ -439,38 +439,38 @@ def with_header(request: bytes, header: bytes) -> bytes:
 
 @pytest.mark.parametrize(("header", "address"), FORWARDED.values(), ids=FORWARDED.keys())
 async def test_a_trusted_proxy_forwards_the_address(header: bytes, address: str) -> None:
-    async with serving(limits=LOOPBACK) as house, house.client() as client:
+    async with serving(limits=LOOPBACK) as running, running.client() as client:
         await client.send(with_header(GET, header))
         assert seen(await client.response())["address"] == address
         await client.send(with_header(handshake(), header))
         assert (await client.response()).status == 101
-        assert house.requests[0].address == address
-        async with house.client() as first:
+        assert running.requests[0].address == address
+        async with running.client() as first:
             await first.send(with_header(handshake(), header))
             assert (await first.response()).status == 101
-            assert house.requests[1].address == address
+            assert running.requests[1].address == address
 
 
 async def test_nobody_else_forwards_anything() -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(with_header(GET, b"X-Forwarded-For: 198.51.100.7\r\n"))
         assert seen(await client.response())["address"] == "127.0.0.1"
         await client.send(with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n"))
         assert (await client.response()).status == 101
-        assert house.requests[0].address == "127.0.0.1"
+        assert running.requests[0].address == "127.0.0.1"
 
 
 @pytest.mark.parametrize("before", [b"", GET], ids=["first", "later"])
 async def test_what_the_service_refuses_does_not_count(before: bytes) -> None:
     limits = Limits(trusted_proxies=["127.0.0.1"])
     refusal = Refusal.error(503, description="Not now.")
-    async with serving(limits=limits, answer=lambda _request: refusal) as house, house.client() as client:
+    async with serving(limits=limits, answer=lambda _request: refusal) as running, running.client() as client:
         if before:
             await client.send(before)
             await client.response()
         await client.send(with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n"))
         assert (await client.response()).status == 503
-        assert house.requests[0].address == "198.51.100.7"
+        assert running.requests[0].address == "198.51.100.7"
         assert limits.connections("198.51.100.7") == 0
 
 
@@ -478,11 +478,16 @@ async def test_the_forwarded_address_has_the_share() -> None:
     limits = Limits(trusted_proxies=["127.0.0.1"], connections_per_address=1)
     forwarded = with_header(handshake(), b"X-Forwarded-For: 198.51.100.7\r\n")
     other = with_header(handshake(), b"X-Forwarded-For: 198.51.100.8\r\n")
-    async with serving(limits=limits) as house, house.client() as one, house.client() as two, house.client() as three:
+    async with (
+        serving(limits=limits) as running,
+        running.client() as one,
+        running.client() as two,
+        running.client() as three,
+    ):
         for client, sent, status in ((one, forwarded, 101), (two, forwarded, 429), (three, other, 101)):
             await client.send(sent)
             assert (await client.response()).status == status
-        async with house.client() as later:
+        async with running.client() as later:
             await later.send(GET)
             await later.response()
             await later.send(forwarded)
@@ -493,7 +498,7 @@ async def test_the_forwarded_address_has_the_share() -> None:
         async with asyncio.timeout(PATIENCE):
             while limits.connections("198.51.100.7"):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        async with house.client() as again:
+        async with running.client() as again:
             await again.send(forwarded)
             assert (await again.response()).status == 101
         assert limits.connections("198.51.100.8") == 1
@@ -510,27 +515,27 @@ PROXIED = {
 @pytest.mark.parametrize("header", PROXIED.values(), ids=PROXIED.keys())
 async def test_a_proxy_header_of_a_trusted_proxy(header: bytes, chop: int | None) -> None:
     limits = Limits(trusted_proxies=["127.0.0.1"])
-    async with serving(limits=limits) as house, house.client() as client:
+    async with serving(limits=limits) as running, running.client() as client:
         await client.send(header + GET, chop=chop)
         assert seen(await client.response())["address"] == "198.51.100.7"
         assert limits.connections("198.51.100.7") == 1
         await client.send(handshake())
         assert (await client.response()).status == 101
-        assert house.requests[0].address == "198.51.100.7"
+        assert running.requests[0].address == "198.51.100.7"
         assert limits.connections("198.51.100.7") == 1
     assert limits.connections("198.51.100.7") == 0
 
 
 async def test_behind_a_proxy_header_only_trusted_addresses_forward() -> None:
     spoofed = with_header(GET, b"X-Forwarded-For: 203.0.113.1\r\n")
-    async with serving(limits=LOOPBACK) as house, house.client() as client:
+    async with serving(limits=LOOPBACK) as running, running.client() as client:
         await client.send(PROXIED["version 1"] + spoofed)
         assert seen(await client.response())["address"] == "198.51.100.7"
 
 
 async def test_a_proxy_header_counts_for_its_address() -> None:
     limits = Limits(trusted_proxies=["127.0.0.1"], connections_per_address=1)
-    async with serving(limits=limits) as house, house.client() as one, house.client() as two:
+    async with serving(limits=limits) as running, running.client() as one, running.client() as two:
         await one.send(PROXIED["version 2"] + handshake())
         assert (await one.response()).status == 101
         await two.send(PROXIED["version 1"] + handshake())
@@ -543,13 +548,13 @@ async def test_a_proxy_header_counts_for_its_address() -> None:
     [b"PROXY TCP4 nobody 192.0.2.2 1 2\r\n", b"PROXY TCP4 " + b"1" * 200, b"\r\n\r\n\x00\r\nQUIT\n\x51\x11\x00\x00"],
 )
 async def test_a_malformed_proxy_header_is_refused(sent: bytes) -> None:
-    async with serving(limits=LOOPBACK) as house, house.client() as client:
+    async with serving(limits=LOOPBACK) as running, running.client() as client:
         await client.send(sent + GET)
         assert (await client.response()).status == 400
 
 
 async def test_a_trusted_proxy_that_says_nothing_is_late_too() -> None:
-    async with serving(BRIEF, limits=LOOPBACK) as house, house.client() as client:
+    async with serving(BRIEF, limits=LOOPBACK) as running, running.client() as client:
         await client.send(b"PROXY TCP4")
         assert (await client.response()).status == 408
 
@@ -558,18 +563,18 @@ async def test_a_trusted_proxy_that_says_nothing_is_late_too() -> None:
 
 
 async def test_all_sessions_are_closed_at_shutdown() -> None:
-    async with serving() as house, house.session() as one, house.session() as two:
-        house.door.close_sessions(1001, "the service stops")
+    async with serving() as running, running.session() as one, running.session() as two:
+        running.door.close_sessions(1001, "the service stops")
         for client in (one, two):
             assert await client.event() == ("close", (1001, "the service stops"))
             await client.send(close_frame(1001))
             assert await client.events() == [("eof", None)]
-        for handler in house.handlers:
+        for handler in running.handlers:
             assert (await handler.ended())[:2] == ("lost", 1001)
 
 
 async def test_a_refused_client_that_goes_on_sending_is_cut_off() -> None:
-    async with serving(WebSocketOptions(close_timeout=0.05)) as house, house.client() as client:
+    async with serving(WebSocketOptions(close_timeout=0.05)) as running, running.client() as client:
         await client.send(b"\x00" * 100)
         assert (await client.response()).status == 400
         await client.flood(b"x" * 65_536)

@@ -147,11 +147,11 @@ HANDSHAKES: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize(("sent", "status"), HANDSHAKES.values(), ids=HANDSHAKES.keys())
 async def test_handshake(sent: bytes, status: int) -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(sent)
         response = await client.response()
         assert response.status == status
-        assert len(house.handlers) == (1 if status == 101 else 0)
+        assert len(running.handlers) == (1 if status == 101 else 0)
         if status == 101:
             assert response.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
             assert response.headers["sec-websocket-protocol"] == "greenroom.v1"
@@ -166,7 +166,7 @@ OURS = {name: case for name, case in HANDSHAKES.items() if case[1] != 101 and na
 
 @pytest.mark.parametrize(("sent", "status"), OURS.values(), ids=OURS.keys())
 async def test_refusals_have_the_one_error_body(sent: bytes, status: int) -> None:
-    async with serving() as house, house.client() as client:
+    async with serving() as running, running.client() as client:
         await client.send(sent)
         response = await client.response()
         body = json.loads(response.body)
@@ -327,19 +327,19 @@ LEGAL: dict[str, tuple[bytes, list[Event]]] = {
 
 @pytest.mark.parametrize(("sent", "answers", "code"), FRAMES.values(), ids=FRAMES.keys())
 async def test_frames(sent: bytes, answers: list[Event], code: int | None) -> None:
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         await client.send(sent)
         assert await client.closed_with() == (answers, code)
         # The handler hears once: of the client's Close, or of what the connection was failed with.
-        assert (await house.handlers[0].ended())[:2] == ("lost", 1005 if code is None else code)
-        assert [what[0] for what in house.handlers[0].heard].count("lost") == 1
+        assert (await running.handlers[0].ended())[:2] == ("lost", 1005 if code is None else code)
+        assert [what[0] for what in running.handlers[0].heard].count("lost") == 1
 
 
 @pytest.mark.uvloop
 @pytest.mark.parametrize(("sent", "answers", "code"), FRAMES.values(), ids=FRAMES.keys())
 async def test_frames_byte_by_byte(sent: bytes, answers: list[Event], code: int | None) -> None:
     """How the stream is cut into packets changes nothing."""
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         await client.send(sent[:300], chop=1)
         await client.send(sent[300:])
         assert await client.closed_with() == (answers, code)
@@ -347,10 +347,10 @@ async def test_frames_byte_by_byte(sent: bytes, answers: list[Event], code: int 
 
 @pytest.mark.parametrize(("sent", "answers"), LEGAL.values(), ids=LEGAL.keys())
 async def test_legal_frames(sent: bytes, answers: list[Event]) -> None:
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         await client.send(sent, close_frame(1000, b"done"))
         assert await client.closed_with() == (answers, 1000)
-        assert await house.handlers[0].ended() == ("lost", 1000, "done")
+        assert await running.handlers[0].ended() == ("lost", 1000, "done")
 
 
 def test_there_are_at_least_120_cases() -> None:

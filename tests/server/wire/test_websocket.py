@@ -20,9 +20,9 @@ from tests.server.raw_client import (
     PING,
     PONG,
     TEXT,
-    House,
     RawClient,
     Recorder,
+    RunningDoor,
     close_frame,
     fragments,
     frame,
@@ -35,15 +35,15 @@ from tests.server.raw_client import (
 BRIEF = WebSocketOptions(close_timeout=0.05, fragment_timeout=0.05)
 
 
-def websocket_of(house: House) -> WebSocketConnection:
-    websocket = house.handlers[-1].websocket
+def websocket_of(running: RunningDoor) -> WebSocketConnection:
+    websocket = running.handlers[-1].websocket
     assert websocket is not None
     return websocket
 
 
-async def until_empty(house: House) -> None:
+async def until_empty(running: RunningDoor) -> None:
     async with asyncio.timeout(PATIENCE):
-        while house.door.connections:  # noqa: ASYNC110
+        while running.door.connections:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
@@ -52,8 +52,8 @@ async def until_empty(house: House) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 200_000])
 async def test_send_frames_every_length(size: int) -> None:
-    async with serving() as house, house.session() as client:
-        websocket_of(house).send(b"x" * size)
+    async with serving() as running, running.session() as client:
+        websocket_of(running).send(b"x" * size)
         assert await client.event() == ("text", b"x" * size)
 
 
@@ -85,7 +85,7 @@ TOO_LARGE_IN_SUM = (
 @pytest.mark.parametrize("chop", [None, 1, 3_000])
 @pytest.mark.parametrize("pieces", [TOO_LARGE_IN_SUM, (b"".join(TOO_LARGE_IN_SUM),)], ids=["apart", "together"])
 async def test_a_continuation_is_refused_from_its_head(pieces: tuple[bytes, ...], chop: int | None) -> None:
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         await client.send(*pieces, chop=chop)
         before, code = await client.closed_with()
         assert (before, code) in (([("pong", b"between")], 1009), ([], 1009))
@@ -94,7 +94,7 @@ async def test_a_continuation_is_refused_from_its_head(pieces: tuple[bytes, ...]
 @pytest.mark.parametrize("chop", [None, 1, 1_000])
 async def test_a_message_in_fragments_may_be_as_large_as_it_may(chop: int | None) -> None:
     whole = fragments(TEXT, split(b"x" * 32_768, 7_000))
-    async with serving(WebSocketOptions(fragment_timeout=60.0)) as house, house.session() as client:
+    async with serving(WebSocketOptions(fragment_timeout=60.0)) as running, running.session() as client:
         for _ in range(2):
             await client.send(frame(PING) + whole, chop=chop)
             assert await client.event() == ("pong", b"")
@@ -102,17 +102,17 @@ async def test_a_message_in_fragments_may_be_as_large_as_it_may(chop: int | None
 
 
 async def test_ping_and_pong() -> None:
-    async with serving() as house, house.session() as client:
-        websocket_of(house).ping()
+    async with serving() as running, running.session() as client:
+        websocket_of(running).ping()
         assert await client.event() == ("ping", b"")
         await client.send(frame(PONG), frame(PONG, b"unasked"), frame(TEXT, b"x"))
         assert await client.event() == ("text", b"x")
-        assert house.handlers[0].heard.count(("pong",)) == 2
+        assert running.handlers[0].heard.count(("pong",)) == 2
 
 
 async def test_close_waits_for_the_clients_close() -> None:
-    async with serving() as house, house.session() as client:
-        websocket = websocket_of(house)
+    async with serving() as running, running.session() as client:
+        websocket = websocket_of(running)
         assert not is_closed(websocket)
         websocket.close(4001, "the service restarts")
         assert is_closed(websocket)
@@ -122,24 +122,24 @@ async def test_close_waits_for_the_clients_close() -> None:
         assert await client.event() == ("close", (4001, "the service restarts"))
         await client.send(frame(TEXT, b"not heard") + frame(PING) + close_frame(4001, b"bye"))
         assert await client.events() == [("eof", None)]
-        assert await house.handlers[0].ended() == ("lost", 4001, "bye")
-        assert house.handlers[0].heard == [("opened",), ("lost", 4001, "bye")]
+        assert await running.handlers[0].ended() == ("lost", 4001, "bye")
+        assert running.handlers[0].heard == [("opened",), ("lost", 4001, "bye")]
 
 
 async def test_a_client_that_does_not_answer_close_is_aborted() -> None:
-    async with serving(BRIEF) as house, house.session() as client:
-        websocket_of(house).close(1000, "")
+    async with serving(BRIEF) as running, running.session() as client:
+        websocket_of(running).close(1000, "")
         assert await client.event() == ("close", (1000, ""))
         assert await client.events() in ([("eof", None)], [("reset", None)])
-        assert (await house.handlers[0].ended())[:2] == ("lost", 1006)
+        assert (await running.handlers[0].ended())[:2] == ("lost", 1006)
 
 
 async def test_a_violation_after_our_close_ends_the_wait() -> None:
-    async with serving() as house, house.session() as client:
-        websocket_of(house).close(4001, "")
+    async with serving() as running, running.session() as client:
+        websocket_of(running).close(4001, "")
         await client.send(frame(3))
         assert (await client.closed_with())[1] == 4001
-        assert (await house.handlers[0].ended())[:2] == ("lost", 1002)
+        assert (await running.handlers[0].ended())[:2] == ("lost", 1002)
 
 
 @pytest.mark.parametrize(
@@ -147,35 +147,35 @@ async def test_a_violation_after_our_close_ends_the_wait() -> None:
     [("x" * 200, "x" * 123), ("ä" * 100, "ä" * 61), ("\ud800", "?"), ("🎤" * 31, "🎤" * 30)],
 )
 async def test_a_long_reason_is_cut_between_characters(reason: str, sent: str) -> None:
-    async with serving() as house, house.session() as client:
-        websocket_of(house).close(4000, reason)
+    async with serving() as running, running.session() as client:
+        websocket_of(running).close(4000, reason)
         assert await client.event() == ("close", (4000, sent))
 
 
 async def test_abort() -> None:
-    async with serving() as house, house.session() as client:
-        websocket_of(house).abort()
-        websocket_of(house).send(b"x")
+    async with serving() as running, running.session() as client:
+        websocket_of(running).abort()
+        websocket_of(running).send(b"x")
         assert (await client.events())[-1][0] in ("eof", "reset")
-        assert (await house.handlers[0].ended())[:2] == ("lost", 1006)
-        assert websocket_of(house).closed
-        assert websocket_of(house).buffered() == 0
+        assert (await running.handlers[0].ended())[:2] == ("lost", 1006)
+        assert websocket_of(running).closed
+        assert websocket_of(running).buffered() == 0
 
 
 async def test_everything_may_be_called_when_all_is_over() -> None:
-    async with serving() as house:
-        async with house.session() as client:
+    async with serving() as running:
+        async with running.session() as client:
             await client.send(close_frame(1000))
             await client.closed_with()
-        await until_empty(house)
-        websocket = websocket_of(house)
+        await until_empty(running)
+        websocket = websocket_of(running)
         websocket.send(b"x" * 100_000)
         websocket.ping()
         websocket.close(1000, "")
         websocket.abort()
         assert websocket.buffered() == 0
         assert websocket.closed
-        assert [what[0] for what in house.handlers[0].heard] == ["opened", "lost"]
+        assert [what[0] for what in running.handlers[0].heard] == ["opened", "lost"]
 
 
 class Hasty(Recorder):
@@ -187,7 +187,7 @@ class Hasty(Recorder):
 
 
 async def test_a_handler_may_close_as_it_is_opened() -> None:
-    async with serving(answer=lambda _request: Hasty()) as house, house.client() as client:
+    async with serving(answer=lambda _request: Hasty()) as running, running.client() as client:
         await client.send(handshake() + frame(TEXT, b"not heard"))
         assert (await client.response()).status == 101
         assert await client.event() == ("close", (4004, "at once"))
@@ -202,7 +202,7 @@ class Faulty(Recorder):
 
 async def test_a_handler_that_raises_loses_its_connection_only(caplog: pytest.LogCaptureFixture) -> None:
     faulty = Faulty()
-    async with serving(answer=lambda _request: faulty) as house, house.session() as client:
+    async with serving(answer=lambda _request: faulty) as running, running.session() as client:
         await client.send(frame(TEXT, b"x"))
         assert await client.closed_with() == ([], 1011)
         assert (await faulty.ended())[:2] == ("lost", 1011)
@@ -218,13 +218,13 @@ async def test_a_lost_connection_is_1006_and_one_line_in_the_log(
     how: str, uvloop: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "greenroom.server")
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         if how == "reset":
             client.abort()
         else:
             await client.half_close()
-        assert (await house.handlers[0].ended())[:2] == ("lost", 1006)
-        await until_empty(house)
+        assert (await running.handlers[0].ended())[:2] == ("lost", 1006)
+        await until_empty(running)
     records = [record for record in caplog.records if record.name.startswith("greenroom")]
     assert [record.message.split(":")[0] for record in records] == ["websocket lost"]
     assert not any(record.exc_info for record in caplog.records)
@@ -232,16 +232,16 @@ async def test_a_lost_connection_is_1006_and_one_line_in_the_log(
 
 @pytest.mark.parametrize("more", [(), (fragments(TEXT, [b"x", b"y"]),)], ids=["own reader", "picows"])
 async def test_a_connection_leaves_nothing_behind(more: tuple[bytes, ...]) -> None:
-    async with serving(BRIEF) as house:
-        async with house.session() as client:
+    async with serving(BRIEF) as running:
+        async with running.session() as client:
             await client.send(frame(TEXT, b"x"), *more, close_frame(1000))
             await client.closed_with()
             # Not even for the garbage collector: the last reference goes with the slot of its deadline.
             gc.collect()
             gc.disable()
         try:
-            await until_empty(house)
-            house.handlers.clear()
+            await until_empty(running)
+            running.handlers.clear()
             async with asyncio.timeout(PATIENCE):
                 while any(isinstance(one, WebSocketProtocol) for one in gc.get_objects()):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
@@ -251,8 +251,8 @@ async def test_a_connection_leaves_nothing_behind(more: tuple[bytes, ...]) -> No
 
 async def test_a_connection_is_small() -> None:
     """Objects with a dict of their own would double it."""
-    async with serving() as house, house.session():
-        (connection,) = house.door.connections
+    async with serving() as running, running.session():
+        (connection,) = running.door.connections
         assert isinstance(connection, WebSocketProtocol)
         assert not hasattr(connection, "__dict__")
 
@@ -283,34 +283,34 @@ def is_closed(websocket: WebSocketConnection) -> bool:
 @pytest.mark.uvloop
 async def test_a_slow_reader_is_cut_off_with_4002() -> None:
     options = WebSocketOptions(close_timeout=0.05)
-    async with serving(options) as house, house.session() as client:
+    async with serving(options) as running, running.session() as client:
         slow(client)
-        websocket = websocket_of(house)
+        websocket = websocket_of(running)
         most = 0
         while not websocket.closed:
             websocket.send(b"x" * 32_000)
             most = max(most, websocket.buffered())
             await asyncio.sleep(0)
-        assert (await house.handlers[0].ended())[:2] == ("lost", 4002)
+        assert (await running.handlers[0].ended())[:2] == ("lost", 4002)
         assert most <= options.max_buffered_bytes + 33_000
-        await until_empty(house)
+        await until_empty(running)
 
 
 async def test_lost_comes_after_the_send_that_caused_it() -> None:
     """A handler in the middle of its own send must not be called from inside it."""
-    async with serving(WebSocketOptions(close_timeout=0.05)) as house, house.session() as client:
+    async with serving(WebSocketOptions(close_timeout=0.05)) as running, running.session() as client:
         slow(client)
-        websocket = websocket_of(house)
+        websocket = websocket_of(running)
         while not websocket.closed:
             websocket.send(b"x" * 64_000)
-        assert [what[0] for what in house.handlers[0].heard] == ["opened"]
-        assert (await house.handlers[0].ended())[:2] == ("lost", 4002)
+        assert [what[0] for what in running.handlers[0].heard] == ["opened"]
+        assert (await running.handlers[0].ended())[:2] == ("lost", 4002)
 
 
 async def test_a_reader_that_wakes_up_learns_why() -> None:
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         slow(client)
-        websocket = websocket_of(house)
+        websocket = websocket_of(running)
         while not websocket.closed:
             websocket.send(b"x" * 64_000)
             await asyncio.sleep(0)
@@ -319,19 +319,19 @@ async def test_a_reader_that_wakes_up_learns_why() -> None:
 
 
 async def test_drained_follows_paused() -> None:
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         slow(client)
-        websocket = websocket_of(house)
+        websocket = websocket_of(running)
         while not is_paused(websocket):
             websocket.send(b"x" * 16_000)
             await asyncio.sleep(0)
         assert websocket.buffered() > 0
-        assert ("drained",) not in house.handlers[0].heard
+        assert ("drained",) not in running.handlers[0].heard
         awake(client)
         async with asyncio.timeout(PATIENCE):
             while is_paused(websocket):
                 await client.event()
-        assert house.handlers[0].heard[-1] == ("drained",)
+        assert running.handlers[0].heard[-1] == ("drained",)
         assert not websocket.closed
 
 
@@ -339,10 +339,10 @@ async def test_pings_are_not_answered_into_a_full_buffer_forever() -> None:
     options = WebSocketOptions(
         control_frames_per_second=1e9, control_frames_burst=1_000_000_000, max_buffered_bytes=65_536, close_timeout=0.05
     )
-    async with serving(options) as house, house.session() as client:
+    async with serving(options) as running, running.session() as client:
         slow(client)
         await client.flood(frame(PING, b"x" * 125) * 1_000)
-        assert (await house.handlers[0].ended())[:2] == ("lost", 4002)
+        assert (await running.handlers[0].ended())[:2] == ("lost", 4002)
 
 
 # --- a client that sends too much, or too little ---
@@ -350,16 +350,16 @@ async def test_pings_are_not_answered_into_a_full_buffer_forever() -> None:
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
 async def test_a_flood_of_control_frames_is_cut_off(opcode: int) -> None:
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         await client.send(frame(opcode) * 5_000)
         events, code = await client.closed_with()
         assert code == 1008
         assert len(events) <= (110 if opcode == PING else 0)
-        assert (await house.handlers[0].ended())[:2] == ("lost", 1008)
+        assert (await running.handlers[0].ended())[:2] == ("lost", 1008)
 
 
 async def test_a_hundred_control_frames_at_once_are_fine() -> None:
-    async with serving() as house, house.session() as client:
+    async with serving() as running, running.session() as client:
         await client.send(frame(PING) * 50 + frame(PONG) * 50 + frame(TEXT, b"x"))
         for _ in range(50):
             assert await client.event() == ("pong", b"")
@@ -368,7 +368,7 @@ async def test_a_hundred_control_frames_at_once_are_fine() -> None:
 
 async def test_control_frames_are_earned_back() -> None:
     options = WebSocketOptions(control_frames_burst=2, control_frames_per_second=1_000.0)
-    async with serving(options) as house, house.session() as client:
+    async with serving(options) as running, running.session() as client:
         for _ in range(20):
             await asyncio.sleep(0.002)
             await client.send(frame(PING))
@@ -376,14 +376,14 @@ async def test_control_frames_are_earned_back() -> None:
 
 
 async def test_a_message_that_is_never_finished() -> None:
-    async with serving(BRIEF) as house, house.session() as client:
+    async with serving(BRIEF) as running, running.session() as client:
         await client.send(frame(TEXT, b"a", fin=False), frame(CONTINUATION, b"b", fin=False))
         assert await client.closed_with() == ([], 1008)
-        assert (await house.handlers[0].ended())[:2] == ("lost", 1008)
+        assert (await running.handlers[0].ended())[:2] == ("lost", 1008)
 
 
 async def test_a_finished_message_stops_the_clock() -> None:
-    async with serving(BRIEF) as house, house.session() as client:
+    async with serving(BRIEF) as running, running.session() as client:
         await client.send(frame(TEXT, b"a", fin=False), frame(CONTINUATION, b"b"))
         assert await client.event() == ("text", b"ab")
         await asyncio.sleep(0.1)
@@ -395,20 +395,20 @@ async def test_a_finished_message_stops_the_clock() -> None:
 @pytest.mark.parametrize("data", [frame(3), b"\xff" * 65_536, frame(PING) * 10_000, frame(TEXT, b"x" * 65_000)])
 async def test_a_client_that_goes_on_after_being_failed_is_reset(data: bytes) -> None:
     """It is read a little longer, so that it can see why, and then it is gone; the parser never sees what it sends."""
-    async with serving(BRIEF) as house, house.session() as client:
+    async with serving(BRIEF) as running, running.session() as client:
         await client.flood(data)
-        await until_empty(house)
-        assert (await house.handlers[0].ended())[1] in (1002, 1008, 1009)
+        await until_empty(running)
+        assert (await running.handlers[0].ended())[1] in (1002, 1008, 1009)
 
 
 @pytest.mark.uvloop
 async def test_a_client_that_floods_instead_of_answering_close_is_not_read_for_long() -> None:
     """Before its Close a client may send what was under way, and no more than that is read."""
-    async with serving(WebSocketOptions(close_timeout=0.5)) as house, house.session() as client:
-        (connection,) = house.door.connections
-        websocket_of(house).close(4004, "too many messages")
+    async with serving(WebSocketOptions(close_timeout=0.5)) as running, running.session() as client:
+        (connection,) = running.door.connections
+        websocket_of(running).close(4004, "too many messages")
         await client.flood(frame(TEXT, b"x" * 1000) * 64)
-        await until_empty(house)
+        await until_empty(running)
         assert 1_048_576 < connection._discarded < 2 * 1_048_576
 
 
@@ -417,8 +417,8 @@ async def test_a_client_that_floods_instead_of_answering_close_is_not_read_for_l
 async def test_the_read_buffer_grows_with_frames_and_not_with_the_line(first: bytes, most: int) -> None:
     """Small messages at line speed leave the buffer as small as it was. One is shared by all; picows has its own, which
     32 KiB make 56 KiB and no more."""
-    async with serving(WebSocketOptions(max_buffered_bytes=1 << 30)) as house, house.session() as client:
-        (connection,) = house.door.connections
+    async with serving(WebSocketOptions(max_buffered_bytes=1 << 30)) as running, running.session() as client:
+        (connection,) = running.door.connections
         if first:
             await client.send(first)
             await client.event()

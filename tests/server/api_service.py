@@ -1,4 +1,4 @@
-"""A client of the server API for tests: `async with api_house() as house: api = await house.api()`."""
+"""A client of the server API for tests: `async with api_service() as running: api = await running.api()`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom.tokens import API_SCOPES, mint_api_token
-from tests.server.harness import House, Tenant, running_service
+from tests.server.harness import RunningService, Tenant, running_service
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Reply:
 class Api:
     """Calls as one application's backend makes them."""
 
-    house: House
+    running: RunningService
     tenant: Tenant
     token: str
 
@@ -37,8 +37,8 @@ class Api:
         fields = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         options: dict[str, Any] = {"json": body} if body is not None else {}
         params = [(key, str(one)) for key, value in query.items() for one in _each(value)]
-        async with self.house.http.request(
-            method, self.house.url + path, headers=fields, params=params, **options
+        async with self.running.http.request(
+            method, self.running.url + path, headers=fields, params=params, **options
         ) as response:
             return Reply(response.status, response.headers, await response.json())
 
@@ -60,9 +60,11 @@ def _each(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-def api_of(house: House, tenant: Tenant, scopes: tuple[str, ...] = API_SCOPES, now: float | None = None) -> Api:
+def api_of(
+    running: RunningService, tenant: Tenant, scopes: tuple[str, ...] = API_SCOPES, now: float | None = None
+) -> Api:
     """The API with a token for these scopes."""
-    service = house.service
+    service = running.service
     token = mint_api_token(
         service.tenants.ring,
         issuer=service.issuer,
@@ -72,12 +74,12 @@ def api_of(house: House, tenant: Tenant, scopes: tuple[str, ...] = API_SCOPES, n
         now=time.time() if now is None else now,
         random_bytes=os.urandom,
     ).token
-    return Api(house, tenant, token)
+    return Api(running, tenant, token)
 
 
 @asynccontextmanager
-async def api_house(**settings: Any) -> AsyncIterator[tuple[House, Tenant, Api]]:
+async def api_service(**settings: Any) -> AsyncIterator[tuple[RunningService, Tenant, Api]]:
     """A service, an application, and its API with all scopes."""
-    async with running_service(**settings) as house:
-        tenant = await house.new_application()
-        yield house, tenant, api_of(house, tenant)
+    async with running_service(**settings) as running:
+        tenant = await running.new_application()
+        yield running, tenant, api_of(running, tenant)
