@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -33,6 +34,7 @@ def main() -> int:
         from benchmarks.soak import run
 
         return run()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: servers are stopped on the way out
     started = time.monotonic()
     form = QUICK if options.quick else FULL
     described = machine.describe()
