@@ -20,6 +20,7 @@ from tests.cli.running import run
 from tests.server.api_service import api_of
 from tests.server.crowds import crowd, name_of
 from tests.server.harness import Client, Opened, RunningService, Tenant, running_service
+from tests.server.issuers import signer
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
@@ -132,6 +133,26 @@ async def test_attributes_and_statuses_are_shown() -> None:
         await page.until("document.querySelector('#detail .session')?.textContent.includes('in <u>surgery')")
         await anna.drop()
         assert page.problems == []
+
+
+async def test_issuers_are_shown_where_there_are_some() -> None:
+    async with signed_in() as site:
+        hidden = "document.getElementById('issuers-card').hidden"
+        assert await site.page.evaluate(hidden) is True
+        key = signer("ES256")
+        body = {
+            "issuer": "https://<b>id</b>.example",
+            "audience": "my-app",
+            "algorithms": ["ES256"],
+            "keys": [key.public],
+        }
+        await api_of(site.running, site.tenant).good("POST", "/v1/issuers", {**body, "keys": [key.public]})
+        await site.page.evaluate("location.reload()")
+        await sign_in(site.page, site.tenant)
+        await site.page.until(f"{hidden} === false")
+        shown = await site.page.evaluate("document.getElementById('issuers').textContent")
+        assert "https://<b>id</b>.example" in shown
+        assert "my-app · ES256 key-1" in shown
 
 
 async def test_a_kick_and_a_block_are_confirmed_and_happen() -> None:

@@ -12,7 +12,7 @@ import { $, shown } from './dom.js';
 import { Events } from './events.js';
 import { Live } from './live.js';
 import { People } from './people.js';
-import { drawBlocks, drawBounds, drawFirstSteps, drawNode } from './side.js';
+import { drawBlocks, drawBounds, drawFirstSteps, drawIssuers, drawNode } from './side.js';
 
 const STATES = {
   connecting: 'Connecting',
@@ -69,13 +69,14 @@ const enter = async (key) => {
   showState('connecting');
   live = new Live(api, { people: putPeople, past, event: heard, state: showState, knows: (id) => Boolean(people.get(id)) });
   people.open(live);
-  await Promise.all([look(), readHistory(), readBlocks()]);
+  await Promise.all([look(), readHistory(), readBlocks(), readIssuers().catch(failed)]);
   $('door').hidden = true;
   $('console').hidden = $('who').hidden = false;
   timers = [
     setInterval(() => void look().catch(failed), LOOK),
     setInterval(() => void readHistory().catch(failed), HISTORY),
     setInterval(() => void readBlocks().catch(failed), 30_000),
+    setInterval(() => void readIssuers().catch(failed), 30_000),
     setTimeout(() => leave('The hour is over. Please sign in again.'), (LIFE - 10) * 1000),
   ];
   await live.start();
@@ -152,6 +153,8 @@ const readBlocks = async () => {
   blocks = (await api.get('/v1/blocks', { limit: 100 })).items;
   showBlocks();
 };
+
+const readIssuers = async () => drawIssuers((await api.get('/v1/issuers')).items);
 
 const showBlocks = () => {
   const name = (id) => (people.get(id) ? shown(people.get(id)) : id.startsWith('sha256:') ? 'Somebody who was erased' : id);

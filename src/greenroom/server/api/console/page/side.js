@@ -32,6 +32,31 @@ export const drawBlocks = (items, mayLift, lift, nameOf) => {
   $('blocks').replaceChildren(...(rows.length ? rows : [el('li', { class: 'muted' }, 'Nobody.')]));
 };
 
+/** Who besides the service signs the application's tokens; nothing where there is nobody. */
+export const drawIssuers = (items) => {
+  const keysOf = ({ keys, keySet }) =>
+    keySet
+      ? `${keySet.keys} ${keySet.keys === 1 ? 'key' : 'keys'}${keySet.age === null ? '' : `, ${span(keySet.age)} old`}${keySet.why && ` · not fetched: ${keySet.why}`}`
+      : keys.length
+        ? keys.map(({ alg, kid }) => `${alg} ${kid ?? ''}`).join(', ')
+        : 'a shared secret';
+  $('issuers-card').hidden = !items.length;
+  $('issuers').replaceChildren(
+    ...items.map((one) =>
+      el(
+        'li',
+        { class: 'row', data: { id: one.id } },
+        el(
+          'span',
+          { class: 'words' },
+          el('span', { class: 'name' }, el('bdi', {}, one.issuer)),
+          el('span', { class: 'sub' }, `${one.audience} · ${keysOf(one)}`),
+        ),
+      ),
+    ),
+  );
+};
+
 export const drawNode = ({ node, otherNodes }) => {
   const isWell = node.notReady === null && !node.reaperFailing;
   const rows = [
