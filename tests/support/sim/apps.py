@@ -78,6 +78,10 @@ class SimApp:
         """When each of them was seen, in the world's time."""
         self.watches: list[Watch] = []
         self.log: list[str] = []
+        self.is_marking = False
+        """An update of the attribute is under way: there is one at a time, so that the number only rises."""
+        self.open_statuses: set[str] = set()
+        """Set since the last one that was acknowledged: each may be in force or not."""
         self.token_life = 3600
         self.token_scopes = SESSION_SCOPES
         self.refreshes = 0
@@ -154,6 +158,25 @@ class SimApp:
         known = self.world.acknowledged.get(self.external_id or "", (0, ""))
         if participant.revision >= known[0]:
             self.world.acknowledged[self.external_id or ""] = (participant.revision, participant.info.name or "")
+
+    async def mark(self, number: int) -> None:
+        """Write a number into an attribute of this app's own; an acknowledged one is kept for the oracles."""
+        if self.is_marking or self.external_id is None:
+            return
+        self.is_marking = True
+        try:
+            await self.sdk.session.update_participant_info(attributes={self.name: str(number)})
+            self.world.note(f"{self.name} has the mark {number}")
+            self.world.marks[self.external_id, self.name] = number
+        finally:
+            self.is_marking = False
+
+    async def set_status(self, status: str) -> None:
+        """Set the status; while nobody has answered both may be in force."""
+        self.open_statuses.add(status)
+        await self.sdk.session.set_status(status)
+        self.world.note(f"{self.name} is {status!r}")
+        self.open_statuses.clear()
 
     def close(self) -> None:
         """Close the session, to the end."""

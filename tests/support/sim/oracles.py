@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import ParticipantQuery
 from greenroom.core.states import SessionState
 from greenroom.engines.base import SessionQuery
@@ -141,6 +142,39 @@ def updates_are_kept(world: World) -> Iterator[str]:
             yield f"{external_id} was acknowledged as {name!r} and is stored as {record.name!r}"
 
 
+def attributes_are_kept(world: World) -> Iterator[str]:
+    """An acknowledged attribute is never lost, and nobody sees it go back (promise 5)."""
+    for (external_id, name), number in world.marks.items():
+        stored = (record_of(world, external_id).attributes or {}).get(name)
+        if stored is None or int(stored) < number:
+            yield f"{name} was acknowledged with the mark {number} and is stored with {stored}"
+    for app in world.apps:
+        for participant_id, seen in app.seen.items():
+            for before, after in pairwise(seen):
+                for name, mark in before.attributes.items():
+                    if int(after.attributes.get(name, "0")) < int(mark):
+                        yield f"{app.name} saw the mark {name} of {participant_id} go back from {mark}"
+
+
+def statuses_are_kept(world: World) -> Iterator[str]:
+    """An acknowledged status is that of its session, and a participant's is that of the most available session."""
+    sessions = {session.id: session for session in sessions_of(world)}
+    for app in world.apps:
+        if not app.is_alive or app.sdk.session.state is not SessionState.CONNECTED:
+            continue
+        session = sessions.get(app.sdk._runner.machine.session_id or "")
+        stored = None if session is None else session.status or AVAILABLE
+        if stored is not None and stored != app.sdk.session.status and stored not in app.open_statuses:
+            yield f"{app.name} was acknowledged as {app.sdk.session.status} and is stored as {stored}"
+    for participant_id in {session.participant_id for session in sessions.values()}:
+        own = [one.status for one in sessions.values() if one.participant_id == participant_id]
+        record = record_by_id(world, participant_id)
+        texts = {one for one in own if one not in (None, "away", "busy")}
+        expected = {None} if None in own else texts or {"busy" if "busy" in own else "away"}
+        if record.status not in expected:
+            yield f"{record.external_id} is shown as {record.status}, and the sessions say {own}"
+
+
 def opens_are_kept(world: World) -> Iterator[str]:
     """A session that an app was told to have is known: it was opened, whatever became of it (promise 1)."""
     known = {event.session_id for event in events_of(world) if event.type == "session.opened"}
@@ -193,7 +227,10 @@ def nothing_left_over(world: World) -> Iterator[str]:
             yield f"{loop.name}: {context.get('message')}: {context.get('exception')!r} {whose!r}"
 
 
-KEPT = (one_end_each, order_of_events, updates_are_kept, opens_are_kept, kicks_are_kept, events_tell_the_names)
+KEPT = (
+    one_end_each, order_of_events, updates_are_kept, attributes_are_kept, statuses_are_kept, opens_are_kept,
+    kicks_are_kept, events_tell_the_names,
+)  # fmt: skip
 """What was acknowledged, and the events that tell of it."""
 AT_REST = (*KEPT, versions_only_grow, is_open_never_lies, watchers_converged)
 """For a world in which everything was healed and has had its time."""

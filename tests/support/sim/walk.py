@@ -79,6 +79,20 @@ class Walk:
             self._updates += 1
             self._begin(app, app.rename(f"{app.external_id} {self._updates}"))
 
+    def mark(self) -> None:
+        """Somebody changes an attribute."""
+        app = self._pick()
+        if app is not None and app.sdk.session.is_open():
+            self._updates += 1
+            self._begin(app, app.mark(self._updates))
+
+    def set_status(self) -> None:
+        """Somebody is away, busy, back, or something of their own."""
+        app = self._pick()
+        if app is not None and app.sdk.session.is_open() and not app.open_statuses:
+            self._updates += 1
+            self._begin(app, app.set_status(self.dice.choice(("available", "away", "busy", f"text {self._updates}"))))
+
     def close(self) -> None:
         """Somebody leaves as one should."""
         app = self._pick()
@@ -156,6 +170,7 @@ class Walk:
         """What may happen, and how often."""
         return [
             (6, self.join), (4, self.watch), (5, self.update), (3, self.close), (3, self.reopen), (5, self.drop),
+            (3, self.mark), (3, self.set_status),
             (3, self.silence), (3, self.heal), (2, self.sleep), (2, self.wake), (2, self.die), (1, self.jump),
             (1, self.kick), (1, self.node_dies), (1, self.node_sleeps),
         ]  # fmt: skip

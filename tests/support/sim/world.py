@@ -44,6 +44,8 @@ class World:
         self.app_secret = ""
         self.acknowledged: dict[str, tuple[int, str]] = {}
         """Revision and name of the last acknowledged update, by external id."""
+        self.marks: dict[tuple[str, str], int] = {}
+        """By external id and app: the number in the app's attribute, as last acknowledged. Each only rises."""
         self.opened: set[str] = set()
         """Sessions that an app was told to have."""
         self.kicked: set[str] = set()

@@ -38,10 +38,12 @@ def test_a_failing_walk_tells_its_seed_and_timeline() -> None:
     one = Walk(11)
     try:
         one.world.acknowledged["anna"] = (99, "Lost")
+        one.world.marks["anna", "anna/1"] = 99
         with pytest.raises(WalkError) as caught:
             one.run()
     finally:
         one.close_world()
     assert "seed 11" in str(caught.value)
     assert "anna was acknowledged at revision 99" in str(caught.value)
+    assert "anna/1 was acknowledged with the mark 99" in str(caught.value)
     assert "node1 started" in str(caught.value)
