@@ -2,8 +2,9 @@
 
 When thousands of clients come at once, a service that accepts all of them works at all of them, and answers none for
 seconds. Behind the gate each is answered within milliseconds of being let in, and those who are connected already do
-not notice. What counts is only who was accepted in the last quarter of a second: clients that connect and say nothing
-hold nobody up for longer.
+not notice. What counts is who waits for the answer to its handshake, and the engine's queue: not
+clients that are far away and take their time between the two. Who connects and says nothing counts for a quarter of a
+second.
 
 With TLS a connection is counted for its address before its handshake, which is what costs: the event loops' own servers
 say who connects only after it, so that clients that never finish it would not count.

@@ -315,10 +315,10 @@ class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
         self._transport = self._inner = None
         self._buffer = bytearray()
         self._due = self._answer_due = _NEVER
+        # What follows is up to the client, however far away it is; what it asks of the engine is in the engine's queue.
+        self._arrival.answered()
         door.visitors.discard(self)
-        connection = WebSocketProtocol(
-            handler, accepted.request, door.options, door.wheel, door.connection_gone, self._arrival
-        )
+        connection = WebSocketProtocol(handler, accepted.request, door.options, door.wheel, door.connection_gone)
         door.connections.add(connection)
         connection.start(transport, switching_protocols(accepted), early)
 

@@ -12,7 +12,6 @@ from enum import Enum
 from typing import Final, cast
 
 from greenroom.codes import CloseCode
-from greenroom.server.wire.accept_gate import Arrival
 from greenroom.server.wire.frame_reader import MORE, OTHER, read_frame
 from greenroom.server.wire.frames import (
     BINARY,
@@ -68,7 +67,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     __slots__ = (
         "_allowance",
         "_allowance_at",
-        "_arrival",
         "_discarded",
         "_due",
         "_handler",
@@ -94,7 +92,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         options: WebSocketOptions,
         wheel: TimerWheel,
         on_gone: Callable[[WebSocketProtocol], None],
-        arrival: Arrival | None = None,
     ) -> None:
         self.address: str = request.address
         self.headers: Mapping[str, str] = request.headers
@@ -103,8 +100,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._handler: Handler | None = handler
         self._options = options
         self._on_gone = on_gone
-        self._arrival = arrival
-        """Until the first message is sent."""
         self._wheel = wheel
         self._due = _NEVER
         """When a message in fragments must be whole, or the client gone."""
@@ -155,9 +150,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             transport.write(_last_sent[1])
         if self.paused:
             self._check_reader(transport)
-        if self._arrival is not None:
-            self._arrival.answered()
-            self._arrival = None
 
     def send_binary(self, message: bytes) -> None:
         """Send one binary message; otherwise as `send`."""
@@ -379,8 +371,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         if self._state is not _State.LOST:
             self._state = _State.DRAINING
         self._drop_partial()
-        if self._arrival is not None:
-            self._arrival.answered()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(code, reason)
