@@ -240,17 +240,18 @@ async def test_a_token_is_tested_part_by_part() -> None:
 
 
 class Provider:
-    """Publishes a key set on this machine. delay: seconds before it answers."""
+    """Publishes a key set on this machine. answers: cleared, it keeps who asks waiting."""
 
     def __init__(self) -> None:
         self.keys: list[Any] = []
-        self.delay = 0.0
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.status = 200
         self.asked = 0
 
     async def answer(self, _request: web.Request) -> web.Response:
         self.asked += 1
-        await asyncio.sleep(self.delay)
+        await self.answers.wait()
         return web.json_response({"keys": self.keys}, status=self.status)
 
 
@@ -328,7 +329,7 @@ async def test_a_slow_issuer_delays_nobody_else_s_sign_in() -> None:
     runner, url = await _serving(provider)
     try:
         async with api_service(**LOOPBACK) as (running, _tenant, api):
-            provider.delay = 30.0
+            provider.answers.clear()
             adding = asyncio.ensure_future(_add(api, url))
             await running.until(lambda: provider.asked == 1)
             other = await running.new_application("Other")
@@ -339,4 +340,5 @@ async def test_a_slow_issuer_delays_nobody_else_s_sign_in() -> None:
             adding.cancel()
             await asyncio.gather(adding, return_exceptions=True)
     finally:
+        provider.answers.set()
         await runner.cleanup()
