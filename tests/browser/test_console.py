@@ -147,7 +147,7 @@ async def test_issuers_are_shown_where_there_are_some() -> None:
             "keys": [key.public],
         }
         await api_of(site.running, site.tenant).good("POST", "/v1/issuers", {**body, "keys": [key.public]})
-        await site.page.evaluate("location.reload()")
+        await site.page.reload()
         await sign_in(site.page, site.tenant)
         await site.page.until(f"{hidden} === false")
         shown = await site.page.evaluate("document.getElementById('issuers').textContent")
