@@ -103,6 +103,10 @@ class Member(SessionDelegate):
         self.states: list[str] = []
         self.seen: dict[str, list[Participant]] = {}
         self.watches: list[Watch] = []
+        self.is_marking = False
+        """An update of its attribute is under way: there is one at a time, so that the number only rises."""
+        self.open_statuses: set[str] = set()
+        """Set since the last one that was acknowledged: each may be in force or not."""
         self.way = Balanced(crowd.cluster, random.Random(crowd.dice.getrandbits(64)))
         self.sdk = Greenroom(
             "http://greenroom.test", settings=SETTINGS, environment=Environment(transport=self._transport)
@@ -156,6 +160,26 @@ class Member(SessionDelegate):
         known = self.crowd.acknowledged.get(self.external_id, (0, ""))
         if done.revision >= known[0]:
             self.crowd.acknowledged[self.external_id] = (done.revision, done.info.name or "")
+
+    async def mark(self, number: int) -> None:
+        """Write a number into an attribute of this member's own; an acknowledged one is kept for the oracles."""
+        if self.is_marking:
+            return
+        self.is_marking = True
+        try:
+            await self.sdk.session.update_participant_info(attributes={self.name: str(number)})
+        except GreenroomError:
+            return
+        finally:
+            self.is_marking = False
+        self.crowd.marks[self.external_id, self.name] = number
+
+    async def set_status(self, status: str) -> None:
+        """While nobody has answered, this status and the one before may be in force."""
+        self.open_statuses.add(status)
+        with suppress(GreenroomError):
+            await self.sdk.session.set_status(status)
+            self.open_statuses.clear()
 
     def die(self) -> None:
         """Its process is killed: the connection is reset, nothing is said, and nothing comes any more."""
@@ -212,6 +236,7 @@ class Scene:
     def __init__(self, crowd: Crowd, registry: _Registry) -> None:
         self.application = crowd.application
         self.acknowledged = crowd.acknowledged
+        self.marks = crowd.marks
         self.opened = crowd.opened
         self.kicked: frozenset[str] = frozenset()
         """A crowd kicks nobody."""
@@ -235,6 +260,7 @@ class Crowd:
         self.dice = random.Random(seed)
         self.members: list[Member] = []
         self.acknowledged: dict[str, tuple[int, str]] = {}
+        self.marks: dict[tuple[str, str], int] = {}
         self.opened: set[str] = set()
         """Sessions that somebody was told to have."""
         self._number = 0
@@ -316,7 +342,9 @@ class Crowd:
             await asyncio.sleep(self.dice.expovariate(pace))
             busy = [one for one in self.members if one.is_alive]
             member = self.dice.choice(busy)
-            what = self.dice.choices((self._rename, self._move, self._leave), (6, 2, 1))[0]
+            what = self.dice.choices(
+                (self._rename, self._mark, self._status, self._move, self._leave), (4, 1, 1, 2, 1)
+            )[0]
             task = asyncio.get_running_loop().create_task(what(member))
             self._doing.add(task)
             task.add_done_callback(self._doing.discard)
@@ -325,6 +353,15 @@ class Crowd:
         self._number += 1
         if member.sdk.session.is_open():
             await member.rename(f"{member.external_id} {self._number}")
+
+    async def _mark(self, member: Member) -> None:
+        self._number += 1
+        if member.sdk.session.is_open():
+            await member.mark(self._number)
+
+    async def _status(self, member: Member) -> None:
+        if member.sdk.session.is_open():
+            await member.set_status(self.dice.choice(("available", "away", "busy", "In a call")))
 
     async def _move(self, member: Member) -> None:
         member.way.cut()
