@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -33,3 +34,12 @@ def test_the_closing_line_names_the_part_that_failed() -> None:
 
 def test_servers_in_sbin_are_found_too() -> None:
     assert set(run_tests.SBIN) <= set(run_tests.environment()["PATH"].split(":"))
+
+
+def test_of_the_browser_sdk_only_tests_are_started() -> None:
+    """Node would start every module below `test/`, and a server among them never ends by itself."""
+    found = run_tests.browser_tests()
+    assert "test/scenarios.test.mjs" in found
+    assert all(name.endswith(".test.mjs") for name in found)
+    script = json.loads((run_tests.BROWSER / "package.json").read_text())["scripts"]["test"]
+    assert script == "node --test test/*.test.mjs"
