@@ -32,6 +32,8 @@ class ErrorCode(IntEnum):
     TOKEN_EXPIRED = -32008
     OUTCOME_UNKNOWN = -32009
     STORAGE_FULL = -32010
+    ROOMS_UNAVAILABLE = -32011
+    ROOM_ENDING = -32012
     OPEN_TIMEOUT = -32040
     TOKEN_REFRESH_FAILED = -32041
     # Do not try again: something has to change first.
@@ -55,6 +57,11 @@ class ErrorCode(IntEnum):
     NOT_FOUND = -32067
     CONFLICT = -32068
     INVALID_CLIENT = -32069
+    ROOM_PERMISSION_MISSING = -32070
+    ROOM_FULL = -32071
+    KEPT_OUT = -32072
+    NOT_A_MEMBER = -32073
+    ROOM_LIMIT_REACHED = -32074
     # Found by an SDK itself, never on the wire.
     NOT_INITIALIZED = -32090
     SESSION_ALREADY_OPEN = -32091
@@ -177,6 +184,14 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
     _E.STORAGE_FULL: ErrorRow(
         "storage_full", 503, 503, "The service's disk is full.", "Free disk space; the service recovers by itself."
     ),
+    _E.ROOMS_UNAVAILABLE: ErrorRow(
+        "Rooms_unavailable",
+        503,
+        503,
+        "A node of the service is still of a version without rooms.",
+        "Try again when all nodes were upgraded.",
+    ),
+    _E.ROOM_ENDING: ErrorRow("Room_ending", 503, 503, "The room is being ended.", "Try again in some seconds."),
     _E.OPEN_TIMEOUT: ErrorRow(
         "Open_timeout", 504, 504, "No session was opened in the time given.", "Check URL and network, then try again."
     ),
@@ -272,6 +287,23 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
     _E.CONFLICT: ErrorRow("Conflict", 409, 409, "The change conflicts with the present state.", "Read it again first."),
     _E.INVALID_CLIENT: ErrorRow(
         "Invalid_client", 401, 89, "App key or secret are wrong.", "Check app key and secret; make a new one if lost."
+    ),
+    _E.ROOM_PERMISSION_MISSING: ErrorRow(
+        "Room_permission_missing",
+        403,
+        403,
+        "The token does not grant this in the room.",
+        "Grant the permission for the room when the token is made.",
+    ),
+    _E.ROOM_FULL: ErrorRow(
+        "Room_full", 409, 409, "The room has as many members as it may.", "Wait until somebody leaves."
+    ),
+    _E.KEPT_OUT: ErrorRow(
+        "Kept_out", 403, 403, "The participant was kicked out of the room.", "Wait until the time given is over."
+    ),
+    _E.NOT_A_MEMBER: ErrorRow("Not_a_member", 403, 403, "The session is not in the room.", "Join the room first."),
+    _E.ROOM_LIMIT_REACHED: ErrorRow(
+        "Room_limit_reached", 409, 409, "There are as many rooms as there may be.", "Leave or end one first."
     ),
     _E.NOT_INITIALIZED: ErrorRow(
         "Not_initialized",

@@ -13,8 +13,12 @@
       ParticipantError
         ExternalIdMismatchError      TooManySessionsError        ParticipantBlockedError(until)
         RevisionConflictError(participant)
+      RoomError
+        RoomPermissionError(permission)                          KeptOutError(until)
+        RoomFullError                NotAMemberError             RoomLimitError
       ServiceError
         ServiceUnavailableError(retry_after)                     RateLimitedError(retry_after)
+        RoomsUnavailableError        RoomEndingError
         ProtocolError                NotFoundError               ConflictError
 
 Each has ``code`` (a number of `greenroom.codes`), ``reason``, ``retryable``, ``http_status``, ``hint`` and a text
@@ -279,6 +283,82 @@ class RevisionConflictError(ParticipantError):
         return cls(message, participant=details.get("participant"), hint=hint, code=code)
 
 
+class RoomError(GreenroomError):
+    """Something about a room."""
+
+    default_code = ErrorCode.NOT_A_MEMBER
+
+
+class RoomPermissionError(RoomError):
+    """The token does not grant ``permission`` (``join``, ``watch``, ``send``, ``invite``, ``kick``) in the room (R7).
+    Whether the room exists plays no part."""
+
+    default_code = ErrorCode.ROOM_PERMISSION_MISSING
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        permission: str = "",
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.permission = permission
+        if message is None and permission:
+            message = f"The token does not grant {permission} in the room."
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {"permission": self.permission} if self.permission else {}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        return cls(message, permission=str(details.get("permission", "")), hint=hint, code=code)
+
+
+class RoomFullError(RoomError):
+    """The room has as many members as it may."""
+
+    default_code = ErrorCode.ROOM_FULL
+
+
+class KeptOutError(RoomError):
+    """The participant was kicked out of the room, and stays out until ``until`` (Unix milliseconds)."""
+
+    default_code = ErrorCode.KEPT_OUT
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        until: int | None = None,
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.until = until
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {"until": self.until}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        until = details.get("until")
+        return cls(message, until=until if isinstance(until, int) else None, hint=hint, code=code)
+
+
+class NotAMemberError(RoomError):
+    """The session is not in the room."""
+
+    default_code = ErrorCode.NOT_A_MEMBER
+
+
+class RoomLimitError(RoomError):
+    """The session is in as many rooms, watches as many, or the application has as many, as it may."""
+
+    default_code = ErrorCode.ROOM_LIMIT_REACHED
+
+
 class ServiceError(GreenroomError):
     """Something about the service, or the way to it."""
 
@@ -329,6 +409,18 @@ class RateLimitedError(_RetryAfterError):
     default_code = ErrorCode.RATE_LIMITED
 
 
+class RoomsUnavailableError(ServiceUnavailableError):
+    """A live node is of a version that has no rooms: a rolling upgrade is under way (R1)."""
+
+    default_code = ErrorCode.ROOMS_UNAVAILABLE
+
+
+class RoomEndingError(ServiceUnavailableError):
+    """The room is being ended and takes nobody (R11)."""
+
+    default_code = ErrorCode.ROOM_ENDING
+
+
 class ProtocolError(ServiceError):
     """One side broke the protocol: wrong URL, a proxy in between, or versions that do not fit."""
 
@@ -364,6 +456,8 @@ CLASS_OF_CODE: dict[ErrorCode, type[GreenroomError]] = {
     ErrorCode.TOKEN_EXPIRED: TokenExpiredError,
     ErrorCode.OUTCOME_UNKNOWN: ServiceUnavailableError,
     ErrorCode.STORAGE_FULL: ServiceUnavailableError,
+    ErrorCode.ROOMS_UNAVAILABLE: RoomsUnavailableError,
+    ErrorCode.ROOM_ENDING: RoomEndingError,
     ErrorCode.OPEN_TIMEOUT: OpenTimeoutError,
     ErrorCode.TOKEN_REFRESH_FAILED: TokenRefreshError,
     ErrorCode.TOKEN_INVALID: TokenInvalidError,
@@ -386,6 +480,11 @@ CLASS_OF_CODE: dict[ErrorCode, type[GreenroomError]] = {
     ErrorCode.NOT_FOUND: NotFoundError,
     ErrorCode.CONFLICT: ConflictError,
     ErrorCode.INVALID_CLIENT: TokenInvalidError,
+    ErrorCode.ROOM_PERMISSION_MISSING: RoomPermissionError,
+    ErrorCode.ROOM_FULL: RoomFullError,
+    ErrorCode.KEPT_OUT: KeptOutError,
+    ErrorCode.NOT_A_MEMBER: NotAMemberError,
+    ErrorCode.ROOM_LIMIT_REACHED: RoomLimitError,
     ErrorCode.NOT_INITIALIZED: NotInitializedError,
     ErrorCode.SESSION_ALREADY_OPEN: SessionAlreadyOpenError,
     ErrorCode.OPEN_CANCELLED: OpenCancelledError,

@@ -127,6 +127,48 @@ class By(_Wire, frozen=True):
     device: Device | None = None
 
 
+class WireMember(_Wire, frozen=True, kw_only=True):
+    """A member of a room. presence: of its sessions in the room. joined_at: Unix milliseconds."""
+
+    id: str
+    joined_at: int
+    presence: Presence = Presence.ONLINE
+    sessions: int = 1
+    external_id: str | None = None
+    name: str | None = None
+    avatar_url: str | None = None
+    status: str | None = None
+    """Absent: `available`."""
+    attributes: dict[str, str] | None = None
+
+
+class WireRoster(_Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """A roster, or what differs from version `since` (then `members` are those that came or changed, `left` those that
+    went). Without `since` it replaces what the client has. cursor: there is more, to be had with `rooms.members`."""
+
+    room: str
+    version: int
+    count: int
+    members: list[WireMember] = []
+    left: list[str] = []
+    since: int | None = None
+    cursor: str | None = None
+    detailed: bool = True
+    """False: members are not named in changes; `rooms.changed` brings the count."""
+
+
+class WireInvitation(_Wire, frozen=True, kw_only=True):
+    """An invitation to a room. created_at, expires_at: Unix milliseconds. inviter absent: the app's backend."""
+
+    id: str
+    room: str
+    created_at: int
+    expires_at: int
+    inviter: str | None = None
+    inviter_name: str | None = None
+    text: str | None = None
+
+
 # -- params, client to service --------------------------------------------------------------------------------
 
 
@@ -148,6 +190,8 @@ class ResumeParams(_Wire, frozen=True, kw_only=True):
     attempt: int
     token: str | None = None
     watching: list[tuple[str, int]] = []
+    watching_rooms: list[tuple[str, int]] = []
+    """Rooms that the client watches, with the versions of the rosters it has."""
 
 
 class CloseParams(_Wire, frozen=True):
@@ -180,6 +224,60 @@ class ParticipantsParams(_Wire, frozen=True, kw_only=True):
     known: list[tuple[str, int]] = []
 
 
+class CreateRoomParams(_Wire, frozen=True, kw_only=True):
+    """ttl: seconds that the room outlasts its last member, at most 600; absent: 0. detailed: False makes it a counted
+    room."""
+
+    room: str
+    ttl: float | None = None
+    detailed: bool = True
+
+
+class RoomParams(_Wire, frozen=True):
+    room: str
+
+
+class RoomsParams(_Wire, frozen=True, kw_only=True):
+    """known: rooms with the versions of the rosters that the client has; answered is what differs."""
+
+    rooms: list[str] = []
+    known: list[tuple[str, int]] = []
+
+
+class RoomMembersParams(_Wire, frozen=True, kw_only=True):
+    room: str
+    cursor: str | None = None
+
+
+class SendParams(_Wire, frozen=True, kw_only=True):
+    """message: any JSON, 16 KiB. to: participants; empty: all members."""
+
+    room: str
+    message_id: str
+    message: msgspec.Raw
+    to: list[str] = []
+
+
+class KickMemberParams(_Wire, frozen=True, kw_only=True):
+    """seconds: for which the participant stays out, absent: 60."""
+
+    room: str
+    participant_id: str
+    seconds: float | None = None
+
+
+class InviteParams(_Wire, frozen=True, kw_only=True):
+    room: str
+    participant_ids: list[str] = []
+    external_ids: list[str] = []
+    text: str | None = None
+
+
+class AnswerParams(_Wire, frozen=True, kw_only=True):
+    invitation_id: str
+    accept: bool
+
+
 class NoParams(_Wire, frozen=True):
     pass
 
@@ -194,6 +292,14 @@ class OpenResult(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     capabilities: list[str] = []
     changed: list[WireParticipant] = []
     limits: WireLimits | msgspec.UnsetType = msgspec.UNSET
+    rooms: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Of a resumed session: where it is. Absent: in no room."""
+    lost_rooms: list[tuple[str, str]] | msgspec.UnsetType = msgspec.UNSET
+    """Of a resumed session: rooms that it lost meanwhile, with the reasons."""
+    rosters: list[WireRoster] | msgspec.UnsetType = msgspec.UNSET
+    """Of rooms in `watchingRooms`, as far as they differ."""
+    invitations: list[WireInvitation] | msgspec.UnsetType = msgspec.UNSET
+    """Those that wait for an answer."""
 
 
 class RefreshTokenResult(_Wire, frozen=True, omit_defaults=False):
@@ -209,6 +315,23 @@ class ParticipantsResult(_Wire, frozen=True, omit_defaults=False):
     participants: list[WireParticipant]
 
 
+class RosterResult(_Wire, frozen=True, omit_defaults=False):
+    roster: WireRoster
+    watching: bool = True
+    """Whether `rooms.changed` follows: the session may watch the room."""
+
+
+class RostersResult(_Wire, frozen=True, omit_defaults=False):
+    rosters: list[WireRoster]
+
+
+class RoomMembersResult(_Wire, frozen=True):
+    version: int
+    count: int
+    members: list[WireMember] = []
+    cursor: str | None = None
+
+
 class Empty(_Wire, frozen=True):
     pass
 
@@ -218,6 +341,55 @@ class Empty(_Wire, frozen=True):
 
 class ParticipantsChanged(_Wire, frozen=True, omit_defaults=False):
     participants: list[WireParticipant]
+
+
+class RoomChanged(_Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """A roster changed from `since` to `version`. It counts only on a roster held at or above `since`; else the roster
+    is asked for again. ended: the room is no more, until it is opened again."""
+
+    room: str
+    version: int
+    since: int
+    count: int
+    joined: list[WireMember] = []
+    changed: list[WireMember] = []
+    left: list[tuple[str, str]] = []
+    """Participants with the reasons."""
+    ended: bool = False
+
+
+class RoomMessageReceived(_Wire, frozen=True, kw_only=True):
+    """from: the sending participant; absent: the app's backend."""
+
+    room: str
+    number: int
+    message: msgspec.Raw
+    sender: str | None = msgspec.field(default=None, name="from")
+
+
+class RoomMessagesMissed(_Wire, frozen=True):
+    """So many messages of the room were not sent to this client: it read too slowly."""
+
+    room: str
+    count: int
+
+
+class RoomInvited(_Wire, frozen=True):
+    invitation: WireInvitation
+
+
+class RoomInvitationAnswered(_Wire, frozen=True):
+    invitation_id: str
+    room: str
+    participant_id: str
+    accepted: bool
+
+
+class RoomLeft(_Wire, frozen=True):
+    """The session is no longer in the room: `kicked`, `ended`, `permission_lost`, `lost`."""
+
+    room: str
+    reason: str
 
 
 class TokenExpiring(_Wire, frozen=True, omit_defaults=False):
@@ -250,6 +422,16 @@ METHODS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "participants.get": (ParticipantsParams, ParticipantsResult),
     "participants.watch": (ParticipantsParams, ParticipantsResult),
     "participants.unwatch": (ParticipantsParams, Empty),
+    "rooms.create": (CreateRoomParams, RosterResult),
+    "rooms.join": (RoomParams, RosterResult),
+    "rooms.leave": (RoomParams, Empty),
+    "rooms.watch": (RoomsParams, RostersResult),
+    "rooms.unwatch": (RoomsParams, Empty),
+    "rooms.members": (RoomMembersParams, RoomMembersResult),
+    "rooms.send": (SendParams, Empty),
+    "rooms.kick": (KickMemberParams, Empty),
+    "rooms.invite": (InviteParams, Empty),
+    "rooms.answer": (AnswerParams, Empty),
     "ping": (NoParams, Empty),
 }
 """Requests: method to (params, result)."""
@@ -260,6 +442,12 @@ NOTIFICATIONS: dict[str, type[msgspec.Struct]] = {
     "session.ended": SessionEnded,
     "session.moveOn": MoveOn,
     "session.stay": Empty,
+    "rooms.changed": RoomChanged,
+    "rooms.message": RoomMessageReceived,
+    "rooms.missed": RoomMessagesMissed,
+    "rooms.invited": RoomInvited,
+    "rooms.answered": RoomInvitationAnswered,
+    "rooms.left": RoomLeft,
 }
 """Notifications from service to client: method to params."""
 

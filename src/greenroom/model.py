@@ -193,6 +193,22 @@ class TokenIssuer(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int = 0
 
 
+class RoomSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an application may set for its rooms (R7, R9, R12)."""
+
+    access: str = "open"
+    """``open``: whoever has a session may join what they can name; ``granted``: the token lists rooms (R7)."""
+    roster_attributes: tuple[str, ...] = ()
+    """Attributes of a participant that a roster shows, 1 KiB of them together."""
+    invitation_ttl: float = 60.0
+    """Seconds for which an invitation is kept, at most 24 h."""
+    max_members: int = 10_000
+    """Of one room."""
+    max_rooms: int = 1_000_000
+    detailed_members: int = 1_000
+    """Members up to which a detailed room's changes name them."""
+
+
 class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an application may set for itself. Defaults are the service's."""
 
@@ -212,6 +228,7 @@ class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Origins of pages that may open sessions; empty is any."""
     keep_offline_participants: float = 30 * 86400.0
     """Seconds for which the record of an offline participant is kept."""
+    rooms: RoomSettings = RoomSettings()
 
 
 class ApplicationCeilings(msgspec.Struct, frozen=True, kw_only=True):
@@ -339,8 +356,71 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     status: str | None = None
     """What its client set; None is `available`."""
+    rooms: tuple[str, ...] = ()
+    """Rooms in which the session is (R1)."""
     timeline: tuple[TimelineEntry, ...] = ()
     """The latest 64 entries; empty where not asked for."""
+
+
+class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A participant with at least one membership in a room, as a roster has it (R4)."""
+
+    id: str
+    """The participant's."""
+    external_id: str | None = None
+    name: str = ""
+    avatar_url: str = ""
+    status: str | None = None
+    """As the participant's; None is `available`."""
+    attributes: dict[str, str] | None = None
+    """Those that the application lists as `rosterAttributes`; None where there are none."""
+    presence: Presence = Presence.ONLINE
+    """Of the participant's sessions in the room."""
+    sessions: int = 1
+    """In the room."""
+    joined_at: int = 0
+    """Unix milliseconds: since when it is a member without a break."""
+    record_version: int = 0
+    """Version of the participant whose name, avatar, status and attributes these are."""
+
+
+class RoomRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A room as stored."""
+
+    app: str
+    name: str
+    id: str
+    """Made at opening (the platform's conferenceId); a name that is opened again gets another."""
+    version: int = 0
+    """Of the roster: it only grows, also across the room's end and a new beginning."""
+    count: int = 0
+    """Members."""
+    detailed: bool = True
+    """False: counted. A room does not switch (R5)."""
+    ttl: float = 0.0
+    """Seconds that it outlasts its last member."""
+    opened_at: int = 0
+    """Unix milliseconds."""
+    opened_by: str = ""
+    """Participant; empty: the backend."""
+    ending: bool = False
+    """It refuses joins, and its members leave (R11)."""
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """An invitation to a room, kept in the invitee's partition until it is answered or its time is over (R9)."""
+
+    id: str
+    room: str
+    inviter: str
+    """Participant; empty: the backend."""
+    inviter_name: str = ""
+    invitee: str = ""
+    text: str = ""
+    created_at: int = 0
+    """Unix milliseconds."""
+    expires_at: int = 0
+    """Unix milliseconds."""
 
 
 class Restriction(msgspec.Struct, frozen=True, kw_only=True):
@@ -398,6 +478,11 @@ def erased_subject(participant_id: str) -> str:
 def partition_of(app: str, participant_id: str) -> int:
     """The partition in which all keys of one participant live: 0 … PARTITIONS - 1."""
     return zlib.crc32(f"{app}\x00{participant_id}".encode()) % PARTITIONS
+
+
+def partition_of_room(app: str, room: str) -> int:
+    """The partition in which all keys of one room live: 0 … PARTITIONS - 1."""
+    return zlib.crc32(f"{app}\x00room\x00{room}".encode()) % PARTITIONS
 
 
 def partition_of_session(session_id: str) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from greenroom.model import Restriction
+from greenroom.model import Invitation, Restriction
 
 
 class SupersededCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="superseded"):
@@ -65,7 +65,37 @@ class CompareCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="compare
     """Compare the sessions that you hold with what the engine lists, now."""
 
 
+class RoomLeftCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="room_left"):
+    """The session lost its membership of a room: tell its client."""
+
+    session_id: str
+    generation: int = 0
+    room: str
+    reason: str
+
+
+class InvitedCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="invited"):
+    """The session's participant was invited to a room: tell its client."""
+
+    session_id: str
+    generation: int = 0
+    invitation: Invitation
+
+
+class AnsweredCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
+    """An invitation by the session's participant was answered: tell its client."""
+
+    session_id: str
+    generation: int = 0
+    invitation_id: str
+    room: str
+    participant_id: str
+    accepted: bool
+
+
+RoomCommand = RoomLeftCommand | InvitedCommand | AnsweredCommand
+"""About one session and a room, for the node that holds the session."""
 SessionCommand = SupersededCommand | EndedCommand
 """About one session, for the node that holds it."""
 NodeCommand = DirectoryCommand | DrainCommand | SurveyCommand | SurveyAnswerCommand | CompareCommand
-Command = SessionCommand | NodeCommand
+Command = SessionCommand | RoomCommand | NodeCommand

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from greenroom.model import EndReason, ParticipantRecord, Presence, SessionPolicy, SessionRecord
+from greenroom.model import EndReason, Invitation, ParticipantRecord, Presence, SessionPolicy, SessionRecord
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -112,6 +112,8 @@ class RefreshRequest(msgspec.Struct, frozen=True):
 
     owner: Owner
     token: TokenFacts
+    leave: tuple[str, ...] = ()
+    """Rooms that the new token grants no more: the memberships end in the same step (R7)."""
 
 
 class UpdateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,3 +208,7 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True):
     replaced: tuple[SessionRecord, ...] = ()
     """Sessions that this open ended (reason `replaced`), as they were while owned: node and generation are whom to
     tell."""
+    lost_rooms: tuple[tuple[str, str], ...] = ()
+    """Rooms that the session lost since it was last attached, with the reasons (R1)."""
+    invitations: tuple[Invitation, ...] = ()
+    """Those of the participant that wait for an answer (R9)."""

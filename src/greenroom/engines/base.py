@@ -1,4 +1,4 @@
-"""The contract of an engine: five short contracts, each at most twelve methods.
+"""The contract of an engine: six short contracts, each at most twelve methods.
 
 Rules for every engine (the suite in `greenroom.testing.engine_contract` holds them together):
 
@@ -37,6 +37,7 @@ from greenroom.core.requests import (
     TokenFacts,
     UpdateRequest,
 )
+from greenroom.engines.rooms import RoomChange, RoomMessage, Rooms
 from greenroom.errors import ConflictError
 from greenroom.model import (
     Application,
@@ -89,9 +90,9 @@ class EventLimits(msgspec.Struct, frozen=True):
 
 
 EVENT_LIMITS = EventLimits()
-PROTOCOL = 2
-"""What nodes of this version understand of each other's records: 2 has attributes and statuses. What a live node of an
-older one would drop is not taken before that node is gone."""
+PROTOCOL = 3
+"""What nodes of this version understand of each other's records: 2 has attributes and statuses, 3 rooms. What a live
+node of an older one would drop is not taken before that node is gone."""
 UPDATE_EVENT_PERIOD = 5.0
 """Seconds between two `participant.updated` events of one participant at least: changes in between are one event."""
 ENDED_OF_PARTICIPANT = 64
@@ -374,6 +375,12 @@ class BusListener(Protocol):
         """A participant changed who is watched, or who shares the partition with somebody watched: its number counts
         for S13. May come twice and late; versions decide."""
 
+    def room_changed(self, change: RoomChange) -> None:
+        """The roster of a watched room changed. May come twice and late; versions decide (R5)."""
+
+    def room_message(self, message: RoomMessage) -> None:
+        """A message to the members of a watched room (R6)."""
+
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""
 
@@ -391,6 +398,12 @@ class Bus(Protocol):
         """Returns when changes made from now on will be received."""
 
     def unwatch(self, app: str, participant_ids: Sequence[str]) -> Awaitable[None]:
+        """What was watched twice has to be unwatched twice."""
+
+    def watch_rooms(self, app: str, rooms: Sequence[str]) -> Awaitable[None]:
+        """Returns when changes of these rooms' rosters, and messages to them, made from now on will be received."""
+
+    def unwatch_rooms(self, app: str, rooms: Sequence[str]) -> Awaitable[None]:
         """What was watched twice has to be unwatched twice."""
 
     async def send(self, node: str, command: Command) -> None:
@@ -508,7 +521,7 @@ class Statistics(Protocol):
 
 
 class Engine(Protocol):
-    """An engine: its five contracts and its life."""
+    """An engine: its six contracts and its life."""
 
     name: str
     registry: Registry
@@ -516,6 +529,7 @@ class Engine(Protocol):
     outbox: Outbox
     directory: Directory
     statistics: Statistics
+    rooms: Rooms
 
     async def start(self) -> None:
         """Opens files or connections; checks versions and settings. Raises GreenroomError that says what to do."""

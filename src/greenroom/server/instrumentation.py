@@ -18,6 +18,7 @@ from greenroom.core.requests import EndRequest
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus, Directory, Engine, Outbox, Reaped, Registry, Restricted, Statistics
 from greenroom.engines.completion import Completion
+from greenroom.engines.rooms import Rooms
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import Application, EndReason, Event, ParticipantRecord, SessionRecord
 from greenroom.server.cluster.node import Node, NodeState
@@ -78,6 +79,8 @@ class _MeasuredBus:
         self.listen = inner.listen
         self.watch = timed("bus", inner.watch)
         self.unwatch = timed("bus", inner.unwatch)
+        self.watch_rooms = timed("bus", inner.watch_rooms)
+        self.unwatch_rooms = timed("bus", inner.unwatch_rooms)
         self.send = timed("bus", inner.send)
 
 
@@ -121,6 +124,22 @@ class _MeasuredStatistics:
         self.history = timed("statistics", inner.history)
 
 
+class _MeasuredRooms:
+    """Implements `Rooms`."""
+
+    def __init__(self, inner: Rooms, timed: Timed) -> None:
+        self.create = timed("rooms", inner.create)
+        self.join = timed("rooms", inner.join)
+        self.leave = timed("rooms", inner.leave)
+        self.roster = timed("rooms", inner.roster)
+        self.rooms = timed("rooms", inner.rooms)
+        self.send = timed("rooms", inner.send)
+        self.moderate = timed("rooms", inner.moderate)
+        self.invite = timed("rooms", inner.invite)
+        self.answer = timed("rooms", inner.answer)
+        self.settle = timed("rooms", inner.settle)
+
+
 class MeasuredEngine:
     """Implements `Engine`: the engine given, its calls timed."""
 
@@ -132,6 +151,7 @@ class MeasuredEngine:
         self.outbox: Outbox = _MeasuredOutbox(inner.outbox, timed)
         self.directory: Directory = _MeasuredDirectory(inner.directory, timed)
         self.statistics: Statistics = _MeasuredStatistics(inner.statistics, timed)
+        self.rooms: Rooms = _MeasuredRooms(inner.rooms, timed)
         self.start = inner.start
         self.stop = inner.stop
         self.healthy = inner.healthy

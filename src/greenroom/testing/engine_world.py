@@ -36,6 +36,7 @@ from greenroom.core.requests import (
 from greenroom.engines.base import EVENT_LIMITS, MAX_CLOCK_STEP, Change, Engine, NodeBeat, Reaped, SessionQuery
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
+from greenroom.engines.rooms import RoomChange, RoomMessage
 from greenroom.model import (
     Application,
     ApplicationSettings,
@@ -65,6 +66,14 @@ class RecordingListener:
         self.changes: list[Change] = []
         self.commands: list[Command] = []
         self.losses: list[Sequence[int]] = []
+        self.room_changes: list[RoomChange] = []
+        self.room_messages: list[RoomMessage] = []
+
+    def room_changed(self, change: RoomChange) -> None:
+        self.room_changes.append(change)
+
+    def room_message(self, message: RoomMessage) -> None:
+        self.room_messages.append(message)
 
     def changed(self, change: Change) -> None:
         self.changes.append(change)

@@ -23,6 +23,7 @@ from greenroom.engines.embedded.lock import FileLock
 from greenroom.engines.embedded.outbox import EmbeddedOutbox
 from greenroom.engines.embedded.reap import restart
 from greenroom.engines.embedded.registry import EmbeddedRegistry
+from greenroom.engines.embedded.rooms import EmbeddedRooms
 from greenroom.engines.embedded.schema import (
     CHECKPOINT_PAGES,
     DAMAGED,
@@ -36,6 +37,7 @@ from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.statistics import EmbeddedStatistics
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.writer import Batcher, ClosedWriter, InlineWriter, ThreadedWriter, Writer
+from greenroom.engines.rooms import Rooms
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import ParticipantRecord
 
@@ -69,6 +71,7 @@ class EmbeddedEngine:
     outbox: Outbox
     directory: Directory
     statistics: Statistics
+    rooms: Rooms
 
     def __init__(
         self,
@@ -110,6 +113,7 @@ class EmbeddedEngine:
         )
         self.directory = EmbeddedDirectory(self, self._state)
         self.statistics = EmbeddedStatistics(self, self._clock)
+        self.rooms = EmbeddedRooms()
 
     # -- life ----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from greenroom.core.commands import Command
 from greenroom.engines.base import BusListener, Change
 from greenroom.engines.completion import READY, Ready
+from greenroom.errors import RoomsUnavailableError
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 
 
@@ -37,6 +38,12 @@ class EmbeddedBus:
             else:
                 self._watched.pop(key, None)
         return READY
+
+    async def watch_rooms(self, app: str, rooms: Sequence[str]) -> None:
+        raise RoomsUnavailableError
+
+    async def unwatch_rooms(self, app: str, rooms: Sequence[str]) -> None:
+        raise RoomsUnavailableError
 
     async def send(self, node: str, command: Command) -> None:
         for listener in self._listeners:

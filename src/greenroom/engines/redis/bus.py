@@ -10,7 +10,7 @@ import msgspec
 from greenroom.core.commands import Command
 from greenroom.engines.base import BusListener, Change
 from greenroom.engines.redis.store import Store
-from greenroom.errors import ServiceUnavailableError
+from greenroom.errors import RoomsUnavailableError, ServiceUnavailableError
 from greenroom.model import ParticipantRecord, partition_of
 
 CHANGES = "c"
@@ -80,6 +80,12 @@ class RedisBus:
     def watched(self) -> tuple[int, ...]:
         """Partitions with watches."""
         return tuple(self._partitions)
+
+    async def watch_rooms(self, app: str, rooms: Sequence[str]) -> None:
+        raise RoomsUnavailableError
+
+    async def unwatch_rooms(self, app: str, rooms: Sequence[str]) -> None:
+        raise RoomsUnavailableError
 
     async def send(self, node: str, command: Command) -> None:
         tag = EVERYBODY if node == "*" else f"node:{node}"

@@ -15,8 +15,10 @@ from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.registry import RedisRegistry
+from greenroom.engines.redis.rooms import RedisRooms
 from greenroom.engines.redis.statistics import RedisStatistics
 from greenroom.engines.redis.store import Store
+from greenroom.engines.rooms import Rooms
 from greenroom.errors import ServiceUnavailableError
 
 
@@ -50,6 +52,7 @@ class RedisEngine:
         self.outbox: Outbox = self._outbox
         self.directory: Directory = self._directory
         self.statistics: Statistics = RedisStatistics(self.store)
+        self.rooms: Rooms = RedisRooms()
         self._maintenance = Maintenance(
             self.store,
             counts,

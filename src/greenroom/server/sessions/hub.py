@@ -41,12 +41,13 @@ from typing import Any, Protocol
 
 import structlog
 
-from greenroom.core.commands import Command, NodeCommand, SessionCommand, SupersededCommand
+from greenroom.core.commands import Command, NodeCommand, RoomCommand, SessionCommand, SupersededCommand
 from greenroom.core.server.services import SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.engines.base import Bus, Change
 from greenroom.engines.completion import READY
+from greenroom.engines.rooms import RoomChange, RoomMessage
 from greenroom.errors import GreenroomError
 from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
@@ -317,6 +318,12 @@ class Hub:
             self.seen[change.partition] = change.id
         self.note(change.participant)
 
+    def room_changed(self, change: RoomChange) -> None:
+        """The roster of a watched room changed."""
+
+    def room_message(self, message: RoomMessage) -> None:
+        """A message to the members of a room."""
+
     def forget(self, record: ParticipantRecord) -> None:
         """Nothing is stored of the participant any more: watchers are sent that."""
         for connection in tuple(self.watchers.get((record.app, record.id), ())):
@@ -332,6 +339,8 @@ class Hub:
 
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""
+        if isinstance(command, RoomCommand):
+            return
         if not isinstance(command, SessionCommand):
             self._events.command(command)
             return

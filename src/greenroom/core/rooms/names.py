@@ -1,0 +1,58 @@
+"""What a room's name may be, and how large what belongs to a room may get (R12)."""
+
+from __future__ import annotations
+
+import re
+
+from greenroom.errors import IllegalArgumentError
+
+MAX_ROOM_NAME_BYTES = 250
+"""Bytes of a room's name, as UTF-8."""
+MAX_ROOMS_OF_SESSION = 16
+"""Rooms in which one session is (R1)."""
+MAX_WATCHED_ROOMS = 32
+"""Rooms that one session may watch, those in which it is counted (R12)."""
+MAX_MESSAGE_BYTES = 16 * 1024
+"""Bytes of a message to a room, as JSON (R6)."""
+MAX_INVITATION_TEXT_BYTES = 1024
+"""Bytes of the text of an invitation, as UTF-8."""
+MAX_ROSTER_ATTRIBUTES_BYTES = 1024
+"""Bytes of those attributes of a member that a roster shows, names and values."""
+LONGEST_CLIENT_TTL = 600.0
+"""Seconds that a client may ask a room to outlast its last member."""
+LONGEST_TTL = 86400.0
+"""Seconds that a backend may ask."""
+SHORTEST_EMPTY_TTL = 60.0
+"""Seconds that a room which was opened empty is kept at least."""
+LONGEST_INVITATION_TTL = 86400.0
+"""Seconds for which an invitation is kept at most."""
+
+_REFUSED = (
+    ("a control character", re.compile("[\x00-\x1f\x7f-\x9f]")),
+    ("a lone surrogate", re.compile("[\ud800-\udfff]")),
+)
+
+
+def check_room_name(room: str, what: str = "room") -> str:
+    """The name, byte for byte as it is. what: its name for whoever gave it.
+
+    Raises IllegalArgumentError for anything but a string of 1 to MAX_ROOM_NAME_BYTES bytes of UTF-8, control characters
+    and lone surrogates.
+    """
+    if not isinstance(room, str):
+        raise IllegalArgumentError(f"{what} is not a string.", hint=f"Give {what} as a string.")
+    if not room:
+        raise IllegalArgumentError(f"{what} is empty.", hint="Give the room's name.")
+    if len(room) > MAX_ROOM_NAME_BYTES:
+        raise _too_long(what)
+    for kind, pattern in _REFUSED:
+        found = pattern.search(room)
+        if found is not None:
+            raise IllegalArgumentError(f"{what} holds {kind} (U+{ord(found[0]):04X}).", hint="Leave the character out.")
+    if len(room.encode()) > MAX_ROOM_NAME_BYTES:
+        raise _too_long(what)
+    return room
+
+
+def _too_long(what: str) -> IllegalArgumentError:
+    return IllegalArgumentError(f"{what} is too long.", hint=f"At most {MAX_ROOM_NAME_BYTES} bytes of UTF-8.")
