@@ -485,13 +485,27 @@ def partition_of_room(app: str, room: str) -> int:
     return zlib.crc32(f"{app}\x00room\x00{room}".encode()) % PARTITIONS
 
 
+def make_room_id(partition: int, random: bytes) -> str:
+    """The id of a room that is opened, from its partition and at least 16 random bytes."""
+    return f"r{partition}-{random.hex()}"
+
+
+def partition_of_room_id(room_id: str) -> int | None:
+    """The partition a room's id begins with (``r17-…``), or None where it is not one of ours."""
+    return _partition_in(room_id, "r")
+
+
 def partition_of_session(session_id: str) -> int | None:
     """The partition a session id begins with (``p17-…``), or None where it is not one of ours."""
-    head, dash, rest = session_id.partition("-")
-    if not dash or not rest or not head.startswith("p") or not head[1:].isascii() or not head[1:].isdigit():
+    return _partition_in(session_id, "p")
+
+
+def _partition_in(text: str, letter: str) -> int | None:
+    head, dash, rest = text.partition("-")
+    if not dash or not rest or not head.startswith(letter) or not head[1:].isascii() or not head[1:].isdigit():
         return None
     number = int(head[1:4])
-    return number if number < PARTITIONS and head == f"p{number}" else None
+    return number if number < PARTITIONS and head == f"{letter}{number}" else None
 
 
 def make_session_id(partition: int, random: bytes) -> str:

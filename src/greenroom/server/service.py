@@ -39,6 +39,7 @@ from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.control import SessionControl
 from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.room_control import RoomControl
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.telemetry.tracing import make_tracing
 from greenroom.server.tenants.applications import Tenants
@@ -98,6 +99,7 @@ class Service:
         self.calls: EngineCalls
         self.node: Node
         self.control: SessionControl
+        self.rooms: RoomControl
         self.cluster: ClusterAdmin
         self.news: EventNews
         self.counter: ApplicationCounter
@@ -185,6 +187,7 @@ class Service:
             name=name, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
         )  # fmt: skip
         self.control = SessionControl(self.engine.registry, self.calls, self.directory, self.clocks.wall)
+        self.rooms = RoomControl(self.engine.rooms, self.engine.registry, self.calls.notify)
         self.upgrades = SessionUpgrades(self.hub, self.calls, self.node, grace=config.grace, chance=self._chance)
         self._reaper = Reaper(
             self.engine.registry,
@@ -252,7 +255,7 @@ class Service:
     async def _open_door(self, listener: socket.socket) -> None:
         context = HttpContext(
             config=self.config, tenants=self.tenants, engine=self.engine, limits=self.limits, news=self.news,
-            counter=self.counter, cluster=self.cluster, webhooks=self.webhooks, control=self.control,
+            counter=self.counter, cluster=self.cluster, webhooks=self.webhooks, control=self.control, rooms=self.rooms,
             metrics=self.metrics, issuer=self.issuer, admin_token=self.admin_token,
         )  # fmt: skip
         self.door = FrontDoor(

@@ -13,12 +13,17 @@ SESSIONS_ADMIN = "sessions:admin"
 PARTICIPANTS_READ = "participants:read"
 PARTICIPANTS_ADMIN = "participants:admin"
 EVENTS_READ = "events:read"
+ROOMS_READ = "rooms:read"
+ROOMS_ADMIN = "rooms:admin"
+CONFERENCE_CREATE = "comms:conf:create"
+CONFERENCE_ADMIN = "comms:conf:admin"
+CONFERENCE_DESTROY = "comms:conf:destroy"
 
 API_SCOPES: tuple[str, ...] = (
     CLIENT_ACCESS_TOKEN_CREATE,
-    "comms:conf:create",
-    "comms:conf:admin",
-    "comms:conf:destroy",
+    CONFERENCE_CREATE,
+    CONFERENCE_ADMIN,
+    CONFERENCE_DESTROY,
     "comms:monitor:delete",
     "comms:monitor:read",
     "comms:monitor:download",
@@ -31,6 +36,8 @@ API_SCOPES: tuple[str, ...] = (
     PARTICIPANTS_READ,
     PARTICIPANTS_ADMIN,
     EVENTS_READ,
+    ROOMS_READ,
+    ROOMS_ADMIN,
 )
 """What an API token may be for: the platform's scopes and ours."""
 

@@ -56,3 +56,22 @@ def check_room_name(room: str, what: str = "room") -> str:
 
 def _too_long(what: str) -> IllegalArgumentError:
     return IllegalArgumentError(f"{what} is too long.", hint=f"At most {MAX_ROOM_NAME_BYTES} bytes of UTF-8.")
+
+
+def check_message(message: bytes) -> bytes:
+    """A message to a room, as JSON. Raises IllegalArgumentError for more than MAX_MESSAGE_BYTES bytes."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise IllegalArgumentError(
+            f"message has {len(message):,} bytes.", hint=f"At most {MAX_MESSAGE_BYTES:,} bytes of JSON."
+        )
+    return message
+
+
+def check_invitation_text(text: str) -> str:
+    """The text of an invitation. Raises IllegalArgumentError for more than MAX_INVITATION_TEXT_BYTES bytes of UTF-8 and
+    lone surrogates."""
+    if len(text) > MAX_INVITATION_TEXT_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_INVITATION_TEXT_BYTES:
+        raise IllegalArgumentError("text is too long.", hint=f"At most {MAX_INVITATION_TEXT_BYTES:,} bytes of UTF-8.")
+    if _REFUSED[1][1].search(text):
+        raise IllegalArgumentError("text holds a lone surrogate.", hint="Leave the character out.")
+    return text

@@ -10,6 +10,7 @@ from greenroom.server.cluster.counts import ApplicationCounter
 from greenroom.server.config import ServerConfig
 from greenroom.server.events.long_polling import EventNews
 from greenroom.server.sessions.control import SessionControl
+from greenroom.server.sessions.room_control import RoomControl
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.webhooks.dispatcher import WebhookDispatcher
@@ -30,6 +31,7 @@ class HttpContext:
     cluster: ClusterAdmin
     webhooks: WebhookDispatcher
     control: SessionControl
+    rooms: RoomControl
     metrics: Metrics
     issuer: str
     admin_token: str

@@ -365,7 +365,7 @@ class EngineCalls:
     def _notify_displaced(self, attached: Attached, by: Device) -> None:
         displaced = attached.displaced
         if displaced is not None:
-            self._notify(
+            self.notify(
                 displaced.node,
                 SupersededCommand(session_id=displaced.session_id, generation=displaced.generation),
             )
@@ -387,9 +387,10 @@ class EngineCalls:
                     by_device=None if by is None else by.id,
                     by_device_name=None if by is None else by.name,
                 )
-                self._notify(session.node, command)
+                self.notify(session.node, command)
 
-    def _notify(self, node: str, command: Command) -> None:
+    def notify(self, node: str, command: Command) -> None:
+        """The node gets the command, where nothing is lost on the way; this one at once."""
         if node == self._node:
             self._hub.command(command)
         elif node:
