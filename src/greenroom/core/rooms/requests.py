@@ -136,6 +136,8 @@ class SendMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Participant; empty: the backend, which needs no membership."""
     session_id: str = ""
     """The sending session, which gets no echo; empty: the backend."""
+    on_behalf_of: str = ""
+    """Of a backend's message: the participant whom members see as its sender; empty: none."""
     to: tuple[str, ...] = ()
     """Participants; empty: all."""
     limits: RoomLimits = RoomLimits()
