@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.engines.base import EventPage
 from greenroom.server.api.common import MAX_PAGE, Limit
+from greenroom.server.events.names import with_names
 from greenroom.server.events.views import EventView, notices, view_of_event, wanted
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Call, Nothing, api
@@ -60,7 +61,7 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
         if after is not None:
             raise illegal("Send after or latest, not both.")
         page = await outbox.latest(app, query.latest)
-        items = _items(call, page, page.cursor)
+        items = await _items(call, page, page.cursor)
         if items:
             return EventPageView(items=items, cursor=page.cursor)
         after = page.cursor
@@ -73,7 +74,7 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
     while True:
         mark = news.mark(app)
         page = await outbox.read(app, after, query.limit)
-        items = _items(call, page, after)
+        items = await _items(call, page, after)
         left = until - clock()
         if items or left <= 0 or not news.may_wait(app):
             return EventPageView(items=items, cursor=page.cursor)
@@ -82,10 +83,12 @@ async def read_events(call: Call[Nothing, EventsQuery, Nothing]) -> EventPageVie
             await news.wait(app, mark, left)
 
 
-def _items(call: Call[Any, EventsQuery, Any], page: EventPage, after: str | None) -> tuple[EventView, ...]:
+async def _items(call: Call[Any, EventsQuery, Any], page: EventPage, after: str | None) -> tuple[EventView, ...]:
     events = [*notices(call.app.key, page, after, int(call.now * 1000)), *page.items]
     redacted = call.context.tenants.revocations.redacted
-    return tuple(view_of_event(redacted(event)) for event in events if wanted(event.type, call.query.type))
+    found = [event for event in events if wanted(event.type, call.query.type)]
+    named = await with_names(call.context.engine.registry, call.app.key, found)
+    return tuple(view_of_event(redacted(event)) for event in named)
 
 
 ROUTES = (api("GET /v1/events", read_events, "Fetch events", EVENTS_READ, tag="events"),)

@@ -11,6 +11,7 @@ from greenroom.codes import ErrorCode
 from greenroom.errors import ConflictError, NotFoundError
 from greenroom.model import Application, Event, WebhookEndpoint
 from greenroom.server.api.common import Limit
+from greenroom.server.events.names import with_names
 from greenroom.server.events.views import EVENT_TYPES, EventView, view_of_event
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, api
@@ -256,7 +257,13 @@ async def list_dead_letters(call: Call[EndpointPath, DeadLettersQuery, Nothing])
     endpoint = _endpoint(call)
     kept = await call.context.engine.outbox.aside(call.app.key, reader_of(endpoint.id), call.query.limit)
     redacted = call.context.tenants.revocations.redacted
-    return DeadLetterList(tuple(DeadLetter(event=view_of_event(redacted(event)), why=why) for event, why in kept))
+    named = await with_names(call.context.engine.registry, call.app.key, [event for event, _ in kept])
+    return DeadLetterList(
+        tuple(
+            DeadLetter(event=view_of_event(redacted(event)), why=why)
+            for event, (_, why) in zip(named, kept, strict=True)
+        )
+    )
 
 
 async def drop_dead_letter(call: Call[DeadLetterPath, Nothing, Nothing]) -> Nothing:

@@ -20,6 +20,10 @@ EVENT_TYPES = (
     "participant.online",
     "participant.unreachable",
     "participant.offline",
+    "room.opened",
+    "room.joined",
+    "room.left",
+    "room.ended",
 )
 """What can be asked for by name."""
 ALWAYS = ("gap", "partition.reset", "webhook.test")

@@ -6,14 +6,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 import structlog
 
 from greenroom.engines.base import Engine
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import Application, Event, WebhookEndpoint
+from greenroom.server.events.names import with_names
 from greenroom.server.events.views import view_of_event
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.tenants.applications import Tenants
@@ -52,6 +54,7 @@ class WebhookDispatcher:
         self.node = node
         self._on_attempt = on_attempt
         self._tracing = tracing
+        self._registry = engine.registry
         self._tenants = tenants
         self._announce = announce
         self._sleep = sleep
@@ -127,6 +130,8 @@ class WebhookDispatcher:
 
     async def post(self, app: Application, endpoint: WebhookEndpoint, event: Event) -> DeliveryOutcome:
         """Signs and sends one event, once."""
+        with suppress(ServiceUnavailableError):  # the event matters more than the name
+            (event,) = await with_names(self._registry, app.key, (event,))
         body = msgspec.json.encode(view_of_event(self._tenants.revocations.redacted(event)))
         now = self._tenants.now()
         secrets = signing.open_secrets(self._tenants.secrets, app.key, endpoint, now)
