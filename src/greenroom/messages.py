@@ -155,6 +155,8 @@ class WireRoster(_Wire, frozen=True, kw_only=True, omit_defaults=True):
     cursor: str | None = None
     detailed: bool = True
     """False: members are not named in changes; `rooms.changed` brings the count."""
+    id: str | None = None
+    """The room's (the platform's conferenceId); absent where it is not open."""
 
 
 class WireInvitation(_Wire, frozen=True, kw_only=True):
@@ -235,6 +237,10 @@ class CreateRoomParams(_Wire, frozen=True, kw_only=True):
 
 class RoomParams(_Wire, frozen=True):
     room: str
+
+
+class FindRoomParams(_Wire, frozen=True):
+    room_id: str
 
 
 class RoomsParams(_Wire, frozen=True, kw_only=True):
@@ -319,6 +325,12 @@ class RosterResult(_Wire, frozen=True, omit_defaults=False):
     roster: WireRoster
     watching: bool = True
     """Whether `rooms.changed` follows: the session may watch the room."""
+
+
+class RoomFoundResult(_Wire, frozen=True):
+    """The name of the room that has the id: what all other methods take."""
+
+    room: str
 
 
 class RostersResult(_Wire, frozen=True, omit_defaults=False):
@@ -428,6 +440,7 @@ METHODS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "rooms.watch": (RoomsParams, RostersResult),
     "rooms.unwatch": (RoomsParams, Empty),
     "rooms.members": (RoomMembersParams, RoomMembersResult),
+    "rooms.find": (FindRoomParams, RoomFoundResult),
     "rooms.send": (SendParams, Empty),
     "rooms.kick": (KickMemberParams, Empty),
     "rooms.invite": (InviteParams, Empty),
