@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 import msgspec
@@ -193,6 +193,14 @@ class TokenIssuer(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int = 0
 
 
+class RoomGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a token grants in rooms (R7). Unknown members are refused: ignoring a restriction would widen it."""
+
+    name: str
+    """A room's name, exactly, or with a ``*`` at its end, which is any rest."""
+    can: tuple[Literal["join", "watch", "send", "invite", "kick"], ...]
+
+
 class RoomSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an application may set for its rooms (R7, R9, R12)."""
 
@@ -358,6 +366,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What its client set; None is `available`."""
     rooms: tuple[str, ...] = ()
     """Rooms in which the session is (R1)."""
+    room_grants: tuple[RoomGrant, ...] = ()
+    """What its token grants in rooms (R7)."""
     timeline: tuple[TimelineEntry, ...] = ()
     """The latest 64 entries; empty where not asked for."""
 

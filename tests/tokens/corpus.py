@@ -119,6 +119,18 @@ def wrong_kind() -> Iterator[Case]:
     yield Case("an API token as client token", forge(api, api_claims), "API token")
 
 
+def grants_in_rooms() -> Iterator[Case]:
+    """Claim ``rooms``: what it says is never read as more, or as something else (R7)."""
+    good: dict[str, Any] = {"name": "team-*", "can": ["join"]}
+    others: list[Any] = [None, True, "team-*", {"team-*": ["join"]}, ["team-*"], [["team-*", ["join"]]], [good] * 33]
+    others += [[{"name": "a"}], [{"can": ["join"]}], [{**good, "unless": "bob"}], [{**good, "can": "join"}]]
+    others += [[{**good, "can": can}] for can in ([], ["*"], ["Join"], ["join", "close"], [7], {"join": True})]
+    for name in ("", "*a", "a*b", "a**", "a\nb", "x" * 251, "ü" * 126, 7, None, ["a"]):
+        others.append([{**good, "name": name}])
+    for rooms in others:
+        yield Case(f"rooms {str(rooms)[:60]}", forge(claims=claims_with(rooms=rooms)), "rooms")
+
+
 def claims_missing_or_mistyped() -> Iterator[Case]:
     required = ("iss", "aud", "app", "sub", "ver", "scope", "iat", "exp", "jti")
     for name in required:
@@ -497,6 +509,7 @@ def oversize() -> Iterator[Case]:
 CATEGORIES = (
     alg_confusion,
     wrong_kind,
+    grants_in_rooms,
     claims_missing_or_mistyped,
     policies,
     numbers,

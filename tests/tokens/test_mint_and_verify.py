@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from greenroom.errors import IllegalArgumentError, TokenExpiredError, TokenInvalidError
+from greenroom.model import RoomGrant
 from greenroom.tokens import (
     API_SCOPES,
     MAX_TOKEN_BYTES,
@@ -190,3 +191,24 @@ def test_what_is_minted_is_not_in_its_text() -> None:
     minted = api()
     assert minted.token not in repr(minted)
     assert minted.token.split(".")[2] not in str(minted)
+
+
+def test_grants_in_rooms() -> None:
+    grants = (
+        RoomGrant(name="team-*", can=("join", "watch", "send")),
+        RoomGrant(name="a room", can=("invite", "kick")),
+    )
+    minted = client(participant_id=PARTICIPANT, external_id="anna", rooms=grants)
+    assert json.loads(split_token(minted.token).payload)["rooms"] == [
+        {"name": "team-*", "can": ["join", "watch", "send"]},
+        {"name": "a room", "can": ["invite", "kick"]},
+    ]
+    assert check(minted.token, TokenKind.CLIENT).room_grants == grants
+    assert check(client().token, TokenKind.CLIENT).room_grants == ()
+
+
+def test_grants_that_no_token_may_have() -> None:
+    with pytest.raises(IllegalArgumentError, match="not at its end"):
+        client(rooms=[RoomGrant(name="*a", can=("join",))])
+    with pytest.raises(IllegalArgumentError, match=r"longer than 4096.*fewer rooms"):
+        client(rooms=[RoomGrant(name=f"{number:02}" * 125, can=("join",)) for number in range(32)])

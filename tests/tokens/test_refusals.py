@@ -77,7 +77,7 @@ def test_neighbours_of_the_corpus_are_accepted(claims: object) -> None:
 def test_the_corpus_is_large_and_broad() -> None:
     sizes = Counter(category for category, _ in CORPUS)
     assert sum(sizes.values()) >= 300
-    assert len(sizes) == 15
+    assert len(sizes) == 16
     assert min(sizes.values()) >= 10
 
 

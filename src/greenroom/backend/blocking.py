@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ssl
 
     from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
-    from greenroom.model import Participant, SessionPolicy
+    from greenroom.model import Participant, RoomGrant, SessionPolicy
 
 Result = TypeVar("Result")
 
@@ -46,10 +46,13 @@ class BlockingBackend:
         scopes: Iterable[str] | None = None,
         expires_in: int | None = None,
         policy: SessionPolicy | None = None,
+        rooms: Iterable[RoomGrant] | None = None,
     ) -> str:
         """See `Backend.client_token`."""
         return self._run(
-            self._backend.client_token(external_id=external_id, scopes=scopes, expires_in=expires_in, policy=policy)
+            self._backend.client_token(
+                external_id=external_id, scopes=scopes, expires_in=expires_in, policy=policy, rooms=rooms
+            )
         )
 
     def revoke(self, **which: Any) -> None:

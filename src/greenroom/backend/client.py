@@ -16,7 +16,7 @@ from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceE
 from greenroom.backend.requests import Page, decoded, error_of, participant_segment, with_query, without_none
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, TokenError
 from greenroom.messages import WireParticipant
-from greenroom.model import Participant, SessionPolicy
+from greenroom.model import Participant, RoomGrant, SessionPolicy
 from greenroom.sdk.addresses import retry_after_of, service_base
 
 if TYPE_CHECKING:
@@ -87,17 +87,20 @@ class Backend:
         scopes: Iterable[str] | None = None,
         expires_in: int | None = None,
         policy: SessionPolicy | None = None,
+        rooms: Iterable[RoomGrant] | None = None,
     ) -> str:
         """A client access token, for one participant's SDK.
 
         external_id: the app's own id of the participant; None: anonymous. scopes: session scopes; None: all.
         expires_in: seconds, 1 to 86,400; None: 3,600. policy: narrows the application's; None leaves it.
+        rooms: what the token grants in rooms, where the application's rooms.access is ``granted``; None: nothing.
         """
         body = without_none(
             externalId=external_id,
             sessionScope=None if scopes is None else " ".join(scopes),
             expires_in=expires_in,
             sessionPolicy=None if policy is None else msgspec.to_builtins(policy),
+            rooms=None if rooms is None else msgspec.to_builtins(tuple(rooms)),
         )
         return (await self._call("POST", "/v2/client-access-token", Token, body)).access_token
 

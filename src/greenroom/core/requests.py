@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from greenroom.model import EndReason, Invitation, ParticipantRecord, Presence, SessionPolicy, SessionRecord
+from greenroom.model import (
+    EndReason,
+    Invitation,
+    ParticipantRecord,
+    Presence,
+    RoomGrant,
+    SessionPolicy,
+    SessionRecord,
+)
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -30,6 +38,8 @@ class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     """Unix seconds."""
     scopes: tuple[str, ...] = ()
+    room_grants: tuple[RoomGrant, ...] = ()
+    """Its claim ``rooms`` (R7)."""
 
 
 class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):

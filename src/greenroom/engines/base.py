@@ -141,7 +141,7 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Of a list: those that have ended and are kept, in no order, with app and without brief."""
     with_timeline: bool = False
     brief: bool = False
-    """Of a list: only id, app, participant_id, generation, state, node and lease, which costs a tenth."""
+    """Of a list: only id, app, participant_id, generation, state, node, lease and rooms, which costs a tenth."""
     cursor: str | None = None
     limit: int = 100
 
@@ -315,8 +315,9 @@ class Registry(Protocol):
         """Resume or take back; generation +1. Raises SessionEndedError (ended, state_lost, refused secret, superseded
         attempt), ParticipantBlockedError, TokenInvalidError."""
 
-    def refresh(self, owner: Owner, token: TokenFacts) -> Awaitable[SessionRecord]:
-        """Stores the session's new token after the checks of S18."""
+    def refresh(self, owner: Owner, token: TokenFacts, leave: Sequence[str] = ()) -> Awaitable[SessionRecord]:
+        """Stores the session's new token after the checks of S18. leave: rooms that the token does not grant; these
+        memberships end in the same step (R7)."""
 
     def detach(self, owner: Owner, grace: float) -> Awaitable[bool]:
         """The connection is gone: due in ``grace`` seconds. False: the owner no longer owns it; nothing changed."""

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, NoReturn
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from greenroom.model import MAX_EXTERNAL_ID_BYTES
+from greenroom.model import MAX_EXTERNAL_ID_BYTES, RoomGrant
+from greenroom.room_names import MAX_ROOM_GRANTS
 from greenroom.tokens.reader import read_object, refuse
 
 API_TOKEN_LIFE = 1_800
@@ -82,7 +83,8 @@ class SessionClaims(Struct, frozen=True, kw_only=True):
     """Claims of a client access token.
 
     ``sub`` is the participant id, or the app key where there is none yet; ``xid`` the external id, if any; ``ver`` 1
-    lets `open` bring an external id that the token lacks (the legacy flow), 2 does not.
+    lets `open` bring an external id that the token lacks (the legacy flow), 2 does not. ``rooms`` is what the token
+    grants in rooms (R7).
     """
 
     iss: _TEXT
@@ -92,6 +94,7 @@ class SessionClaims(Struct, frozen=True, kw_only=True):
     ver: Literal[1, 2]
     xid: Annotated[str, Meta(min_length=1, max_length=MAX_EXTERNAL_ID_BYTES)] | UnsetType = UNSET
     pol: SessionPolicyClaim | UnsetType = UNSET
+    rooms: Annotated[tuple[RoomGrant, ...], Meta(max_length=MAX_ROOM_GRANTS)] | UnsetType = UNSET
     scope: _SCOPE
     iat: _SECONDS
     exp: _SECONDS
@@ -106,6 +109,7 @@ class VerifiedToken(Struct, frozen=True, kw_only=True):
     participant_id: None for API tokens, and where the token names no participant yet.
     external_id: None where the token has none.
     issued_at, expires_at: Unix seconds, without leeway.
+    room_grants: what it grants in rooms (R7).
     name, avatar_url: what the token of an application's own issuer says, as it is; None in tokens of the service.
     """
 
@@ -120,6 +124,7 @@ class VerifiedToken(Struct, frozen=True, kw_only=True):
     kid: str
     version: int
     policy: SessionPolicyClaim
+    room_grants: tuple[RoomGrant, ...] = ()
     name: str | None = None
     avatar_url: str | None = None
 
@@ -149,6 +154,10 @@ _MEANING = {
     "jti": ("at least 128 random bits in base64url", "The token endpoints set it."),
     "nbf": ("whole seconds since 1970", "The token endpoints do not set it."),
     "xid": ("a string of 1 to 1024 bytes", "Set externalId in the request for the client access token."),
+    "rooms": (
+        f"at most {MAX_ROOM_GRANTS} objects of name and can (join, watch, send, invite, kick)",
+        "Set rooms in the request for the token.",
+    ),
     "pol": ("an object of maxSessions, whenFull and sameDevice", "Set sessionPolicy in the request for the token."),
 }
 

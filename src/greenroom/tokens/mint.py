@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from greenroom.errors import IllegalArgumentError
+from greenroom.model import RoomGrant
+from greenroom.room_names import check_room_grants
 from greenroom.tokens.claims import (
     API_TOKEN_LIFE,
     CLIENT_TOKEN_LIFE,
@@ -74,6 +76,7 @@ def mint_client_token(
     participant_id: str | None = None,
     external_id: str | None = None,
     policy: SessionPolicyClaim | None = None,
+    rooms: Sequence[RoomGrant] | None = None,
     life: int = CLIENT_TOKEN_LIFE,
     issued_after: int | None = None,
 ) -> MintedToken:
@@ -83,6 +86,7 @@ def mint_client_token(
     external_id: as `greenroom.external_ids.check_external_id` took it; None and "" are none. It is compared byte by
         byte and never normalised (S2). Where it is given, participant_id must be.
     policy: what narrows the application's policy; None leaves it.
+    rooms: what the token grants in rooms, where the application's `rooms.access` is ``granted`` (R7); None: nothing.
     issued_after: the newest cut-off known for the participant, Unix seconds (S18: revoked is ``iat`` <= cut-off).
         The token's ``iat`` is above it, if need be by up to a second above `now`, which the leeway covers.
     Others as `mint_api_token`. Raises `IllegalArgumentError`.
@@ -98,6 +102,8 @@ def mint_client_token(
         claims["xid"] = external_id
     if policy is not None and policy != SessionPolicyClaim():
         claims["pol"] = policy
+    if rooms:
+        claims["rooms"] = check_room_grants(rooms)
     return _mint(ring.current, TokenKind.CLIENT, claims, scopes, now, random_bytes, life, issued_after)
 
 
@@ -141,7 +147,7 @@ def _mint(
     token = _sign(key, kind, msgspec.json.encode(claims))
     if len(token) > MAX_TOKEN_BYTES:
         raise IllegalArgumentError(
-            f"The token would be longer than {MAX_TOKEN_BYTES} bytes.", hint="Ask for less scope."
+            f"The token would be longer than {MAX_TOKEN_BYTES} bytes.", hint="Ask for less scope, or fewer rooms."
         )
     return MintedToken(token, jti, issued_at, expires_at, life, scope)
 

@@ -7,6 +7,7 @@ from collections.abc import Container
 from msgspec import UNSET
 
 from greenroom.errors import IllegalArgumentError, TokenExpiredError
+from greenroom.room_names import check_room_grants
 from greenroom.tokens.claims import (
     MAX_LIFE,
     ApiClaims,
@@ -60,6 +61,7 @@ def verify(
     # Claims are parsed only now: nobody without a key gets to feed the parser.
     claims = read_claims(parts.payload, kind)
     _check_address(claims, kind, issuer)
+    _check_rooms(claims)
     _check_times(claims, now, expiry_leeway, issued_leeway)
     return _verified(claims, kind, key.kid)
 
@@ -103,6 +105,18 @@ def _check_address(claims: ApiClaims | SessionClaims, kind: TokenKind, issuer: s
             refuse_claim("xid", "is longer than 1024 bytes")
 
 
+def _check_rooms(claims: ApiClaims | SessionClaims) -> None:
+    if not isinstance(claims, SessionClaims) or claims.rooms is UNSET:
+        return
+    try:
+        check_room_grants(claims.rooms)
+    except IllegalArgumentError as error:
+        problem = error.message
+    else:
+        return
+    refuse_claim("rooms", f"is not right: {problem[:-1]}")
+
+
 def _check_times(claims: ApiClaims | SessionClaims, now: float, expiry_leeway: float, issued_leeway: float) -> None:
     # Each written so that a clock that is not a number refuses.
     life = claims.exp - claims.iat
@@ -134,4 +148,5 @@ def _verified(claims: ApiClaims | SessionClaims, kind: TokenKind, kid: str) -> V
         kid=kid,
         version=0 if session is None else session.ver,
         policy=policy,
+        room_grants=() if session is None or session.rooms is UNSET else session.rooms,
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from greenroom.errors import IllegalArgumentError
+from greenroom.room_names import MAX_ROOM_NAME_BYTES as MAX_ROOM_NAME_BYTES
+from greenroom.room_names import check_room_name as check_room_name
 
-MAX_ROOM_NAME_BYTES = 250
-"""Bytes of a room's name, as UTF-8."""
 MAX_ROOMS_OF_SESSION = 16
 """Rooms in which one session is (R1)."""
 MAX_WATCHED_ROOMS = 32
@@ -27,36 +25,6 @@ SHORTEST_EMPTY_TTL = 60.0
 LONGEST_INVITATION_TTL = 86400.0
 """Seconds for which an invitation is kept at most."""
 
-_REFUSED = (
-    ("a control character", re.compile("[\x00-\x1f\x7f-\x9f]")),
-    ("a lone surrogate", re.compile("[\ud800-\udfff]")),
-)
-
-
-def check_room_name(room: str, what: str = "room") -> str:
-    """The name, byte for byte as it is. what: its name for whoever gave it.
-
-    Raises IllegalArgumentError for anything but a string of 1 to MAX_ROOM_NAME_BYTES bytes of UTF-8, control characters
-    and lone surrogates.
-    """
-    if not isinstance(room, str):
-        raise IllegalArgumentError(f"{what} is not a string.", hint=f"Give {what} as a string.")
-    if not room:
-        raise IllegalArgumentError(f"{what} is empty.", hint="Give the room's name.")
-    if len(room) > MAX_ROOM_NAME_BYTES:
-        raise _too_long(what)
-    for kind, pattern in _REFUSED:
-        found = pattern.search(room)
-        if found is not None:
-            raise IllegalArgumentError(f"{what} holds {kind} (U+{ord(found[0]):04X}).", hint="Leave the character out.")
-    if len(room.encode()) > MAX_ROOM_NAME_BYTES:
-        raise _too_long(what)
-    return room
-
-
-def _too_long(what: str) -> IllegalArgumentError:
-    return IllegalArgumentError(f"{what} is too long.", hint=f"At most {MAX_ROOM_NAME_BYTES} bytes of UTF-8.")
-
 
 def check_message(message: bytes) -> bytes:
     """A message to a room, as JSON. Raises IllegalArgumentError for more than MAX_MESSAGE_BYTES bytes."""
@@ -72,6 +40,8 @@ def check_invitation_text(text: str) -> str:
     lone surrogates."""
     if len(text) > MAX_INVITATION_TEXT_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_INVITATION_TEXT_BYTES:
         raise IllegalArgumentError("text is too long.", hint=f"At most {MAX_INVITATION_TEXT_BYTES:,} bytes of UTF-8.")
-    if _REFUSED[1][1].search(text):
-        raise IllegalArgumentError("text holds a lone surrogate.", hint="Leave the character out.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise IllegalArgumentError("text holds a lone surrogate.", hint="Leave the character out.") from None
     return text

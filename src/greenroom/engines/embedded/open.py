@@ -114,6 +114,7 @@ def _create(
         scopes=token.scopes,
         grace_ms=int(request.grace * 1000),
         status=status,
+        room_grants=token.room_grants,
     )
     row = tx.insert_session(participant, data, open_key, request.lease)
     counts = tx.state.counts

@@ -13,6 +13,7 @@ from greenroom.model import (
     EndReason,
     ParticipantRecord,
     Presence,
+    RoomGrant,
     SessionRecord,
     SessionState,
     TimelineEntry,
@@ -135,6 +136,7 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     end_text: str = ""
     token_grace_since: int | None = None
     status: str | None = None
+    room_grants: tuple[RoomGrant, ...] = ()
 
 
 class SessionRow(msgspec.Struct, gc=False):
@@ -201,6 +203,7 @@ class SessionRow(msgspec.Struct, gc=False):
             token_grace_since=data.token_grace_since,
             scopes=data.scopes,
             status=data.status,
+            room_grants=data.room_grants,
             timeline=decode_timeline(self.timeline) if with_timeline else (),
         )
 

@@ -160,7 +160,7 @@ def set_token(row: SessionRow, token: TokenFacts) -> None:
     if token.expires_at != data.expires_at:
         data.token_grace_since = None
     data.jti, data.issued_at, data.expires_at = token.jti, token.issued_at, token.expires_at
-    data.scopes = token.scopes
+    data.scopes, data.room_grants = token.scopes, token.room_grants
 
 
 def begin_token_grace(tx: Transaction, row: SessionRow) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from greenroom.codes import ErrorCode
@@ -36,7 +36,13 @@ from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, created, decode_participant, ended, session
 from greenroom.engines.redis.store import Call, Reply, Store
-from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, SessionEndedError
+from greenroom.errors import (
+    GreenroomError,
+    IllegalArgumentError,
+    RoomsUnavailableError,
+    ServiceUnavailableError,
+    SessionEndedError,
+)
 from greenroom.model import (
     PARTITIONS,
     ParticipantRecord,
@@ -117,7 +123,9 @@ class RedisRegistry:
             replaced=tuple(session(old) for old in replaced),
         )
 
-    async def refresh(self, owner: Owner, token: TokenFacts) -> SessionRecord:
+    async def refresh(self, owner: Owner, token: TokenFacts, leave: Sequence[str] = ()) -> SessionRecord:
+        if leave:
+            raise RoomsUnavailableError
         texts = arguments.refresh_texts(owner, token)
         (flat,) = await self._call("refresh", _partition(owner.session_id), texts, durable=True)
         return session(flat)

@@ -12,7 +12,7 @@ from greenroom.core.presence import AVAILABLE
 from greenroom.core.profile import too_many_attributes
 from greenroom.core.requests import EndRequest, OpenRequest
 from greenroom.engines.base import issuer_taken
-from greenroom.engines.redis.arguments import ENDING
+from greenroom.engines.redis.arguments import ENDING, GRANTS
 from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
     ConflictError,
@@ -27,7 +27,15 @@ from greenroom.errors import (
     TokenInvalidError,
     TooManySessionsError,
 )
-from greenroom.model import EndReason, ParticipantRecord, Presence, SessionRecord, SessionState, TimelineEntry
+from greenroom.model import (
+    EndReason,
+    ParticipantRecord,
+    Presence,
+    RoomGrant,
+    SessionRecord,
+    SessionState,
+    TimelineEntry,
+)
 
 _participant_decoder = msgspec.json.Decoder(ParticipantRecord)
 _attributes_decoder = msgspec.json.Decoder(dict[str, str])
@@ -72,11 +80,24 @@ def _number(value: bytes | None) -> int | None:
     return None if value is None else int(value)
 
 
+_decode_grants = msgspec.json.Decoder(tuple[RoomGrant, ...]).decode
+
+
+def _rights(stored: str) -> tuple[tuple[str, ...], tuple[RoomGrant, ...]]:
+    """Scopes, and grants in rooms, of `arguments.rights`."""
+    if not stored:
+        return (), ()
+    words = stored.split(" ")
+    if not words[-1].startswith(GRANTS):
+        return tuple(words), ()
+    return tuple(words[:-1]), _decode_grants(words[-1][len(GRANTS) :])
+
+
 def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRecord:
     """A session's hash as HGETALL gives it."""
     get = dict(zip(flat[::2], flat[1::2], strict=True)).get
     reason = get(b"reason")
-    scopes = get(b"scopes", b"").decode()
+    scopes, grants = _rights(get(b"scopes", b"").decode())
     return SessionRecord(
         id=get(b"id", b"").decode(),
         app=get(b"app", b"").decode(),
@@ -99,7 +120,8 @@ def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRe
         token_issued_at=int(get(b"iat", b"0")),
         token_expires_at=int(get(b"exp", b"0")),
         token_grace_since=_number(get(b"tg") or None),
-        scopes=tuple(scopes.split(" ")) if scopes else (),
+        scopes=scopes,
+        room_grants=grants,
         status=_text(get(b"status") or None),
         timeline=tuple(map(_timeline_decoder.decode, timeline)) if timeline else (),
     )
@@ -124,6 +146,7 @@ def created(request: OpenRequest, opened_at: int) -> SessionRecord:
         token_issued_at=token.issued_at,
         token_expires_at=token.expires_at,
         scopes=token.scopes,
+        room_grants=token.room_grants,
         status=None if request.status == AVAILABLE else request.status,
     )
 

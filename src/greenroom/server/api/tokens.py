@@ -13,7 +13,7 @@ from greenroom.codes import ErrorCode
 from greenroom.engines.base import RevokeToken
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError
 from greenroom.external_ids import check_external_id
-from greenroom.model import SessionPolicy
+from greenroom.model import RoomGrant, SessionPolicy
 from greenroom.server.api.common import all_sessions
 from greenroom.server.http.problems import NO_STORE, ProblemError, illegal
 from greenroom.server.http.routes import Body, Call, Nothing, Origin, api, basic
@@ -111,6 +111,13 @@ class ClientAccessTokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid
     expires_in: _ClientLife | None = None
     expiresIn: Annotated[_ClientLife | None, Meta(description="The same as expires_in.")] = None
     sessionPolicy: SessionPolicyRequest | None = None
+    rooms: Annotated[
+        tuple[RoomGrant, ...] | None,
+        Meta(
+            description="What the token grants in rooms, at most 32 entries, where the application's rooms.access is"
+            " granted. A name is a room's, or ends with a *, which is any rest."
+        ),
+    ] = None
 
 
 class TokenReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,6 +221,7 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
         participant_id=participant_id,
         external_id=external_id,
         policy=narrowed_policy(body.sessionPolicy, call.app.settings.policy),
+        rooms=body.rooms,
         life=_life_of(body),
         issued_after=tenants.revocations.cutoff(call.app, participant_id),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Displaced
 from greenroom.engines.base import RevokeToken
-from greenroom.model import EndReason, Presence, SessionState
+from greenroom.model import EndReason, Presence, RoomGrant, SessionState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
 
@@ -158,6 +160,23 @@ class ResumingContract(ContractBase):
             stored = await a.stored()
             assert stored is not None
             assert stored.jti == token.jti
+
+    async def test_r7_the_token_s_grants_in_rooms_are_kept(self) -> None:
+        async with self.make_world() as w:
+            grants = (
+                RoomGrant(name="team a-*", can=("join", "watch", "send")),
+                RoomGrant(name='q"\\ ü', can=("invite",)),
+            )
+            a = await w.client(token=replace(w.token(), room_grants=grants))
+            assert (a.session.room_grants, a.session.scopes) == (grants, ("*",))
+            resumed = await a.resume()
+            assert resumed.session.room_grants == grants
+            refreshed = await w.engine.registry.refresh(a.owner, replace(w.token(), room_grants=grants[1:]))
+            assert (refreshed.room_grants, refreshed.scopes) == (grants[1:], ("*",))
+            stored = await a.stored()
+            assert stored is not None
+            assert stored.room_grants == grants[1:]
+            assert (await w.engine.registry.refresh(a.owner, w.token())).room_grants == ()
 
     async def test_s18_refresh_with_a_revoked_token_is_refused(self) -> None:
         async with self.make_world() as w:
