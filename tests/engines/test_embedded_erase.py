@@ -121,11 +121,18 @@ async def test_no_step_of_an_erasure_or_of_trimming_looks_at_more_than_a_piece()
     assert await most_rows(6000) <= erase.PIECE + trim.PIECE + 600
 
 
+WITHOUT_ROOMS = "ALTER TABLE participants DROP COLUMN rooms;" + "".join(
+    f"DROP TABLE {table};" for table in ("rooms", "members", "removals", "kept_out", "invitations")
+)
+"""What makes a file of schema 4 one of schema 3, but for what sessions hold."""
+
+
 async def test_a_file_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
     async with EmbeddedWorld(str(tmp_path)) as w:
         a = await w.client("alice", name="Alice")
     con = apsw.Connection(str(tmp_path / DATABASE))
     con.execute(
+        f"{WITHOUT_ROOMS}"
         "ALTER TABLE participants DROP COLUMN update_at; ALTER TABLE participants DROP COLUMN update_waits;"
         "ALTER TABLE participants DROP COLUMN attributes; ALTER TABLE participants DROP COLUMN status;"
         "ALTER TABLE participants DROP COLUMN statuses;"
@@ -151,13 +158,11 @@ async def test_a_file_without_attributes_and_statuses_is_brought_up(tmp_path: Pa
         a = await w.client("alice", name="Alice")
     con = apsw.Connection(str(tmp_path / DATABASE))
     con.execute(
+        f"{WITHOUT_ROOMS}"
         "ALTER TABLE participants DROP COLUMN attributes; ALTER TABLE participants DROP COLUMN status;"
         "ALTER TABLE participants DROP COLUMN statuses; PRAGMA user_version = 2"
     )
-    for n, data in con.execute("SELECT n, data FROM sessions").fetchall():
-        assert isinstance(data, bytes)
-        older = msgspec.msgpack.encode(msgspec.msgpack.decode(data)[:-1])
-        con.execute("UPDATE sessions SET data = ? WHERE n = ?", (older, n))
+    _shorten_sessions(con, 4)
     con.close()
     async with EmbeddedWorld(str(tmp_path)) as w:
         a.world = w
@@ -166,3 +171,26 @@ async def test_a_file_without_attributes_and_statuses_is_brought_up(tmp_path: Pa
         assert (await a.resume()).session.status is None
         assert (await a.update(attributes={"role": "nurse"})).attributes == {"role": "nurse"}
         assert (await a.update(status="away", update_id=None)).status == "away"
+
+
+async def test_a_file_without_rooms_is_brought_up(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        a = await w.client("alice", name="Alice", status="away")
+    con = apsw.Connection(str(tmp_path / DATABASE))
+    con.execute(f"{WITHOUT_ROOMS} PRAGMA user_version = 3")
+    _shorten_sessions(con, 3)
+    con.close()
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        a.world = w
+        resumed = await a.resume()
+        assert (resumed.session.status, resumed.session.rooms, resumed.lost_rooms) == ("away", (), ())
+        assert [member.name for member in (await a.join("standup")).members] == ["Alice"]
+        assert await a.rooms() == ("standup",)
+
+
+def _shorten_sessions(con: apsw.Connection, fields: int) -> None:
+    """Takes the last fields from what sessions hold."""
+    for n, data in con.execute("SELECT n, data FROM sessions").fetchall():
+        assert isinstance(data, bytes)
+        older = msgspec.msgpack.encode(msgspec.msgpack.decode(data)[:-fields])
+        con.execute("UPDATE sessions SET data = ? WHERE n = ?", (older, n))

@@ -34,6 +34,8 @@ REMOVAL_MEMORY = 600.0
 """Seconds for which it remembers them, and last numbers of participants (R2, R5)."""
 OLDEST_NUMBER = 300.0
 """Seconds: an older number of a participant whom the room does not know is refused (R2)."""
+RECORD_PERIOD = 1.0
+"""Seconds between two changes of a member's name, avatar, status and attributes in a roster, at least (R4)."""
 MARK_AGE = 1.0
 """Seconds after which the reaper settles a mark that nobody has settled (R2)."""
 MARK_CLAIM = 3.0

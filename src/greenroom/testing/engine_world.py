@@ -33,15 +33,17 @@ from greenroom.core.requests import (
     TokenFacts,
     UpdateRequest,
 )
+from greenroom.core.rooms.requests import CreateRoom, JoinRoom, LeaveRoom, Roster, RosterQuery, SendMessage, Settled
 from greenroom.engines.base import EVENT_LIMITS, MAX_CLOCK_STEP, Change, Engine, NodeBeat, Reaped, SessionQuery
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
-from greenroom.engines.rooms import RoomChange, RoomMessage
+from greenroom.engines.rooms import MARK_AGE, RoomChange, RoomMessage
 from greenroom.model import (
     Application,
     ApplicationSettings,
     EndReason,
     Event,
+    MemberRecord,
     ParticipantRecord,
     SessionRecord,
     TokenIssuer,
@@ -153,6 +155,10 @@ class World(ABC):
         result = await self.engine.registry.beat(self._alive[node])
         assert result.renewed, f"{node} could not take the lease {lease}"
 
+    def add_node(self, node: str, lease: str, **changes: Any) -> None:
+        """A node that beats from the next step on. changes: of its beat."""
+        self._alive[node] = NodeBeat(node=node, boot="boot-of-" + node, lease=lease, url=f"http://{node}", **changes)
+
     def kill(self, node: str) -> None:
         """The node beats no more."""
         del self._alive[node]
@@ -168,6 +174,7 @@ class World(ABC):
             for beat in self._alive.values():
                 await self.engine.registry.beat(beat)
             total = add(total, await self.reap())
+            await self.settle()
         return total
 
     async def reap(self) -> Reaped:
@@ -177,6 +184,27 @@ class World(ABC):
             again = await self.engine.registry.reap()
             total = add(msgspec.structs.replace(total, more=False), again)
         return total
+
+    async def settle(self) -> Settled:
+        """Passes over rooms until nothing more is due. What they did."""
+        total = await self.engine.rooms.settle()
+        while total.more:
+            again = await self.engine.rooms.settle()
+            total = msgspec.structs.replace(
+                again,
+                lost=total.lost + again.lost,
+                settled=total.settled + again.settled,
+                repaired=total.repaired + again.repaired,
+                ended=total.ended + again.ended,
+            )
+        return total
+
+    async def rosters_follow(self) -> None:
+        """Returns when rosters say what sessions say, and that was heard: marks that nobody settled are, after
+        `MARK_AGE`. Nobody's lease or grace moves meanwhile."""
+        await self.step(MARK_AGE + 0.1)
+        await self.settle()
+        await self.wait_for_delivery()
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -256,6 +284,11 @@ class World(ABC):
         await client.open()
         return client
 
+    def room_request(self, room: str, **changes: Any) -> CreateRoom:
+        """A backend's request to open a room."""
+        request = CreateRoom(app=APP, room=room, room_id=f"room-{self.number()}")
+        return msgspec.structs.replace(request, **changes)
+
     # -- looking -----------------------------------------------------------------------------------------------------
 
     async def record(self, user: str = "alice", app: str = APP) -> ParticipantRecord:
@@ -271,6 +304,28 @@ class World(ABC):
         """One session, with its timeline; None where it is unknown."""
         page = await self.engine.registry.sessions(SessionQuery(session_id=session_id, app=app, with_timeline=True))
         return page.items[0] if page.items else None
+
+    async def roster(self, room: str, **changes: Any) -> Roster:
+        """A page of the room's roster."""
+        return await self.engine.rooms.roster(msgspec.structs.replace(RosterQuery(app=APP, room=room), **changes))
+
+    async def members(self, room: str) -> dict[str, MemberRecord]:
+        """All members of the room, by participant."""
+        members: dict[str, MemberRecord] = {}
+        page = await self.roster(room)
+        while True:
+            members |= {member.id: member for member in page.members}
+            if page.cursor is None:
+                return members
+            page = await self.roster(room, cursor=page.cursor)
+
+    async def room_events(self, room: str, app: str = APP) -> list[Event]:
+        """Events about the room, in order."""
+        return [event for event in await self.events(app) if event.data.get("room") == room]
+
+    async def room_types(self, room: str) -> list[str]:
+        """Their types, without the word room."""
+        return [event.type.removeprefix("room.") for event in await self.room_events(room)]
 
     async def events(self, app: str = APP) -> list[Event]:
         """All events that are kept, in order."""
@@ -373,6 +428,43 @@ class Client:
             update_id=f"update-{self.world.number()}",
         )
         return await self.world.engine.registry.update_participant(msgspec.structs.replace(base, **changes))
+
+    def join_request(self, room: str, **changes: Any) -> JoinRoom:
+        """A join of the session."""
+        request = JoinRoom(
+            app=self.request.app,
+            participant_id=self.participant_id,
+            room=room,
+            room_id=f"room-{self.world.number()}",
+            owner=self.owner,
+        )
+        return msgspec.structs.replace(request, **changes)
+
+    async def join(self, room: str, **changes: Any) -> Roster:
+        """The session joins the room."""
+        return await self.world.engine.rooms.join(self.join_request(room, **changes))
+
+    async def leave(self, room: str, **changes: Any) -> None:
+        """The session leaves the room."""
+        request = LeaveRoom(app=self.request.app, participant_id=self.participant_id, room=room, owner=self.owner)
+        await self.world.engine.rooms.leave(msgspec.structs.replace(request, **changes))
+
+    async def send(self, room: str, message: bytes = b'"hello"', **changes: Any) -> int:
+        """The session sends a message to the room."""
+        request = SendMessage(
+            app=self.request.app,
+            room=room,
+            message_id=f"message-{self.world.number()}",
+            message=message,
+            sender=self.participant_id,
+            session_id=self.id,
+        )
+        return await self.world.engine.rooms.send(msgspec.structs.replace(request, **changes))
+
+    async def rooms(self) -> tuple[str, ...]:
+        """Rooms in which the session is, as stored, in alphabetical order."""
+        stored = await self.stored()
+        return () if stored is None else tuple(sorted(stored.rooms))
 
     async def record(self) -> ParticipantRecord:
         """The participant as stored."""

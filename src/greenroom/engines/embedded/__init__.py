@@ -39,7 +39,6 @@ from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.writer import Batcher, ClosedWriter, InlineWriter, ThreadedWriter, Writer
 from greenroom.engines.rooms import Rooms
 from greenroom.errors import ServiceUnavailableError
-from greenroom.model import ParticipantRecord
 
 DATABASE = "greenroom.db"
 LOCK = "greenroom.lock"
@@ -113,7 +112,7 @@ class EmbeddedEngine:
         )
         self.directory = EmbeddedDirectory(self, self._state)
         self.statistics = EmbeddedStatistics(self, self._clock)
-        self.rooms = EmbeddedRooms()
+        self.rooms = EmbeddedRooms(self, self._state)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -222,12 +221,14 @@ class EmbeddedEngine:
         except apsw.Error as error:
             raise ServiceUnavailableError(f"The database cannot be read: {error}", retry_after=1.0) from error
 
-    def committed(self, changes: list[ParticipantRecord], ready: set[str]) -> None:
+    def committed(self, tx: Transaction) -> None:
         """The writer's news, in the loop's thread."""
-        if changes:
-            self._bus.publish(changes)
-        if ready:
-            self._outbox.publish(ready)
+        if tx.changes:
+            self._bus.publish(tx.changes)
+        if tx.room_news:
+            self._bus.publish_rooms(tx.room_news)
+        if tx.ready:
+            self._outbox.publish(tx.ready)
 
 
 def _touch(tx: Transaction) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hmac import compare_digest
 
 from greenroom.codes import ErrorCode
 from greenroom.core.policy import Proof, check_secrets
 from greenroom.core.requests import Attached, AttachRequest, Owner, TokenFacts
+from greenroom.engines.embedded.memberships import follow
 from greenroom.engines.embedded.rows import ENDED, SessionData, SessionRow
 from greenroom.engines.embedded.session_steps import (
     attach_row,
     begin_token_grace,
     check_admitted,
     fenced,
-    finish,
     is_owner,
     owned,
     set_token,
@@ -46,9 +47,7 @@ def attach_session(tx: Transaction, request: AttachRequest) -> Attached:
     begin_token_grace(tx, row)
     data.address = request.address or data.address
     participant = tx.participant_of(row)
-    displaced = attach_row(tx, row, participant, node=request.node, lease=request.lease, what=what)
-    record = finish(tx, participant, changed=False) or participant.record()
-    return Attached(session=row.record(), participant=record, created=False, displaced=displaced)
+    return attach_row(tx, row, participant, node=request.node, lease=request.lease, what=what)
 
 
 def _check_previous(row: SessionRow, previous: Owner) -> None:
@@ -85,11 +84,15 @@ def _rotate(data: SessionData, request: AttachRequest) -> None:
         data.previous_secret, data.secret = data.secret, request.next_secret_hash
 
 
-def refresh_token(tx: Transaction, owner: Owner, token: TokenFacts) -> SessionRecord:
-    """The session's new token, after the checks of S18."""
+def refresh_token(tx: Transaction, owner: Owner, token: TokenFacts, leave: Sequence[str]) -> SessionRecord:
+    """The session's new token, after the checks of S18; it leaves rooms that the token grants no more (R7)."""
     row = owned(tx, owner)
     check_admitted(tx, row.app, row.data.participant_id, token.jti, token.issued_at)
     set_token(row, token)
     row.note(tx.now, "token_refreshed", row.data.node)
+    leaves = any(room in leave for room in row.data.rooms)
+    row.data.rooms = tuple(room for room in row.data.rooms if room not in leave)
     tx.save_session(row)
+    if leaves:
+        follow(tx, tx.participant_of(row), "permission_lost")
     return row.record()

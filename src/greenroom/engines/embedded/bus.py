@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from greenroom.core.commands import Command
 from greenroom.engines.base import BusListener, Change
 from greenroom.engines.completion import READY, Ready
-from greenroom.errors import RoomsUnavailableError
+from greenroom.engines.rooms import RoomChange, RoomMessage
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 
 
@@ -17,6 +19,7 @@ class EmbeddedBus:
     def __init__(self, first_id: int) -> None:
         self._listeners: list[BusListener] = []
         self._watched: dict[tuple[str, str], int] = {}
+        self._rooms: dict[tuple[str, str], int] = {}
         # Change ids rise across restarts too, since they begin at the time.
         self._newest = [first_id] * PARTITIONS
 
@@ -39,11 +42,19 @@ class EmbeddedBus:
                 self._watched.pop(key, None)
         return READY
 
-    async def watch_rooms(self, app: str, rooms: Sequence[str]) -> None:
-        raise RoomsUnavailableError
+    def watch_rooms(self, app: str, rooms: Sequence[str]) -> Ready:
+        for room in rooms:
+            self._rooms[app, room] = self._rooms.get((app, room), 0) + 1
+        return READY
 
-    async def unwatch_rooms(self, app: str, rooms: Sequence[str]) -> None:
-        raise RoomsUnavailableError
+    def unwatch_rooms(self, app: str, rooms: Sequence[str]) -> Ready:
+        for room in rooms:
+            left = self._rooms.get((app, room), 0) - 1
+            if left > 0:
+                self._rooms[app, room] = left
+            else:
+                self._rooms.pop((app, room), None)
+        return READY
 
     async def send(self, node: str, command: Command) -> None:
         for listener in self._listeners:
@@ -62,3 +73,17 @@ class EmbeddedBus:
                 change = Change(partition, self._newest[partition], record)
                 for listener in self._listeners:
                     listener.changed(change)
+
+    def publish_rooms(self, news: Sequence[RoomChange | RoomMessage]) -> None:
+        """Changes of rosters, and messages, that were committed, in their order."""
+        for each in news:
+            if (each.app, each.room) not in self._rooms:
+                continue
+            if isinstance(each, RoomMessage):
+                for listener in self._listeners:
+                    listener.room_message(each)
+                continue
+            self._newest[each.partition] += 1
+            change = structs.replace(each, id=self._newest[each.partition])
+            for listener in self._listeners:
+                listener.room_changed(change)

@@ -8,6 +8,8 @@ from greenroom.codes import ErrorCode
 from greenroom.core.policy import decide_open
 from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import Attached, OpenRequest
+from greenroom.engines.embedded.invitations import invitations_of
+from greenroom.engines.embedded.memberships import follow
 from greenroom.engines.embedded.rows import ENDED, ONLINE, ParticipantRow, SessionData, SessionRow
 from greenroom.engines.embedded.session_steps import (
     attach_row,
@@ -16,7 +18,6 @@ from greenroom.engines.embedded.session_steps import (
     emit_session,
     end_row,
     fenced,
-    finish,
     set_token,
     update_is_due,
 )
@@ -124,9 +125,17 @@ def _create(
         emit_participant(tx, participant, "updated")
     if came:
         emit_participant(tx, participant, "online")
+    if participant.rooms is not None:
+        follow(tx, participant, EndReason.REPLACED.value)
     record = participant.record()
     tx.changes.append(record)
-    return Attached(session=row.record(), participant=record, created=True, replaced=replaced)
+    return Attached(
+        session=row.record(),
+        participant=record,
+        created=True,
+        replaced=replaced,
+        invitations=invitations_of(tx, request.app, request.participant_id),
+    )
 
 
 def _changed_profile(request: OpenRequest, participant: ParticipantRow) -> tuple[str, str, bytes | None]:
@@ -155,6 +164,4 @@ def _repeat(tx: Transaction, request: OpenRequest, row: SessionRow) -> Attached:
     participant = tx.participant_of(row)
     data.address = request.address
     set_token(row, request.token)
-    displaced = attach_row(tx, row, participant, node=request.node, lease=request.lease, what="reopened")
-    record = finish(tx, participant, changed=False) or participant.record()
-    return Attached(session=row.record(), participant=record, created=False, displaced=displaced)
+    return attach_row(tx, row, participant, node=request.node, lease=request.lease, what="reopened")

@@ -188,7 +188,7 @@ def _end(tx: Transaction, row: SessionRow, reason: EndReason) -> SessionRecord:
     participant = tx.participant_of(row)
     record = end_row(tx, row, participant, reason)
     seen = participant.last_seen
-    finish(tx, participant, changed=True)
+    finish(tx, participant, changed=True, left=reason.value)
     if seen is not None and not (participant.anonymous and not participant.sessions):
         # A session that ran out was not seen now, but when it was lost.
         tx.save_last_seen(participant, seen)

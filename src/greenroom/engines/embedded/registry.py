@@ -30,7 +30,7 @@ from greenroom.engines.base import (
     SessionQuery,
 )
 from greenroom.engines.clock import Clock
-from greenroom.engines.completion import Completion, completed
+from greenroom.engines.completion import Completion
 from greenroom.engines.embedded import queries
 from greenroom.engines.embedded.attach import attach_session, refresh_token
 from greenroom.engines.embedded.bus import EmbeddedBus
@@ -42,7 +42,6 @@ from greenroom.engines.embedded.restrict import restrict
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.update import update_participant
-from greenroom.errors import RoomsUnavailableError
 from greenroom.model import ParticipantRecord, SessionRecord
 
 QUICK_IDS = 32
@@ -76,9 +75,7 @@ class EmbeddedRegistry:
         return self._database.writer.submit(lambda tx: attach_session(tx, request))
 
     def refresh(self, owner: Owner, token: TokenFacts, leave: Sequence[str] = ()) -> Completion[SessionRecord]:
-        if leave:
-            return completed(RoomsUnavailableError())
-        return self._database.writer.submit(lambda tx: refresh_token(tx, owner, token))
+        return self._database.writer.submit(lambda tx: refresh_token(tx, owner, token, leave))
 
     def detach(self, owner: Owner, grace: float) -> Completion[bool]:
         return self._database.writer.submit(lambda tx: detach_session(tx, owner, grace))

@@ -21,6 +21,7 @@ from greenroom.engines.base import (
     restriction_expires,
 )
 from greenroom.engines.embedded.erase import begin_erasure
+from greenroom.engines.embedded.invitations import erase_invitations
 from greenroom.engines.embedded.rows import SessionRow
 from greenroom.engines.embedded.session_steps import bump, end_row, finish
 from greenroom.engines.embedded.state import RestrictionKey
@@ -174,6 +175,7 @@ def _erase(tx: Transaction, request: EraseParticipant) -> Restricted:
         # The last that watchers hear names nobody.
         tx.changes.append(ParticipantRecord(app=participant.app, id=participant.id, version=participant.version))
         tx.forget_participant(participant)
+    erase_invitations(tx, request.app, request.participant_id)
     begin_erasure(tx, request.app, request.participant_id)
     return Restricted(ended, participant is not None or bool(ended), cutoff)
 
@@ -195,7 +197,7 @@ def _end_sessions(
             _revoke_jti(tx, request, jti)
     rows.sort(key=lambda row: row.order)
     ended = tuple(end_row(tx, row, participant, reason, request.reason) for row in rows)
-    finish(tx, participant, changed=True)
+    finish(tx, participant, changed=True, left=reason.value)
     return ended
 
 

@@ -58,6 +58,8 @@ class ParticipantRow(msgspec.Struct, gc=False):
     """As in `ParticipantRecord`."""
     statuses: bytes | None = None
     """Statuses other than `available` by session id, the latest last; None where there are none."""
+    rooms: bytes | None = None
+    """Rooms in which the participant is a member, as msgpack; None where in none."""
 
     def record(self) -> ParticipantRecord:
         return ParticipantRecord(
@@ -137,6 +139,10 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     token_grace_since: int | None = None
     status: str | None = None
     room_grants: tuple[RoomGrant, ...] = ()
+    rooms: tuple[str, ...] = ()
+    """In which the session is (R1)."""
+    lost_rooms: tuple[tuple[str, str], ...] = ()
+    """That it lost since it was last attached, with the reasons."""
 
 
 class SessionRow(msgspec.Struct, gc=False):
@@ -204,6 +210,7 @@ class SessionRow(msgspec.Struct, gc=False):
             scopes=data.scopes,
             status=data.status,
             room_grants=data.room_grants,
+            rooms=data.rooms,
             timeline=decode_timeline(self.timeline) if with_timeline else (),
         )
 

@@ -14,7 +14,7 @@ import apsw
 
 from greenroom.errors import ServiceUnavailableError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """`user_version` of the file. A newer one is refused, an older one is brought up."""
 
 APPLICATION_ID = 0x47524E52
@@ -33,7 +33,41 @@ often are written back once for many commits."""
 BUSY_MS = 5_000
 """Milliseconds that a connection waits for another one of this process."""
 
-_TABLES = """
+_ROOM_TABLES = """
+CREATE TABLE rooms (
+  n INTEGER PRIMARY KEY,
+  app TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, state INTEGER NOT NULL,
+  version INTEGER NOT NULL, count INTEGER NOT NULL, detailed INTEGER NOT NULL, ttl INTEGER NOT NULL,
+  opened_at INTEGER NOT NULL, opened_by TEXT NOT NULL, due INTEGER, forgotten INTEGER NOT NULL, attributes BLOB
+) STRICT;
+CREATE UNIQUE INDEX rooms_by_name ON rooms (app, name);
+CREATE INDEX rooms_by_id ON rooms (app, id) WHERE state < 2;
+CREATE INDEX rooms_due ON rooms (due) WHERE due IS NOT NULL;
+CREATE TABLE members (
+  r INTEGER NOT NULL, participant TEXT NOT NULL, number INTEGER NOT NULL, version INTEGER NOT NULL,
+  since INTEGER, update_at INTEGER NOT NULL, due INTEGER, record BLOB NOT NULL,
+  PRIMARY KEY (r, participant)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX members_due ON members (due) WHERE due IS NOT NULL;
+CREATE TABLE removals (
+  r INTEGER NOT NULL, participant TEXT NOT NULL, number INTEGER NOT NULL, version INTEGER NOT NULL,
+  PRIMARY KEY (r, participant)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX removals_by_version ON removals (version);
+CREATE TABLE kept_out (
+  app TEXT NOT NULL, room TEXT NOT NULL, subject TEXT NOT NULL, until INTEGER NOT NULL,
+  PRIMARY KEY (app, room, subject)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX kept_out_until ON kept_out (until);
+CREATE TABLE invitations (
+  n INTEGER PRIMARY KEY, app TEXT NOT NULL, invitee TEXT NOT NULL, inviter TEXT NOT NULL,
+  expires_at INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE INDEX invitations_of ON invitations (app, invitee);
+CREATE INDEX invitations_by ON invitations (app, inviter);
+CREATE INDEX invitations_until ON invitations (expires_at);
+"""
+_TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
 CREATE TABLE participants (
   n INTEGER PRIMARY KEY,
@@ -43,7 +77,7 @@ CREATE TABLE participants (
   sessions INTEGER NOT NULL, connected INTEGER NOT NULL,
   last_seen INTEGER, anonymous INTEGER NOT NULL, since INTEGER, due INTEGER,
   update_at INTEGER NOT NULL DEFAULT 0, update_waits INTEGER NOT NULL DEFAULT 0,
-  attributes BLOB, status TEXT, statuses BLOB
+  attributes BLOB, status TEXT, statuses BLOB, rooms BLOB
 ) STRICT;
 CREATE UNIQUE INDEX participants_by_id ON participants (app, id);
 CREATE INDEX participants_due ON participants (due) WHERE due IS NOT NULL;
@@ -83,7 +117,7 @@ CREATE TABLE erasures (
 ) STRICT;
 CREATE TABLE applications (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE keys (kid TEXT PRIMARY KEY, created_at INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID, STRICT;
-"""
+{_ROOM_TABLES}"""
 
 _UPGRADES = {
     1: """
@@ -101,6 +135,9 @@ ALTER TABLE participants ADD COLUMN attributes BLOB;
 ALTER TABLE participants ADD COLUMN status TEXT;
 ALTER TABLE participants ADD COLUMN statuses BLOB;
 """,
+    3: f"""
+ALTER TABLE participants ADD COLUMN rooms BLOB;
+{_ROOM_TABLES}""",
 }
 """How a file of a schema becomes one of the next."""
 

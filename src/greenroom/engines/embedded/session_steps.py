@@ -6,7 +6,7 @@ from typing import Any
 
 from greenroom.codes import ErrorCode
 from greenroom.core.presence import show
-from greenroom.core.requests import Displaced, Owner, TokenFacts
+from greenroom.core.requests import Attached, Displaced, Owner, TokenFacts
 from greenroom.engines.base import (
     ENDED_OF_APPLICATION,
     ENDED_OF_PARTICIPANT,
@@ -14,6 +14,8 @@ from greenroom.engines.base import (
     OPEN_ID_MEMORY,
     UPDATE_EVENT_PERIOD,
 )
+from greenroom.engines.embedded.invitations import invitations_of
+from greenroom.engines.embedded.memberships import follow
 from greenroom.engines.embedded.rows import (
     ATTACHED,
     DETACHED,
@@ -84,9 +86,10 @@ def is_owner(row: SessionRow, owner: Owner) -> bool:
 
 def attach_row(
     tx: Transaction, row: SessionRow, participant: ParticipantRow, *, node: str, lease: str, what: str
-) -> Displaced | None:
-    """The session gets a connection; generation +1. Saves the session, not the participant."""
+) -> Attached:
+    """The session gets a connection; generation +1. The answer tells what it missed of rooms."""
     data = row.data
+    lost_rooms, data.lost_rooms = data.lost_rooms, ()
     displaced = None
     if row.state == ATTACHED:
         displaced = Displaced(data.node, data.id, data.generation)
@@ -100,7 +103,15 @@ def attach_row(
         data.detach_published = False
         emit_session(tx, participant, data, "resumed", f"{data.id}:resumed:{data.generation}")
     tx.save_session(row)
-    return displaced
+    record = finish(tx, participant, changed=False) or participant.record()
+    return Attached(
+        session=row.record(),
+        participant=record,
+        created=False,
+        displaced=displaced,
+        lost_rooms=lost_rooms,
+        invitations=invitations_of(tx, row.app, data.participant_id),
+    )
 
 
 def detach_row(tx: Transaction, row: SessionRow, participant: ParticipantRow, grace_ms: int, why: str = "") -> None:
@@ -175,10 +186,14 @@ def begin_token_grace(tx: Transaction, row: SessionRow) -> None:
 # -- participants ----------------------------------------------------------------------------------------------------
 
 
-def finish(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> ParticipantRecord | None:
-    """After what happened to the participant's sessions: presence, what is published at once, version, and the row.
+def finish(
+    tx: Transaction, participant: ParticipantRow, *, changed: bool, left: str = "lost"
+) -> ParticipantRecord | None:
+    """After what happened to the participant's sessions: presence, what is published at once, version, the rosters of
+    rooms, and the row.
 
     changed: the number of sessions or the profile changed, so that watchers are notified in any case.
+    left: why the participant left rooms, where it did: the reason for which its sessions ended.
     Returned is the record where it was published, None where nothing was.
     """
     restated = False
@@ -192,6 +207,8 @@ def finish(tx: Transaction, participant: ParticipantRow, *, changed: bool) -> Pa
         emit_participant(tx, participant, "updated")
     elif participant.sessions > 0 and restated and update_is_due(tx, participant):
         emit_participant(tx, participant, "updated")
+    if participant.rooms is not None:
+        follow(tx, participant, left)
     if participant.sessions == 0 and participant.anonymous:
         tx.forget_participant(participant)
     else:

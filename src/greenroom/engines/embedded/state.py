@@ -8,6 +8,7 @@ import apsw
 import msgspec
 
 from greenroom.engines.base import MAX_CLOCK_STEP, NodeBeat, restriction_expires
+from greenroom.engines.embedded.room_rows import RoomMemory
 from greenroom.engines.embedded.row_cache import RowCache
 from greenroom.model import Application, Restriction, erased_subject
 
@@ -75,6 +76,7 @@ class State:
         """Whether there are erasures to go on with."""
         self.rows = RowCache()
         """Rows that are read all the time."""
+        self.rooms = RoomMemory()
         # Of this process, not of the file:
         self.nodes: dict[str, NodeLease] = {}
         self.lapsed: dict[str, None] = {}
@@ -104,6 +106,7 @@ class State:
         self.counts = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state < 2 GROUP BY app"))
         self.ended = dict(con.execute("SELECT app, count(*) FROM sessions WHERE state > 1 GROUP BY app"))
         self.erasing = bool(con.execute("SELECT 1 FROM erasures LIMIT 1").fetchall())
+        self.rooms.load(con)
         self._load_streams(con)
         self._find_orphans(con)
 

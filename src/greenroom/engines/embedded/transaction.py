@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from greenroom.engines.embedded.room_rows import MOST_ROOMS, ROOM_COLUMNS, RoomRow
 from greenroom.engines.embedded.rows import (
     COLUMNS,
     DETACHED,
@@ -23,6 +24,7 @@ from greenroom.engines.embedded.rows import (
     hash_key,
 )
 from greenroom.engines.embedded.state import State
+from greenroom.engines.rooms import RoomChange, RoomMessage
 from greenroom.model import Event, ParticipantRecord
 
 _SELECT_PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants WHERE app = ? AND id = ?"
@@ -37,6 +39,11 @@ _UPDATE_COUNTS = (
 )
 _UPDATE_PROFILE = "UPDATE participants SET name = ?, avatar_url = ?, revision = ?, attributes = ? WHERE n = ?"
 _UPDATE_STATUS = "UPDATE participants SET status = ?, statuses = ? WHERE n = ?"
+_UPDATE_ROOM = (
+    "UPDATE rooms SET id = ?, state = ?, version = ?, count = ?, detailed = ?, ttl = ?, opened_at = ?, opened_by = ?,"
+    " due = ?, forgotten = ?, attributes = ? WHERE n = ?"
+)
+_INSERT_ROOM = f"INSERT INTO rooms ({ROOM_COLUMNS}) VALUES (NULL{', ?' * (len(RoomRow.__struct_fields__) - 1)})"
 _SELECT_SESSION = f"SELECT {COLUMNS} FROM sessions WHERE key = ?"
 _SELECT_OPEN = f"SELECT {COLUMNS} FROM sessions WHERE open_key = ?"
 _SELECT_SESSIONS_OF = f"SELECT {COLUMNS} FROM sessions WHERE p = ? AND (state > 1) = 0"
@@ -51,7 +58,21 @@ _encode_event = msgspec.msgpack.Encoder().encode
 class Transaction:
     """One batch's transaction. ``now`` is Unix ms, ``clock`` the partition clock in ms; both stand still in it."""
 
-    __slots__ = ("_cache", "_find", "changes", "clock", "con", "events", "execute", "now", "ready", "state", "writes")
+    __slots__ = (
+        "_cache",
+        "_find",
+        "_rooms",
+        "changes",
+        "clock",
+        "con",
+        "events",
+        "execute",
+        "now",
+        "ready",
+        "room_news",
+        "state",
+        "writes",
+    )
 
     def __init__(self, con: apsw.Connection, state: State, now: int, monotonic: float) -> None:
         self.con = con
@@ -68,6 +89,10 @@ class Transaction:
         self.changes: list[ParticipantRecord] = []
         """What goes to the bus, once it is committed."""
         self.ready: set[str] = set()
+        self.room_news: list[RoomChange | RoomMessage] = []
+        """Likewise, in their order."""
+        self._rooms: dict[tuple[str, str], RoomRow] = {}
+        """Rooms that were changed: each is written once, before the commit."""
 
     # -- participants --------------------------------------------------------------------------------------------
 
@@ -120,6 +145,12 @@ class Transaction:
         """Its own status, and those of its sessions."""
         self.writes += 1
         self.execute(_UPDATE_STATUS, (participant.status, participant.statuses, participant.n))
+        self._cache.keep_participant(participant)
+
+    def save_rooms(self, participant: ParticipantRow) -> None:
+        """Those in which it is a member."""
+        self.writes += 1
+        self.execute("UPDATE participants SET rooms = ? WHERE n = ?", (participant.rooms, participant.n))
         self._cache.keep_participant(participant)
 
     def save_last_seen(self, participant: ParticipantRow, at: int) -> None:
@@ -194,6 +225,40 @@ class Transaction:
         found: list[Any] = self._find(sql, bindings).fetchall()
         return found
 
+    # -- rooms ---------------------------------------------------------------------------------------------------
+
+    def room(self, app: str, name: str) -> RoomRow | None:
+        """The room of this name, one that has ended too; None where it is unknown."""
+        key = (app, name)
+        kept = self.state.rooms.rows
+        room = self._rooms.get(key) or kept.get(key)
+        if room is None and self.state.rooms.known:
+            sql = f"SELECT {ROOM_COLUMNS} FROM rooms WHERE app = ? AND name = ?"
+            for found in self._find(sql, key).fetchall():
+                room = RoomRow(*found)
+                kept[key] = room
+                if len(kept) > MOST_ROOMS:
+                    kept.popitem(last=False)
+        return room
+
+    def save_room(self, room: RoomRow) -> None:
+        """Inserts a new one at once; what is changed is written before the commit."""
+        self.writes += 1
+        if not room.n:
+            self.execute(_INSERT_ROOM, msgspec.structs.astuple(room)[1:])
+            room.n = self.con.last_insert_rowid()
+            self.state.rooms.known += 1
+        self._rooms[room.app, room.name] = self.state.rooms.rows[room.app, room.name] = room
+
+    def forget_room(self, room: RoomRow) -> None:
+        """It ended long ago, and nothing is known of it any more."""
+        self.writes += 1
+        self._rooms.pop((room.app, room.name), None)
+        self.state.rooms.rows.pop((room.app, room.name), None)
+        self.state.rooms.known -= 1
+        for table, key in (("removals", "r"), ("members", "r"), ("rooms", "n")):
+            self.execute(f"DELETE FROM {table} WHERE {key} = ?", (room.n,))
+
     # -- news ----------------------------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
@@ -211,7 +276,10 @@ class Transaction:
         self.writes += 1
 
     def flush(self) -> None:
-        """Writes the events, before the commit."""
+        """Writes the events, and the rooms that were changed, before the commit."""
+        for room in self._rooms.values():
+            self.execute(_UPDATE_ROOM, (*msgspec.structs.astuple(room)[3:], room.n))
+        self._rooms.clear()
         if self.events:
             self.con.executemany("INSERT INTO events (app, seq, at, body) VALUES (?, ?, ?, ?)", self.events)
             self.events = []

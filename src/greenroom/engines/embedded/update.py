@@ -7,6 +7,7 @@ import msgspec
 from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import UpdateRequest
 from greenroom.engines.base import UPDATE_MEMORY
+from greenroom.engines.embedded.memberships import follow
 from greenroom.engines.embedded.rows import ParticipantRow, SessionRow
 from greenroom.engines.embedded.session_steps import (
     bump,
@@ -90,6 +91,8 @@ def _publish(tx: Transaction, participant: ParticipantRow) -> ParticipantRecord:
     bump(tx, participant)
     due = update_is_due(tx, participant)
     tx.save_counts(participant)
+    if participant.rooms is not None:
+        follow(tx, participant, "lost")
     if due:
         emit_participant(tx, participant, "updated")
     record = participant.record()

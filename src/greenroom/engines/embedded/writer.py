@@ -44,7 +44,6 @@ from greenroom.engines.embedded.schema import BUSY_MS, DAMAGED, damaged
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.errors import GreenroomError, ServiceUnavailableError
-from greenroom.model import ParticipantRecord
 
 log = logging.getLogger("greenroom.engine")
 
@@ -65,8 +64,8 @@ _FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
 class CommitListener(Protocol):
     """Who hears of what was committed."""
 
-    def committed(self, changes: list[ParticipantRecord], ready: set[str]) -> None:
-        """In the event loop's thread, after the commit. Quick, does not raise."""
+    def committed(self, tx: Transaction) -> None:
+        """Its news: in the event loop's thread, after the commit. Quick, does not raise."""
 
 
 class Batcher:
@@ -145,6 +144,7 @@ class Batcher:
             else:
                 news.changes += tx.changes
                 news.ready |= tx.ready
+                news.room_news += tx.room_news
         return results, news
 
     def _roll_back(self) -> None:
@@ -206,7 +206,7 @@ class InlineWriter:
     def submit(self, operation: Operation[T]) -> Completion[T]:
         (result,), tx = self._batcher.run([operation])
         if tx is not None:
-            self._listener.committed(tx.changes, tx.ready)
+            self._listener.committed(tx)
         return completed(result)
 
     async def stop(self) -> None:
@@ -304,4 +304,4 @@ class ThreadedWriter:
                     return
             self._done.popleft()
             if tx is not None:
-                self._listener.committed(tx.changes, tx.ready)
+                self._listener.committed(tx)

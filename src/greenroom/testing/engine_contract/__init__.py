@@ -31,6 +31,7 @@ from greenroom.testing.engine_contract.presence import PresenceContract
 from greenroom.testing.engine_contract.records import RecordsContract
 from greenroom.testing.engine_contract.restrictions import RestrictionsContract
 from greenroom.testing.engine_contract.resuming import ResumingContract
+from greenroom.testing.engine_contract.rooms import RoomsContract
 from greenroom.testing.engine_contract.statistics import StatisticsContract
 from greenroom.testing.engine_world import APP, Client, EmbeddedWorld, RecordingListener, World, owner_of, secret
 
@@ -51,7 +52,8 @@ class EngineContract(
     StatisticsContract,
     ConcurrencyContract,
 ):
-    """All cases. Subclass it under a name that pytest collects, and write `make_world`."""
+    """All cases but those of rooms (`RoomsContract`). Subclass it under a name that pytest collects, and write
+    `make_world`."""
 
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "EmbeddedWorld",
     "EngineContract",
     "RecordingListener",
+    "RoomsContract",
     "World",
     "owner_of",
     "refused",

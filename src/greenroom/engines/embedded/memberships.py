@@ -1,0 +1,247 @@
+"""The roster follows the rows (R2): what every change of a participant's sessions means for the rooms they are in.
+
+Which sessions are in which rooms is written with the sessions, and with nothing else. `follow` reads that and makes the
+rosters say the same, in the same transaction: no mark is ever left behind here, but numbers are those that marks have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from greenroom.core.rooms.marks import next_number
+from greenroom.core.rooms.members import member_presence, roster_attributes
+from greenroom.engines.base import NOTIFY_AFTER
+from greenroom.engines.embedded.room_rows import (
+    CLOSED,
+    ENDING,
+    MEMBER_COLUMNS,
+    MemberRow,
+    RoomRow,
+    decode_member,
+    decode_names,
+    encode_member,
+    encode_names,
+)
+from greenroom.engines.embedded.rows import ATTACHED, ParticipantRow, SessionRow
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.engines.rooms import RECORD_PERIOD, REMOVAL_MEMORY, RoomChange
+from greenroom.model import Event, MemberRecord, Presence, partition_of_room
+
+_NOTIFY_AFTER_MS = int(NOTIFY_AFTER * 1000)
+_RECORD_PERIOD_MS = int(RECORD_PERIOD * 1000)
+_REMOVAL_MEMORY_MS = int(REMOVAL_MEMORY * 1000)
+_SELECT_MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE r = ? AND participant = ?"
+_INSERT_MEMBER = f"INSERT INTO members ({MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_UPDATE_MEMBER = (
+    "UPDATE members SET number = ?, version = ?, since = ?, update_at = ?, due = ?, record = ?"
+    " WHERE r = ? AND participant = ?"
+)
+
+
+def member_rooms(participant: ParticipantRow) -> tuple[str, ...]:
+    """Rooms in which the participant is a member."""
+    return () if participant.rooms is None else decode_names(participant.rooms)
+
+
+def follow(tx: Transaction, participant: ParticipantRow, reason: str) -> None:
+    """Makes the rosters say what the participant's sessions say. reason: why it left the rooms that it is out of.
+
+    Repeating it changes nothing; later it may, as what lasts for some time is shown then, and records that changed
+    within a second of the change before.
+    """
+    parts: dict[str, list[SessionRow]] = {}
+    for row in tx.sessions_of(participant):
+        for name in row.data.rooms:
+            parts.setdefault(name, []).append(row)
+    before = member_rooms(participant)
+    for name in dict.fromkeys((*before, *parts)):
+        _follow_in(tx, participant, name, parts.get(name, ()), reason)
+    if set(parts) != set(before):
+        participant.rooms = encode_names(tuple(parts))
+        tx.save_rooms(participant)
+
+
+def _follow_in(
+    tx: Transaction, participant: ParticipantRow, name: str, rows: Sequence[SessionRow], reason: str
+) -> None:
+    room = tx.room(participant.app, name)
+    if room is None or room.state == CLOSED:
+        return
+    member = find_member(tx, room, participant.id)
+    if not rows:
+        if member is not None:
+            remove_member(tx, room, member, reason)
+    elif member is None:
+        _add(tx, room, participant, rows)
+    else:
+        _update(tx, room, participant, member, rows)
+
+
+def find_member(tx: Transaction, room: RoomRow, participant_id: str) -> MemberRow | None:
+    for found in tx.rows(_SELECT_MEMBER, (room.n, participant_id)):
+        return MemberRow(*found)
+    return None
+
+
+# -- members ---------------------------------------------------------------------------------------------------------
+
+
+def _record(room: RoomRow, participant: ParticipantRow) -> MemberRecord:
+    """The participant as the room's roster shows it; the caller fills in what is of its sessions there."""
+    return MemberRecord(
+        id=participant.id,
+        external_id=participant.external_id,
+        name=participant.name,
+        avatar_url=participant.avatar_url,
+        status=participant.status,
+        attributes=roster_attributes(participant.attributes_by_name(), room.shown_attributes()),
+        record_version=participant.version,
+    )
+
+
+def _add(tx: Transaction, room: RoomRow, participant: ParticipantRow, rows: Sequence[SessionRow]) -> None:
+    key = (room.n, participant.id)
+    removal = tx.rows("SELECT number FROM removals WHERE r = ? AND participant = ?", key)
+    if removal:
+        tx.execute("DELETE FROM removals WHERE r = ? AND participant = ?", key)
+    number = next_number(removal[0][0] if removal else 0, tx.now * 1000)
+    connected = any(row.state == ATTACHED for row in rows)
+    since = None if connected else tx.clock
+    record = msgspec.structs.replace(_record(room, participant), sessions=len(rows), joined_at=tx.now)
+    room.count += 1
+    room.due = None
+    before = bump_room(tx, room)
+    due = None if since is None else since + _NOTIFY_AFTER_MS
+    update_at = tx.clock + _RECORD_PERIOD_MS
+    row = MemberRow(room.n, participant.id, number, room.version, since, update_at, due, encode_member(record))
+    tx.execute(_INSERT_MEMBER, msgspec.structs.astuple(row))
+    emit_room(tx, room, participant.id, number, "joined")
+    publish_room(tx, room, before, joined=(record,))
+
+
+def _update(
+    tx: Transaction, room: RoomRow, participant: ParticipantRow, member: MemberRow, rows: Sequence[SessionRow]
+) -> None:
+    record = decode_member(member.record)
+    shown, since = member_presence(
+        connected=sum(row.state == ATTACHED for row in rows),
+        sessions=len(rows),
+        shown=record.presence,
+        since=member.since,
+        clock=tx.clock,
+        after=_NOTIFY_AFTER_MS,
+    )
+    due = None if since is None or shown is Presence.UNREACHABLE else since + _NOTIFY_AFTER_MS
+    changed = msgspec.structs.replace(record, presence=shown, sessions=len(rows))
+    fresh = _record(room, participant)
+    if _profile(fresh) != _profile(record):
+        if tx.clock >= member.update_at:
+            changed = msgspec.structs.replace(fresh, presence=shown, sessions=len(rows), joined_at=record.joined_at)
+            member.update_at = tx.clock + _RECORD_PERIOD_MS
+        else:
+            due = member.update_at if due is None else min(due, member.update_at)
+    if changed == record and (since, due) == (member.since, member.due):
+        return
+    member.since, member.due = since, due
+    before = room.version
+    if changed != record:
+        before = bump_room(tx, room)
+        member.number, member.version = next_number(member.number, tx.now * 1000), room.version
+        member.record = encode_member(changed)
+    tx.writes += 1
+    tx.execute(
+        _UPDATE_MEMBER,
+        (member.number, member.version, since, member.update_at, due, member.record, room.n, participant.id),
+    )
+    if changed != record:
+        publish_room(tx, room, before, changed=(changed,))
+
+
+def _profile(record: MemberRecord) -> tuple[object, ...]:
+    return record.external_id, record.name, record.avatar_url, record.status, record.attributes
+
+
+def remove_member(tx: Transaction, room: RoomRow, member: MemberRow, reason: str) -> None:
+    """Out of the roster, which remembers it for `REMOVAL_MEMORY`; with the last member the room may end."""
+    number = next_number(member.number, tx.now * 1000)
+    room.count -= 1
+    before = bump_room(tx, room)
+    tx.execute("DELETE FROM members WHERE r = ? AND participant = ?", (room.n, member.participant))
+    tx.execute("INSERT INTO removals VALUES (?, ?, ?, ?)", (room.n, member.participant, number, room.version))
+    emit_room(tx, room, member.participant, number, "left", reason)
+    ended = not room.count and (room.state == ENDING or not room.ttl)
+    if ended:
+        end_room(tx, room)
+    elif not room.count:
+        room.due = tx.clock + room.ttl
+    publish_room(tx, room, before, left=((member.participant, reason),), ended=ended)
+
+
+# -- rooms -----------------------------------------------------------------------------------------------------------
+
+
+def end_room(tx: Transaction, room: RoomRow) -> None:
+    """An empty room ends. The caller publishes the change."""
+    room.state, room.due = CLOSED, tx.clock + _REMOVAL_MEMORY_MS
+    tx.state.rooms.open[room.app] -= 1
+    tx.save_room(room)
+    emit_room(tx, room, "", room.version, "ended")
+
+
+def bump_room(tx: Transaction, room: RoomRow) -> int:
+    """A version above the last and at or above the engine's time in microseconds. The one before."""
+    before, room.version = room.version, next_number(room.version, tx.now * 1000)
+    tx.save_room(room)
+    return before
+
+
+def publish_room(
+    tx: Transaction,
+    room: RoomRow,
+    since: int,
+    *,
+    joined: tuple[MemberRecord, ...] = (),
+    changed: tuple[MemberRecord, ...] = (),
+    left: tuple[tuple[str, str], ...] = (),
+    ended: bool = False,
+) -> None:
+    """The change goes to the bus; of a counted room without names, and only where the count is another."""
+    if not room.detailed and changed:
+        return
+    tx.room_news.append(
+        RoomChange(
+            app=room.app,
+            room=room.name,
+            partition=partition_of_room(room.app, room.name),
+            id=0,
+            version=room.version,
+            since=since if room.detailed else 0,
+            count=room.count,
+            joined=joined if room.detailed else (),
+            changed=changed,
+            left=left if room.detailed else (),
+            detailed=bool(room.detailed),
+            ended=ended,
+        )
+    )
+
+
+def emit_room(
+    tx: Transaction, room: RoomRow, participant_id: str, number: int, what: str, reason: str | None = None
+) -> None:
+    """An event of the room (R3). It holds ids only."""
+    data = {"room": room.name, "roomId": room.id}
+    if reason is not None:
+        data["reason"] = reason
+    tx.emit(
+        Event(
+            id=f"{room.id}:{participant_id}:{number}:{what}",
+            type="room." + what,
+            at=tx.now,
+            app=room.app,
+            participant_id=participant_id,
+            data=data,
+        )
+    )
