@@ -44,6 +44,7 @@ SAID_BY_THE_SDK = frozenset(
         ErrorCode.SESSION_ENDED,
         ErrorCode.SESSION_NOT_OPEN,
         ErrorCode.INVALID_CLIENT,
+        ErrorCode.NOT_A_MEMBER,
         ErrorCode.NOT_INITIALIZED,
         ErrorCode.SESSION_ALREADY_OPEN,
         ErrorCode.OPEN_CANCELLED,

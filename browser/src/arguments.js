@@ -20,6 +20,11 @@ export const checkMembers = (what, given, allowed, example) => {
   return given;
 };
 
+/** One of these names. */
+export const checkEvent = (what, name, events) => {
+  if (!events.includes(name)) refuse(`${what} has no event ${name}.`, `It has ${events.join(', ')}.`);
+};
+
 /** Strings without lone surrogates, which no JSON can carry. What else may be wrong the service says. */
 export const checkText = (fields) => {
   for (const name in fields) {

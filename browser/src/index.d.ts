@@ -172,6 +172,145 @@ export declare class ParticipantsService {
   unwatch(who: Who): Promise<void>;
 }
 
+/** A member of a room: a participant with at least one session in it. */
+export interface Member {
+  /** The participant's. */
+  readonly id: string;
+  /** `attributes`: those that the application shows in rosters. */
+  readonly info: ParticipantInfo;
+  readonly status: 'CONNECTED' | 'CONNECTING' | 'LEFT';
+  readonly type: 'USER';
+  /** Of its sessions in the room. */
+  readonly presence: Presence;
+  /** How many sessions in the room. */
+  readonly sessions: number;
+  readonly availability: SessionStatus;
+  /** Unix milliseconds: since when it is a member without a break. */
+  readonly joinedAt: number;
+}
+
+/** Somebody who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined where it was not heard of as it happened. */
+export interface MemberLeft {
+  readonly member: Member;
+  readonly reason?: string;
+}
+
+/** How a roster changed. Who stands in `left` and in `joined` left before coming again. */
+export interface RoomChange {
+  readonly joined: Member[];
+  readonly changed: Member[];
+  readonly left: MemberLeft[];
+  /** Members, and the roster's version, after it. */
+  readonly count: number;
+  readonly version: number;
+}
+
+/** Why a room was closed: `left`, `kicked`, `ended`, `permission_lost`, `lost`, how the session ended, or why it was refused. */
+export interface RoomClosed {
+  readonly reason: string;
+  /** Where joining or watching again was refused, after a new session had taken the place of a lost one. */
+  readonly error?: GreenroomError;
+}
+
+/** Who sent a message: `{ id }` alone where the roster does not name them; undefined: the app's backend. */
+export type Sender = Member | { readonly id: string; readonly info?: undefined } | undefined;
+
+export interface RoomEvents {
+  /** Each change, after `left` and `joined`. */
+  changed: (change: RoomChange) => void;
+  joined: (member: Member) => void;
+  left: (left: MemberLeft) => void;
+  /** Numbers only grow; not in a room that is only watched. */
+  message: (message: any, sender: Sender, number: number) => void;
+  /** So many messages did not come: this client read too slowly. */
+  missed: (count: number) => void;
+  /** The last event. */
+  closed: (closed: RoomClosed) => void;
+}
+
+/**
+ * A room that was joined, or is watched. It survives reconnecting and, where the session was lost, is joined again.
+ * `for await (const change of room)`: a slow reader gets several changes as one.
+ */
+export declare class Room implements AsyncIterable<RoomChange> {
+  private constructor();
+  readonly name: string;
+  /** The room's own, made when it was opened: the platform's conferenceId. */
+  readonly id: string | undefined;
+  /** Of a room that was joined: until it is closed. */
+  readonly isMember: boolean;
+  readonly isClosed: boolean;
+  /** False: a counted room, whose `members` are empty. */
+  readonly isDetailed: boolean;
+  /** By participant id; changes as the roster does. A roster of more than some hundreds of members fills by and by. */
+  readonly members: ReadonlyMap<string, Member>;
+  readonly count: number;
+  /** Of the roster; newer is higher. */
+  readonly version: number;
+
+  on<Name extends keyof RoomEvents>(name: Name, handler: RoomEvents[Name]): Unsubscribe;
+  /** All members by page, asked of the service. */
+  allMembers(): AsyncIterableIterator<Member>;
+  /** message: anything that JSON has, 16 KiB. to: participant ids; left out: all members. Resolves when it is published. */
+  send(message: unknown, options?: { to?: string | readonly string[] | null }): Promise<void>;
+  /** text: 1 KiB. */
+  invite(who: Who, options?: { text?: string | null }): Promise<void>;
+  /** seconds for which the participant stays out; 60 by default. */
+  kick(id: string, options?: { seconds?: number | null }): Promise<void>;
+  /** Ends the membership, or the watching. Never rejects. */
+  leave(): Promise<void>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<RoomChange>;
+}
+
+/** An invitation to a room. */
+export interface Invitation {
+  readonly id: string;
+  readonly room: string;
+  /** Unix milliseconds. */
+  readonly createdAt: number;
+  /** Unix milliseconds. */
+  readonly expiresAt: number;
+  /** Participant id; undefined: the app's backend. */
+  readonly inviter?: string;
+  readonly inviterName?: string;
+  readonly text?: string;
+}
+
+/** An invitation of this participant's was answered. */
+export interface InvitationAnswer {
+  readonly invitationId: string;
+  readonly room: string;
+  readonly participantId: string;
+  readonly accepted: boolean;
+}
+
+/** Needs an open session. Names of rooms have 1 to 250 bytes of UTF-8, and no control characters. */
+export declare class RoomsService {
+  private constructor();
+  /** Those that wait for an answer. */
+  readonly invitations: Invitation[];
+  /** `invited`: also those that waited when the session was opened. */
+  on(name: 'invited', handler: (invitation: Invitation) => void): Unsubscribe;
+  on(name: 'answered', handler: (answer: InvitationAnswer) => void): Unsubscribe;
+  /**
+   * Opens an empty room; one that is there stays as it is. ttl: seconds for which it outlasts its last member, at most 600;
+   * left out: 0. detailed false: a counted room. Needs the scope `conf:create`.
+   */
+  create(
+    name: string,
+    options?: { ttl?: number | null; detailed?: boolean | null },
+  ): Promise<{ readonly name: string; readonly id?: string; readonly version: number; readonly count: number }>;
+  /** Opens what is not there. Joined again it is the same Room. */
+  join(name: string): Promise<Room>;
+  /** The roster without being in it; a room that is not there is empty. Needs the scope `notifications:set`. */
+  watch(name: string): Promise<Room>;
+  /** The name of the room that has this id. */
+  find(roomId: string): Promise<string>;
+  /** Joins the room, and lets the inviter know. */
+  accept(invitation: Invitation): Promise<Room>;
+  decline(invitation: Invitation): Promise<void>;
+}
+
 export interface GreenroomOptions {
   /** This installation of the app. Left out: in a browser the tab, elsewhere a device without a name. */
   device?: Device;
@@ -192,6 +331,7 @@ export declare class Greenroom {
   constructor(url: string, options?: GreenroomOptions);
   readonly session: SessionService;
   readonly participants: ParticipantsService;
+  readonly rooms: RoomsService;
   /**
    * Use this client access token. refresh is called at 1/2 and 3/4 of the token's life with false, at its end with
    * true; without one the session ends with the token. token null: refresh is asked for the first one, too.
@@ -221,7 +361,9 @@ export declare class GreenroomError extends Error {
   readonly endReason?: string;
   /** Of ScopeMissingError. */
   readonly scope?: string;
-  /** Of ParticipantBlockedError: Unix milliseconds, null for good. */
+  /** Of RoomPermissionError: join, watch, send, invite or kick. */
+  readonly permission?: string;
+  /** Of ParticipantBlockedError and KeptOutError: Unix milliseconds, null for good. */
   readonly until?: number | null;
   /** Of RevisionConflictError: the present record. */
   readonly participant?: Participant;
@@ -252,8 +394,16 @@ export declare const errors: {
   readonly TooManySessionsError: ErrorClass;
   readonly ParticipantBlockedError: ErrorClass;
   readonly RevisionConflictError: ErrorClass;
+  readonly RoomError: ErrorClass;
+  readonly RoomPermissionError: ErrorClass;
+  readonly RoomFullError: ErrorClass;
+  readonly KeptOutError: ErrorClass;
+  readonly NotAMemberError: ErrorClass;
+  readonly RoomLimitError: ErrorClass;
   readonly ServiceError: ErrorClass;
   readonly ServiceUnavailableError: ErrorClass;
+  readonly RoomsUnavailableError: ErrorClass;
+  readonly RoomEndingError: ErrorClass;
   readonly RateLimitedError: ErrorClass;
   readonly ProtocolError: ErrorClass;
 };

@@ -5,6 +5,7 @@ import { errors, GreenroomError } from './errors.js';
 import { Notifier } from './notifier.js';
 import { followPage } from './page.js';
 import { ParticipantsService } from './participants.js';
+import { RoomsService } from './rooms.js';
 import { Runner } from './runner.js';
 import { SessionService } from './session.js';
 import { fetchToken, serviceBase } from './transport.js';
@@ -18,6 +19,7 @@ export class Greenroom {
     this._runner = new Runner(base, options, notifier);
     const { device, stop } = followPage(base, this._runner);
     this.participants = new ParticipantsService(this._runner, notifier);
+    this.rooms = new RoomsService(this._runner, notifier);
     this.session = new SessionService(this._runner, notifier, options.device ?? device);
     const { autoAway } = options;
     if (autoAway !== true) checkMembers('autoAway', autoAway || undefined, ['hidden', 'idle'], '{ hidden: 60, idle: 300 }');

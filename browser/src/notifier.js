@@ -1,4 +1,4 @@
-/** Passes what the machine reports to the app: to its handlers, and to those who watch participants. */
+/** Passes what the machine reports to the app: to its handlers, to those who watch participants, and to rooms. */
 
 /** Run a callback of the app: in order, outside of the machine's inputs. What it throws is logged and goes no further. */
 export const callBack = (handler, ...values) => {
@@ -7,16 +7,16 @@ export const callBack = (handler, ...values) => {
     .catch((error) => console.error('greenroom: a callback threw', error));
 };
 
-export class Notifier {
+/** Handlers of an app by the name of what they are for. */
+export class Handlers {
   constructor() {
-    this._handlers = {};
-    this._watches = [];
+    this._byName = {};
   }
 
   /** Add a handler. Returns what removes it. */
   _on(name, handler) {
     const entry = { handler };
-    const handlers = (this._handlers[name] ??= new Set());
+    const handlers = (this._byName[name] ??= new Set());
     handlers.add(entry);
     const off = () => {
       handlers.delete(entry);
@@ -25,12 +25,33 @@ export class Notifier {
     return off;
   }
 
+  /** Those who were removed meanwhile are not called. */
+  _call(name, ...values) {
+    const handlers = this._byName[name] ?? [];
+    for (const entry of handlers) callBack((...given) => handlers.has(entry) && entry.handler(...given), ...values);
+  }
+}
+
+export class Notifier {
+  constructor() {
+    this._handlers = new Handlers();
+    this._watches = [];
+    this._rooms = new Set();
+  }
+
+  _on(name, handler) {
+    return this._handlers._on(name, handler);
+  }
+
   _report(name, event) {
-    if (event === 'disconnected') for (const watch of this._watches.splice(0)) watch._finish();
+    if (event === 'disconnected') {
+      for (const watch of this._watches.splice(0)) watch._finish();
+      for (const room of [...this._rooms]) room._sessionOver();
+    }
     if (name === 'participantsChanged')
       for (const participant of event.participants) for (const watch of [...this._watches]) watch._update(participant);
-    const value = event.participants ?? (name === 'participantUpdated' ? event.participant : event);
-    for (const entry of this._handlers[name] ?? [])
-      callBack((one) => this._handlers[name].has(entry) && entry.handler(one), value);
+    for (const room of [...this._rooms]) if (room.name === event.room) room._report(name, event);
+    const value = event.participants ?? event.invitation ?? (name === 'participantUpdated' ? event.participant : event);
+    this._handlers._call(name, value);
   }
 }

@@ -75,6 +75,7 @@ export const ERRORS = {
   61: ["Session_not_open", "No session is open.", "Open a session first."],
   66: ["Application_limit_reached"],
   69: ["Invalid_client", "App key or secret are wrong.", "Check app key and secret; make a new one if lost."],
+  73: ["Not_a_member", "The session is not in the room.", "Join the room first."],
   90: ["Not_initialized", "The SDK has no token yet.", "Call initializeToken(token, refresh) or initialize(appKey, appSecret) first."],
   91: ["Session_already_open", "A session is open already with other info.", "Use updateParticipantInfo to change name or avatar, or close first."],
   92: ["Open_cancelled", "The open was ended by close.", "Call open again if a session is wanted."],

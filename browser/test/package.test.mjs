@@ -11,9 +11,9 @@ import { shortNames } from '../scripts/names.mjs';
 import { play, scenarios } from './support/player.mjs';
 
 const root = new URL('..', import.meta.url);
-const LIMIT = 16 * 1024; // bytes, minified and compressed
+const LIMIT = 20 * 1024; // bytes, minified and compressed
 
-test('the module is at most 16 KiB, minified and compressed', async () => {
+test('the module is at most 20 KiB, minified and compressed', async () => {
   const size = gzipSync(await bundle(), { level: 9 }).length;
   assert.ok(size <= LIMIT, `${size} bytes`);
 });
@@ -45,6 +45,7 @@ test('the types name what the module exports', async () => {
     ['Greenroom', sdk],
     ['SessionService', sdk.session],
     ['ParticipantsService', sdk.participants],
+    ['RoomsService', sdk.rooms],
   ]) {
     const body = types.slice(types.indexOf(`class ${type} {`)).split('\n}')[0];
     const declared = [...body.matchAll(/^ {2}(?:readonly )?(\w+)[?(:]/gm)].map(([, name]) => name);

@@ -104,6 +104,9 @@ export class Inbound {
         break;
       case 'session.tokenExpiring':
         if (_tokens._text === _tokens._accepted) _tokens._expiryNotice();
+        break;
+      default:
+        lifecycle._rooms._notified(method, params);
     }
   }
 

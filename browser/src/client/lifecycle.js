@@ -11,6 +11,7 @@ import { PendingCloses } from './pending_close.js';
 import { Replies } from './replies.js';
 import { PendingRequests, sendText } from './requests.js';
 import { actionOfClose, actionOfEnd, actionOfError, endReasonOf, errorOfClose, retryOfClose } from './retry_policy.js';
+import { LocalRooms } from './rooms.js';
 import { TokenManager } from './tokens.js';
 import { WatchedParticipants } from './watches.js';
 
@@ -19,7 +20,9 @@ const checkOpenResult = (result) => {
   const { session, participant, scopes, capabilities, changed = [], limits } = result;
   if (typeof session.id !== 'string' || typeof session.grace !== 'number' || !Array.isArray(scopes)) throw new TypeError();
   [participant, ...changed].forEach(toParticipant);
-  return { session, participant, scopes, capabilities: capabilities ?? [], changed, limits: limits ?? {} };
+  const { rooms = [], lostRooms = [], rosters = [], invitations = [] } = result;
+  const ofRooms = { rooms, lostRooms, rosters, invitations };
+  return { session, participant, scopes, capabilities: capabilities ?? [], changed, limits: limits ?? {}, ...ofRooms };
 };
 
 /**
@@ -38,7 +41,8 @@ export class Lifecycle {
     this._watches = new WatchedParticipants();
     this._attempts = new Attempts(tools, settings, this._output);
     this._closes = new PendingCloses(tools, settings, this._requests, this._attempts);
-    this._replies = new Replies(this._output, this._tokens, this._requests, this._watches);
+    this._rooms = new LocalRooms(this._output, this._requests);
+    this._replies = new Replies(this._output, this._tokens, this._requests, this._watches, this._rooms);
     this._retryFloor = -Infinity; // the service asked not to come back sooner, whatever the network hints
     // Later: _opening, _session; _waitingForToken, the next dial waits for the app's refresh callback; _sentToken;
     // _lastEnd, how the last session ended, if not by `close`, until the next `open`.
@@ -74,7 +78,7 @@ export class Lifecycle {
     const newer = token !== this._tokens._accepted ? token : undefined;
     const watching = this._watches._known().slice(0, this._settings._watchesPerMessage);
     const [method, params] = session
-      ? ['session.resume', session._resume(this._tools._randomHex(32), newer, watching)]
+      ? ['session.resume', session._resume(this._tools._randomHex(32), newer, watching, this._rooms._known())]
       : ['session.open', opening._params(token, this._tools._sdk)];
     attempt._phase = HELLO;
     attempt._helloId = this._requests._newId();
@@ -121,7 +125,8 @@ export class Lifecycle {
       this._output._notify({ type: 'sessionReopened', participant, reason, previousId });
       this._requests._resend();
       this._replies._watchAgain(this._watches._known());
-    }
+      this._rooms._reopened(result);
+    } else this._rooms._welcome(result.invitations);
     for (const waiter of opening._waiters.keys()) this._output._resolve(waiter, participant);
   }
 
@@ -132,6 +137,7 @@ export class Lifecycle {
     this._replies._ownRecord(this._session, result.participant, true);
     this._replies._changed(this._watches._snapshot(result.changed, true));
     this._replies._watchAgain(this._watches._known().slice(this._settings._watchesPerMessage));
+    this._rooms._resumed(result);
   }
 
   // -- refusals
@@ -424,6 +430,7 @@ export class Lifecycle {
   /** After a close or an end nothing is left but the token. error: for all callers that wait. */
   _forget(error) {
     this._output._emit(...this._requests._rejectAll(error), ...this._tokens._cancel());
+    this._rooms._clear(endReasonOf(error));
     this._opening = this._session = undefined;
     this._attempts._clear();
     this._watches._held.clear();

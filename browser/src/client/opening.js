@@ -69,7 +69,7 @@ export class Session {
   }
 
   /** Parameters of the next attempt: +1, with the same next secret until one is answered. */
-  _resume(nextSecret, token, watching) {
+  _resume(nextSecret, token, watching, watchingRooms) {
     this._nextSecret ??= nextSecret;
     return {
       sessionId: this.id,
@@ -78,6 +78,7 @@ export class Session {
       attempt: ++this._attempt,
       token,
       watching,
+      watchingRooms,
     };
   }
 

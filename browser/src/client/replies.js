@@ -2,16 +2,17 @@
 import { boundedRetry } from '../backoff.js';
 import { errors, fromWire } from '../errors.js';
 import { isSame, toParticipant } from '../model.js';
-import { HELD_CODES, TOKEN_EXPIRED } from '../tables.js';
-import { rejections } from './requests.js';
+import { HELD_CODES, MERGED_METHODS, TOKEN_EXPIRED } from '../tables.js';
+import { LEAVE, rejections } from './requests.js';
 
 /** Resolves and rejects the callers, and keeps records and token up to date. */
 export class Replies {
-  constructor(output, tokens, requests, watches) {
+  constructor(output, tokens, requests, watches, rooms) {
     this._output = output;
     this._tokens = tokens;
     this._requests = requests;
     this._watches = watches;
+    this._rooms = rooms;
   }
 
   /** The service's reply to this request. True: the node does not have the session any more. */
@@ -30,6 +31,8 @@ export class Replies {
           this._changed(this._watches._snapshot(result.participants, !request._callers.length));
         this._resolveLookups(request, found);
         return false;
+      } else if (method.startsWith('rooms.')) {
+        value = this._rooms._answered(request, result);
       } else if (method === 'session.refreshToken') {
         const { scopes } = result;
         if (!Array.isArray(scopes)) throw new TypeError();
@@ -78,7 +81,7 @@ export class Replies {
     else if (HELD_CODES.includes(error.code)) {
       this._requests._hold(request, error);
       if (error.code === TOKEN_EXPIRED) this._tokens._expire();
-    } else if (_callers.length > 1 && !error.retryable) this._requests._split(method, _callers); // one caller's mistake
+    } else if (_callers.length > 1 && !error.retryable && MERGED_METHODS.includes(method)) this._requests._split(method, _callers); // one caller's mistake
     else if (_callers.length) {
       if (error.participant)
         try {
@@ -87,7 +90,12 @@ export class Replies {
           error.participant = undefined;
         }
       this._reject(request, error);
-    } else if (error.retryable) this._requests._hold(request, error); // the machine's own: sent again after the next resume
+      if (method === LEAVE && error.retryable) {
+        request._callers = [];
+        this._rooms._refused(now, request, error);
+      }
+    } else if (method.startsWith('rooms.')) this._rooms._refused(now, request, error);
+    else if (error.retryable) this._requests._hold(request, error); // the machine's own: sent again after the next resume
     return false;
   }
 

@@ -10,6 +10,15 @@ import { earliest } from './attempts.js';
 
 const HELD = -1;
 
+/** Of one room, the next is sent when the one before is answered: a refusal for now may not change their order. */
+const EXCLUSIVE_METHODS = ['rooms.join', 'rooms.leave', 'rooms.watch', 'rooms.unwatch'];
+
+/** A leave goes on without anybody who waits for it. A join for which nobody waits any more becomes a leave. */
+export const JOIN = 'rooms.join';
+export const LEAVE = 'rooms.leave';
+
+const byId = (one, other) => one._id - other._id;
+
 const encode = (id, method, params) => JSON.stringify({ jsonrpc: '2.0', id, method, params });
 
 const sizeOf = ({ _id, method }, params) => utf8Length(encode(_id, method, params));
@@ -24,6 +33,8 @@ class PendingRequest {
     this.params = params;
     this._callers = callers;
     this._alone = alone;
+    const names = params.room === undefined ? [...(params.rooms ?? []), ...(params.known ?? []).map(([name]) => name)] : [params.room];
+    this._room = names.length === 1 ? names[0] : undefined; // the one that it is about
     // Later: _sentOn, number of the attempt; _lastError; _notBefore, the service asked to wait.
   }
 }
@@ -70,6 +81,16 @@ export class PendingRequests {
     if (size <= MAX_MESSAGE_BYTES) return undefined;
     this._take(request._id);
     return new errors.IllegalArgumentError(`${method}: the message has ${size} bytes; the limit is ${MAX_MESSAGE_BYTES}.`);
+  }
+
+  /** The same for one room, or with those who ask the same, unless a later request about the room may undo it. */
+  _addOrJoin(now, method, params, waiter, timeout) {
+    const { _room } = new PendingRequest(0, method, params);
+    const about = this._all().filter((one) => one._room === _room && EXCLUSIVE_METHODS.includes(one.method));
+    const last = about.sort(byId).at(-1);
+    if (last?.method === method && last._callers.length && JSON.stringify(last.params) === JSON.stringify(params))
+      last._callers.push({ waiter, params, _timeout: timeout, _deadline: now + timeout });
+    else this._add(now, method, params, waiter, timeout);
   }
 
   /** Remove the request that this answers. */
@@ -121,7 +142,8 @@ export class PendingRequests {
     let room = this._settings._maxInFlight - this._all().filter((one) => one._sentOn === attempt).length;
     this._level = Math.min(this._burst, this._level + (now - this._levelAt) * this._rate);
     this._levelAt = now;
-    const unsent = this._all().filter((one) => one._sentOn === undefined);
+    const blocked = this._blocked(attempt);
+    const unsent = this._all().filter((one) => one._sentOn === undefined && !blocked.has(one));
     while (unsent.length) {
       const one = unsent.shift();
       if (one._notBefore > now) this._block(now, one._notBefore, [one]);
@@ -140,6 +162,24 @@ export class PendingRequests {
       }
     }
     return effects;
+  }
+
+  /**
+   * Those that an earlier one about the same room has to precede: one that is not sent, or one whose answer decides about
+   * membership.
+   */
+  _blocked(attempt) {
+    const blocked = new Set();
+    const busy = new Map(); // room: whether all others have to wait
+    for (const one of this._all().sort(byId)) {
+      const { _room, method, _sentOn, _notBefore } = one;
+      if (_room === undefined) continue;
+      const isExclusive = EXCLUSIVE_METHODS.includes(method);
+      const before = busy.get(_room);
+      if (before || (isExclusive && before !== undefined)) blocked.add(one);
+      busy.set(_room, !!before || isExclusive || (_sentOn !== attempt && _notBefore > 0));
+    }
+    return blocked;
   }
 
   /** Take the other one's callers, where both fit into one message. */
@@ -178,7 +218,10 @@ export class PendingRequests {
       const late = _callers.filter((caller) => caller._deadline <= now);
       if (!late.length) return [];
       request._callers = _callers.filter((caller) => !late.includes(caller));
-      if (!request._callers.length) this._take(request._id);
+      if (!request._callers.length && method !== LEAVE) {
+        this._take(request._id);
+        if (method === JOIN) this._add(0, LEAVE, request.params);
+      }
       const hasEnded = _lastError instanceof errors.SessionEndedError; // the session lives, or all were rejected
       const error =
         (!hasEnded && _lastError) || new errors.ServiceUnavailableError(`${method} was not answered in time.`);

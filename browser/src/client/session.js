@@ -14,6 +14,7 @@ import { earliest, LIVE } from './attempts.js';
 import { Inbound } from './inbound.js';
 import { closed, Lifecycle } from './lifecycle.js';
 import { cleanInfo, isEmpty, sameInfo, Session } from './opening.js';
+import { missing, ROOMS } from './rooms.js';
 import { splitIds } from './watches.js';
 
 /** The session of one SDK object: at most one at a time. */
@@ -23,12 +24,13 @@ export class ClientSession {
     this._settings = { ...SETTINGS, ...settings };
     this._lifecycle = new Lifecycle(tools, this._settings);
     this._inbound = new Inbound(this._settings, this._lifecycle);
-    const { _output, _tokens, _requests, _attempts, _closes } = this._lifecycle;
+    const { _output, _tokens, _requests, _attempts, _closes, _rooms } = this._lifecycle;
     this._output = _output;
     this._tokens = _tokens;
     this._requests = _requests;
     this._attempts = _attempts;
     this._closes = _closes;
+    this._rooms = _rooms;
     // Later: _offline, _lastInput, _restored.
   }
 
@@ -190,10 +192,7 @@ export class ClientSession {
     const session = this._lifecycle._session;
     if (!session || session._capabilities.includes(capability)) return true;
     this._noteTime(now);
-    this._output._reject(
-      waiter,
-      new errors.ProtocolError(`The service is older than this SDK: it has no ${capability}.`, { hint: 'Upgrade the service.' }),
-    );
+    this._output._reject(waiter, missing(capability));
     this._run(now);
     return false;
   }
@@ -207,6 +206,41 @@ export class ClientSession {
   unwatch(now, waiter, params) {
     this._lifecycle._watches._drop(params.ids ?? [], params.externalIds ?? []);
     this.request(now, waiter, 'participants.unwatch', params);
+  }
+
+  /**
+   * Joins a room, leaves it, watches it or watches it no more: method is that of LocalRooms. What joins and watches
+   * resolves with the LocalRoom; a leave is tried for as long as the session lives.
+   */
+  _aboutRoom(now, waiter, method, what, timeout = this._settings._requestTimeout) {
+    if (!this._can(now, waiter, ROOMS)) return;
+    this._noteTime(now);
+    if (this.isOpen()) this._rooms[method](now, waiter, what, timeout);
+    else this._output._reject(waiter, this._notOpenError());
+    this._run(now);
+  }
+
+  /** message: anything JSON. Resolves when it is published; repeated until then, with the same id. */
+  _sendToRoom(now, waiter, room, message, to) {
+    this._aboutRoom(now, waiter, '_send', { room, messageId: this._tools._randomHex(16), message, to });
+  }
+
+  /** It waits no longer, whatever the service answers. */
+  _answerInvitation(now, waiter, invitationId, accept) {
+    this._rooms._invitations.delete(invitationId);
+    this._roomRequest(now, waiter, 'rooms.answer', { invitationId, accept });
+  }
+
+  /** Any other request about rooms. */
+  _roomRequest(now, waiter, method, params) {
+    if (this._can(now, waiter, ROOMS)) this.request(now, waiter, method, params);
+  }
+
+  /** Invitations that wait for an answer, as far as the service has said. */
+  _invitations(now) {
+    this._lifecycle._clock._note(now, this._tools._wall());
+    const time = this._lifecycle._clock._time * 1000;
+    return [...this._rooms._invitations.values()].filter(({ expiresAt }) => expiresAt > time);
   }
 
   /** What the app's refresh callback returned, or the error that it threw. */

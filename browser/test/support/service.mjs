@@ -1,6 +1,7 @@
 /** A service in this process: `new Greenroom('http://service', { webSocket: service.WebSocket })`. */
 import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
+import { FakeRooms } from './fake_rooms.mjs';
 
 /** The participant's id of an external id: a UUID, and the same one every time. */
 export const participantId = (externalId) =>
@@ -22,6 +23,8 @@ export class FakeService {
   opens = 0;
   sessions = new Map(); // id: the socket it has
   requests = []; // methods, as they came
+  rooms = new FakeRooms(this);
+  capabilities = ['attributes', 'status', 'rooms'];
   #people = new Map();
   #numbers = 0;
 
@@ -30,6 +33,7 @@ export class FakeService {
     this.WebSocket = class {
       readyState = 0;
       watching = new Set();
+      watchingRooms = new Set();
 
       constructor() {
         queueMicrotask(() => {
@@ -72,6 +76,19 @@ export class FakeService {
     return next;
   }
 
+  /** A participant's record. */
+  record(id) {
+    return this.#people.get(id);
+  }
+
+  /** Sessions that are lost: the service has forgotten them, and each client opens a new one. */
+  forgetAll() {
+    for (const socket of [...this.sessions.values()]) {
+      this.#end(socket);
+      socket.lose();
+    }
+  }
+
   /** The end of every session, for good. */
   endAll(reason) {
     for (const socket of [...this.sessions.values()]) {
@@ -82,12 +99,17 @@ export class FakeService {
   }
 
   #end(socket) {
-    if (this.sessions.delete(socket.session)) this.#change(socket, { presence: 'offline', sessions: 0 });
+    if (!this.sessions.delete(socket.session)) return;
+    this.rooms.sessionEnded(socket.session, socket.person);
+    const sessions = [...this.sessions.values()].filter((one) => one.person === socket.person).length;
+    this.#change(socket, { presence: sessions ? 'online' : 'offline', sessions });
   }
 
   /** The participant of this connection. */
   #change(socket, changes = {}) {
-    return this.person(this.#people.get(socket.person).externalId, changes);
+    const next = this.person(this.#people.get(socket.person).externalId, changes);
+    if ('name' in changes) this.rooms.recordChanged(socket.person);
+    return next;
   }
 
   #receive(socket, { id, method, params = {} }) {
@@ -105,18 +127,29 @@ export class FakeService {
         socket.person = participantId(xid);
         this.sessions.set(socket.session, socket);
         const { name = this.person(xid).name } = params.participant ?? {};
-        const participant = this.person(xid, { presence: 'online', sessions: 1, name });
+        const sessions = [...this.sessions.values()].filter((one) => one.person === socket.person).length;
+        const participant = this.person(xid, { presence: 'online', sessions, name });
         const session = { id: socket.session, generation: 1, grace: 40, expiresAt: Date.now() + HOUR * 1000 };
-        reply({ session, participant, scopes: ['*'] });
+        const { capabilities } = this;
+        reply({ session, participant, scopes: ['*'], capabilities, invitations: this.rooms.invitationsOf(socket.person) });
       },
       'session.resume': () => {
         socket.session = params.sessionId;
         const before = this.sessions.get(socket.session);
+        if (!before) {
+          socket.tell({ id, error: { code: -32007, message: 'The session is gone.' } });
+          return;
+        }
         socket.person = before.person;
         socket.watching = before.watching;
         this.sessions.set(socket.session, socket);
         const session = { id: socket.session, generation: 2, grace: 40, expiresAt: Date.now() + HOUR * 1000 };
-        reply({ session, participant: this.#change(socket), scopes: ['*'] });
+        const { capabilities } = this;
+        socket.watchingRooms = new Set((params.watchingRooms ?? []).map(([name]) => name));
+        const rosters = [...socket.watchingRooms].map((name) => this.rooms.roster(name));
+        const rooms = this.rooms.roomsOf(socket.session);
+        const invitations = this.rooms.invitationsOf(socket.person);
+        reply({ session, participant: this.#change(socket), scopes: ['*'], capabilities, rooms, rosters, invitations });
       },
       'session.refreshToken': () => reply({ expiresAt: Date.now() + HOUR * 1000, scopes: ['*'] }),
       'session.close': () => {
@@ -135,7 +168,20 @@ export class FakeService {
       },
       ping: () => reply(null),
     };
-    if (!methods[method]) throw new Error(`${method} is not in the fake service`);
-    methods[method]();
+    const ofRooms = this.rooms.methods[method];
+    if (!methods[method] && !ofRooms) throw new Error(`${method} is not in the fake service`);
+    if (!ofRooms) {
+      methods[method]();
+      return;
+    }
+    let result;
+    try {
+      result = ofRooms(socket, params);
+    } catch (error) {
+      if (error instanceof Error) throw error;
+      socket.tell({ id, error });
+      return;
+    }
+    reply(result);
   }
 }

@@ -1,5 +1,5 @@
 /** An app's code against the types, compiled with `tsc --strict`; what must not compile says so. */
-import { errors, Greenroom, GreenroomError, type Participant, type SessionState } from '@greenroom/client';
+import { errors, Greenroom, GreenroomError, type Participant, type Room, type SessionState } from '@greenroom/client';
 import { configure, bridge } from '@greenroom/react-native-compat';
 
 const sdk = new Greenroom('https://sessions.example.com', { device: { id: 'phone-1', name: 'My phone' } });
@@ -39,6 +39,17 @@ export const run = async (): Promise<void> => {
     if (participant.presence === 'away') break;
   }
   await sdk.participants.unwatch(['id']);
+  const room: Room = await sdk.rooms.join('standup');
+  const names: (string | undefined)[] = [...room.members.values()].map(({ info }) => info.name);
+  room.on('message', (message, sender, number) => console.log(message, sender?.info?.name, number + 1));
+  room.on('left', ({ member, reason }) => console.log(member.joinedAt, reason?.length));
+  // @ts-expect-error there is no such event
+  room.on('gone', () => {});
+  // @ts-expect-error a roster is not changed by the app
+  room.members.clear();
+  await room.send({ hand: 'up' }, { to: names.length ? me.id : null });
+  sdk.rooms.on('invited', (invitation) => void sdk.rooms.accept(invitation).then((one) => one.leave()));
+  for await (const { joined, left, count } of room) if (count > joined.length + left.length) break;
   try {
     await sdk.session.getParticipant();
   } catch (error) {

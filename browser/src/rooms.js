@@ -1,0 +1,98 @@
+/** Rooms: opening, joining and watching them, and invitations to them. */
+import { checkEvent, checkMembers, checkText } from './arguments.js';
+import { errors } from './errors.js';
+import { Room } from './room.js';
+
+const checkName = (name) => {
+  if (!name) throw new errors.IllegalArgumentError('The name of a room must be a string that is not empty.');
+  checkText({ name });
+};
+
+const EVENTS = { invited: 'roomInvited', answered: 'roomInvitationAnswered' };
+
+/** Needs an open session. */
+export class RoomsService {
+  constructor(runner, notifier) {
+    this._runner = runner;
+    this._notifier = notifier;
+  }
+
+  get invitations() {
+    return this._machine._invitations(this._runner._now());
+  }
+
+  on(name, handler) {
+    checkEvent('rooms', name, Object.keys(EVENTS));
+    return this._notifier._on(EVENTS[name], handler);
+  }
+
+  async create(name, options) {
+    checkName(name);
+    const { ttl, detailed } = checkMembers('options', options, ['ttl', 'detailed'], '{ ttl: 60 }');
+    const params = { room: name, ttl: ttl ?? undefined, detailed: detailed ?? undefined };
+    const { id, version, count } = await this._call('_roomRequest', 'rooms.create', params);
+    return { name, id, version, count };
+  }
+
+  join(name) {
+    return this._enter(name, true);
+  }
+
+  watch(name) {
+    return this._enter(name, false);
+  }
+
+  async find(roomId) {
+    checkText({ roomId: roomId ?? 0 });
+    return this._call('_roomRequest', 'rooms.find', { roomId });
+  }
+
+  /** Joins the room, and says so to the inviter. */
+  async accept(invitation) {
+    const room = await this.join(invitation?.room);
+    await this._answer(invitation.id, true);
+    return room;
+  }
+
+  async decline(invitation) {
+    await this._answer(invitation?.id, false);
+  }
+
+  get _machine() {
+    return this._runner._machine;
+  }
+
+  async _call(method, ...values) {
+    const machine = this._machine;
+    if (!machine.isOpen()) throw machine._notOpenError();
+    return this._runner._call((now, waiter) => machine[method](now, waiter, ...values));
+  }
+
+  async _answer(id, accept) {
+    checkText({ 'invitation.id': id ?? 0 });
+    await this._call('_answerInvitation', id, accept);
+  }
+
+  /** The same Room for the same room, as long as it is open. */
+  async _enter(name, isJoined) {
+    checkName(name);
+    const local = await this._call('_aboutRoom', isJoined ? '_join' : '_watch', name);
+    const { _rooms } = this._notifier;
+    const before = [..._rooms].find((one) => one._local === local && one._isJoined === isJoined);
+    if (before) return before;
+    const room = new Room(this._runner, this, name, isJoined, local);
+    // It may be over already: between the reply and now the session has ended, or somebody was kicked.
+    if ((isJoined ? local._isJoined : local._isWatched) && this._machine.isOpen()) _rooms.add(room);
+    else room._close({ reason: 'lost' });
+    return room;
+  }
+
+  _forget(room) {
+    this._notifier._rooms.delete(room);
+  }
+
+  /** Tell the service. Nobody waits for what does not succeed: the machine goes on trying. */
+  async _end({ name, _isJoined }) {
+    await this._call('_aboutRoom', _isJoined ? '_leave' : '_unwatch', name).catch(() => {});
+  }
+}
