@@ -214,7 +214,7 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of one room."""
     max_rooms: int = 1_000_000
     detailed_members: int = 1_000
-    """Members up to which a detailed room's changes name them."""
+    """Of one detailed room, whose changes name them."""
 
 
 class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -113,7 +113,8 @@ class Rooms(Protocol):
         """Read from the master."""
 
     def send(self, request: SendMessage) -> Awaitable[int]:
-        """The message's number: it is published. Raises NotAMemberError, RateLimitedError."""
+        """The message's number: it is published. Raises NotAMemberError (also where the room is not open),
+        RateLimitedError, and for the backend NotFoundError (the room is not open)."""
 
     async def moderate(self, request: KickMember | EndRoom) -> Moderated:
         """Kick and end (R8, R11). Raises RoomPermissionError."""

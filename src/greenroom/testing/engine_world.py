@@ -48,9 +48,11 @@ from greenroom.model import (
     SessionRecord,
     TokenIssuer,
     anonymous_participant_id,
+    make_room_id,
     make_session_id,
     participant_id_of,
     partition_of,
+    partition_of_room,
 )
 
 APP = "app-1"
@@ -284,9 +286,13 @@ class World(ABC):
         await client.open()
         return client
 
+    def room_id(self, room: str, app: str = APP) -> str:
+        """An id for a room that is opened."""
+        return make_room_id(partition_of_room(app, room), self._random(self.number()))
+
     def room_request(self, room: str, **changes: Any) -> CreateRoom:
         """A backend's request to open a room."""
-        request = CreateRoom(app=APP, room=room, room_id=f"room-{self.number()}")
+        request = CreateRoom(app=APP, room=room, room_id=self.room_id(room))
         return msgspec.structs.replace(request, **changes)
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -435,7 +441,7 @@ class Client:
             app=self.request.app,
             participant_id=self.participant_id,
             room=room,
-            room_id=f"room-{self.world.number()}",
+            room_id=self.world.room_id(room, self.request.app),
             owner=self.owner,
         )
         return msgspec.structs.replace(request, **changes)

@@ -19,7 +19,7 @@ class RoomLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Of the application."""
     rooms_of_session: int = 16
     detailed_members: int = 1_000
-    """Members up to which a detailed room shows them by name in every change; a room with more is counted."""
+    """Of a detailed room, whose changes name them. It takes no more: a room does not switch (R5)."""
     roster_attributes: tuple[str, ...] = ()
     """Attributes of a participant that a roster shows."""
     message_bytes_per_second: int = 64 * 1024
@@ -56,7 +56,8 @@ class JoinRoom(msgspec.Struct, frozen=True, kw_only=True):
     """As in `CreateRoom`, where this opens the room."""
     owner: Owner
     limit: int = 0
-    """Members in the answered roster at most; 0: as many as `ROSTER_BYTES` holds."""
+    """Members in the answered roster at most; 0: as many as `ROSTER_BYTES` holds, or of a counted room none and a
+    cursor, with which they come by page."""
     limits: RoomLimits = RoomLimits()
 
 

@@ -74,7 +74,7 @@ def _publish(tx: Transaction, room: RoomRow, request: SendMessage, number: int) 
             app=room.app,
             room=room.name,
             number=number,
-            sender=request.sender,
+            sender=request.sender or request.on_behalf_of,
             session_id=request.session_id,
             message=request.message,
             to=request.to,
