@@ -13,7 +13,7 @@ import msgspec
 
 from greenroom.codes import ErrorCode
 from greenroom.errors import GreenroomError, IllegalArgumentError, from_wire, to_wire_data
-from greenroom.model import Participant, ParticipantInfo, Presence
+from greenroom.model import Invitation, Member, Participant, ParticipantInfo, Presence
 from greenroom.validation import explain
 
 SUBPROTOCOL = "greenroom.v1"
@@ -141,6 +141,20 @@ class WireMember(_Wire, frozen=True, kw_only=True):
     """Absent: `available`."""
     attributes: dict[str, str] | None = None
 
+    def to_member(self) -> Member:
+        """The same as the SDK shows it."""
+        info = ParticipantInfo(
+            self.name or None, self.avatar_url or None, self.external_id or None, self.attributes or None
+        )
+        return Member(
+            id=self.id,
+            info=info,
+            presence=self.presence,
+            sessions=self.sessions,
+            joined_at=self.joined_at,
+            shared_status=self.status,
+        )
+
 
 class WireRoster(_Wire, frozen=True, kw_only=True, omit_defaults=True):
     """A roster, or what differs from version `since` (then `members` are those that came or changed, `left` those that
@@ -169,6 +183,18 @@ class WireInvitation(_Wire, frozen=True, kw_only=True):
     inviter: str | None = None
     inviter_name: str | None = None
     text: str | None = None
+
+    def to_invitation(self) -> Invitation:
+        """The same as the SDK shows it, which knows the invitee: itself."""
+        return Invitation(
+            id=self.id,
+            room=self.room,
+            inviter=self.inviter or "",
+            inviter_name=self.inviter_name or "",
+            text=self.text or "",
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+        )
 
 
 # -- params, client to service --------------------------------------------------------------------------------

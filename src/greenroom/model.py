@@ -372,6 +372,33 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The latest 64 entries; empty where not asked for."""
 
 
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a room as an app sees one: a participant with at least one session in the room.
+
+    presence, sessions: of those in the room. joined_at: Unix milliseconds, since when it is a member without a break.
+    info: its attributes are those that the application shows in rosters.
+    """
+
+    id: str
+    """The participant's."""
+    info: ParticipantInfo = ParticipantInfo()
+    presence: Presence = Presence.ONLINE
+    sessions: int = 1
+    joined_at: int = 0
+    shared_status: str | None = None
+    """As the participant's; see `availability`."""
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """Those that the application shows in rosters; empty where there are none."""
+        return self.info.attributes or {}  # type: ignore[return-value]  # what came from the service has no None
+
+    @property
+    def availability(self) -> str:
+        """`available`, or what the participant's sessions have set, as in `Participant`."""
+        return self.shared_status or "available"
+
+
 class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A participant with at least one membership in a room, as a roster has it (R4)."""
 

@@ -16,9 +16,10 @@ from greenroom.codes import ErrorCode
 from greenroom.core.client import ClientSession
 from greenroom.core.client import effects as fx
 from greenroom.core.client.opening import SavedSession
+from greenroom.core.client.rosters import LocalRoom
 from greenroom.errors import CLASS_OF_CODE, GreenroomError, SessionEndedError, TokenRefreshError
 from greenroom.messages import Device, ParticipantsParams
-from greenroom.model import Participant, ParticipantInfo
+from greenroom.model import Invitation, Member, Participant, ParticipantInfo
 from greenroom.tokens.reader import peek
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
@@ -153,6 +154,28 @@ class Player:
     def _unwatch(self, step: Mapping[str, Json]) -> None:
         self.machine.unwatch(self.now, step["waiter"], ParticipantsParams(ids=_ids(step)))
 
+    def _join_room(self, step: Mapping[str, Json]) -> None:
+        self.machine.join_room(self.now, step["waiter"], step["room"])
+
+    def _leave_room(self, step: Mapping[str, Json]) -> None:
+        self.machine.leave_room(self.now, step["waiter"], step["room"])
+
+    def _watch_room(self, step: Mapping[str, Json]) -> None:
+        self.machine.watch_room(self.now, step["waiter"], step["room"])
+
+    def _unwatch_room(self, step: Mapping[str, Json]) -> None:
+        self.machine.unwatch_room(self.now, step["waiter"], step["room"])
+
+    def _send_to_room(self, step: Mapping[str, Json]) -> None:
+        message = msgspec.json.encode(step["message"])
+        self.machine.send_to_room(self.now, step["waiter"], step["room"], message, step.get("to", []))
+
+    def _answer_invitation(self, step: Mapping[str, Json]) -> None:
+        self.machine.answer_invitation(self.now, step["waiter"], step["invitation"], accept=step["accept"])
+
+    def _cancel_request(self, step: Mapping[str, Json]) -> None:
+        self.machine.cancel_request(self.now, step["waiter"])
+
     def _dialed(self, step: Mapping[str, Json]) -> None:
         self.machine.dialed(self.now, step["attempt"])
 
@@ -204,6 +227,12 @@ class Player:
                 return {"effect": "reject", "waiter": waiter, **_error(error)}
             case fx.Resolve(waiter, result):
                 return {"effect": "resolve", "waiter": waiter, "result": _plain(result)}
+            case fx.Notify(fx.RoomChangedEvent() as event):
+                fields = {
+                    name: _plain(getattr(event, name)) for name in ("room", "version", "count", "joined", "changed")
+                }
+                left = [{"id": one.id, "reason": reason} if reason else {"id": one.id} for one, reason in event.left]
+                return {"effect": "notify", "event": "roomChanged", **fields, "left": left}
             case fx.Notify(event):
                 fields = {camel(one): _plain(getattr(event, one)) for one in event.__slots__}
                 return {"effect": "notify", "event": _name(event).removesuffix("Event"), **fields}
@@ -249,6 +278,27 @@ def _plain(value: Json) -> Json:
             "presence": value.presence.value,
             **given,
         }
+    if isinstance(value, Member):
+        names = {"name": value.info.name, "externalId": value.info.external_id}
+        return {
+            "id": value.id,
+            "presence": value.presence.value,
+            "sessions": value.sessions,
+            "joinedAt": value.joined_at,
+            "availability": value.availability,
+            **{name: one for name, one in names.items() if one is not None},
+        }
+    if isinstance(value, LocalRoom):
+        return {
+            "room": value.name,
+            "version": value.version,
+            "count": value.count,
+            "isJoined": value.is_joined,
+            "members": [_plain(value.members[one]) for one in sorted(value.members)],
+        }
+    if isinstance(value, Invitation):
+        fields = ("id", "room", "inviter", "inviter_name", "text", "created_at", "expires_at")
+        return {camel(field): getattr(value, field) for field in fields}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return msgspec.to_builtins(value)

@@ -11,10 +11,11 @@ from greenroom.model import ParticipantInfo
 
 def test_secrets_change_with_the_first_reply_and_not_before() -> None:
     credentials = Credentials("s1", "one")
-    first = credentials.resume("two", None, [])
-    again = credentials.resume("three", "token", [("ada", 5)])
+    first = credentials.resume("two", None, [], [])
+    again = credentials.resume("three", "token", [("ada", 5)], [("r", 7)])
     assert (first.attempt, first.resume_secret, first.next_secret) == (1, "one", "two")
     assert (again.attempt, again.resume_secret, again.next_secret, again.token) == (2, "one", "two", "token")
+    assert (again.watching, again.watching_rooms) == ([("ada", 5)], [("r", 7)])
     assert credentials.secrets() == ["one", "two"]
     credentials.resumed()
     assert credentials.secrets() == ["two"]

@@ -28,6 +28,8 @@ _RESULT = {
     "scopes": ["*"],
 }
 
+_INVITATION = {"id": "i", "room": "r", "createdAt": 1, "expiresAt": 2}
+
 
 def _tools(dice: random.Random, wall: Any = None) -> fx.ClientTools:
     return fx.ClientTools(
@@ -97,6 +99,7 @@ class Walker:
             lambda: machine.get_participant(now, self.waiter()),
             lambda: machine.request(now, self.waiter(), "participants.watch", ParticipantsParams(ids=["a", "b"])),
             lambda: machine.unwatch(now, self.waiter(), ParticipantsParams(ids=["a"])),
+            *self.room_inputs(),
             lambda: machine.token(now, dice.choice(self.asks), dice.choice([None, 5, self.token(), OSError(), error])),
             *[lambda: machine.dialed(now, attempt)] * 4,
             *[self.answer] * 10,
@@ -108,6 +111,17 @@ class Walker:
             lambda: machine.offline(now),
             lambda: machine.wake(now),
             lambda: machine.abandon(now) if dice.random() < 0.05 else None,
+        ]
+
+    def room_inputs(self) -> list[Any]:
+        machine, now, room = self.machine, self.now, self.dice.choice(["r", "s"])
+        return [
+            *[lambda: machine.join_room(now, self.waiter(), room)] * 2,
+            lambda: machine.watch_room(now, self.waiter(), room),
+            lambda: machine.leave_room(now, self.waiter(), room),
+            lambda: machine.unwatch_room(now, self.waiter(), room),
+            lambda: machine.send_to_room(now, self.waiter(), room, b"1", []),
+            lambda: machine.answer_invitation(now, self.waiter(), "i", accept=True),
         ]
 
     def cancelled(self, kind: str) -> int:
@@ -125,9 +139,14 @@ class Walker:
             data = {"retryAfter": self.dice.choice([1, "x"]), "endReason": self.dice.choice(["timeout", "kicked", 5])}
             body: dict[str, Any] = {"error": {"code": int(number), "message": "no", "data": data}}
         else:
+            opened = {**_RESULT, "capabilities": self.dice.choice([["rooms"], ["rooms"], []]), **self.of_rooms()}
+            room = {"roster": self.roster(message["params"].get("room", "r")), "watching": self.dice.random() < 0.8}
             results: dict[str, Any] = {
-                "session.open": _RESULT,
-                "session.resume": _RESULT,
+                "session.open": opened,
+                "session.resume": opened,
+                "rooms.join": room,
+                "rooms.watch": {"rosters": [self.roster("r")] * self.dice.choice([0, 1])},
+                "rooms.members": {**self.roster("r"), "version": self.dice.randrange(20)},
                 "session.refreshToken": {"expiresAt": 0, "scopes": []},
                 "session.updateParticipantInfo": {"participant": _RESULT["participant"]},
                 "session.getParticipant": {"participant": _RESULT["participant"]},
@@ -135,6 +154,24 @@ class Walker:
             }
             body = {"result": results.get(message["method"], {})}
         self.machine.message(self.now, attempt, json.dumps({"jsonrpc": "2.0", "id": message["id"], **body}))
+
+    def roster(self, room: str) -> dict[str, Any]:
+        members = [{"id": one, "joinedAt": 1} for one in ("ada", "bob") if self.dice.random() < 0.5]
+        roster: dict[str, Any] = {"room": room, "version": self.dice.randrange(20), "count": 2, "members": members}
+        if self.dice.random() < 0.3:
+            roster["cursor"] = "c"
+        if self.dice.random() < 0.3:
+            roster |= {"since": self.dice.randrange(20), "left": ["bob"]}
+        return roster
+
+    def of_rooms(self) -> dict[str, Any]:
+        given: dict[str, Any] = {
+            "rooms": ["r"],
+            "lostRooms": [["s", "kicked"]],
+            "rosters": [self.roster("r")],
+            "invitations": [_INVITATION],
+        }
+        return {name: value for name, value in given.items() if self.dice.random() < 0.5}
 
     def anything(self) -> bytes | str:
         retry = self.dice.choice([None, {"after": 3, "jitter": 2}])
@@ -146,6 +183,15 @@ class Walker:
             {"method": "session.tokenExpiring", "params": {"expiresAt": 5}},
             {"method": "participants.changed", "params": {"participants": [_RESULT["participant"]]}},
             {"method": "participants.changed", "params": {"participants": 5}},
+            {"method": "rooms.changed", "params": {**self.roster("r"), "since": 5, "joined": [], "left": []}},
+            {
+                "method": "rooms.changed",
+                "params": {**self.roster("s"), "since": 5, "left": [["bob", "left"]], "ended": True},
+            },
+            {"method": "rooms.message", "params": {"room": "r", "number": self.dice.randrange(9), "message": None}},
+            {"method": "rooms.left", "params": {"room": "r", "reason": "kicked"}},
+            {"method": "rooms.invited", "params": {"invitation": _INVITATION}},
+            {"method": "rooms.missed", "params": {"room": "r", "count": "many"}},
             {"id": 1, "result": None},
             {"id": None, "error": {"code": -32700, "message": "?"}},
             [],

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from greenroom.core.states import SessionState
 from greenroom.errors import GreenroomError
 from greenroom.messages import Device, SdkVersion
-from greenroom.model import Participant
+from greenroom.model import Invitation, Member, Participant
 
 _NO_SDK = SdkVersion()
 
@@ -182,12 +182,85 @@ class ParticipantsChangedEvent:
     participants: tuple[Participant, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RoomChangedEvent:
+    """A roster changed: who came, who changed, and who left with the reason ("" where the service did not say: it
+    happened while the connection was away). All three are empty where only the count changed."""
+
+    room: str
+    version: int
+    count: int
+    joined: tuple[Member, ...] = ()
+    changed: tuple[Member, ...] = ()
+    left: tuple[tuple[Member, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMessageEvent:
+    """A message to a room in which the session is. sender: participant id, None for the app's backend."""
+
+    room: str
+    number: int
+    sender: str | None
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMessagesMissedEvent:
+    """So many messages of a room were not sent to this client, because it read too slowly."""
+
+    room: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLeftEvent:
+    """The session is no longer in the room, and the app has not left it. error: where joining again was refused."""
+
+    room: str
+    reason: str
+    error: GreenroomError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomUnwatchedEvent:
+    """Watching the room again was refused."""
+
+    room: str
+    reason: str
+    error: GreenroomError
+
+
+@dataclass(frozen=True, slots=True)
+class RoomInvitedEvent:
+    """The session's participant was invited to a room."""
+
+    invitation: Invitation
+
+
+@dataclass(frozen=True, slots=True)
+class RoomInvitationAnsweredEvent:
+    """An invitation by the session's participant was answered."""
+
+    invitation_id: str
+    room: str
+    participant_id: str
+    accepted: bool
+
+
 AppEvent = (
     SessionEndedEvent
     | SessionReopenedEvent
     | TokenRefreshFailedEvent
     | ParticipantUpdatedEvent
     | ParticipantsChangedEvent
+    | RoomChangedEvent
+    | RoomMessageEvent
+    | RoomMessagesMissedEvent
+    | RoomLeftEvent
+    | RoomUnwatchedEvent
+    | RoomInvitedEvent
+    | RoomInvitationAnsweredEvent
 )
 
 

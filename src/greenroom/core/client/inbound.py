@@ -108,6 +108,8 @@ class Inbound:
             lifecycle.stay()
         elif method == "session.tokenExpiring" and tokens.text == tokens.accepted:
             tokens.expiry_notice()
+        elif method.startswith("rooms."):
+            lifecycle.rooms.notified(params)
 
     # -- timers ---------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from greenroom.core.client.retry_policy import (
     error_of_close,
     retry_of_close,
 )
+from greenroom.core.client.rooms import LocalRooms
 from greenroom.core.client.tokens import TokenManager
 from greenroom.core.client.watches import WatchedParticipants
 from greenroom.core.presence import AVAILABLE
@@ -81,9 +82,10 @@ class Lifecycle:
         self.tokens = TokenManager(tools, settings, self.clock)
         self.requests = PendingRequests(settings)
         self.watches = WatchedParticipants()
+        self.rooms = LocalRooms(self.output, self.requests)
         self.attempts = Attempts(tools, settings, self.output)
         self.closes = PendingCloses(tools, settings, self.requests, self.attempts)
-        self.replies = Replies(self.output, self.tokens, self.requests, self.watches)
+        self.replies = Replies(self.output, self.tokens, self.requests, self.watches, self.rooms)
         self.opening: Opening | None = None
         self.session: Session | None = None
         self.waiting_for_token = False
@@ -123,7 +125,8 @@ class Lifecycle:
         if credentials is not None:
             newer = token if token != self.tokens.accepted else None
             watching = self.watches.known()[: self._settings.watches_per_message]
-            method, params = "session.resume", credentials.resume(self._tools.random_bytes(32).hex(), newer, watching)
+            next_secret, rooms = self._tools.random_bytes(32).hex(), self.rooms.known()
+            method, params = "session.resume", credentials.resume(next_secret, newer, watching, rooms)
         else:
             assert opening is not None
             assert token is not None
@@ -182,6 +185,9 @@ class Lifecycle:
             self.output.notify(SessionReopenedEvent(participant, opening.reopen_reason, opening.previous_id))
             self.requests.resend()
             self.replies.watch_again(self.watches.known())
+            self.rooms.reopened(result)
+        else:
+            self.rooms.opened(result)
         self.output.emit(*(Resolve(waiter, participant) for waiter in opening.waiters))
 
     def _resumed(self, result: OpenResult) -> None:
@@ -192,6 +198,7 @@ class Lifecycle:
         self.replies.own_record(self.session, result.participant, snapshot=True)
         self.replies.changed(self.watches.snapshot(result.changed, only_held=True))
         self.replies.watch_again(self.watches.known()[self._settings.watches_per_message :])
+        self.rooms.resumed(result)
 
     # -- refusals ------------------------------------------------------------------------------------------------
 
@@ -471,7 +478,7 @@ class Lifecycle:
         """All connections are gone, and nothing can be sent."""
         self.closes.pending.clear()
         self.attempts.clear()
-        error = SessionEndedError(why)
+        error = SessionEndedError(why, end_reason=LOOP_ENDED)
         if self.opening is not None:
             self.output.emit(*(Reject(waiter, error) for waiter in self.opening.waiters))
         has_session = self.session is not None
@@ -506,6 +513,7 @@ class Lifecycle:
     def _forget(self, error: GreenroomError) -> None:
         """After a close or an end nothing is left but the token. error: for all callers that wait."""
         self.output.emit(*self.requests.reject_all(error), *self.tokens.cancel())
+        self.rooms.clear(end_reason_of(error))
         self.opening = self.session = None
         self.attempts.clear()
         self.watches.clear()

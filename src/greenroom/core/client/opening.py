@@ -23,7 +23,13 @@ class Credentials:
     next_secret: str | None = None
     attempt: int = 0
 
-    def resume(self, next_secret: str, token: str | None, watching: list[tuple[str, int]]) -> ResumeParams:
+    def resume(
+        self,
+        next_secret: str,
+        token: str | None,
+        watching: list[tuple[str, int]],
+        watching_rooms: list[tuple[str, int]],
+    ) -> ResumeParams:
         """Parameters of the next attempt: +1, with the same next secret until one is answered."""
         self.attempt += 1
         self.next_secret = self.next_secret or next_secret
@@ -34,6 +40,7 @@ class Credentials:
             attempt=self.attempt,
             token=token,
             watching=watching,
+            watching_rooms=watching_rooms,
         )
 
     def resumed(self) -> None:

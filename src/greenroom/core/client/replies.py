@@ -1,4 +1,4 @@
-"""Replies to the requests of an open session, and what they say about participants."""
+"""Replies to the requests of an open session, and what they say about participants; those about rooms are passed on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from greenroom.core.client.effects import (
 )
 from greenroom.core.client.opening import Session
 from greenroom.core.client.output import Output
-from greenroom.core.client.requests import HELD_CODES, PendingRequest, PendingRequests
+from greenroom.core.client.requests import HELD_CODES, LEAVE, MERGED_METHODS, PendingRequest, PendingRequests
 from greenroom.core.client.retry_policy import RetryAction, action_of_error
+from greenroom.core.client.rooms import LocalRooms
 from greenroom.core.client.tokens import TokenManager
 from greenroom.core.client.watches import WatchedParticipants, split_known
 from greenroom.errors import (
@@ -45,11 +46,13 @@ class Replies:
         tokens: TokenManager,
         requests: PendingRequests,
         watches: WatchedParticipants,
+        rooms: LocalRooms,
     ) -> None:
         self._output = output
         self._tokens = tokens
         self._requests = requests
         self._watches = watches
+        self._rooms = rooms
 
     def received(self, now: float, session: Session | None, request: PendingRequest, incoming: Incoming) -> bool:
         """The service's reply to this request. True: the node does not have the session any more."""
@@ -77,6 +80,8 @@ class Replies:
             if session is not None:
                 session.scopes = tuple(result.scopes)
             self._requests.resend_held()
+        elif request.method.startswith("rooms."):
+            value = self._rooms.answered(request, result)
         self._output.emit(*(Resolve(caller.waiter, value) for caller in request.callers))
         return False
 
@@ -116,12 +121,17 @@ class Replies:
             self._requests.hold(request, error)
             if action_of_error(error) is RetryAction.REFRESH:
                 self._tokens.expire()
-        elif len(request.callers) > 1 and not error.retryable:
+        elif len(request.callers) > 1 and not error.retryable and request.method in MERGED_METHODS:
             self._requests.split(request)  # one caller's mistake is not the others'
         elif request.callers:
             if isinstance(error, RevisionConflictError):
                 error.participant = _participant_of(error.participant)
             self._reject(request, error)
+            if request.method == LEAVE and error.retryable:
+                request.callers.clear()
+                self._rooms.refused(now, request, error)
+        elif request.method.startswith("rooms."):
+            self._rooms.refused(now, request, error)
         elif error.retryable:
             self._requests.hold(request, error)  # the machine's own: sent again after the next resume
         return False

@@ -16,12 +16,16 @@ from greenroom.codes import ErrorCode
 from greenroom.core.client.effects import ClientSettings, Effect, Reject, SendText
 from greenroom.core.rate_limit import TokenBucket
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, SessionEndedError
-from greenroom.messages import MAX_MESSAGE_BYTES, ParticipantsParams, WireLimits, encode_request
+from greenroom.messages import MAX_MESSAGE_BYTES, ParticipantsParams, RoomsParams, WireLimits, encode_request
 
 HELD_CODES = frozenset({ErrorCode.FENCED, ErrorCode.DRAINING, ErrorCode.TOKEN_EXPIRED})
 """Refusals that a resume, `session.stay` or a new token mends: the request waits for it."""
 MERGED_METHODS = frozenset({"participants.get", "participants.watch"})
 """Requests for participants that become one message where several wait."""
+EXCLUSIVE_METHODS = frozenset({"rooms.join", "rooms.leave", "rooms.watch", "rooms.unwatch"})
+"""Of one room, the next is sent when the one before is answered: a refusal for now may not change their order."""
+JOIN, LEAVE = "rooms.join", "rooms.leave"
+"""A leave goes on without anybody who waits for it. A join for which nobody waits any more becomes a leave."""
 PACE = 0.8
 """The part of the service's limits that is used: messages may arrive closer together than they were sent."""
 MESSAGES_PER_SECOND = 50.0
@@ -56,6 +60,20 @@ class PendingRequest:
     last_error: GreenroomError | None = None
     not_before: float = 0.0
     alone: bool = False
+    order: int = 0
+    """Among those about the same room: `id`, unless others were put before it."""
+
+    def __post_init__(self) -> None:
+        self.order = self.id
+
+    @property
+    def room(self) -> str | None:
+        """The one room that it is about; None: about none, or several."""
+        params = self.params
+        if isinstance(params, RoomsParams):
+            names = [*params.rooms, *(name for name, _ in params.known)]
+            return names[0] if len(names) == 1 else None
+        return getattr(params, "room", None)
 
     def merge(self, other: PendingRequest, max_ids: int) -> bool:
         """Take the other one's callers, where both fit into one message."""
@@ -126,6 +144,18 @@ class PendingRequests:
         self._table[request.id] = request
         return None
 
+    def join(self, now: float, method: str, params: msgspec.Struct, waiter: int, timeout: float) -> bool:
+        """Add a caller to a request that asks the same, unless a later one about the room may undo it."""
+        room = PendingRequest(0, method, params).room
+        last = max(
+            (one for one in self if one.room == room and one.method in EXCLUSIVE_METHODS), key=_order, default=None
+        )
+        if last is None or last.method != method or last.params != params or not last.callers:
+            return False
+        last.callers.append(Caller(waiter, params, timeout, now + timeout))
+        self._changed()
+        return True
+
     def take(self, request_id: int) -> PendingRequest | None:
         """Remove the request that this answers."""
         self._changed()
@@ -174,6 +204,15 @@ class PendingRequests:
             if not request.callers and request.method == method:
                 self.take(request.id)
 
+    def put_first(self, count: int) -> None:
+        """The last `count` requests come before all others, whatever these are about."""
+        requests = list(self._table.values())
+        requests = [*requests[len(requests) - count :], *requests[: len(requests) - count]]
+        for order, request in enumerate(requests, self._last_id - len(requests) + 1):
+            request.order = order
+        self._table = {request.id: request for request in requests}
+        self._changed()
+
     def flush(self, now: float, attempt: int | None) -> list[Effect]:
         """Send what waits, as fast as the service takes it. attempt: number of the live one, None without one."""
         effects: list[Effect] = []
@@ -185,9 +224,10 @@ class PendingRequests:
         self._due, self._is_stuck = None, False
         room = self._settings.max_in_flight - sum(1 for request in self._table.values() if request.sent_on == attempt)
         unsent = [request for request in self._table.values() if request.sent_on is None]
+        blocked = self._blocked(unsent, attempt)
         for place, request in enumerate(unsent):
-            if request.id not in self._table:
-                continue  # merged into an earlier one
+            if request.id not in self._table or request.id in blocked:
+                continue  # merged into an earlier one; or another one about the room comes first
             if request.not_before > now:
                 self._due_at(request.not_before)
                 self._extend(now, [request])
@@ -204,6 +244,29 @@ class PendingRequests:
             request.sent_on, room = attempt, room - 1
             effects.append(SendText(attempt, encode_request(request.id, request.method, request.params)))
         return effects
+
+    def _blocked(self, unsent: list[PendingRequest], attempt: int) -> set[int]:
+        """Those of the requests that an earlier one about the same room has to precede: one that is not sent, or one
+        whose answer decides about membership."""
+        blocked: set[int] = set()
+        if not any(request.room for request in unsent):
+            return blocked
+        exclusive: set[str] = set()
+        waiting: set[str] = set()
+        busy: set[str] = set()
+        for request in sorted(self._table.values(), key=_order):
+            room = request.room
+            if room is None:
+                continue
+            is_exclusive = request.method in EXCLUSIVE_METHODS
+            if room in exclusive or room in waiting or (is_exclusive and room in busy):
+                blocked.add(request.id)
+            busy.add(room)
+            if is_exclusive:
+                exclusive.add(room)
+            if request.sent_on != attempt and request.not_before > 0.0:
+                waiting.add(room)
+        return blocked
 
     def _merge_following(self, now: float, request: PendingRequest, following: list[PendingRequest]) -> None:
         """Up to the first that does not fit: a lookup is never moved before another request."""
@@ -246,8 +309,11 @@ class PendingRequests:
 
     def _remove(self, request: PendingRequest, caller: Caller) -> None:
         request.callers.remove(caller)
-        if not request.callers:
-            self.take(request.id)
+        if request.callers or request.method == LEAVE:
+            return
+        self.take(request.id)
+        if request.method == JOIN:
+            self.add(0.0, LEAVE, request.params, None)
 
     def reject_all(self, error: GreenroomError) -> list[Effect]:
         """The session is over."""
@@ -262,6 +328,11 @@ class PendingRequests:
         for request in self:
             for caller in list(request.callers):
                 if caller.waiter == waiter:
-                    request.callers.remove(caller)
-                    if not request.callers and request.sent_on is None:
-                        self.take(request.id)
+                    if request.sent_on is None or request.method == JOIN:
+                        self._remove(request, caller)
+                    else:
+                        request.callers.remove(caller)
+
+
+def _order(request: PendingRequest) -> int:
+    return request.order

@@ -135,3 +135,8 @@ def error_of_close(code: int, text: str) -> GreenroomError:
     except ValueError:
         reason = f"close code {code}"
     return SessionEndedError(message, end_reason=reason)
+
+
+def older_service_error(capability: str) -> ProtocolError:
+    """The service does not have it, and would ignore what it does not know."""
+    return ProtocolError(f"The service is older than this SDK: it has no {capability}.", hint="Upgrade the service.")

@@ -6,14 +6,15 @@ so that a late input finds nothing. The shell carries out effects and owns one t
 
 The parts, from the top down: `session` (this class: inputs and timers), `inbound` (what connections bring in),
 `lifecycle` (open, resume, losses, ends), `replies` (replies to requests), `pending_close` (closes that go on in the
-background), `requests`, `watches`, `tokens` (the token and its refresh), `attempts` (connections and delays),
-`retry_policy` (what follows from an error), `opening` (the data of a session), `output` (state and effects). The
-browser SDK has the same parts in files of the same names.
+background), `requests`, `watches`, `rooms` (joined and watched ones; `rosters` has what is held of each), `tokens` (the
+token and its refresh), `attempts` (connections and delays), `retry_policy` (what follows from an error), `opening` (the
+data of a session), `output` (state and effects). The browser SDK has the same parts in files of the same names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -21,6 +22,9 @@ from greenroom.core.client.effects import ClientSettings, ClientTools, Effect, R
 from greenroom.core.client.inbound import Inbound
 from greenroom.core.client.lifecycle import Lifecycle
 from greenroom.core.client.opening import NO_INFO, SavedSession
+from greenroom.core.client.retry_policy import older_service_error
+from greenroom.core.client.rooms import ROOMS
+from greenroom.core.client.rosters import LocalRoom
 from greenroom.core.client.tokens import TokenOrigin
 from greenroom.core.client.watches import split_ids
 from greenroom.core.states import ClientEvent, SessionState
@@ -30,14 +34,23 @@ from greenroom.errors import (
     NotInitializedError,
     OpenCancelledError,
     OpenTimeoutError,
-    ProtocolError,
     SessionAlreadyOpenError,
     SessionEndedError,
     SessionNotOpenError,
     TokenExpiredError,
 )
-from greenroom.messages import Device, NoParams, ParticipantsParams, SetStatusParams, UpdateParams
-from greenroom.model import EndReason, Participant, ParticipantInfo
+from greenroom.messages import (
+    AnswerParams,
+    Device,
+    NoParams,
+    ParticipantsParams,
+    SendParams,
+    SetStatusParams,
+    UpdateParams,
+)
+from greenroom.model import EndReason, Invitation, Participant, ParticipantInfo
+
+RoomQuestion = TypeVar("RoomQuestion")
 
 WAKE_GAP = 5.0
 """Seconds by which the wall clock ran ahead of the other: the device slept, and the connection may be long dead."""
@@ -56,6 +69,7 @@ class ClientSession:
         self._requests = self._lifecycle.requests
         self._attempts = self._lifecycle.attempts
         self._closes = self._lifecycle.closes
+        self._rooms = self._lifecycle.rooms
         self._offline = False
         self._restored: SavedSession | None = None
         self._last_input: tuple[float, float] | None = None
@@ -261,9 +275,8 @@ class ClientSession:
         session = self._lifecycle.session
         if session is None or capability in session.capabilities:
             return True
-        text = f"The service is older than this SDK: it has no {capability}."
         self._note_time(now)
-        self._output.emit(Reject(waiter, ProtocolError(text, hint="Upgrade the service.")))
+        self._output.emit(Reject(waiter, older_service_error(capability)))
         self._run(now)
         return False
 
@@ -279,6 +292,65 @@ class ClientSession:
         """Stop watching. Changes of these are not reported from now on."""
         self._lifecycle.watches.drop(params.ids, params.external_ids)
         self.request(now, waiter, "participants.unwatch", params)
+
+    # -- rooms ---------------------------------------------------------------------------------------------------
+
+    def room(self, name: str) -> LocalRoom | None:
+        """A room that the app joined or watches; None for any other."""
+        return self._rooms.get(name)
+
+    def invitations(self, now: float) -> list[Invitation]:
+        """Those that wait for an answer, as far as the service has told."""
+        self._lifecycle.clock.note(now, self._tools.wall())
+        time = self._lifecycle.clock.time * 1000
+        return [one for one in self._rooms.invitations.values() if one.expires_at > time]
+
+    def join_room(self, now: float, waiter: int, name: str) -> None:
+        """Resolves with the `LocalRoom`, at once where it is joined. A caller that is cancelled (`cancel_request`), or
+        waits too long, leaves, unless others wait for the same."""
+        if self._can(now, waiter, ROOMS):
+            self._about_rooms(now, waiter, self._rooms.join, name)
+
+    def leave_room(self, now: float, waiter: int, name: str) -> None:
+        """Over at once. Resolves when the service has it, which is tried for as long as the session lives."""
+        self._about_rooms(now, waiter, self._rooms.leave, name)
+
+    def watch_room(self, now: float, waiter: int, name: str) -> None:
+        """Resolves with the `LocalRoom`."""
+        if self._can(now, waiter, ROOMS):
+            self._about_rooms(now, waiter, self._rooms.watch, name)
+
+    def unwatch_room(self, now: float, waiter: int, name: str) -> None:
+        """Changes are not reported from now on, but of a room that is joined."""
+        self._about_rooms(now, waiter, self._rooms.unwatch, name)
+
+    def send_to_room(self, now: float, waiter: int, name: str, message: bytes, to: list[str]) -> None:
+        """message: JSON. to: participants; empty: all. Resolves when it is published; repeated until then."""
+        message_id = self._tools.random_bytes(16).hex()
+        params = SendParams(room=name, message_id=message_id, message=msgspec.Raw(message), to=to)
+        self._about_rooms(now, waiter, self._rooms.send, params)
+
+    def answer_invitation(self, now: float, waiter: int, invitation_id: str, *, accept: bool) -> None:
+        """It waits no longer, whatever the service answers."""
+        self._rooms.invitations.pop(invitation_id, None)
+        self.room_request(now, waiter, "rooms.answer", AnswerParams(invitation_id=invitation_id, accept=accept))
+
+    def room_request(self, now: float, waiter: int, method: str, params: msgspec.Struct) -> None:
+        """Any other request about rooms."""
+        if self._can(now, waiter, ROOMS):
+            self.request(now, waiter, method, params)
+
+    def _about_rooms(
+        self, now: float, waiter: int, do: Callable[[float, int, RoomQuestion, float], None], what: RoomQuestion
+    ) -> None:
+        self._note_time(now)
+        if self.is_open():
+            do(now, waiter, what, self._settings.request_timeout)
+        else:
+            self._output.emit(Reject(waiter, self.not_open_error()))
+        self._run(now)
+
+    # -- callers and tokens --------------------------------------------------------------------------------------
 
     def cancel_request(self, now: float, waiter: int) -> None:
         """The caller was cancelled."""
