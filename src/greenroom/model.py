@@ -290,7 +290,7 @@ class ParticipantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Of the most available session (`core.presence.shared_status`). None is `available`, or offline."""
 
 
-class SessionState(StrEnum):
+class RegistryState(StrEnum):
     """State of a session in the registry."""
 
     ATTACHED = "attached"
@@ -316,7 +316,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     participant_id: str
     external_id: str | None = None
     generation: int = 1
-    state: SessionState = SessionState.ATTACHED
+    state: RegistryState = RegistryState.ATTACHED
     node: str = ""
     lease: str = ""
     opened_at: int = 0

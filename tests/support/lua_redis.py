@@ -16,7 +16,7 @@ from lupa import lua51
 
 from greenroom.engines.redis.errors import from_reply, outcome_open, unreachable
 from greenroom.engines.redis.library import library
-from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
+from greenroom.engines.redis.store import FunctionCall, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.errors import ServiceUnavailableError
 from tests.support.lua_commands import CommandError, Commands
 from tests.support.lua_replica import Replica, Writes
@@ -50,7 +50,7 @@ class LuaServer:
         now_us: Callable[[], int],
         *,
         is_lost: Callable[[str], bool] = lambda channel: False,
-        fate: Callable[[Call], str | None] = lambda call: None,
+        fate: Callable[[FunctionCall], str | None] = lambda call: None,
     ) -> None:
         self.commands = Commands(now_us, self._publish)
         self.is_lost = is_lost
@@ -100,7 +100,7 @@ class LuaServer:
 
     # -- functions ---------------------------------------------------------------------------------------------------
 
-    def call(self, call: Call, key: str) -> Reply:
+    def call(self, call: FunctionCall, key: str) -> Reply:
         """One FCALL. Keys outside the call's tag, and writes of a function that says it has none, are errors."""
         self.calls += 1
         function, self._may_write = self._functions[call.function]
@@ -196,7 +196,7 @@ class LuaStore:
     async def stop(self) -> None:
         self.server.detach(self)
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: FunctionCall) -> Reply:
         self._check()
         fate = self.server.fate(call)
         if fate == "away":
@@ -206,7 +206,7 @@ class LuaStore:
             raise outcome_open("simulated")
         return reply
 
-    def begin(self, call: Call, answer: Callable[[Any], None]) -> None:
+    def begin(self, call: FunctionCall, answer: Callable[[Any], None]) -> None:
         async def run() -> None:
             try:
                 reply: Any = await self.call(call)
@@ -218,7 +218,7 @@ class LuaStore:
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
 
-    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
         replies: list[Reply] = []
         failure: ServiceUnavailableError | None = None
         for number, call in enumerate(calls):

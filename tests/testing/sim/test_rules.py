@@ -19,8 +19,7 @@ from greenroom.errors import (
     SessionEndedError,
     TooManySessionsError,
 )
-from greenroom.model import EndReason, ParticipantInfo, Presence, SessionPolicy, participant_id_of
-from greenroom.model import SessionState as Stored
+from greenroom.model import EndReason, ParticipantInfo, Presence, RegistryState, SessionPolicy, participant_id_of
 from tests.support.sim.loop import SimLoop
 from tests.support.sim.network import Plug, SimTransport
 from tests.support.sim.oracles import events_of, one_end_each, record_of, sessions_of
@@ -190,7 +189,7 @@ def test_s3_a_detached_session_yields_first_also_under_reject(world: World) -> N
     with pytest.raises(TooManySessionsError):
         devices[2].run(devices[2].sdk.session.open())
     devices[0].lose_power()
-    world.until(lambda: any(one.state is Stored.DETACHED for one in sessions_of(world)), 30.0)
+    world.until(lambda: any(one.state is RegistryState.DETACHED for one in sessions_of(world)), 30.0)
     devices[3].open()
     assert devices[1].sdk.session.state is SessionState.CONNECTED
     assert len(sessions_of(world)) == 2
@@ -325,7 +324,7 @@ def test_s7_a_node_that_slept_goes_on_with_its_sessions(world: World) -> None:
     world.run(12.0)
     world.node.wake()
     world.run(15.0)
-    assert [one.state for one in sessions_of(world)] == [Stored.ATTACHED]
+    assert [one.state for one in sessions_of(world)] == [RegistryState.ATTACHED]
     assert app.sdk.session.state is SessionState.CONNECTED
     assert not list(one_end_each(world))
 
@@ -336,7 +335,7 @@ def test_s8_a_clock_that_jumps_ends_nobody(world: World) -> None:
     bob.open()
     world.run(3.0)
     anna.silence()
-    world.until(lambda: any(one.state is Stored.DETACHED for one in sessions_of(world)), 30.0)
+    world.until(lambda: any(one.state is RegistryState.DETACHED for one in sessions_of(world)), 30.0)
     world.node.clock.offset += 3600.0
     world.run(5.0)
     assert len(sessions_of(world)) == 2, "an hour on the clock is not an hour of grace"
@@ -350,7 +349,7 @@ def test_s8_a_service_that_was_paused_consumes_nobodys_grace(world: World) -> No
     app.open()
     world.run(3.0)
     app.silence()
-    world.until(lambda: any(one.state is Stored.DETACHED for one in sessions_of(world)), 30.0)
+    world.until(lambda: any(one.state is RegistryState.DETACHED for one in sessions_of(world)), 30.0)
     world.run(20.0)
     world.node.pause()
     world.run(300.0)
@@ -399,7 +398,7 @@ def test_s10_a_node_that_stops_alone_sends_no_move_on_and_keeps_its_sessions(wor
     assert client.receive(plug) == {"closed": CloseCode.DRAINING}
     world.run(500.0)
     world.node.start()
-    assert [one.state for one in sessions_of(world)] == [Stored.DETACHED]
+    assert [one.state for one in sessions_of(world)] == [RegistryState.DETACHED]
     world.run(30.0)
     assert sessions_of(world), "the full grace counts from the start"
     world.run(12.0)

@@ -22,7 +22,7 @@ from greenroom.engines.embedded.rows import (
     hash_key,
 )
 from greenroom.engines.paging import page_limit
-from greenroom.model import ParticipantRecord, SessionRecord, SessionState
+from greenroom.model import ParticipantRecord, RegistryState, SessionRecord
 
 LOOKED_AT = 10_000
 """Participants that one call looks at for a list: some ten milliseconds."""
@@ -127,7 +127,7 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
 
 def _brief(row: SessionRow) -> SessionRecord:
     head = _decode_head(row.raw)
-    state = SessionState.ATTACHED if row.state == ATTACHED else SessionState.DETACHED
+    state = RegistryState.ATTACHED if row.state == ATTACHED else RegistryState.DETACHED
     return SessionRecord(
         id=head.id,
         app=row.app,

@@ -13,15 +13,15 @@ from greenroom.model import (
     EndReason,
     ParticipantRecord,
     Presence,
+    RegistryState,
     SessionRecord,
-    SessionState,
     TimelineEntry,
 )
 
 ATTACHED, DETACHED, ENDED, REMEMBERED = 0, 1, 2, 3
 """State column of a session. ENDED: its openId is still known; REMEMBERED: only its timeline is still looked at."""
 
-_STATES = (SessionState.ATTACHED, SessionState.DETACHED, SessionState.CLOSED, SessionState.CLOSED)
+_STATES = (RegistryState.ATTACHED, RegistryState.DETACHED, RegistryState.CLOSED, RegistryState.CLOSED)
 PRESENCES = (Presence.OFFLINE, Presence.UNREACHABLE, Presence.ONLINE)
 PRESENCE_NUMBER = {presence: number for number, presence in enumerate(PRESENCES)}
 ONLINE = PRESENCE_NUMBER[Presence.ONLINE]

@@ -41,10 +41,10 @@ from greenroom.model import (
     Application,
     EndReason,
     ParticipantRecord,
+    RegistryState,
     Restriction,
     SealedKey,
     SessionRecord,
-    SessionState,
 )
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
@@ -187,7 +187,7 @@ class Recovery:
         if self._node.current_lease() is None:
             return
         held = self._hub.sessions
-        strays = [one for one in listed.values() if one.id not in held and one.state is SessionState.ATTACHED]
+        strays = [one for one in listed.values() if one.id not in held and one.state is RegistryState.ATTACHED]
         before, self._strays = self._strays, {one.id: one.generation for one in strays}
         for one in strays:
             if before.get(one.id) == one.generation:
@@ -228,12 +228,12 @@ class Recovery:
             # Nothing missing is read as deleted (S15): what is held at a higher generation is written again.
             await self._write_again(connection)
             return
-        if record.state is SessionState.CLOSED:
+        if record.state is RegistryState.CLOSED:
             reason = record.end_reason or EndReason.TIMEOUT
             connection.ended(reason.value, record.end_text)
         elif record.generation > owner.generation:
             connection.superseded(record.generation)
-        elif record.state is SessionState.DETACHED:
+        elif record.state is RegistryState.DETACHED:
             connection.fence()
             await self._take_again(connection, owner)
 
@@ -288,7 +288,7 @@ class Recovery:
             generation=owner.generation,
             lease=owner.lease,
             node=self._node.name,
-            state=SessionState.ATTACHED,
+            state=RegistryState.ATTACHED,
             scopes=machine.scopes,
             token_issued_at=machine.token.issued_at,
             token_expires_at=machine.token.expires_at,
@@ -379,4 +379,4 @@ def _agrees(connection: SessionConnection, record: SessionRecord | None) -> bool
     owner = connection.machine.owner
     if owner is None or record is None:
         return owner is None
-    return record.state is SessionState.ATTACHED and record.generation == owner.generation
+    return record.state is RegistryState.ATTACHED and record.generation == owner.generation

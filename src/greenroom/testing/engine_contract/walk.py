@@ -10,7 +10,7 @@ from greenroom.core.profile import merge_attributes
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import KickParticipant, SessionQuery
 from greenroom.errors import GreenroomError
-from greenroom.model import Event, ParticipantRecord, Presence, SessionPolicy, SessionState, participant_id_of
+from greenroom.model import Event, ParticipantRecord, Presence, RegistryState, SessionPolicy, participant_id_of
 from greenroom.testing.engine_world import APP, NAMESPACE, Client, World, owner_of
 
 USERS = ("alice", "bob", "carol")
@@ -81,7 +81,7 @@ class Walk:
         records = (await world.engine.registry.participants(ParticipantQuery(app=APP, ids=ids))).items
         for record in records:
             own = [session for session in page.items if session.participant_id == record.id]
-            connected = sum(session.state is SessionState.ATTACHED for session in own)
+            connected = sum(session.state is RegistryState.ATTACHED for session in own)
             assert record.sessions == len(own), record
             assert record.presence is _presence(connected, len(own)), record
             assert record.shown in (record.presence, *_untold(record)), record
