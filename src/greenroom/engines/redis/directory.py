@@ -132,8 +132,8 @@ class RedisDirectory:
 
     async def _put_restrictions(self, restrictions: Sequence[Restriction]) -> None:
         """To the participant's partition. A revoked token's participant is not known any more: it is written where its
-        id says, from where nodes read it, and refuse it at each open. The block or cut-off of somebody erased, whose id
-        is not known either, is written to all."""
+        id says, from where nodes read it, and refuse it at each open. The block or cut-off of an erased participant,
+        whose id is not known either, is written to all."""
         items: dict[int, list[dict[str, object]]] = {}
         for restriction in restrictions:
             numbers: Sequence[int] = [partition_of(restriction.app, restriction.subject)]

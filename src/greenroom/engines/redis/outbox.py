@@ -165,7 +165,7 @@ class RedisOutbox:
         self._ready.append(ready)
 
     def _is_read(self) -> None:
-        """Somebody reads, and may wait for more."""
+        """A reader is there, and may wait for more."""
         self._read_at = asyncio.get_running_loop().time()
         if self._listening is None:
             self._listening = asyncio.get_running_loop().create_task(self._listen(), name="greenroom-redis-events")

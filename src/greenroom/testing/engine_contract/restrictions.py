@@ -223,9 +223,9 @@ class RestrictionsContract(ContractBase):
                 await w.open(token=w.token(age=-10))
             restrictions = await w.engine.directory.restrictions(APP)
             assert a.participant_id not in {restriction.subject for restriction in restrictions}
-            told = repr(await w.events()) + repr(restrictions)
+            published = repr(await w.events()) + repr(restrictions)
             for name in ("Alice", "alice"):
-                assert name not in told
+                assert name not in published
 
     async def test_erasing_ends_the_sessions(self) -> None:
         async with self.make_world() as w:
