@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = compiled.HOME / "tools-tests"
 LOCK = ROOT / "requirements" / "dev.txt"
 SHORT = (
-    "tests/core", "tests/tokens", "tests/engines/test_embedded_contract.py", "tests/server/sessions",
+    "tests/core", "tests/tokens", "tests/engines/embedded/test_contract.py", "tests/server/sessions",
     "tests/server/wire",
 )  # fmt: skip
 _SHOW = "import greenroom.core.server.session as module; print(module.__file__)"
