@@ -18,6 +18,7 @@ from greenroom.engines.embedded.rows import (
     PARTICIPANT_COLUMNS,
     PRESENCE_NUMBER,
     ParticipantRow,
+    SessionHead,
     SessionRow,
     hash_key,
 )
@@ -33,22 +34,7 @@ WINDOWS = 5
 _WINDOW_END = f"SELECT max(n) FROM (SELECT n FROM sessions WHERE n > ? ORDER BY n LIMIT {WINDOW})"
 
 
-class _Head(msgspec.Struct, array_like=True):
-    """How `SessionData` begins: what follows is not decoded."""
-
-    id: str
-    participant_id: str
-    external_id: str | None
-    open_id: str
-    first_secret: bytes
-    secret: bytes
-    previous_secret: bytes
-    attempt: int
-    generation: int
-    node: str
-
-
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode_head = msgspec.msgpack.Decoder(SessionHead).decode
 _AFTER_ALL = "\U0010ffff"
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _MAY_FIND = """ AND (instr(lower(name), ?) OR instr(lower(external_id), ?) OR instr(id, ?)

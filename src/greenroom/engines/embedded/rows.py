@@ -102,8 +102,8 @@ class ParticipantRow(msgspec.Struct, gc=False):
         return self.status != before
 
 
-class SessionData(msgspec.Struct, array_like=True, gc=False):
-    """What is stored of a session and never searched for. New fields go to the end, with a default."""
+class SessionHead(msgspec.Struct, array_like=True, gc=False):
+    """How `SessionData` begins. Lists decode it alone."""
 
     id: str
     participant_id: str
@@ -115,6 +115,11 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     attempt: int
     generation: int
     node: str
+
+
+class SessionData(SessionHead, array_like=True, gc=False):
+    """What is stored of a session and never searched for. New fields go to the end, with a default."""
+
     order: int
     opened_at: int
     detached_at: int | None
