@@ -58,7 +58,7 @@ class LuaServer:
         self.up = True
         self.calls = 0
         self.replica: Replica | None = None
-        """Who is told of every write, if anybody is."""
+        """Is notified of every write, where there is one."""
         self.takes_writes = True
         """False: "NOREPLICAS", as a master answers that has too few replicas (`min-replicas-to-write`)."""
         self._written: Writes = []
@@ -85,7 +85,7 @@ class LuaServer:
         return copy.deepcopy(self.commands.data)
 
     def go_back(self, snapshot: dict[bytes, Any]) -> None:
-        """A failover to a replica that had not heard of what came after the snapshot."""
+        """A failover to a replica that had not received what came after the snapshot."""
         self.commands.data = copy.deepcopy(snapshot)
         if self.replica is not None:
             self.replica.follow()
@@ -163,7 +163,7 @@ class LuaServer:
         name = channel.decode()
         reached = 0
         for store in list(self._stores):
-            if store.hears(name) and not self.is_lost(name):
+            if store.is_subscribed(name) and not self.is_lost(name):
                 store.deliver(name, bytes(message))
                 reached += 1
         return reached
@@ -178,7 +178,7 @@ class LuaStore:
     def __init__(self, server: LuaServer, *, prefix: str = "greenroom") -> None:
         self.server = server
         self.reachable = True
-        """False: cut off from the engine; nothing is heard either."""
+        """False: cut off from the engine; it receives no messages either."""
         self._prefix = prefix
         self._subscribed: dict[str, tuple[str, str]] = {}
         self._begun: set[asyncio.Task[None]] = set()
@@ -258,7 +258,7 @@ class LuaStore:
         if self._subscribed:
             self._on_lost(tuple(self._subscribed.values()))
 
-    def hears(self, channel: str) -> bool:
+    def is_subscribed(self, channel: str) -> bool:
         return self.reachable and channel in self._subscribed
 
     def deliver(self, channel: str, data: bytes) -> None:

@@ -95,11 +95,11 @@ class SimStore(LuaStore):
         await asyncio.sleep(self._delay())
 
     def deliver(self, channel: str, data: bytes) -> None:
-        """Into the node's own process, in order, after a delay: a paused one hears it when it wakes."""
+        """Into the node's own process, in order, after a delay: a paused one receives it when it wakes."""
         tag, name = self._subscribed[channel]
 
         def arrive() -> None:
-            if self._loop in self._timeline.loops and self.hears(channel):
+            if self._loop in self._timeline.loops and self.is_subscribed(channel):
                 self._loop.call_soon(self._on_message, tag, name, data)
 
         self._timeline.at(SLOWEST, arrive)

@@ -21,7 +21,7 @@ from greenroom.errors import (
 )
 from greenroom.model import EndReason, ParticipantInfo, Presence, RegistryState, SessionPolicy, participant_id_of
 from tests.support.sim.loop import SimLoop
-from tests.support.sim.network import Plug, SimTransport
+from tests.support.sim.network import AppSocket, SimTransport
 from tests.support.sim.oracles import events_of, one_end_each, record_of, sessions_of
 from tests.support.sim.world import World
 
@@ -44,16 +44,16 @@ class RawClient:
         self.world = world
         self._ids = 0
 
-    def dial(self) -> Plug:
-        plug: Plug = self.app.run(SimTransport(self.app).connect())
+    def dial(self) -> AppSocket:
+        plug: AppSocket = self.app.run(SimTransport(self.app).connect())
         return plug
 
-    def send(self, plug: Plug, method: str, **params: Any) -> int:
+    def send(self, plug: AppSocket, method: str, **params: Any) -> int:
         self._ids += 1
         plug.send(json.dumps({"jsonrpc": "2.0", "id": self._ids, "method": method, "params": params}).encode())
         return self._ids
 
-    def receive(self, plug: Plug, request_id: int | None = None, within: float = 30.0) -> dict[str, Any]:
+    def receive(self, plug: AppSocket, request_id: int | None = None, within: float = 30.0) -> dict[str, Any]:
         """The answer to a request, or the next message."""
 
         async def wait() -> dict[str, Any]:
@@ -65,14 +65,14 @@ class RawClient:
 
         return self.app.run(wait(), within)
 
-    def ask(self, plug: Plug, method: str, **params: Any) -> dict[str, Any]:
+    def ask(self, plug: AppSocket, method: str, **params: Any) -> dict[str, Any]:
         return self.receive(plug, self.send(plug, method, **params))
 
-    def open(self, plug: Plug, open_id: str = "open-1", secret: str = SECRET, **more: Any) -> dict[str, Any]:
+    def open(self, plug: AppSocket, open_id: str = "open-1", secret: str = SECRET, **more: Any) -> dict[str, Any]:
         token = self.world.mint(self.app)
         return self.ask(plug, "session.open", token=token, openId=open_id, resumeSecret=secret, **more)
 
-    def resume(self, plug: Plug, session: str, secret: str, following: str, attempt: int) -> dict[str, Any]:
+    def resume(self, plug: AppSocket, session: str, secret: str, following: str, attempt: int) -> dict[str, Any]:
         return self.ask(
             plug, "session.resume", sessionId=session, resumeSecret=secret, nextSecret=following, attempt=attempt
         )
