@@ -35,7 +35,7 @@ test: ## every test; the first run while system packages are still being install
 
 test-interpreters: ## the tests of SDK and core on every CPython 3.11 to 3.14 of this machine
 	@scripts/venv
-	@$(VENV_PYTHON) scripts/test_interpreters.py $(ARGS)
+	@$(VENV_PYTHON) -m scripts.test_interpreters $(ARGS)
 
 test-compiled: ## the tests on the compiled wheel; `ARGS=--short` a third of them
 	@scripts/system-packages run

@@ -8,11 +8,9 @@ and dictionaries, and the fastest one is taken.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -20,13 +18,12 @@ import msgspec
 
 from benchmarks.process import ROOT
 from scripts import compiled
+from scripts.environments import make
 from scripts.test_interpreters import candidates
 
 HOME = ROOT / ".cache" / "bench"
 LOCKS = tuple(ROOT / "requirements" / f"{name}.txt" for name in ("server", "build"))
 """What the service needs, and what installs this package."""
-_LIMIT = 600
-"""Seconds that an installation may take."""
 _LOOK = """
 import json, os, sys, sysconfig, time
 class Row:
@@ -78,10 +75,6 @@ class Interpreter(msgspec.Struct, frozen=True):
         return "no PGO, no LTO"
 
 
-class EnvironmentFailedError(Exception):
-    """The environment could not be made. The text is the end of what the installer said."""
-
-
 def look(path: Path) -> Interpreter | None:
     """What the interpreter is; None for what is not a CPython that runs."""
     ran = subprocess.run([path, "-c", _LOOK], capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -109,7 +102,7 @@ def interpreters() -> tuple[Interpreter, ...]:
 @cache
 def python() -> Path:
     """The Python of the servers under test, in an environment with what the service needs and this source tree."""
-    return make(HOME / "plain", chosen(), editable=True)
+    return make(HOME / "plain", chosen().path, locks=LOCKS, editable=True)
 
 
 @cache
@@ -121,7 +114,7 @@ def compiled_python(*, build: bool = False) -> Path | None:
     except (compiled.NoCompilerError, compiled.BuildFailedError) as error:
         print(f"no compiled service: {error}", flush=True)
         return None
-    return make(HOME / "compiled", chosen(), wheel) if wheel is not None else None
+    return make(HOME / "compiled", chosen().path, wheel, locks=LOCKS) if wheel is not None else None
 
 
 @cache
@@ -139,45 +132,12 @@ def chosen() -> Interpreter:
     return best
 
 
-def make(
-    folder: Path, interpreter: Interpreter, *packages: Path, editable: bool = False, locks: Sequence[Path] = LOCKS
-) -> Path:
-    """An environment's Python, made where it is not there or not up to date. packages: wheels installed besides;
-    editable: this source tree instead. Raises EnvironmentFailedError."""
-    parts = [interpreter.path.encode(), interpreter.version.encode(), str(folder).encode()]
-    parts += [path.read_bytes() for path in (*locks, *packages, ROOT / "pyproject.toml")]
-    contents = hashlib.sha256(b"\0".join(parts)).hexdigest()
-    stamp, program = folder / ".complete", folder / "bin" / "python"
-    if stamp.exists() and stamp.read_text() == contents:
-        return program
-    shutil.rmtree(folder, ignore_errors=True)
-    uv = ROOT / "scripts" / "uv"
-    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", program]
-    commands: list[list[str | Path]] = [
-        [uv, "venv", "--quiet", "--no-python-downloads", "--python", interpreter.path, folder],
-        [*install, "--require-hashes", *(f"--requirement={path}" for path in locks)],
-    ]
-    own: list[str | Path] = ["--editable", ROOT] if editable else [*packages]
-    if own:
-        commands.append([*install, "--offline", "--no-deps", "--no-build-isolation", *own])
-    for command in commands:
-        ran = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, timeout=_LIMIT
-        )
-        if ran.returncode != 0:
-            raise EnvironmentFailedError(ran.stderr[-2000:])
-    stamp.write_text(contents)
-    return program
-
-
 __all__ = [
-    "EnvironmentFailedError",
     "Interpreter",
     "chosen",
     "compiled_python",
     "fastest",
     "interpreters",
     "look",
-    "make",
     "python",
 ]

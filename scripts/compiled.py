@@ -20,6 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from scripts.environments import EnvironmentFailedError, make
+
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".cache" / "compiled"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src", "examples/web")
@@ -102,17 +104,12 @@ def _require_compiler(program: Path) -> None:
 
 def _environment(program: Path) -> Path:
     """The Python of an environment with what compiles."""
+    server = ROOT / "requirements" / "server.txt"  # the types of what the modules import
     folder = HOME / f"tools-{hashlib.sha256(str(program).encode() + LOCK.read_bytes()).hexdigest()[:12]}"
-    python, stamp = folder / "bin" / "python", folder / ".complete"
-    if not stamp.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        uv = ROOT / "scripts" / "uv"
-        _run([uv, "venv", "--quiet", "--no-python-downloads", "--python", program, folder], ROOT)
-        server = ROOT / "requirements" / "server.txt"  # the types of what the modules import
-        locks = [f"--requirement={path}" for path in (LOCK, server)]
-        _run([uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", *locks], ROOT)
-        stamp.touch()
-    return python
+    try:
+        return make(folder, program, locks=[LOCK, server])
+    except EnvironmentFailedError as error:
+        raise BuildFailedError(str(error)) from None
 
 
 def _copy(folder: Path, quick: bool) -> None:

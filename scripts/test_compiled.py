@@ -10,38 +10,29 @@ C compiler.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from scripts import compiled
+from scripts.environments import EnvironmentFailedError, install, make
 from scripts.run_tests import NO_TESTS_COLLECTED, environment, workers
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = compiled.HOME / "tools-tests"
 LOCK = ROOT / "requirements" / "dev.txt"
 SHORT = (
-    "tests/core", "tests/tokens", "tests/engines/test_embedded_contract.py", "tests/server/sessions",
+    "tests/core", "tests/tokens", "tests/engines/embedded/test_contract.py", "tests/server/sessions",
     "tests/server/wire",
 )  # fmt: skip
 _SHOW = "import greenroom.core.server.session as module; print(module.__file__)"
 
 
 def prepare(wheel: Path) -> Path:
-    """The Python of an environment with what tests need and this wheel."""
-    python, stamp = HOME / "bin" / "python", HOME / ".complete"
-    uv = ROOT / "scripts" / "uv"
-    contents = f"{sys.version}\n{LOCK.read_text()}"
-    if not stamp.exists() or stamp.read_text() != contents:
-        shutil.rmtree(HOME, ignore_errors=True)
-        subprocess.run([uv, "venv", "--quiet", "--no-python-downloads", "--python", sys.executable, HOME], check=True)
-        lock: list[str | Path] = ["--require-hashes", "--requirement", LOCK]
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *lock], check=True)
-        stamp.write_text(contents)
-    again: list[str | Path] = ["--offline", "--no-deps", "--reinstall", wheel]
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *again], check=True)
+    """The Python of an environment with what tests need and this wheel. Raises EnvironmentFailedError."""
+    python = make(HOME, sys.executable, locks=[LOCK])
+    install(python, "--offline", "--no-deps", "--reinstall", wheel)
     return python
 
 
@@ -70,7 +61,7 @@ def main(arguments: list[str]) -> int:
     except compiled.NoCompilerError as error:
         print(f"greenroom: the compiled tests were left out: {error}", file=sys.stderr)
         return 3
-    except compiled.BuildFailedError as error:
+    except (compiled.BuildFailedError, EnvironmentFailedError) as error:
         print(f"greenroom: {error}", file=sys.stderr)
         return 1
     if not is_compiled(python):

@@ -1,6 +1,6 @@
 """Runs the tests of the SDK and of the core on every CPython from 3.11 to 3.14 that this machine has.
 
-usage: python scripts/test_interpreters.py [--short] [arguments for pytest]
+usage: python -m scripts.test_interpreters [--short] [arguments for pytest]
 
 Interpreters are found on PATH and among pyenv's, the newest patch of each minor version. Each gets an environment in
 .cache/interpreters. From 3.12 on the tests run a second time with asyncio's eager task factory. `--short` leaves out
@@ -17,6 +17,8 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from scripts.environments import EnvironmentFailedError, make
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".cache" / "interpreters"
@@ -56,28 +58,6 @@ def newest(interpreters: Iterable[Path]) -> dict[Version, Path]:
     return dict(sorted(best.values()))
 
 
-def environment(interpreter: Path, it: Version) -> Path | None:
-    """Its environment's Python, made if it is not there or not up to date; None if that failed."""
-    folder = HOME / ".".join(map(str, it))
-    python = folder / "bin" / "python"
-    stamp, contents = folder / ".complete", LOCK.read_text() + (ROOT / "pyproject.toml").read_text()
-    if stamp.exists() and stamp.read_text() == contents:
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    uv = ROOT / "scripts" / "uv"
-    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python]
-    commands: list[list[str | Path]] = [
-        [uv, "venv", "--quiet", "--no-python-downloads", "--python", interpreter, folder],
-        [*install, "--require-hashes", "--requirement", LOCK],
-        [*install, "--offline", "--no-deps", "--no-build-isolation", "--editable", ROOT],
-    ]
-    for command in commands:
-        if subprocess.run(command, stdin=subprocess.DEVNULL, cwd=ROOT).returncode != 0:
-            return None
-    stamp.write_text(contents)
-    return python
-
-
 def passes(it: Version) -> list[tuple[str, ...]]:
     """Arguments of pytest, for each time that the tests are run on this version."""
     return [(), ("--eager-tasks",)] if it >= (3, 12, 0) else [()]
@@ -110,10 +90,14 @@ def main(arguments: Sequence[str]) -> int:
         found = {it: path for it, path in found.items() if it[:2] != sys.version_info[:2]}
     lines = []
     for it, path in found.items():
-        python = environment(path, it)
+        try:
+            python = make(HOME / ".".join(map(str, it)), path, locks=[LOCK], editable=True)
+        except EnvironmentFailedError as error:
+            lines.append((False, f"CPython {'.'.join(map(str, it))}: no environment: {error}"))
+            continue
         for extra in passes(it):
             started = time.monotonic()
-            well = python is not None and pytest(python, *extra, *chosen)
+            well = pytest(python, *extra, *chosen)
             took = f"{time.monotonic() - started:.0f} s"
             name = " ".join(["CPython " + ".".join(map(str, it)), *extra])
             lines.append((well, f"{name}: {'well' if well else 'NOT well'}, {took}"))

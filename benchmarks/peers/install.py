@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import environment
 from benchmarks.process import ROOT
+from scripts.environments import make
 
 SOURCE = ROOT / "benchmarks" / "peers"
 BUILD = ROOT / "build" / "peers"
@@ -54,7 +55,7 @@ def _modules() -> Path:
 
 def _python() -> Path:
     lock = SOURCE / "python" / "requirements.txt"
-    return environment.make(BUILD / "python", environment.chosen(), locks=[lock])
+    return make(BUILD / "python", environment.chosen().path, locks=[lock])
 
 
 class NoGoError(Exception):

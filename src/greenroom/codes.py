@@ -1,6 +1,6 @@
 """Every number on the wire, in bands. The one source: the browser SDK's table and the reference page are made from it.
 
-A number's band alone tells a client what to do:
+A number's band alone says what a client must do:
 
 * error codes -32001 … -32049: try again; -32050 … -32099: do not;
 * close codes 4000 … 4499: come back; 4500 … 4999: do not.

@@ -32,7 +32,7 @@ class _Wire(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class WireParticipant(_Wire, frozen=True, kw_only=True):
-    """A participant on the wire. What somebody never set is absent."""
+    """A participant on the wire. What was never set is absent."""
 
     id: str
     revision: int
@@ -666,7 +666,7 @@ def encode_error(request_id: int | str | None, error: GreenroomError) -> bytes:
 
 
 def encode_notification(method: str, params: msgspec.Struct) -> bytes:
-    """Something the other side is told and does not answer."""
+    """A notification: the other side does not answer it."""
     return _encoder.encode(_Notification(method, params))
 
 

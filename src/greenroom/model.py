@@ -294,7 +294,7 @@ class SealedKey(msgspec.Struct, frozen=True, kw_only=True):
 class ParticipantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A participant as stored.
 
-    presence is the truth; shown is what watchers and webhooks have been told: they hear `unreachable` only after
+    presence is the truth; shown is what watchers and webhooks were notified of: `unreachable` they see only after
     2 s of it. version counts changes of what is shown.
     """
 
@@ -315,7 +315,7 @@ class ParticipantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Of the most available session (`core.presence.shared_status`). None is `available`, or offline."""
 
 
-class SessionState(StrEnum):
+class RegistryState(StrEnum):
     """State of a session in the registry."""
 
     ATTACHED = "attached"
@@ -341,7 +341,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     participant_id: str
     external_id: str | None = None
     generation: int = 1
-    state: SessionState = SessionState.ATTACHED
+    state: RegistryState = RegistryState.ATTACHED
     node: str = ""
     lease: str = ""
     opened_at: int = 0
@@ -481,7 +481,7 @@ class Restriction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Something that happened, as the app's backend hears it. Ordered per participant."""
+    """Something that happened, as the app's backend receives it. Ordered per participant."""
 
     id: str
     type: str
@@ -493,7 +493,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 NAMING_FIELDS = ("externalId", "name", "avatarUrl", "device", "text", "by", "attributes", "status")
-"""Members of an event's data that say who somebody is. They go from events about a participant who was erased."""
+"""Members of an event's data that identify a person. They are removed from events of an erased participant."""
 
 
 def without_names(event: Event) -> Event:

@@ -82,4 +82,4 @@ async def test_what_is_to_be_installed_is_printed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     ran = await run("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s")
     assert ran.code == Exit.USAGE
-    assert "greenroom[server,bench]" in ran.err
+    assert "pip install '.[server,bench]'" in ran.err

@@ -109,7 +109,7 @@ def test_other_errors_are_explained_too() -> None:
     assert explain(CliError("several\nlines", Exit.CONFLICT)) == ("several lines", Exit.CONFLICT)
     assert explain(IllegalArgumentError("Bad.", hint="Mend it.")) == ("Bad. Mend it.", Exit.USAGE)
     assert explain(ModuleNotFoundError("No module named 'uvloop'", name="uvloop")) == (
-        "uvloop is not installed. Run: pip install 'greenroom[server]'",
+        "uvloop is not installed. Run in a clone of Greenroom: pip install '.[server]'",
         Exit.USAGE,
     )
     assert explain(FileNotFoundError(2, "No such file", "x"))[1] is Exit.FAILED

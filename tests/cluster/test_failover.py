@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.model import SessionState
+from greenroom.model import RegistryState
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.forms import BACK, Form
 from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
@@ -161,4 +161,4 @@ async def test_a_node_that_is_cut_off_from_redis_loses_nobody(torn: tuple[Namesp
 
 
 async def _connected_to(crowd: Crowd) -> set[str]:
-    return {one.node for one in await crowd.sessions() if one.state is SessionState.ATTACHED}
+    return {one.node for one in await crowd.sessions() if one.state is RegistryState.ATTACHED}

@@ -29,11 +29,13 @@ def test_its_pictures_are_there_and_small_and_say_what_they_show() -> None:
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
-def test_what_pages_install_is_there() -> None:
+def test_what_pages_and_error_messages_install_is_there() -> None:
     """Nothing is published yet: a clone, or the service itself, has it."""
-    found = [line.strip() for page in PAGES for line in re.findall(r"pip install [^\n`#]*", page.read_text())]
+    texts = [path.read_text() for path in [*PAGES, *SOURCES]]
+    found = [line.strip() for text in texts for line in re.findall(r"pip install [^\n`#]*", text)]
     ours = [line for line in found if "greenroom" in line or "[" in line or line.endswith(" .")]
     assert len(ours) > 5
     assert [

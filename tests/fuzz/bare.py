@@ -56,7 +56,7 @@ class Bare:
         """A request in order."""
         self.send(request(method, request_id, **params))
 
-    async def heard(self) -> dict[str, Any] | int:
+    async def received(self) -> dict[str, Any] | int:
         """The next message, or the close code that ended the connection. Changes of participants are left out."""
         while True:
             found = await asyncio.wait_for(self.everything.get(), PATIENCE)
@@ -65,7 +65,7 @@ class Bare:
 
     async def answer(self) -> dict[str, Any]:
         """The next message. Fails where the connection ended."""
-        found = await self.heard()
+        found = await self.received()
         assert isinstance(found, dict), f"closed with {found}"
         return found
 
@@ -92,7 +92,7 @@ class Bare:
     async def is_alive(self) -> None:
         """Fails unless a ping is the next thing that is answered."""
         self.call("ping", "alive")
-        assert await self.heard() == {"id": "alive", "result": {}, "jsonrpc": "2.0"}
+        assert await self.received() == {"id": "alive", "result": {}, "jsonrpc": "2.0"}
 
     def drop(self) -> None:
         """Without a word."""

@@ -32,18 +32,18 @@ SETTINGS: dict[str, Any] = {
 
 
 class Aviary:
-    """The canaries by name, and everything that was heard."""
+    """The canaries by name, and everything that came out."""
 
     def __init__(self) -> None:
         self.canaries: dict[str, str] = {}
-        self.heard: list[tuple[str, bytes]] = []
+        self.output: list[tuple[str, bytes]] = []
 
     def add(self, name: str, secret: str) -> str:
         self.canaries[name] = secret
         return secret
 
-    def hear(self, where: str, what: object) -> None:
-        self.heard.append((where, what if isinstance(what, bytes) else str(what).encode("utf-8", "replace")))
+    def add_output(self, where: str, what: object) -> None:
+        self.output.append((where, what if isinstance(what, bytes) else str(what).encode("utf-8", "replace")))
 
     def check(self) -> None:
         """Searches for each one: as it is, the part of a token that signs it, and in base64 as Basic has it."""
@@ -51,7 +51,7 @@ class Aviary:
             assert len(secret) >= 24, name
             forms = {secret, secret[len(secret) // 2 :]}
             forms |= {base64.b64encode(secret.encode()).decode().rstrip("=")}
-            for where, text in self.heard:
+            for where, text in self.output:
                 for form in forms:
                     assert form.encode() not in text, f"{name} is in {where}"
 
@@ -59,7 +59,7 @@ class Aviary:
 async def _fetch(aviary: Aviary, running: RunningService, method: str, path: str, **options: Any) -> tuple[int, bytes]:
     async with running.http.request(method, running.url + path, **options) as reply:
         body = await reply.read()
-        aviary.hear(f"{method} {path.partition('?')[0]} {reply.status}", body + str(dict(reply.headers)).encode())
+        aviary.add_output(f"{method} {path.partition('?')[0]} {reply.status}", body + str(dict(reply.headers)).encode())
         return reply.status, body
 
 
@@ -70,7 +70,7 @@ async def _raw(aviary: Aviary, running: RunningService, data: bytes) -> None:
     writer.write(data)
     writer.write_eof()
     try:
-        aviary.hear("answer to a malformed request", await asyncio.wait_for(reader.read(), 5))
+        aviary.add_output("answer to a malformed request", await asyncio.wait_for(reader.read(), 5))
     except ConnectionError:
         pass
     writer.close()
@@ -110,9 +110,9 @@ async def _bad_sessions(aviary: Aviary, running: RunningService, token: str, sec
     for method, params in calls:
         async with running.connect() as client:
             try:
-                aviary.hear(method[:16], await client.call(method, **params))
+                aviary.add_output(method[:16], await client.call(method, **params))
             except (RefusedError, ClosedError) as error:
-                aviary.hear("error of a session", f"{error} {vars(error)}")
+                aviary.add_output("error of a session", f"{error} {vars(error)}")
 
 
 async def _life(aviary: Aviary, running: RunningService, tenant: Tenant, api: Api, there: Receiver) -> None:
@@ -127,15 +127,15 @@ async def _life(aviary: Aviary, running: RunningService, tenant: Tenant, api: Ap
     client = await running.dial()
     opened = await client.open(token, participant={"name": "Anna"}, device={"id": "d1"})
     aviary.add("resume secret", opened.secret)
-    aviary.hear("open", opened.result)
-    aviary.hear("refresh", await client.call("session.refreshToken", token=fresh))
+    aviary.add_output("open", opened.result)
+    aviary.add_output("refresh", await client.call("session.refreshToken", token=fresh))
     await client.call("session.updateParticipantInfo", updateId="u1", name="Anne")
     client.abort()
     client = await running.dial()
     old = opened.secret
     await client.resume(opened)
     aviary.add("second resume secret", opened.secret)
-    aviary.hear("resume", opened.result)
+    aviary.add_output("resume", opened.result)
     secrets = list(aviary.canaries.values())
     await _bad_calls(aviary, running, tenant, secrets)
     await _bad_sessions(aviary, running, token, old, opened.id)
@@ -163,17 +163,17 @@ async def _life(aviary: Aviary, running: RunningService, tenant: Tenant, api: Ap
     for path in ("/admin/v1/status", "/admin/v1/applications", "/admin/v1/keys", "/metrics"):
         await _fetch(aviary, running, "GET", path, headers=admin)
     await api.good("POST", "/v1/participants/ext:anna/kick", {"reason": "bye"})
-    aviary.hear("end", await client.notified("session.ended"))
+    aviary.add_output("end", await client.notified("session.ended"))
     await client.closed()
     await there.wait_for(3, 15)
     for got in there.got:
-        aviary.hear("webhook", got.raw + str(got.headers).encode())
+        aviary.add_output("webhook", got.raw + str(got.headers).encode())
 
 
-def _hear_files(aviary: Aviary, folder: str) -> None:
+def _add_files(aviary: Aviary, folder: str) -> None:
     for file in sorted(Path(folder).rglob("*")):
         if file.is_file():
-            aviary.hear(f"file {file.name}", file.read_bytes())
+            aviary.add_output(f"file {file.name}", file.read_bytes())
 
 
 @contextmanager
@@ -203,18 +203,18 @@ async def test_no_secret_comes_out_anywhere(
             aviary.add("master key", SETTINGS["master_key"])
             await _life(aviary, running, tenant, api, there)
             await running.service.stop()
-            _hear_files(aviary, running.data_dir)
+            _add_files(aviary, running.data_dir)
         if files is not None:
-            _hear_files(aviary, str(files))
-            assert any(tenant.key.encode() in heard for where, heard in aviary.heard if where.startswith("file append"))
-    assert any(where.startswith("file ") for where, _ in aviary.heard)
+            _add_files(aviary, str(files))
+            assert any(tenant.key.encode() in text for where, text in aviary.output if where.startswith("file append"))
+    assert any(where.startswith("file ") for where, _ in aviary.output)
     for span in spans.get_finished_spans():
-        aviary.hear(f"span {span.name}", span.to_json())
-    assert {"span session.open", "span session.resume", "span webhook"} <= {where for where, _ in aviary.heard}
+        aviary.add_output(f"span {span.name}", span.to_json())
+    assert {"span session.open", "span session.resume", "span webhook"} <= {where for where, _ in aviary.output}
     out, err = capfd.readouterr()
-    aviary.hear("stdout", out)
-    aviary.hear("stderr", err)
-    aviary.hear("log", caplog.text)
+    aviary.add_output("stdout", out)
+    aviary.add_output("stderr", err)
+    aviary.add_output("log", caplog.text)
     assert "session" in out + err + caplog.text, "nothing was logged: this test would see nothing"
     aviary.check()
 
@@ -222,7 +222,7 @@ async def test_no_secret_comes_out_anywhere(
 def test_the_aviary_notices_what_comes_out() -> None:
     aviary = Aviary()
     secret = aviary.add("secret", new_secret())
-    aviary.hear("page", f"harmless {base64.b64encode(secret.encode()).decode()}")
+    aviary.add_output("page", f"harmless {base64.b64encode(secret.encode()).decode()}")
     with pytest.raises(AssertionError, match="secret is in page"):
         aviary.check()
 

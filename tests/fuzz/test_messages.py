@@ -193,7 +193,7 @@ async def test_malformed_as_the_first_message_is_answered_and_closed_4505(caplog
                 async with bare(running.url) as client:
                     client.send(message)
                     assert (await client.error())["code"] == code, name
-                    assert await client.heard() == CloseCode.PROTOCOL_ERROR, name
+                    assert await client.received() == CloseCode.PROTOCOL_ERROR, name
 
 
 @pytest.mark.parametrize("name", NOT_UTF8)
@@ -202,10 +202,10 @@ async def test_text_that_is_no_utf8_is_closed_1007(name: str, caplog: pytest.Log
         async with fuzzed_service() as (running, tenant):
             async with opened(tenant) as client:
                 client.send(NOT_UTF8[name])
-                assert await client.heard() == CloseCode.INVALID_UTF8
+                assert await client.received() == CloseCode.INVALID_UTF8
             async with bare(running.url) as client:
                 client.send(NOT_UTF8[name])
-                assert await client.heard() == CloseCode.INVALID_UTF8
+                assert await client.received() == CloseCode.INVALID_UTF8
 
 
 # -- deep, large ------------------------------------------------------------------------------------------------------
@@ -233,10 +233,10 @@ async def test_nesting_of_ten_to_the_fifth_is_too_big_by_default(caplog: pytest.
             for name, message in NESTED.items():
                 async with opened(tenant) as client:
                     client.send(message)
-                    assert await client.heard() == CloseCode.MESSAGE_TOO_BIG, name
+                    assert await client.received() == CloseCode.MESSAGE_TOO_BIG, name
                 async with bare(running.url) as client:
                     client.send(message)
-                    assert await client.heard() == CloseCode.MESSAGE_TOO_BIG, name
+                    assert await client.received() == CloseCode.MESSAGE_TOO_BIG, name
 
 
 async def test_nesting_of_ten_to_the_fifth_is_refused_where_it_fits(caplog: pytest.LogCaptureFixture) -> None:
@@ -267,7 +267,7 @@ async def test_the_edges_of_32_kib(caplog: pytest.LogCaptureFixture) -> None:
                     client.send(_padded(size))
                     assert await client.answer() == {"id": 1, "result": {}, "jsonrpc": "2.0"}
                 client.send(_padded(MAX_MESSAGE_BYTES + 1))
-                assert await client.heard() == CloseCode.MESSAGE_TOO_BIG
+                assert await client.received() == CloseCode.MESSAGE_TOO_BIG
             async with bare(running.url) as client:
                 head = msgspec.json.encode({"jsonrpc": "2.0", "id": 0, "method": "session.open"})
                 params = msgspec.json.encode(hello(tenant.token("edge")))
@@ -384,7 +384,7 @@ async def test_unknown_methods(caplog: pytest.LogCaptureFixture) -> None:
                     async with bare(running.url) as client:
                         client.call(method)
                         assert (await client.error())["code"] == ErrorCode.PROTOCOL_ERROR, method
-                        assert await client.heard() == CloseCode.PROTOCOL_ERROR, method
+                        assert await client.received() == CloseCode.PROTOCOL_ERROR, method
 
 
 async def test_a_hello_without_id_is_closed_4505(caplog: pytest.LogCaptureFixture) -> None:
@@ -393,7 +393,7 @@ async def test_a_hello_without_id_is_closed_4505(caplog: pytest.LogCaptureFixtur
             for message in (request("session.open", None, **hello(tenant.token("a"))), request("session.resume", None)):
                 async with bare(running.url) as client:
                     client.send(message)
-                    assert await client.heard() == CloseCode.PROTOCOL_ERROR
+                    assert await client.received() == CloseCode.PROTOCOL_ERROR
 
 
 # -- every field of every method --------------------------------------------------------------------------------------
@@ -464,7 +464,7 @@ async def test_wrong_types_for_every_field_of_every_method(caplog: pytest.LogCap
                     async with bare(running.url) as client:
                         await _refuses(client, method, field, params)
                         if method == "session.open":
-                            assert await client.heard() == CloseCode.PROTOCOL_ERROR, (method, params)
+                            assert await client.received() == CloseCode.PROTOCOL_ERROR, (method, params)
                 else:
                     await _refuses(session, method, field, params)
                     await session.is_alive()

@@ -287,7 +287,7 @@ async def test_a_refused_profile_opens_nothing(caplog: pytest.LogCaptureFixture)
                 async with bare(running.url) as client:
                     client.call("session.open", 1, **hello(tenant.token("eve"), participant={field: value}))
                     _names_the_field(await client.answer(), {"avatarUrl": "avatar_url"}.get(field, field), value)
-                    assert await client.heard() == CloseCode.PROTOCOL_ERROR
+                    assert await client.received() == CloseCode.PROTOCOL_ERROR
             assert (await _seen(tenant, "eve"))["sessions"] == 0
 
 
@@ -321,7 +321,7 @@ async def test_external_ids_that_are_refused(caplog: pytest.LogCaptureFixture) -
                 async with bare(running.url) as client:
                     client.call("session.open", 1, **hello(token, participant={"externalId": external_id}))
                     _names_the_field(await client.answer(), "external_id", external_id)
-                    assert await client.heard() == CloseCode.PROTOCOL_ERROR
+                    assert await client.received() == CloseCode.PROTOCOL_ERROR
 
 
 async def test_the_token_api_keeps_and_refuses_the_same_external_ids(caplog: pytest.LogCaptureFixture) -> None:

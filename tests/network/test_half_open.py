@@ -119,7 +119,7 @@ class Process:
             if all(line.get(key) == value for key, value in what.items()):
                 return time.monotonic() - began
 
-    def heard(self, key: str) -> list[Any]:
+    def values_of(self, key: str) -> list[Any]:
         """Every value it said under a key so far."""
         while not self._lines.empty():
             self.said.append(self._lines.get())
@@ -181,8 +181,8 @@ def test_a_link_silent_in_both_directions_is_found_from_both_sides_and_resumed(t
         spaces.heal(spaces.service, CLIENT_ADDRESS)
         anna.expect(BACK + SPARE, state="connected")
         bob.expect(SPARE, saw="anna", presence="online")
-        assert anna.heard("reopened") == []
-        assert "offline" not in bob.heard("presence")
+        assert anna.values_of("reopened") == []
+        assert "offline" not in bob.values_of("presence")
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_a_client_that_cannot_send_is_found_and_ends_after_its_grace(tmp_path: P
         spaces.blackhole(spaces.client, SERVICE_ADDRESS)
         bob.expect(DETECTED + TOLD + SPARE, saw="anna", presence="unreachable")
         bob.expect(SHORT_GRACE + 2.0 + SPARE, saw="anna", presence="offline")
-        assert anna.heard("state")[-1] == "reconnecting"
+        assert anna.values_of("state")[-1] == "reconnecting"
 
 
 @pytest.mark.slow

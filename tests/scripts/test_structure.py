@@ -42,6 +42,4 @@ def test_the_structure_of_the_source() -> None:
     assert circles(imports(trees)) == []
     assert spread_classes(trees) == []
     assert len([path for path in (source / "server").glob("*.py") if path.name != "__init__.py"]) <= 8
-    # Each is told apart where it is used: a request of the HTTP API and one of Redis; the state of an SDK's session and
-    # of a stored one.
-    assert set(shared_names(trees)) <= {"Call", "SessionState"}
+    assert shared_names(trees) == []

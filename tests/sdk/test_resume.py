@@ -17,7 +17,7 @@ async def test_a_drop_is_resumed_and_the_calls_made_meanwhile_wait() -> None:
         sdk, notes = new_sdk(service)
         await sdk.session.open()
         await service.drop_all()
-        await notes.hears("reconnecting")
+        await notes.first("reconnecting")
         assert sdk.session.is_open()
         updated = await sdk.session.update_participant_info(name="Ada")
         assert updated.info.name == "Ada"
@@ -31,7 +31,7 @@ async def test_the_service_restarts() -> None:
         sdk, notes = new_sdk(service)
         await sdk.session.open()
         await service.stop()
-        await notes.hears("reconnecting")
+        await notes.first("reconnecting")
         await service.start()
         await service.called("session.resume")
         await sdk.session.get_participant()
@@ -70,7 +70,7 @@ async def test_a_session_that_is_gone_is_reopened_once_and_reported() -> None:
         watch = await sdk.participants.watch(external_ids=["bob"])
         service.sessions.clear()
         await service.drop_all()
-        reopened = await notes.hears("reopened")
+        reopened = await notes.first("reopened")
         assert reopened[1:] == ("state_lost", first.id)
         assert sdk.session.is_open()
         assert service.only_session.participant.name == "Ada"
@@ -79,7 +79,7 @@ async def test_a_session_that_is_gone_is_reopened_once_and_reported() -> None:
         assert set(watch.participants) == service.only_session.watching
         service.sessions.clear()
         await service.drop_all()
-        assert (await notes.hears("ended"))[1] == "state_lost"
+        assert (await notes.first("ended"))[1] == "state_lost"
         assert not sdk.session.is_open()
         assert [one async for one in watch] == []
         await sdk.session.close()
@@ -162,7 +162,7 @@ async def test_fenced_and_stay() -> None:
         sdk, notes = new_sdk(service)
         await sdk.session.open()
         await service.links[0].notify("session.moveOn", {"after": 60, "jitter": 0})
-        await notes.hears("reconnecting")
+        await notes.first("reconnecting")
         assert sdk.session.is_open()
         await service.links[0].notify("session.stay", {})
         await notes.until(lambda: notes.names().count("connected") == 2)
@@ -176,7 +176,7 @@ async def test_final_close_codes(code: int) -> None:
         sdk, notes = new_sdk(service)
         await sdk.session.open()
         await service.drop_all(code)
-        await notes.hears("ended")
+        await notes.first("ended")
         assert state_of(sdk) is SessionState.DISCONNECTED
         await asyncio.sleep(0.05)
         assert service.upgrades == 1
@@ -189,7 +189,7 @@ async def test_closed_while_reconnecting_the_service_is_notified_in_the_backgrou
         await sdk.session.open()
         service.unavailable = (503, None)
         await service.drop_all()
-        await notes.hears("reconnecting")
+        await notes.first("reconnecting")
         await sdk.session.close()
         assert sdk.session.participant is None
         service.unavailable = None
@@ -203,6 +203,6 @@ async def test_aclose_leaves_nothing_behind_without_network() -> None:
         sdk, notes = new_sdk(service)
         await sdk.session.open()
         await service.stop()
-        await notes.hears("reconnecting")
+        await notes.first("reconnecting")
         await sdk.aclose()  # the runner of tests fails for tasks left over
         assert sdk.session.state is SessionState.DISCONNECTED

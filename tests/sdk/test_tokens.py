@@ -126,7 +126,7 @@ async def test_failing_at_expiry_ends_the_session() -> None:
     async with FakeService() as service:
         # 3/4 are over: the next refresh is the one at the end.
         sdk, notes = await opened(service, refresh, make_token(issued_at=time.time() - 8, life=10))
-        ended = await notes.hears("ended")
+        ended = await notes.first("ended")
         assert ended[1] == "token_expired"
         assert notes.names().index("refresh failed") < notes.names().index("ended")
         assert state_of(sdk) is SessionState.DISCONNECTED

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import ipaddress
 import socket
 import ssl
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from greenroom import Greenroom, GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError
 from greenroom.messages import SUBPROTOCOL
@@ -24,6 +20,7 @@ from greenroom.sdk.addresses import retry_after_of, service_base
 from greenroom.sdk.aiohttp_client import AiohttpWebSocket
 from greenroom.sdk.transport import AiohttpTransport
 from greenroom.testing.fake_service import FakeService, make_token
+from tests.support.certificates import self_signed, server_context
 from tests.support.sdk import new_sdk
 
 
@@ -157,35 +154,9 @@ async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPa
     await server.wait_closed()
 
 
-def _certificate(folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fake")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "fake.pem"
-    form = serialization.PrivateFormat.PKCS8
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 async def test_tls_is_verified_and_its_errors_are_explained(tmp_path: Path) -> None:
-    path = _certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    async with FakeService(ssl_context=context) as service:
+    path = self_signed(tmp_path)
+    async with FakeService(ssl_context=server_context(path)) as service:
         sdk = Greenroom(service.url)
         sdk.initialize_token(make_token())
         with pytest.raises(ProtocolError, match="certificate of 127.0.0.1.*not trusted.*ssl_context"):

@@ -110,7 +110,7 @@ async def test_no_endless_reconnecting_after_eviction() -> None:
         for name in ("reopened", "ended"):
             service.sessions.clear()
             await service.drop_all()
-            await notes.hears(name)
+            await notes.first(name)
         upgrades = service.upgrades
         await asyncio.sleep(0.3)
         assert service.upgrades == upgrades
@@ -138,7 +138,7 @@ async def test_after_close_and_open_again_nothing_of_the_old_session_is_left() -
         await sdk.session.close()
         assert sdk.session.participant is None
         assert [one async for one in watch] == []
-        notes.heard.clear()
+        notes.calls.clear()
         me = await sdk.session.open()
         assert (me.sessions, me.presence) == (1, Presence.ONLINE)
         other, _ = real_sdk(tenant, "bob")
@@ -173,7 +173,7 @@ async def test_a_second_device_does_not_kick_the_first_unless_the_policy_says_so
         assert first.session.is_open()
         same, _ = real_sdk(tenant, device="first")
         await same.session.open()
-        ended = await notes.hears("ended")
+        ended = await notes.first("ended")
         assert ended[1] == "replaced"
         assert not first.session.is_open()
         for sdk in (first, second, same):
@@ -191,8 +191,8 @@ async def test_observers_see_one_change_when_a_device_takes_over_its_ghost() -> 
         second, _ = real_sdk(tenant, device="laptop")
         await second.session.open()
         await second.session.update_participant_info(name="seen")
-        await notes.until(lambda: [one for one in notes.heard if one[0] == "changed" and one[1][0].info.name == "seen"])
-        told = [one for what, *rest in notes.heard if what == "changed" for one in rest[0]]
+        await notes.until(lambda: [one for one in notes.calls if one[0] == "changed" and one[1][0].info.name == "seen"])
+        told = [one for what, *rest in notes.calls if what == "changed" for one in rest[0]]
         assert {one.presence for one in told} == {Presence.ONLINE}
         assert [one.version for one in told] == sorted(one.version for one in told)
         for sdk in (observer, first, second):
@@ -209,7 +209,7 @@ async def test_kicked_users_do_not_walk_back_in_with_the_same_token() -> None:
         sdk.session.delegate = notes
         await sdk.session.open()
         await api.good("POST", "/v1/participants/ext:ada/kick", {"reason": "be kind"})
-        ended = await notes.hears("ended")
+        ended = await notes.first("ended")
         assert ended[1] == "kicked"
         with pytest.raises(TokenInvalidError, match="revoked"):
             await sdk.session.open()

@@ -218,34 +218,34 @@ _LINGER_ZERO = (1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER: close 
 class Recorder:
     """A handler that keeps what it hears, and sends text back."""
 
-    heard: list[tuple[object, ...]] = field(default_factory=list)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
     websocket: WebSocketConnection | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def opened(self, websocket: WebSocketConnection) -> None:
         self.websocket = websocket
-        self.heard.append(("opened",))
+        self.calls.append(("opened",))
 
     def text(self, message: bytes) -> None:
-        self.heard.append(("text", message))
+        self.calls.append(("text", message))
         assert self.websocket is not None
         self.websocket.send(message)
 
     def lost(self, code: int, reason: str) -> None:
-        self.heard.append(("lost", code, reason))
+        self.calls.append(("lost", code, reason))
         self.over.set()
 
     def pong(self) -> None:
-        self.heard.append(("pong",))
+        self.calls.append(("pong",))
 
     def drained(self) -> None:
-        self.heard.append(("drained",))
+        self.calls.append(("drained",))
 
     async def ended(self) -> tuple[object, ...]:
         """Wait for `lost`; what it was told."""
         async with asyncio.timeout(PATIENCE):
             await self.over.wait()
-        return self.heard[-1]
+        return self.calls[-1]
 
 
 @dataclass

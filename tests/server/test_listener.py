@@ -17,7 +17,7 @@ from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import ServerConfig
 from greenroom.server.listener import Certificate, url_of
 from tests.server.harness import RunningService, new_service, running_service, short_config
-from tests.server.wire.test_websocket_tls import certificate
+from tests.support.certificates import self_signed
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ async def _serial(running: RunningService) -> int:
 
 
 async def test_a_new_certificate_counts_for_new_connections_and_a_bad_one_is_left_aside(tmp_path: Path) -> None:
-    used, other = certificate(tmp_path), tmp_path / "other"
+    used, other = self_signed(tmp_path), tmp_path / "other"
     await asyncio.to_thread(other.mkdir)
-    newer = await asyncio.to_thread(lambda: certificate(other).read_bytes())
+    newer = await asyncio.to_thread(lambda: self_signed(other).read_bytes())
     async with running_service(tls_cert=str(used), tls_key=str(used)) as running:
         assert running.url.startswith("https://")
         first = await _serial(running)

@@ -17,10 +17,10 @@ from typing import Any
 
 BLOCKED_AFTER = 1.0
 """Seconds the loop may go without looking at its sockets. Far above what good code takes, so that a busy machine does
-not fail a good test; what the code waited for a processor is not counted either, where the system tells."""
+not fail a good test; what the code waited for a processor is not counted either, where the system says."""
 
 _PASSES_TO_SETTLE = 10
-"""Rounds of the loop given to tasks that were cancelled, and need only to hear of it."""
+"""Rounds of the loop given to tasks that were cancelled, and need only to notice it."""
 
 _EAGER_TASKS: Any = getattr(asyncio, "eager_task_factory", None)  # Python 3.12 and later
 
@@ -63,7 +63,7 @@ class WatchedSelector(selectors.DefaultSelector):
 
 
 class _Complaints:
-    """What the loop's exception handler heard."""
+    """What the loop's exception handler was called with."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -111,7 +111,7 @@ def run_async_test(
     `eager`, tasks of asyncio's own loop begin to run where they are created, as apps of Python 3.12 and later may
     choose.
 
-    Raises what the test raises, else AssertionError for leaked tasks, for errors only the loop heard of, and for a
+    Raises what the test raises, else AssertionError for leaked tasks, for errors that reached only the loop, and for a
     loop that was held up for more than `BLOCKED_AFTER` seconds.
     """
     selector = WatchedSelector()
@@ -130,7 +130,7 @@ def run_async_test(
         if uvloop:
             selector.close()
     if complaints.texts:
-        raise AssertionError("errors that only the event loop heard of:\n  " + "\n  ".join(complaints.texts))
+        raise AssertionError("errors that reached only the event loop:\n  " + "\n  ".join(complaints.texts))
     if selector.longest_pass > BLOCKED_AFTER:
         raise AssertionError(
             f"the event loop was held up for {selector.longest_pass:.2f} s (limit {BLOCKED_AFTER} s): "

@@ -16,7 +16,7 @@ from lupa import lua51
 
 from greenroom.engines.redis.errors import from_reply, outcome_open, unreachable
 from greenroom.engines.redis.library import library
-from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
+from greenroom.engines.redis.store import FunctionCall, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.errors import ServiceUnavailableError
 from tests.support.lua_commands import CommandError, Commands
 from tests.support.lua_replica import Replica, Writes
@@ -50,7 +50,7 @@ class LuaServer:
         now_us: Callable[[], int],
         *,
         is_lost: Callable[[str], bool] = lambda channel: False,
-        fate: Callable[[Call], str | None] = lambda call: None,
+        fate: Callable[[FunctionCall], str | None] = lambda call: None,
     ) -> None:
         self.commands = Commands(now_us, self._publish)
         self.is_lost = is_lost
@@ -58,7 +58,7 @@ class LuaServer:
         self.up = True
         self.calls = 0
         self.replica: Replica | None = None
-        """Who is told of every write, if anybody is."""
+        """Is notified of every write, where there is one."""
         self.takes_writes = True
         """False: "NOREPLICAS", as a master answers that has too few replicas (`min-replicas-to-write`)."""
         self._written: Writes = []
@@ -85,7 +85,7 @@ class LuaServer:
         return copy.deepcopy(self.commands.data)
 
     def go_back(self, snapshot: dict[bytes, Any]) -> None:
-        """A failover to a replica that had not heard of what came after the snapshot."""
+        """A failover to a replica that had not received what came after the snapshot."""
         self.commands.data = copy.deepcopy(snapshot)
         if self.replica is not None:
             self.replica.follow()
@@ -100,7 +100,7 @@ class LuaServer:
 
     # -- functions ---------------------------------------------------------------------------------------------------
 
-    def call(self, call: Call, key: str) -> Reply:
+    def call(self, call: FunctionCall, key: str) -> Reply:
         """One FCALL. Keys outside the call's tag, and writes of a function that says it has none, are errors."""
         self.calls += 1
         function, self._may_write = self._functions[call.function]
@@ -163,7 +163,7 @@ class LuaServer:
         name = channel.decode()
         reached = 0
         for store in list(self._stores):
-            if store.hears(name) and not self.is_lost(name):
+            if store.is_subscribed(name) and not self.is_lost(name):
                 store.deliver(name, bytes(message))
                 reached += 1
         return reached
@@ -178,7 +178,7 @@ class LuaStore:
     def __init__(self, server: LuaServer, *, prefix: str = "greenroom") -> None:
         self.server = server
         self.reachable = True
-        """False: cut off from the engine; nothing is heard either."""
+        """False: cut off from the engine; it receives no messages either."""
         self._prefix = prefix
         self._subscribed: dict[str, tuple[str, str]] = {}
         self._begun: set[asyncio.Task[None]] = set()
@@ -196,7 +196,7 @@ class LuaStore:
     async def stop(self) -> None:
         self.server.detach(self)
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: FunctionCall) -> Reply:
         self._check()
         fate = self.server.fate(call)
         if fate == "away":
@@ -206,7 +206,7 @@ class LuaStore:
             raise outcome_open("simulated")
         return reply
 
-    def begin(self, call: Call, answer: Callable[[Any], None]) -> None:
+    def begin(self, call: FunctionCall, answer: Callable[[Any], None]) -> None:
         async def run() -> None:
             try:
                 reply: Any = await self.call(call)
@@ -218,7 +218,7 @@ class LuaStore:
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
 
-    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
         replies: list[Reply] = []
         failure: ServiceUnavailableError | None = None
         for number, call in enumerate(calls):
@@ -258,7 +258,7 @@ class LuaStore:
         if self._subscribed:
             self._on_lost(tuple(self._subscribed.values()))
 
-    def hears(self, channel: str) -> bool:
+    def is_subscribed(self, channel: str) -> bool:
         return self.reachable and channel in self._subscribed
 
     def deliver(self, channel: str, data: bytes) -> None:

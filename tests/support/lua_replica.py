@@ -1,5 +1,5 @@
-"""A replica of the Redis in memory: it hears of writes a moment later, in order, a function's all at once (Redis sends
-them as one MULTI). A failover makes a master of what it has heard so far; the rest is lost.
+"""A replica of the Redis in memory: it receives writes a moment later, in order, a function's all at once (Redis sends
+them as one MULTI). A failover makes a master of what it has received so far; the rest is lost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Writes = list[tuple[str, tuple[bytes, ...]]]
 """Commands and their arguments."""
 LAG = 0.001
-"""Seconds until a write has been heard of, while the link between the two works."""
+"""Seconds until a write has been received, while the link between the two works."""
 REFUSES_AFTER = 1.5
 """Seconds of a silent replica after which the master takes no writes, in the durable profile (`min-replicas-to-write`
 with `min-replicas-max-lag 1`: it looks once a second)."""
@@ -44,17 +44,17 @@ class Replica:
             self._catch_up()
 
     def has(self, offset: int) -> bool:
-        """Whether it has heard of all up to there: what WAIT asks."""
+        """Whether it has received all up to there: what WAIT asks."""
         self._catch_up()
         return self._applied >= offset
 
     def cut_off(self) -> None:
-        """From the master: it hears of nothing more."""
+        """From the master: it receives nothing more."""
         if self._cut_at is None:
             self._cut_at = self._now()
 
     def joined_up(self) -> None:
-        """It reaches the master again, and hears of what it missed."""
+        """It reaches the master again, and receives what it missed."""
         self._cut_at = None
 
     @property

@@ -55,13 +55,13 @@ class RedisWorld(World):
             timeout=self._timeout,
         )
 
-        def heard(tag: str, channel: str, data: bytes) -> None:
+        def received(tag: str, channel: str, data: bytes) -> None:
             if data == PROBE:
                 self._probes.put_nowait((tag, channel))
             else:
                 engine.received(tag, channel, data)
 
-        engine.store.listen(heard, engine._bus.lost)
+        engine.store.listen(received, engine._bus.lost)
         self.engine = engine
         await engine.start()
 

@@ -17,14 +17,14 @@ def a_participant_id(name: str) -> str:
 
 
 class Notes(SessionDelegate):
-    """Keeps what it hears: (method, arguments)."""
+    """Keeps the calls of its methods: (method, arguments)."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self._news = asyncio.Event()
 
     def _note(self, *what: Any) -> None:
-        self.heard.append(what)
+        self.calls.append(what)
         self._news.set()
 
     def session_updated(self, state: SessionState) -> None:
@@ -46,23 +46,23 @@ class Notes(SessionDelegate):
         self._note("changed", participants)
 
     def names(self) -> list[str]:
-        return [one[0] if one[0] != "updated" else one[1] for one in self.heard]
+        return [one[0] if one[0] != "updated" else one[1] for one in self.calls]
 
     async def until(self, condition: Callable[[], object], limit: float = 5.0) -> None:
-        """Wait until what was heard makes the condition true."""
+        """Wait until the calls make the condition true."""
         async with asyncio.timeout(limit):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
 
     async def comes(self, name: str, times: int, limit: float = 10.0) -> None:
-        """Wait until a name was heard so often."""
+        """Wait until there were so many calls of a name."""
         await self.until(lambda: self.names().count(name) >= times, limit)
 
-    async def hears(self, name: str) -> tuple[Any, ...]:
-        """Wait for the first of a name (`names`)."""
+    async def first(self, name: str) -> tuple[Any, ...]:
+        """Wait for the first call of a name (`names`)."""
         await self.until(lambda: name in self.names())
-        return self.heard[self.names().index(name)]
+        return self.calls[self.names().index(name)]
 
 
 def state_of(sdk: Greenroom) -> SessionState:

@@ -207,7 +207,7 @@ class Backend:
             yield one
 
     async def end_session(self, session_id: str, reason: str = "") -> SessionInfo:
-        """End one session. Its token stays good: to keep somebody out, kick or block the participant."""
+        """End one session. Its token stays good: to keep the participant out, kick or block them."""
         path = with_query(f"/v1/sessions/{_segment(session_id)}", {"reason": reason or None})
         return await self._call("DELETE", path, SessionInfo)
 

@@ -44,7 +44,7 @@ class SessionInfo(_Reply, frozen=True, kw_only=True):
 
 
 class ServiceEvent(_Reply, frozen=True, kw_only=True):
-    """Something that happened, as `Backend.events` and webhooks tell it.
+    """Something that happened, as `Backend.events` and webhooks report it.
 
     id: the same at every delivery: keep it to notice a repeat. participant_id, session_id: None where the event is
     about none. data: by type; see the reference of events.
@@ -61,7 +61,7 @@ class ServiceEvent(_Reply, frozen=True, kw_only=True):
 
 class KickResult(_Reply, frozen=True, kw_only=True):
     """ended: ids of the sessions that this ended. cutoff: tokens issued until then are revoked (Unix seconds).
-    blocked_until: None where the participant is not blocked, or for good (`blocked` tells)."""
+    blocked_until: None where the participant is not blocked, or for good (`blocked` says which)."""
 
     participant_id: str
     ended: tuple[str, ...]

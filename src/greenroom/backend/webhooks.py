@@ -37,7 +37,7 @@ def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str, *, now:
     if not stamp.isdecimal() or abs(int(stamp[:16]) - (time.time() if now is None else now)) > TOLERANCE:
         raise WebhookVerificationError(
             "The message's timestamp is more than five minutes from this machine's clock.",
-            hint="Set the clock; a message this old may be somebody's replay.",
+            hint="Set the clock; a message this old may be a replay.",
         )
     content = f"{message_id}.{stamp}.".encode() + body
     check = _checker(secret)

@@ -22,13 +22,13 @@ async def churn(
     """
     errors: Counter[str] = Counter()
     ids = [target.external_ids[number] for number in range(first, first + crowd)]
-    heard = 0
+    received = 0
     waiting: dict[bytes, float] = {}
     latencies: list[float] = []
 
     def notice(device: BenchClient, message: bytes) -> None:
-        nonlocal heard
-        heard += 1
+        nonlocal received
+        received += 1
         if device.number == lookout and waiting:
             for external_id in [one for one in waiting if one in message]:
                 latencies.append(time.perf_counter() - waiting.pop(external_id))
@@ -73,6 +73,6 @@ async def churn(
     )
     found.operations = operations
     found.rate = operations / stopwatch.seconds
-    found.more["heard"] = heard
+    found.more["heard"] = received
     await close_many(devices)
     return found

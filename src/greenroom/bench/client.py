@@ -18,7 +18,7 @@ class RequestRefusedError(Exception):
 
 
 class Watcher(Protocol):
-    """Hears how far a scenario is: a progress bar, or nothing."""
+    """Is notified of how far a scenario is: a progress bar, or nothing."""
 
     def stage(self, name: str, total: int) -> None:
         """A new stage begins, of so many operations."""
@@ -28,7 +28,7 @@ class Watcher(Protocol):
 
 
 class Quiet:
-    """Hears, and says nothing."""
+    """Shows nothing."""
 
     def stage(self, name: str, total: int) -> None:
         """Nothing is shown."""
@@ -98,7 +98,7 @@ class BenchClient:
         await self.ask(self._target.dialect.hello(self._target.tokens[self.number], self.number))
 
     async def dial(self) -> None:
-        """Connect, and hear the welcome of protocols that have one."""
+        """Connect, and read the welcome of protocols that have one."""
         if self._target.dialect.waits:
             self._answer = self._loop.create_future()
         connection = await self._target.dialer.dial(self._message, ssl=self._target.tls)

@@ -36,7 +36,7 @@ class Dialect(Protocol):
         """The smallest request that is answered."""
 
     def watch(self, ids: list[str]) -> bytes:
-        """Ask to be told of changes of these external ids."""
+        """Watch these external ids."""
 
     def rename(self, name: str) -> bytes:
         """Change the own name."""

@@ -1,4 +1,4 @@
-"""How soon watchers hear that somebody is gone (promise 4), and whether anybody is taken for gone who is not."""
+"""How soon watchers learn that a participant is gone (promise 4), and whether one is taken for gone who is not."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ async def detect_failures(
 ) -> Measurement:
     """``each`` devices go silent without a word, as many lose their connection, ``bystanders`` stay.
 
-    An operation is a participant whose end was heard. ``more`` has the longest times, in seconds, and false leaves:
-    bystanders of whom a watcher heard anything but online. limit: seconds after which what was not heard is an error.
+    An operation is a participant whose end was reported. ``more`` has the longest times, in seconds, and false leaves:
+    bystanders of whom a watcher received anything but online. limit: seconds after which a missing one is an error.
     """
     errors: Counter[str] = Counter()
     groups = {
@@ -33,19 +33,19 @@ async def detect_failures(
     devices = {device.number: device for device in await open_many(target, everybody, errors=errors)}
     for device in devices.values():
         await device.ask(target.dialect.echo())  # as the SDK does: it confirms the open (S6)
-    heard: dict[tuple[str, str], float] = {}
+    received: dict[tuple[str, str], float] = {}
     gone = [target.external_ids[number] for name in ("vanished", "reset") for number in groups[name]]
     waiting = set(gone)
-    all_heard = asyncio.Event()
+    all_received = asyncio.Event()
 
     def notice(_device: BenchClient, message: bytes) -> None:
         now = time.perf_counter()
         for one in msgspec.json.decode(message)["params"].get("participants", ()):
-            heard.setdefault((one["externalId"], one["presence"]), now)
+            received.setdefault((one["externalId"], one["presence"]), now)
             if one["presence"] == "offline":
                 waiting.discard(one["externalId"])
         if not waiting:
-            all_heard.set()
+            all_received.set()
 
     (watcher,) = await open_many(target, [everybody[-1] + 1], on_notice=notice, errors=errors)
     ids = [target.external_ids[number] for number in everybody]
@@ -61,18 +61,18 @@ async def detect_failures(
     for number in groups["reset"]:
         _connection(devices[number]).abort()
     try:
-        await asyncio.wait_for(all_heard.wait(), limit)
+        await asyncio.wait_for(all_received.wait(), limit)
     except TimeoutError:
-        errors["no end was heard"] = len(waiting)
+        errors["no end was received"] = len(waiting)
     stopwatch.stop()
     target.end()
-    latencies = [heard[one, "offline"] - at for one in gone if (one, "offline") in heard]
+    latencies = [received[one, "offline"] - at for one in gone if (one, "offline") in received]
     found = finding("failure-detection", {"each": each, "bystanders": bystanders}, latencies, stopwatch, errors)
     for name in ("vanished", "reset"):
         for presence in ("unreachable", "offline"):
-            found.more[f"{name}_{presence}_s"] = _longest(target, groups[name], heard, presence, at)
+            found.more[f"{name}_{presence}_s"] = _longest(target, groups[name], received, presence, at)
     stayed = {target.external_ids[number] for number in groups["stayed"]}
-    found.more["falseLeaves"] = len({one for one, presence in heard if one in stayed and presence != "online"})
+    found.more["falseLeaves"] = len({one for one, presence in received if one in stayed and presence != "online"})
     await close_many([watcher, *devices.values()])
     return found
 
@@ -83,7 +83,7 @@ def _connection(device: BenchClient) -> WireConnection:
 
 
 def _longest(
-    target: Target, numbers: Sequence[int], heard: dict[tuple[str, str], float], presence: str, at: float
+    target: Target, numbers: Sequence[int], received: dict[tuple[str, str], float], presence: str, at: float
 ) -> float:
-    times = [heard.get((target.external_ids[number], presence), 0.0) - at for number in numbers]
+    times = [received.get((target.external_ids[number], presence), 0.0) - at for number in numbers]
     return round(max(times, default=0.0), 2)

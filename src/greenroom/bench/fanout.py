@@ -12,20 +12,20 @@ from greenroom.bench.scenarios import finding
 
 
 async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0) -> Measurement:
-    """One participant changes its name ``updates`` times; ``watchers`` others hear of it, one update at a time.
+    """One participant changes its name ``updates`` times; ``watchers`` others are notified, one update at a time.
 
-    An operation is a delivery; its latency runs from sending the update to hearing of it. ``more.last`` is of the last
+    An operation is a delivery; its latency runs from sending the update to receiving it. ``more.last`` is of the last
     watcher of each update.
     """
     errors: Counter[str] = Counter()
-    heard: list[float] = []
+    received: list[float] = []
     everybody = asyncio.Event()
     name = b""
 
     def notice(_device: BenchClient, message: bytes) -> None:
         if name and name in message:
-            heard.append(time.perf_counter())
-            if len(heard) == expected:
+            received.append(time.perf_counter())
+            if len(received) == expected:
                 everybody.set()
 
     subject = BenchClient(target, first)
@@ -47,7 +47,7 @@ async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0)
     target.begin()
     stopwatch.start()
     for number in range(updates):
-        heard.clear()
+        received.clear()
         everybody.clear()
         text = f"Anna {number:06d}"
         name = text.encode()
@@ -56,11 +56,11 @@ async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0)
         try:
             await asyncio.wait_for(everybody.wait(), 20)
         except TimeoutError:
-            errors[f"not heard by {expected - len(heard)}"] += 1
-        latencies += [one - at for one in heard]
-        if heard:
-            last.add(max(heard) - at)
-            target.watcher.done(1, max(heard) - at)
+            errors[f"not received by {expected - len(received)}"] += 1
+        latencies += [one - at for one in received]
+        if received:
+            last.add(max(received) - at)
+            target.watcher.done(1, max(received) - at)
     stopwatch.stop()
     target.end()
     await close_many([subject, *devices])

@@ -63,7 +63,7 @@ class WireConnection(asyncio.Protocol):
         """The Close code that came, or 1006."""
         self.close_code = 1006
         self.deaf = False
-        """Whether it hears nothing any more, and so answers nothing: a cable pulled, as far as the server can see."""
+        """Whether it reads nothing any more, and so answers nothing: a cable pulled, as far as the server can see."""
         self.pings = 0
         """Pings that came, and were answered."""
 

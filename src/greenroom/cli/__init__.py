@@ -135,7 +135,7 @@ def explain(error: Exception) -> tuple[str, Exit]:
         return redact_addresses(" ".join(str(error).split())), exit_of(error)
     if isinstance(error, ImportError):
         name = error.name or "a package"
-        return f"{name} is not installed. Run: pip install 'greenroom[server]'", Exit.USAGE
+        return f"{name} is not installed. Run in a clone of Greenroom: pip install '.[server]'", Exit.USAGE
     if isinstance(error, OSError):
         return " ".join(str(error).split()), Exit.FAILED
     return f"a bug: {type(error).__name__}. GREENROOM_DEBUG=1 shows where; please report it.", Exit.BUG

@@ -69,7 +69,9 @@ def _check_installed() -> None:
     from importlib.util import find_spec
 
     if find_spec("hdrh") is None:
-        raise CliError("hdrhistogram is not installed. Run: pip install 'greenroom[server,bench]'", Exit.USAGE)
+        raise CliError(
+            "hdrhistogram is not installed. Run in a clone of Greenroom: pip install '.[server,bench]'", Exit.USAGE
+        )
 
 
 def _find(url: str | None, data: Path | None) -> str:

@@ -41,7 +41,7 @@ def drain(
     """Drain a node: not ready at once, its clients move to other nodes, no session ends, then it stops.
 
     Shows what is left until the node is gone. Before the only node is stopped it asks, as then there is no service:
-    its clients are told when to come back. Exit code 7: it was not gone within --limit; it is still draining.
+    its clients are notified of when to come back. Exit code 7: it was not gone within --limit; it is still draining.
 
     Example: greenroom drain node2 --rate 50
     """

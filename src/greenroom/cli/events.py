@@ -59,8 +59,8 @@ def _print(event: dict[str, object], as_json: bool) -> None:
         return
     who = event["sessionId"] or event["participantId"] or ""
     details = event["data"]
-    told = " ".join(f"{name}={value}" for name, value in details.items()) if isinstance(details, dict) else ""
-    print(f"{event['timestamp']}  {event['type']:<24} {who}  {_printable(told)}", flush=True)
+    text = " ".join(f"{name}={value}" for name, value in details.items()) if isinstance(details, dict) else ""
+    print(f"{event['timestamp']}  {event['type']:<24} {who}  {_printable(text)}", flush=True)
 
 
 def _printable(text: str) -> str:

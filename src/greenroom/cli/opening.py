@@ -40,7 +40,7 @@ class Ticker(SessionDelegate):
         self.ended: str | None = None
         self._as_json = as_json
 
-    def tell(self, event: str, text: str, **more: Any) -> None:
+    def report(self, event: str, text: str, **more: Any) -> None:
         """One line: JSON with `event` and the rest, or the time and the text."""
         if self._as_json:
             print_json({"event": event, **more})
@@ -52,21 +52,21 @@ class Ticker(SessionDelegate):
         console.print(Text.assemble((f"{datetime.now():%H:%M:%S}  ", "dim"), (f"{event:<12}", "bold cyan"), text))
 
     def session_updated(self, state: SessionState) -> None:
-        self.tell("state", state.value, state=state.value)
+        self.report("state", state.value, state=state.value)
 
     def session_ended(self, reason: str, message: str, by: Device | None) -> None:
         self.ended = reason
-        self.tell("ended", message or reason, reason=reason, message=message, byDevice=by.name if by else None)
+        self.report("ended", message or reason, reason=reason, message=message, byDevice=by.name if by else None)
         self.over.set()
 
     def session_reopened(self, participant: Participant, reason: str, previous_id: str) -> None:
-        self.tell("reopened", f"a new session: {reason}", reason=reason, participant=as_dict(participant))
+        self.report("reopened", f"a new session: {reason}", reason=reason, participant=as_dict(participant))
 
     def token_refresh_failed(self, error: GreenroomError, is_expired: bool) -> None:
-        self.tell("token", str(error), message=str(error), isExpired=is_expired)
+        self.report("token", str(error), message=str(error), isExpired=is_expired)
 
     def participant_updated(self, participant: Participant) -> None:
-        self.tell("participant", described(participant), participant=as_dict(participant))
+        self.report("participant", described(participant), participant=as_dict(participant))
 
 
 async def hold_open(wanted: Wanted, *, as_json: bool) -> str | None:
@@ -85,11 +85,11 @@ async def hold_open(wanted: Wanted, *, as_json: bool) -> str | None:
             opening.cancel()
             return None
         participant = opening.result()
-        ticker.tell("open", described(participant), participant=as_dict(participant), scopes=list(sdk.session.scopes))
+        ticker.report("open", described(participant), participant=as_dict(participant), scopes=list(sdk.session.scopes))
         await _first(asyncio.ensure_future(ticker.over.wait()), stopped)
         if not ticker.over.is_set():
             await sdk.session.close()
-            ticker.tell("closed", "the session is closed")
+            ticker.report("closed", "the session is closed")
     return ticker.ended
 
 

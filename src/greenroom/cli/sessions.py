@@ -124,7 +124,7 @@ def end(
     reason: Annotated[str, typer.Option(help="A text for the participant.")] = "",
     json: Json = False,
 ) -> None:
-    """End one session. Its token stays good: to keep somebody out, kick or block the participant.
+    """End one session. Its token stays good: to keep the participant out, kick or block them.
 
     Example: greenroom sessions end p17-0f3c…
     """

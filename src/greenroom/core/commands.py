@@ -20,7 +20,7 @@ class SupersededCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="ki
 
 
 class EndedCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ended"):
-    """The session was ended: tell its client, and close. by_device: the device that took its place."""
+    """The session was ended: notify its client, and close. by_device: the device that took its place."""
 
     session_id: str
     generation: int = 0

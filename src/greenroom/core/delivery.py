@@ -36,7 +36,7 @@ class Receiver(Enum):
     DOWN = "down"
     """One attempt at a time, at most one in `PROBE_DELAYS`; a success makes everything that waits due at once."""
     GONE = "gone"
-    """It answered 410: nothing is sent until somebody enables it again."""
+    """It answered 410: nothing is sent until it is enabled again."""
 
 
 @dataclass(frozen=True, slots=True)

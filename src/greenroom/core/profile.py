@@ -64,7 +64,7 @@ _AUTHORITY = re.compile(r"//([^/?#]*)")
 
 def usable(text: str | None, check: Callable[[str], str]) -> str | None:
     """A name or avatar URL that a token brings, as `check` stores it; None where there is none, or none that it takes:
-    what an identity provider says of somebody must not keep them out."""
+    what an identity provider says of a participant must not keep them out."""
     if not text:
         return None
     try:

@@ -157,7 +157,7 @@ class ParticipantQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
 
     def finder(self) -> Callable[[str, str | None, str], bool]:
-        """Whether the search finds somebody by name, external id or id."""
+        """Whether the search finds a participant by name, external id or id."""
         wanted = folded(self.search)
 
         def finds(name: str, external_id: str | None, participant_id: str) -> bool:

@@ -49,7 +49,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypeVar
 
-from greenroom.model import SessionState as RegistryState
+from greenroom.model import RegistryState
 
 
 class SessionState(StrEnum):

@@ -49,7 +49,7 @@ from greenroom.model import (
 )
 
 NOTIFY_AFTER = 2.0
-"""Seconds of `unreachable` after which watchers and webhooks hear of it (promise 4)."""
+"""Seconds of `unreachable` after which watchers and webhooks are notified of it (promise 4)."""
 OPEN_ID_MEMORY = 600.0
 """Seconds for which an ended session's openId is remembered (S2)."""
 UPDATE_MEMORY = 16
@@ -373,7 +373,7 @@ class BusListener(Protocol):
     """What a node does about news on the bus. Every method is quick, sync and does not raise."""
 
     def changed(self, change: Change) -> None:
-        """A participant changed who is watched, or who shares the partition with somebody watched: its number counts
+        """A participant changed who is watched, or who shares the partition with one who is: its number counts
         for S13. May come twice and late; versions decide."""
 
     def room_changed(self, change: RoomChange) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What tells an engine the time."""
+    """An engine's source of time."""
 
     def now_ms(self) -> int:
         """Wall-clock time, Unix milliseconds. May step, also back."""

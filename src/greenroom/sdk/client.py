@@ -62,8 +62,8 @@ class Greenroom:
         function is called in a thread. It is called at 1/2 and 3/4 of the token's life with False, at its end with
         True. None: the session ends with the token.
 
-        Raises TokenInvalidError for what is not a token, SessionAlreadyOpenError where somebody else's session is open,
-        NotInitializedError for neither token nor callback.
+        Raises TokenInvalidError for what is not a token, SessionAlreadyOpenError where another participant's session is
+        open, NotInitializedError for neither token nor callback.
         """
         if refresh is not None and not callable(refresh):
             raise IllegalArgumentError(

@@ -10,7 +10,7 @@ from greenroom.core.server.services import Now
 
 
 class Clocks(Protocol):
-    """What tells a node the time."""
+    """A node's source of time."""
 
     def now(self) -> Now:
         """Monotonic seconds, and Unix seconds."""

@@ -1,6 +1,6 @@
 """Settings of the service: from a TOML file and from `GREENROOM_*` variables, checked before anything starts.
 
-A variable wins over the file, the file over the default. `Loaded.describe` tells what each one is, where it came from,
+A variable wins over the file, the file over the default. `Loaded.describe` says what each one is, where it came from,
 and never shows a secret. docs/reference/settings.md is made from the fields below.
 """
 

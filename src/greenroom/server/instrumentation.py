@@ -184,7 +184,7 @@ class Measure:
         self._attempts = metrics.counter("greenroom_webhook_attempts_total")
         self._delivery = metrics.histogram("greenroom_webhook_delivery_seconds")
         self._updates: dict[tuple[str, str], _Update] = {}
-        self._told = metrics.histogram("greenroom_update_to_watcher_seconds").labels()
+        self._update_to_watcher = metrics.histogram("greenroom_update_to_watcher_seconds").labels()
         opens, resumes = metrics.counter("greenroom_opens_total"), metrics.counter("greenroom_resumes_total")
         self._join_counters = {False: opens, True: resumes}
         self._joins = {
@@ -300,7 +300,7 @@ class Measure:
             return
         update.version = version
         for sent, at in update.written:
-            self._note_told(key, update, sent, at)
+            self._observe_update(key, update, sent, at)
 
     def updates_sent(self, records: Sequence[ParticipantRecord]) -> None:
         """The watchers of these were written to."""
@@ -314,13 +314,13 @@ class Measure:
                 # The change comes before the engine has answered; or this was an older one.
                 update.written.append((record.version, now))
             elif update is not None:
-                self._note_told(key, update, record.version, now)
+                self._observe_update(key, update, record.version, now)
         for key in [key for key, update in self._updates.items() if now - update.began >= FORGET_UPDATES]:
             del self._updates[key]
 
-    def _note_told(self, key: tuple[str, str], update: _Update, version: int, at: float) -> None:
+    def _observe_update(self, key: tuple[str, str], update: _Update, version: int, at: float) -> None:
         if update.version is not None and version >= update.version and self._updates.pop(key, None) is not None:
-            self._told.observe(at - update.began)
+            self._update_to_watcher.observe(at - update.began)
 
     def answered(self, route: Route | None, status: int) -> None:
         """The dispatcher's: a request was answered. A method that has no row is not a label: clients choose it."""

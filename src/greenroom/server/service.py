@@ -80,7 +80,7 @@ class Service:
         self.config = config
         self.clocks = clocks
         self.stop_requested = asyncio.Event()
-        """Somebody wants the process to end: a signal, or an operator who drains this node."""
+        """The process is asked to end: a signal, or an operator who drains this node."""
         self.metrics = Metrics()
         self.limits = config.make_limits()
         self._random_bytes = random_bytes

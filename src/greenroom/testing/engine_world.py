@@ -64,7 +64,7 @@ LONG = 120.0
 
 
 class RecordingListener:
-    """A listener that keeps what it hears."""
+    """A listener that keeps what it receives."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
@@ -89,7 +89,7 @@ class RecordingListener:
         self.losses.append(partitions)
 
     def records(self, participant_id: str) -> list[ParticipantRecord]:
-        """What was heard of one participant, in order."""
+        """The changes received of one participant, in order."""
         return [change.participant for change in self.changes if change.participant.id == participant_id]
 
 
@@ -133,7 +133,7 @@ class World(ABC):
         """The engine's time, Unix milliseconds."""
 
     async def wait_for_delivery(self) -> None:  # noqa: B027 - most engines need nothing here
-        """Returns when all news of what was done before has been heard. Engines that tell at once need nothing."""
+        """Returns when all changes made before have been received. Engines that publish at once need nothing."""
 
     async def restart(self) -> None:
         """Stops the engine without any farewell, and starts another on the same state."""

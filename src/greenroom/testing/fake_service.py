@@ -263,7 +263,7 @@ class FakeService:
         return [method for method, _ in self.calls if method != "ping"]
 
     async def end(self, session: FakeSession, reason: str, **more: Any) -> None:
-        """End a session and tell its client."""
+        """End a session and notify its client."""
         session.ended = reason
         self._left(session)
         link, session.link = session.link, None
@@ -273,7 +273,7 @@ class FakeService:
             await link.drop(CloseCode.REPLACED if reason == "replaced" else CloseCode.KICKED)
 
     async def change(self, participant: FakeParticipant, **fields: Any) -> None:
-        """Change a record, and tell who watches it."""
+        """Change a record, and notify its watchers."""
         for name, value in fields.items():
             setattr(participant, name, value)
         participant.version += 1

@@ -237,7 +237,7 @@ class ExaminedPart(NamedTuple):
 
 
 def verify_issued(token: IssuedToken) -> VerifiedToken:
-    """The token as a client access token, if it is genuine, in time, and names somebody.
+    """The token as a client access token, if it is genuine, in time, and names a participant.
 
     Raises `TokenExpiredError` where it is good but its time is over, `TokenInvalidError` for all else, and what
     `IssuedToken.find` raises. Revocation is not checked here.

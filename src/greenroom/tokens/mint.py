@@ -27,7 +27,7 @@ _MAX_TEXT = 256
 
 
 class MintedToken(NamedTuple):
-    """A new token and what the endpoints tell about it. Its text does not show the token.
+    """A new token and what the endpoints answer about it. Its text does not show the token.
 
     issued_at, expires_at: Unix seconds. life: seconds. scope: space-separated.
     """

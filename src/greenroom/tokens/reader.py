@@ -81,7 +81,7 @@ class Glance(NamedTuple):
     """What an unverified token says of itself. Times are Unix seconds.
 
     Where an application's own issuer made it, app is its ``iss`` and external_id its ``sub``: enough to see that a
-    token is for somebody else.
+    token is for another participant.
     """
 
     typ: str | None

@@ -223,6 +223,6 @@ def test_the_own_participant_is_known_by_its_newest_version() -> None:
     rig = Rig().open()
     session = rig.machine.session
     assert session is not None
-    rig.machine.heard(person(ANNA, 9))
-    rig.machine.heard(person(ANNA, 7))
+    rig.machine.participant_changed(person(ANNA, 9))
+    rig.machine.participant_changed(person(ANNA, 7))
     assert session.participant.version == 9

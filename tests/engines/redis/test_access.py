@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import re
 import time
 from asyncio.trsock import TransportSocket
@@ -14,10 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from redis.asyncio.connection import AbstractConnection
 
 from greenroom.engines.redis import RedisEngine
@@ -25,6 +19,7 @@ from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.topology import ask, make_topology
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
+from tests.support.certificates import self_signed
 from tests.support.redis_server import RedisServer, free_ports, single
 from tests.support.redis_world import RedisWorld
 
@@ -53,29 +48,11 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    directory = tmp_path_factory.mktemp("tls")
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    make_certificate(certificate, key)
+    certificate = self_signed(tmp_path_factory.mktemp("tls"))
     (port,) = free_ports(1)
-    options = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    options = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(certificate))
     with single(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no") as running:
         yield Secured(running, port, certificate)
-
-
-def make_certificate(path: Path, key_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
-        now + datetime.timedelta(days=1)
-    )
-    builder = builder.add_extension(names, False).add_extension(x509.BasicConstraints(True, None), True)
-    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
 
 
 async def test_the_documented_acl_is_enough(server: RedisServer) -> None:

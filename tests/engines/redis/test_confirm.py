@@ -9,7 +9,7 @@ import pytest
 from greenroom.codes import ErrorCode
 from greenroom.engines.redis import RedisEngine
 from greenroom.engines.redis.arguments import argument
-from greenroom.engines.redis.store import Call
+from greenroom.engines.redis.store import FunctionCall
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
@@ -52,7 +52,7 @@ async def test_s16_an_event_whose_number_is_anothers_by_now_is_not_given_out() -
 
         async def confirmed(position: int, event_id: str | None) -> bool:
             body = argument(app=APP, position=position, id=event_id)
-            reply = await engine.store.call(Call("confirm", tag, body, True))
+            reply = await engine.store.call(FunctionCall("confirm", tag, body, True))
             return bool(reply[0] == b"ok")
 
         assert await confirmed(1, first.id)

@@ -11,7 +11,7 @@ from lupa import lua51
 
 from greenroom.engines.redis.arguments import argument
 from greenroom.engines.redis.pipelined_connection import PipelinedConnection
-from greenroom.engines.redis.store import Call
+from greenroom.engines.redis.store import FunctionCall
 from greenroom.errors import ServiceUnavailableError
 from tests.engines.redis.test_pipelined_connection import connection_to
 from tests.engines.redis.worlds import LuaWorld
@@ -145,7 +145,7 @@ def test_a_function_that_says_it_only_reads_must_not_write() -> None:
     function, _ = server._functions["probe"]
     server._functions["probe"] = (function, False)
     with pytest.raises((CommandError, lua51.LuaError), match="only reads"):
-        server.call(Call("probe", "p1", argument()), "greenroom:{p1}")
+        server.call(FunctionCall("probe", "p1", argument()), "greenroom:{p1}")
 
 
 def test_s21_a_number_that_lua_would_shorten_is_shortened_here_too() -> None:

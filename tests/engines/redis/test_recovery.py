@@ -9,7 +9,7 @@ from greenroom.codes import ErrorCode
 from greenroom.engines.base import BlockParticipant, NodeBeat, RestoreRequest, SessionQuery
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
-from greenroom.model import Application, Presence, SessionState
+from greenroom.model import Application, Presence, RegistryState
 from greenroom.testing.engine_contract import APP, refused
 from greenroom.testing.engine_world import Client, World, secret
 from tests.engines.redis.worlds import LuaWorld
@@ -49,7 +49,7 @@ async def test_s15_nodes_write_back_what_they_hold() -> None:
         assert not await beat(w)
         stored = await a.stored()
         assert stored is not None
-        assert (stored.state, stored.generation, stored.device_id) == (SessionState.ATTACHED, 1, "d")
+        assert (stored.state, stored.generation, stored.device_id) == (RegistryState.ATTACHED, 1, "d")
         record = await a.record()
         assert (record.name, record.presence, record.sessions) == ("Alice", Presence.ONLINE, 1)
         assert record.version > version
@@ -258,13 +258,13 @@ async def test_s15_sessions_that_are_written_back_keep_their_grace_and_their_nod
         await w.advance(25)
         stored = await a.stored()
         assert stored is not None
-        assert stored.state is SessionState.ATTACHED, "the lease is 30 s, not 10"
+        assert stored.state is RegistryState.ATTACHED, "the lease is 30 s, not 10"
         await w.advance(7)
         stored = await a.stored()
         assert stored is not None
-        assert stored.state is SessionState.DETACHED
+        assert stored.state is RegistryState.DETACHED
         await w.advance(6)
         stored = await a.stored()
         assert stored is not None
-        assert stored.state is SessionState.CLOSED, "the grace is 5 s, not 40"
+        assert stored.state is RegistryState.CLOSED, "the grace is 5 s, not 40"
         await engine.stop()

@@ -11,7 +11,7 @@ import pytest
 
 from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.redis_store import RedisStore
-from greenroom.engines.redis.store import Call
+from greenroom.engines.redis.store import FunctionCall
 from greenroom.errors import ServiceUnavailableError
 from tests.support.redis_server import RedisServer, single
 
@@ -29,7 +29,7 @@ async def test_calls_that_are_given_up_together_leave_no_failure_that_nobody_loo
     await store.facts()  # connected
     server.pause()
     try:
-        asking = asyncio.create_task(store.call_many([Call("beat", f"p{n}", b"{}") for n in range(5)]))
+        asking = asyncio.create_task(store.call_many([FunctionCall("beat", f"p{n}", b"{}") for n in range(5)]))
         await asyncio.sleep(0.05)  # they are sent
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -53,7 +53,7 @@ async def test_a_call_with_a_callback_is_repeated_with_the_library_where_that_is
             all_there.set()
 
     for _ in range(3):
-        store.begin(Call("directory_version", "directory", b"{}"), answered)
+        store.begin(FunctionCall("directory_version", "directory", b"{}"), answered)
     async with asyncio.timeout(10):
         await all_there.wait()
     assert [reply[0] for reply in answers] == [b"ok"] * 3
@@ -67,7 +67,7 @@ async def test_a_call_with_a_callback_fails_when_the_store_stops(server: RedisSe
     answers: list[Any] = []
     server.pause()
     try:
-        store.begin(Call("directory_version", "directory", b"{}"), answers.append)
+        store.begin(FunctionCall("directory_version", "directory", b"{}"), answers.append)
         await asyncio.sleep(0.05)  # it is sent
         assert not answers
         await store.stop()
@@ -82,7 +82,7 @@ async def test_a_callback_that_fails_takes_nothing_from_others(
 ) -> None:
     store = RedisStore(parse_address(server.url))
     await store.start()
-    call = Call("directory_version", "directory", b"{}")
+    call = FunctionCall("directory_version", "directory", b"{}")
     await store.call(call)  # the library is there
 
     def fail(reply: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenroom.engines.base import EventLimits
-from greenroom.engines.redis.store import Call, Reply
+from greenroom.engines.redis.store import FunctionCall, Reply
 from greenroom.engines.redis.trimming import trim
 from tests.engines.redis.worlds import LuaWorld
 
@@ -21,7 +21,7 @@ class _Between:
         for n in range(40):
             await self._world.open(f"late-{n}")
 
-    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
         self._calls += 1
         if self._calls == 2:
             await self.between()

@@ -12,7 +12,7 @@ import pytest
 
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Change, NodeBeat, SessionQuery
-from greenroom.model import EndReason, ParticipantRecord, SessionState, participant_id_of, partition_of
+from greenroom.model import EndReason, ParticipantRecord, RegistryState, participant_id_of, partition_of
 from greenroom.server.cluster import recovery
 from greenroom.server.cluster.node import Node, NodeState
 from greenroom.server.config import ServerConfig
@@ -114,7 +114,7 @@ async def test_losing_the_engine_ends_no_session() -> None:
         assert is_in(connection, ServerState.OPEN)
         assert len(link.notifications("session.stay")) == 1
         record = await shell.record(connection)
-        assert (record.state, record.lease) == (SessionState.ATTACHED, shell.node.lease)
+        assert (record.state, record.lease) == (RegistryState.ATTACHED, shell.node.lease)
         assert shell.node.not_ready() is None
 
 
@@ -125,11 +125,11 @@ async def test_a_lapsed_lease_is_never_renewed_and_sessions_are_taken_back_by_th
         for _ in range(15):  # the node was paused; others reaped
             shell.clock.advance(1.0)
             await shell.inner.registry.reap()
-        assert (await shell.record(connection)).state is SessionState.DETACHED
+        assert (await shell.record(connection)).state is RegistryState.DETACHED
         await _pass(shell, 2)
         assert shell.node.lease != old
         record = await shell.record(connection)
-        assert (record.state, record.generation, record.lease) == (SessionState.ATTACHED, 2, shell.node.lease)
+        assert (record.state, record.generation, record.lease) == (RegistryState.ATTACHED, 2, shell.node.lease)
         owner = connection.machine.owner
         assert owner is not None
         assert (owner.generation, owner.lease) == (2, shell.node.lease)
@@ -161,7 +161,7 @@ async def test_a_connection_lost_while_fenced_is_detached_first_of_all() -> None
         shell.away = False
         await _pass(shell, 2)
         assert not shell.calls.deferred_writes
-        assert (await shell.record(connection)).state is SessionState.DETACHED
+        assert (await shell.record(connection)).state is RegistryState.DETACHED
         assert (await shell.record(closing)).end_reason is EndReason.CLOSED
 
 
@@ -175,7 +175,7 @@ async def test_a_close_that_was_kept_over_a_lapsed_lease_still_ends_the_session_
         for _ in range(15):
             shell.clock.advance(1.0)
             await shell.inner.registry.reap()
-        assert (await shell.record(connection)).state is SessionState.DETACHED
+        assert (await shell.record(connection)).state is RegistryState.DETACHED
         shell.away = False
         await _pass(shell, 3)
         assert (await shell.record(connection)).end_reason is EndReason.CLOSED
@@ -235,9 +235,9 @@ async def test_comparing_detaches_strays_at_the_second_look_and_never_ends_them(
         assert owner is not None
         del shell.hub.sessions[owner.session_id]
         await shell.node.recovery.compare()
-        assert (await shell.record(connection)).state is SessionState.ATTACHED
+        assert (await shell.record(connection)).state is RegistryState.ATTACHED
         await shell.node.recovery.compare()
-        assert (await shell.record(connection)).state is SessionState.DETACHED
+        assert (await shell.record(connection)).state is RegistryState.DETACHED
 
 
 async def test_comparing_reads_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +284,7 @@ async def test_leaving_gives_the_lease_back() -> None:
         assert shell.node.current_lease() is None
         await shell.inner.registry.reap()
         page = await shell.inner.registry.sessions(SessionQuery(node="n1"))
-        assert all(one.state is SessionState.DETACHED for one in page.items)
+        assert all(one.state is RegistryState.DETACHED for one in page.items)
 
 
 async def test_a_beat_says_who_this_is_and_what_it_watches() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from greenroom.engines.base import BlockParticipant, KickParticipant
 from greenroom.messages import PATH, SUBPROTOCOL
-from greenroom.model import SessionPolicy, SessionState
+from greenroom.model import RegistryState, SessionPolicy
 from tests.server.harness import Client, ClosedError, RefusedError, RunningService, new_secret, running_service
 
 
@@ -66,7 +66,7 @@ async def test_a_killed_service_loses_no_session_that_was_acknowledged() -> None
         await running.restart(kill=True)
         for session in opened:
             record = await running.session(session.id)
-            assert record.state is SessionState.DETACHED
+            assert record.state is RegistryState.DETACHED
         async with running.connect() as client:
             assert (await client.resume(opened[7])).generation == 2
         for client in clients:
@@ -214,7 +214,7 @@ async def test_a_client_that_does_not_answer_pings_is_dropped_and_its_session_de
 
         async def is_detached() -> bool:
             record = await running.session(opened.id)
-            return record.state is SessionState.DETACHED
+            return record.state is RegistryState.DETACHED
 
         await running.until(is_detached)
         await socket.close()
@@ -233,7 +233,7 @@ async def test_leaving_a_page_leaves_five_seconds_and_closing_none() -> None:
 
         async def ended(session_id: str) -> bool:
             record = await running.session(session_id)
-            return record.state is SessionState.CLOSED
+            return record.state is RegistryState.CLOSED
 
         await running.until(lambda: ended(closed.id))
         await running.until(lambda: ended(left.id))
@@ -461,12 +461,12 @@ async def test_what_the_engine_could_not_take_is_written_when_it_is_back() -> No
         assert await closing.call("session.close") == {}
         await dropping.drop()
         await running.until(lambda: len(running.service.calls.deferred_writes) == 2)
-        assert (await running.session(closed.id)).state is SessionState.ATTACHED
+        assert (await running.session(closed.id)).state is RegistryState.ATTACHED
         await node.beat()
         await node.recovery.caught_up()
         assert not running.service.calls.deferred_writes
         assert (await running.session(closed.id)).end_reason == "closed"
-        assert (await running.session(dropped.id)).state is SessionState.DETACHED
+        assert (await running.session(dropped.id)).state is RegistryState.DETACHED
 
 
 async def test_a_session_that_lost_its_connection_behind_the_nodes_back_is_detached() -> None:
@@ -477,12 +477,12 @@ async def test_a_session_that_lost_its_connection_behind_the_nodes_back_is_detac
         opened = await client.open(app.token("anna"))
         connection = running.service.hub.sessions.pop(opened.id)
         await running.service.node.recovery.compare()
-        assert (await running.session(opened.id)).state is SessionState.ATTACHED
+        assert (await running.session(opened.id)).state is RegistryState.ATTACHED
         await running.service.node.recovery.compare()
-        assert (await running.session(opened.id)).state is SessionState.DETACHED
+        assert (await running.session(opened.id)).state is RegistryState.DETACHED
         running.service.hub.sessions[opened.id] = connection
         await running.service.node.recovery.compare()  # held, and detached behind its back: taken back
-        assert (await running.session(opened.id)).state is SessionState.ATTACHED
+        assert (await running.session(opened.id)).state is RegistryState.ATTACHED
         assert await client.call("session.close") == {}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from greenroom.engines.base import KickParticipant
 from greenroom.errors import ServiceUnavailableError
-from greenroom.model import SessionState
+from greenroom.model import RegistryState
 from greenroom.server.service import Service
 from tests.server.harness import RunningService, Tenant, short_config
 from tests.support.redis_server import RedisServer, free_ports
@@ -91,7 +91,7 @@ async def test_an_empty_redis_is_restored_from_what_the_nodes_hold() -> None:
                     record = await running.session(session_id)
                 except ServiceUnavailableError:
                     return False
-                return record is not None and record.state is SessionState.ATTACHED
+                return record is not None and record.state is RegistryState.ATTACHED
 
             for running in (one, other):
                 for session in (first, second):

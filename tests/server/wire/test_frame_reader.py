@@ -89,7 +89,7 @@ class _Log:
     """The handler and the transport of one connection, and what they hear."""
 
     def __init__(self) -> None:
-        self.heard: list[object] = []
+        self.calls: list[object] = []
         self.websocket: WebSocketProtocol | None = None
         self.transport = cast(
             asyncio.Transport,
@@ -102,21 +102,21 @@ class _Log:
 
     def _written(self, data: bytes) -> None:
         # Of a Close the code: the words for one and the same violation may differ.
-        self.heard.append(data[2:4] if data[:1] == b"\x88" else data)
+        self.calls.append(data[2:4] if data[:1] == b"\x88" else data)
 
     def opened(self, websocket: object) -> None:
         """Nothing is sent unasked."""
 
     def text(self, message: bytes) -> None:
-        self.heard.append(("text", message))
+        self.calls.append(("text", message))
         if message.startswith(b"close me") and self.websocket is not None:
             self.websocket.close(4001, "")
 
     def lost(self, code: int, _reason: str) -> None:
-        self.heard.append(("lost", code))
+        self.calls.append(("lost", code))
 
     def pong(self) -> None:
-        self.heard.append("pong")
+        self.calls.append("pong")
 
     def drained(self) -> None:
         """Nothing waits."""
@@ -181,7 +181,7 @@ def _pieces(chance: random.Random, stream: bytes) -> list[bytes]:
 
 
 async def _compare(chance: random.Random, wheel: TimerWheel) -> int:
-    """One connection's worth of frames, to both; how many were heard, answers and the end included."""
+    """One connection's worth of frames, to both; how many were received, answers and the end included."""
     limit = chance.choice([100, 300, 32_768, 66_000])
     options = WebSocketOptions(max_message_bytes=limit, max_fragments=3, control_frames_burst=1_000)
     frames = [_frame(chance, limit) for _ in range(chance.randint(1, 40))]
@@ -190,11 +190,11 @@ async def _compare(chance: random.Random, wheel: TimerWheel) -> int:
     for piece in _pieces(chance, b"".join(frames)):
         feed(own, piece)
         feed(picows, piece)
-        assert own_log.heard == picows_log.heard
+        assert own_log.calls == picows_log.calls
     for connection in (own, picows):
         connection.connection_lost(None)
-    assert own_log.heard == picows_log.heard
-    return len(own_log.heard)
+    assert own_log.calls == picows_log.calls
+    return len(own_log.calls)
 
 
 @pytest.mark.slow
@@ -206,10 +206,10 @@ async def test_it_hears_what_picows_hears(frames: int) -> None:
     seed = int.from_bytes(os.urandom(4))
     print(f"seed {seed}")
     chance = random.Random(seed)
-    heard = connections = 0
+    received = connections = 0
     with turning_wheel() as wheel:
-        while heard < frames:
-            heard += await _compare(chance, wheel)
+        while received < frames:
+            received += await _compare(chance, wheel)
             connections += 1
             if connections % 50 == 0:
                 await asyncio.sleep(0)

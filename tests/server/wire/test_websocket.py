@@ -107,7 +107,7 @@ async def test_ping_and_pong() -> None:
         assert await client.event() == ("ping", b"")
         await client.send(frame(PONG), frame(PONG, b"unasked"), frame(TEXT, b"x"))
         assert await client.event() == ("text", b"x")
-        assert running.handlers[0].heard.count(("pong",)) == 2
+        assert running.handlers[0].calls.count(("pong",)) == 2
 
 
 async def test_close_waits_for_the_clients_close() -> None:
@@ -123,7 +123,7 @@ async def test_close_waits_for_the_clients_close() -> None:
         await client.send(frame(TEXT, b"not heard") + frame(PING) + close_frame(4001, b"bye"))
         assert await client.events() == [("eof", None)]
         assert await running.handlers[0].ended() == ("lost", 4001, "bye")
-        assert running.handlers[0].heard == [("opened",), ("lost", 4001, "bye")]
+        assert running.handlers[0].calls == [("opened",), ("lost", 4001, "bye")]
 
 
 async def test_a_client_that_does_not_answer_close_is_aborted() -> None:
@@ -175,7 +175,7 @@ async def test_everything_may_be_called_when_all_is_over() -> None:
         websocket.abort()
         assert websocket.buffered() == 0
         assert websocket.closed
-        assert [what[0] for what in running.handlers[0].heard] == ["opened", "lost"]
+        assert [what[0] for what in running.handlers[0].calls] == ["opened", "lost"]
 
 
 class Hasty(Recorder):
@@ -303,7 +303,7 @@ async def test_lost_comes_after_the_send_that_caused_it() -> None:
         websocket = websocket_of(running)
         while not websocket.closed:
             websocket.send(b"x" * 64_000)
-        assert [what[0] for what in running.handlers[0].heard] == ["opened"]
+        assert [what[0] for what in running.handlers[0].calls] == ["opened"]
         assert (await running.handlers[0].ended())[:2] == ("lost", 4002)
 
 
@@ -326,12 +326,12 @@ async def test_drained_follows_paused() -> None:
             websocket.send(b"x" * 16_000)
             await asyncio.sleep(0)
         assert websocket.buffered() > 0
-        assert ("drained",) not in running.handlers[0].heard
+        assert ("drained",) not in running.handlers[0].calls
         awake(client)
         async with asyncio.timeout(PATIENCE):
             while is_paused(websocket):
                 await client.event()
-        assert running.handlers[0].heard[-1] == ("drained",)
+        assert running.handlers[0].calls[-1] == ("drained",)
         assert not websocket.closed
 
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import ssl
 from collections.abc import AsyncIterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.front_door import FrontDoor
@@ -30,34 +25,11 @@ from tests.server.raw_client import (
     loopback,
     turning_wheel,
 )
+from tests.support.certificates import self_signed
 
 BOTH_LOOPS = pytest.mark.parametrize(
     "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), pytest.param("asyncio")]
 )
-
-
-def certificate(folder: Path) -> Path:
-    """A certificate of its own for 127.0.0.1, and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "tls.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +37,7 @@ async def encrypted(
     folder: Path, limits: Limits | None = None, options: WebSocketOptions | None = None
 ) -> AsyncIterator[tuple[RawClient, FrontDoor, list[Recorder]]]:
     """A client of a front door behind TLS."""
-    path = certificate(folder)
+    path = self_signed(folder)
     here, there = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context(cafile=str(path))
     here.load_cert_chain(path)
     handlers: list[Recorder] = []

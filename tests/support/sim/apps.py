@@ -28,13 +28,13 @@ FAST, SLOW, LATE = 0.002, 0.08, 1.5
 
 
 class Watcher(SessionDelegate):
-    """What an app is told, kept for the oracles."""
+    """The delegate of an app: what it is notified of, kept for the oracles."""
 
     def __init__(self, app: SimApp) -> None:
         self._app = app
 
     def session_updated(self, state: object) -> None:
-        self._app.heard(f"state {state}")
+        self._app.notified(f"state {state}")
         if state is SessionState.CONNECTED:
             self._app.joined()
         if state is SessionState.DISCONNECTED:
@@ -42,12 +42,12 @@ class Watcher(SessionDelegate):
 
     def session_ended(self, reason: str, message: str, by: object) -> None:
         self._app.ends.append(reason)
-        self._app.heard(f"ended: {reason}")
+        self._app.notified(f"ended: {reason}")
 
     def session_reopened(self, participant: Participant, reason: str, previous_id: str) -> None:
         self._app.reopened.append(reason)
         self._app.previous_ids.append(previous_id)
-        self._app.heard(f"reopened: {reason}")
+        self._app.notified(f"reopened: {reason}")
 
     def participants_changed(self, participants: list[Participant]) -> None:
         for participant in participants:
@@ -112,8 +112,8 @@ class SimApp:
         await asyncio.sleep(self.latency())
         return self.world.mint(self)
 
-    def heard(self, text: str) -> None:
-        """The delegate was told."""
+    def notified(self, text: str) -> None:
+        """The delegate was notified."""
         self.log.append(text)
         self.world.note(f"{self.name}: {text}")
 
@@ -192,7 +192,7 @@ class SimApp:
             wire.reset()
 
     def silence(self, *, up: bool = True, down: bool = True) -> None:
-        """Its network goes silent, in one direction or both. Nobody is told."""
+        """Its network goes silent, in one direction or both; no connection is closed."""
         self.world.note(f"{self.name}'s network goes silent{'' if up and down else ' up' if up else ' down'}")
         self.is_silent_up, self.is_silent_down = up, down
         for wire in self.wires:
@@ -224,7 +224,7 @@ class SimApp:
         self._forget()
 
     def lose_power(self) -> None:
-        """The machine is gone; nobody is told."""
+        """The machine is gone; no connection is closed."""
         self.world.note(f"{self.name} loses power")
         for wire in tuple(self.wires):
             wire.up.silence()

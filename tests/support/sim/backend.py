@@ -16,12 +16,12 @@ PAGE = 20
 
 
 class Backend:
-    """heard: every event that it received, by id. resets: how many `partition.reset` it received."""
+    """received: every event that it received, by id. resets: how many `partition.reset` it received."""
 
     def __init__(self, world: ClusterWorld) -> None:
         self._world = world
         self._cursor: str | None = None
-        self.heard: dict[str, Event] = {}
+        self.received: dict[str, Event] = {}
         self.resets = 0
 
     def read(self) -> None:
@@ -37,19 +37,19 @@ class Backend:
             self._cursor = page.cursor
             self.resets += page.reset
             for event in page.items:
-                self.heard[event.id] = event
+                self.received[event.id] = event
             if not page.items:
                 return
 
 
-def backend_heard_all(world: ClusterWorld) -> Iterator[str]:
-    """Every event that is stored was given to the backend, and it was told of nothing that is not so."""
+def backend_received_all(world: ClusterWorld) -> Iterator[str]:
+    """Every event that is stored was given to the backend, and nothing else was."""
     world.backend.read()
     stored = {event.id: event for event in events_of(world)}
-    for event_id in stored.keys() - world.backend.heard.keys():
-        yield f"the backend has not heard of {stored[event_id].type} {event_id}"
-    for event_id in world.backend.heard.keys() - stored.keys():
-        yield f"the backend was told of {world.backend.heard[event_id].type} {event_id}, which was lost"
+    for event_id in stored.keys() - world.backend.received.keys():
+        yield f"the backend has not received {stored[event_id].type} {event_id}"
+    for event_id in world.backend.received.keys() - stored.keys():
+        yield f"the backend received {world.backend.received[event_id].type} {event_id}, which was lost"
 
 
-__all__ = ["Backend", "backend_heard_all"]
+__all__ = ["Backend", "backend_received_all"]

@@ -128,7 +128,7 @@ class ClusterWorld(World):
             store.mend()
 
     def replica_behind(self) -> None:
-        """The replica hears of nothing more. With the durable profile the master soon takes no writes either."""
+        """The replica receives nothing more. With the durable profile the master soon takes no writes either."""
         self.note("the replica is cut off")
         self.replica.cut_off()
         if self.durable:
@@ -140,13 +140,13 @@ class ClusterWorld(World):
             self.redis.takes_writes = False
 
     def replica_back(self) -> None:
-        """It reaches the master again, and hears of what it missed."""
+        """It reaches the master again, and receives what it missed."""
         self.replica.joined_up()
         self.redis.takes_writes = True
 
     def failover(self, seconds: float) -> int:
-        """The master is gone; after so many seconds the replica, who has not heard of everything, takes its place. How
-        many functions' writes are lost."""
+        """The master is gone; after so many seconds the replica, which has not received everything, takes its place.
+        How many functions' writes are lost."""
         self.redis_away()
         self.replica.cut_off()
         self.run(seconds)
@@ -154,7 +154,7 @@ class ClusterWorld(World):
         if lost:
             self.lost_at.append(self.timeline.now)
         self.redis.takes_writes = True
-        self.note(f"the replica is master, and has not heard of the last {lost} writes")
+        self.note(f"the replica is master, and has not received the last {lost} writes")
         self.redis_back()
         return lost
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from tests.support.sim.backend import backend_heard_all
+from tests.support.sim.backend import backend_received_all
 from tests.support.sim.cluster import ClusterWorld
 from tests.support.sim.nodes import SimNode
 from tests.support.sim.oracles import (
@@ -65,14 +65,14 @@ class ClusterWalk(Walk):
         self.world.redis_back()
 
     def replica_stammers(self) -> None:
-        """It hears late: calls are carried out, and their outcome is open."""
+        """It answers late: calls are carried out, and their outcome is open."""
         self.world.replica_behind()
         self._meanwhile(self.dice.choice((0.3, 1.0, 4.0)))
         self.world.replica_back()
 
     def redis_fails_over(self) -> None:
-        """A replica becomes master, on another machine with another clock, and has not heard of the last writes. With
-        the durable profile nobody was told that these are kept (S16)."""
+        """A replica becomes master, on another machine with another clock, and has not received the last writes. With
+        the durable profile none of these was acknowledged (S16)."""
         self.world.replica_behind()
         self._meanwhile(self.dice.choice((0.0, 0.05, 0.5, 2.0, 5.0)))
         self.world.redis_clock.offset += self.dice.choice((-1.0, 0.0, 0.3, 2.0))
@@ -113,7 +113,7 @@ class ClusterWalk(Walk):
         super()._rest()
 
     def _judge(self, oracles: Any) -> None:
-        super()._judge([*oracles, backend_heard_all])
+        super()._judge([*oracles, backend_received_all])
 
 
 class LossyWalk(ClusterWalk):
@@ -142,7 +142,7 @@ class LossyWalk(ClusterWalk):
 
 
 UNDER_WAY = 2.0
-"""Seconds for which what was told before a loss may still be under way to an app."""
+"""Seconds for which what was published before a loss may still be under way to an app."""
 
 
 def versions_grow_between_losses(world: ClusterWorld) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 A connection is two directions. What is sent in one arrives in order, after a delay drawn from the seed. A direction
 that is silent holds what it was given, as TCP does, and delivers it late if it heals before the connection is over.
-Nobody is told of silence: that is what heartbeats are for.
+Nobody is notified of silence: that is what heartbeats are for.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Line(Enum):
 
     GOOD = "good"
     SILENT = "silent"
-    """What is sent waits; nobody hears of it."""
+    """What is sent waits; nobody notices."""
     CUT = "cut"
     """The connection is over in this direction: nothing arrives any more."""
 
@@ -87,7 +87,7 @@ class Direction:
 
 
 class Wire:
-    """One WebSocket: the node's end is a `Link`, the app's end is a `Plug`."""
+    """One WebSocket: the node's end is a `NodeSocket`, the app's end is a `AppSocket`."""
 
     def __init__(self, app: SimApp, node: SimNode) -> None:
         self.app = app
@@ -95,8 +95,8 @@ class Wire:
         # Dice of their own: the order in which connections send at the same instant must not matter.
         self.up = Direction(app.timeline, app.dice(), node.loop)
         self.down = Direction(app.timeline, app.dice(), app.loop)
-        self.plug = Plug(self)
-        self.link = SimLink(self)
+        self.plug = AppSocket(self)
+        self.link = NodeSocket(self)
         if app.is_silent_up:
             self.up.silence()
         if app.is_silent_down:
@@ -115,7 +115,7 @@ class Wire:
         self.node.wires.pop(self, None)
 
 
-class SimLink:
+class NodeSocket:
     """The node's end. Implements `greenroom.server.wire.interface.WebSocketConnection`."""
 
     def __init__(self, wire: Wire) -> None:
@@ -179,7 +179,7 @@ class SimLink:
         self.ended(code)
 
 
-class Plug:
+class AppSocket:
     """The app's end. Implements `greenroom.sdk.connections.ClientWebSocket`."""
 
     def __init__(self, wire: Wire) -> None:
@@ -239,12 +239,12 @@ class SimTransport:
     def __init__(self, app: SimApp) -> None:
         self._app = app
 
-    async def connect(self) -> Plug:
+    async def connect(self) -> AppSocket:
         app = self._app
-        answer: asyncio.Future[Plug | Refusal | None] = app.loop.create_future()
+        answer: asyncio.Future[AppSocket | Refusal | None] = app.loop.create_future()
         node = app.world.pick_node()
         if node is not None and not app.is_silent_up:
-            app.timeline.at(app.latency(), lambda: _knock(app, node, answer))
+            app.timeline.at(app.latency(), lambda: _handshake(app, node, answer))
         elif node is None:
             answer.set_result(None)
         try:
@@ -263,10 +263,10 @@ class SimTransport:
         raise NotImplementedError("apps of a simulated world are given their tokens")
 
 
-def _knock(app: SimApp, node: SimNode, answer: asyncio.Future[Plug | Refusal | None]) -> None:
+def _handshake(app: SimApp, node: SimNode, answer: asyncio.Future[AppSocket | Refusal | None]) -> None:
     """The handshake arrives at the node's machine."""
 
-    def reply(result: Plug | Refusal | None) -> None:
+    def reply(result: AppSocket | Refusal | None) -> None:
         if not app.is_silent_down and app.loop in app.timeline.loops:
             app.loop.call_soon(lambda: None if answer.done() else answer.set_result(result))
 

@@ -54,7 +54,7 @@ class _Listener:
 
 
 class _Door:
-    """Stands for the front door: the world's network knocks at `SimService.admit_upgrade` itself."""
+    """Stands for the front door: the world's network calls `SimService.admit_upgrade` itself."""
 
     def __init__(self, node: SimNode) -> None:
         self._node = node
@@ -139,7 +139,7 @@ class SimNode:
 
     def stop(self) -> None:
         """SIGTERM: drains, then ends."""
-        self.world.note(f"{self.name} is told to stop")
+        self.world.note(f"{self.name} gets SIGTERM")
         self.timeline.call(self.loop, self.service.stop())
         self.is_listening = False
         self._forget()
@@ -155,7 +155,7 @@ class SimNode:
         self.world.engine_died(self)
 
     def lose_power(self) -> None:
-        """The machine is gone: nobody is told of anything."""
+        """The machine is gone: no connection is closed."""
         self.world.note(f"{self.name} loses power")
         self.is_listening = False
         for wire in tuple(self.wires):

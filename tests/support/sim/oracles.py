@@ -84,9 +84,9 @@ def order_of_events(world: World) -> Iterator[str]:
         elif event.type.startswith("participant.") and event.type != "participant.updated":
             kind = event.type.partition(".")[2]
             if kind == shown.get(event.participant_id, "offline"):
-                yield f"{event.participant_id} was told to be {kind} twice in a row"
+                yield f"{event.participant_id} was published as {kind} twice in a row"
             if kind == "offline" and sessions:
-                yield f"{event.participant_id} was told to be offline with {len(sessions)} sessions"
+                yield f"{event.participant_id} was published as offline with {len(sessions)} sessions"
             shown[event.participant_id] = kind
 
 
@@ -124,7 +124,7 @@ def watchers_converged(world: World) -> Iterator[str]:
         for watch in app.watches:
             for held in watch.participants.values():
                 record = record_by_id(world, held.id)
-                # Nothing is stored of somebody of whom a Redis that lost its data, or the reaper, knows nothing more.
+                # Nothing is stored of a participant whom a Redis that lost its data, or the reaper, has forgotten.
                 if held.presence != record.shown or (record.version and held.version != record.version):
                     yield (
                         f"{app.name} holds {record.external_id or held.id} as {held.presence.value}"
@@ -176,19 +176,19 @@ def statuses_are_kept(world: World) -> Iterator[str]:
 
 
 def opens_are_kept(world: World) -> Iterator[str]:
-    """A session that an app was told to have is known: it was opened, whatever became of it (promise 1)."""
+    """A session that was acknowledged to an app is known: it was opened, whatever became of it (promise 1)."""
     known = {event.session_id for event in events_of(world) if event.type == "session.opened"}
     for session_id in sorted(world.opened - known):
         yield f"session {session_id} was acknowledged, and nobody knows of it"
 
 
-def events_tell_the_names(world: World) -> Iterator[str]:
+def events_have_the_names(world: World) -> Iterator[str]:
     """The last event about a participant has the name that is stored: a change and its event are one step."""
     last = {event.participant_id: event for event in events_of(world) if event.type.startswith("participant.")}
     for participant_id, event in last.items():
         record = record_by_id(world, participant_id)
         if record.version and (record.name, record.revision) != (event.data["name"], event.data["revision"]):
-            yield f"{record.external_id} is {record.name!r} and was last told to be {event.data['name']!r}"
+            yield f"{record.external_id} is {record.name!r} and was last published as {event.data['name']!r}"
 
 
 def kicks_are_kept(world: World) -> Iterator[str]:
@@ -229,9 +229,9 @@ def nothing_left_over(world: World) -> Iterator[str]:
 
 KEPT = (
     one_end_each, order_of_events, updates_are_kept, attributes_are_kept, statuses_are_kept, opens_are_kept,
-    kicks_are_kept, events_tell_the_names,
+    kicks_are_kept, events_have_the_names,
 )  # fmt: skip
-"""What was acknowledged, and the events that tell of it."""
+"""What was acknowledged, and its events."""
 AT_REST = (*KEPT, versions_only_grow, is_open_never_lies, watchers_converged)
 """For a world in which everything was healed and has had its time."""
 AT_THE_END = (*KEPT, versions_only_grow, no_ghosts, nothing_left_over)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 from greenroom.engines.redis.errors import outcome_open, unreachable
-from greenroom.engines.redis.store import Call, Reply
+from greenroom.engines.redis.store import FunctionCall, Reply
 from greenroom.errors import ServiceUnavailableError
 from tests.support.lua_redis import LuaServer, LuaStore
 from tests.support.sim.loop import SimLoop, Timeline
@@ -44,10 +44,10 @@ class SimStore(LuaStore):
     def waits(self) -> bool:
         return self._waits
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: FunctionCall) -> Reply:
         return (await self.call_many((call,)))[0]
 
-    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
         await asyncio.sleep(self._delay())
         if not (self.reachable and self.server.up):
             await asyncio.sleep(self._dice.uniform(0.0, GIVES_UP))
@@ -64,7 +64,7 @@ class SimStore(LuaStore):
             raise outcome_open("simulated")
         return replies
 
-    async def _carry_out(self, call: Call) -> Reply:
+    async def _carry_out(self, call: FunctionCall) -> Reply:
         replica = self.server.replica
         before = 0 if replica is None else replica.offset
         try:
@@ -95,11 +95,11 @@ class SimStore(LuaStore):
         await asyncio.sleep(self._delay())
 
     def deliver(self, channel: str, data: bytes) -> None:
-        """Into the node's own process, in order, after a delay: a paused one hears it when it wakes."""
+        """Into the node's own process, in order, after a delay: a paused one receives it when it wakes."""
         tag, name = self._subscribed[channel]
 
         def arrive() -> None:
-            if self._loop in self._timeline.loops and self.hears(channel):
+            if self._loop in self._timeline.loops and self.is_subscribed(channel):
                 self._loop.call_soon(self._on_message, tag, name, data)
 
         self._timeline.at(SLOWEST, arrive)

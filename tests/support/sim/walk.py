@@ -54,12 +54,12 @@ class Walk:
             try:
                 await work
             except GreenroomError as error:
-                app.heard(f"error: {error.reason}")
+                app.notified(f"error: {error.reason}")
 
         self._tasks.append(app.begin(life()))
 
     def join(self) -> None:
-        """A new device of somebody."""
+        """A new device of a participant."""
         if len(self._alive()) >= 6:
             return
         person = self.dice.choice(PEOPLE)
@@ -67,41 +67,41 @@ class Walk:
         self._begin(app, app.sdk.session.open(ParticipantInfo(name=person.title()), timeout=30.0))
 
     def watch(self) -> None:
-        """Somebody wants to know of everybody."""
+        """A device watches everybody."""
         app = self._pick()
         if app is not None and app.sdk.session.is_open():
             self._begin(app, app.watch(*PEOPLE))
 
     def update(self) -> None:
-        """Somebody changes the name."""
+        """A device changes the name."""
         app = self._pick()
         if app is not None and app.sdk.session.is_open():
             self._updates += 1
             self._begin(app, app.rename(f"{app.external_id} {self._updates}"))
 
     def mark(self) -> None:
-        """Somebody changes an attribute."""
+        """A device changes an attribute."""
         app = self._pick()
         if app is not None and app.sdk.session.is_open():
             self._updates += 1
             self._begin(app, app.mark(self._updates))
 
     def set_status(self) -> None:
-        """Somebody is away, busy, back, or something of their own."""
+        """A device sets its status: away, busy, available or a text."""
         app = self._pick()
         if app is not None and app.sdk.session.is_open() and not app.open_statuses:
             self._updates += 1
             self._begin(app, app.set_status(self.dice.choice(("available", "away", "busy", f"text {self._updates}"))))
 
     def close(self) -> None:
-        """Somebody leaves as one should."""
+        """A device closes its session."""
         app = self._pick()
         if app is not None:
             self.world.note(f"{app.name} closes")
             self._begin(app, app.sdk.session.close())
 
     def reopen(self) -> None:
-        """Somebody who left comes back."""
+        """A device that closed its session opens another."""
         app = self._pick()
         if app is not None and app.sdk.session.state is SessionState.DISCONNECTED:
             self._begin(app, app.sdk.session.open(timeout=30.0))
@@ -138,14 +138,14 @@ class Walk:
             self.dice.choice((app.kill, app.lose_power, app.leave_page))()
 
     def jump(self) -> None:
-        """Somebody's wall clock is set."""
+        """The wall clock of a device is set."""
         app = self._pick()
         if app is not None:
             app.clock.offset += self.dice.choice((-3600.0, -30.0, 30.0, 3600.0))
             self.world.note(f"{app.name}'s clock is {app.clock.offset:+.0f} s off")
 
     def kick(self) -> None:
-        """An operator ends the sessions of somebody."""
+        """An operator ends the sessions of a participant."""
         person = self.dice.choice(PEOPLE)
         self.world.kick(person)
 

@@ -47,7 +47,7 @@ class World:
         self.marks: dict[tuple[str, str], int] = {}
         """By external id and app: the number in the app's attribute, as last acknowledged. Each only rises."""
         self.opened: set[str] = set()
-        """Sessions that an app was told to have."""
+        """Sessions that were acknowledged to an app."""
         self.kicked: set[str] = set()
         """Sessions that an acknowledged kick has ended."""
         self.apps: list[SimApp] = []
@@ -147,7 +147,7 @@ class World:
             self.timeline.run(0.05)
         return self.timeline.now - began
 
-    # -- telling ------------------------------------------------------------------------------------------------------
+    # -- notes --------------------------------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
         """One line of the timeline."""

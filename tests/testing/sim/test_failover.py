@@ -18,7 +18,7 @@ from greenroom.server.cluster.recovery import Recovery
 from greenroom.server.sessions import engine_calls as desk
 from tests.support import lua_redis
 from tests.support.sim.apps import SimApp
-from tests.support.sim.backend import backend_heard_all
+from tests.support.sim.backend import backend_received_all
 from tests.support.sim.cluster import ClusterWorld
 from tests.support.sim.oracles import (
     AT_REST,
@@ -140,7 +140,7 @@ def _read_before_the_failover() -> list[str]:
         world.failover(2.0)
         anna.close()
         world.run(5.0)
-        return list(backend_heard_all(world))
+        return list(backend_received_all(world))
 
 
 def test_s16_a_backend_hears_of_every_event_and_of_none_that_was_lost() -> None:

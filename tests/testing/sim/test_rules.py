@@ -19,10 +19,9 @@ from greenroom.errors import (
     SessionEndedError,
     TooManySessionsError,
 )
-from greenroom.model import EndReason, ParticipantInfo, Presence, SessionPolicy, participant_id_of
-from greenroom.model import SessionState as Stored
+from greenroom.model import EndReason, ParticipantInfo, Presence, RegistryState, SessionPolicy, participant_id_of
 from tests.support.sim.loop import SimLoop
-from tests.support.sim.network import Plug, SimTransport
+from tests.support.sim.network import AppSocket, SimTransport
 from tests.support.sim.oracles import events_of, one_end_each, record_of, sessions_of
 from tests.support.sim.world import World
 
@@ -45,16 +44,16 @@ class RawClient:
         self.world = world
         self._ids = 0
 
-    def dial(self) -> Plug:
-        plug: Plug = self.app.run(SimTransport(self.app).connect())
+    def dial(self) -> AppSocket:
+        plug: AppSocket = self.app.run(SimTransport(self.app).connect())
         return plug
 
-    def send(self, plug: Plug, method: str, **params: Any) -> int:
+    def send(self, plug: AppSocket, method: str, **params: Any) -> int:
         self._ids += 1
         plug.send(json.dumps({"jsonrpc": "2.0", "id": self._ids, "method": method, "params": params}).encode())
         return self._ids
 
-    def receive(self, plug: Plug, request_id: int | None = None, within: float = 30.0) -> dict[str, Any]:
+    def receive(self, plug: AppSocket, request_id: int | None = None, within: float = 30.0) -> dict[str, Any]:
         """The answer to a request, or the next message."""
 
         async def wait() -> dict[str, Any]:
@@ -66,14 +65,14 @@ class RawClient:
 
         return self.app.run(wait(), within)
 
-    def ask(self, plug: Plug, method: str, **params: Any) -> dict[str, Any]:
+    def ask(self, plug: AppSocket, method: str, **params: Any) -> dict[str, Any]:
         return self.receive(plug, self.send(plug, method, **params))
 
-    def open(self, plug: Plug, open_id: str = "open-1", secret: str = SECRET, **more: Any) -> dict[str, Any]:
+    def open(self, plug: AppSocket, open_id: str = "open-1", secret: str = SECRET, **more: Any) -> dict[str, Any]:
         token = self.world.mint(self.app)
         return self.ask(plug, "session.open", token=token, openId=open_id, resumeSecret=secret, **more)
 
-    def resume(self, plug: Plug, session: str, secret: str, following: str, attempt: int) -> dict[str, Any]:
+    def resume(self, plug: AppSocket, session: str, secret: str, following: str, attempt: int) -> dict[str, Any]:
         return self.ask(
             plug, "session.resume", sessionId=session, resumeSecret=secret, nextSecret=following, attempt=attempt
         )
@@ -190,7 +189,7 @@ def test_s3_a_detached_session_yields_first_also_under_reject(world: World) -> N
     with pytest.raises(TooManySessionsError):
         devices[2].run(devices[2].sdk.session.open())
     devices[0].lose_power()
-    world.until(lambda: any(one.state is Stored.DETACHED for one in sessions_of(world)), 30.0)
+    world.until(lambda: any(one.state is RegistryState.DETACHED for one in sessions_of(world)), 30.0)
     devices[3].open()
     assert devices[1].sdk.session.state is SessionState.CONNECTED
     assert len(sessions_of(world)) == 2
@@ -325,7 +324,7 @@ def test_s7_a_node_that_slept_goes_on_with_its_sessions(world: World) -> None:
     world.run(12.0)
     world.node.wake()
     world.run(15.0)
-    assert [one.state for one in sessions_of(world)] == [Stored.ATTACHED]
+    assert [one.state for one in sessions_of(world)] == [RegistryState.ATTACHED]
     assert app.sdk.session.state is SessionState.CONNECTED
     assert not list(one_end_each(world))
 
@@ -336,7 +335,7 @@ def test_s8_a_clock_that_jumps_ends_nobody(world: World) -> None:
     bob.open()
     world.run(3.0)
     anna.silence()
-    world.until(lambda: any(one.state is Stored.DETACHED for one in sessions_of(world)), 30.0)
+    world.until(lambda: any(one.state is RegistryState.DETACHED for one in sessions_of(world)), 30.0)
     world.node.clock.offset += 3600.0
     world.run(5.0)
     assert len(sessions_of(world)) == 2, "an hour on the clock is not an hour of grace"
@@ -350,7 +349,7 @@ def test_s8_a_service_that_was_paused_consumes_nobodys_grace(world: World) -> No
     app.open()
     world.run(3.0)
     app.silence()
-    world.until(lambda: any(one.state is Stored.DETACHED for one in sessions_of(world)), 30.0)
+    world.until(lambda: any(one.state is RegistryState.DETACHED for one in sessions_of(world)), 30.0)
     world.run(20.0)
     world.node.pause()
     world.run(300.0)
@@ -399,7 +398,7 @@ def test_s10_a_node_that_stops_alone_sends_no_move_on_and_keeps_its_sessions(wor
     assert client.receive(plug) == {"closed": CloseCode.DRAINING}
     world.run(500.0)
     world.node.start()
-    assert [one.state for one in sessions_of(world)] == [Stored.DETACHED]
+    assert [one.state for one in sessions_of(world)] == [RegistryState.DETACHED]
     world.run(30.0)
     assert sessions_of(world), "the full grace counts from the start"
     world.run(12.0)

@@ -441,7 +441,7 @@ class Lifecycle:
     # -- close and end -------------------------------------------------------------------------------------------
 
     def leave(self, now: float, waiters: list[int], opening_error: GreenroomError, error: GreenroomError) -> None:
-        """Forget the session or the open under way, and tell the service.
+        """Forget the session or the open under way, and notify the service.
 
         opening_error: for the callers of `open`; error: for those of other requests.
         """

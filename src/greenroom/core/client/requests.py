@@ -37,7 +37,7 @@ _HELD = -1
 
 @dataclass(slots=True)
 class Caller:
-    """Somebody who waits for a request, or for a part of one. params: what it asked for."""
+    """A caller who waits for a request, or for a part of one. params: what it asked for."""
 
     waiter: int
     params: msgspec.Struct

@@ -1,4 +1,4 @@
-"""What `ServerSession` tells its shell to do, in order."""
+"""What the shell of `ServerSession` must do, in order."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Beat(Enum):
 class Heartbeat:
     """ping: seconds from a pong to the next ping. pong: seconds for the pong. now: monotonic seconds."""
 
-    __slots__ = ("_ping", "_pong", "_state", "due", "heard_at")
+    __slots__ = ("_ping", "_pong", "_state", "answered_at", "due")
 
     def __init__(self, ping: float, pong: float, now: float) -> None:
         self._ping = ping
@@ -27,12 +27,12 @@ class Heartbeat:
         self._state = Beat.RESTING
         self.due = now + ping
         """When to `tick`."""
-        self.heard_at = now
+        self.answered_at = now
         """When the client last gave a sign of life that proves both directions."""
 
     def pong(self, now: float) -> None:
         """A pong came."""
-        self.heard_at = now
+        self.answered_at = now
         if self._state is Beat.WAITING:
             self._state = Beat.RESTING
             self.due = now + self._ping

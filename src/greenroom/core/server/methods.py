@@ -256,7 +256,7 @@ def encode_participants(
 ) -> bytes:
     """The reply with these records. Raises IllegalArgumentError where it would have more than ``max_bytes``.
 
-    Who was never seen has no record with an external id; whoever asked by it must be able to tell whose it is.
+    Who was never seen has no record with an external id; whoever asked by it must be able to see whose it is.
     """
     names: dict[str, str] = {}
     if application is not None:

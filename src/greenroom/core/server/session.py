@@ -300,7 +300,7 @@ class ServerSession:
             if state in _HELD:
                 self._release(CloseCode.ABNORMAL, now)
             self._step(_E.DROP)
-            self._effects.append(Abort(now.mono - self._heartbeat.heard_at))
+            self._effects.append(Abort(now.mono - self._heartbeat.answered_at))
             return
         self._check_token(now)
         if self._queue:
@@ -318,7 +318,7 @@ class ServerSession:
         if self._queue:
             self._carry_out_waiting(now)
 
-    def heard(self, record: ParticipantRecord) -> None:
+    def participant_changed(self, record: ParticipantRecord) -> None:
         """The session's own participant changed. Older versions than the one known change nothing (S11)."""
         session = self.session
         if session is not None and session.participant.version < record.version:
@@ -359,7 +359,7 @@ class ServerSession:
         self._drop(CloseCode.DRAINING, reason, now)
 
     def ended(self, reason: str, text: str, now: Now, *, by: Device | None = None) -> None:
-        """The session was ended elsewhere: tell the client."""
+        """The session was ended elsewhere: notify the client."""
         if self.state in _HELD or (self.state is _S.ENDING and self.owner is not None):
             self._close_ended(reason, text, by)
 
@@ -465,9 +465,9 @@ class ServerSession:
         if abandoned:
             # No grace: its client closed it.
             if self._grace_if_lost <= 0.0:
-                self._tell_engine(_end_of(owner))
+                self._notify_engine(_end_of(owner))
             else:
-                self._tell_engine(DetachRequest(owner, self._grace_if_lost))
+                self._notify_engine(DetachRequest(owner, self._grace_if_lost))
             return False
         self.participant_id = record.participant_id
         self.external_id = record.external_id
@@ -500,7 +500,7 @@ class ServerSession:
                 # The session is attached; the client's repeat is a repeat after a lost reply (S1).
                 self._detach_refused(request_id, result, now)
                 return
-            self.heard(result[0])
+            self.participant_changed(result[0])
             changed = [one for one in result[1:] if known.get(one.id) != one.version]
             self._answer_join(request_id, result[0], changed, now)
             self.watches.answer({one.id: one.version for one in result[1:] if known.get(one.id) == one.version})
@@ -705,7 +705,7 @@ class ServerSession:
             session = self.session
             assert session is not None
             session.record = replace(session.record, status=None if request.status == AVAILABLE else request.status)
-            self.heard(record)
+            self.participant_changed(record)
             return self._own_participant(record)
 
         self._request(request, request_id, then)
@@ -733,7 +733,7 @@ class ServerSession:
         def undo() -> None:
             gone = watches.release(request.ids)
             if gone:
-                self._tell_engine(UnwatchRequest(self.app, gone))
+                self._notify_engine(UnwatchRequest(self.app, gone))
 
         self._request(request, request_id, reply, undo)
 
@@ -745,7 +745,7 @@ class ServerSession:
     def _unwatch_now(self, ids: Iterable[str]) -> None:
         gone = self.watches.drop(ids)
         if gone:
-            self._tell_engine(UnwatchRequest(self.app, gone))
+            self._notify_engine(UnwatchRequest(self.app, gone))
 
     def _application(self) -> Application | None:
         return self.services.application(self.app)
@@ -769,9 +769,9 @@ class ServerSession:
             self.services.note_violation(owner.session_id, now)
             self.services.note_violation(self.participant_id, now)
         if code == CloseCode.NORMAL:
-            self._tell_engine(_end_of(owner))
+            self._notify_engine(_end_of(owner))
         else:
-            self._tell_engine(DetachRequest(owner, self._grace_of(code)))
+            self._notify_engine(DetachRequest(owner, self._grace_of(code)))
 
     def _drop(self, code: CloseCode, reason: str, now: Now) -> None:
         """Our side ends the connection; its session, if any, is kept for its grace."""
@@ -825,7 +825,7 @@ class ServerSession:
         self._current = PendingCall(self._numbers, then)
         self._effects.append(EngineCall(self._numbers, request))
 
-    def _tell_engine(self, request: SessionRequest) -> None:
+    def _notify_engine(self, request: SessionRequest) -> None:
         """Ask the engine for something whose answer nobody waits for."""
         self._numbers += 1
         self._effects.append(EngineCall(self._numbers, request))

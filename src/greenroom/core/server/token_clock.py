@@ -14,7 +14,7 @@ class TokenDue(Enum):
 
     NOTHING = "nothing"
     WARNING = "warning"
-    """Tell the client, once for each token, that it ends soon."""
+    """Notify the client, once for each token, that it ends soon."""
     EXPIRED = "expired"
     """It has ended: only a refresh is served from now on."""
     OVER = "over"

@@ -1,4 +1,4 @@
-"""What is left of somebody who was erased goes piece by piece: from events, and from sessions that have ended.
+"""What is left of an erased participant is removed piece by piece: from events, and from sessions that have ended.
 
 The erase itself ends the sessions, drops the record and writes an erasure, in one step. From then on nothing that is
 read names the participant (`hide_names`, `is_erased`). Reaper passes walk over the events and sessions of before, some
@@ -86,7 +86,7 @@ def _drop_sessions(tx: Transaction, app: str, participant_id: str, after: int, l
 
 
 def hide_names(con: apsw.Connection, app: str, events: list[tuple[int, Event]]) -> tuple[Event, ...]:
-    """Numbered events without what names somebody whose erasure is under way."""
+    """Numbered events without what identifies a participant whose erasure is under way."""
     erased = dict(con.execute("SELECT participant, max(last_event) FROM erasures WHERE app = ? GROUP BY 1", (app,)))
     if not erased:
         return tuple(event for _, event in events)
@@ -99,6 +99,6 @@ def last_erased_sessions(con: apsw.Connection, app: str) -> dict[str, int]:
 
 
 def is_erased(con: apsw.Connection, row: SessionRow) -> bool:
-    """Whether a session that has ended is of somebody whose erasure is under way."""
+    """Whether a session that has ended is of a participant whose erasure is under way."""
     sql = "SELECT 1 FROM erasures WHERE app = ? AND participant = ? AND last_session >= ?"
     return bool(con.execute(sql, (row.app, row.data.participant_id, row.n)).fetchall())

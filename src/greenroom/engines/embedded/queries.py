@@ -18,11 +18,12 @@ from greenroom.engines.embedded.rows import (
     PARTICIPANT_COLUMNS,
     PRESENCE_NUMBER,
     ParticipantRow,
+    SessionHead,
     SessionRow,
     hash_key,
 )
 from greenroom.engines.paging import page_limit
-from greenroom.model import ParticipantRecord, SessionRecord, SessionState
+from greenroom.model import ParticipantRecord, RegistryState, SessionRecord
 
 LOOKED_AT = 10_000
 """Participants that one call looks at for a list: some ten milliseconds."""
@@ -33,22 +34,7 @@ WINDOWS = 5
 _WINDOW_END = f"SELECT max(n) FROM (SELECT n FROM sessions WHERE n > ? ORDER BY n LIMIT {WINDOW})"
 
 
-class _Head(msgspec.Struct, array_like=True):
-    """How `SessionData` begins: what follows is not decoded."""
-
-    id: str
-    participant_id: str
-    external_id: str | None
-    open_id: str
-    first_secret: bytes
-    secret: bytes
-    previous_secret: bytes
-    attempt: int
-    generation: int
-    node: str
-
-
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode_head = msgspec.msgpack.Decoder(SessionHead).decode
 _AFTER_ALL = "\U0010ffff"
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _MAY_FIND = """ AND (instr(lower(name), ?) OR instr(lower(external_id), ?) OR instr(id, ?)
@@ -127,7 +113,7 @@ def sessions(query: SessionQuery, key: bytes, con: apsw.Connection) -> SessionPa
 
 def _brief(row: SessionRow) -> SessionRecord:
     head = _decode_head(row.raw)
-    state = SessionState.ATTACHED if row.state == ATTACHED else SessionState.DETACHED
+    state = RegistryState.ATTACHED if row.state == ATTACHED else RegistryState.DETACHED
     return SessionRecord(
         id=head.id,
         app=row.app,

@@ -172,7 +172,7 @@ def _erase(tx: Transaction, request: EraseParticipant) -> Restricted:
     participant = tx.participant(request.app, request.participant_id)
     if participant is not None:
         bump(tx, participant)
-        # The last that watchers hear names nobody.
+        # The last update that watchers get names nobody.
         tx.changes.append(ParticipantRecord(app=participant.app, id=participant.id, version=participant.version))
         tx.forget_participant(participant)
     erase_invitations(tx, request.app, request.participant_id)
@@ -216,7 +216,7 @@ def _cut_off(tx: Transaction, request: RestrictRequest, before: int, subject: st
 
 
 def _revoke_jti(tx: Transaction, request: RestrictRequest, jti: str) -> None:
-    # The reason of a kick or block may name somebody; it lies where an erase finds it, and not here too.
+    # The reason of a kick or block may name a person; it lies where an erase finds it, and not here too.
     reason = request.reason if isinstance(request, RevokeToken) else ""
     store_restriction(tx, Restriction(app=request.app, kind="jti", subject=jti, reason=reason, created_at=tx.now))
 

@@ -13,16 +13,16 @@ from greenroom.model import (
     EndReason,
     ParticipantRecord,
     Presence,
+    RegistryState,
     RoomGrant,
     SessionRecord,
-    SessionState,
     TimelineEntry,
 )
 
 ATTACHED, DETACHED, ENDED, REMEMBERED = 0, 1, 2, 3
 """State column of a session. ENDED: its openId is still known; REMEMBERED: only its timeline is still looked at."""
 
-_STATES = (SessionState.ATTACHED, SessionState.DETACHED, SessionState.CLOSED, SessionState.CLOSED)
+_STATES = (RegistryState.ATTACHED, RegistryState.DETACHED, RegistryState.CLOSED, RegistryState.CLOSED)
 PRESENCES = (Presence.OFFLINE, Presence.UNREACHABLE, Presence.ONLINE)
 PRESENCE_NUMBER = {presence: number for number, presence in enumerate(PRESENCES)}
 ONLINE = PRESENCE_NUMBER[Presence.ONLINE]
@@ -105,8 +105,8 @@ class ParticipantRow(msgspec.Struct, gc=False):
         return self.status != before
 
 
-class SessionData(msgspec.Struct, array_like=True, gc=False):
-    """What is stored of a session and never searched for. New fields go to the end, with a default."""
+class SessionHead(msgspec.Struct, array_like=True, gc=False):
+    """How `SessionData` begins. Lists decode it alone."""
 
     id: str
     participant_id: str
@@ -118,6 +118,11 @@ class SessionData(msgspec.Struct, array_like=True, gc=False):
     attempt: int
     generation: int
     node: str
+
+
+class SessionData(SessionHead, array_like=True, gc=False):
+    """What is stored of a session and never searched for. New fields go to the end, with a default."""
+
     order: int
     opened_at: int
     detached_at: int | None

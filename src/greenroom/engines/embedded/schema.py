@@ -150,7 +150,7 @@ def open_writer(
     """The one connection that writes and checkpoints, its pragmas set and asserted, its tables there.
 
     path: the file, or ``:memory:``. synchronous: ``FULL``; the power-loss test alone says ``NORMAL``, to show that it
-    can tell the two apart.
+    can distinguish the two.
 
     Raises ServiceUnavailableError where SQLite is too old or the file is not ours.
     """
@@ -166,7 +166,7 @@ def open_writer(
         _demand(con, "foreign_keys", "OFF", 0)
         _demand(con, "cache_size", -CACHE_KIB, -CACHE_KIB)
         _demand(con, "temp_store", "MEMORY", 2)
-        # What is deleted is overwritten: the file holds nothing of somebody who was erased.
+        # What is deleted is overwritten: the file holds nothing of an erased participant.
         _demand(con, "secure_delete", "ON", 1)
         _demand(con, "wal_autocheckpoint", checkpoint_pages, checkpoint_pages)
         _migrate(con)

@@ -83,7 +83,7 @@ class State:
         """Lease ids that are over, and never count again (S7); those with sessions left to detach are `draining`."""
         self.draining: set[str] = set()
         self.checkpoint_due = False
-        """The log is to be written back and truncated after the next commit: somebody was erased."""
+        """The log is to be written back and truncated after the next commit: a participant was erased."""
         self.passed_at: float | None = None
         """When the last reaper pass was, on the monotonic clock."""
 

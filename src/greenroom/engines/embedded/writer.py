@@ -62,7 +62,7 @@ _FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
 class CommitListener(Protocol):
-    """Who hears of what was committed."""
+    """Is notified of what was committed."""
 
     def committed(self, tx: Transaction) -> None:
         """Its news: in the event loop's thread, after the commit. Quick, does not raise."""
@@ -120,13 +120,13 @@ class Batcher:
         return self._one_by_one(operations)
 
     def _truncate_log(self) -> None:
-        """Writes the log back into the file and empties it: it holds pages of before somebody was erased."""
+        """Writes the log back into the file and empties it: it holds pages of before the erasure."""
         self.con.set_busy_timeout(0)
         try:
             self.con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self.state.checkpoint_due = False
         except apsw.BusyError:
-            pass  # somebody reads: the next commit tries again
+            pass  # a reader is active: the next commit tries again
         finally:
             self.con.set_busy_timeout(BUSY_MS)
 

@@ -9,7 +9,7 @@ import msgspec
 from greenroom.engines.redis.arguments import argument, batched, merged, restriction_item
 from greenroom.engines.redis.maintenance import DIRECTORY
 from greenroom.engines.redis.replies import accepted
-from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.errors import ConflictError
 from greenroom.model import ERASED, PARTITIONS, Application, Restriction, SealedKey, partition_of
 
@@ -80,7 +80,7 @@ class RedisDirectory:
             return
         disabled, before = _checked(new)
         body = argument(app=new.key, disabled=disabled, before=before)
-        calls = [Call("put_application", f"p{number}", body, True) for number in range(PARTITIONS)]
+        calls = [FunctionCall("put_application", f"p{number}", body, True) for number in range(PARTITIONS)]
         for reply in await self._store.call_many(calls):
             accepted(reply)
 
@@ -98,7 +98,7 @@ class RedisDirectory:
         left = {number: argument(app=app) for number in range(PARTITIONS)}
         while left:
             numbers = list(left)
-            replies = await self._store.call_many([Call("restrictions", f"p{n}", left[n]) for n in numbers])
+            replies = await self._store.call_many([FunctionCall("restrictions", f"p{n}", left[n]) for n in numbers])
             left = {}
             for number, reply in zip(numbers, replies, strict=True):
                 flat, *place = accepted(reply)
@@ -132,8 +132,8 @@ class RedisDirectory:
 
     async def _put_restrictions(self, restrictions: Sequence[Restriction]) -> None:
         """To the participant's partition. A revoked token's participant is not known any more: it is written where its
-        id says, from where nodes read it, and refuse it at each open. The block or cut-off of somebody erased, whose id
-        is not known either, is written to all."""
+        id says, from where nodes read it, and refuse it at each open. The block or cut-off of an erased participant,
+        whose id is not known either, is written to all."""
         items: dict[int, list[dict[str, object]]] = {}
         for restriction in restrictions:
             numbers: Sequence[int] = [partition_of(restriction.app, restriction.subject)]
@@ -142,7 +142,7 @@ class RedisDirectory:
             for number in numbers:
                 items.setdefault(number, []).append(restriction_item(restriction))
         calls = [
-            Call("put_restrictions", f"p{number}", argument(items=some), True)
+            FunctionCall("put_restrictions", f"p{number}", argument(items=some), True)
             for number, each in items.items()
             for some in batched(each, _PIECE)
         ]
@@ -157,7 +157,7 @@ class RedisDirectory:
         return int(version or 0)
 
     async def _call(self, function: str, durable: bool = False, /, **members: object) -> Reply:
-        return accepted(await self._store.call(Call(function, DIRECTORY, argument(**members), durable)))
+        return accepted(await self._store.call(FunctionCall(function, DIRECTORY, argument(**members), durable)))
 
 
 def _checked(application: Application) -> tuple[bool, int]:

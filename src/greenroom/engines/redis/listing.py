@@ -13,7 +13,7 @@ from greenroom.engines.cursors import decode_cursor, encode_cursor, invalid_curs
 from greenroom.engines.paging import page_limit
 from greenroom.engines.redis.arguments import argument, batched
 from greenroom.engines.redis.replies import accepted, participant, session
-from greenroom.engines.redis.store import Call, Store
+from greenroom.engines.redis.store import FunctionCall, Store
 from greenroom.model import PARTITIONS, ParticipantRecord, SessionRecord, partition_of, partition_of_session
 
 _AT_ONCE = 8
@@ -40,7 +40,7 @@ async def participants_by_id(store: Store, app: str, ids: Sequence[str]) -> tupl
     by_partition: dict[int, list[str]] = {}
     for each in dict.fromkeys(ids):
         by_partition.setdefault(partition_of(app, each), []).append(each)
-    calls = [Call("participants", f"p{n}", argument(app=app, ids=some)) for n, some in by_partition.items()]
+    calls = [FunctionCall("participants", f"p{n}", argument(app=app, ids=some)) for n, some in by_partition.items()]
     found: dict[str, ParticipantRecord] = {}
     for some, reply in zip(by_partition.values(), await store.call_many(calls), strict=True):
         (flats,) = accepted(reply)
@@ -76,7 +76,7 @@ async def _next_ids(store: Store, query: ParticipantQuery, after: str, share: in
     presence = [one.value for one in query.presence] or None
     search = folded(query.search) or None
     body = argument(app=query.app, cursor=after or None, limit=share, presence=presence, search=search)
-    replies = await store.call_many([Call("participant_ids", f"p{n}", body) for n in range(PARTITIONS)])
+    replies = await store.call_many([FunctionCall("participant_ids", f"p{n}", body) for n in range(PARTITIONS)])
     finds = query.finder()
     ids: list[str] = []
     horizon: str | None = None
@@ -102,7 +102,9 @@ async def sessions(store: Store, query: SessionQuery) -> SessionPage:
         body = argument(session_id=query.session_id, app=query.app, with_timeline=query.with_timeline or None, limit=1)
         if partition is None:
             return SessionPage(())
-        return SessionPage(tuple(_records(accepted(await store.call(Call("sessions", f"p{partition}", body)))[0])))
+        return SessionPage(
+            tuple(_records(accepted(await store.call(FunctionCall("sessions", f"p{partition}", body)))[0]))
+        )
     limit = page_limit(query.limit)
     first, after = _position(query.cursor)
     numbers = _partitions(query, first)
@@ -110,7 +112,7 @@ async def sessions(store: Store, query: SessionQuery) -> SessionPage:
     for some in batched(numbers, _AT_ONCE):
         room = limit - len(items)
         bodies = ((n, _list_argument(query, room + 1, cursor=after if n == first else None)) for n in some)
-        calls = [Call("sessions", f"p{n}", body) for n, body in bodies]
+        calls = [FunctionCall("sessions", f"p{n}", body) for n, body in bodies]
         for number, reply in zip(some, await store.call_many(calls), strict=True):
             flat, *place = accepted(reply)
             found = _records(flat)
@@ -132,7 +134,7 @@ async def _ended_sessions(store: Store, query: SessionQuery) -> SessionPage:
     for number in _partitions(query, 0 if place is None else place.partition):
         after = None if place is None or place.partition != number else (place.score, place.member)
         body = _list_argument(query, limit - len(items), place=after)
-        flat, *last = accepted(await store.call(Call("ended_sessions", f"p{number}", body)))
+        flat, *last = accepted(await store.call(FunctionCall("ended_sessions", f"p{number}", body)))
         items += _records(flat)
         if last:
             score, member = last

@@ -22,7 +22,7 @@ from greenroom.engines.base import (
 from greenroom.engines.redis.arguments import argument, encode, milliseconds, restore_item
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted, session
-from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.engines.redis.trimming import trim
 from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of, partition_of_session
 
@@ -101,9 +101,9 @@ class Maintenance:
     async def beat(self, beat: NodeBeat) -> BeatResult:
         """Renews the lease in each partition: 64 small calls in one write, whatever the number of sessions."""
         body = argument(node=beat.node, lease=beat.lease, leaving=beat.leaving, ms=milliseconds(self._lease))
-        calls = [Call("renew", f"p{number}", body) for number in range(PARTITIONS)]
+        calls = [FunctionCall("renew", f"p{number}", body) for number in range(PARTITIONS)]
         at = asyncio.get_running_loop().time()
-        calls += [self._node_call(beat), Call("directory_version", DIRECTORY, b"{}")]
+        calls += [self._node_call(beat), FunctionCall("directory_version", DIRECTORY, b"{}")]
         *renewals, node, directory = await self._store.call_many(calls)
         now, nodes = self._nodes(accepted(node))
         self.oldest_protocol = min((one.protocol for one in nodes if one.lease_left > 0), default=PROTOCOL)
@@ -152,7 +152,7 @@ class Maintenance:
             if not beat.leaving:
                 await self._store.call(self._node_call(beat))
 
-    def _node_call(self, beat: NodeBeat) -> Call:
+    def _node_call(self, beat: NodeBeat) -> FunctionCall:
         boot, started_at = self._boots.get(beat.node, ("", 0))
         stored = _StoredNode(
             node=beat.node,
@@ -168,7 +168,7 @@ class Maintenance:
             seconds=self._lease,
         )
         body = argument(node=beat.node, record=encode(stored).decode(), leaving=beat.leaving)
-        return Call("node", NODES, body)
+        return FunctionCall("node", NODES, body)
 
     def _nodes(self, reply: Reply) -> tuple[int, tuple[NodeRecord, ...]]:
         now, flat, seen = reply
@@ -199,7 +199,7 @@ class Maintenance:
     async def sum_up(self) -> None:
         """Recounts sessions (S3)."""
         at = asyncio.get_running_loop().time()
-        replies = await self._store.call_many([Call("counts", f"p{n}", b"{}") for n in range(PARTITIONS)])
+        replies = await self._store.call_many([FunctionCall("counts", f"p{n}", b"{}") for n in range(PARTITIONS)])
         counts = []
         for reply in replies:
             (apps,) = accepted(reply)
@@ -208,12 +208,12 @@ class Maintenance:
 
     async def touch_directory(self) -> int:
         """Restrictions changed. The directory's version from now on."""
-        (version,) = accepted(await self._store.call(Call("touch", DIRECTORY, b"{}")))
+        (version,) = accepted(await self._store.call(FunctionCall("touch", DIRECTORY, b"{}")))
         return int(version)
 
     async def probe(self) -> None:
         """A write in every partition, and so at every master."""
-        for reply in await self._store.call_many([Call("probe", f"p{n}", b"{}") for n in range(PARTITIONS)]):
+        for reply in await self._store.call_many([FunctionCall("probe", f"p{n}", b"{}") for n in range(PARTITIONS)]):
             accepted(reply)
 
     # -- reaping -----------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ class Maintenance:
         housekeeping = self._passes % HOUSEKEEPING == 0
         keep, disabled = self._settings()
         body = argument(limit=share, keep=keep, disabled=disabled)
-        replies = await self._store.call_many([Call("reap", f"p{n}", body) for n in range(PARTITIONS)])
+        replies = await self._store.call_many([FunctionCall("reap", f"p{n}", body) for n in range(PARTITIONS)])
         if housekeeping:
             await trim(self._store, self._event_limits)
         total = _Total()
@@ -234,7 +234,7 @@ class Maintenance:
         while busy and total.done < limit:
             number = busy.pop()
             body = argument(limit=min(limit - total.done, MOST_A_CALL))
-            total.add(await self._store.call(Call("reap", f"p{number}", body)))
+            total.add(await self._store.call(FunctionCall("reap", f"p{number}", body)))
         return total.result(more=bool(busy) or total.more_at_last)
 
     def _settings(self) -> tuple[list[tuple[str, int]] | None, list[str] | None]:
@@ -262,7 +262,7 @@ class Maintenance:
             held = items.get(number, [])
             for start in range(0, len(held), RESTORE_BATCH):
                 body = self._restore_argument(request, items=held[start : start + RESTORE_BATCH])
-                (count, _) = accepted(await self._store.call(Call("restore", f"p{number}", body, True)))
+                (count, _) = accepted(await self._store.call(FunctionCall("restore", f"p{number}", body, True)))
                 written += count
         if request.finish:
             await self._finish(request, marker)
@@ -277,14 +277,14 @@ class Maintenance:
         for app, participant_id, version in request.versions:
             sent.setdefault(partition_of(app, participant_id), []).append((app, participant_id, version))
         calls = [
-            Call("restore", f"p{number}", self._restore_argument(request, items=[], versions=each), True)
+            FunctionCall("restore", f"p{number}", self._restore_argument(request, items=[], versions=each), True)
             for number, each in sent.items()
         ]
         return sum(accepted(reply)[0] for reply in await self._store.call_many(calls))
 
     async def _finish(self, request: RestoreRequest, marker: str) -> None:
         body = self._restore_argument(request, items=[], finish=True, marker=marker)
-        replies = await self._store.call_many([Call("restore", f"p{n}", body, True) for n in range(PARTITIONS)])
+        replies = await self._store.call_many([FunctionCall("restore", f"p{n}", body, True) for n in range(PARTITIONS)])
         for number, reply in enumerate(replies):
             self._markers[number] = accepted(reply)[1]
         self._to_restore = False

@@ -12,7 +12,7 @@ from greenroom.engines.base import DEAD_LETTERS, EventPage
 from greenroom.engines.cursors import decode_cursor, encode_cursor, invalid_cursor
 from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds
 from greenroom.engines.redis.replies import accepted
-from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import PARTITIONS, Event, partition_of
 
@@ -66,7 +66,7 @@ class RedisOutbox:
         body = argument(app=app, position=0, limit=share, latest=True)
         parts = [
             _part(app, reply)
-            for reply in await self._store.call_many([Call("events", f"p{n}", body) for n in range(PARTITIONS)])
+            for reply in await self._store.call_many([FunctionCall("events", f"p{n}", body) for n in range(PARTITIONS)])
         ]
         # A partition that has more than its share has older ones, which belong between what others gave.
         more = (part for part in parts if part.entries and part.first < part.entries[0][0])
@@ -99,7 +99,7 @@ class RedisOutbox:
         if not self._store.waits:
             return
         calls = [
-            Call("confirm", f"p{number}", argument(app=app, position=position, id=event_id), True)
+            FunctionCall("confirm", f"p{number}", argument(app=app, position=position, id=event_id), True)
             for number, (position, event_id) in given.items()
         ]
         for reply in await self._store.call_many(calls):
@@ -109,13 +109,13 @@ class RedisOutbox:
         calls = []
         for number in range(PARTITIONS):
             position = 0 if positions is None else positions[number][1]
-            calls.append(Call("events", f"p{number}", argument(app=app, position=position, limit=limit)))
+            calls.append(FunctionCall("events", f"p{number}", argument(app=app, position=position, limit=limit)))
         parts = [_part(app, reply) for reply in await self._store.call_many(calls)]
         if positions is not None:
             for number, part in enumerate(parts):
                 if _is_reset(part, positions[number]) and positions[number][1] > 0 and limit > 0:
                     body = argument(app=app, position=0, limit=limit)
-                    parts[number] = _part(app, await self._store.call(Call("events", f"p{number}", body)))
+                    parts[number] = _part(app, await self._store.call(FunctionCall("events", f"p{number}", body)))
         return parts
 
     # -- readers -----------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class RedisOutbox:
     async def _home(self, function: str, app: str, durable: bool = False, /, **members: Any) -> Reply:
         """What belongs to a reader lies in one partition of its application."""
         body = argument(app=app, **members)
-        return accepted(await self._store.call(Call(function, f"p{partition_of(app, '')}", body, durable)))
+        return accepted(await self._store.call(FunctionCall(function, f"p{partition_of(app, '')}", body, durable)))
 
     # -- hints -------------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class RedisOutbox:
         self._ready.append(ready)
 
     def _is_read(self) -> None:
-        """Somebody reads, and may wait for more."""
+        """A reader is there, and may wait for more."""
         self._read_at = asyncio.get_running_loop().time()
         if self._listening is None:
             self._listening = asyncio.get_running_loop().create_task(self._listen(), name="greenroom-redis-events")

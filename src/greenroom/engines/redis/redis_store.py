@@ -18,7 +18,7 @@ from greenroom.engines.redis.pipelined_connection import (
     PipelinedConnection,
     RedirectError,
 )
-from greenroom.engines.redis.store import Call, OnLost, OnMessage, Reply, ServerFacts
+from greenroom.engines.redis.store import FunctionCall, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.engines.redis.subscriber import Subscriber
 from greenroom.engines.redis.topology import Topology, make_topology
 from greenroom.errors import GreenroomError, ServiceUnavailableError
@@ -73,14 +73,14 @@ class RedisStore:
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: FunctionCall) -> Reply:
         try:
             reply: Reply = await self._submit(call)
         except (RedirectError, MissingFunctionError) as error:
             return await self._repeat(call, error)
         return reply
 
-    def begin(self, call: Call, answer: Answer) -> None:
+    def begin(self, call: FunctionCall, answer: Answer) -> None:
         def answered(reply: Any) -> None:
             if isinstance(reply, RedirectError | MissingFunctionError):
                 task = asyncio.get_running_loop().create_task(self._repeat_for(call, reply, answer))
@@ -95,7 +95,7 @@ class RedisStore:
         else:
             self._connection(place, waits=call.durable).begin(command, answered, durable=call.durable)
 
-    async def _repeat_for(self, call: Call, error: Exception, answer: Answer) -> None:
+    async def _repeat_for(self, call: FunctionCall, error: Exception, answer: Answer) -> None:
         try:
             reply: Any = await self._repeat(call, error)
         except ServiceUnavailableError as failure:
@@ -105,7 +105,7 @@ class RedisStore:
             raise
         answer(reply)
 
-    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
         futures: list[asyncio.Future[Any]] = []
         for call in calls:
             futures.append(self._submit(call))
@@ -134,7 +134,7 @@ class RedisStore:
         key = f"{self._address.prefix}:{{{tag}}}"
         return f"{key}:{channel}" if channel else key
 
-    def _submit(self, call: Call) -> asyncio.Future[Any]:
+    def _submit(self, call: FunctionCall) -> asyncio.Future[Any]:
         place, command = self._command(call)
         if place is None:
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -142,7 +142,7 @@ class RedisStore:
             return future
         return self._connection(place, waits=call.durable).submit(command, durable=call.durable)
 
-    def _command(self, call: Call) -> tuple[HostPort | None, Command]:
+    def _command(self, call: FunctionCall) -> tuple[HostPort | None, Command]:
         """Where it goes, None where no master is known, and what is sent."""
         key = self._key(call.tag)
         now = "" if self._clock_us is None else self._clock_us()
@@ -168,7 +168,7 @@ class RedisStore:
             )
         return connection
 
-    async def _repeat(self, call: Call, error: Exception) -> Reply:
+    async def _repeat(self, call: FunctionCall, error: Exception) -> Reply:
         """What was certainly not carried out is tried again, elsewhere or with the library."""
         for _ in range(REPEATS):
             if isinstance(error, MissingFunctionError):

@@ -35,7 +35,7 @@ from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, created, decode_participant, ended, session
-from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.errors import (
     GreenroomError,
     IllegalArgumentError,
@@ -222,13 +222,13 @@ class RedisRegistry:
                 result = error
             completion.complete(result)
 
-        self._store.begin(Call(function, tag_of(partition), texts, durable), answered)
+        self._store.begin(FunctionCall(function, tag_of(partition), texts, durable), answered)
         return completion
 
     async def _call(
         self, function: str, partition: int, argument: bytes | arguments.Texts, *, durable: bool = False
     ) -> Reply:
-        return accepted(await self._store.call(Call(function, tag_of(partition), argument, durable)))
+        return accepted(await self._store.call(FunctionCall(function, tag_of(partition), argument, durable)))
 
 
 def _partition(session_id: str) -> int:

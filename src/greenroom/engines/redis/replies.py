@@ -31,16 +31,16 @@ from greenroom.model import (
     EndReason,
     ParticipantRecord,
     Presence,
+    RegistryState,
     RoomGrant,
     SessionRecord,
-    SessionState,
     TimelineEntry,
 )
 
 _participant_decoder = msgspec.json.Decoder(ParticipantRecord)
 _attributes_decoder = msgspec.json.Decoder(dict[str, str])
 _timeline_decoder = msgspec.json.Decoder(TimelineEntry)
-_STATES = {state.value.encode(): state for state in SessionState}
+_STATES = {state.value.encode(): state for state in RegistryState}
 _PRESENCES = {presence.value.encode(): presence for presence in Presence}
 
 
@@ -104,7 +104,7 @@ def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRe
         participant_id=get(b"pid", b"").decode(),
         external_id=_text(get(b"xid")),
         generation=int(get(b"gen", b"1")),
-        state=_STATES.get(get(b"state", b"attached"), SessionState.ATTACHED),
+        state=_STATES.get(get(b"state", b"attached"), RegistryState.ATTACHED),
         node=get(b"node", b"").decode(),
         lease=get(b"lease", b"").decode(),
         opened_at=int(get(b"opened", b"0")),
@@ -161,7 +161,7 @@ def ended(request: EndRequest, values: list[bytes | None], ended_at: int) -> Ses
         participant_id=text["pid"],
         external_id=text.get("xid"),
         generation=int(text["gen"]),
-        state=SessionState(text["state"]),
+        state=RegistryState(text["state"]),
         node=text["node"],
         lease=text["lease"],
         opened_at=int(text["opened"]),

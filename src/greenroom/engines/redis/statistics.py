@@ -9,7 +9,7 @@ import msgspec
 from greenroom.engines.base import SAMPLE_PERIOD, SAMPLES, Headcount
 from greenroom.engines.redis.arguments import argument, encode
 from greenroom.engines.redis.replies import accepted
-from greenroom.engines.redis.store import Call, Reply, Store
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.model import PARTITIONS, partition_of
 
 LOOKED_AT = 250
@@ -30,7 +30,7 @@ class RedisStatistics:
         unreachable = 0.0
         while left:
             calls = [
-                Call("count", f"p{number}", argument(app=app, cursor=cursor, limit=LOOKED_AT))
+                FunctionCall("count", f"p{number}", argument(app=app, cursor=cursor, limit=LOOKED_AT))
                 for number, cursor in left.items()
             ]
             replies = dict(zip(left, await self._store.call_many(calls), strict=True))
@@ -58,4 +58,4 @@ class RedisStatistics:
 
     async def _home(self, function: str, app: str, **members: Any) -> Reply:
         body = argument(app=app, **members)
-        return accepted(await self._store.call(Call(function, f"p{partition_of(app, '')}", body)))
+        return accepted(await self._store.call(FunctionCall(function, f"p{partition_of(app, '')}", body)))

@@ -16,7 +16,7 @@ OnLost = Callable[[Sequence[tuple[str, str]]], None]
 """(tag, channel) pairs whose messages may have been missed."""
 
 
-class Call(NamedTuple):
+class FunctionCall(NamedTuple):
     """One function call. tag: the hash tag that all its keys share, e.g. ``p17``. argument: one JSON object, or texts,
     whichever the function takes. durable: counted by WAIT."""
 
@@ -53,13 +53,13 @@ class Store(Protocol):
     async def stop(self) -> None:
         """Closes all connections."""
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: FunctionCall) -> Reply:
         """One call. The outcome is open where it raises with code OUTCOME_UNKNOWN."""
 
-    def begin(self, call: Call, answer: Callable[[Any], None]) -> None:
+    def begin(self, call: FunctionCall, answer: Callable[[Any], None]) -> None:
         """As `call`, without a task: ``answer`` gets the reply or the exception, perhaps before this returns."""
 
-    async def call_many(self, calls: Sequence[Call]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
         """All at once, answers in order. Raises what the first that failed raised, after all are answered."""
 
     async def publish(self, tag: str, channel: str, data: bytes) -> None:

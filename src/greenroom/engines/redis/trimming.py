@@ -8,7 +8,7 @@ from itertools import accumulate
 from greenroom.engines.base import EventLimits
 from greenroom.engines.redis.arguments import argument, milliseconds
 from greenroom.engines.redis.replies import accepted
-from greenroom.engines.redis.store import Call, Store
+from greenroom.engines.redis.store import FunctionCall, Store
 from greenroom.model import PARTITIONS
 
 AT_ONCE = 500
@@ -58,7 +58,10 @@ async def _trim_old(store: Store, parts: list[_Held], limits: EventLimits) -> in
         if not parts:
             break
         age = milliseconds(limits.age)
-        calls = [Call("trim_old", f"p{each.number}", argument(app=each.app, age=age, limit=AT_ONCE)) for each in parts]
+        calls = [
+            FunctionCall("trim_old", f"p{each.number}", argument(app=each.app, age=age, limit=AT_ONCE))
+            for each in parts
+        ]
         more = []
         for each, reply in zip(parts, await store.call_many(calls), strict=True):
             count, size = accepted(reply)
@@ -102,7 +105,7 @@ def _shares(total: int, parts: list[int]) -> list[int]:
     return shares
 
 
-def _surplus_call(each: _Held, count: int, size: int, rank: int) -> Call:
+def _surplus_call(each: _Held, count: int, size: int, rank: int) -> FunctionCall:
     body = argument(
         app=each.app,
         rank=rank,
@@ -112,14 +115,16 @@ def _surplus_call(each: _Held, count: int, size: int, rank: int) -> Call:
         keep_bytes=each.size - size,
         limit=AT_ONCE,
     )
-    return Call("trim_surplus", f"p{each.number}", body)
+    return FunctionCall("trim_surplus", f"p{each.number}", body)
 
 
 async def _held(store: Store, limits: EventLimits) -> list[_Held]:
     """Everything that is kept."""
     body = argument(age=milliseconds(limits.age))
     held = []
-    for number, reply in enumerate(await store.call_many([Call("extents", f"p{n}", body) for n in range(PARTITIONS)])):
+    for number, reply in enumerate(
+        await store.call_many([FunctionCall("extents", f"p{n}", body) for n in range(PARTITIONS)])
+    ):
         (flat,) = accepted(reply)
         for app, count, size, old in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
             if count:

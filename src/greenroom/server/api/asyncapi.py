@@ -32,7 +32,7 @@ def document(*, version: str) -> dict[str, Any]:
         operations[name] = {
             "action": "send",
             "channel": _CHANNEL,
-            "summary": f"The service tells a client: {method}.",
+            "summary": f"The service notifies a client: {method}.",
             "messages": [_in_channel(name + "Notification")],
         }
     messages["errorReply"] = _message("error reply", _error())

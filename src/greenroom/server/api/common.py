@@ -55,7 +55,7 @@ class ParticipantView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 
 def participant_view(record: ParticipantRecord) -> ParticipantView:
-    """The record as the app sees it: the presence is the truth, not what watchers have been told so far."""
+    """The record as the app sees it: the presence is the truth, not what watchers were notified of so far."""
     return ParticipantView(
         id=record.id,
         external_id=record.external_id,
@@ -78,7 +78,7 @@ def participant_id_in(call: Call[Any, Any, Any], name: str) -> str:
 
 def checked_id(participant_id: str) -> str:
     """The id, if it can be one: they are UUIDs. People type external ids. Raises ProblemError 400."""
-    # A block of somebody who was erased is listed, and lifted, by a hash.
+    # A block of an erased participant is listed, and lifted, by a hash.
     if not (_UUID.fullmatch(participant_id) or participant_id.startswith(ERASED)):
         raise illegal(
             f"{participant_id[:64]!r} is not a participant's id, which is a UUID. For an external id write"

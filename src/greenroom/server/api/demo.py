@@ -68,8 +68,8 @@ class SignedIn(msgspec.Struct, frozen=True):
     url: str
 
 
-class Somebody(msgspec.Struct, frozen=True):
-    """Somebody who is here. Name, face and presence the page hears by watching."""
+class DemoParticipant(msgspec.Struct, frozen=True):
+    """A participant who is here. The page gets name, face and presence by watching."""
 
     id: str
 
@@ -124,12 +124,12 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
     return SignedIn(minted.token, f"http://{call.headers['host']}")
 
 
-async def who(call: Call[Nothing, Nothing, Nothing]) -> list[Somebody]:
+async def who(call: Call[Nothing, Nothing, Nothing]) -> list[DemoParticipant]:
     """Who of the demo application is here, for the page to watch."""
     query = ParticipantQuery(app=application(call).key, presence=(Presence.ONLINE, Presence.UNREACHABLE), limit=MEMBERS)
-    found: list[Somebody] = []
+    found: list[DemoParticipant] = []
     async for record in all_participants(call.context.engine.registry, query):
-        found.append(Somebody(record.id))
+        found.append(DemoParticipant(record.id))
         if len(found) == MEMBERS:
             break
     return found

@@ -137,7 +137,7 @@ async def get_timeline(call: Call[SessionPath, Nothing, Nothing]) -> SessionTime
 
 
 async def end_session(call: Call[SessionPath, EndSessionQuery, Nothing]) -> SessionView:
-    """Ends one session, reason `kicked`. Its token stays good: to keep somebody out, kick or block the participant.
+    """Ends one session, reason `kicked`. Its token stays good: to keep the participant out, kick or block them.
     For one that has ended already: a success that changes nothing."""
     await call.context.control.end_session(
         EndRequest(session_id=call.path.id, reason=EndReason.KICKED, text=call.query.reason, app=call.app.key)

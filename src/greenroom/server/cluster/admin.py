@@ -75,7 +75,7 @@ class ClusterAdmin:
         self._clocks = clocks
         self._started_at = clocks.monotonic()
         self._stop = stop
-        # An address may hold a password, and two addresses may lead to one engine: its kind is what is told.
+        # An address may hold a password, and two addresses may lead to one engine: only its kind is shown.
         self._settings = {
             "engine": engine.name,
             **{name: f"{getattr(config, name)}" for name in SAME_EVERYWHERE},
@@ -144,7 +144,7 @@ class ClusterAdmin:
             self._stop()
 
     async def drain(self, node: str | None, rate: float | None) -> NodeRecord:
-        """Tell a node (None: this one) to move its clients and stop. Raises NotFoundError for a node that is not
+        """Ask a node (None: this one) to move its clients and stop. Raises NotFoundError for a node that is not
         there."""
         wanted = node or self._node.name
         known = {one.node: one for one in self.known_nodes() if one.lease_left > 0}

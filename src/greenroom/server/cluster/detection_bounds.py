@@ -8,14 +8,14 @@ from greenroom.engines.base import NOTIFY_AFTER
 from greenroom.server.config import ServerConfig
 
 PROMPT = 1.0
-"""Seconds in which what the node was told by a socket is written, and heard."""
+"""Seconds in which what a socket reports is written and published."""
 WHEEL = 1.0
 """Seconds by which a timer of a connection may be late."""
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from what happened. cause: for programs. what: for people. unreachable, ended: null where it does not
-    come to that. told: when watchers and webhooks hear `unreachable`; a resume before that is told to nobody.
+    come to that. told: when watchers and webhooks are notified of `unreachable`; of a resume before that nobody is.
     counts_from: what the seconds count from, where it is not the cause itself."""
 
     cause: str

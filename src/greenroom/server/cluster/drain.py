@@ -1,4 +1,4 @@
-"""How a node stops: not ready at once, its clients moved to other nodes, or told when it will be back (S10)."""
+"""How a node stops: not ready at once, its clients moved to other nodes, or notified of when it will be back (S10)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLIENTS_PER_SECOND = 400.0
 """Which another node takes without its own clients noticing: a resume is an open without a signature."""
 SHORTEST_JITTER = 1.0
 MOVING = 0.6
-"""The share of the limit over which clients are told to come; the rest is for those who do not manage at once."""
+"""The share of the limit over which clients are asked to move; the rest is for those who do not manage at once."""
 
 
 def jitter_for(clients: int, nodes: int, longest: float) -> float:
@@ -77,7 +77,7 @@ class Drain:
         await self._wait(limit, lambda: not self._hub.sessions)
 
     def _send_away(self, others: int) -> None:
-        """Whoever is left is detached with the full grace and told when to come back."""
+        """Whoever is left is detached with the full grace and notified of when to come back."""
         after = 0.0 if others else self._config.restart_after
         left = tuple(self._hub.connections)
         # Half of the grace at most: the other half is for what goes wrong.

@@ -1,7 +1,7 @@
 """This node among others: its lease, and the fence that keeps two nodes from acting for one session (S5, S7, S9).
 
 The engine believes that a node lives for `lease` seconds after it stored a renewal. After that others detach its
-sessions. So a node must stop acting *before* its lease can be over, also when it cannot tell: its renewal may have
+sessions. So a node must stop acting *before* its lease can be over, also when it cannot know: its renewal may have
 been stored and the answer lost, the process may have been paused, the machine may have slept.
 
 * **It counts from when a renewal was sent**, not from when the answer came: the engine stored it at that moment or

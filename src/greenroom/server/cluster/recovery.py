@@ -4,13 +4,13 @@ A node and its engine can lose sight of each other in four ways, and each has on
 
 * **The lease lapsed** (the node was paused, or cut off from the engine). Others may have detached its sessions. Under
   its new lease the node takes each one back by compare-and-set on the generation and lease it held it under (S7). If
-  the session moved or ended meanwhile, the compare-and-set fails, and the client is told what happened. What the node
-  must not do is to assume: a connection stays fenced until its session is its own again.
+  the session moved or ended meanwhile, the compare-and-set fails, and the client is notified of what happened. What the
+  node must not do is to assume: a connection stays fenced until its session is its own again.
 * **Node and engine disagree** (a detach was lost; a write came late). Every `compare_interval`, and after each beat
   that was missed, the node compares what it holds with what is listed for it. Listed but not held is *detached*,
   never ended, and only at the second comparison in a row, because an attach may be in flight. Held but not listed is
   looked up one by one: ended, moved, or detached behind its back.
-* **Changes were not heard** (the subscription fell silent, S13). What is watched is read again from the master and
+* **Changes were not received** (the subscription fell silent, S13). What is watched is read again from the master and
   passed on where its version is newer. A record *below* the version that was passed on (a failover lost what came
   after) is written above it by the node that holds a session of the participant (S11).
 * **The engine lost everything** (S15). The node writes back the directory and the restrictions first, so that no
@@ -41,10 +41,10 @@ from greenroom.model import (
     Application,
     EndReason,
     ParticipantRecord,
+    RegistryState,
     Restriction,
     SealedKey,
     SessionRecord,
-    SessionState,
 )
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
@@ -59,7 +59,7 @@ PAGE = 500
 RECOVERED_AFTER = 25.0
 """Seconds after which every node has written back what it holds into an engine that had lost it (S15: 20 s)."""
 NOTICE_AFTER = 2.0
-"""Seconds in which a change that the engine counts must have been heard (S13)."""
+"""Seconds in which a change that the engine counts must have been received (S13)."""
 
 DirectoryCopy = tuple[Sequence[Application], Sequence[SealedKey], Sequence[Restriction]]
 
@@ -187,7 +187,7 @@ class Recovery:
         if self._node.current_lease() is None:
             return
         held = self._hub.sessions
-        strays = [one for one in listed.values() if one.id not in held and one.state is SessionState.ATTACHED]
+        strays = [one for one in listed.values() if one.id not in held and one.state is RegistryState.ATTACHED]
         before, self._strays = self._strays, {one.id: one.generation for one in strays}
         for one in strays:
             if before.get(one.id) == one.generation:
@@ -228,12 +228,12 @@ class Recovery:
             # Nothing missing is read as deleted (S15): what is held at a higher generation is written again.
             await self._write_again(connection)
             return
-        if record.state is SessionState.CLOSED:
+        if record.state is RegistryState.CLOSED:
             reason = record.end_reason or EndReason.TIMEOUT
             connection.ended(reason.value, record.end_text)
         elif record.generation > owner.generation:
             connection.superseded(record.generation)
-        elif record.state is SessionState.DETACHED:
+        elif record.state is RegistryState.DETACHED:
             connection.fence()
             await self._take_again(connection, owner)
 
@@ -288,7 +288,7 @@ class Recovery:
             generation=owner.generation,
             lease=owner.lease,
             node=self._node.name,
-            state=SessionState.ATTACHED,
+            state=RegistryState.ATTACHED,
             scopes=machine.scopes,
             token_issued_at=machine.token.issued_at,
             token_expires_at=machine.token.expires_at,
@@ -298,7 +298,7 @@ class Recovery:
     # -- changes that were missed -------------------------------------------------------------------------------------
 
     def _look_for_silence(self, result: BeatResult) -> None:
-        """The engine counts changes of what is watched here; one not heard within `NOTICE_AFTER` was lost (S13)."""
+        """The engine counts changes of what is watched here; one not received within `NOTICE_AFTER` was lost (S13)."""
         behind = {}
         for partition, newest in result.newest.items():
             seen = self._hub.seen.setdefault(partition, newest)
@@ -311,7 +311,7 @@ class Recovery:
         await asyncio.sleep(NOTICE_AFTER)
         silent = [one for one, newest in behind.items() if self._hub.seen.get(one, 0) < newest]
         if silent:
-            log.warning("changes were not heard: reading again", partitions=len(silent))
+            log.warning("changes were not received: reading again", partitions=len(silent))
             for one in silent:
                 self._hub.seen[one] = max(self._hub.seen.get(one, 0), behind[one])
             await self.read_again(silent)
@@ -347,9 +347,9 @@ class Recovery:
             self._hub.spawn(self._confirm(app, ids))
 
     async def _confirm(self, app: str, ids: Sequence[str]) -> None:
-        """Who is still unknown when an engine would have recovered is not here: watchers hear so. Where the record is
-        still older than what was passed on, nobody holds a session of theirs: what is stored counts, and is written
-        above that version."""
+        """Who is still unknown when an engine would have recovered is not here: watchers are notified. Where the record
+        is still older than what was passed on, nobody holds a session of theirs: what is stored counts, and is
+        written above that version."""
         try:
             await asyncio.sleep(RECOVERED_AFTER)
             records = [record for record in await self._calls.read(app, ids) if self._is_doubtful(record)]
@@ -379,4 +379,4 @@ def _agrees(connection: SessionConnection, record: SessionRecord | None) -> bool
     owner = connection.machine.owner
     if owner is None or record is None:
         return owner is None
-    return record.state is SessionState.ATTACHED and record.generation == owner.generation
+    return record.state is RegistryState.ATTACHED and record.generation == owner.generation

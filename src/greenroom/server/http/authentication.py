@@ -134,7 +134,7 @@ class Authenticator:
 
     def _failed_with(self, kind: str, key: str, address: str) -> RateLimitedError | None:
         """Count a failed attempt; the refusal where there were too many. Only failures come here: whoever has the right
-        credentials never pays for somebody else's. None where the address is one of our proxies, too."""
+        credentials never pays for another client's. None where the address is one of our proxies, too."""
         if self._context.limits.is_trusted(address):
             return None
         attempt = f"{kind}\n{key[:_MAX_KEY]}\n{address}"

@@ -88,7 +88,7 @@ def _decode_json(raw: bytes, kind: type[T]) -> T:
     if not text.strip(" \t\r\n"):
         raise illegal("The body is empty. Send a JSON object, at least {}.")
     try:
-        # The standard decoder sees what msgspec does not tell: a key that comes twice.
+        # The standard decoder sees what msgspec does not report: a key that comes twice.
         value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()

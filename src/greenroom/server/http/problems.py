@@ -18,7 +18,7 @@ from greenroom.errors import GreenroomError, ScopeMissingError
 
 REALM = "greenroom"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-"""RFC 6749, section 5.1: for everything that holds a token or a secret, or tells about one."""
+"""RFC 6749, section 5.1: for every reply that holds a token or a secret, or describes one."""
 
 _DEFAULT_RETRY_AFTER = {429: 60.0, 503: 5.0}
 

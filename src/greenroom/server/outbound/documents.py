@@ -62,7 +62,7 @@ class DocumentFetcher:
         self._session: aiohttp.ClientSession | None = None
 
     def check(self, url: str) -> str:
-        """The URL, if it may be asked for as far as its text tells. Raises IllegalArgumentError."""
+        """The URL, if it may be asked for as far as its text says. Raises IllegalArgumentError."""
         allow_http = self._allow_http and is_loopback(url)
         return check_url(url, allow_http=allow_http, allowed=self._allowed, subject="key set's URL")
 

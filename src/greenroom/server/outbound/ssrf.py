@@ -75,7 +75,7 @@ def is_public(address: Address, allowed: Sequence[Network] = ()) -> bool:
 def check_url(
     url: str, *, allow_http: bool = False, allowed: Sequence[Network] = (), subject: str = "webhook's URL"
 ) -> str:
-    """The URL, if it may be asked for as far as its text tells. subject: what it is, for people. Raises
+    """The URL, if it may be asked for as far as its text says. subject: what it is, for people. Raises
     IllegalArgumentError saying why not."""
     if (
         len(url) > MAX_URL_CHARACTERS
@@ -116,7 +116,7 @@ def check_url(
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine, as far as its text tells."""
+    """Whether the URL's host is this machine, as far as its text says."""
     literal = _literal(urlsplit(url).hostname or "")
     return literal is not None and literal.is_loopback
 

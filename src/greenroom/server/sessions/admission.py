@@ -1,6 +1,6 @@
 """What sessions may ask of their node: tokens, applications, and whether one more may be opened or resumed.
 
-Credentials are checked first, and only failures are counted: a good token is never refused because of somebody else's
+Credentials are checked first, and only failures are counted: a good token is never refused because of another client's
 bad ones. What it costs to check bad ones is bounded for each address. Each open counts for its application and for its
 participant, so that neither can take what others need.
 """

@@ -71,5 +71,5 @@ class SessionControl:
         return ended
 
     async def announce_directory(self) -> None:
-        """The directory has changed: every node, this one too, is told to read it again."""
+        """The directory has changed: every node, this one too, is notified to read it again."""
         await self._calls.notify_all(DirectoryCommand())

@@ -406,7 +406,7 @@ class Hub:
                 machine, link = connection.machine, connection.link
                 watches = machine.watches
                 if machine.participant_id == own:
-                    machine.heard(record)
+                    machine.participant_changed(record)
                 # `connection.may_write`, without the call.
                 if (
                     fits and link is not None and not link.paused and not watches.waiting
@@ -429,7 +429,7 @@ class Hub:
                 for connection in watchers:
                     batches.setdefault(connection, []).append(item)
                     if connection.machine.participant_id == record.id:
-                        connection.machine.heard(record)
+                        connection.machine.participant_changed(record)
         frames: dict[tuple[int, ...], bytes] = {}
         for some in _slices(batches):
             for connection in some:

@@ -18,7 +18,7 @@ from greenroom.core.rooms.requests import (
 )
 from greenroom.engines.base import Registry, SessionQuery
 from greenroom.engines.rooms import Rooms
-from greenroom.model import Application, Invitation, SessionState
+from greenroom.model import Application, Invitation, RegistryState
 
 
 class Invitees(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class RoomControl:
             SessionQuery(app=request.app, participant_id=invitation.inviter, brief=True)
         )
         for session in page.items:
-            if session.state is SessionState.ATTACHED:
+            if session.state is RegistryState.ATTACHED:
                 command = AnsweredCommand(
                     session_id=session.id,
                     generation=session.generation,

@@ -1,7 +1,7 @@
 """What the service counts and measures, and /metrics.
 
 What is counted is a plain number in an object that whoever counts holds on to: no lock, no look-up, no label on a hot
-path (the event loop is the only writer). `prometheus_client` writes it down when somebody asks.
+path (the event loop is the only writer). `prometheus_client` renders it at each scrape.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Metrics(Collector):
         return self._histograms[name]
 
     def count(self, name: str, values: Callable[[], Values]) -> None:
-        """A counter that somebody else counts: `values` is asked for it at each scrape."""
+        """A counter that is counted elsewhere: `values` is called at each scrape."""
         assert BY_NAME[name].kind is Kind.COUNTER, name
         del self._counters[name]
         self._gauges[name] = values

@@ -110,7 +110,8 @@ def make_tracing(setting: str) -> Tracing | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise IllegalArgumentError(
-            "tracing = otlp needs OpenTelemetry, which is not installed.", hint="pip install 'greenroom[otel]'"
+            "tracing = otlp needs OpenTelemetry, which is not installed.",
+            hint="Run in a clone of Greenroom: pip install '.[server,otel]'",
         ) from None
     resource = Resource.create({"service.version": version()})
     if resource.attributes.get("service.name", "unknown_service").startswith("unknown_service"):  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ from greenroom.server.tenants.secrets import SecretStore
 from greenroom.tokens import Algorithm, BasicCredentials, KeyRing, MintedTokens, SigningKey, new_app_key, new_secret
 
 SECRET_OVERLAP = 86_400.0
-"""Seconds for which a replaced app secret is still good, unless `rotate_secret` is told otherwise."""
+"""Seconds for which a replaced app secret is still good, unless `rotate_secret` is given another overlap."""
 MAX_OVERLAP = 30 * 86_400
 PRUNE_FROM = 10_000
 """Restrictions from which on those that are over are looked for."""

@@ -1,9 +1,10 @@
 """Key sets that issuers publish, fetched and kept. Each node has its own copies.
 
-Verifying a token never waits for another party: a key that is not here yet is asked for, and the client, told so, comes
-back a second later. A set that is in use is fetched again before it is too old, so that no sign-in meets an old one;
-where its issuer is away, the last good set is used for a day more. What one application's issuers cost is bounded: two
-requests at a time, ten seconds and 64 KiB each, 64 keys of a set, and for keys that nobody knows one request in 30 s.
+Verifying a token never waits for another party: a key that is not here yet is asked for, and the client gets an error
+that says to retry a second later. A set that is in use is fetched again before it is too old, so that no sign-in meets
+an old one; where its issuer is away, the last good set is used for a day more. What one application's issuers cost is
+bounded: two requests at a time, ten seconds and 64 KiB each, 64 keys of a set, and for keys that nobody knows one
+request in 30 s.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MAX_KEYS = 64
 EVERY = 10.0
 """Seconds between two looks at what has to be fetched again."""
 COME_BACK = 1.0
-"""Seconds after which a client is told to come back while a set is fetched."""
+"""`retryAfter` for clients while a set is fetched, in seconds."""
 MAX_ASKED = 100
 """Unknown kids of one set that are remembered."""
 

@@ -31,7 +31,7 @@ USER_AGENT = "greenroom-webhooks/1"
 
 
 class WebhookDispatcher:
-    """announce: tells all nodes that the directory changed. node: this node's name. on_attempt: called after each
+    """announce: notifies all nodes that the directory changed. node: this node's name. on_attempt: called after each
     attempt. tracing: None is none. clock: seconds that do not go back. The wall clock is the tenants' own. concurrency:
     attempts at a time to one endpoint."""
 

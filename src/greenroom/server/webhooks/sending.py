@@ -101,7 +101,7 @@ class Sender:
         """By whether each attempt makes a new connection."""
 
     def check(self, url: str) -> str:
-        """The URL, if it may be posted to as far as its text tells. Raises IllegalArgumentError."""
+        """The URL, if it may be posted to as far as its text says. Raises IllegalArgumentError."""
         return check_url(url, allow_http=self._allow_http, allowed=self._allowed)
 
     async def send(self, url: str, body: bytes, headers: Mapping[str, str], *, app: str = "") -> DeliveryOutcome:

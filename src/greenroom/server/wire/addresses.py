@@ -51,7 +51,7 @@ class Limits:
     def resolve(self, peer: str, forwarded_for: str) -> str:
         """The client's address: from the right of X-Forwarded-For, the first that is not a trusted proxy.
 
-        Whatever stands left of it was written by somebody we do not trust. `forwarded_for` is the header's value,
+        Whatever stands left of it was written by a peer that is not trusted. `forwarded_for` is the header's value,
         repeated ones joined with commas; empty if there is none. A malformed member ends the search at the proxy that
         sent it.
         """

@@ -102,7 +102,7 @@ class HttpProtocol(RequestHandler):
         """Give the transport back; what was read too far.
 
         By public methods: `set_parser` is where aiohttp's own WebSocket gets those bytes, and a protocol without a
-        transport closes nothing when it is told that its connection is lost.
+        transport closes nothing when its `connection_lost` is called.
         """
         early = _Early()
         self.set_parser(cast(Any, early))

@@ -130,7 +130,7 @@ class WebSocketConnection(Protocol):
         """Send one text message (UTF-8). Never waits; past `max_buffered_bytes` the connection is cut off with 4002."""
 
     def ping(self) -> None:
-        """Send an empty Ping; `Handler.pong` hears of the answer."""
+        """Send an empty Ping; `Handler.pong` gets the answer."""
 
     def close(self, code: int, reason: str) -> None:
         """Send Close; abort if the client's own has not come within `close_timeout`.

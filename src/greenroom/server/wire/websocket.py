@@ -117,7 +117,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._discarded = 0
 
     def start(self, transport: asyncio.Transport, answer: bytes, early: bytes) -> None:
-        """Take the transport over: write `answer` (the 101), tell the handler, read on with `early`, what came after
+        """Take the transport over: write `answer` (the 101), call the handler, read on with `early`, what came after
         the request's head."""
         self._transport = transport
         transport.set_write_buffer_limits(_HIGH_WATER, _LOW_WATER)
@@ -351,9 +351,9 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._abort_later()
 
     def _fail(self, code: int, reason: str, *, later: bool = False) -> None:
-        """Fail the connection (RFC 6455, section 7.1.7): say why, hear nothing more, go.
+        """Fail the connection (RFC 6455, section 7.1.7): send the code, read nothing more, close.
 
-        With `later` the handler hears of it from the loop: it is in the middle of its own `send`.
+        With `later` the handler is called from the loop: it is in the middle of its own `send`.
         """
         if self._state is _State.OPEN:
             self._write_close(code, reason)
@@ -367,7 +367,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._linger()
 
     def _end(self, code: int, reason: str) -> None:
-        """Tell the handler, once."""
+        """Notify the handler, once."""
         if self._state is not _State.LOST:
             self._state = _State.DRAINING
         self._drop_partial()

@@ -59,7 +59,7 @@ class AttributesContract(ContractBase):
             assert (await a.record()).attributes == ODD
             kept = await a.update(attributes={"more": "x"})
             assert kept.attributes == {**ODD, "more": "x"}
-            assert (await w.events())[1].data["attributes"] == ODD, "participant.online tells them"
+            assert (await w.events())[1].data["attributes"] == ODD, "participant.online has them"
 
     async def test_if_revision_counts_for_attributes_too(self) -> None:
         async with self.make_world() as w:
@@ -146,8 +146,8 @@ class AttributesContract(ContractBase):
             for number in range(20):
                 await a.update(attributes={"count": str(number)})
             await w.advance(6)
-            told = [event.data for event in await w.events() if event.type == "participant.updated"]
-            assert [data["attributes"]["count"] for data in told] == ["0", "19"]
+            published = [event.data for event in await w.events() if event.type == "participant.updated"]
+            assert [data["attributes"]["count"] for data in published] == ["0", "19"]
 
     async def test_an_erase_leaves_no_attribute(self) -> None:
         async with self.make_world() as w:
@@ -210,8 +210,8 @@ class StatusContract(ContractBase):
             assert (await _set(b, 'on "call" \\')).status == 'on "call" \\', "of two texts the later"
             assert (await _set(a, "at lunch still")).status == "at lunch still"
             await w.wait_for_delivery()
-            told = [record.status for record in w.listener.records(a.participant_id)]
-            assert told == ["in surgery", "busy", "away", "at lunch", 'on "call" \\', "at lunch still"]
+            published = [record.status for record in w.listener.records(a.participant_id)]
+            assert published == ["in surgery", "busy", "away", "at lunch", 'on "call" \\', "at lunch still"]
 
     async def test_a_status_ends_with_its_session(self) -> None:
         async with self.make_world() as w:
@@ -233,8 +233,10 @@ class StatusContract(ContractBase):
             assert (gone.status, gone.presence) == (None, Presence.OFFLINE)
             assert (await w.open()).participant.status is None
             await w.wait_for_delivery()
-            told = [record.status for record in w.listener.records(a.participant_id)]
-            assert [each for each, before in zip(told, [*told[:1], *told], strict=False) if each != before] == [
+            published = [record.status for record in w.listener.records(a.participant_id)]
+            assert [
+                each for each, before in zip(published, [*published[:1], *published], strict=False) if each != before
+            ] == [
                 None,
                 "busy",
                 "away",
@@ -285,8 +287,8 @@ class StatusContract(ContractBase):
             for text in ("busy", "away", "one", "two", "away"):
                 await _set(a, text)
             await w.advance(6)
-            told = [event.data["status"] for event in await w.events() if event.type == "participant.updated"]
-            assert told == ["busy", "away"]
+            published = [event.data["status"] for event in await w.events() if event.type == "participant.updated"]
+            assert published == ["busy", "away"]
 
     async def test_a_status_of_a_session_that_has_ended_is_refused(self) -> None:
         async with self.make_world() as w:

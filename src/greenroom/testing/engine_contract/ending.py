@@ -6,7 +6,7 @@ from collections import Counter
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import EndRequest
-from greenroom.model import EndReason, Presence, SessionState
+from greenroom.model import EndReason, Presence, RegistryState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
 
@@ -20,7 +20,7 @@ class EndingContract(ContractBase):
             await w.advance(5)
             ended = await a.close()
             assert ended is not None
-            assert (ended.id, ended.generation, ended.node, ended.state) == (a.id, 1, w.node, SessionState.ATTACHED)
+            assert (ended.id, ended.generation, ended.node, ended.state) == (a.id, 1, w.node, RegistryState.ATTACHED)
             assert ended.end_reason is EndReason.CLOSED
             assert await a.close() is None
             event = (await w.events())[-2]
@@ -33,7 +33,7 @@ class EndingContract(ContractBase):
             assert (await w.types())[-2:] == ["session.ended", "participant.offline"]
             stored = await a.stored()
             assert stored is not None
-            assert (stored.state, stored.end_reason) == (SessionState.CLOSED, EndReason.CLOSED)
+            assert (stored.state, stored.end_reason) == (RegistryState.CLOSED, EndReason.CLOSED)
 
     async def test_s6_a_close_by_secret(self) -> None:
         async with self.make_world() as w:

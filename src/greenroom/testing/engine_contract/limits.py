@@ -5,7 +5,7 @@ from __future__ import annotations
 from greenroom.codes import ErrorCode
 from greenroom.engines.base import ENDED_OF_PARTICIPANT, SessionQuery
 from greenroom.engines.paging import all_sessions
-from greenroom.model import EndReason, Presence, SessionPolicy, SessionState
+from greenroom.model import EndReason, Presence, RegistryState, SessionPolicy
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
 
@@ -23,7 +23,7 @@ class LimitsContract(ContractBase):
             new = await w.client(device_id="laptop", device_name="Laptop")
             (replaced,) = new.attached.replaced
             assert (replaced.id, replaced.generation, replaced.node) == (ghost.id, 1, w.node)
-            assert replaced.state is SessionState.ATTACHED
+            assert replaced.state is RegistryState.ATTACHED
             assert replaced.end_reason is EndReason.REPLACED
             stored = await ghost.stored()
             assert stored is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Displaced
 from greenroom.engines.base import UPDATE_EVENT_PERIOD, BlockParticipant
-from greenroom.model import EndReason, ParticipantRecord, Presence, SessionState
+from greenroom.model import EndReason, ParticipantRecord, Presence, RegistryState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
 
@@ -22,7 +22,7 @@ class OpeningContract(ContractBase):
             assert a.attached.created
             assert a.attached.displaced is None
             assert a.attached.replaced == ()
-            assert (session.id, session.generation, session.state) == (a.request.session_id, 1, SessionState.ATTACHED)
+            assert (session.id, session.generation, session.state) == (a.request.session_id, 1, RegistryState.ATTACHED)
             assert (session.node, session.lease, session.jti) == (w.node, w.lease, a.request.token.jti)
             assert (session.device_id, session.device_name, session.sdk, session.address) == (
                 "d1",
@@ -74,7 +74,7 @@ class OpeningContract(ContractBase):
             await a.detach(10)
             again = await a.open()
             assert again.displaced is None
-            assert again.session.state is SessionState.ATTACHED
+            assert again.session.state is RegistryState.ATTACHED
             assert again.participant.presence is Presence.ONLINE
 
     async def test_s2_a_known_open_id_with_another_secret_is_refused(self) -> None:

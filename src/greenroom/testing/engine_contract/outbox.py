@@ -1,4 +1,4 @@
-"""Events: S17, and one atomic step with what they tell of."""
+"""Events: S17, and one atomic step with the change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from greenroom.testing.engine_world import APP, World
 
 
 async def _updates(w: World) -> list[str]:
-    """The names that `participant.updated` told."""
+    """The names in `participant.updated` events."""
     return [event.data["name"] for event in await w.events() if event.type == "participant.updated"]
 
 
@@ -82,7 +82,7 @@ class OutboxContract(ContractBase):
             assert await _updates(w) == ["name 0", "name 39"]
             await w.advance(UPDATE_EVENT_PERIOD + 1)
             await a.update(name="later")
-            assert await _updates(w) == ["name 0", "name 39", "later"], "told at once where none was lately"
+            assert await _updates(w) == ["name 0", "name 39", "later"], "published at once where none was lately"
             await w.advance(30)
             assert len(await _updates(w)) == 3
 

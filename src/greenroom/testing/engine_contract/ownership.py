@@ -5,7 +5,7 @@ from __future__ import annotations
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Owner
 from greenroom.engines.base import NodeBeat, SessionQuery
-from greenroom.model import EndReason, Presence, SessionState
+from greenroom.model import EndReason, Presence, RegistryState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 
 
@@ -55,7 +55,7 @@ class OwnershipContract(ContractBase):
             await w.join(w.node, "lease-new")
             back = await w.engine.registry.attach(a.take_back_request(old, w.node, "lease-new"))
             assert (back.session.generation, back.session.lease) == (2, "lease-new")
-            assert back.session.state is SessionState.ATTACHED
+            assert back.session.state is RegistryState.ATTACHED
             stored = await a.stored()
             assert stored is not None
             assert stored.timeline[-1].what == "taken_back"
@@ -119,7 +119,7 @@ class OwnershipContract(ContractBase):
             await w.advance(200)
             stored = await a.stored()
             assert stored is not None
-            assert (stored.state, stored.generation) == (SessionState.ATTACHED, 1)
+            assert (stored.state, stored.generation) == (RegistryState.ATTACHED, 1)
             assert await w.types() == ["session.opened", "participant.online"]
 
     async def test_s7_a_lapsed_lease_is_never_renewed(self) -> None:
@@ -169,11 +169,11 @@ class OwnershipContract(ContractBase):
             await w.reap()
             stored = await a.stored()
             assert stored is not None
-            assert stored.state is SessionState.DETACHED
+            assert stored.state is RegistryState.DETACHED
             await w.advance(27)
             stored = await a.stored()
             assert stored is not None
-            assert stored.state is SessionState.DETACHED
+            assert stored.state is RegistryState.DETACHED
             done = await w.advance(4)
             assert [session.id for session in done.ended] == [a.id]
 

@@ -1,4 +1,4 @@
-"""Presence, and what is told of it when: promise 4."""
+"""Presence, and what is published of it when: promise 4."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from greenroom.testing.engine_world import APP
 
 
 class PresenceContract(ContractBase):
-    """The truth at once, told when it has lasted."""
+    """The truth is stored at once, and published when it has lasted."""
 
     async def test_unreachable_is_true_at_once_and_published_after_two_seconds(self) -> None:
         async with self.make_world() as w:
@@ -61,10 +61,10 @@ class PresenceContract(ContractBase):
             await w.engine.bus.watch(APP, [a.participant_id])
             await a.detach()
             await w.advance(3)
-            told = (await a.record()).version
+            published = (await a.record()).version
             back = await a.resume()
             await w.wait_for_delivery()
-            assert back.participant.version > told
+            assert back.participant.version > published
             assert back.participant.shown is Presence.ONLINE
             assert (await w.types())[4:] == ["session.resumed", "participant.online"]
             assert [record.shown for record in w.listener.records(a.participant_id)] == [

@@ -7,7 +7,7 @@ from greenroom.core.requests import ParticipantQuery, UpdateRequest
 from greenroom.engines.base import UPDATE_MEMORY, EraseParticipant, SessionQuery
 from greenroom.engines.paging import all_participants, all_sessions
 from greenroom.errors import RevisionConflictError
-from greenroom.model import EndReason, ParticipantRecord, Presence, SessionState
+from greenroom.model import EndReason, ParticipantRecord, Presence, RegistryState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP
 
@@ -182,7 +182,7 @@ class RecordsContract(ContractBase):
             listed = {one.id: one async for one in all_sessions(w.engine.registry, query)}
             assert set(listed) == {client.id for client in clients if client is not clients[2]}
             assert listed[clients[0].id].generation == 2
-            assert listed[clients[1].id].state is SessionState.DETACHED
+            assert listed[clients[1].id].state is RegistryState.DETACHED
             stored = await clients[3].stored()
             assert stored is not None
             brief = listed[stored.id]
@@ -250,7 +250,7 @@ class RecordsContract(ContractBase):
                 assert len(found) == 5
                 assert {one.id for one in found} == expected
             async for one in all_sessions(w.engine.registry, SessionQuery(app=APP, ended=True)):
-                assert (one.state, one.end_reason, one.app) == (SessionState.CLOSED, EndReason.KICKED, APP)
+                assert (one.state, one.end_reason, one.app) == (RegistryState.CLOSED, EndReason.KICKED, APP)
                 assert abs((one.ended_at or 0) - w.now_ms()) < 60_000
 
     async def test_ended_sessions_are_found_by_participant_and_node(self) -> None:

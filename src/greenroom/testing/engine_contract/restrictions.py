@@ -17,7 +17,7 @@ from greenroom.engines.base import (
     RevokeToken,
 )
 from greenroom.errors import ParticipantBlockedError
-from greenroom.model import EndReason, Presence, SessionState
+from greenroom.model import EndReason, Presence, RegistryState
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, World
 
@@ -46,7 +46,7 @@ class RestrictionsContract(ContractBase):
             await w.wait_for_delivery()
             assert {session.id for session in done.ended} == {a.id, b.id}
             assert {session.end_reason for session in done.ended} == {EndReason.KICKED}
-            assert {session.state for session in done.ended} == {SessionState.ATTACHED, SessionState.DETACHED}
+            assert {session.state for session in done.ended} == {RegistryState.ATTACHED, RegistryState.DETACHED}
             (change,) = w.listener.records(a.participant_id)
             assert (change.presence, change.sessions) == (Presence.OFFLINE, 0)
             assert (await w.types())[-3:] == ["session.ended", "session.ended", "participant.offline"]
@@ -223,9 +223,9 @@ class RestrictionsContract(ContractBase):
                 await w.open(token=w.token(age=-10))
             restrictions = await w.engine.directory.restrictions(APP)
             assert a.participant_id not in {restriction.subject for restriction in restrictions}
-            told = repr(await w.events()) + repr(restrictions)
+            published = repr(await w.events()) + repr(restrictions)
             for name in ("Alice", "alice"):
-                assert name not in told
+                assert name not in published
 
     async def test_erasing_ends_the_sessions(self) -> None:
         async with self.make_world() as w:

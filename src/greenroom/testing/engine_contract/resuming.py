@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Displaced
 from greenroom.engines.base import RevokeToken
-from greenroom.model import EndReason, Presence, RoomGrant, SessionState
+from greenroom.model import EndReason, Presence, RegistryState, RoomGrant
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
 
@@ -21,10 +21,10 @@ class ResumingContract(ContractBase):
             assert await a.detach()
             stored = await a.stored()
             assert stored is not None
-            assert stored.state is SessionState.DETACHED
+            assert stored.state is RegistryState.DETACHED
             back = await a.resume()
             assert (back.session.id, back.session.generation) == (a.request.session_id, 2)
-            assert back.session.state is SessionState.ATTACHED
+            assert back.session.state is RegistryState.ATTACHED
             assert back.session.detached_at is None
             assert back.displaced is None
             assert not back.created

@@ -10,7 +10,7 @@ from greenroom.core.profile import merge_attributes
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import KickParticipant, SessionQuery
 from greenroom.errors import GreenroomError
-from greenroom.model import Event, ParticipantRecord, Presence, SessionPolicy, SessionState, participant_id_of
+from greenroom.model import Event, ParticipantRecord, Presence, RegistryState, SessionPolicy, participant_id_of
 from greenroom.testing.engine_world import APP, NAMESPACE, Client, World, owner_of
 
 USERS = ("alice", "bob", "carol")
@@ -81,10 +81,10 @@ class Walk:
         records = (await world.engine.registry.participants(ParticipantQuery(app=APP, ids=ids))).items
         for record in records:
             own = [session for session in page.items if session.participant_id == record.id]
-            connected = sum(session.state is SessionState.ATTACHED for session in own)
+            connected = sum(session.state is RegistryState.ATTACHED for session in own)
             assert record.sessions == len(own), record
             assert record.presence is _presence(connected, len(own)), record
-            assert record.shown in (record.presence, *_untold(record)), record
+            assert record.shown in (record.presence, *_unpublished(record)), record
             assert record.version >= self.versions.get(record.id, 0), record
             self.versions[record.id] = record.version
             assert record.attributes == self.attributes.get(record.id), record
@@ -201,13 +201,13 @@ def _presence(connected: int, sessions: int) -> Presence:
     return Presence.UNREACHABLE if sessions else Presence.OFFLINE
 
 
-def _untold(record: ParticipantRecord) -> tuple[Presence, ...]:
+def _unpublished(record: ParticipantRecord) -> tuple[Presence, ...]:
     """Unreachable for less than 2 s is shown as online still."""
     return (Presence.ONLINE,) if record.presence is Presence.UNREACHABLE else ()
 
 
 def _check_events(events: list[Event]) -> None:
-    """One end per session, nothing after it; and what is told of a participant alternates."""
+    """One end per session, nothing after it; and what is published of a participant alternates."""
     ids = [event.id for event in events]
     assert len(ids) == len(set(ids)), "an event id came twice"
     ended: set[str] = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from greenroom.engines.base import NodeRecord
-from greenroom.model import EndReason, SessionRecord, SessionState, TimelineEntry
+from greenroom.model import EndReason, RegistryState, SessionRecord, TimelineEntry
 from greenroom.server.cluster.doctor.findings import Finding, Severity, about_durability, about_nodes, about_sessions
 from greenroom.server.cluster.doctor.history import ENDS, history_of
 from greenroom.server.cluster.doctor.survey import NodeAnswer
@@ -56,7 +56,7 @@ def test_a_connection_is_only_right_where_the_session_is_attached_at_this_node_a
     moved = msgspec.structs.replace(SESSION, node="two", lease="lease-two", generation=4)
     stale = sessions(moved, one=answer(("p1-a", 3)), two=answer(("p1-a", 4)))
     assert codes(stale) == ["socket_without_session"]
-    detached = msgspec.structs.replace(SESSION, state=SessionState.DETACHED, detached_at=NOW)
+    detached = msgspec.structs.replace(SESSION, state=RegistryState.DETACHED, detached_at=NOW)
     assert codes(sessions(detached, one=answer(("p1-a", 3)))) == ["socket_without_session"]
     assert codes(sessions(one=answer(("p1-a", 3)))) == ["socket_without_session"]
 
@@ -67,7 +67,7 @@ def test_a_session_under_a_lease_that_is_over() -> None:
 
 
 def test_a_ghost_is_what_is_detached_for_longer_than_any_grace() -> None:
-    detached = msgspec.structs.replace(SESSION, state=SessionState.DETACHED, detached_at=NOW - 54_000)
+    detached = msgspec.structs.replace(SESSION, state=RegistryState.DETACHED, detached_at=NOW - 54_000)
     assert sessions(detached) == []
     assert codes(sessions(msgspec.structs.replace(detached, detached_at=NOW - 56_000))) == ["session_overdue"]
 
@@ -119,7 +119,9 @@ def test_every_end_is_explained() -> None:
 
 def test_a_life_in_steps() -> None:
     timeline = (TimelineEntry(NOW, "opened", "one"), TimelineEntry(NOW + 1500, "detached", "one", "connection lost"))
-    ended = msgspec.structs.replace(SESSION, state=SessionState.CLOSED, end_reason=EndReason.TIMEOUT, timeline=timeline)
+    ended = msgspec.structs.replace(
+        SESSION, state=RegistryState.CLOSED, end_reason=EndReason.TIMEOUT, timeline=timeline
+    )
     life = history_of(ended)
     assert [(step.what, step.after) for step in life.steps] == [("opened", 0.0), ("detached", 1.5)]
     assert life.summary.startswith("It ended: timeout.")

@@ -158,7 +158,7 @@ local function detach_session(c, s, p, grace_ms, why)
   note(c, s, 'detached', s.node, why)
 end
 
-local function tell_detached(c, s)
+local function emit_detached(c, s)
   call('HSET', session_key(c, s.id), 'told', '1')
   emit_session(c, s, 'detached', 'detached:' .. s.gen)
 end

@@ -80,7 +80,7 @@ end
 function due.d(c, _, sid)
   local s = load_session(c, sid)
   if s and s.state == 'detached' then
-    tell_detached(c, s)
+    emit_detached(c, s)
   end
 end
 
@@ -95,7 +95,7 @@ function due.t(c, out, who)
     local before = snapshot(p)
     before.waiting = false
     finish(c, p, before, true)
-    out.told = out.told + 1
+    out.published = out.published + 1
   end
 end
 
@@ -179,7 +179,7 @@ end
 define('reap', function(c, r)
   move_clock(c)
   local limit = c.arg.limit
-  local out = {ended = {}, told = 0, forgotten = 0}
+  local out = {ended = {}, published = 0, forgotten = 0}
   local lag = 0
   local detached, more = lapse(c, limit)
   local items = call('ZRANGEBYSCORE', c.P .. ':due', '-inf', int(c.clock), 'WITHSCORES', 'LIMIT', 0, limit - detached)
@@ -193,7 +193,7 @@ define('reap', function(c, r)
   more = forget_restrictions(c, out) or more
   more = erase_piece(c) or more
   forget_offline(c, out)
-  return {'ok', out.ended, detached, out.told, out.forgotten, lag, more and 1 or 0, #items / 2}
+  return {'ok', out.ended, detached, out.published, out.forgotten, lag, more and 1 or 0, #items / 2}
 end)
 
 -- Nodes, for people: in a slot of their own, KEYS[1] is greenroom:{nodes}.

@@ -13,7 +13,7 @@ local function after(prefix, cursor, limit, key)
   return call('ZRANGEBYLEX', key, from, '(' .. string.sub(prefix, 1, -2) .. '\1', 'LIMIT', 0, limit)
 end
 
--- Whether a search may find somebody. Lua knows upper and lower case of ASCII alone: who has other letters may be found.
+-- Whether a search may find a participant. Lua knows upper and lower case of ASCII alone; other letters may match.
 local function may_find(search, pid, name, xid)
   local text = name .. '\n' .. xid
   return string.find(string.lower(text), search, 1, true) or string.find(pid, search, 1, true)

@@ -24,8 +24,8 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 HEADERS = {
-    # img-src https: avatars are anywhere. Not http:, which tells everybody on the way who is looked at. Text becomes
-    # markup nowhere: Trusted Types would stop it.
+    # img-src https: avatars are anywhere. Not http:, which shows everybody on the network path who is looked at. Text
+    # becomes markup nowhere: Trusted Types would stop it.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' https:;"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"

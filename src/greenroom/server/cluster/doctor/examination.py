@@ -119,7 +119,7 @@ async def examine_engine(engine: Engine, *, grace: float, random_hex: Callable[[
 
 
 async def _visit(engine: Engine, random_hex: Callable[[], str]) -> BeatResult:
-    """A node that comes and leaves in one beat: the contract's way to hear who else is there."""
+    """A node that comes and leaves in one beat: the contract's way to learn which others are there."""
     name = f"{DOCTOR}-{random_hex()[:8]}"
     return await engine.registry.beat(
         NodeBeat(node=name, boot=random_hex(), lease=random_hex(), ready=False, leaving=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from greenroom.engines.base import NodeRecord
-from greenroom.model import SessionRecord, SessionState
+from greenroom.model import RegistryState, SessionRecord
 from greenroom.server.cluster.doctor.survey import NodeAnswer
 from greenroom.server.cluster.status import NodeStatus
 
@@ -71,7 +71,7 @@ def about_sessions(
     listed: dict[str, SessionRecord] = {}
     for session in sessions:
         listed[session.id] = session
-        if session.state is SessionState.DETACHED:
+        if session.state is RegistryState.DETACHED:
             yield from _overdue(session, now, grace)
         elif session.lease not in alive:
             yield _owner_dead(session)
@@ -117,7 +117,7 @@ def _without_socket(session: SessionRecord, answer: NodeAnswer | None) -> Iterat
 def _unlisted(name: str, answer: NodeAnswer, listed: Mapping[str, SessionRecord]) -> Iterator[Finding]:
     for session_id, generation in (answer.held or {}).items():
         session = listed.get(session_id)
-        right = (SessionState.ATTACHED, name, generation)
+        right = (RegistryState.ATTACHED, name, generation)
         if session is not None and (session.state, session.node, session.generation) == right:
             continue
         what = (

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
-from greenroom.model import EndReason, SessionRecord, SessionState, TimelineEntry
+from greenroom.model import EndReason, RegistryState, SessionRecord, TimelineEntry
 
 MEANING = {
     "opened": "The client signed in.",
@@ -87,9 +87,9 @@ def _steps(timeline: tuple[TimelineEntry, ...]) -> Iterator[Step]:
 
 
 def _summary(session: SessionRecord) -> str:
-    if session.state is SessionState.ATTACHED:
+    if session.state is RegistryState.ATTACHED:
         return f"It is connected to {session.node}, for the {_ordinal(session.generation)} time."
-    if session.state is SessionState.DETACHED:
+    if session.state is RegistryState.DETACHED:
         return "It has no connection, and ends when its grace is over unless its client resumes it."
     reason = session.end_reason
     text = ENDS.get(reason, "") if reason is not None else ""

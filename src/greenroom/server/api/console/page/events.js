@@ -73,7 +73,7 @@ export class Events {
     return line?.dataset.named === 'no' && this.#names(id) ? undefined : line;
   }
 
-  /** Somebody was heard of. */
+  /** A participant was seen in an event. */
   named() {
     if ($('events').querySelector('[data-named=no]')) this.#soon();
   }

@@ -16,7 +16,7 @@ from greenroom.engines.base import NodeBeat, SessionQuery
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.testing.engine_world import EmbeddedWorld
-from tests.engines.open_until_killed import IN_FLIGHT
+from tests.engines.embedded.open_until_killed import IN_FLIGHT
 
 ROUNDS = 20
 HERE = Path(__file__).parent
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 def _open_until_killed(directory: Path, round_number: int, chance: random.Random) -> dict[int, str]:
     """Which opens were acknowledged (number to session id) before the process was killed."""
-    root = HERE.parent.parent
+    root = HERE.parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
     with subprocess.Popen(
         [sys.executable, str(HERE / "open_until_killed.py"), str(directory), str(round_number)],

@@ -6,11 +6,9 @@ import asyncio
 from pathlib import Path
 
 import apsw
-import msgspec
 
 from greenroom.engines.base import EraseParticipant, KickParticipant
-from greenroom.engines.embedded import DATABASE, EmbeddedEngine, erase, trim
-from greenroom.engines.embedded.schema import SCHEMA_VERSION
+from greenroom.engines.embedded import DATABASE, erase, trim
 from greenroom.testing.engine_world import APP, EmbeddedWorld
 
 CANARIES = {
@@ -119,78 +117,3 @@ async def test_no_step_of_an_erasure_or_of_trimming_looks_at_more_than_a_piece()
             return most
 
     assert await most_rows(6000) <= erase.PIECE + trim.PIECE + 600
-
-
-WITHOUT_ROOMS = "ALTER TABLE participants DROP COLUMN rooms;" + "".join(
-    f"DROP TABLE {table};" for table in ("rooms", "members", "removals", "kept_out", "invitations")
-)
-"""What makes a file of schema 4 one of schema 3, but for what sessions hold."""
-
-
-async def test_a_file_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
-    async with EmbeddedWorld(str(tmp_path)) as w:
-        a = await w.client("alice", name="Alice")
-    con = apsw.Connection(str(tmp_path / DATABASE))
-    con.execute(
-        f"{WITHOUT_ROOMS}"
-        "ALTER TABLE participants DROP COLUMN update_at; ALTER TABLE participants DROP COLUMN update_waits;"
-        "ALTER TABLE participants DROP COLUMN attributes; ALTER TABLE participants DROP COLUMN status;"
-        "ALTER TABLE participants DROP COLUMN statuses;"
-        "DROP TABLE erasures; DROP INDEX sessions_of; CREATE INDEX sessions_of ON sessions (p) WHERE state < 2;"
-        "PRAGMA user_version = 1"
-    )
-    con.close()
-    engine = EmbeddedEngine(tmp_path, lock_timeout=0.0)
-    await engine.start()
-    await engine.stop()
-    con = apsw.Connection(str(tmp_path / DATABASE))
-    assert con.pragma("user_version") == SCHEMA_VERSION
-    con.close()
-    async with EmbeddedWorld(str(tmp_path)) as w:
-        assert (await w.record("alice")).name == "Alice"
-        stored = await w.session(a.id)
-        assert stored is not None
-        assert (await w.open("bob")).created
-
-
-async def test_a_file_without_attributes_and_statuses_is_brought_up(tmp_path: Path) -> None:
-    async with EmbeddedWorld(str(tmp_path)) as w:
-        a = await w.client("alice", name="Alice")
-    con = apsw.Connection(str(tmp_path / DATABASE))
-    con.execute(
-        f"{WITHOUT_ROOMS}"
-        "ALTER TABLE participants DROP COLUMN attributes; ALTER TABLE participants DROP COLUMN status;"
-        "ALTER TABLE participants DROP COLUMN statuses; PRAGMA user_version = 2"
-    )
-    _shorten_sessions(con, 4)
-    con.close()
-    async with EmbeddedWorld(str(tmp_path)) as w:
-        a.world = w
-        record = await w.record("alice")
-        assert (record.name, record.attributes, record.status) == ("Alice", None, None)
-        assert (await a.resume()).session.status is None
-        assert (await a.update(attributes={"role": "nurse"})).attributes == {"role": "nurse"}
-        assert (await a.update(status="away", update_id=None)).status == "away"
-
-
-async def test_a_file_without_rooms_is_brought_up(tmp_path: Path) -> None:
-    async with EmbeddedWorld(str(tmp_path)) as w:
-        a = await w.client("alice", name="Alice", status="away")
-    con = apsw.Connection(str(tmp_path / DATABASE))
-    con.execute(f"{WITHOUT_ROOMS} PRAGMA user_version = 3")
-    _shorten_sessions(con, 3)
-    con.close()
-    async with EmbeddedWorld(str(tmp_path)) as w:
-        a.world = w
-        resumed = await a.resume()
-        assert (resumed.session.status, resumed.session.rooms, resumed.lost_rooms) == ("away", (), ())
-        assert [member.name for member in (await a.join("standup")).members] == ["Alice"]
-        assert await a.rooms() == ("standup",)
-
-
-def _shorten_sessions(con: apsw.Connection, fields: int) -> None:
-    """Takes the last fields from what sessions hold."""
-    for n, data in con.execute("SELECT n, data FROM sessions").fetchall():
-        assert isinstance(data, bytes)
-        older = msgspec.msgpack.encode(msgspec.msgpack.decode(data)[:-fields])
-        con.execute("UPDATE sessions SET data = ? WHERE n = ?", (older, n))
