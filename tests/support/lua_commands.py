@@ -133,6 +133,10 @@ class Commands:
     def do_exists(self, key: bytes) -> Reply:
         return int(key in self.data)
 
+    def do_get(self, key: bytes) -> Reply:
+        value: bytes | None = self.data.get(key)
+        return value
+
     def do_setex(self, key: bytes, seconds: bytes, value: bytes) -> Reply:
         self.data[key] = bytes(value)
         return b"OK"

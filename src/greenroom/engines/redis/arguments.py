@@ -42,6 +42,11 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
+def subject(app: str, name: str) -> str:
+    """As the functions name a participant, or a room, of an application."""
+    return f"{len(app.encode())}:{app}:{name}"
+
+
 def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
@@ -62,7 +67,7 @@ REQUESTS = {
     "attach": """
         id node lease secret next_secret attempt# app? pid? jti? iat? exp? scopes? owner_generation? owner_lease?
         addr?""",
-    "refresh": "id owner_generation owner_lease jti iat exp scopes",
+    "refresh": "id owner_generation owner_lease jti iat exp scopes leave*?",
     "detach": "id owner_generation owner_lease grace_ms#",
     "close": "id reason text owner_generation? owner_lease? secret? app?",
     "update": """
@@ -73,7 +78,7 @@ absent."""
 
 ENDING = (
     "app", "pid", "xid", "state", "gen", "node", "lease", "opened", "detached", "dev", "devname", "oid", "secret",
-    "prev",
+    "prev", "rooms",
 )  # fmt: skip
 """The fields of a session that its end needs, in the order in which `close` answers them."""
 
@@ -182,8 +187,8 @@ def attach_texts(request: AttachRequest) -> Texts:
     )
 
 
-def refresh_texts(owner: Owner, token: TokenFacts) -> Texts:
-    return (owner.session_id, *_owner(owner), *_token(token))
+def refresh_texts(owner: Owner, token: TokenFacts, leave: Sequence[str]) -> Texts:
+    return (owner.session_id, *_owner(owner), *_token(token), _json(leave) if leave else ABSENT)
 
 
 def detach_texts(owner: Owner, grace: float) -> Texts:
@@ -254,6 +259,7 @@ def restore_item(
         "attempt": attempt,
         "grace": milliseconds(grace),
         "status": session.status,
+        "rooms": encode(session.rooms).decode() if session.rooms else None,
     }
     profile = {
         "name": participant.name,

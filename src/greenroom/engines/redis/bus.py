@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
 from greenroom.core.commands import Command
 from greenroom.engines.base import BusListener, Change
-from greenroom.engines.redis.store import Store
-from greenroom.errors import RoomsUnavailableError, ServiceUnavailableError
-from greenroom.model import ParticipantRecord, partition_of
+from greenroom.engines.redis.arguments import argument, batched, subject
+from greenroom.engines.redis.replies import accepted
+from greenroom.engines.redis.store import FunctionCall, Store
+from greenroom.engines.rooms import RoomChange, RoomMessage
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import MemberRecord, ParticipantRecord, partition_of, partition_of_room
 
 CHANGES = "c"
+ROOM = "r:"
+"""What the channel of a room begins with."""
 COMMANDS = "k"
 EVERYBODY = "nodes"
+ROOMS_OF_CALL = 500
+"""Rooms whose versions one call reads."""
 SILENT_AFTER = 2.0
 """Seconds in which the newest change of a partition must have been received."""
 
@@ -25,6 +33,49 @@ class _Change(msgspec.Struct):
     participant: ParticipantRecord
 
 
+class _RoomChange(msgspec.Struct):
+    version: int
+    since: int
+    count: int
+    joined: tuple[MemberRecord, ...] = ()
+    changed: tuple[MemberRecord, ...] = ()
+    left: tuple[tuple[str, str], ...] = ()
+    detailed: bool = True
+    ended: bool = False
+
+
+class _RoomMessage(msgspec.Struct):
+    number: int
+    sender: str
+    session_id: str
+    to: tuple[str, ...]
+    message: msgspec.Raw
+
+
+class _WatchedRoom:
+    """A room that this node watches."""
+
+    def __init__(self, app: str, name: str) -> None:
+        self.app = app
+        self.name = name
+        self.partition = partition_of_room(app, name)
+        self.watches = 0
+        self.version = 0
+        """Of the last change that was received, or what was stored when it was subscribed."""
+
+    @property
+    def key(self) -> str:
+        """As the functions name it."""
+        return subject(self.app, self.name)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Where it is published."""
+        return f"p{self.partition}", ROOM + self.key
+
+
+_decode_room_change = msgspec.json.Decoder(_RoomChange).decode
+_decode_room_message = msgspec.json.Decoder(_RoomMessage).decode
 _decode_change = msgspec.json.Decoder(_Change).decode
 _decode_command = msgspec.json.Decoder(Command).decode
 
@@ -38,6 +89,8 @@ class RedisBus:
         self._watched: dict[tuple[str, str], int] = {}
         self._partitions: dict[int, int] = {}
         self._received: dict[int, int] = {}
+        self._rooms: dict[str, _WatchedRoom] = {}
+        """By channel."""
         self._nodes: set[str] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._renewals: set[asyncio.Task[None]] = set()
@@ -82,10 +135,42 @@ class RedisBus:
         return tuple(self._partitions)
 
     async def watch_rooms(self, app: str, rooms: Sequence[str]) -> None:
-        raise RoomsUnavailableError
+        fresh = []
+        for name in rooms:
+            room = _WatchedRoom(app, name)
+            room = self._rooms.setdefault(room.pair[1], room)
+            room.watches += 1
+            await self._store.subscribe(*room.pair)
+            if room.watches == 1:
+                fresh.append(room)
+        for room, version in await self._stored(fresh):
+            room.version = max(room.version, version)
 
     async def unwatch_rooms(self, app: str, rooms: Sequence[str]) -> None:
-        raise RoomsUnavailableError
+        for name in rooms:
+            tag, channel = _WatchedRoom(app, name).pair
+            room = self._rooms.get(channel)
+            if room is None:
+                continue
+            room.watches -= 1
+            if not room.watches:
+                del self._rooms[channel]
+                await self._store.unsubscribe(tag, channel)
+
+    async def _stored(self, rooms: Sequence[_WatchedRoom]) -> list[tuple[_WatchedRoom, int]]:
+        """The versions of rosters as they are stored."""
+        pieces = []
+        for partition in {room.partition for room in rooms}:
+            here = [room for room in rooms if room.partition == partition]
+            pieces += [(partition, some) for some in batched(here, ROOMS_OF_CALL)]
+        calls = [
+            FunctionCall("room_versions", f"p{partition}", argument(keys=[room.key for room in some]))
+            for partition, some in pieces
+        ]
+        found: list[tuple[_WatchedRoom, int]] = []
+        for (_, some), reply in zip(pieces, await self._store.call_many(calls), strict=True):
+            found += zip(some, map(int, accepted(reply)[0]), strict=True)
+        return found
 
     async def send(self, node: str, command: Command) -> None:
         tag = EVERYBODY if node == "*" else f"node:{node}"
@@ -98,6 +183,8 @@ class RedisBus:
         try:
             if channel == CHANGES:
                 self._changed(int(tag[1:]), data)
+            elif channel.startswith(ROOM):
+                self._of_room(channel, data)
             elif channel == COMMANDS:
                 command = _decode_command(data)
                 for listener in self._listeners:
@@ -118,11 +205,50 @@ class RedisBus:
         for listener in self._listeners:
             listener.changed(change)
 
+    def _of_room(self, channel: str, data: bytes) -> None:
+        room = self._rooms.get(channel)
+        if room is None:
+            return
+        if data.startswith(b"c"):
+            change = _decode_room_change(data[1:])
+            room.version = max(room.version, change.version)
+            news = RoomChange(
+                app=room.app,
+                room=room.name,
+                partition=room.partition,
+                id=0,
+                version=change.version,
+                since=change.since,
+                count=change.count,
+                joined=change.joined,
+                changed=change.changed,
+                left=change.left,
+                detailed=change.detailed,
+                ended=change.ended,
+            )
+            for listener in self._listeners:
+                listener.room_changed(news)
+        elif data.startswith(b"m"):
+            sent = _decode_room_message(data[1:])
+            message = RoomMessage(
+                app=room.app,
+                room=room.name,
+                number=sent.number,
+                sender=sent.sender,
+                session_id=sent.session_id,
+                message=bytes(sent.message),
+                to=sent.to,
+            )
+            for listener in self._listeners:
+                listener.room_message(message)
+
     def lost(self, pairs: Sequence[tuple[str, str]]) -> None:
         """A subscription was renewed: what was published in between is gone."""
         partitions = [int(tag[1:]) for tag, channel in pairs if channel == CHANGES]
         self._forget(partitions)
-        self._missed([partition for partition in partitions if partition in self._partitions])
+        of_rooms = {int(tag[1:]) for tag, channel in pairs if channel in self._rooms}
+        watched = [partition for partition in partitions if partition in self._partitions]
+        self._missed([*watched, *sorted(of_rooms.difference(watched))])
 
     def _forget(self, partitions: Sequence[int]) -> None:
         """Another master may count otherwise: nothing distinguishes what was lost from what took its number. So the
@@ -157,15 +283,45 @@ class RedisBus:
         self._missed(missed)
         if expected:
             self._check_later(expected)
+        if self._rooms:
+            await self._compare_rooms()
+
+    async def _compare_rooms(self) -> None:
+        """Rooms have channels and versions of their own: what is stored must have been received in 2 s."""
+        behind = {
+            room: version for room, version in await self._stored(list(self._rooms.values())) if version > room.version
+        }
+
+        def check() -> None:
+            self._timers.discard(timer)
+            silent = {room: version for room, version in behind.items() if room.version < version}
+            if silent:
+                self._spawn(self._renew_rooms(silent))
+
+        if behind:
+            timer = asyncio.get_running_loop().call_later(SILENT_AFTER, check)
+            self._timers.add(timer)
+
+    async def _renew_rooms(self, silent: dict[_WatchedRoom, int]) -> None:
+        watched = [room for room in silent if room.watches]
+        try:
+            await self._store.renew_subscription([room.pair for room in watched])
+        except ServiceUnavailableError:
+            return  # as for participants
+        for room in watched:
+            room.version = max(room.version, silent[room])
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="greenroom-redis-renew")
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
 
     def _check_later(self, expected: dict[int, int]) -> None:
         def check() -> None:
             self._timers.discard(timer)
             silent = {p: change for p, change in expected.items() if self._received.get(p, change) < change}
             if silent:
-                task = asyncio.get_running_loop().create_task(self._renew(silent), name="greenroom-redis-renew")
-                self._renewals.add(task)
-                task.add_done_callback(self._renewals.discard)
+                self._spawn(self._renew(silent))
 
         timer = asyncio.get_running_loop().call_later(SILENT_AFTER, check)
         self._timers.add(timer)

@@ -1,6 +1,9 @@
-"""Sessions of each application: a count per partition, summed by each node (S3)."""
+"""Sessions, or rooms, of each application: a count per partition, summed by each node (S3)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from greenroom.model import PARTITIONS
 
@@ -26,6 +29,11 @@ class Counts:
     def note(self, partition: int, app: str, count: int) -> None:
         """What a call of this node saw in passing."""
         self._counts[partition][app] = count
+
+    def note_all(self, partition: int, flat: Sequence[Any]) -> None:
+        """What a call of this node counted: application, count, …"""
+        for app, count in zip(flat[::2], flat[1::2], strict=True):
+            self.note(partition, app.decode(), count)
 
     def others(self, partition: int, app: str) -> int:
         """In all partitions but this one."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from greenroom.core.rooms.limits import limits_of
+from greenroom.core.rooms.requests import RoomLimits
 from greenroom.engines.base import EVENT_LIMITS, LEASE, Bus, Directory, EventLimits, Outbox, Registry, Statistics
 from greenroom.engines.redis import durability
 from greenroom.engines.redis.address import parse_address
@@ -16,6 +18,7 @@ from greenroom.engines.redis.outbox import EVENTS, RedisOutbox
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.registry import RedisRegistry
 from greenroom.engines.redis.rooms import RedisRooms
+from greenroom.engines.redis.settling import Settling
 from greenroom.engines.redis.statistics import RedisStatistics
 from greenroom.engines.redis.store import Store
 from greenroom.engines.rooms import Rooms
@@ -52,7 +55,8 @@ class RedisEngine:
         self.outbox: Outbox = self._outbox
         self.directory: Directory = self._directory
         self.statistics: Statistics = RedisStatistics(self.store)
-        self.rooms: Rooms = RedisRooms()
+        rooms = Counts()
+        self._settling = Settling(self.store, self._room_limits, rooms)
         self._maintenance = Maintenance(
             self.store,
             counts,
@@ -61,8 +65,10 @@ class RedisEngine:
             beaten=self._bus.beaten,
             lease=lease,
             event_limits=event_limits,
+            settling=self._settling,
         )
-        self.registry: Registry = RedisRegistry(self.store, counts, self._maintenance)
+        self.registry: Registry = RedisRegistry(self.store, counts, self._maintenance, self._settling)
+        self.rooms: Rooms = RedisRooms(self.store, self._maintenance, self._settling, rooms)
         self.store.listen(self.received, self._bus.lost)
 
     async def start(self) -> None:
@@ -77,7 +83,13 @@ class RedisEngine:
         except ServiceUnavailableError as error:
             raise cannot_start(error, self._address) from error
 
+    def _room_limits(self, app: str) -> RoomLimits | None:
+        """What an application that this process knows allows its rooms."""
+        found = next((one for one in self._directory.known if one.key == app), None)
+        return None if found is None else limits_of(found)
+
     async def stop(self) -> None:
+        await self._settling.stop()
         await self._outbox.stop()
         await self._bus.stop()
         await self.store.stop()

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from greenroom.core.profile import MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES
+from greenroom.core.rooms.names import MAX_ROOMS_OF_SESSION, MAX_ROSTER_ATTRIBUTES_BYTES, SHORTEST_EMPTY_TTL
 from greenroom.engines.base import (
     ENDED_OF_APPLICATION,
     ENDED_OF_PARTICIPANT,
@@ -24,6 +25,17 @@ from greenroom.engines.base import (
     UPDATE_MEMORY,
 )
 from greenroom.engines.redis.arguments import ENDING, REQUESTS, in_lua
+from greenroom.engines.rooms import (
+    ENDED_OF_PASS,
+    MARK_AGE,
+    MARK_CLAIM,
+    MESSAGE_MEMORY,
+    OLDEST_NUMBER,
+    RECORD_PERIOD,
+    REMOVAL_MEMORY,
+    REMOVALS_KEPT,
+    ROSTER_BYTES,
+)
 from greenroom.model import NAMING_FIELDS
 
 LIBRARY_VERSION = 3
@@ -31,6 +43,8 @@ LIBRARY_VERSION = 3
 
 OPEN_IDS_AT_HAND = 32
 """openIds of a participant that lie beside its sessions; further ones lie apart."""
+PAGE_OF_ROSTER = 500
+"""Members of one page of a roster at most: a millisecond of Redis."""
 
 
 class Library(NamedTuple):
@@ -53,7 +67,20 @@ def library() -> Library:
 
 def _constants() -> str:
     """What the functions share with the rest of the service, as Lua: each is defined once, in Python."""
-    names = {
+    names: dict[str, float] = {
+        "MARK_AGE_MS": MARK_AGE * 1000,
+        "MARK_CLAIM_MS": MARK_CLAIM * 1000,
+        "RECORD_PERIOD_MS": RECORD_PERIOD * 1000,
+        "REMOVAL_MEMORY_MS": REMOVAL_MEMORY * 1000,
+        "REMOVALS_KEPT": REMOVALS_KEPT,
+        "OLDEST_NUMBER_MS": OLDEST_NUMBER * 1000,
+        "MESSAGE_MEMORY_MS": MESSAGE_MEMORY * 1000,
+        "EMPTY_TTL_MS": SHORTEST_EMPTY_TTL * 1000,
+        "ENDED_OF_PASS": ENDED_OF_PASS,
+        "ROSTER_BYTES": ROSTER_BYTES,
+        "PAGE_OF_ROSTER": PAGE_OF_ROSTER,
+        "MAX_ROSTER_ATTRIBUTES_BYTES": MAX_ROSTER_ATTRIBUTES_BYTES,
+        "MAX_LOST": MAX_ROOMS_OF_SESSION,
         "LEASE_MS": LEASE * 1000,
         "NOTIFY_AFTER_MS": NOTIFY_AFTER * 1000,
         "MAX_STEP_MS": MAX_CLOCK_STEP * 1000,

@@ -22,6 +22,7 @@ from greenroom.engines.base import (
 from greenroom.engines.redis.arguments import argument, encode, milliseconds, restore_item
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted, session
+from greenroom.engines.redis.settling import Settling
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.engines.redis.trimming import trim
 from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of, partition_of_session
@@ -79,8 +80,10 @@ class Maintenance:
         beaten: Callable[[str, dict[int, int]], Any],
         lease: float,
         event_limits: EventLimits,
+        settling: Settling,
     ) -> None:
         self._store = store
+        self._settling = settling
         self._event_limits = event_limits
         self._counts = counts
         self._applications = applications
@@ -229,13 +232,19 @@ class Maintenance:
         if housekeeping:
             await trim(self._store, self._event_limits)
         total = _Total()
-        busy = [number for number, reply in enumerate(replies) if total.add(reply)]
+        busy = [number for number, reply in enumerate(replies) if self._reaped(number, reply, total)]
         total.more_at_last = False
         while busy and total.done < limit:
             number = busy.pop()
             body = argument(limit=min(limit - total.done, MOST_A_CALL))
-            total.add(await self._store.call(FunctionCall("reap", f"p{number}", body)))
+            self._reaped(number, await self._store.call(FunctionCall("reap", f"p{number}", body)), total)
         return total.result(more=bool(busy) or total.more_at_last)
+
+    def _reaped(self, number: int, reply: Reply, total: _Total) -> bool:
+        """Whether that partition has more."""
+        for made in total.add(reply):
+            self._settling.begin(number, made)
+        return total.more_at_last
 
     def _settings(self) -> tuple[list[tuple[str, int]] | None, list[str] | None]:
         """How long some applications keep who is offline (in turn), and which are disabled."""
@@ -262,8 +271,10 @@ class Maintenance:
             held = items.get(number, [])
             for start in range(0, len(held), RESTORE_BATCH):
                 body = self._restore_argument(request, items=held[start : start + RESTORE_BATCH])
-                (count, _) = accepted(await self._store.call(FunctionCall("restore", f"p{number}", body, True)))
+                count, _, *marks = accepted(await self._store.call(FunctionCall("restore", f"p{number}", body, True)))
                 written += count
+                for made in marks:
+                    self._settling.begin(number, made)
         if request.finish:
             await self._finish(request, marker)
         return written
@@ -301,11 +312,12 @@ class _Total:
         self.lag = 0.0
         self.more_at_last = False
 
-    def add(self, reply: Reply) -> bool:
-        """Whether that partition has more. One without a marker has nothing that is due."""
+    def add(self, reply: Reply) -> list[Reply]:
+        """The marks that it made. A partition without a marker has nothing that is due."""
         if reply[0] == b"no" and reply[1] == b"recovering":
-            return False
-        ended, detached, published, forgotten, lag, more, done = accepted(reply)
+            self.more_at_last = False
+            return []
+        ended, detached, published, forgotten, lag, more, done, *marks = accepted(reply)
         self.ended += [session(flat) for flat in ended]
         self.detached += detached
         self.published += published
@@ -313,7 +325,7 @@ class _Total:
         self.done += detached + done
         self.lag = max(self.lag, lag / 1000)
         self.more_at_last = more == 1
-        return self.more_at_last
+        return marks
 
     def result(self, *, more: bool) -> Reaped:
         return Reaped(

@@ -34,12 +34,12 @@ from greenroom.engines.completion import Completion, completed
 from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.maintenance import Maintenance
-from greenroom.engines.redis.replies import accepted, created, decode_participant, ended, session
+from greenroom.engines.redis.replies import accepted, created, decode_participant, ended, lost_rooms, session
+from greenroom.engines.redis.settling import Settling
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.errors import (
     GreenroomError,
     IllegalArgumentError,
-    RoomsUnavailableError,
     ServiceUnavailableError,
     SessionEndedError,
 )
@@ -65,8 +65,9 @@ def tag_of(partition: int) -> str:
 class RedisRegistry:
     """Implements `Registry`."""
 
-    def __init__(self, store: Store, counts: Counts, maintenance: Maintenance) -> None:
+    def __init__(self, store: Store, counts: Counts, maintenance: Maintenance, settling: Settling) -> None:
         self._store = store
+        self._settling = settling
         self._counts = counts
         self._maintenance = maintenance
 
@@ -94,7 +95,9 @@ class RedisRegistry:
         others = self._counts.others(partition, request.app) if limited else 0
 
         def opened(reply: Reply) -> Attached:
-            return self._attached(partition, reply, created(request, reply[1]) if reply[0] else session(reply[1]))
+            if reply[0]:
+                return self._attached(partition, reply, created(request, reply[1]))
+            return self._attached(partition, reply, session(reply[1]), lost_rooms(reply[1]))
 
         return self._begin("open", partition, arguments.open_texts(request, others), opened, durable=True)
 
@@ -105,12 +108,15 @@ class RedisRegistry:
             return completed(refusal)
 
         def attached(reply: Reply) -> Attached:
-            return self._attached(partition, reply, session(reply[1]))
+            return self._attached(partition, reply, session(reply[1]), lost_rooms(reply[1]))
 
         return self._begin("attach", partition, arguments.attach_texts(request), attached, durable=True)
 
-    def _attached(self, partition: int, reply: Reply, record: SessionRecord) -> Attached:
-        fresh, _, participant, displaced, replaced, count = reply
+    def _attached(
+        self, partition: int, reply: Reply, record: SessionRecord, lost: tuple[tuple[str, str], ...] = ()
+    ) -> Attached:
+        fresh, _, participant, displaced, replaced, count, *marks = reply
+        self._settle(partition, marks)
         self._counts.note(partition, record.app, count)
         taken_from = None
         if displaced:
@@ -121,20 +127,27 @@ class RedisRegistry:
             created=fresh == 1,
             displaced=taken_from,
             replaced=tuple(session(old) for old in replaced),
+            lost_rooms=lost,
         )
 
     async def refresh(self, owner: Owner, token: TokenFacts, leave: Sequence[str] = ()) -> SessionRecord:
-        if leave:
-            raise RoomsUnavailableError
-        texts = arguments.refresh_texts(owner, token)
-        (flat,) = await self._call("refresh", _partition(owner.session_id), texts, durable=True)
+        partition = _partition(owner.session_id)
+        texts = arguments.refresh_texts(owner, token, leave)
+        flat, *marks = await self._call("refresh", partition, texts, durable=True)
+        self._settle(partition, marks)
         return session(flat)
 
     def detach(self, owner: Owner, grace: float) -> Completion[bool]:
         partition = partition_of_session(owner.session_id)
         if partition is None:
             return completed(False)
-        return self._begin("detach", partition, arguments.detach_texts(owner, grace), lambda reply: bool(reply[0]))
+
+        def detached(reply: Reply) -> bool:
+            done, *marks = reply
+            self._settle(partition, marks)
+            return bool(done)
+
+        return self._begin("detach", partition, arguments.detach_texts(owner, grace), detached)
 
     def close(self, request: EndRequest) -> Completion[SessionRecord | None]:
         partition = partition_of_session(request.session_id)
@@ -144,7 +157,8 @@ class RedisRegistry:
         def closed(reply: Reply) -> SessionRecord | None:
             if not reply:
                 return None
-            values, ended_at, count = reply
+            values, ended_at, count, *marks = reply
+            self._settle(partition, marks)
             record = ended(request, values, ended_at)
             self._counts.note(partition, record.app, count)
             return record
@@ -159,7 +173,8 @@ class RedisRegistry:
             partition = partition_of(request.app, request.participant_id)
         else:
             partition = _partition(request.owner.session_id)
-        (record,) = await self._call("update", partition, arguments.update_texts(request), durable=True)
+        record, *marks = await self._call("update", partition, arguments.update_texts(request), durable=True)
+        self._settle(partition, marks)
         return decode_participant(record)
 
     async def participants(self, query: ParticipantQuery) -> ParticipantPage:
@@ -175,7 +190,8 @@ class RedisRegistry:
             raise IllegalArgumentError("jti is missing.")
         partition = partition_of(request.app, request.participant_id)
         body = arguments.restrict_argument(request)
-        ended, changed, cutoff, count = await self._call("restrict", partition, body, durable=True)
+        ended, changed, cutoff, count, *marks = await self._call("restrict", partition, body, durable=True)
+        self._settle(partition, marks)
         self._counts.note(partition, request.app, count)
         version = await self._maintenance.touch_directory()
         return Restricted(tuple(session(flat) for flat in ended), bool(changed), cutoff, (version - 1, version))
@@ -201,6 +217,11 @@ class RedisRegistry:
                 hint="Upgrade every node; then it is taken.",
                 retry_after=5.0,
             )
+
+    def _settle(self, partition: int, marks: Sequence[Reply]) -> None:
+        """marks: none, or the list of those that a function made."""
+        for made in marks:
+            self._settling.begin(partition, made)
 
     def _begin(
         self,

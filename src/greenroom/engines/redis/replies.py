@@ -18,9 +18,14 @@ from greenroom.errors import (
     ConflictError,
     GreenroomError,
     IllegalArgumentError,
+    NotAMemberError,
     NotFoundError,
     ParticipantBlockedError,
+    RateLimitedError,
     RevisionConflictError,
+    RoomEndingError,
+    RoomLimitError,
+    RoomPermissionError,
     ScopeMissingError,
     ServiceUnavailableError,
     SessionEndedError,
@@ -39,6 +44,8 @@ from greenroom.model import (
 
 _participant_decoder = msgspec.json.Decoder(ParticipantRecord)
 _attributes_decoder = msgspec.json.Decoder(dict[str, str])
+_rooms_decoder = msgspec.json.Decoder(tuple[str, ...])
+_lost_decoder = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 _timeline_decoder = msgspec.json.Decoder(TimelineEntry)
 _STATES = {state.value.encode(): state for state in RegistryState}
 _PRESENCES = {presence.value.encode(): presence for presence in Presence}
@@ -93,6 +100,16 @@ def _rights(stored: str) -> tuple[tuple[str, ...], tuple[RoomGrant, ...]]:
     return tuple(words[:-1]), _decode_grants(words[-1][len(GRANTS) :])
 
 
+def _rooms_of(stored: bytes | None) -> tuple[str, ...]:
+    return _rooms_decoder.decode(stored) if stored else ()
+
+
+def lost_rooms(flat: list[bytes]) -> tuple[tuple[str, str], ...]:
+    """Of a session's hash: the rooms that it lost, with the reasons."""
+    stored = dict(zip(flat[::2], flat[1::2], strict=True)).get(b"lost")
+    return _lost_decoder.decode(stored) if stored else ()
+
+
 def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRecord:
     """A session's hash as HGETALL gives it."""
     get = dict(zip(flat[::2], flat[1::2], strict=True)).get
@@ -123,6 +140,7 @@ def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRe
         scopes=scopes,
         room_grants=grants,
         status=_text(get(b"status") or None),
+        rooms=_rooms_of(get(b"rooms")),
         timeline=tuple(map(_timeline_decoder.decode, timeline)) if timeline else (),
     )
 
@@ -171,6 +189,7 @@ def ended(request: EndRequest, values: list[bytes | None], ended_at: int) -> Ses
         end_text=request.text,
         device_id=text.get("dev"),
         device_name=text.get("devname"),
+        rooms=_rooms_of(stored["rooms"]),
     )
 
 
@@ -203,6 +222,15 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
     b"restrictions": lambda _: IllegalArgumentError(
         "The application has too many blocks that never end.",
         hint="Lift blocks that are not needed any more, or give them an end.",
+    ),
+    b"room_limit": lambda _: RoomLimitError("The session is in as many rooms as it may be.", hint="Leave one first."),
+    b"rooms_limit": lambda _: RoomLimitError("The application has as many rooms as it may have."),
+    b"room_ending": lambda _: RoomEndingError(retry_after=1.0),
+    b"room_permission": lambda _: RoomPermissionError(permission="kick"),
+    b"not_a_member": lambda _: NotAMemberError(),
+    b"no_room": lambda _: NotFoundError("There is no such room."),
+    b"rate_limited": lambda details: RateLimitedError(
+        "Too much is sent to the room.", retry_after=min(details["retry_after"] / 1000, 1.0)
     ),
     b"version": lambda _: ConflictError(),
     b"issuer_taken": lambda _: issuer_taken(),

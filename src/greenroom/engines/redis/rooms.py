@@ -1,7 +1,13 @@
-"""Rooms of the Redis engine."""
+"""Rooms of the Redis engine: functions of one partition each, the room's or the participant's."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from greenroom.codes import ErrorCode
+from greenroom.core.requests import Owner
 from greenroom.core.rooms.requests import (
     AnswerInvitation,
     CreateRoom,
@@ -19,39 +25,250 @@ from greenroom.core.rooms.requests import (
     SendMessage,
     Settled,
 )
-from greenroom.errors import RoomsUnavailableError
-from greenroom.model import Invitation
+from greenroom.engines.cursors import decode_cursor
+from greenroom.engines.redis import room_listing
+from greenroom.engines.redis.arguments import argument, encode, milliseconds
+from greenroom.engines.redis.counts import Counts
+from greenroom.engines.redis.errors import outcome_open
+from greenroom.engines.redis.maintenance import Maintenance
+from greenroom.engines.redis.replies import accepted
+from greenroom.engines.redis.settling import Drop, Joining, Part, Settling, Verdict, parts_of
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
+from greenroom.engines.rooms import MARKS_OF_CALL
+from greenroom.errors import (
+    GreenroomError,
+    KeptOutError,
+    RoomEndingError,
+    RoomFullError,
+    RoomLimitError,
+    RoomsUnavailableError,
+    ServiceUnavailableError,
+    SessionEndedError,
+)
+from greenroom.model import (
+    PARTITIONS,
+    Invitation,
+    partition_of_room,
+    partition_of_session,
+)
+
+ROOMS_PROTOCOL = 3
+"""The first `NodeBeat.protocol` with rooms."""
 
 
 class RedisRooms:
-    """Implements `Rooms`."""
+    """Implements `Rooms`.
+
+    counts: rooms of each application in each partition.
+    """
+
+    def __init__(self, store: Store, maintenance: Maintenance, settling: Settling, counts: Counts) -> None:
+        self._store = store
+        self._maintenance = maintenance
+        self._settling = settling
+        self._counts = counts
+
+    # -- what sessions do --------------------------------------------------------------------------------------------
 
     async def create(self, request: CreateRoom) -> Roster:
-        raise RoomsUnavailableError
+        self._check_upgraded()
+        if request.owner is not None:
+            await self._of_session("room_owner", request.owner)
+        await self._sum_up()
+        partition = partition_of_room(request.app, request.room)
+        limits = request.limits
+        page, counted = await self._call(
+            "room_create",
+            partition,
+            app=request.app,
+            room=request.room,
+            id=request.room_id,
+            by=request.opened_by,
+            ttl=milliseconds(request.ttl),
+            detailed=request.detailed,
+            shown=encode(limits.roster_attributes).decode(),
+            max_rooms=limits.rooms,
+            other_rooms=self._counts.others(partition, request.app),
+        )
+        self._counts.note_all(partition, counted)
+        return room_listing.roster_of(request.app, request.room, page)
 
     async def join(self, request: JoinRoom) -> Roster:
-        raise RoomsUnavailableError
+        self._check_upgraded()
+        await self._sum_up()
+        limits = request.limits
+        (found,) = await self._of_session("room_join", request.owner, room=request.room, limit=limits.rooms_of_session)
+        joining = Joining(request.room_id, limits, request.limit)
+        verdict = await self._settle(parts_of(found), joining)
+        if verdict is None or verdict.roster is None:
+            return await self.roster(RosterQuery(app=request.app, room=request.room, limit=request.limit))
+        return room_listing.roster_of(request.app, request.room, verdict.roster)
 
     async def leave(self, request: LeaveRoom) -> None:
-        raise RoomsUnavailableError
+        self._check_upgraded()
+        (found,) = await self._of_session("room_leave", request.owner, room=request.room, reason=request.reason)
+        await self._settle(parts_of(found), None, is_leave=True)
+
+    async def _settle(
+        self, parts: Sequence[Part], joining: Joining | None, *, is_leave: bool = False
+    ) -> Verdict | None:
+        """The outcome of a step one. A row that was written stays: what cannot be settled now is settled later."""
+        verdicts = await self._settling.settle(parts, joining)
+        verdict = next(iter(verdicts.values()), None)
+        if verdict is None:
+            return None
+        if verdict.kind == "failed":
+            raise outcome_open("the roster does not follow yet", verdict.error)
+        if verdict.kind == "refused" and not is_leave:
+            raise _refusal(verdict)
+        return verdict
+
+    # -- reading -----------------------------------------------------------------------------------------------------
 
     async def roster(self, query: RosterQuery) -> Roster:
-        raise RoomsUnavailableError
+        self._check_upgraded()
+        cursor = None if query.cursor is None else decode_cursor("m", query.cursor, str)
+        (page,) = await self._call(
+            "room_roster",
+            partition_of_room(query.app, query.room),
+            app=query.app,
+            room=query.room,
+            since=query.since if query.cursor is None else None,
+            cursor="-" if cursor == "" else cursor,
+            limit=query.limit,
+        )
+        return room_listing.roster_of(query.app, query.room, page, query.since)
 
     async def rooms(self, query: RoomQuery) -> RoomPage:
-        raise RoomsUnavailableError
+        self._check_upgraded()
+        return await room_listing.rooms(self._store, query)
 
     async def send(self, request: SendMessage) -> int:
-        raise RoomsUnavailableError
+        self._check_upgraded()
+        (number,) = await self._call(
+            "room_send",
+            partition_of_room(request.app, request.room),
+            app=request.app,
+            room=request.room,
+            sender=request.sender,
+            shown=request.sender or request.on_behalf_of,
+            sid=request.session_id,
+            mid=request.message_id,
+            message=request.message.decode(),
+            to=encode(request.to).decode(),
+            rate=request.limits.message_bytes_per_second,
+            room_rate=request.limits.room_bytes_per_second,
+        )
+        return int(number)
+
+    # -- others ------------------------------------------------------------------------------------------------------
 
     async def moderate(self, request: KickMember | EndRoom) -> Moderated:
+        self._check_upgraded()
         raise RoomsUnavailableError
 
     async def invite(self, request: InviteRequest) -> Invited:
+        self._check_upgraded()
         raise RoomsUnavailableError
 
     async def answer(self, request: AnswerInvitation) -> Invitation:
+        self._check_upgraded()
         raise RoomsUnavailableError
 
+    # -- time --------------------------------------------------------------------------------------------------------
+
     async def settle(self, limit: int = 500) -> Settled:
-        return Settled()
+        """Also while a node of an older version is live: what there is of rooms stays true."""
+        await self._settling.idle()
+        before = self._settling.settled
+        numbers = [number for number in range(PARTITIONS) if not self._settling.is_away(number)]
+        at = asyncio.get_running_loop().time()
+        body = argument(limit=min(limit, MARKS_OF_CALL))
+        replies = await self._settling.ask([FunctionCall("room_due", f"p{number}", body, True) for number in numbers])
+        total = _Pass()
+        for reply in replies:
+            if not isinstance(reply, Exception):
+                total.add(reply)
+        if len(total.counts) == PARTITIONS:
+            self._counts.summed(total.counts, at)
+        await self._settling.settle(total.parts)
+        await self._settling.settle(await self._settling.drop(total.drops))
+        return Settled(
+            lost=self._settling.lost(),
+            settled=self._settling.settled - before,
+            ended=total.ended,
+            lag=total.lag,
+            more=total.more,
+        )
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def _check_upgraded(self) -> None:
+        """R1: a node of an older version ends sessions without a mark."""
+        if self._maintenance.oldest_protocol < ROOMS_PROTOCOL:
+            raise RoomsUnavailableError(retry_after=1.0)
+
+    async def _sum_up(self) -> None:
+        """The reaper's passes count rooms; where they do not come, this does."""
+        at = asyncio.get_running_loop().time()
+        if self._counts.is_fresh(at):
+            return
+        calls = [FunctionCall("room_counts", f"p{number}", b"{}") for number in range(PARTITIONS)]
+        self._counts.summed([_counted(accepted(reply)[0]) for reply in await self._store.call_many(calls)], at)
+
+    async def _of_session(self, function: str, owner: Owner, **members: Any) -> Reply:
+        partition = partition_of_session(owner.session_id)
+        if partition is None or partition >= PARTITIONS:
+            raise SessionEndedError(code=ErrorCode.STATE_LOST)
+        return await self._call(
+            function,
+            partition,
+            id=owner.session_id,
+            owner_generation=str(owner.generation),
+            owner_lease=owner.lease,
+            **members,
+        )
+
+    async def _call(self, function: str, partition: int, **members: Any) -> Reply:
+        return accepted(await self._store.call(FunctionCall(function, f"p{partition}", argument(**members), True)))
+
+
+class _Pass:
+    """What is due, over all partitions."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.drops: list[Drop] = []
+        self.counts: list[dict[str, int]] = []
+        self.ended = 0
+        self.lag = 0.0
+        self.more = False
+
+    def add(self, reply: Reply) -> None:
+        readings, lag, drops, ended, counts, more = reply
+        self.parts += parts_of(readings)
+        self.drops += [
+            Drop(app.decode(), participant.decode(), room.decode(), int(upto), reason.decode())
+            for app, participant, room, upto, reason in drops
+        ]
+        self.counts.append(_counted(counts))
+        self.ended += ended
+        self.lag = max(self.lag, lag / 1000)
+        self.more = self.more or more == 1
+
+
+def _counted(flat: Sequence[bytes]) -> dict[str, int]:
+    return {app.decode(): int(count) for app, count in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _refusal(verdict: Verdict) -> GreenroomError:
+    make = _REFUSALS.get(verdict.reason)
+    return ServiceUnavailableError(retry_after=1.0) if make is None else make(verdict)
+
+
+_REFUSALS: dict[str, Callable[[Verdict], GreenroomError]] = {
+    "room_full": lambda _: RoomFullError(),
+    "room_limit": lambda _: RoomLimitError("The application has as many rooms as it may have."),
+    "kicked": lambda verdict: KeptOutError(until=verdict.until),
+    "ended": lambda _: RoomEndingError(retry_after=1.0),
+}

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from greenroom.codes import ErrorCode
+from greenroom.core.rooms.limits import limits_of
 from greenroom.core.rooms.names import LONGEST_TTL, check_message, check_room_name
 from greenroom.core.rooms.requests import CreateRoom, EndRoom, KickMember, RoomQuery, RosterQuery, SendMessage
 from greenroom.errors import NotFoundError
@@ -22,7 +23,6 @@ from greenroom.server.api.rooms import MAX_INVITEES
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.server.sessions.room_control import Invitees
-from greenroom.server.tenants.rooms import limits_of
 from greenroom.tokens import CLIENT_TOKEN_LIFE, SESSION_SCOPES, mint_client_token
 from greenroom.tokens.scopes import CONFERENCE_ADMIN, CONFERENCE_CREATE, CONFERENCE_DESTROY
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from greenroom.codes import ErrorCode
 from greenroom.core.presence import AVAILABLE
+from greenroom.core.rooms.limits import limits_of
 from greenroom.core.rooms.names import (
     LONGEST_INVITATION_TTL,
     LONGEST_TTL,
@@ -24,7 +25,6 @@ from greenroom.model import MemberRecord, RoomRecord, make_room_id, partition_of
 from greenroom.server.api.common import Cursor, Limit, PresenceName, checked_id, one_of, participant_id_for
 from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.server.sessions.room_control import Invitees
-from greenroom.server.tenants.rooms import limits_of
 from greenroom.tokens.scopes import ROOMS_ADMIN, ROOMS_READ
 
 LONGEST_KICK = 86400.0

@@ -235,7 +235,7 @@ local function decode(args)
 end
 
 -- A function of a partition: body(c, request) runs where the partition has its marker (S15); hints of the events that it
--- stored go out after it.
+-- stored go out after it. The marks that it made (R2) are the last of its reply: the node that asked settles them at once.
 local function define(name, body)
   local request_of = REQUESTS[name] or decode
   functions[name] = function(keys, args)
@@ -246,6 +246,9 @@ local function define(name, body)
     c.arg = request_of(args)
     local reply = body(c, c.arg)
     hint_events(c)
+    if c.marks then
+      reply[#reply + 1] = c.marks
+    end
     return reply
   end
 end
@@ -258,6 +261,9 @@ local function define_unmarked(name, body)
     c.arg = decode(args)
     local reply = body(c, c.arg)
     hint_events(c)
+    if c.marks then
+      reply[#reply + 1] = c.marks
+    end
     return reply
   end
 end

@@ -2,10 +2,10 @@
 
 -- attrs: a JSON object of names and texts. sts: [session id, status], … of the sessions with a status other than
 -- `available`, the latest last. status: what follows from these. Each is absent or empty where there is none.
-local COUNTS = {'ver', 'shown', 'n', 'on', 'seen', 'status', 'sts'}
-local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait', 'attrs', 'status', 'sts'}
+local COUNTS = {'ver', 'shown', 'n', 'on', 'seen', 'status', 'sts', 'marked'}
+local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait', 'attrs', 'status', 'sts', 'marked'}
 local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'attrs',
-  'status', 'sts'}
+  'status', 'sts', 'rooms', 'marked'}
 
 local function load_participant(c, app, pid)
   local who = owner_key(app, pid)
@@ -199,6 +199,9 @@ local function finish(c, p, before, notify)
     p.ver = next_version(c, p.ver)
   end
   schedule_unreachable(c, p, before)
+  if p.rooms and (p.rev ~= before.rev or some(p.status) ~= before.status) then
+    rooms.mark_record(c, p)
+  end
   local updated = update_is_due(c, p, before)
   keep_or_forget(c, p, before)
   if updated then

@@ -133,6 +133,7 @@ local function end_session(c, s, p, reason, text, by)
   call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
   local left = call('HINCRBY', c.P .. ':apps', s.app, -1)
   s.state = 'closed'
+  rooms.mark_session(c, s, reason)
   call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
   remember_ended(c, s)
   emit_ended(c, s, reason, text, by)
@@ -160,6 +161,7 @@ end
 
 local function emit_detached(c, s)
   call('HSET', session_key(c, s.id), 'told', '1')
+  rooms.mark_session(c, s)
   emit_session(c, s, 'detached', 'detached:' .. s.gen)
 end
 
@@ -202,6 +204,7 @@ local function attach_session(c, s, p, r, what)
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
   if s.told then
     emit_session(c, s, 'resumed', 'resumed:' .. s.gen)
+    rooms.mark_session(c, s)
   end
   return displaced
 end
@@ -234,11 +237,14 @@ local function participant_of(c, s)
   end
   p = new_participant(c, s.app, s.pid, s.xid, false)
   for sid in pairs(sessions_of(c, p.who)) do
-    local found = call('HMGET', session_key(c, sid), 'state', 'status')
+    local found = call('HMGET', session_key(c, sid), 'state', 'status', 'rooms')
     p.n = p.n + 1
     p.on = p.on + (found[1] == 'attached' and 1 or 0)
     if some(found[2]) then
       set_status(p, sid, found[2])
+    end
+    for _, name in ipairs(some(found[3]) and cjson.decode(found[3]) or {}) do
+      rooms.put(p, name, 0)
     end
   end
   return p

@@ -57,7 +57,11 @@ define('attach', function(c, r)
   before.touched = true
   local displaced = attach_session(c, s, p, r, r.owner_lease and 'taken_back' or 'resumed')
   finish(c, p, before)
-  return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
+  local flat = flat_session(c, s.id)
+  if some(s.lost) then
+    call('HDEL', session_key(c, s.id), 'lost') -- answered now
+  end
+  return {'ok', 0, flat, reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
 end)
 
 define('refresh', function(c, r)
@@ -70,6 +74,9 @@ define('refresh', function(c, r)
     return no
   end
   set_token(s, r)
+  if r.leave and some(s.rooms) then
+    rooms.leave(c, s, r.leave, 'permission_lost')
+  end
   save(session_key(c, s.id), s, {'jti', 'iat', 'exp', 'tg', 'scopes'})
   note(c, s, 'token_refreshed', s.node, '')
   return {'ok', flat_session(c, s.id)}

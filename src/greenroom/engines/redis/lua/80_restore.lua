@@ -1,7 +1,7 @@
 -- Restore on an engine that lost what it knew (S15). Runs without a marker; the last call sets it.
 
 local SESSION = {'v', 'id', 'app', 'pid', 'xid', 'gen', 'state', 'node', 'lease', 'opened', 'dev', 'devname', 'sdk',
-  'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'first', 'hashed', 'attempt', 'grace', 'status'}
+  'addr', 'jti', 'iat', 'exp', 'scopes', 'secret', 'first', 'hashed', 'attempt', 'grace', 'status', 'rooms'}
 
 -- Takes over what the node knew of the participant if that is newer; whether it was.
 local function restore_participant(p, given)
@@ -34,6 +34,14 @@ local function put_session(c, s, old, p)
   p.n, p.on = p.n + 1, p.on + 1
   if s.status or some(p.sts) then
     set_status(p, s.id, s.status)
+  end
+  if some(s.rooms) or old and some(old.rooms) then
+    local before, names = old and some(old.rooms) and cjson.decode(old.rooms) or {}, some(s.rooms) and cjson.decode(s.rooms) or {}
+    for _, name in ipairs(names) do
+      rooms.put(p, name, c.us)
+    end
+    rooms.mark(c, p.who, before, 'lost')
+    rooms.mark(c, p.who, names)
   end
   note(c, s, 'restored', s.node, '')
 end

@@ -98,7 +98,7 @@ define('headcounts', function(c, r)
   return {'ok', call('LRANGE', c.P .. ':history:' .. r.app, 0, -1)}
 end)
 
-local BRIEF = {'id', 'app', 'pid', 'gen', 'state', 'node', 'lease'}
+local BRIEF = {'id', 'app', 'pid', 'gen', 'state', 'node', 'lease', 'rooms'}
 
 -- As HGETALL gives it, with the few fields of a brief list.
 local function brief(c, sid)

@@ -1,0 +1,290 @@
+-- Rooms in the participant's partition: steps one, two and four of R2 (what a mark is: 15_marks).
+
+do -- a block of its own: one Lua function has at most 200 local names
+
+local MEMBER = {'xid', 'name', 'avatar', 'status', 'attrs', 'ver'}
+
+-- Of a participant what its memberships are made of: the record, and its sessions with their rooms. A session counts as
+-- connected until it has been detached for 2 s.
+function rooms.participant(c, who)
+  local out = {profile = call('HMGET', participant_key(c, who), unpack(MEMBER)), sessions = {}}
+  for i = 1, #MEMBER do
+    out.profile[i] = out.profile[i] or ''
+  end
+  for sid in pairs(sessions_of(c, who)) do
+    local found = call('HMGET', session_key(c, sid), 'state', 'told', 'rooms', 'node', 'gen', 'lost')
+    local names = {}
+    for _, name in ipairs(some(found[3]) and cjson.decode(found[3]) or {}) do
+      names[name] = true
+    end
+    out.sessions[#out.sessions + 1] = {
+      id = sid, attached = found[1] == 'attached', connected = not some(found[2]), rooms = some(found[3]), names = names,
+      node = found[4], gen = found[5], lost = some(found[6]),
+    }
+  end
+  table.sort(out.sessions, function(a, b)
+    return a.id < b.id
+  end)
+  return out
+end
+
+-- Step two: the participant's whole part in the room, under the mark. With `out` none of it is there but the reason.
+function rooms.read(c, out, mark, value, known)
+  local who, app, pid, name = rooms.split(mark)
+  known[who] = known[who] or rooms.participant(c, who)
+  local ids = {}
+  for _, s in ipairs(known[who].sessions) do
+    if s.names[name] then
+      ids[#ids + 1] = (s.connected and '+' or '-') .. s.id
+    end
+  end
+  local last, reason = rooms.parse(value)
+  out[#out + 1] = {app, pid, name, int(last), reason, ids, known[who].profile}
+end
+
+function rooms.read_all(c, marks)
+  local out, known = {}, {}
+  if #marks > 0 then
+    local values = call('HMGET', c.P .. ':rn', unpack(marks))
+    for i, mark in ipairs(marks) do
+      if values[i] then
+        rooms.read(c, out, mark, values[i], known)
+      end
+    end
+  end
+  return out
+end
+
+-- Reads for the caller: nobody else is asked to settle these.
+function rooms.read_own(c)
+  local marks = c.marks or {}
+  c.marks = nil
+  return rooms.read_all(c, marks)
+end
+
+-- For so long only the caller settles them.
+function rooms.claim(c, marks)
+  local due, at = {}, int(clock_now(c) + MARK_CLAIM_MS)
+  for _, mark in ipairs(marks) do
+    due[#due + 1] = at
+    due[#due + 1] = mark
+  end
+  if #due > 0 then
+    call('ZADD', c.P .. ':rm', unpack(due))
+  end
+end
+
+local function without(list, wanted)
+  local out = {}
+  for _, each in ipairs(list) do
+    if each ~= wanted then
+      out[#out + 1] = each
+    end
+  end
+  return out
+end
+
+-- The session's rooms from here on; what it lost of the room is told no more where it joins.
+function rooms.store(c, sid, names, lost)
+  call('HSET', session_key(c, sid), 'rooms', #names > 0 and cjson.encode(names) or '')
+  if lost then
+    call('HSET', session_key(c, sid), 'lost', #lost > 0 and cjson.encode(lost) or '')
+  end
+end
+
+function rooms.note_join(c, app, pid, name, joined)
+  local who = owner_key(app, pid)
+  local key = participant_key(c, who)
+  local found = call('HMGET', key, 'id', 'rooms')
+  if found[1] then
+    local p = {rooms = found[2]}
+    rooms.put(p, name, joined)
+    call('HSET', key, 'rooms', p.rooms)
+  end
+end
+
+define('room_join', function(c, r)
+  local s = load_session(c, r.id)
+  if not owns(s, r) then
+    return not_owner(c, s)
+  end
+  local names = some(s.rooms) and cjson.decode(s.rooms) or {}
+  local others = without(names, r.room)
+  local who = owner_key(s.app, s.pid)
+  if #others == #names then
+    if #names >= r.limit then
+      return refuse('room_limit')
+    end
+    local p = participant_of(c, s)
+    if p.fresh then
+      finish(c, p, snapshot(p))
+    end
+    names[#names + 1] = r.room
+    local lost = nil
+    if some(s.lost) then
+      lost = {}
+      for _, each in ipairs(cjson.decode(s.lost)) do
+        lost[#lost + 1] = each[1] ~= r.room and each or nil
+      end
+    end
+    rooms.store(c, s.id, names, lost)
+  end
+  rooms.mark(c, who, {r.room})
+  local out = rooms.read_own(c)
+  rooms.note_join(c, s.app, s.pid, r.room, tonumber(out[1][4]))
+  return {'ok', out}
+end)
+
+-- A repeated leave settles what the first one left.
+define('room_leave', function(c, r)
+  local s = load_session(c, r.id)
+  if not owns(s, r) then
+    return not_owner(c, s)
+  end
+  if some(s.rooms) and rooms.leave(c, s, {r.room}, r.reason) then
+    return {'ok', rooms.read_own(c)}
+  end
+  mark_repeated(c)
+  return {'ok', rooms.read_all(c, {owner_key(s.app, s.pid) .. '\0' .. r.room})}
+end)
+
+-- Whether the session is its owner's, for what is written in other partitions.
+define('room_owner', function(c, r)
+  local s = load_session(c, r.id)
+  if not owns(s, r) then
+    return not_owner(c, s)
+  end
+  return {'ok'}
+end)
+
+-- Reads and claims these marks, as far as they are there.
+define('room_read', function(c, r)
+  rooms.claim(c, r.marks)
+  local out = rooms.read_all(c, r.marks)
+  if #out < #r.marks then
+    local values = call('HMGET', c.P .. ':rn', unpack(r.marks))
+    for i, mark in ipairs(r.marks) do
+      if not values[i] then
+        call('ZREM', c.P .. ':rm', mark)
+      end
+    end
+  end
+  return {'ok', out}
+end)
+
+-- Step four. Items are {mark, number, whether nothing was left}. A mark that has another number now stays.
+define('room_done', function(c, r)
+  for _, item in ipairs(r.items) do
+    local mark, settled, none = unpack(item)
+    local value = call('HGET', c.P .. ':rn', mark)
+    if value and rooms.parse(value) == settled then
+      call('HDEL', c.P .. ':rn', mark)
+      call('ZREM', c.P .. ':rm', mark)
+      local who, _, _, name = rooms.split(mark)
+      local stored = none and call('HGET', participant_key(c, who), 'rooms')
+      if some(stored) then
+        local p = {rooms = stored}
+        rooms.put(p, name, nil)
+        call('HSET', participant_key(c, who), 'rooms', p.rooms)
+      end
+    elseif value then
+      call('ZADD', c.P .. ':rm', int(clock_now(c) + MARK_AGE_MS), mark)
+    end
+  end
+  mark_repeated(c)
+  return {'ok'}
+end)
+
+-- A mark that was read as `seen` needs a number above this one: what the room knows is newer than this partition's clock
+-- was, or the number is too old. Items are {mark, seen, above}. Reads again.
+define('room_renumber', function(c, r)
+  local marks = {}
+  for _, item in ipairs(r.items) do
+    local mark, seen, above = unpack(item)
+    local last = rooms.parse(call('HGET', c.P .. ':rn', mark))
+    if last == seen then
+      local who, app, pid, name = rooms.split(mark)
+      rooms.mark(c, who, {name}, nil, false, above)
+      local stored = call('HGET', participant_key(c, who), 'rooms')
+      if some(stored) and cjson.decode(stored)[name] then
+        rooms.note_join(c, app, pid, name, rooms.parse(call('HGET', c.P .. ':rn', mark)))
+      end
+    end
+    if last > 0 then
+      marks[#marks + 1] = mark
+    end
+  end
+  c.marks = nil
+  rooms.claim(c, marks)
+  return {'ok', rooms.read_all(c, marks)}
+end)
+
+-- The row drops the room (R2 5, R8, R11). Items are {mark, upto, reason}: what was joined, or changed, under a later number
+-- is read again instead. Also the memberships that this ended and whose sessions have a node: session, node, generation,
+-- room, reason, …
+define('room_drop', function(c, r)
+  local marks, told = {}, {}
+  for _, item in ipairs(r.items) do
+    local mark, upto, reason = unpack(item)
+    local who, _, _, name = rooms.split(mark)
+    local last = rooms.parse(call('HGET', c.P .. ':rn', mark))
+    local stored = call('HGET', participant_key(c, who), 'rooms')
+    local joined = some(stored) and number(cjson.decode(stored)[name]) or 0
+    if last <= upto and joined <= upto then
+      for _, s in ipairs(rooms.participant(c, who).sessions) do
+        if s.names[name] then
+          local lost = without(s.lost and cjson.decode(s.lost) or {}, nil)
+          lost[#lost + 1] = {name, reason}
+          rooms.store(c, s.id, without(cjson.decode(s.rooms), name), {unpack(lost, max(1, #lost - MAX_LOST + 1))})
+          if s.attached then
+            for _, value in ipairs({s.id, s.node, s.gen, name, reason}) do
+              told[#told + 1] = value
+            end
+          end
+        end
+      end
+      rooms.mark(c, who, {name}, reason, false, upto)
+    elseif last == 0 then
+      rooms.mark(c, who, {name}, nil, false, upto)
+    end
+    marks[#marks + 1] = mark
+  end
+  c.marks = nil
+  rooms.claim(c, marks)
+  return {'ok', rooms.read_all(c, marks), told}
+end)
+
+-- Not before `ms` from now: the room's partition is away. Items are marks.
+define('room_hold', function(c, r)
+  for _, mark in ipairs(r.marks) do
+    if call('HEXISTS', c.P .. ':rn', mark) == 1 then
+      call('ZADD', c.P .. ':rm', int(clock_now(c) + r.ms), mark)
+    end
+  end
+  return {'ok'}
+end)
+
+-- New marks for what a comparison found (R10), read at once. reason: where the row does not have the room.
+define('room_mark', function(c, r)
+  for _, mark in ipairs(r.marks) do
+    local who, _, _, name = rooms.split(mark)
+    rooms.mark(c, who, {name}, r.reason)
+  end
+  c.marks = nil
+  rooms.claim(c, r.marks)
+  return {'ok', rooms.read_all(c, r.marks)}
+end)
+
+-- Marks that are due: those read, which the caller has for `MARK_CLAIM`, and since when the oldest is due (ms).
+function rooms.read_due(c, limit)
+  local found = call('ZRANGEBYSCORE', c.P .. ':rm', '-inf', int(clock_now(c)), 'WITHSCORES', 'LIMIT', 0, limit)
+  local marks, lag = {}, 0
+  for i = 1, #found, 2 do
+    marks[#marks + 1] = found[i]
+    lag = max(lag, clock_now(c) - tonumber(found[i + 1]))
+  end
+  rooms.claim(c, marks)
+  return rooms.read_all(c, marks), lag
+end
+
+end

@@ -1,0 +1,352 @@
+"""Rosters follow rows (R2): what was changed in participants' partitions is taken by the rooms' partitions.
+
+Step one made marks, in the functions that change sessions. The rest is here: read under the mark, let the room take it,
+remove the mark; where the room refuses, the row drops the room. Whoever made a mark settles it at once, the reaper what
+is left. Every step may be repeated, by several nodes at the same time, and may be the last of a node that dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from greenroom.core.rooms.requests import MembershipLost, RoomLimits
+from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds, subject
+from greenroom.engines.redis.counts import Counts
+from greenroom.engines.redis.replies import accepted
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
+from greenroom.engines.rooms import MARKS_OF_CALL
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import partition_of, partition_of_room
+
+ROUNDS = 8
+"""How often a part is read again in one go, where others change it meanwhile; then the reaper goes on."""
+FIRST_PAUSE = 1.0
+"""Seconds for which a partition that did not answer is left alone; each time twice as long."""
+LONGEST_PAUSE = 60.0
+
+
+class Part(NamedTuple):
+    """A participant's part in a room, as read under its mark: no sessions, or which."""
+
+    app: str
+    participant_id: str
+    room: str
+    number: int
+    reason: str
+    """Why it has none."""
+    sessions: tuple[str, ...]
+    """``+`` or ``-`` (connected, or not for 2 s) and the id."""
+    profile: tuple[str, ...]
+    """External id, name, avatar, status, attributes, version; what is not there is empty."""
+
+    @property
+    def mark(self) -> str:
+        return f"{subject(self.app, self.participant_id)}\0{self.room}"
+
+    @property
+    def partition(self) -> int:
+        """Of the participant."""
+        return partition_of(self.app, self.participant_id)
+
+    @property
+    def room_partition(self) -> int:
+        return partition_of_room(self.app, self.room)
+
+
+class Drop(NamedTuple):
+    """A row is to drop a room: what was joined up to a number."""
+
+    app: str
+    participant_id: str
+    room: str
+    upto: int
+    reason: str
+
+    @property
+    def mark(self) -> str:
+        return f"{subject(self.app, self.participant_id)}\0{self.room}"
+
+
+class Verdict(NamedTuple):
+    """What became of a part: ``taken``, ``refused`` (reason, until), or ``failed`` with the error."""
+
+    kind: str
+    reason: str = ""
+    until: int | None = None
+    error: Exception | None = None
+    roster: Reply | None = None
+
+
+class Joining(NamedTuple):
+    """What a join says of a room, beside its mark."""
+
+    room_id: str
+    limits: RoomLimits
+    roster: int
+    """Members to answer with; 0: a page."""
+
+
+def parts_of(reply: Sequence[Any]) -> list[Part]:
+    """What the functions read."""
+    return [
+        Part(
+            app.decode(),
+            participant.decode(),
+            room.decode(),
+            int(number),
+            reason.decode(),
+            tuple(one.decode() for one in sessions),
+            tuple(one.decode() for one in profile),
+        )
+        for app, participant, room, number, reason, sessions, profile in reply
+    ]
+
+
+class Settling:
+    """limits_of: what an application allows its rooms, None where it is not known. counts: rooms of applications."""
+
+    def __init__(self, store: Store, limits_of: Callable[[str], RoomLimits | None], counts: Counts) -> None:
+        self._store = store
+        self._limits_of = limits_of
+        self._counts = counts
+        self._away: dict[int, tuple[float, float]] = {}
+        self._waiting: dict[int, list[str]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._lost: list[MembershipLost] = []
+        self.settled = 0
+        """Marks that are gone, by this node, ever."""
+
+    # -- marks of this node's own calls ------------------------------------------------------------------------------
+
+    def begin(self, partition: int, marks: Iterable[bytes]) -> None:
+        """A function of this node made these marks."""
+        self._waiting.setdefault(partition, []).extend(mark.decode() for mark in marks)
+        if self._task is None and self._waiting[partition]:
+            self._task = asyncio.get_running_loop().create_task(self._work(), name="greenroom-redis-settle")
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                await self._settle_marks(waiting)
+        finally:
+            self._task = None
+
+    async def idle(self) -> None:
+        """Returns when what this node has begun is settled, or has failed."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await self.idle()
+
+    async def _settle_marks(self, waiting: Mapping[int, Sequence[str]]) -> None:
+        calls = [
+            _call("room_read", partition, marks=some)
+            for partition, marks in waiting.items()
+            for some in batched(list(dict.fromkeys(marks)), MARKS_OF_CALL)
+        ]
+        found: list[Part] = []
+        for reply in await self.ask(calls):
+            if not isinstance(reply, Exception):
+                found += parts_of(reply[0])
+        await self.settle(found)
+
+    def lost(self) -> tuple[MembershipLost, ...]:
+        """Memberships that ended since this was asked last, and whose nodes are to be told."""
+        lost, self._lost = tuple(self._lost), []
+        return lost
+
+    # -- partitions --------------------------------------------------------------------------------------------------
+
+    def is_away(self, partition: int) -> bool:
+        """Whether it did not answer lately, and is left alone."""
+        return self._away.get(partition, (0.0, 0.0))[0] > asyncio.get_running_loop().time()
+
+    async def ask(self, calls: Sequence[FunctionCall]) -> list[Reply | Exception]:
+        """All at once: what follows `ok`, or the error, in order. Partitions that are away are found here."""
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in calls]
+        for call, future in zip(calls, futures, strict=True):
+            self._store.begin(call, partial(_answer, future))
+        replies: list[Reply | Exception] = []
+        for call, future in zip(calls, futures, strict=True):
+            reply = await future
+            try:
+                if isinstance(reply, Exception):
+                    raise reply
+                replies.append(accepted(reply))
+            except Exception as error:  # the caller looks at it
+                replies.append(error)
+            self._note(int(call.tag[1:]), replies[-1])
+        return replies
+
+    def _note(self, partition: int, reply: Reply | Exception) -> None:
+        if not isinstance(reply, ServiceUnavailableError):
+            self._away.pop(partition, None)
+            return
+        now = asyncio.get_running_loop().time()
+        until, pause = self._away.get(partition, (0.0, FIRST_PAUSE / 2))
+        if until <= now:
+            pause = min(2 * pause, LONGEST_PAUSE)
+            self._away[partition] = now + pause, pause
+
+    # -- steps three and four ----------------------------------------------------------------------------------------
+
+    async def settle(self, parts: Sequence[Part], joining: Joining | None = None) -> dict[str, Verdict]:
+        """By mark what became of the part. joining: of a join's own part, the only one."""
+        verdicts: dict[str, Verdict] = {}
+        todo = list(parts)
+        for _ in range(ROUNDS):
+            if not todo:
+                break
+            todo = await self._round(todo, joining, verdicts)
+        for part in todo:
+            verdicts.setdefault(part.mark, Verdict("failed", error=ServiceUnavailableError(retry_after=1.0)))
+        return verdicts
+
+    async def _round(self, parts: Sequence[Part], joining: Joining | None, verdicts: dict[str, Verdict]) -> list[Part]:
+        """Parts that were read again."""
+        done: dict[int, list[tuple[str, int, bool]]] = {}
+        drops: list[Drop] = []
+        renumber: dict[int, list[tuple[str, int, int]]] = {}
+        held: dict[tuple[int, int], list[str]] = {}
+        for part, reply, roster in await self._take(parts, joining):
+            if isinstance(reply, Exception):
+                verdicts[part.mark] = Verdict("failed", error=reply)
+                held.setdefault((part.partition, part.room_partition), []).append(part.mark)
+                continue
+            kind = reply[0]
+            if kind == b"taken":
+                verdicts.setdefault(part.mark, Verdict("taken", roster=roster))
+                done.setdefault(part.partition, []).append((part.mark, part.number, not part.sessions))
+            elif kind == b"refused":
+                reason = reply[1].decode()
+                until = int(reply[2]) if len(reply) > 2 else None
+                verdicts[part.mark] = Verdict("refused", reason, until)
+                drops.append(Drop(part.app, part.participant_id, part.room, part.number, reason))
+            else:
+                above = int(reply[1]) if kind == b"behind" else 0
+                renumber.setdefault(part.partition, []).append((part.mark, part.number, above))
+        await self._hold(held)
+        await self._remove(done, verdicts)
+        again = await self.drop(drops)
+        calls = [_call("room_renumber", partition, items=items) for partition, items in renumber.items()]
+        for reply in await self.ask(calls):
+            if not isinstance(reply, Exception):
+                again += parts_of(reply[0])
+        return again
+
+    async def _take(
+        self, parts: Sequence[Part], joining: Joining | None
+    ) -> list[tuple[Part, Reply | Exception, Reply | None]]:
+        by_room: dict[int, list[Part]] = {}
+        for part in parts:
+            by_room.setdefault(part.room_partition, []).append(part)
+        pieces = [
+            (number, some)
+            for number, found in by_room.items()
+            for some in batched(sorted(found, key=lambda part: (part.app, part.room)), MARKS_OF_CALL)
+        ]
+        calls = [
+            _call(
+                "room_take",
+                number,
+                items=[self._item(part, joining) for part in some],
+                roster=None if joining is None else joining.roster,
+            )
+            for number, some in pieces
+        ]
+        taken: list[tuple[Part, Reply | Exception, Reply | None]] = []
+        for (number, some), reply in zip(pieces, await self.ask(calls), strict=True):
+            if isinstance(reply, Exception):
+                taken += [(part, reply, None) for part in some]
+            else:
+                self._counts.note_all(number, reply[2])
+                taken += [(part, each, reply[1]) for part, each in zip(some, reply[0], strict=True)]
+        return taken
+
+    def _item(self, part: Part, joining: Joining | None) -> dict[str, Any]:
+        """What `room_take` takes for one part."""
+        item: dict[str, Any] = {
+            "app": part.app,
+            "room": part.room,
+            "pid": part.participant_id,
+            "number": part.number,
+            "reason": part.reason,
+            "sessions": part.sessions,
+        }
+        if not part.sessions:
+            return item
+        limits = self._limits_of(part.app) if joining is None else joining.limits
+        if limits is not None:
+            item["shown"] = encode(limits.roster_attributes).decode()
+        limits = limits or RoomLimits()
+        external_id, name, avatar_url, status, attributes, version = part.profile
+        record: dict[str, str] = {"id": part.participant_id, "name": name, "avatar_url": avatar_url}
+        if external_id:
+            record["external_id"] = external_id
+        if status:
+            record["status"] = status
+        if attributes:
+            item["attributes"] = attributes
+        item["record"] = encode(record).decode()
+        item["version"] = int(version or 0)
+        item["id"] = str(uuid4()) if joining is None else joining.room_id
+        item["max_rooms"] = limits.rooms
+        item["other_rooms"] = self._counts.others(part.room_partition, part.app)
+        item["max_members"] = limits.members
+        item["detailed_members"] = limits.detailed_members
+        return item
+
+    async def _hold(self, held: Mapping[tuple[int, int], Sequence[str]]) -> None:
+        """Marks whose room's partition is away wait as long as that is left alone."""
+        calls = []
+        for (partition, away), marks in held.items():
+            pause = self._away.get(away, (0.0, FIRST_PAUSE))[1]
+            calls.append(_call("room_hold", partition, marks=marks, ms=milliseconds(pause)))
+        await self.ask(calls)
+
+    async def _remove(self, done: Mapping[int, Sequence[tuple[str, int, bool]]], verdicts: dict[str, Verdict]) -> None:
+        calls = [_call("room_done", partition, items=items) for partition, items in done.items()]
+        for items, reply in zip(done.values(), await self.ask(calls), strict=True):
+            if isinstance(reply, Exception):
+                for mark, _, _ in items:
+                    verdicts[mark] = Verdict("failed", error=reply)
+            else:
+                self.settled += len(items)
+
+    async def drop(self, drops: Sequence[Drop]) -> list[Part]:
+        """Rows drop rooms. What was read then; memberships that ended are in `lost`."""
+        by_partition: dict[int, list[Drop]] = {}
+        for one in drops:
+            by_partition.setdefault(partition_of(one.app, one.participant_id), []).append(one)
+        calls = [
+            _call("room_drop", partition, items=[(one.mark, one.upto, one.reason) for one in some])
+            for partition, found in by_partition.items()
+            for some in batched(found, MARKS_OF_CALL)
+        ]
+        found: list[Part] = []
+        for reply in await self.ask(calls):
+            if not isinstance(reply, Exception):
+                readings, told = reply
+                found += parts_of(readings)
+                texts = [each.decode() for each in told]
+                for session, node, generation, room, reason in batched(texts, 5):
+                    self._lost.append(MembershipLost(session, node, int(generation), room, reason))
+        return found
+
+
+def _call(function: str, partition: int, **members: Any) -> FunctionCall:
+    return FunctionCall(function, f"p{partition}", argument(**members), True)
+
+
+def _answer(future: asyncio.Future[Any], reply: Any) -> None:
+    if not future.done():
+        future.set_result(reply)
