@@ -7,11 +7,12 @@ import { flushSync } from 'react-dom';
 import { createRoot, hydrateRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { errors, Greenroom } from '@greenroom/client';
-import { GreenroomProvider, useGreenroom, useParticipants, usePresence, useSession } from './index.js';
+import { GreenroomProvider, useGreenroom, useParticipants, usePresence, useRoom, useSession } from './index.js';
 import { FakeService, participantId, token } from '../test/support/service.mjs';
 
 let service;
 let roots;
+let others;
 let complaints;
 const { error: printError } = console;
 
@@ -57,6 +58,22 @@ const Names = ({ who, externalIds = ['ben', 'chloe'] }) => {
   return isLoading ? 'loading' : participants.map(({ info, presence }) => `${info.name}:${presence}`).join(' ');
 };
 
+let entered; // what useRoom gave in the last render
+const Room = ({ name = 'standup', ...options }) => {
+  entered = useRoom(name, options);
+  const { members, isLoading, closed, error } = entered;
+  const names = members.map(({ info }) => info.name).join(' ');
+  return isLoading ? 'loading' : [`${entered.count}: ${names}`, closed?.reason, error?.name].filter(Boolean).join(' ');
+};
+/** Somebody else in a room. */
+const other = async (externalId, name = 'standup') => {
+  const sdk = new Greenroom('http://service', { webSocket: service.WebSocket });
+  others.push(sdk);
+  sdk.initializeToken(token(externalId));
+  await sdk.session.open({ name: externalId });
+  return sdk.rooms.join(name);
+};
+
 const count = (method) => service.requests.filter((one) => one === method).length;
 
 class Boundary extends Component {
@@ -75,11 +92,13 @@ describe(`React ${version}`, () => {
   beforeEach(() => {
     service = new FakeService();
     roots = [];
+    others = [];
     complaints = []; // React's warnings, and what a callback of the SDK threw
     console.error = (...parts) => complaints.push(parts.map(String).join(' ').slice(0, 400));
   });
   afterEach(async () => {
     for (const root of roots) root.unmount();
+    for (const sdk of others) sdk.dispose();
     await settled();
     console.error = printError;
     assert.deepEqual(complaints, []);
@@ -291,12 +310,83 @@ describe(`React ${version}`, () => {
     assert.equal(renders, before + 1);
   });
 
+  test('StrictMode joins a room once, shows who is in it, and leaves it as it is unmounted', async () => {
+    const App = ({ shown }) => h(StrictMode, null, h(Provider, { info: { name: 'Anna' } }, shown && [h(Room, { key: 1 }), h(Room, { key: 2 })]));
+    const page = render(h(App, { shown: true }));
+    await shows(page, '1: Anna1: Anna');
+    assert.equal(count('rooms.join'), 1);
+    const ben = await other('ben');
+    await shows(page, '2: Anna ben2: Anna ben');
+    await ben.leave();
+    await shows(page, '1: Anna1: Anna');
+    assert.equal(count('rooms.leave'), 1);
+    page.again(h(App, { shown: false }));
+    await until(() => !service.rooms.rooms.has('standup'), 'the room has ended');
+    assert.equal(count('rooms.leave'), 2);
+  });
+
+  test('messages go to the handler of the latest render, and out of the room', async () => {
+    const heard = [];
+    const App = ({ turn }) => h(Provider, null, h(Room, { onMessage: (message, { info }) => heard.push([turn, message, info.name]) }));
+    const page = render(h(App, { turn: 1 }));
+    await shows(page, '1: ');
+    const ben = await other('ben');
+    await until(() => entered.count === 2, 'ben is there');
+    page.again(h(App, { turn: 2 }));
+    const received = [];
+    ben.on('message', (message) => received.push(message));
+    await ben.send('hello');
+    await entered.send({ hand: 'up' });
+    await until(() => heard.length && received.length, 'both messages');
+    assert.deepEqual([heard, received], [[[2, 'hello', 'ben']], [{ hand: 'up' }]]);
+  });
+
+  test('a room that is closed says why, and can be joined again', async () => {
+    const page = render(h(Provider, { info: { name: 'Anna' } }, h(Room)));
+    await shows(page, '1: Anna');
+    service.rooms.end('standup');
+    await until(() => entered.closed, 'it is closed');
+    assert.deepEqual([entered.closed.reason, entered.isMember], ['ended', false]);
+    entered.joinAgain();
+    await shows(page, '1: Anna');
+    service.rooms.kick('standup', participantId('anna'));
+    await until(() => entered.closed?.reason === 'kicked', 'she is kicked');
+    entered.joinAgain();
+    await until(() => entered.error?.name === 'KeptOutError', 'she is kept out');
+  });
+
+  test('another room, none, and one that is only watched', async () => {
+    await other('ben', 'a');
+    const App = (options) => h(Provider, { info: { name: 'Anna' } }, h(Room, options));
+    const page = render(h(App, { name: 'a' }));
+    await shows(page, '2: ben Anna');
+    page.again(h(App, { name: 'a', watch: true }));
+    await shows(page, '1: ben');
+    await assert.rejects(entered.send('x'), errors.NotAMemberError);
+    page.again(h(App, { name: null }));
+    await shows(page, '0: ');
+    await settled();
+    assert.ok(![...service.sessions.values()].some(({ watchingRooms, person }) => watchingRooms.size && person === participantId('anna')));
+    page.again(h(App, { name: 'b' }));
+    await shows(page, '1: Anna');
+  });
+
+  test('a session that ends and is opened again joins the room again', async () => {
+    const page = render(h(Provider, { info: { name: 'Anna' } }, h(Session), ' ', h(Room)));
+    await shows(page, 'connected Anna 1: Anna');
+    service.endAll('kicked');
+    await shows(page, 'disconnected kicked SessionEndedError 0: ');
+    await handle.open({ name: 'Anna' });
+    await shows(page, 'connected Anna 1: Anna');
+  });
+
   const inside = (...parts) => h(Provider, null, h(...parts));
   for (const [name, element, message] of [
     ['a prop', () => h(Provider, { tokens: 'x' }), /no member tokens\. Did you mean token\?/],
     ['no url and no sdk', () => h(GreenroomProvider, {}), /needs one of url and sdk/],
     ['who of usePresence', () => inside(Presence, { who: { externalid: 'ben' } }), /Did you mean externalId\?/],
     ['who of useParticipants', () => inside(Names, { who: { externalId: 'ben' } }), /Did you mean externalIds\?/],
+    ['options of useRoom', () => inside(Room, { watching: true }), /options has no member watching/],
     ['a hook without a provider', () => h(Session), /useSession has no GreenroomProvider above it/],
   ])
     test(`refused by name: ${name}`, async () => {

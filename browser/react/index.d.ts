@@ -1,11 +1,15 @@
 import type {
   Greenroom,
   GreenroomOptions,
+  Member,
   OpenOptions,
   Participant,
   ParticipantInfo,
   Presence,
   Refresh,
+  Room,
+  RoomClosed,
+  RoomEvents,
   SessionEnd,
   SessionState,
   SessionStatus,
@@ -81,6 +85,40 @@ export declare function useParticipants(who: Who | null | undefined): Participan
 export declare function usePresence(
   who: string | { id?: string; externalId?: string } | null | undefined,
 ): Presence | undefined;
+
+export interface RoomOptions {
+  /** True: only looked at, not joined. */
+  watch?: boolean;
+  /** `(message, sender, number)`; that of the latest render is called. */
+  onMessage?: RoomEvents['message'];
+}
+
+export interface RoomHandle {
+  /** undefined until it is joined. */
+  readonly room: Room | undefined;
+  /** In the order in which they joined; empty in a counted room. */
+  readonly members: readonly Member[];
+  readonly count: number;
+  readonly isMember: boolean;
+  /** Whether the service has yet to answer. */
+  readonly isLoading: boolean;
+  /** Why the room was closed, if it was, and not by the component. */
+  readonly closed: RoomClosed | undefined;
+  /** Why it could not be joined, or not again. */
+  readonly error: Error | undefined;
+  /** These three reject with NotAMemberError until the room is joined. */
+  readonly send: Room['send'];
+  readonly invite: Room['invite'];
+  readonly kick: Room['kick'];
+  /** Joins, or watches, once more what was closed. */
+  readonly joinAgain: () => void;
+}
+
+/**
+ * Joins the room while the component is mounted and a session is open; however many components show it, it is joined once,
+ * and left when the last one is unmounted. undefined or null: no room.
+ */
+export declare function useRoom(name: string | null | undefined, options?: RoomOptions): RoomHandle;
 
 /** The SDK, for what has no hook; undefined on a server, and until the provider is mounted. */
 export declare function useGreenroom(): Greenroom | undefined;

@@ -1,5 +1,7 @@
 /** @greenroom/react: a Greenroom session in React. Types are in index.d.ts. */
-import { createContext, createElement, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import {
+  createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore,
+} from 'react';
 import { errors } from '@greenroom/client';
 import { checkMembers } from '../compat/members.js';
 import { SessionStore } from './store.js';
@@ -71,4 +73,32 @@ export const usePresence = (who) => {
   const { id, externalId } = typeof who === 'string' ? { id: who } : (who ?? {});
   const asked = { ids: id === undefined ? [] : [id], externalIds: externalId === undefined ? [] : [externalId] };
   return useWatched('usePresence', keysOf(asked)).participants[0]?.presence;
+};
+
+const ROOM_OPTIONS = ['watch', 'onMessage'];
+
+/**
+ * A room, joined while the component is mounted and a session is open. `watch`: only looked at. `onMessage`: the handler of
+ * the latest render. A name that is undefined or null: no room.
+ */
+export const useRoom = (name, options) => {
+  checkMembers('options', options, ROOM_OPTIONS);
+  const { watch = false, onMessage } = options ?? {};
+  const store = useStore('useRoom');
+  const key = name === undefined || name === null ? undefined : JSON.stringify([watch ? 'watch' : 'join', name]);
+  const view = useMemo(() => store.roomView(key), [store, key]);
+  const shown = useSyncExternalStore(view.subscribe, view.getSnapshot, view.getServerSnapshot);
+  const { room } = shown;
+  const latest = useRef(onMessage);
+  useEffect(() => {
+    latest.current = onMessage;
+  });
+  useEffect(() => room?.on('message', (...values) => latest.current?.(...values)), [room]);
+  const call = (method) => async (...values) => {
+    if (!room) throw new errors.NotAMemberError();
+    return room[method](...values);
+  };
+  const calls = useMemo(() => ({ send: call('send'), invite: call('invite'), kick: call('kick') }), [room]);
+  const joinAgain = useCallback(() => store.again(key), [store, key]);
+  return { ...shown, ...calls, joinAgain };
 };

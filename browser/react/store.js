@@ -1,6 +1,6 @@
 /**
- * One Greenroom SDK as React sees it: a snapshot that is replaced when something changes, participants who are watched
- * while a component shows them, and listeners. No React here: `useSyncExternalStore` reads this.
+ * One Greenroom SDK as React sees it: a snapshot that is replaced when something changes, participants and rooms that
+ * are watched or joined while a component shows them, and listeners. No React here: `useSyncExternalStore` reads this.
  *
  * What components let go of is released in a later turn: StrictMode unmounts and mounts everything again at once, and
  * neither sessions nor watches end for that.
@@ -12,6 +12,40 @@ const CLOSED = Object.freeze({
 });
 const NOBODY = Object.freeze({ participants: Object.freeze([]), isLoading: false, error: undefined });
 
+const NO_ROOM = Object.freeze({
+  room: undefined, members: Object.freeze([]), count: 0, isMember: false, closed: undefined, isLoading: false, error: undefined,
+});
+
+/** How it is asked for, by the kind in its key: what is shown, and what ends it. set: shows what it became. */
+const SOURCES = {
+  ids: (sdk, id, set) => watchParticipant(sdk, { ids: [id] }, set),
+  externalIds: (sdk, id, set) => watchParticipant(sdk, { externalIds: [id] }, set),
+  join: (sdk, name, set) => enter(() => sdk.rooms.join(name), set),
+  watch: (sdk, name, set) => enter(() => sdk.rooms.watch(name), set),
+};
+
+const watchParticipant = async (sdk, who, set) => {
+  const watch = await sdk.participants.watch(who, set);
+  return [watch.participants[0], () => watch.close()];
+};
+
+const enter = async (ask, set) => {
+  const room = await ask();
+  const show = (closed) => ({
+    room,
+    members: Object.freeze([...room.members.values()].sort((one, other) => one.joinedAt - other.joinedAt)),
+    count: room.count,
+    isMember: room.isMember,
+    closed,
+  });
+  const offs = [room.on('changed', () => set(show())), room.on('closed', (closed) => set(show(closed)))];
+  const end = () => {
+    for (const off of offs) off();
+    room.leave();
+  };
+  return [show(), end];
+};
+
 const isSame = (one, other) => Object.keys(one).every((name) => Object.is(one[name], other[name]));
 
 /** Later in this turn or in the next: what is done now may be undone at once. */
@@ -21,7 +55,7 @@ export class SessionStore {
   #Sdk;
   #listeners = new Set();
   #snapshot = CLOSED;
-  #watched = new Map(); // key: {listeners, participant, error; watch, asking, turn}
+  #watched = new Map(); // key: {listeners, value, error; end, asking, turn}
   #props;
   #offs = [];
   #stopping;
@@ -166,11 +200,36 @@ export class SessionStore {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  // -- who is watched
+  // -- what is watched: participants and rooms
 
   /** These participants for `useSyncExternalStore`: each is watched once, however many components show it. */
   view(keys) {
-    let last = NOBODY;
+    return this.#view(keys, NOBODY, (all, last) => {
+      const participants = all.map((one) => one.value).filter(Boolean);
+      const error = all.find((one) => one.error)?.error;
+      const isLoading = this.#snapshot.isOpen && all.some((one) => !one.value && !one.error);
+      const unchanged =
+        participants.length === last.participants.length && participants.every((one, at) => one === last.participants[at]);
+      return { participants: unchanged ? last.participants : participants, isLoading, error };
+    });
+  }
+
+  /** A room for `useSyncExternalStore`: it is joined, or watched, once, however many components show it. */
+  roomView(key) {
+    return this.#view(key ? [key] : [], NO_ROOM, ([one]) => {
+      const isLoading = this.#snapshot.isOpen && !!one && !one.value && !one.error;
+      return { ...NO_ROOM, ...one?.value, isLoading, error: one?.error ?? one?.value?.closed?.error };
+    });
+  }
+
+  /** Join or watch again what was closed. */
+  again(key) {
+    const one = this.#watched.get(key);
+    if (one?.value?.closed && this.#snapshot.isOpen) this.#watch(key, one);
+  }
+
+  #view(keys, nothing, show) {
+    let last = nothing;
     return {
       subscribe: (listener) => {
         for (const key of keys) this.#hold(key, listener);
@@ -179,17 +238,11 @@ export class SessionStore {
         };
       },
       getSnapshot: () => {
-        const all = keys.map((key) => this.#watched.get(key) ?? {});
-        const participants = all.map((one) => one.participant).filter(Boolean);
-        const error = all.find((one) => one.error)?.error;
-        const isLoading = this.#snapshot.isOpen && all.some((one) => !one.participant && !one.error);
-        const unchanged =
-          participants.length === last.participants.length && participants.every((one, at) => one === last.participants[at]);
-        const next = { participants: unchanged ? last.participants : participants, isLoading, error };
+        const next = show(keys.map((key) => this.#watched.get(key) ?? {}), last);
         if (!isSame(next, last)) last = next;
         return last;
       },
-      getServerSnapshot: () => NOBODY,
+      getServerSnapshot: () => nothing,
     };
   }
 
@@ -208,11 +261,11 @@ export class SessionStore {
     if (!one?.listeners.size) later(() => this.#dropIfUnused(key, one));
   }
 
-  /** A watch that is being asked for is dropped when it has been answered. */
+  /** What is being asked for is dropped when it has been answered. */
   #dropIfUnused(key, one) {
     if (this.#watched.get(key) !== one || one.listeners.size || one.asking) return;
     this.#watched.delete(key);
-    one.watch?.close();
+    one.end?.();
   }
 
   async #watch(key, one) {
@@ -223,8 +276,8 @@ export class SessionStore {
     const [kind, id] = JSON.parse(key);
     one.asking = true;
     try {
-      const watch = await this.#snapshot.sdk.participants.watch({ [kind]: [id] }, (participant) => set({ participant }));
-      set({ asking: false, watch, participant: watch.participants[0], error: undefined });
+      const [value, end] = await SOURCES[kind](this.#snapshot.sdk, id, (next) => set({ value: next }));
+      set({ asking: false, value, end, error: undefined });
     } catch (error) {
       set({ asking: false, error });
     }
@@ -234,7 +287,7 @@ export class SessionStore {
   /** The session is over, and with it what it watched. */
   #closed() {
     for (const one of this.#watched.values())
-      this.#set(one, { turn: undefined, asking: false, watch: undefined, participant: undefined, error: undefined });
+      this.#set(one, { turn: undefined, asking: false, end: undefined, value: undefined, error: undefined });
   }
 
   #set(one, changes) {

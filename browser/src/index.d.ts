@@ -300,10 +300,10 @@ export declare class RoomsService {
     name: string,
     options?: { ttl?: number | null; detailed?: boolean | null },
   ): Promise<{ readonly name: string; readonly id?: string; readonly version: number; readonly count: number }>;
-  /** Opens what is not there. Joined again it is the same Room. */
-  join(name: string): Promise<Room>;
+  /** Opens what is not there. Joined again it is the same Room. signal: a join that is aborted leaves. */
+  join(name: string, options?: { signal?: AbortSignal | null }): Promise<Room>;
   /** The roster without being in it; a room that is not there is empty. Needs the scope `notifications:set`. */
-  watch(name: string): Promise<Room>;
+  watch(name: string, options?: { signal?: AbortSignal | null }): Promise<Room>;
   /** The name of the room that has this id. */
   find(roomId: string): Promise<string>;
   /** Joins the room, and lets the inviter know. */

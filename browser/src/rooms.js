@@ -34,12 +34,12 @@ export class RoomsService {
     return { name, id, version, count };
   }
 
-  join(name) {
-    return this._enter(name, true);
+  join(name, options) {
+    return this._enter(name, true, options);
   }
 
-  watch(name) {
-    return this._enter(name, false);
+  watch(name, options) {
+    return this._enter(name, false, options);
   }
 
   async find(roomId) {
@@ -62,9 +62,14 @@ export class RoomsService {
     return this._runner._machine;
   }
 
-  async _call(method, ...values) {
+  _openMachine() {
     const machine = this._machine;
     if (!machine.isOpen()) throw machine._notOpenError();
+    return machine;
+  }
+
+  async _call(method, ...values) {
+    const machine = this._openMachine();
     return this._runner._call((now, waiter) => machine[method](now, waiter, ...values));
   }
 
@@ -74,9 +79,16 @@ export class RoomsService {
   }
 
   /** The same Room for the same room, as long as it is open. */
-  async _enter(name, isJoined) {
+  async _enter(name, isJoined, options) {
     checkName(name);
-    const local = await this._call('_aboutRoom', isJoined ? '_join' : '_watch', name);
+    const { signal } = checkMembers('options', options, ['signal'], '{ signal }');
+    signal?.throwIfAborted();
+    this._openMachine();
+    const asked = this._call('_aboutRoom', isJoined ? '_join' : '_watch', name);
+    const waiter = this._runner._lastWaiter;
+    const cancel = () => this._runner._cancel(waiter, signal.reason);
+    signal?.addEventListener('abort', cancel);
+    const local = await asked.finally(() => signal?.removeEventListener('abort', cancel));
     const { _rooms } = this._notifier;
     const before = [..._rooms].find((one) => one._local === local && one._isJoined === isJoined);
     if (before) return before;

@@ -57,6 +57,13 @@ export class Runner {
     });
   }
 
+  /** The caller waits no longer. */
+  _cancel(waiter, reason) {
+    this._waiters.get(waiter)?.reject(reason);
+    this._waiters.delete(waiter);
+    this._input((now) => this._machine._cancelRequest(now, waiter));
+  }
+
   /** Give the machine an input, and carry out its effects. */
   _input(put, ...rest) {
     put(this._now(), ...rest);

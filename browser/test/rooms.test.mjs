@@ -73,6 +73,21 @@ test('a repeated join is the same room, and a join after a leave is another one'
   assert.deepEqual([room.isMember, next.isMember, names(next)], [false, true, 'anna']);
 });
 
+test('a join that is aborted leaves, and one that others wait for does not', async () => {
+  const sdk = await enter('anna');
+  const controller = new AbortController();
+  const { signal } = controller;
+  const [first, other] = [sdk.rooms.join('r', { signal }), sdk.rooms.join('other', { signal })];
+  const second = sdk.rooms.join('r');
+  controller.abort();
+  await assert.rejects(first, { name: 'AbortError' });
+  await assert.rejects(other, { name: 'AbortError' });
+  await assert.rejects(sdk.rooms.join('r', { signal }), { name: 'AbortError' });
+  assert.ok((await second).isMember);
+  await until(() => service.requests.includes('rooms.leave'));
+  assert.deepEqual([...service.rooms.rooms.keys()], ['r']);
+});
+
 test('a slow reader gets several changes as one: who came and went is in neither', async () => {
   const [one, two, three] = [await enter('anna'), await enter('ben'), await enter('chloe')];
   const room = await one.rooms.join('r');

@@ -217,16 +217,31 @@ export class PendingRequests {
       const { method, _lastError, _callers } = request;
       const late = _callers.filter((caller) => caller._deadline <= now);
       if (!late.length) return [];
-      request._callers = _callers.filter((caller) => !late.includes(caller));
-      if (!request._callers.length && method !== LEAVE) {
-        this._take(request._id);
-        if (method === JOIN) this._add(0, LEAVE, request.params);
-      }
+      this._remove(request, late);
       const hasEnded = _lastError instanceof errors.SessionEndedError; // the session lives, or all were rejected
       const error =
         (!hasEnded && _lastError) || new errors.ServiceUnavailableError(`${method} was not answered in time.`);
       return rejections(late, error);
     });
+  }
+
+  /** These wait for it no longer. */
+  _remove(request, callers) {
+    const { _id, method, params, _callers } = request;
+    request._callers = _callers.filter((caller) => !callers.includes(caller));
+    if (request._callers.length || method === LEAVE) return;
+    this._take(_id);
+    if (method === JOIN) this._add(0, LEAVE, params);
+  }
+
+  /** The caller was cancelled. What was sent is answered. */
+  _cancel(waiter) {
+    for (const request of this._all()) {
+      const own = request._callers.filter((caller) => caller.waiter === waiter);
+      if (!own.length) continue;
+      if (request._sentOn === undefined || request.method === JOIN) this._remove(request, own);
+      else request._callers = request._callers.filter((caller) => !own.includes(caller));
+    }
   }
 
   /** The session is over. */

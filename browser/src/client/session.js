@@ -220,6 +220,13 @@ export class ClientSession {
     this._run(now);
   }
 
+  /** The caller of a request was cancelled. A join for which nobody waits any more leaves. */
+  _cancelRequest(now, waiter) {
+    this._noteTime(now);
+    this._requests._cancel(waiter);
+    this._run(now);
+  }
+
   /** message: anything JSON. Resolves when it is published; repeated until then, with the same id. */
   _sendToRoom(now, waiter, room, message, to) {
     this._aboutRoom(now, waiter, '_send', { room, messageId: this._tools._randomHex(16), message, to });

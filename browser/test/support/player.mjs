@@ -4,6 +4,7 @@ import { strict as assert } from 'node:assert';
 import { readdirSync, readFileSync } from 'node:fs';
 import { ClientSession } from '../../src/client/session.js';
 import { classOf, errors } from '../../src/errors.js';
+import { LocalRoom } from '../../src/client/rosters.js';
 import { SERVICE_UNAVAILABLE } from '../../src/tables.js';
 import { peek } from '../../src/client/tokens.js';
 
@@ -23,6 +24,16 @@ const plain = (value) => {
   if (value === undefined || value === null) return null;
   if (value instanceof errors.GreenroomError) return toError(value);
   if (Array.isArray(value)) return value.map(plain);
+  if (value instanceof LocalRoom) {
+    const members = [...value._members.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
+    const { _name: room, _version: version, _count: count, _isJoined: isJoined } = value;
+    return { room, version, count, isJoined, members: members.map(plain) };
+  }
+  if (value.member) return { id: value.member.id, reason: value.reason };
+  if (value.info && value.joinedAt !== undefined) {
+    const { id, presence, sessions, joinedAt, availability, info } = value;
+    return JSON.parse(JSON.stringify({ id, presence, sessions, joinedAt, availability, ...info }));
+  }
   if (value.info && value.presence) {
     const { id, version, revision, presence, availability, info } = value;
     return JSON.parse(JSON.stringify({ id, version, revision, presence, availability, ...info }));
@@ -125,6 +136,14 @@ class Player {
         externalIds: step.externalIds,
       }),
     unwatch: (step) => this.machine.unwatch(this.now, step.waiter, { ids: this.#ids(step) }),
+    joinRoom: ({ waiter, room }) => this.machine._aboutRoom(this.now, waiter, '_join', room),
+    leaveRoom: ({ waiter, room }) => this.machine._aboutRoom(this.now, waiter, '_leave', room),
+    watchRoom: ({ waiter, room }) => this.machine._aboutRoom(this.now, waiter, '_watch', room),
+    unwatchRoom: ({ waiter, room }) => this.machine._aboutRoom(this.now, waiter, '_unwatch', room),
+    sendToRoom: ({ waiter, room, message, to }) => this.machine._sendToRoom(this.now, waiter, room, message, to),
+    answerInvitation: ({ waiter, invitation, accept }) =>
+      this.machine._answerInvitation(this.now, waiter, invitation, accept),
+    cancelRequest: ({ waiter }) => this.machine._cancelRequest(this.now, waiter),
     dialed: ({ attempt }) => this.machine._dialed(this.now, attempt),
     dialFailed: ({ attempt, code = SERVICE_UNAVAILABLE, retryAfter }) =>
       this.machine._dialFailed(this.now, attempt, new (classOf(code))(undefined, { code }), retryAfter),
