@@ -174,6 +174,10 @@ def tables() -> dict[str, tuple[str, Any]]:
         "MESSAGES_PER_SECOND": ("Of a service that does not say.", _plain(client_requests.MESSAGES_PER_SECOND)),
         "MESSAGES_BURST": ("Of a service that does not say.", client_requests.MESSAGES_BURST),
         "MERGED_METHODS": ("Several become one message.", sorted(client_requests.MERGED_METHODS)),
+        "EXCLUSIVE_METHODS": (
+            "Of one room, the next is sent when the one before is answered.",
+            sorted(client_requests.EXCLUSIVE_METHODS),
+        ),
         "WAKE_GAP": ("Seconds by which the wall clock ran ahead: the machine slept.", _plain(client.WAKE_GAP)),
         "LATE": ("Seconds. A timer as late as this slept.", _plain(client_attempts.LATE)),
         "TOKEN_LEEWAY": (

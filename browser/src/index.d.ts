@@ -293,13 +293,10 @@ export declare class RoomsService {
   on(name: 'invited', handler: (invitation: Invitation) => void): Unsubscribe;
   on(name: 'answered', handler: (answer: InvitationAnswer) => void): Unsubscribe;
   /**
-   * Opens an empty room; one that is there stays as it is. ttl: seconds for which it outlasts its last member, at most 600;
+   * Opens an empty room; one that is there stays as it is. Returns its id. ttl: seconds for which it outlasts its last member, at most 600;
    * left out: 0. detailed false: a counted room. Needs the scope `conf:create`.
    */
-  create(
-    name: string,
-    options?: { ttl?: number | null; detailed?: boolean | null },
-  ): Promise<{ readonly name: string; readonly id?: string; readonly version: number; readonly count: number }>;
+  create(name: string, options?: { ttl?: number | null; detailed?: boolean | null }): Promise<string>;
   /** Opens what is not there. Joined again it is the same Room. signal: a join that is aborted leaves. */
   join(name: string, options?: { signal?: AbortSignal | null }): Promise<Room>;
   /** The roster without being in it; a room that is not there is empty. Needs the scope `notifications:set`. */

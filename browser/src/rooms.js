@@ -30,8 +30,7 @@ export class RoomsService {
     checkName(name);
     const { ttl, detailed } = checkMembers('options', options, ['ttl', 'detailed'], '{ ttl: 60 }');
     const params = { room: name, ttl: ttl ?? undefined, detailed: detailed ?? undefined };
-    const { id, version, count } = await this._call('_roomRequest', 'rooms.create', params);
-    return { name, id, version, count };
+    return this._call('_roomRequest', 'rooms.create', params);
   }
 
   join(name, options) {

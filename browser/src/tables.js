@@ -32,6 +32,9 @@ export const MESSAGES_BURST = 100;
 /** Several become one message. */
 export const MERGED_METHODS = ["participants.get", "participants.watch"];
 
+/** Of one room, the next is sent when the one before is answered. */
+export const EXCLUSIVE_METHODS = ["rooms.join", "rooms.leave", "rooms.unwatch", "rooms.watch"];
+
 /** Seconds by which the wall clock ran ahead: the machine slept. */
 export const WAKE_GAP = 5;
 

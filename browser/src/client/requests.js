@@ -5,19 +5,16 @@
  */
 import { errors } from '../errors.js';
 import { utf8Length } from '../model.js';
-import { MAX_MESSAGE_BYTES, MERGED_METHODS, MESSAGES_BURST, MESSAGES_PER_SECOND, PACE } from '../tables.js';
+import { EXCLUSIVE_METHODS, MAX_MESSAGE_BYTES, MERGED_METHODS, MESSAGES_BURST, MESSAGES_PER_SECOND, PACE } from '../tables.js';
 import { earliest } from './attempts.js';
 
 const HELD = -1;
-
-/** Of one room, the next is sent when the one before is answered: a refusal for now may not change their order. */
-const EXCLUSIVE_METHODS = ['rooms.join', 'rooms.leave', 'rooms.watch', 'rooms.unwatch'];
 
 /** A leave goes on without anybody who waits for it. A join for which nobody waits any more becomes a leave. */
 export const JOIN = 'rooms.join';
 export const LEAVE = 'rooms.leave';
 
-const byId = (one, other) => one._id - other._id;
+const byOrder = (one, other) => one._order - other._order;
 
 const encode = (id, method, params) => JSON.stringify({ jsonrpc: '2.0', id, method, params });
 
@@ -35,6 +32,7 @@ class PendingRequest {
     this._alone = alone;
     const names = params.room === undefined ? [...(params.rooms ?? []), ...(params.known ?? []).map(([name]) => name)] : [params.room];
     this._room = names.length === 1 ? names[0] : undefined; // the one that it is about
+    this._order = id; // among those about the same room, unless others were put before it
     // Later: _sentOn, number of the attempt; _lastError; _notBefore, the service asked to wait.
   }
 }
@@ -87,7 +85,7 @@ export class PendingRequests {
   _addOrJoin(now, method, params, waiter, timeout) {
     const { _room } = new PendingRequest(0, method, params);
     const about = this._all().filter((one) => one._room === _room && EXCLUSIVE_METHODS.includes(one.method));
-    const last = about.sort(byId).at(-1);
+    const last = about.sort(byOrder).at(-1);
     if (last?.method === method && last._callers.length && JSON.stringify(last.params) === JSON.stringify(params))
       last._callers.push({ waiter, params, _timeout: timeout, _deadline: now + timeout });
     else this._add(now, method, params, waiter, timeout);
@@ -134,6 +132,14 @@ export class PendingRequests {
     for (const one of this._all()) if (!one._callers.length && one.method === method) this._table.delete(one._id);
   }
 
+  /** The last `count` requests come before all others, whatever these are about. */
+  _putFirst(count) {
+    const all = this._all();
+    all.unshift(...all.splice(all.length - count));
+    this._table = new Map(all.map((one) => [one._id, one]));
+    all.forEach((one, place) => (one._order = this._lastId - all.length + 1 + place));
+  }
+
   /** Send what waits, as fast as the service takes it. attempt: number of the live one, undefined without one. */
   _flush(now, attempt) {
     const effects = [];
@@ -171,7 +177,7 @@ export class PendingRequests {
   _blocked(attempt) {
     const blocked = new Set();
     const busy = new Map(); // room: whether all others have to wait
-    for (const one of this._all().sort(byId)) {
+    for (const one of this._all().sort(byOrder)) {
       const { _room, method, _sentOn, _notBefore } = one;
       if (_room === undefined) continue;
       const isExclusive = EXCLUSIVE_METHODS.includes(method);

@@ -32,3 +32,7 @@ export const errorOfClose = (close, text) => {
   const endReason = code ? undefined : (CLOSE_REASONS[close] ?? `close code ${close}`);
   return new (code ? classOf(code) : errors.SessionEndedError)(!text || text[0] === '{' ? undefined : text, { code, endReason });
 };
+
+/** The service does not have it, and would ignore what it does not know. */
+export const olderServiceError = (capability) =>
+  new errors.ProtocolError(`The service is older than this SDK: it has no ${capability}.`, { hint: 'Upgrade the service.' });

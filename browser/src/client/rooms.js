@@ -8,6 +8,7 @@ import { boundedRetry } from '../backoff.js';
 import { errors } from '../errors.js';
 import { utf8Length } from '../model.js';
 import { JOIN, LEAVE } from './requests.js';
+import { olderServiceError } from './retry_policy.js';
 import { LocalRoom } from './rosters.js';
 
 const WATCH = 'rooms.watch';
@@ -20,10 +21,6 @@ const MAX_KNOWN_BYTES = 8 * 1024;
 
 /** The capability of a service that has them. */
 export const ROOMS = 'rooms';
-
-/** Of a service that lacks a capability: it would ignore what it does not know. */
-export const missing = (capability) =>
-  new errors.ProtocolError(`The service is older than this SDK: it has no ${capability}.`, { hint: 'Upgrade the service.' });
 
 /** By name. A request with callers is the app's, one without is the machine's own. */
 export class LocalRooms {
@@ -104,8 +101,11 @@ export class LocalRooms {
         if (room && room._cursor === params.cursor) this._took(room, room._takePage(result));
         return undefined;
       }
+      case LEAVE:
+        if (room && !room._isJoined && !room._isAsked) this._ask(room); // of a join that was cancelled: it ended the app's watch, too
+        return undefined;
       case 'rooms.create':
-        return result.roster;
+        return result.roster.id;
       case 'rooms.find':
         return result.room;
     }
@@ -255,7 +255,7 @@ export class LocalRooms {
       if (room._hasChanges && !this._inHello.has(room._name) && !room._isAsked) this._ask(room);
   }
 
-  /** A new session replaces the one that had joined and watched. */
+  /** A new session replaces the one that had joined and watched: again, before anything else is asked of it. */
   _reopened({ capabilities, invitations }) {
     this._early.clear();
     for (const method of [JOIN, LEAVE, WATCH, UNWATCH, MEMBERS]) this._requests._dropOwn(method);
@@ -265,8 +265,9 @@ export class LocalRooms {
       room._lastNumber = 0;
       if (!capabilities.includes(ROOMS)) this._gone(room);
       else if (room._isJoined) this._requests._add(0, JOIN, { room: room._name });
-      else if (room._isWatched) this._ask(room);
+      else this._ask(room);
     }
+    this._requests._putFirst(this._byName.size);
   }
 
   /** Of a session that was opened, resumed or reopened: invitations that wait. */
@@ -291,7 +292,7 @@ export class LocalRooms {
   /** The service has no rooms any more. */
   _gone(room) {
     const { _name: name, _isJoined, _isWatched } = room;
-    const error = missing(ROOMS);
+    const error = olderServiceError(ROOMS);
     const reason = 'rooms_unavailable';
     if (_isJoined) this._output._notify({ type: 'roomLeft', room: name, reason, error });
     if (_isWatched) this._output._notify({ type: 'roomUnwatched', room: name, reason, error });

@@ -14,7 +14,8 @@ import { earliest, LIVE } from './attempts.js';
 import { Inbound } from './inbound.js';
 import { closed, Lifecycle } from './lifecycle.js';
 import { cleanInfo, isEmpty, sameInfo, Session } from './opening.js';
-import { missing, ROOMS } from './rooms.js';
+import { olderServiceError } from './retry_policy.js';
+import { ROOMS } from './rooms.js';
 import { splitIds } from './watches.js';
 
 /** The session of one SDK object: at most one at a time. */
@@ -192,7 +193,7 @@ export class ClientSession {
     const session = this._lifecycle._session;
     if (!session || session._capabilities.includes(capability)) return true;
     this._noteTime(now);
-    this._output._reject(waiter, missing(capability));
+    this._output._reject(waiter, olderServiceError(capability));
     this._run(now);
     return false;
   }
@@ -213,7 +214,7 @@ export class ClientSession {
    * resolves with the LocalRoom; a leave is tried for as long as the session lives.
    */
   _aboutRoom(now, waiter, method, what, timeout = this._settings._requestTimeout) {
-    if (!this._can(now, waiter, ROOMS)) return;
+    if (['_join', '_watch'].includes(method) && !this._can(now, waiter, ROOMS)) return;
     this._noteTime(now);
     if (this.isOpen()) this._rooms[method](now, waiter, what, timeout);
     else this._output._reject(waiter, this._notOpenError());
