@@ -102,7 +102,9 @@ class Shell:
         self.inner = engine
         self.clocks = ManualClocks(clock)
         self.metrics = FakeMetrics()
-        self.hub = Hub(self.services, self.engine.bus, events=self, metrics=self.metrics, clocks=self.clocks)
+        self.hub = Hub(
+            self.services, self.engine.bus, self.engine.rooms, events=self, metrics=self.metrics, clocks=self.clocks
+        )
         self.calls = EngineCalls(
             self.engine, self.hub, node="n1", lease=lambda: self.node.current_lease(), metrics=self.metrics,
             clocks=self.clocks,

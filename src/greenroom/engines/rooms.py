@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-import msgspec
-
+from greenroom.core.rooms.news import RoomChange as RoomChange
+from greenroom.core.rooms.news import RoomMessage as RoomMessage
 from greenroom.core.rooms.requests import (
     AnswerInvitation,
     CreateRoom,
@@ -24,7 +24,7 @@ from greenroom.core.rooms.requests import (
     SendMessage,
     Settled,
 )
-from greenroom.model import Invitation, MemberRecord
+from greenroom.model import Invitation
 
 ROSTER_BYTES = 48 * 1024
 """Bytes of members in one page of a roster, about; a reply has at most 64 KiB."""
@@ -52,42 +52,6 @@ INVITATIONS_OF_INVITEE = 16
 """Kept, the latest (R9)."""
 MESSAGE_MEMORY = 60.0
 """Seconds for which a message's id is remembered (R6)."""
-
-
-class RoomChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A roster changed (R5). Counts only on a roster held at or above `since`, else the roster is read again."""
-
-    app: str
-    room: str
-    partition: int
-    """Of the room."""
-    id: int
-    """Number of the change in its partition, counted with those of participants."""
-    version: int
-    since: int
-    count: int
-    joined: tuple[MemberRecord, ...] = ()
-    changed: tuple[MemberRecord, ...] = ()
-    left: tuple[tuple[str, str], ...] = ()
-    """(participant, reason)."""
-    detailed: bool = True
-    ended: bool = False
-
-
-class RoomMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message to a room's members (R6)."""
-
-    app: str
-    room: str
-    number: int
-    sender: str
-    """Participant; empty: the backend."""
-    session_id: str
-    """The sending session, which gets no echo."""
-    message: bytes
-    """JSON."""
-    to: tuple[str, ...] = ()
-    """Participants; empty: all."""
 
 
 class Rooms(Protocol):

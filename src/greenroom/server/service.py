@@ -176,7 +176,9 @@ class Service:
             now=self.clocks.monotonic(),
             random_bytes=self._random_bytes,
         )
-        self.hub = Hub(services, self.engine.bus, events=self, metrics=self.measure, clocks=self.clocks)
+        self.hub = Hub(
+            services, self.engine.bus, self.engine.rooms, events=self, metrics=self.measure, clocks=self.clocks
+        )
         self.calls = EngineCalls(
             self.engine, self.hub, node=name, lease=lambda: self.node.current_lease(), metrics=self.measure,
             tracing=self._tracing, clocks=self.clocks,
@@ -187,7 +189,7 @@ class Service:
             name=name, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
         )  # fmt: skip
         self.control = SessionControl(self.engine.registry, self.calls, self.directory, self.clocks.wall)
-        self.rooms = RoomControl(self.engine.rooms, self.engine.registry, self.calls.notify)
+        self.rooms = self.calls.room_control
         self.upgrades = SessionUpgrades(self.hub, self.calls, self.node, grace=config.grace, chance=self._chance)
         self._reaper = Reaper(
             self.engine.registry,

@@ -19,6 +19,7 @@ from greenroom.model import (
     EndReason,
     ParticipantRecord,
     Presence,
+    RoomGrant,
     SessionRecord,
     participant_id_of,
 )
@@ -54,6 +55,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     jti: str = "jti-1"
     version: int = 2
     policy: Policy = Policy()
+    room_grants: tuple[RoomGrant, ...] = ()
     name: str | None = None
     avatar_url: str | None = None
 
@@ -79,6 +81,8 @@ class FakeServices:
         self.verified_for: list[str | None] = []
         self.violations: list[str] = []
         self.bad: set[str] = set()
+        self.joins: list[str] = []
+        self.invitations = 0
         self._counter = itertools.count(1)
 
     def verify(
@@ -136,6 +140,16 @@ class FakeServices:
         """Unless it is among the bad."""
         if key in self.bad:
             raise RateLimitedError(retry_after=2.0)
+
+    def admit_join(self, app: str, participant_id: str, now: Now) -> None:
+        """Unless the participant is among the bad."""
+        self.check_violations(participant_id, now)
+        self.joins.append(participant_id)
+
+    def admit_invitations(self, app: str, inviter: str, count: int, now: Now) -> None:
+        """The same."""
+        self.check_violations(inviter, now)
+        self.invitations += count
 
     def random_bytes(self, count: int) -> bytes:
         """Not random at all."""

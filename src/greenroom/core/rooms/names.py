@@ -22,6 +22,8 @@ LONGEST_TTL = 86400.0
 """Seconds that a backend may ask."""
 SHORTEST_EMPTY_TTL = 60.0
 """Seconds that a room which was opened empty is kept at least."""
+LONGEST_KICK = 86400.0
+"""Seconds for which a kick keeps a participant out at most."""
 LONGEST_INVITATION_TTL = 86400.0
 """Seconds for which an invitation is kept at most."""
 

@@ -237,7 +237,44 @@ class RoomsJoined(msgspec.Struct, frozen=True, kw_only=True):
     lost: tuple[tuple[str, str], ...] = ()
 
 
+class WatchRooms(msgspec.Struct, frozen=True, kw_only=True):
+    """Subscribe, then read (R5). Answer: the rosters, in order; of those whose version is `known`, what differs.
+    Answered by the node, which reads from the engine what it has no copy of."""
+
+    app: str
+    rooms: tuple[str, ...]
+    known: dict[str, int] = {}
+
+
+class UnwatchRooms(msgspec.Struct, frozen=True):
+    """No longer watched. Answered by the node."""
+
+    app: str
+    rooms: tuple[str, ...]
+
+
+class InviteParticipants(msgspec.Struct, frozen=True, kw_only=True):
+    """An `InviteRequest` for each of these."""
+
+    app: str
+    room: str
+    inviter: str
+    inviter_name: str
+    invitees: tuple[str, ...]
+    text: str = ""
+
+
 RoomRequest = (
-    CreateRoom | JoinRoom | LeaveRoom | RosterQuery | SendMessage | KickMember | InviteRequest | AnswerInvitation
+    CreateRoom
+    | JoinRoom
+    | LeaveRoom
+    | RosterQuery
+    | RoomQuery
+    | WatchRooms
+    | UnwatchRooms
+    | SendMessage
+    | KickMember
+    | InviteParticipants
+    | AnswerInvitation
 )
 """What a session asks for about rooms."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from greenroom.core.requests import SessionRequest
+from greenroom.core.rooms.requests import RoomRequest
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
@@ -34,7 +35,7 @@ class EngineCall(msgspec.Struct, frozen=True):
     """Ask the engine; the answer comes back under this number."""
 
     number: int
-    request: SessionRequest
+    request: SessionRequest | RoomRequest
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):

@@ -17,6 +17,7 @@ from greenroom.core.profile import (
     usable,
 )
 from greenroom.core.requests import AttachRequest, OpenRequest, Owner, TokenFacts, UpdateRequest
+from greenroom.core.rooms.names import MAX_WATCHED_ROOMS, check_room_name
 from greenroom.core.server.identity import (
     MAX_ID_CHARACTERS,
     allows,
@@ -26,6 +27,7 @@ from greenroom.core.server.identity import (
     known_application,
     narrowed,
 )
+from greenroom.core.server.rooms import room_cost_of
 from greenroom.core.server.services import ClientToken, Now, SessionLimits, SessionServices
 from greenroom.core.watching import to_wire
 from greenroom.errors import GreenroomError, IllegalArgumentError
@@ -43,7 +45,7 @@ from greenroom.messages import (
 )
 from greenroom.model import Application, ParticipantRecord, make_session_id, participant_id_of, partition_of
 
-CAPABILITIES = ("resume", "watch", "attributes", "status")
+CAPABILITIES = ("resume", "watch", "attributes", "status", "rooms")
 MAX_ASKED = 1000
 """Participants named in one request. As UUIDs fewer fit into a message; of shorter ids thousands do, and each costs."""
 MAX_WATCHING = 256
@@ -157,6 +159,10 @@ def attach_request(
         )
     for one, _ in params.watching:
         check_text(one, "watching", MAX_ID_CHARACTERS, 1)
+    if len(params.watching_rooms) > MAX_WATCHED_ROOMS:
+        raise IllegalArgumentError(f"watchingRooms may have {MAX_WATCHED_ROOMS} pairs.")
+    for one, _ in params.watching_rooms:
+        check_room_name(one, "watchingRooms")
     services.check_resume(params.session_id, address, now)
     token = None
     if params.token is not None:
@@ -206,7 +212,7 @@ def cost_of(params: object) -> int:
         return len(params.ids) + len(params.external_ids) + len(params.known)
     if isinstance(params, UpdateParams) and params.attributes:
         return sum(len(name) + len(value or "") for name, value in params.attributes.items()) // 4
-    return 0
+    return room_cost_of(params)
 
 
 def _client_attributes(
@@ -230,7 +236,13 @@ def _client_attributes(
 
 def facts_of(token: ClientToken) -> TokenFacts:
     """What the engine is given of a token."""
-    return TokenFacts(jti=token.jti, issued_at=token.issued_at, expires_at=token.expires_at, scopes=token.scopes)
+    return TokenFacts(
+        jti=token.jti,
+        issued_at=token.issued_at,
+        expires_at=token.expires_at,
+        scopes=token.scopes,
+        room_grants=token.room_grants,
+    )
 
 
 def ids_of(params: ParticipantsParams, application: Application | None) -> tuple[str, ...]:

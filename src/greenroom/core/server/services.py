@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from greenroom.model import Application
+from greenroom.model import Application, RoomGrant
 
 
 class Now(NamedTuple):
@@ -85,6 +85,8 @@ class ClientToken(Protocol):
     @property
     def policy(self) -> PolicyClaim: ...
     @property
+    def room_grants(self) -> tuple[RoomGrant, ...]: ...
+    @property
     def name(self) -> str | None: ...
     @property
     def avatar_url(self) -> str | None: ...
@@ -135,5 +137,11 @@ class SessionServices(Protocol):
         """Raises RateLimitedError where too many connections of the participant, or session, broke the protocol
         lately."""
 
+    def admit_join(self, app: str, participant_id: str, now: Now) -> None:
+        """Counts a join of a room. Raises RateLimitedError where the participant joins too many (R12)."""
+
+    def admit_invitations(self, app: str, inviter: str, count: int, now: Now) -> None:
+        """Counts invitations. Raises RateLimitedError where the inviter sends too many (R9)."""
+
     def random_bytes(self, count: int) -> bytes:
-        """For ids of sessions."""
+        """For ids of sessions and rooms."""

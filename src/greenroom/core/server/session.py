@@ -30,6 +30,8 @@ from greenroom.core.requests import (
     UnwatchRequest,
     WatchRequest,
 )
+from greenroom.core.rooms.requests import RoomRequest, Roster
+from greenroom.core.rooms.watching import invitation_to_wire
 from greenroom.core.server.effects import Abort, Close, Effect, EngineCall, Ping, Refused, Send
 from greenroom.core.server.endings import (
     CLOSE_OF_REASON,
@@ -59,6 +61,17 @@ from greenroom.core.server.methods import (
 )
 from greenroom.core.server.participants import get_participants, query_of, watch_participants
 from greenroom.core.server.request_queue import RequestQueue
+from greenroom.core.server.rooms import (
+    PERMISSION_LOST,
+    ROOM_METHODS,
+    AskAboutRoom,
+    Asking,
+    Rights,
+    RoomsBack,
+    SessionRooms,
+    come_back,
+    leaving,
+)
 from greenroom.core.server.services import ClientToken, Now, SessionServices
 from greenroom.core.server.token_clock import TokenClock, TokenDue
 from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState
@@ -69,6 +82,7 @@ from greenroom.errors import (
     IllegalArgumentError,
     ProtocolError,
     RateLimitedError,
+    RoomsUnavailableError,
     ScopeMissingError,
     ServiceUnavailableError,
     SessionEndedError,
@@ -94,6 +108,9 @@ from greenroom.messages import (
     Request,
     ResumeParams,
     Retry,
+    RoomInvitationAnswered,
+    RoomInvited,
+    RoomLeft,
     SessionEnded,
     SetStatusParams,
     TokenExpiring,
@@ -107,6 +124,7 @@ from greenroom.messages import (
 from greenroom.model import (
     Application,
     EndReason,
+    Invitation,
     ParticipantRecord,
     SessionRecord,
 )
@@ -170,6 +188,7 @@ class ServerSession:
         "origin",
         "owner",
         "participant_id",
+        "rooms",
         "scopes",
         "services",
         "session",
@@ -195,6 +214,8 @@ class ServerSession:
         """Of the session's token."""
         self.token = TokenClock(limits.token_warning, limits.token_grace)
         self.watches = Watches()
+        self.rooms: SessionRooms | None = None
+        """None until the session has to do with a room."""
         self._effects: list[Effect] = []
         self._current: PendingCall | None = None
         self._numbers = 0
@@ -273,6 +294,8 @@ class ServerSession:
         # After the token's end no update is sent: they wait for the refresh.
         if self.state is _S.OPEN or self.state is _S.FENCED:
             piece = self.watches.next_piece()
+            if piece is None and self.rooms is not None:
+                piece = self.rooms.watches.next_piece()
             if piece is not None:
                 self._effects.append(Send(piece))
 
@@ -388,6 +411,25 @@ class ServerSession:
             self.end(EndReason.APPLICATION_DISABLED, "", now)
         elif self.token.issued_at <= application.revoked_before or self.services.is_revoked(self.app, self.jti):
             self.end(EndReason.TOKEN_REVOKED, "", now)
+        elif self.rooms is not None and self.owner is not None and self.state in _HELD:
+            rights = self._rights()
+            self._leave_rooms(rights.lost_by_setting(now))
+            rights.unwatch(now)
+
+    def room_left(self, room: str, reason: str) -> None:
+        """The session lost its membership of a room."""
+        if self.rooms is not None and self.rooms.left(room) and self.state in _HELD:
+            self._notify("rooms.left", RoomLeft(room, reason))
+
+    def invited(self, invitation: Invitation, now: Now) -> None:
+        """The session's participant was invited to a room."""
+        if self.state in _HELD and self._session_rooms().note(invitation, now):
+            self._notify("rooms.invited", RoomInvited(invitation_to_wire(invitation)))
+
+    def invitation_answered(self, answered: RoomInvitationAnswered) -> None:
+        """An invitation by the session's participant was answered."""
+        if self.state in _HELD:
+            self._notify("rooms.answered", answered)
 
     # -- the first message --------------------------------------------------------------------------------------------
 
@@ -422,7 +464,9 @@ class ServerSession:
             if not isinstance(result, Attached):
                 self._not_joined(request_id, result, now, resuming=False)
             elif self._joined(result, request.secret_hash, 0):
-                self._answer_join(request_id, result.participant, (), now)
+                back = come_back(result, self._rights(), {}, now, resuming=False)
+                self.rooms = back.rooms
+                self._answer_join(request_id, result.participant, (), now, back)
 
         self._step(_E.HELLO)
         self._ask(request, then)
@@ -446,7 +490,10 @@ class ServerSession:
                 except GreenroomError as error:
                     self._detach_refused(request_id, error, now)
                 else:
-                    self._watch_again(request_id, dict(params.watching))
+                    known = dict(params.watching_rooms)
+                    back = come_back(result, self._rights(), known, now, has_new_token=token is not None)
+                    self.rooms = back.rooms
+                    self._watch_again(request_id, dict(params.watching), back)
 
         self._step(_E.HELLO)
         self._ask(request, then)
@@ -480,7 +527,7 @@ class ServerSession:
         self.session = LocalSession(record, attached.participant, secret_hash, attempt)
         return True
 
-    def _watch_again(self, request_id: RequestId, known: dict[str, int]) -> None:
+    def _watch_again(self, request_id: RequestId, known: dict[str, int], back: RoomsBack) -> None:
         """A resume brings its watches: subscribe and read before it is answered; what differs is in the reply (S12).
 
         The session's own participant is one of them: only now it is known who that is.
@@ -502,13 +549,32 @@ class ServerSession:
                 return
             self.participant_changed(result[0])
             changed = [one for one in result[1:] if known.get(one.id) != one.version]
-            self._answer_join(request_id, result[0], changed, now)
-            self.watches.answer({one.id: one.version for one in result[1:] if known.get(one.id) == one.version})
+
+            def answer(rosters: Any, now: Now) -> None:
+                if self.state not in _HELD:
+                    return
+                if isinstance(rosters, GreenroomError) and not isinstance(rosters, RoomsUnavailableError):
+                    self._detach_refused(request_id, rosters, now)
+                    return
+                self._answer_join(request_id, result[0], changed, now, back, rosters)
+                self.watches.answer({one.id: one.version for one in result[1:] if known.get(one.id) == one.version})
+                self._leave_rooms(back.leave)
+
+            if back.watch is None:
+                answer(None, now)
+            else:
+                self._ask(back.watch, answer)
 
         self._ask(WatchRequest(self.app, ids), then)
 
     def _answer_join(
-        self, request_id: RequestId, participant: ParticipantRecord, changed: Sequence[ParticipantRecord], now: Now
+        self,
+        request_id: RequestId,
+        participant: ParticipantRecord,
+        changed: Sequence[ParticipantRecord],
+        now: Now,
+        back: RoomsBack,
+        rosters: Sequence[Roster] | GreenroomError | None = None,
     ) -> None:
         owner, limits = self.owner, self.services.limits
         assert owner is not None
@@ -518,6 +584,7 @@ class ServerSession:
         result = join_result(
             owner, limits, self.token.expires_at, now, participant, changed[:first], self.scopes, status
         )
+        result = back.with_news(result, rosters)
         self._effects.append(Send(encode_reply(request_id, result)))
         versions = {participant.id: participant.version}
         versions.update((one.id, one.version) for one in updates[:first])
@@ -630,7 +697,7 @@ class ServerSession:
 
     def _request(
         self,
-        call: SessionRequest,
+        call: SessionRequest | RoomRequest,
         request_id: RequestId,
         then: Callable[[Any, Now], msgspec.Struct | bytes],
         undo: Callable[[], None] | None = None,
@@ -679,8 +746,13 @@ class ServerSession:
         token = self.services.verify(params.token, self.address, now, session_id=owner.session_id)
         known_application(self.services, token)
         self._check_same_identity(token)
+        before = self._rights()
+        leave = before.lost_by(before._replace(scopes=token.scopes, grants=token.room_grants), now)
 
         def then(_result: Any, now: Now) -> RefreshTokenResult:
+            session = self.session
+            if session is not None and session.record.room_grants != token.room_grants:
+                session.record = replace(session.record, room_grants=token.room_grants)
             self.scopes = token.scopes
             self.jti = token.jti
             self.token.start(token.issued_at, token.expires_at)
@@ -688,9 +760,12 @@ class ServerSession:
                 self._step(_E.REFRESHED)
             if not allows(self.scopes, WATCH_SCOPE):
                 self._unwatch_now(one for one in self.watches.ids if one != self.participant_id)
+            self._rights().unwatch(now)
+            for room in leave:
+                self.room_left(room, PERMISSION_LOST)
             return RefreshTokenResult(token.expires_at * 1000, list(token.scopes))
 
-        self._request(RefreshRequest(owner, facts_of(token)), request_id, then)
+        self._request(RefreshRequest(owner, facts_of(token), leave), request_id, then)
 
     def _update_participant_info(self, request_id: RequestId, params: UpdateParams, now: Now) -> None:
         """`session.updateParticipantInfo`: repeatable by its updateId (S14)."""
@@ -746,6 +821,33 @@ class ServerSession:
         gone = self.watches.drop(ids)
         if gone:
             self._notify_engine(UnwatchRequest(self.app, gone))
+
+    def _about_room(self, ask: AskAboutRoom, request_id: RequestId, params: Any, now: Now) -> None:
+        """`rooms.…`"""
+        session, owner = self.session, self.owner
+        assert session is not None
+        assert owner is not None
+        rooms, name = self._session_rooms(), session.participant.name
+        asking = Asking(self.app, self.participant_id, name, owner, self._rights(), rooms, self.services)
+        call = ask(asking, params, now)
+        self._request(call.request, request_id, call.reply, call.undo)
+
+    def _session_rooms(self) -> SessionRooms:
+        if self.rooms is None:
+            self.rooms = SessionRooms(is_granted=self._rights().is_granted)
+        return self.rooms
+
+    def _rights(self) -> Rights:
+        grants = () if self.session is None else self.session.record.room_grants
+        return Rights(self._application(), self.scopes, grants, self.rooms)
+
+    def _leave_rooms(self, rooms: Iterable[str]) -> None:
+        """These are not granted any more (R7)."""
+        owner = self.owner
+        if owner is not None:
+            for room in rooms:
+                self._notify_engine(leaving(self.app, self.participant_id, room, owner, PERMISSION_LOST))
+                self.room_left(room, PERMISSION_LOST)
 
     def _application(self) -> Application | None:
         return self.services.application(self.app)
@@ -820,12 +922,12 @@ class ServerSession:
             self._queue.clear()
         return True
 
-    def _ask(self, request: SessionRequest, then: Then) -> None:
+    def _ask(self, request: SessionRequest | RoomRequest, then: Then) -> None:
         self._numbers += 1
         self._current = PendingCall(self._numbers, then)
         self._effects.append(EngineCall(self._numbers, request))
 
-    def _notify_engine(self, request: SessionRequest) -> None:
+    def _notify_engine(self, request: SessionRequest | RoomRequest) -> None:
         """Ask the engine for something whose answer nobody waits for."""
         self._numbers += 1
         self._effects.append(EngineCall(self._numbers, request))
@@ -853,6 +955,13 @@ _METHODS: dict[str, Callable[[ServerSession, RequestId, Any, Now], None]] = {
     "participants.unwatch": ServerSession._unwatch,
 }
 """Requests of an open session. `ping` is answered at once."""
+
+
+def _about_room(ask: AskAboutRoom) -> Callable[[ServerSession, RequestId, Any, Now], None]:
+    return lambda session, request_id, params, now: session._about_room(ask, request_id, params, now)
+
+
+_METHODS.update({method: _about_room(ask) for method, ask in ROOM_METHODS.items()})
 _JOINS: dict[str, Callable[[ServerSession, RequestId, Any, Now], None]] = {
     "session.open": ServerSession._open,
     "session.resume": ServerSession._resume,

@@ -13,6 +13,7 @@ from greenroom.core.presence import AVAILABLE
 from greenroom.core.rooms.limits import limits_of
 from greenroom.core.rooms.names import (
     LONGEST_INVITATION_TTL,
+    LONGEST_KICK,
     LONGEST_TTL,
     MAX_INVITATION_TEXT_BYTES,
     check_invitation_text,
@@ -27,8 +28,6 @@ from greenroom.server.http.routes import Call, Nothing, api
 from greenroom.server.sessions.room_control import Invitees
 from greenroom.tokens.scopes import ROOMS_ADMIN, ROOMS_READ
 
-LONGEST_KICK = 86400.0
-"""Seconds for which a kick keeps a participant out at most."""
 MAX_INVITEES = 100
 """Participants of one call."""
 

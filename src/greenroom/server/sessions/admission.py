@@ -12,7 +12,13 @@ from collections.abc import Callable
 
 from greenroom.core.rate_limit import KeyedBuckets, SharedBudget
 from greenroom.core.server.services import Now, SessionLimits
-from greenroom.errors import GreenroomError, RateLimitedError, ServiceUnavailableError, TokenInvalidError
+from greenroom.errors import (
+    GreenroomError,
+    IllegalArgumentError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    TokenInvalidError,
+)
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
@@ -20,6 +26,10 @@ from greenroom.tokens import TokenKind, VerifiedToken, peek, verify
 PARTICIPANT_SHARE = 0.1
 """Of the opens that a node takes in a second, at most, for one participant."""
 POOL_BYTES = 4_096
+JOINS_PER_MINUTE, JOINS_BURST = 30.0, 160.0
+"""Of rooms, by one participant (R12): ten sessions of it that come back join their 16 rooms each."""
+INVITATIONS_PER_MINUTE = 30.0
+"""By one participant, with a burst of the same number (R9)."""
 CHECKS_PER_SECOND, CHECKS_BURST = 200.0, 2_000.0
 """Bad signatures of one address that are looked at: some 2 % of a core."""
 
@@ -65,6 +75,8 @@ class Admission:
         self._checks = KeyedBuckets(CHECKS_PER_SECOND, CHECKS_BURST)
         self._failed_resumes = KeyedBuckets(failed_resumes / 60, failed_resumes)
         self._violations = KeyedBuckets(protocol_violations / 60, protocol_violations)
+        self._joins = KeyedBuckets(JOINS_PER_MINUTE / 60, JOINS_BURST)
+        self._invitations = KeyedBuckets(INVITATIONS_PER_MINUTE / 60, INVITATIONS_PER_MINUTE)
         self._full = False
         self.application = tenants.get
         """See `SessionServices.application`."""
@@ -219,6 +231,31 @@ class Admission:
                 "Too many connections were closed for breaking the protocol.",
                 hint="Correct the client: the close code of each said what was wrong.",
                 retry_after=wait,
+            )
+
+    # -- rooms --------------------------------------------------------------------------------------------------------
+
+    def admit_join(self, app: str, participant_id: str, now: Now) -> None:
+        """See `SessionServices.admit_join`."""
+        key = f"{app}\n{participant_id}"
+        if not self._joins.take(key, now.mono):
+            raise RateLimitedError(
+                "The participant joins rooms too often.",
+                hint="Join a room once; a resumed session is still in it.",
+                retry_after=max(1.0, self._joins.wait(key, now.mono)),
+            )
+
+    def admit_invitations(self, app: str, inviter: str, count: int, now: Now) -> None:
+        """See `SessionServices.admit_invitations`."""
+        key = f"{app}\n{inviter}"
+        if not self._invitations.take(key, now.mono, count):
+            most = int(INVITATIONS_PER_MINUTE)
+            if count > most:
+                raise IllegalArgumentError(f"More than {most} are invited.", hint="Invite fewer at a time.")
+            raise RateLimitedError(
+                "The participant invites too many.",
+                hint=f"At most {most} a minute.",
+                retry_after=max(1.0, self._invitations.wait(key, now.mono, count)),
             )
 
 

@@ -8,13 +8,15 @@ from typing import Any, Protocol
 
 from msgspec import structs
 
+from greenroom.core.commands import AnsweredCommand, InvitedCommand, RoomCommand
 from greenroom.core.requests import Owner, SessionRequest
+from greenroom.core.rooms.requests import RoomRequest
 from greenroom.core.server import ServerSession
 from greenroom.core.server.effects import Abort, Close, EngineCall, Ping, Refused, Send
 from greenroom.core.server.services import Now, SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, encode_update
-from greenroom.messages import Device
+from greenroom.messages import Device, RoomInvitationAnswered
 from greenroom.model import EndReason, ParticipantRecord
 from greenroom.server.sessions.measuring import SessionMetrics, Traffic
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
@@ -56,11 +58,25 @@ class ConnectionHub(Protocol):
     def settle(self, connection: SessionConnection) -> None:
         """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
 
+    @property
+    def rooms(self) -> ConnectionRooms:
+        """Rooms that sessions of this node are in or watch."""
+
+
+class ConnectionRooms(Protocol):
+    """What a connection that has to do with rooms needs of its hub (`sessions.rooms.NodeRooms`)."""
+
+    def settle(self, connection: SessionConnection) -> None:
+        """Put the connection on, or take it off, the lists of members and watchers, as its machine says."""
+
+    def drained(self, connection: SessionConnection) -> None:
+        """The connection's buffer is empty."""
+
 
 class CallStarter(Protocol):
     """What carries a session's calls out (`sessions.engine_calls.EngineCalls`)."""
 
-    def start(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
+    def start(self, connection: SessionConnection, number: int, request: SessionRequest | RoomRequest) -> None:
         """Carry a call out, and hand its answer to `SessionConnection.answered`."""
 
 
@@ -179,6 +195,24 @@ class SessionConnection:
         self.machine.superseded(generation, at)
         self._apply_effects(at)
 
+    def about_room(self, command: RoomCommand) -> bool:
+        """Something happened to the session that has to do with a room. False where it is about a generation that is
+        not attached yet."""
+        owner = self.machine.owner
+        if owner is None or owner.generation < command.generation:
+            return False
+        at = self._hub.now()
+        if isinstance(command, InvitedCommand):
+            self.machine.invited(command.invitation, at)
+        elif isinstance(command, AnsweredCommand):
+            self.machine.invitation_answered(
+                RoomInvitationAnswered(command.invitation_id, command.room, command.participant_id, command.accepted)
+            )
+        elif owner.generation == command.generation:  # else its resume was answered with what it had lost
+            self.machine.room_left(command.room, command.reason)
+        self._apply_effects(at)
+        return True
+
     def end(self, reason: EndReason, text: str = "") -> None:
         """See `ServerSession.end`."""
         at = self._hub.now()
@@ -242,10 +276,13 @@ class SessionConnection:
             elif kind is Abort:
                 hub.metrics.silent(effect.silence)  # type: ignore[union-attr]
                 link.abort()
-        if machine.watches.waiting:
+        rooms = machine.rooms
+        if machine.watches.waiting or (rooms is not None and rooms.is_waiting):
             self._send_pieces(at)
         if machine.owner is not None or machine.state is ServerState.GONE:
             hub.settle(self)
+        if rooms is not None and (rooms.touched or machine.state is ServerState.GONE):
+            hub.rooms.settle(self)
         hub.wheel.schedule(self, machine.deadline(at))
 
     def _send_pieces(self, at: Now) -> None:
@@ -255,8 +292,10 @@ class SessionConnection:
             self.machine.drained(at)
             effects = self.machine.effects()
             if not effects:
-                return
+                break
             for effect in effects:
                 if type(effect) is Send:
                     self._hub.traffic.sent += 1
                     link.send(effect.data)
+        if self.machine.rooms is not None:
+            self._hub.rooms.drained(self)

@@ -14,7 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
-from greenroom.core.commands import Command, EndedCommand, SupersededCommand
+from greenroom.core.commands import Command, EndedCommand, RoomLeftCommand, SupersededCommand
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
@@ -29,6 +29,21 @@ from greenroom.core.requests import (
     UpdateRequest,
     WatchRequest,
 )
+from greenroom.core.rooms.requests import (
+    AnswerInvitation,
+    CreateRoom,
+    InviteParticipants,
+    JoinRoom,
+    KickMember,
+    LeaveRoom,
+    RoomQuery,
+    RoomRequest,
+    Roster,
+    RosterQuery,
+    SendMessage,
+    UnwatchRooms,
+    WatchRooms,
+)
 from greenroom.engines.base import Engine
 from greenroom.engines.completion import Completion
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
@@ -38,6 +53,7 @@ from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.sessions.measuring import SessionMetrics
+from greenroom.server.sessions.room_control import Invitees, RoomControl
 
 log = structlog.stdlib.get_logger("greenroom.session")
 
@@ -47,7 +63,7 @@ READ_AT_ONCE = 256
 """Participants in one read of the engine."""
 
 MustWrite = EndRequest | DetachRequest
-_NEED_NO_LEASE = frozenset({EndRequest, DetachRequest, UnwatchRequest})
+_NEED_NO_LEASE = frozenset({EndRequest, DetachRequest, UnwatchRequest, UnwatchRooms})
 """What is written later, where the node may not act now; and what the engine is not asked for."""
 
 
@@ -77,7 +93,9 @@ class EngineCalls:
     ) -> None:
         self.deferred_writes: deque[MustWrite] = deque()
         """What the engine could not take."""
+        self.room_control = RoomControl(engine.rooms, engine.registry, self.notify)
         self._registry = engine.registry
+        self._rooms = engine.rooms
         self._bus = engine.bus
         self._hub = hub
         self._node = node
@@ -99,9 +117,23 @@ class EngineCalls:
             ParticipantQuery: self._get,
             WatchRequest: self._watch,
             UnwatchRequest: self._unwatch,
+            JoinRoom: self._join_room,
+            WatchRooms: self._watch_rooms,
+            UnwatchRooms: self._unwatch_rooms,
+        }
+        # What needs nothing but the engine, and the reply.
+        self._about_rooms: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            CreateRoom: self._rooms.create,
+            LeaveRoom: self._rooms.leave,
+            RosterQuery: self._rooms.roster,
+            RoomQuery: self._rooms.rooms,
+            SendMessage: self._rooms.send,
+            KickMember: self.room_control.moderate,
+            InviteParticipants: self._invite,
+            AnswerInvitation: self.room_control.answer,
         }
 
-    def start(self, connection: SessionConnection, number: int, request: SessionRequest) -> None:
+    def start(self, connection: SessionConnection, number: int, request: SessionRequest | RoomRequest) -> None:
         """Carry a call out, and hand its answer to the connection: later, never before this has returned."""
         if self._muted:
             return
@@ -111,7 +143,11 @@ class EngineCalls:
             return
         if kind is OpenRequest or kind is AttachRequest:
             request = replace(request, node=self._node, lease=lease)
-        self._begin[kind](connection, number, request)
+        begin = self._begin.get(kind)
+        if begin is not None:
+            begin(connection, number, request)
+        else:
+            self._when_done(self._about_rooms[kind](request), lambda result: connection.answered(number, result))
 
     @property
     def under_way(self) -> int:
@@ -201,7 +237,7 @@ class EngineCalls:
         self._when_done(work, resumed)
 
     def _refresh(self, connection: SessionConnection, number: int, request: RefreshRequest) -> None:
-        work = self._registry.refresh(request.owner, request.token)
+        work = self._registry.refresh(request.owner, request.token, request.leave)
         self._when_done(work, lambda result: connection.answered(number, result))
 
     def _end(self, connection: SessionConnection, number: int, request: EndRequest) -> None:
@@ -224,7 +260,12 @@ class EngineCalls:
         attached = await self._registry.attach(
             AttachRequest(session_id=owner.session_id, node=self._node, lease=lease, previous=owner)
         )
-        return Owner(attached.session.id, attached.session.generation, attached.session.lease)
+        session = attached.session
+        for room, reason in attached.lost_rooms:
+            self._hub.command(
+                RoomLeftCommand(session_id=session.id, generation=owner.generation, room=room, reason=reason)
+            )
+        return Owner(session.id, session.generation, session.lease)
 
     def _update(self, connection: SessionConnection, number: int, request: UpdateRequest) -> None:
         session = connection.machine.session
@@ -359,6 +400,51 @@ class EngineCalls:
         for _ in range(len(self.deferred_writes)):
             if not await self._try_to_write(self.deferred_writes.popleft()):
                 return
+
+    # -- rooms --------------------------------------------------------------------------------------------------------
+
+    def _join_room(self, connection: SessionConnection, number: int, request: JoinRoom) -> None:
+        """Subscribe, then join: what is sent to members from then on is received."""
+        rooms = self._hub.rooms
+        held = rooms.acquire(request.app, (request.room,))
+
+        def joined(result: Any) -> None:
+            watches = connection.machine.rooms
+            if isinstance(result, Roster) and watches is not None and request.room in watches.watches.sent:
+                rooms.took(held[0], result)
+            connection.answered(number, result)
+            rooms.release(held)
+
+        if held[0].is_subscribed:
+            self._when_done(self._rooms.join(request), joined)
+        else:
+            self._when_done(self._join_after(rooms.subscribed(held), request), joined)
+
+    async def _join_after(self, subscribing: Awaitable[None], request: JoinRoom) -> Roster:
+        await subscribing
+        return await self._rooms.join(request)
+
+    def _watch_rooms(self, connection: SessionConnection, number: int, request: WatchRooms) -> None:
+        rooms = self._hub.rooms
+        held = rooms.acquire(request.app, request.rooms)
+
+        def watched(result: Any) -> None:
+            connection.answered(number, result)
+            rooms.release(held)
+
+        self._when_done(rooms.read(held, request), watched)
+
+    def _unwatch_rooms(self, connection: SessionConnection, number: int, request: UnwatchRooms) -> None:
+        self._answer_later(connection, number, None)
+
+    async def _invite(self, request: InviteParticipants) -> None:
+        application = self._hub.services.application(request.app)
+        if application is None:
+            raise ServiceUnavailableError
+        invitees = Invitees(participants=request.invitees, text=request.text)
+        await self.room_control.invite(
+            application, request.room, invitees, inviter=request.inviter, inviter_name=request.inviter_name
+        )
 
     # -- commands to nodes --------------------------------------------------------------------------------------------
 

@@ -47,13 +47,14 @@ from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.engines.base import Bus, Change
 from greenroom.engines.completion import READY
-from greenroom.engines.rooms import RoomChange, RoomMessage
+from greenroom.engines.rooms import RoomChange, RoomMessage, Rooms
 from greenroom.errors import GreenroomError
 from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection, Subscription
 from greenroom.server.sessions.measuring import SessionMetrics, Traffic
+from greenroom.server.sessions.rooms import NodeRooms
 from greenroom.server.wire.timer_wheel import TimerWheel
 
 log = structlog.stdlib.get_logger("greenroom.session")
@@ -61,6 +62,8 @@ _std_log = logging.getLogger("greenroom.session")
 
 REMEMBER_COMMANDS = 10.0
 """Seconds for which a command for a session that is not here is kept: its attach may be under way."""
+COMMANDS_REMEMBERED = 40
+"""For one session, the latest: as many rooms as it may be in, and invitations that it may have, and some."""
 
 _PIECE = MAX_PIECE_BYTES - 1_024
 """What fits into one piece with its frame and commas; more goes the way of what waits."""
@@ -102,6 +105,7 @@ class Hub:
         self,
         services: SessionServices,
         bus: Bus,
+        rooms: Rooms,
         *,
         events: HubEvents,
         metrics: SessionMetrics,
@@ -126,11 +130,12 @@ class Hub:
         """Newest change received of each partition (S13)."""
         self.traffic = Traffic()
         self._batcher = UpdateBatcher()
+        self.rooms = NodeRooms(self, bus, rooms, clock=self._clock, traffic=self.traffic)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._deferred: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         """What waits for its turn: more came at once than the loop should have in one."""
         self._begun_in_turn = 0
-        self._recent: dict[str, tuple[float, SessionCommand]] = {}
+        self._recent: dict[str, tuple[float, list[SessionCommand | RoomCommand]]] = {}
         self._loop = asyncio.get_running_loop()
         self._flush_handle: asyncio.TimerHandle | None = None
 
@@ -191,6 +196,7 @@ class Hub:
     def stop(self) -> None:
         """No more timers."""
         self.wheel.stop()
+        self.rooms.stop()
         if self._flush_handle is not None:
             self._flush_handle.cancel()
 
@@ -230,7 +236,8 @@ class Hub:
         self._events.session_joined(connection)
         recent = self._recent.pop(owner.session_id, None)
         if recent is not None and recent[0] >= self.now().mono:
-            self.command(recent[1])
+            for command in recent[1]:
+                self.command(command)
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -307,8 +314,10 @@ class Hub:
         return found
 
     def partitions(self) -> set[int]:
-        """Partitions of the participants that are watched here."""
-        return {partition_of(app, one) for app, one in self.watchers} if len(self.watchers) < 256 else _ALL
+        """Partitions of the participants and rooms that are watched here."""
+        if len(self.watchers) + len(self.rooms) >= 256:
+            return _ALL
+        return {partition_of(app, one) for app, one in self.watchers} | self.rooms.partitions()
 
     # -- Listener -----------------------------------------------------------------------------------------------------
 
@@ -320,9 +329,13 @@ class Hub:
 
     def room_changed(self, change: RoomChange) -> None:
         """The roster of a watched room changed."""
+        if self.seen.get(change.partition, 0) < change.id:
+            self.seen[change.partition] = change.id
+        self.rooms.changed(change)
 
     def room_message(self, message: RoomMessage) -> None:
         """A message to the members of a room."""
+        self.rooms.message(message)
 
     def forget(self, record: ParticipantRecord) -> None:
         """Nothing is stored of the participant any more: watchers are sent that."""
@@ -339,14 +352,15 @@ class Hub:
 
     def command(self, command: Command) -> None:
         """Another node, or this one, asks for something."""
-        if isinstance(command, RoomCommand):
-            return
-        if not isinstance(command, SessionCommand):
+        if not isinstance(command, SessionCommand | RoomCommand):
             self._events.command(command)
             return
         connection = self.sessions.get(command.session_id)
         if connection is None:
             self._remember(command)
+        elif isinstance(command, RoomCommand):
+            if not connection.about_room(command):
+                self._remember(command)  # about a generation that is being attached
         elif isinstance(command, SupersededCommand):
             connection.superseded(command.generation)
         else:
@@ -359,7 +373,7 @@ class Hub:
         """Changes may have been missed."""
         self._events.changes_lost(partitions)
 
-    def _remember(self, command: SessionCommand) -> None:
+    def _remember(self, command: SessionCommand | RoomCommand) -> None:
         at = self.now().mono
         recent = self._recent  # oldest first
         while recent:
@@ -367,8 +381,8 @@ class Hub:
             if recent[oldest][0] >= at:
                 break
             del recent[oldest]
-        recent.pop(command.session_id, None)
-        recent[command.session_id] = (at + REMEMBER_COMMANDS, command)
+        _, commands = recent.pop(command.session_id, (0.0, []))
+        recent[command.session_id] = (at + REMEMBER_COMMANDS, [*commands[1 - COMMANDS_REMEMBERED :], command])
 
     # -- fan-out ------------------------------------------------------------------------------------------------------
 

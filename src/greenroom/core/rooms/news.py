@@ -1,0 +1,43 @@
+"""What the bus brings of a room: changes of its roster, and messages to its members."""
+
+from __future__ import annotations
+
+import msgspec
+
+from greenroom.model import MemberRecord
+
+
+class RoomChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A roster changed (R5). Counts only on a roster held at or above `since`, else the roster is read again."""
+
+    app: str
+    room: str
+    partition: int
+    """Of the room."""
+    id: int
+    """Number of the change in its partition, counted with those of participants."""
+    version: int
+    since: int
+    count: int
+    joined: tuple[MemberRecord, ...] = ()
+    changed: tuple[MemberRecord, ...] = ()
+    left: tuple[tuple[str, str], ...] = ()
+    """(participant, reason)."""
+    detailed: bool = True
+    ended: bool = False
+
+
+class RoomMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to a room's members (R6)."""
+
+    app: str
+    room: str
+    number: int
+    sender: str
+    """Participant; empty: the backend."""
+    session_id: str
+    """The sending session, which gets no echo."""
+    message: bytes
+    """JSON."""
+    to: tuple[str, ...] = ()
+    """Participants; empty: all."""

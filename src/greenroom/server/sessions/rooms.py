@@ -1,0 +1,498 @@
+"""Rooms that sessions of this node are in or watch: subscriptions, copies of rosters, fan-out (R5, R6).
+
+What can go wrong, and which rule prevents it
+---------------------------------------------
+
+*A room of a thousand changes a hundred times a second.* A hundred messages a second to each of a thousand watchers
+would hold up everybody else. Changes of a room are gathered for 100 ms and encoded once for all watchers of the node;
+of a counted room the count goes once a second.
+
+*A change happens between subscribing and reading.* The bus is asked before the engine. What comes until the roster is
+there waits, and is applied to it in order; older versions change nothing.
+
+*A change does not follow on what is held.* `since` says so: the roster is read again, and what differs is sent as if it
+had changed now.
+
+*A watcher reads slowly.* Nothing is written to a connection whose buffer is full. Of rosters it is noted which one is
+behind, and what differs from the version that was sent goes when the buffer is empty: memory for each connection is
+bounded by the rooms that it watches. Messages wait up to 64 KiB; what is more is counted, and the client is told.
+
+*A message overtakes another.* Fan-outs of this node are carried out one after another, a slice of each in a turn of the
+loop.
+
+*The last member leaves while another joins.* A room stays as long as somebody is in it, watches it, or asks for it;
+then it is unsubscribed, also where the subscription was still under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import structlog
+
+from greenroom.core.rooms.news import RoomChange, RoomMessage
+from greenroom.core.rooms.requests import Roster, RosterQuery, WatchRooms
+from greenroom.core.rooms.watching import RoomBatcher, RoomWatches, WatchedRoster, encode_message
+from greenroom.core.states import ServerState
+from greenroom.engines.base import Bus
+from greenroom.engines.completion import READY
+from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES, Rooms
+from greenroom.errors import GreenroomError
+from greenroom.messages import MAX_PIECE_BYTES
+from greenroom.model import partition_of_room
+from greenroom.server.sessions.connection import SessionConnection
+from greenroom.server.sessions.measuring import Traffic
+
+log = structlog.stdlib.get_logger("greenroom.rooms")
+
+_SLICE = 512
+"""Connections that are written to before the loop gets its turn."""
+_DONE = object()
+
+RoomKey = tuple[str, str]
+"""Application and name."""
+
+
+class TaskOwner(Protocol):
+    """Runs coroutines, and owns them until they are done (`sessions.hub.Hub`)."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it."""
+
+
+class NodeRoom:
+    """One room, as this node has it."""
+
+    __slots__ = ("app", "asking", "early", "error", "flushed", "is_subscribed", "is_whole", "members", "name",
+                 "reading", "roster", "subscribing", "watchers")  # fmt: skip
+
+    def __init__(self, app: str, name: str) -> None:
+        self.app = app
+        self.name = name
+        self.members: dict[SessionConnection, None] = {}
+        """Connections whose session is in the room."""
+        self.watchers: dict[SessionConnection, None] = {}
+        self.asking = 0
+        """Requests under way that need it."""
+        self.is_subscribed = False
+        self.subscribing: asyncio.Task[None] | None = None
+        self.error: GreenroomError | None = None
+        """What the last subscribing or reading failed with."""
+        self.roster: WatchedRoster | None = None
+        """While somebody watches the room, or asks to."""
+        self.is_whole = False
+        """Whether all pages of the roster were read."""
+        self.reading: asyncio.Task[None] | None = None
+        self.early: list[RoomChange] = []
+        """Changes that wait for the roster."""
+        self.flushed = 0
+        """The version that was sent to watchers."""
+
+    @property
+    def key(self) -> RoomKey:
+        return self.app, self.name
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the node has to know of it."""
+        return bool(self.members or self.watchers or self.asking)
+
+
+class NodeRooms:
+    """One for each node. tasks: owns what is begun here. source: where rosters are read. clock: monotonic seconds."""
+
+    def __init__(
+        self, tasks: TaskOwner, bus: Bus, source: Rooms, *, clock: Callable[[], float], traffic: Traffic
+    ) -> None:
+        self._tasks = tasks
+        self._bus = bus
+        self._source = source
+        self._clock = clock
+        self._traffic = traffic
+        self._loop = asyncio.get_running_loop()
+        self._rooms: dict[RoomKey, NodeRoom] = {}
+        self._batcher = RoomBatcher()
+        self._timer: asyncio.TimerHandle | None = None
+        self._fan_outs: deque[Iterator[None]] = deque()
+        self.is_unread = False
+        """Whether something could not be subscribed to, or read: to be tried again with `read_again`."""
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def get(self, app: str, name: str) -> NodeRoom | None:
+        """The room, where sessions of this node have to do with it."""
+        return self._rooms.get((app, name))
+
+    def partitions(self) -> set[int]:
+        """Partitions of the rooms that are watched here."""
+        return {partition_of_room(app, name) for app, name in self._rooms}
+
+    def stop(self) -> None:
+        """No more timers."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- subscribing --------------------------------------------------------------------------------------------------
+
+    def acquire(self, app: str, names: Iterable[str]) -> tuple[NodeRoom, ...]:
+        """These are needed until `release`: what changes from now on is received once `subscribed` has returned."""
+        held = tuple([self._room(app, name) for name in names])
+        for room in held:
+            room.asking += 1
+        return held
+
+    def release(self, held: Iterable[NodeRoom]) -> None:
+        """What was acquired is needed no more, but by who is in it or watches it."""
+        for room in held:
+            room.asking -= 1
+            self._tidy(room)
+
+    def _room(self, app: str, name: str) -> NodeRoom:
+        room = self._rooms.get((app, name))
+        if room is None:
+            room = self._rooms[app, name] = NodeRoom(app, name)
+        if not room.is_subscribed and room.subscribing is None:
+            self._subscribe(room)
+        return room
+
+    def _subscribe(self, room: NodeRoom) -> None:
+        room.error = None
+        watching = self._bus.watch_rooms(room.app, (room.name,))
+        if watching is READY:
+            room.is_subscribed = True
+        else:
+            room.subscribing = self._tasks.spawn(self._confirm(room, watching))
+
+    async def _confirm(self, room: NodeRoom, watching: Awaitable[None]) -> None:
+        try:
+            await watching
+        except GreenroomError as error:
+            room.error, self.is_unread = error, True
+            log.info("a room was not subscribed to", error=error.message)
+        else:
+            room.is_subscribed = True
+        finally:
+            room.subscribing = None
+        self._tidy(room)
+
+    async def subscribed(self, held: Iterable[NodeRoom]) -> None:
+        """Returns when changes of these, and messages, are received. Raises GreenroomError."""
+        for room in held:
+            if room.subscribing is not None:
+                await asyncio.wait((room.subscribing,))
+            if not room.is_subscribed:
+                raise room.error or GreenroomError()
+
+    def _tidy(self, room: NodeRoom) -> None:
+        """Forget what nobody needs."""
+        if not (room.watchers or room.asking):
+            room.roster, room.is_whole = None, False
+            room.early.clear()
+        if room.is_needed or self._rooms.get(room.key) is not room or room.subscribing is not None:
+            return
+        del self._rooms[room.key]
+        if room.is_subscribed:
+            unwatching = self._bus.unwatch_rooms(room.app, (room.name,))
+            if unwatching is not READY:
+                self._tasks.spawn(self._unwatch(unwatching))
+
+    async def _unwatch(self, unwatching: Awaitable[None]) -> None:
+        try:
+            await unwatching
+        except GreenroomError as error:
+            log.info("a room was not unsubscribed", error=error.message)
+
+    # -- members and watchers -----------------------------------------------------------------------------------------
+
+    def settle(self, connection: SessionConnection) -> None:
+        """Put the connection on, or take it off, the lists of members and watchers, as its machine says."""
+        machine = connection.machine
+        rooms = machine.rooms
+        if rooms is None:
+            return
+        if machine.state is ServerState.GONE:
+            for name in {*rooms.joined, *rooms.watches.sent, *rooms.touched}:
+                room = self._rooms.get((machine.app, name))
+                if room is not None:
+                    room.members.pop(connection, None)
+                    room.watchers.pop(connection, None)
+                    self._tidy(room)
+            return
+        touched, rooms.touched = rooms.touched, set()
+        for name in touched:
+            self._place(
+                connection, name, is_member=name in rooms.joined, is_watcher=rooms.watches.sent.get(name, -1) >= 0
+            )
+
+    def _place(self, connection: SessionConnection, name: str, *, is_member: bool, is_watcher: bool) -> None:
+        app = connection.machine.app
+        room = self._room(app, name) if is_member or is_watcher else self._rooms.get((app, name))
+        if room is None:
+            return
+        if is_member:
+            room.members[connection] = None
+        else:
+            room.members.pop(connection, None)
+        if is_watcher:
+            room.watchers[connection] = None
+            if room.roster is None:
+                self._read(room)
+            else:
+                self._catch_up(connection, room)
+        else:
+            room.watchers.pop(connection, None)
+        self._tidy(room)
+
+    # -- rosters ------------------------------------------------------------------------------------------------------
+
+    def took(self, room: NodeRoom, roster: Roster) -> None:
+        """The engine answered a join with this roster, for a session that watches: the node's copy begins with it where
+        there is none."""
+        if room.roster is not None or room.reading is not None:
+            return
+        room.roster = WatchedRoster(roster, REMOVALS_KEPT)
+        room.flushed = room.roster.version
+        room.is_whole = roster.cursor is None or not roster.detailed
+        self._apply_early(room)
+        if not room.is_whole:
+            self._read(room)
+
+    async def read(self, held: Sequence[NodeRoom], request: WatchRooms) -> list[Roster]:
+        """The rosters of these, in order, or what differs from the versions known. Raises GreenroomError."""
+        await self.subscribed(held)
+        most = ROSTER_BYTES // max(1, len(held))
+        return [await self._roster(room, request.known.get(room.name), most) for room in held]
+
+    async def _roster(self, room: NodeRoom, known: int | None, most: int) -> Roster:
+        """most: bytes of members in it, about."""
+        if not room.is_whole or room.roster is None or room.reading is not None:
+            await asyncio.wait((self._read(room),))
+        copy = room.roster
+        if copy is None or not room.is_whole:
+            raise room.error or GreenroomError()
+        query = RosterQuery(app=room.app, room=room.name)
+        if known and copy.detailed:
+            found = copy.roster(known) if known >= copy.floor else await self._since(room, known)
+            if copy.bytes_of(found) <= most and found.cursor is None:
+                return found
+        if not copy.detailed:
+            return copy.roster()
+        if copy.bytes <= most and (copy.record is not None or not copy.count):
+            return copy.roster()
+        limit = 0 if most == ROSTER_BYTES else max(1, most * copy.count // max(1, copy.bytes))
+        return await self._source.roster(RosterQuery(app=query.app, room=query.room, limit=limit))
+
+    async def _since(self, room: NodeRoom, known: int) -> Roster:
+        return await self._source.roster(RosterQuery(app=room.app, room=room.name, since=known))
+
+    def _read(self, room: NodeRoom) -> asyncio.Task[None]:
+        """Read the whole roster: one at a time."""
+        if room.reading is None:
+            room.error = None
+            room.reading = self._tasks.spawn(self._read_whole(room))
+        return room.reading
+
+    async def _read_whole(self, room: NodeRoom) -> None:
+        try:
+            pages = [await self._source.roster(RosterQuery(app=room.app, room=room.name))]
+            while pages[-1].cursor is not None and pages[-1].detailed:
+                pages.append(
+                    await self._source.roster(RosterQuery(app=room.app, room=room.name, cursor=pages[-1].cursor))
+                )
+        except GreenroomError as error:
+            room.error, self.is_unread = error, True
+            log.info("a roster was not read", error=error.message)
+            return
+        finally:
+            room.reading = None
+        if not (room.watchers or room.asking):
+            return
+        if room.roster is None:
+            room.roster = WatchedRoster(pages[0], REMOVALS_KEPT)
+            room.flushed = room.roster.version
+            for page in pages[1:]:
+                room.roster.take_page(page)
+        else:
+            room.roster.replace(pages)
+        room.is_whole = True
+        self._apply_early(room)
+
+    def _apply_early(self, room: NodeRoom) -> None:
+        early, room.early = room.early, []
+        for change in early:
+            if room.roster is not None and not room.roster.apply(change):
+                self.is_unread = True  # read a moment ago: an engine that is not itself now
+        self._note(room)
+
+    def _apply(self, room: NodeRoom, change: RoomChange) -> None:
+        copy = room.roster
+        if copy is None or room.reading is not None:
+            room.early.append(change)
+        elif copy.apply(change):
+            self._note(room)
+        else:
+            room.early.append(change)
+            self._read(room)
+
+    async def read_again(self, partitions: Sequence[int] | None) -> None:
+        """Changes of these partitions (None: of all) may have been missed: subscribe where that failed, and read what
+        is watched. What differs is sent."""
+        self.is_unread = False
+        for room in tuple(self._rooms.values()):
+            if partitions is not None and partition_of_room(room.app, room.name) not in partitions:
+                continue
+            if not room.is_subscribed and room.subscribing is None:
+                self._subscribe(room)
+            if room.watchers:
+                await asyncio.wait((self._read(room),))
+
+    # -- BusListener --------------------------------------------------------------------------------------------------
+
+    def changed(self, change: RoomChange) -> None:
+        """The roster of a watched room changed."""
+        room = self._rooms.get((change.app, change.room))
+        if room is not None and (room.watchers or room.asking):
+            self._apply(room, change)
+
+    def message(self, message: RoomMessage) -> None:
+        """A message to the members of a room."""
+        room = self._rooms.get((message.app, message.room))
+        if room is not None and room.members:
+            self._fan_out(self._send_message(room, message))
+
+    # -- fan-out ------------------------------------------------------------------------------------------------------
+
+    def _note(self, room: NodeRoom) -> None:
+        copy = room.roster
+        if copy is None or copy.version <= room.flushed or not room.watchers:
+            return
+        now = self._clock()
+        self._batcher.changed(room.key, now)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._batcher.wait(now) or 0.0, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        now = self._clock()
+        for key in self._batcher.drain(now):
+            room = self._rooms.get(key)
+            if room is None or room.roster is None or room.roster.version <= room.flushed:
+                continue
+            copy, since = room.roster, room.flushed
+            room.flushed = copy.version
+            self._batcher.sent(key, now, detailed=copy.detailed)
+            frame = copy.frame(since, MAX_PIECE_BYTES)
+            self._fan_out(self._send_change(room, frame, since if copy.detailed else 0, copy.version))
+        wait = self._batcher.wait(now)
+        if wait is not None:
+            self._timer = self._loop.call_later(max(0.001, wait), self._flush)
+
+    def _fan_out(self, work: Iterator[None]) -> None:
+        """A slice now, the rest in the next turns of the loop. What was begun before goes before."""
+        if not self._fan_outs and next(work, _DONE) is _DONE:
+            return
+        self._fan_outs.append(work)
+        if len(self._fan_outs) == 1:
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if next(self._fan_outs[0], _DONE) is _DONE:
+            self._fan_outs.popleft()
+        if self._fan_outs:
+            self._loop.call_soon(self._next_turn)
+
+    def _send_change(self, room: NodeRoom, frame: bytes, since: int, version: int) -> Iterator[None]:
+        name = room.name
+        for some in _slices(room.watchers):
+            count = 0
+            for connection in some:
+                watches = _watches_of(connection)
+                sent = -1 if watches is None else watches.sent.get(name, -1)
+                if watches is None or not 0 <= sent < version:
+                    continue
+                if sent < since:
+                    self._catch_up(connection, room)
+                elif _may_write(connection):
+                    watches.sent[name] = version
+                    count += 1
+                    connection.link.send(frame)  # type: ignore[union-attr]
+                else:
+                    watches.behind[name] = None
+            self._traffic.sent += count
+            yield
+
+    def _catch_up(self, connection: SessionConnection, room: NodeRoom) -> None:
+        """Send what differs from the version that was sent, if anything does and it may be written."""
+        watches, copy = _watches_of(connection), room.roster
+        if watches is None or copy is None:
+            return
+        sent = watches.sent.get(room.name, -1)
+        if not 0 <= sent < copy.version:
+            watches.behind.pop(room.name, None)
+        elif _may_write(connection):
+            watches.behind.pop(room.name, None)
+            watches.sent[room.name] = copy.version
+            self._traffic.sent += 1
+            connection.link.send(copy.frame(sent, MAX_PIECE_BYTES))  # type: ignore[union-attr]
+        else:
+            watches.behind[room.name] = None
+
+    def drained(self, connection: SessionConnection) -> None:
+        """The connection's buffer is empty: what is behind may go, one room after another as it stays so."""
+        watches = _watches_of(connection)
+        while watches is not None and watches.behind and _may_write(connection):
+            name = next(iter(watches.behind))
+            room = self._rooms.get((connection.machine.app, name))
+            if room is None or room.roster is None:
+                del watches.behind[name]
+            else:
+                self._catch_up(connection, room)
+
+    def _send_message(self, room: NodeRoom, message: RoomMessage) -> Iterator[None]:
+        name, to, sender = room.name, message.to, message.session_id
+        data = b""
+        for some in _slices(room.members):
+            count = 0
+            for connection in some:
+                machine = connection.machine
+                owner, watches = machine.owner, _watches_of(connection)
+                if owner is None or watches is None or owner.session_id == sender:
+                    continue
+                if to and machine.participant_id not in to:
+                    continue
+                data = data or encode_message(message)
+                if _may_write(connection) and not watches.is_waiting:
+                    count += 1
+                    connection.link.send(data)  # type: ignore[union-attr]
+                else:
+                    watches.enqueue(name, data)
+            self._traffic.sent += count
+            yield
+
+
+def _watches_of(connection: SessionConnection) -> RoomWatches | None:
+    rooms = connection.machine.rooms
+    return None if rooms is None else rooms.watches
+
+
+def _may_write(connection: SessionConnection) -> bool:
+    """Whether something can be written at once: the buffer is not full, and the token is good."""
+    link, state = connection.link, connection.machine.state
+    return (
+        link is not None
+        and not link.paused
+        and not link.closed
+        and (state is ServerState.OPEN or state is ServerState.FENCED)
+    )
+
+
+def _slices(connections: Iterable[SessionConnection]) -> Iterator[Sequence[SessionConnection]]:
+    """All that are there now, `_SLICE` at a time."""
+    everybody = iter(tuple(connections))
+    while some := tuple(islice(everybody, _SLICE)):
+        yield some
