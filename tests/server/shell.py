@@ -55,6 +55,7 @@ class SulkingEngine:
         self.bus: Any = Sulking(engine.bus, shell)
         self.outbox: Any = engine.outbox
         self.directory: Any = engine.directory
+        self.rooms: Any = Sulking(engine.rooms, shell)
 
 
 class ManualClocks:

@@ -178,6 +178,7 @@ class ServerSession:
         "_hello_due",
         "_hellos",
         "_moved_on_at",
+        "_news",
         "_numbers",
         "_queue",
         "_rate",
@@ -216,6 +217,8 @@ class ServerSession:
         self.watches = Watches()
         self.rooms: SessionRooms | None = None
         """None until the session has to do with a room."""
+        self._news: list[Effect] | None = None
+        """Notifications that wait until the resume is answered; None: it is."""
         self._effects: list[Effect] = []
         self._current: PendingCall | None = None
         self._numbers = 0
@@ -419,17 +422,21 @@ class ServerSession:
     def room_left(self, room: str, reason: str) -> None:
         """The session lost its membership of a room."""
         if self.rooms is not None and self.rooms.left(room) and self.state in _HELD:
-            self._notify("rooms.left", RoomLeft(room, reason))
+            self._notify_after_reply("rooms.left", RoomLeft(room, reason))
 
     def invited(self, invitation: Invitation, now: Now) -> None:
         """The session's participant was invited to a room."""
         if self.state in _HELD and self._session_rooms().note(invitation, now):
-            self._notify("rooms.invited", RoomInvited(invitation_to_wire(invitation)))
+            self._notify_after_reply("rooms.invited", RoomInvited(invitation_to_wire(invitation)))
 
     def invitation_answered(self, answered: RoomInvitationAnswered) -> None:
         """An invitation by the session's participant was answered."""
         if self.state in _HELD:
-            self._notify("rooms.answered", answered)
+            self._notify_after_reply("rooms.answered", answered)
+
+    def _notify_after_reply(self, method: str, params: msgspec.Struct) -> None:
+        """As `_notify`, but never before the reply to a resume."""
+        (self._effects if self._news is None else self._news).append(Send(encode_notification(method, params)))
 
     # -- the first message --------------------------------------------------------------------------------------------
 
@@ -534,6 +541,7 @@ class ServerSession:
         """
         own = self.participant_id
         known.pop(own, None)
+        self._news = []
         application = self._application()
         most = 0 if application is None or not allows(self.scopes, WATCH_SCOPE) else application.settings.max_watched
         known = dict(islice(known.items(), most))
@@ -586,6 +594,8 @@ class ServerSession:
         )
         result = back.with_news(result, rosters)
         self._effects.append(Send(encode_reply(request_id, result)))
+        self._effects += self._news or ()
+        self._news = None
         versions = {participant.id: participant.version}
         versions.update((one.id, one.version) for one in updates[:first])
         # The rest waits for the buffer, as any change does.

@@ -34,6 +34,9 @@ WINDOWS = 5
 _WINDOW_END = f"SELECT max(n) FROM (SELECT n FROM sessions WHERE n > ? ORDER BY n LIMIT {WINDOW})"
 
 
+_IN_NO_ROOM = b"\xc0\x90\x90\x90"
+"""How the data of a session ends that has no status, grants in rooms, rooms or lost rooms. No text ends so: 0xC0 is no
+byte of UTF-8."""
 _decode_head = msgspec.msgpack.Decoder(SessionHead).decode
 _AFTER_ALL = "\U0010ffff"
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -122,6 +125,7 @@ def _brief(row: SessionRow) -> SessionRecord:
         state=state,
         node=head.node,
         lease=row.lease,
+        rooms=() if row.raw.endswith(_IN_NO_ROOM) else row.data.rooms,
     )
 
 

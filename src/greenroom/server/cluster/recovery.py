@@ -112,7 +112,7 @@ class Recovery:
     def after_beat(self, result: BeatResult, *, was_fenced: bool) -> None:
         """The lease was renewed: do what the engine's absence, or its answer, calls for. Work runs beside the beats."""
         self._look_for_silence(result)
-        if self._unread:
+        if self._unread or self._hub.rooms.is_unread:
             self._unread = False
             self._hub.spawn(self.read_again(None))
         due = self._clock() - self._compared_at >= self._config.compare_interval
@@ -334,6 +334,7 @@ class Recovery:
             except GreenroomError as error:
                 log.info("not read again", error=error.message)
                 self._unread = True
+        await self._hub.rooms.read_again(partitions)
 
     def _is_doubtful(self, record: ParticipantRecord) -> bool:
         return not record.version or record.version < self._hub.passed_on.get((record.app, record.id), 0)

@@ -7,6 +7,7 @@ from typing import Any
 from greenroom.codes import ErrorCode
 from greenroom.core.rooms.names import SHORTEST_EMPTY_TTL
 from greenroom.core.rooms.requests import RoomQuery
+from greenroom.engines.base import SessionQuery
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_contract.room_memberships import ROOM, MembershipsContract
 from greenroom.testing.engine_contract.room_messages import InvitationsContract, MessagesContract, ModerationContract
@@ -66,6 +67,17 @@ class OpenRoomsContract(ContractBase):
             with refused(ErrorCode.ATTEMPT_SUPERSEDED):
                 await w.engine.rooms.create(w.room_request("another", owner=request.owner))
             assert await self._open(w) == [ROOM]
+
+    async def test_r10_a_brief_list_says_in_which_rooms_a_session_is(self) -> None:
+        async with self.make_world() as w:
+            a, b = await w.client("alice"), await w.client("bob")
+            for room in (ROOM, "Ã\u0410"):
+                await a.join(room)
+            await b.join(ROOM)
+            await b.leave(ROOM)
+            listed = await w.engine.registry.sessions(SessionQuery(node=w.node, brief=True))
+            rooms = {one.id: sorted(one.rooms) for one in listed.items}
+            assert rooms == {a.id: sorted((ROOM, "Ã\u0410")), b.id: []}
 
     async def test_rooms_are_found_by_name_id_participant_and_search(self) -> None:
         async with self.make_world() as w:
