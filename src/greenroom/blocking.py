@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from greenroom.sdk.blocking import BlockingGreenroom as Greenroom
 from greenroom.sdk.blocking import BlockingParticipantsService as ParticipantsService
+from greenroom.sdk.blocking import BlockingRoom as Room
+from greenroom.sdk.blocking import BlockingRoomsService as RoomsService
 from greenroom.sdk.blocking import BlockingSessionService as SessionService
 from greenroom.sdk.blocking import Completion
 
-__all__ = ["Completion", "Greenroom", "ParticipantsService", "SessionService"]
+__all__ = ["Completion", "Greenroom", "ParticipantsService", "Room", "RoomsService", "SessionService"]

@@ -460,6 +460,15 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
     """Unix milliseconds."""
 
 
+class InvitationAnswer(msgspec.Struct, frozen=True):
+    """An invitation was answered. participant_id: who answered."""
+
+    invitation_id: str
+    room: str
+    participant_id: str
+    accepted: bool
+
+
 class Restriction(msgspec.Struct, frozen=True, kw_only=True):
     """A block or revocation as stored (S18).
 

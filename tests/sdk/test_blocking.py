@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import select
 import signal
 import threading
@@ -59,6 +60,81 @@ def test_open_update_and_close() -> None:
             sdk.participants.unwatch([a_participant_id("a")])
         assert sdk.session.state is SessionState.DISCONNECTED
         assert [one.ended for one in service.sessions.values()] == ["closed"]
+
+
+def test_rooms() -> None:
+    with running_fake() as service, Greenroom(service.url) as ada, Greenroom(service.url) as bob:
+        ada.initialize_token(make_token(external_id="ada"))
+        bob.initialize_token(make_token(external_id="bob"))
+        ada.session.open()
+        bob.session.open()
+        room_id = ada.rooms.create("r", ttl=5)
+        assert ada.rooms.find(room_id) == "r"
+        with ada.rooms.join("r") as room:
+            assert room is ada.rooms.join("r")
+            assert (room.name, room.id, room.is_member, room.is_detailed) == ("r", room_id, True, True)
+            seen = bob.rooms.watch("r")
+            received: queue.SimpleQueue[object] = queue.SimpleQueue()
+            room.on_message(lambda sender, message: received.put((sender and sender.id, message)))
+            room.on_change(lambda change: received.put([one.id for one in change.joined]))
+            theirs = bob.rooms.join("r")
+            assert received.get(timeout=5) == [participant_id("bob")]
+            theirs.send({"n": 1})
+            assert received.get(timeout=5) == (participant_id("bob"), {"n": 1})
+            done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+            theirs.on_message(lambda sender, message: theirs.send(f"echo of {message}", completion=done.put))
+            room.send("one")
+            assert done.get(timeout=5) is None
+            assert received.get(timeout=5) == (participant_id("bob"), "echo of one")
+            assert {one.id for one in room.all_members()} == set(room.members)
+            assert (room.count, room.version, room.is_closed) == (2, seen.version, False)
+            room.invite([participant_id("bob")])
+            closed: queue.SimpleQueue[str] = queue.SimpleQueue()
+            theirs.on_closed(closed.put)
+            room.kick(participant_id("bob"), seconds=0.0)
+            assert closed.get(timeout=5) == "kicked"
+            assert (theirs.reason, theirs.error) == ("kicked", None)
+            (invitation,) = bob.rooms.invitations
+            again = bob.rooms.accept(invitation)
+            assert again is not theirs
+            again.leave()
+            again.on_missed(print)()
+        assert not room.is_member
+        assert list(room.changes()) == []
+
+
+def test_changes_of_a_room_block_until_there_are_some() -> None:
+    with running_fake() as service, Greenroom(service.url) as ada, Greenroom(service.url) as bob:
+        ada.initialize_token(make_token(external_id="ada"))
+        bob.initialize_token(make_token(external_id="bob"))
+        ada.session.open()
+        bob.session.open()
+        room = ada.rooms.join("r")
+        received: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+
+        def follow() -> None:
+            for change in room.changes():
+                received.put([one.id for one in change.joined])
+            received.put(["over"])
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        while not room._room._changes:
+            time.sleep(0.001)
+        bob.rooms.join("r")
+        assert received.get(timeout=5) == [participant_id("bob")]
+        room.leave()
+        assert received.get(timeout=5) == ["over"]
+        thread.join()
+
+
+def test_an_invitation_is_declined() -> None:
+    with running_fake() as service, Greenroom(service.url) as ada:
+        ada.initialize_token(make_token(external_id="ada"))
+        service.rooms.invite("r", participant_id("ada"))
+        ada.session.open()
+        ada.rooms.decline(ada.rooms.invitations[0])
+        assert ada.rooms.invitations == []
 
 
 def test_completions_are_called_in_order_from_one_thread() -> None:

@@ -7,7 +7,16 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from greenroom import Device, Greenroom, GreenroomError, Participant, SessionDelegate, SessionState
+from greenroom import (
+    Device,
+    Greenroom,
+    GreenroomError,
+    Invitation,
+    InvitationAnswer,
+    Participant,
+    SessionDelegate,
+    SessionState,
+)
 from greenroom.testing.fake_service import FakeService, make_token
 
 
@@ -44,6 +53,12 @@ class Notes(SessionDelegate):
 
     def participants_changed(self, participants: list[Participant]) -> None:
         self._note("changed", participants)
+
+    def room_invited(self, invitation: Invitation) -> None:
+        self._note("invited", invitation)
+
+    def room_invitation_answered(self, answer: InvitationAnswer) -> None:
+        self._note("answered", answer)
 
     def names(self) -> list[str]:
         return [one[0] if one[0] != "updated" else one[1] for one in self.calls]

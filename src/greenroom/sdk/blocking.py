@@ -22,11 +22,12 @@ from typing import Any, Self, TypeVar, overload
 
 from greenroom.core.client.effects import ClientSettings
 from greenroom.core.states import SessionState
-from greenroom.errors import ServiceUnavailableError
+from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.messages import Device
-from greenroom.model import Participant, ParticipantInfo
+from greenroom.model import Invitation, Member, Participant, ParticipantInfo
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
+from greenroom.sdk.room import Room, RoomChange, Unsubscribe
 from greenroom.sdk.runner import Refresh
 
 log = logging.getLogger("greenroom.sdk")
@@ -425,6 +426,189 @@ class BlockingParticipantsService:
         self._worker.run(lambda: self._participants.unwatch(ids, external_ids=external_ids))
 
 
+class BlockingRoom:
+    """As `greenroom.Room`, blocking. Callbacks run in the background thread with the loop: from there use
+    ``completion=``. A context manager, which leaves at the end."""
+
+    def __init__(self, worker: _Worker, room: Room) -> None:
+        self._worker = worker
+        self._room = room
+
+    @property
+    def name(self) -> str:
+        """The room's name."""
+        return self._room.name
+
+    @property
+    def id(self) -> str | None:
+        """The room's id (platform: ``conferenceId``); None where it is not open."""
+        return self._room.id
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """Who is in it, by participant id. Empty where the room is counted."""
+        return self._room.members
+
+    @property
+    def count(self) -> int:
+        """How many members it has, as far as is known."""
+        return self._room.count
+
+    @property
+    def version(self) -> int:
+        """Of the roster: newer is higher."""
+        return self._room.version
+
+    @property
+    def is_detailed(self) -> bool:
+        """False: a counted room, whose `members` are empty."""
+        return self._room.is_detailed
+
+    @property
+    def is_member(self) -> bool:
+        """True from `join` until the room is closed."""
+        return self._room.is_member
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the room is no more reported about."""
+        return self._room.is_closed
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was closed; None while it is open. As `greenroom.Room.reason`."""
+        return self._room.reason
+
+    @property
+    def error(self) -> GreenroomError | None:
+        """With what joining or watching it again was refused; None where that was not the reason."""
+        return self._room.error
+
+    def changes(self) -> Iterator[RoomChange]:
+        """Changes from the first ``next`` on, each waited for; the iteration ends when the room is closed."""
+        changes = self._worker.call(self._room.changes)
+
+        async def following() -> RoomChange | None:
+            return await anext(changes, None)
+
+        while (change := self._worker.run(following)) is not None:
+            yield change
+
+    def on_change(self, callback: Callable[[RoomChange], None]) -> Unsubscribe:
+        """As `greenroom.Room.on_change`."""
+        return self._subscribed(lambda: self._room.on_change(callback))
+
+    def on_message(self, callback: Callable[[Member | None, Any], None]) -> Unsubscribe:
+        """As `greenroom.Room.on_message`."""
+        return self._subscribed(lambda: self._room.on_message(callback))
+
+    def on_missed(self, callback: Callable[[int], None]) -> Unsubscribe:
+        """As `greenroom.Room.on_missed`."""
+        return self._subscribed(lambda: self._room.on_missed(callback))
+
+    def on_closed(self, callback: Callable[[str], None]) -> Unsubscribe:
+        """As `greenroom.Room.on_closed`."""
+        return self._subscribed(lambda: self._room.on_closed(callback))
+
+    def _subscribed(self, subscribe: Callable[[], Unsubscribe]) -> Unsubscribe:
+        return self._worker.call(subscribe)
+
+    def send(self, message: Any, to: Iterable[str] | None = None, *, completion: Completion | None = None) -> None:
+        """Send a message to the members. As `greenroom.Room.send`."""
+        self._do(lambda: self._room.send(message, to), completion)
+
+    def invite(
+        self,
+        participants: Iterable[str] = (),
+        *,
+        external_ids: Iterable[str] = (),
+        text: str | None = None,
+        completion: Completion | None = None,
+    ) -> None:
+        """Invite participants. As `greenroom.Room.invite`."""
+        self._do(lambda: self._room.invite(participants, external_ids=external_ids, text=text), completion)
+
+    def kick(
+        self, participant: str | Member | Participant, seconds: float = 60.0, *, completion: Completion | None = None
+    ) -> None:
+        """Put somebody out of the room. As `greenroom.Room.kick`."""
+        self._do(lambda: self._room.kick(participant, seconds), completion)
+
+    def all_members(self) -> list[Member]:
+        """All members as the service has them: of a counted room, whose `members` are empty."""
+
+        async def work() -> list[Member]:
+            return [one async for one in self._room.all_members()]
+
+        return self._worker.run(work)
+
+    def leave(self, *, completion: Completion | None = None) -> None:
+        """End the membership, or the watching. Never fails. As `greenroom.Room.leave`."""
+        self._do(self._room.leave, completion)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def _do(self, work: Callable[[], Coroutine[Any, Any, None]], completion: Completion | None) -> None:
+        if completion is None:
+            self._worker.run(work)
+        else:
+            self._worker.later(work, completion)
+
+
+class BlockingRoomsService:
+    """As `greenroom.RoomsService`, blocking."""
+
+    def __init__(self, worker: _Worker, sdk: Greenroom) -> None:
+        self._worker = worker
+        self._rooms = sdk.rooms
+        self._open: dict[Room, BlockingRoom] = {}
+
+    def join(self, name: str) -> BlockingRoom:
+        """Be a member of the room from now on. As `greenroom.RoomsService.join`."""
+        return self._entered(lambda: self._rooms.join(name))
+
+    def watch(self, name: str) -> BlockingRoom:
+        """See the room's roster without being in it. As `greenroom.RoomsService.watch`."""
+        return self._entered(lambda: self._rooms.watch(name))
+
+    def create(self, name: str, ttl: float | None = None, detailed: bool = True) -> str:
+        """Open a room without being in it: its id. As `greenroom.RoomsService.create`."""
+        return self._worker.run(lambda: self._rooms.create(name, ttl, detailed))
+
+    def find(self, room_id: str) -> str:
+        """The name of the room that has this id."""
+        return self._worker.run(lambda: self._rooms.find(room_id))
+
+    @property
+    def invitations(self) -> list[Invitation]:
+        """Those that wait for an answer; `SessionDelegate.room_invited` is called for each new one."""
+        return self._worker.call(lambda: self._rooms.invitations)
+
+    def accept(self, invitation: Invitation) -> BlockingRoom:
+        """Join the room, and let the inviter know."""
+        return self._entered(lambda: self._rooms.accept(invitation))
+
+    def decline(self, invitation: Invitation) -> None:
+        """Let the inviter know."""
+        self._worker.run(lambda: self._rooms.decline(invitation))
+
+    def _entered(self, enter: Callable[[], Coroutine[Any, Any, Room]]) -> BlockingRoom:
+        """The same BlockingRoom for the same Room."""
+
+        async def work() -> BlockingRoom:
+            room = await enter()
+            self._open = {one: blocking for one, blocking in self._open.items() if not one.is_closed}
+            return self._open.setdefault(room, BlockingRoom(self._worker, room))
+
+        return self._worker.run(work)
+
+
 class BlockingGreenroom:
     """A client of one Greenroom service, for programs without an event loop. Any thread may use it.
 
@@ -446,6 +630,8 @@ class BlockingGreenroom:
         """The session."""
         self.participants = BlockingParticipantsService(self._worker, self._sdk)
         """Looks participants up, and watches them. Needs an open session."""
+        self.rooms = BlockingRoomsService(self._worker, self._sdk)
+        """Rooms: rosters, messages, invitations. Needs an open session."""
 
     def initialize_token(self, token: str | None, refresh: Refresh | None = None) -> None:
         """As `greenroom.Greenroom.initialize_token`."""

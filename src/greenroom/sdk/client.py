@@ -17,6 +17,7 @@ from greenroom.sdk.environment import Environment
 from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.participants import ParticipantsService
 from greenroom.sdk.resume_file import ResumeFile
+from greenroom.sdk.rooms import RoomsService
 from greenroom.sdk.runner import Refresh, Runner
 from greenroom.sdk.session import SessionService
 
@@ -52,6 +53,8 @@ class Greenroom:
         self._runner = Runner(transport, notifier, environment, version, settings, resume_file)
         self.participants = ParticipantsService(self._runner, notifier)
         """Looks participants up, and watches them. Needs an open session."""
+        self.rooms = RoomsService(self._runner, notifier)
+        """Rooms: rosters, messages, invitations. Needs an open session."""
         self.session = SessionService(self._runner, notifier)
         """The session."""
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from greenroom.core.states import SessionState
 from greenroom.errors import GreenroomError
 from greenroom.messages import Device
-from greenroom.model import Participant
+from greenroom.model import Invitation, InvitationAnswer, Participant
 
 _Maybe = Awaitable[None] | None
 
@@ -48,4 +48,13 @@ class SessionDelegate:
 
     def participants_changed(self, participants: list[Participant]) -> _Maybe:
         """Watched participants changed: the latest record of each."""
+        return None
+
+    def room_invited(self, invitation: Invitation) -> _Maybe:
+        """The session's participant was invited to a room, now or before the session was opened: `RoomsService.accept`
+        joins it, `decline` says no."""
+        return None
+
+    def room_invitation_answered(self, answer: InvitationAnswer) -> _Maybe:
+        """Somebody answered an invitation of this participant."""
         return None

@@ -8,15 +8,23 @@ from greenroom.core.client.effects import (
     Notify,
     ParticipantsChangedEvent,
     ParticipantUpdatedEvent,
+    RoomChangedEvent,
+    RoomInvitationAnsweredEvent,
+    RoomInvitedEvent,
+    RoomLeftEvent,
+    RoomMessageEvent,
+    RoomMessagesMissedEvent,
+    RoomUnwatchedEvent,
     SessionEndedEvent,
     SessionReopenedEvent,
     StateChanged,
     TokenRefreshFailedEvent,
 )
 from greenroom.core.states import SessionState
-from greenroom.model import Participant
+from greenroom.model import InvitationAnswer, Participant
 from greenroom.sdk.callbacks import CallbackQueue, Merge, later
 from greenroom.sdk.delegate import SessionDelegate
+from greenroom.sdk.room import Room
 from greenroom.sdk.watch import Watch
 
 
@@ -27,6 +35,8 @@ class Notifier:
         self.callbacks = callbacks
         self.delegate: SessionDelegate | None = None
         self.watches: list[Watch] = []
+        self.rooms: list[Room] = []
+        """Those that are not closed."""
         self._session_id: str | None = None
 
     def report(self, effect: StateChanged | Notify, session_id: str | None) -> None:
@@ -35,6 +45,7 @@ class Notifier:
         if isinstance(effect, StateChanged):
             if effect.state is SessionState.DISCONNECTED:
                 self._finish_watches()
+                self._close_rooms()
             self._call("session_updated", effect.state, key="session_updated")
             return
         event = effect.event
@@ -52,6 +63,29 @@ class Notifier:
                 self._call(
                     "participants_changed", list(event.participants), key="participants_changed", merge=_latest_of_each
                 )
+
+            case RoomInvitedEvent():
+                self._call("room_invited", event.invitation)
+            case RoomInvitationAnsweredEvent():
+                answer = InvitationAnswer(event.invitation_id, event.room, event.participant_id, event.accepted)
+                self._call("room_invitation_answered", answer)
+            case (
+                RoomChangedEvent()
+                | RoomMessageEvent()
+                | RoomMessagesMissedEvent()
+                | RoomLeftEvent()
+                | RoomUnwatchedEvent()
+            ):
+                for room in self.rooms:
+                    if room.name == event.room:
+                        room.report(event, self._session_id)
+                self.rooms = [room for room in self.rooms if not room.is_closed]
+
+    def _close_rooms(self) -> None:
+        """Of those that were joined the machine has said why."""
+        rooms, self.rooms = self.rooms, []
+        for room in rooms:
+            room.close("closed", session_id=self._session_id)
 
     def _update_watches(self, participants: Iterable[Participant]) -> None:
         for participant in participants:

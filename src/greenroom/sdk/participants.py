@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 
-from greenroom.errors import GreenroomError, IllegalArgumentError
+from greenroom.errors import GreenroomError
 from greenroom.messages import ParticipantsParams
 from greenroom.model import Participant
+from greenroom.sdk.ids import checked_ids, checked_strings
 from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.runner import Runner
 from greenroom.sdk.service import SessionBoundService
@@ -29,7 +29,9 @@ class ParticipantsService(SessionBoundService):
 
         Raises SessionNotOpenError, ScopeMissingError, ServiceUnavailableError.
         """
-        return await self._request("participants.get", _ids(ids), _strings("external_ids", external_ids))
+        return await self._request(
+            "participants.get", checked_ids("ids", ids), checked_strings("external_ids", external_ids)
+        )
 
     async def watch(
         self, ids: Iterable[str] = (), *, external_ids: Iterable[str] = (), on_change: OnChange | None = None
@@ -45,7 +47,9 @@ class ParticipantsService(SessionBoundService):
         asking = asyncio.get_running_loop().create_future()
         self._asking.add(asking)
         try:
-            found = await self._request("participants.watch", _ids(ids), _strings("external_ids", external_ids))
+            found = await self._request(
+                "participants.watch", checked_ids("ids", ids), checked_strings("external_ids", external_ids)
+            )
             # A record may have changed between its reply and now.
             latest = [machine.watched_participant(one.id) or one for one in found]
             watch = Watch(latest, on_change, self._notifier.callbacks, self._end)
@@ -61,8 +65,8 @@ class ParticipantsService(SessionBoundService):
     async def unwatch(self, ids: Iterable[str] = (), *, external_ids: Iterable[str] = ()) -> None:
         """Stop watching these, for every `Watch`. Raises SessionNotOpenError, ServiceUnavailableError."""
         self._open_session()
-        gone = _ids(ids)
-        if outside := _strings("external_ids", external_ids):
+        gone = checked_ids("ids", ids)
+        if outside := checked_strings("external_ids", external_ids):
             # A participant who was never here has an id, but no external id in its record.
             gone += [one.id for one in await self._request("participants.get", [], outside)]
         for watch in list(self._notifier.watches):
@@ -111,30 +115,3 @@ class ParticipantsService(SessionBoundService):
             except GreenroomError:
                 # The machine reports no changes of these either way; the service forgets them with the session.
                 return
-
-
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-
-
-def _strings(field: str, ids: Iterable[str]) -> list[str]:
-    listed: list[object] = [ids] if isinstance(ids, str) else list(ids)
-    names: list[str] = []
-    for one in listed:
-        if not isinstance(one, str) or not one:
-            given = "an empty string" if one == "" else type(one).__name__
-            raise IllegalArgumentError(f"{field} must hold strings that are not empty, not {given}.")
-        names.append(one)
-    return list(dict.fromkeys(names))
-
-
-def _ids(ids: Iterable[str]) -> list[str]:
-    """Participants' ids. Raises IllegalArgumentError for what cannot be one: nobody would ever be found by it."""
-    names = _strings("ids", ids)
-    for one in names:
-        if not _ID.fullmatch(one):
-            external = one.removeprefix("ext:")
-            raise IllegalArgumentError(
-                f"{one!r} is not a participant's id, which is a UUID.",
-                hint=f"For somebody's external id pass external_ids=[{external!r}].",
-            )
-    return [one.lower() for one in names]

@@ -20,7 +20,7 @@ import json
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +42,7 @@ from greenroom.errors import (
     to_wire_data,
 )
 from greenroom.messages import SCOPE_OF_METHOD, SUBPROTOCOL
+from greenroom.testing.fake_rooms import FakeRooms
 from greenroom.tokens.reader import peek
 
 GRACE = 40.0
@@ -137,6 +138,9 @@ class FakeSession:
     link: FakeLink | None = None
     watching: set[str] = field(default_factory=set)
     updates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    watching_rooms: set[str] = field(default_factory=set)
+    lost_rooms: dict[str, str] = field(default_factory=dict)
+    """Rooms that it lost since it was last attached, with the reasons."""
 
 
 @dataclass
@@ -153,6 +157,11 @@ class FakeLink:
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         await self.socket.send_str(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
+
+    async def try_to_notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """The same, where the connection may be gone by now."""
+        with contextlib.suppress(ConnectionError):
+            await self.notify(method, params)
 
     async def drop(self, code: int = 1012, message: str = "") -> None:
         """Close with this code; 1006 cuts the connection without a word."""
@@ -187,6 +196,10 @@ class FakeService:
         """Methods that are never answered."""
         self.unavailable: tuple[int, str | None] | None = None
         """HTTP status and Retry-After for upgrades; None takes them."""
+        self.capabilities = ["attributes", "status", "rooms"]
+        """What it says it has; leave some out to be an older service."""
+        self.rooms = FakeRooms(self)
+        """The rooms, and what happens in them without a client's asking."""
         self.app_credentials = ("key", "secret")
         self.tokens_minted = 0
         self.token_life = 3600.0
@@ -281,6 +294,7 @@ class FakeService:
             watches = participant.id in session.watching or session.participant is participant
             if watches and session.link is not None and session.ended is None and not session.link.socket.closed:
                 await session.link.notify("participants.changed", {"participants": [participant.wire()]})
+        self.rooms.changed(participant)
 
     # -- HTTP ----------------------------------------------------------------------------------------------------
 
@@ -365,6 +379,8 @@ class FakeService:
         scope = SCOPE_OF_METHOD.get(method)
         if scope is not None and not {scope, "*"} & set(session.scopes):
             raise ScopeMissingError(scope=scope)
+        if method.startswith("rooms."):
+            return self.rooms.answer(session, method, params)
         handler = getattr(self, "_do_" + method.replace(".", "_"))
         answer: dict[str, Any] = handler(session, params)
         return answer
@@ -424,14 +440,13 @@ class FakeService:
             session.scopes = _claims(params["token"])["scope"].split()
         session.generation += 1
         session.watching = {one for one, _ in params.get("watching", [])}
-        return self._attach(link, session, params.get("watching", []))
+        rosters = self.rooms.watch_again(session, params.get("watchingRooms", []))
+        return {**self._attach(link, session, params.get("watching", [])), "rosters": rosters}
 
     def _attach(self, link: FakeLink, session: FakeSession, watching: list[tuple[str, int]]) -> dict[str, Any]:
         old, session.link, link.session = session.link, link, session
         if old is not None and old is not link and not old.socket.closed:
-            task = asyncio.ensure_future(old.drop(CloseCode.SUPERSEDED))
-            self._drops.add(task)
-            task.add_done_callback(self._drops.discard)
+            self._soon(old.drop(CloseCode.SUPERSEDED))
         changed = [self._record(one).wire() for one, version in watching if self._record(one).version != version]
         return {
             "session": {
@@ -444,8 +459,9 @@ class FakeService:
             },
             "participant": session.participant.wire(),
             "scopes": session.scopes,
-            "capabilities": ["attributes", "status"],
+            "capabilities": self.capabilities,
             "changed": changed,
+            **self.rooms.welcome(session),
         }
 
     def _close_unseen(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -457,7 +473,19 @@ class FakeService:
             self._left(session)
         return {}
 
+    def notify(self, session: FakeSession, method: str, params: Mapping[str, Any]) -> None:
+        """Send a notification to a session's client, if it is connected; after what is being answered now."""
+        link = session.link
+        if link is not None and not link.socket.closed:
+            self._soon(link.try_to_notify(method, params))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._drops.add(task)
+        task.add_done_callback(self._drops.discard)
+
     def _left(self, session: FakeSession) -> None:
+        self.rooms.session_ended(session)
         record = session.participant
         record.sessions, record.version = record.sessions - 1, record.version + 1
         record.presence = "online" if record.sessions else "offline"

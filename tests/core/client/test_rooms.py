@@ -38,7 +38,7 @@ class Client:
         self.attempt = 1
         self.sent: list[tuple[int, str, dict[str, Any]]] = []
         """Messages that were not answered, without pings: id, method, params."""
-        self.heard: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.do("setToken", token="@t1")
         self.do("open", waiter=1)
         self.connect(capabilities or ("rooms",))
@@ -58,7 +58,7 @@ class Client:
             elif effect["effect"] == "dial":
                 self.attempt = effect["attempt"]
             elif effect["effect"] in ("notify", "resolve", "reject"):
-                self.heard.append(effect)
+                self.received.append(effect)
         return effects
 
     def connect(self, capabilities: tuple[str, ...] = ("rooms",), **more: Any) -> dict[str, Any]:
@@ -106,8 +106,8 @@ class Client:
         return local is not None and local.is_joined
 
     def take(self) -> list[dict[str, Any]]:
-        heard, self.heard = self.heard, []
-        return heard
+        received, self.received = self.received, []
+        return received
 
 
 def test_a_repeated_join_asks_nothing_and_gives_the_same() -> None:
@@ -296,8 +296,11 @@ def test_a_service_that_has_no_rooms_any_more_closes_them_in_a_new_session() -> 
     client.do("watchRoom", waiter=6, room="r")
     client.dial_again(4005)
     client.connect(("attributes",))
-    heard = [one for one in client.take() if one.get("event", "").startswith("room")]
-    assert [(one["event"], one["error"]["code"]) for one in heard] == [("roomLeft", -32093), ("roomUnwatched", -32093)]
+    received = [one for one in client.take() if one.get("event", "").startswith("room")]
+    assert [(one["event"], one["error"]["code"]) for one in received] == [
+        ("roomLeft", -32093),
+        ("roomUnwatched", -32093),
+    ]
     assert client.methods() == []
 
 

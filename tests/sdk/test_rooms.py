@@ -1,0 +1,461 @@
+"""Rooms of the SDK over the fake service: rosters, changes, messages, invitations."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from greenroom import (
+    Greenroom,
+    IllegalArgumentError,
+    InvitationAnswer,
+    KeptOutError,
+    Member,
+    NotAMemberError,
+    NotFoundError,
+    ProtocolError,
+    RoomChange,
+    RoomFullError,
+    RoomPermissionError,
+    ScopeMissingError,
+    SessionNotOpenError,
+)
+from greenroom.core.rooms.names import MAX_MESSAGE_BYTES
+from greenroom.sdk.room import EARLY_MESSAGES, MAX_WAITING, MemberLeft, merge_changes
+from greenroom.testing.fake_service import FakeService, participant_id
+from tests.support.sdk import Notes, new_sdk
+
+ADA, BOB, EVE = (participant_id(name) for name in ("ada", "bob", "eve"))
+
+
+async def true(condition: Callable[[], object], limit: float = 5.0) -> None:
+    """Let the loop run until it is."""
+    async with asyncio.timeout(limit):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def people(service: FakeService, *names: str, **more: Any) -> AsyncIterator[list[Greenroom]]:
+    """An SDK with an open session for each."""
+    sdks = [new_sdk(service, external_id=name, **more)[0] for name in names]
+    for sdk in sdks:
+        await sdk.session.open()
+    try:
+        yield sdks
+    finally:
+        for sdk in sdks:
+            await sdk.aclose()
+
+
+def notes_of(sdk: Greenroom) -> Notes:
+    assert isinstance(sdk.session.delegate, Notes)
+    return sdk.session.delegate
+
+
+async def test_join_roster_message_leave() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        room = await ada.rooms.join("standup")
+        assert (room.name, room.count, set(room.members), room.is_member) == ("standup", 1, {ADA}, True)
+        assert room.id == service.rooms["standup"].id
+        changes = room.changes()
+        theirs = await bob.rooms.join("standup")
+        change = await anext(changes)
+        assert [one.id for one in change.joined] == [BOB] == [one for one in room.members if one != ADA]
+        assert (change.count, change.version) == (2, room.version)
+        received: list[tuple[Member | None, Any]] = []
+        theirs.on_message(lambda sender, message: received.append((sender, message)))
+        await room.send({"hand": "up"})
+        await room.send("for eve", to=[EVE])
+        await true(lambda: received)
+        assert [(sender.id if sender else None, message) for sender, message in received] == [(ADA, {"hand": "up"})]
+        await theirs.leave()
+        change = await anext(changes)
+        assert change.left == (MemberLeft(change.left[0].member, "left"),)
+        assert (change.left[0].member.id, theirs.is_member, theirs.reason) == (BOB, False, "left")
+        await theirs.leave()
+        assert service.methods().count("rooms.leave") == 1
+
+
+async def test_a_repeated_join_is_the_same_room_and_one_after_a_leave_is_another() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        first, second = await asyncio.gather(ada.rooms.join("r"), ada.rooms.join("r"))
+        assert first is second is await ada.rooms.join("r")
+        assert service.methods().count("rooms.join") == 1
+        async with first:
+            assert first.is_member
+        third = await ada.rooms.join("r")
+        assert third is not first
+        assert (first.is_member, third.is_member) == (False, True)
+        with pytest.raises(NotAMemberError, match="closed: left"):
+            await first.send(1)
+
+
+async def test_a_cancelled_join_leaves() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        service.hang.add("rooms.join")
+        joining = asyncio.create_task(ada.rooms.join("r"))
+        await service.called("rooms.join")
+        joining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await joining
+        service.hang.clear()
+        await service.called("rooms.leave")
+        room = await ada.rooms.join("r")
+        assert room.is_member
+
+
+async def test_a_slow_reader_gets_several_changes_as_one() -> None:
+    async with FakeService() as service, people(service, "ada", "bob", "eve") as (ada, bob, eve):
+        room = await ada.rooms.join("r")
+        changes, versions = room.changes(), [room.version]
+        room.on_change(lambda change: versions.append(change.version))
+        await (await bob.rooms.join("r")).leave()
+        await eve.rooms.join("r")
+        await true(lambda: len(versions) == 4)
+        change = await anext(changes)
+        assert ([one.id for one in change.joined], change.left, change.version) == ([EVE], (), room.version)
+        await room.leave()
+        assert [one async for one in changes] == []
+        assert [one async for one in room.changes()] == []
+
+
+def test_two_changes_as_one() -> None:
+    ada, bob, eve, max_ = (Member(id=name) for name in ("ada", "bob", "eve", "max"))
+    busy = Member(id="bob", shared_status="busy")
+    first = RoomChange((ada,), (bob,), (MemberLeft(eve, "left"),), 2, 5)
+    second = RoomChange((eve, max_), (busy,), (MemberLeft(ada, "left"),), 3, 6)
+    assert merge_changes(first, second) == RoomChange((eve, max_), (busy,), (MemberLeft(eve, "left"),), 3, 6)
+    gone = RoomChange((), (), (MemberLeft(bob, "kicked"),), 1, 7)
+    assert merge_changes(first, gone) == RoomChange(
+        (ada,), (), (MemberLeft(eve, "left"), MemberLeft(bob, "kicked")), 1, 7
+    )
+    again = RoomChange((), (Member(id="ada", shared_status="away"),), (), 2, 8)
+    assert merge_changes(first, again).joined == again.changed
+
+
+async def test_an_iterator_that_nobody_keeps_costs_nothing() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        room = await ada.rooms.join("r")
+        room.changes()
+        gc.collect()
+        assert len(room._changes) == 0
+
+
+async def test_who_watches_sees_the_roster_and_no_messages() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        seen = await ada.rooms.watch("r")
+        assert (seen.is_member, seen.count, seen.id) == (False, 0, None)
+        assert seen is await ada.rooms.watch("r")
+        changes = seen.changes()
+        theirs = await bob.rooms.join("r")
+        assert [one.id for one in (await anext(changes)).joined] == [BOB]
+        received: list[Any] = []
+        seen.on_message(lambda sender, message: received.append(message))
+        with pytest.raises(NotAMemberError, match="only watched"):
+            await seen.send(1)
+        mine = await ada.rooms.join("r")
+        assert mine is not seen
+        assert [one.id for one in (await anext(changes)).joined] == [ADA]
+        await mine.leave()
+        assert (seen.is_closed, mine.is_closed) == (False, True)
+        assert [one.member.id for one in (await anext(changes)).left] == [ADA]
+        await theirs.send("not for watchers")
+        await seen.leave()
+        await service.called("rooms.unwatch")
+        assert (received, service.only_session_of("ada").watching_rooms) == ([], set())
+
+
+async def test_a_roster_of_several_pages_fills_up() -> None:
+    async with FakeService() as service, people(service, "ada", "bob", "eve") as (ada, bob, eve):
+        service.rooms.page_members = 1
+        await bob.rooms.join("r")
+        await eve.rooms.join("r")
+        room = await ada.rooms.join("r")
+        assert room.count == 3
+        await true(lambda: len(room.members) == 3)
+        assert [one.id async for one in room.all_members()] == sorted([ADA, BOB, EVE])
+
+
+async def test_a_counted_room_has_a_count_and_its_members_by_page() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        room_id = await ada.rooms.create("hall", ttl=30, detailed=False)
+        assert (await bob.rooms.find(room_id), service.rooms["hall"].ttl) == ("hall", 30)
+        with pytest.raises(NotFoundError):
+            await bob.rooms.find("nothing")
+        room = await ada.rooms.join("hall")
+        changes = room.changes()
+        await bob.rooms.join("hall")
+        change = await anext(changes)
+        assert (change.joined, change.count, room.members, room.is_detailed) == ((), 2, {}, False)
+        assert {one.id async for one in room.all_members()} == {ADA, BOB}
+
+
+async def test_a_lost_connection_keeps_the_membership_and_brings_what_changed() -> None:
+    async with FakeService() as service, people(service, "ada", "bob", "eve") as (ada, bob, eve):
+        room = await ada.rooms.join("r")
+        theirs = await bob.rooms.join("r")
+        other = await ada.rooms.join("other")
+        await true(lambda: room.count == 2)
+        changes = room.changes()
+        link = service.only_session_of("ada").link
+        assert link is not None
+        await link.drop(1006)
+        await true(lambda: service.only_session_of("ada").link is None)
+        service.rooms.kick("other", ADA)
+        await theirs.leave()
+        await eve.rooms.join("r")
+        change = await anext(changes)
+        assert ([one.id for one in change.joined], change.left[0].reason) == ([EVE], None)
+        assert (room.is_member, other.is_member, other.reason) == (True, False, "kicked")
+        assert service.methods().count("rooms.join") == 4
+
+
+async def test_a_session_opened_in_place_of_a_lost_one_joins_again_what_is_not_left() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        await bob.rooms.join("r")
+        room, full, seen = await ada.rooms.join("r"), await ada.rooms.join("full"), await ada.rooms.watch("seen")
+        await (await ada.rooms.join("left")).leave()
+        closed: list[str] = []
+        full.on_closed(closed.append)
+        service.refusals["rooms.join"] = []
+        session = service.only_session_of("ada")
+        service.rooms.by_name["full"].kept_out[ADA] = 1e12
+        session.ended = "timeout"
+        service.rooms.session_ended(session)
+        link = session.link
+        assert link is not None
+        await link.drop(1006)
+        await true(lambda: closed)
+        assert closed == ["kept_out"]
+        assert isinstance(full.error, KeptOutError)
+        assert (room.is_member, full.is_member, seen.is_closed) == (True, False, False)
+        await true(lambda: service.only_session_of("ada").watching_rooms == {"r", "seen"})
+        assert set(service.rooms["r"].members) == {ADA, BOB}
+        assert ADA not in service.rooms["left"].members
+        theirs = service.rooms
+        received: list[Any] = []
+        room.on_message(lambda sender, message: received.append((sender, message)))
+        theirs.say("r", "of the backend")
+        await true(lambda: received)
+        assert received == [(None, "of the backend")]
+
+
+async def test_kicked_ended_and_closed_with_the_session() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        room, ended = await ada.rooms.join("r"), await ada.rooms.join("ended")
+        theirs = await bob.rooms.join("r")
+        with pytest.raises(RoomPermissionError):
+            await theirs.kick(ADA)
+        reasons: list[str] = []
+        theirs.on_closed(reasons.append)
+        await room.kick(room.members.get(BOB) or BOB, seconds=30)
+        await true(lambda: reasons == ["kicked"])
+        with pytest.raises(KeptOutError):
+            await bob.rooms.join("r")
+        service.rooms.end("ended")
+        await true(lambda: ended.is_closed)
+        assert (ended.reason, ended.error) == ("ended", None)
+        seen = await ada.rooms.watch("seen")
+        await service.end(service.only_session_of("ada"), "blocked")
+        await true(lambda: room.is_closed and seen.is_closed)
+        assert (room.reason, seen.reason) == ("blocked", "closed")
+        with pytest.raises(SessionNotOpenError):
+            await ada.rooms.join("r")
+        with pytest.raises(SessionNotOpenError):
+            [one async for one in room.all_members()]
+        await room.leave()
+
+
+async def test_close_closes_the_rooms() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        room = await ada.rooms.join("r")
+        waiting = asyncio.ensure_future(anext(room.changes(), None))
+        await ada.session.close()
+        assert (room.reason, await waiting) == ("closed", None)
+        assert service.rooms["r"].members == {}
+
+
+async def test_two_sessions_of_one_participant_are_one_member() -> None:
+    async with FakeService() as service, people(service, "ada", "ada") as (one, other):
+        room, theirs = await one.rooms.join("r"), await other.rooms.join("r")
+        await true(lambda: room.members[ADA].sessions == 2)
+        received: list[Any] = []
+        room.on_message(lambda sender, message: received.append(("own", message)))
+        theirs.on_message(lambda sender, message: received.append(("sibling", message)))
+        await room.send("hello")
+        await true(lambda: received)
+        assert received == [("sibling", "hello")]
+        await room.leave()
+        await true(lambda: theirs.members[ADA].sessions == 1)
+        assert theirs.count == 1
+
+
+async def test_invitations() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        room = await ada.rooms.join("team")
+        await room.invite([BOB], external_ids=["bob"], text="come")
+        await notes_of(bob).comes("invited", 2)
+        first, second = bob.rooms.invitations
+        assert (first.room, first.inviter, first.text) == ("team", ADA, "come")
+        theirs = await bob.rooms.accept(first)
+        assert theirs.is_member
+        _, answer = await notes_of(ada).first("answered")
+        assert answer == InvitationAnswer(first.id, "team", BOB, True)
+        await bob.rooms.decline(second)
+        await notes_of(ada).comes("answered", 2)
+        assert (notes_of(ada).calls[-1][1].accepted, bob.rooms.invitations) == (False, [])
+        with pytest.raises(NotFoundError):
+            await bob.rooms.decline(second)
+        await bob.session.close()
+        service.rooms.invite("team", BOB)  # to somebody who is not there
+        bob.session.delegate = Notes()
+        await bob.session.open()
+        _, invitation = await notes_of(bob).first("invited")
+        assert (invitation.inviter, [one.id for one in bob.rooms.invitations]) == ("", [invitation.id])
+
+
+async def test_messages_before_the_first_callback_are_kept_for_it() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        room = await ada.rooms.join("r")
+        theirs = await bob.rooms.join("r")
+        for number in range(EARLY_MESSAGES + 5):
+            service.rooms.say("r", number, to=[ADA])
+        await theirs.send("last")
+        await true(lambda: len(room._early) == EARLY_MESSAGES and room._early[-1][1] == "last")
+        received: list[Any] = []
+        unsubscribe = room.on_message(lambda sender, message: received.append(message))
+        await true(lambda: len(received) == EARLY_MESSAGES)
+        assert (received[0], received[-1]) == (6, "last")
+        unsubscribe()
+        unsubscribe()
+        service.rooms.say("r", "kept again")
+        await true(lambda: len(room._early) == 1)
+
+
+async def test_what_the_callbacks_are_too_slow_for_is_missed_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        room = await ada.rooms.join("r")
+        missed: list[int] = []
+        received: list[Any] = []
+        going_on = asyncio.Event()
+
+        async def slow(sender: Member | None, message: Any) -> None:
+            received.append(message)
+            await going_on.wait()
+
+        room.on_message(slow)
+        room.on_missed(missed.append)
+        for number in range(MAX_WAITING + 20):
+            service.rooms.say("r", number)
+        await true(lambda: room.local.last_number == MAX_WAITING + 20, 20.0)
+        going_on.set()
+        await true(lambda: sum(missed) and len(received) + sum(missed) == MAX_WAITING + 20)
+        assert received == list(range(len(received)))
+        caplog.clear()
+
+
+async def test_what_the_service_did_not_send_is_missed() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        room = await ada.rooms.join("r")
+        missed: list[int] = []
+        room.on_missed(missed.append)
+        service.notify(service.only_session, "rooms.missed", {"room": "r", "count": 7})
+        await true(lambda: missed)
+        assert missed == [7]
+
+
+async def test_a_callback_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        room = await ada.rooms.join("r")
+
+        def broken(sender: Member | None, message: Any) -> None:
+            raise RuntimeError("as meant")
+
+        room.on_message(broken)
+        with caplog.at_level(logging.ERROR, "greenroom.sdk"):
+            service.rooms.say("r", 1)
+            await true(lambda: caplog.records)
+        assert "broken" in caplog.text
+        caplog.clear()
+
+
+async def test_a_full_room_and_scopes() -> None:
+    async with (
+        FakeService() as service,
+        people(service, "ada") as (ada,),
+        people(service, "bob", scope="session:update") as (bob,),
+    ):
+        service.rooms.max_members = 1
+        await ada.rooms.join("r")
+        with pytest.raises(RoomFullError):
+            await bob.rooms.join("r")
+        with pytest.raises(ScopeMissingError):
+            await bob.rooms.watch("r")
+        with pytest.raises(ScopeMissingError):
+            await bob.rooms.create("r")
+        alone = await bob.rooms.join("alone")  # sees the roster of the join, and no changes
+        assert (alone.count, service.only_session_of("bob").watching_rooms) == (1, set())
+
+
+async def test_an_older_service_has_no_rooms() -> None:
+    async with FakeService() as service:
+        service.capabilities.remove("rooms")
+        async with people(service, "ada") as (ada,):
+            for call in (ada.rooms.join("r"), ada.rooms.watch("r"), ada.rooms.create("r"), ada.rooms.find("r")):
+                with pytest.raises(ProtocolError, match="it has no rooms"):
+                    await call
+            assert not [one for one in service.methods() if one.startswith("rooms.")]
+
+
+@pytest.mark.parametrize("name", ["", 5, None, "a\nb", "x" * 251, "é" * 126, "\ud800"])
+async def test_names_are_checked_before_anything_is_sent(name: Any) -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        for method in (ada.rooms.join, ada.rooms.watch, ada.rooms.create):
+            with pytest.raises(IllegalArgumentError, match="name"):
+                await method(name)
+        assert service.methods() == ["session.open"]
+
+
+async def test_arguments_are_checked_before_anything_is_sent() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        room = await ada.rooms.join("r")
+        sent = len(service.calls)
+        cyclic: list[Any] = []
+        cyclic.append(cyclic)
+        for message in (object(), {1, 2, object()}, "\ud800", cyclic):
+            with pytest.raises(IllegalArgumentError, match="message"):
+                await room.send(message)
+        with pytest.raises(IllegalArgumentError, match="16,385 bytes"):
+            await room.send("x" * (MAX_MESSAGE_BYTES - 1))
+        with pytest.raises(IllegalArgumentError, match="to must hold|participant's id"):
+            await room.send(1, to=["bob"])
+        await room.send(1, to=[])
+        with pytest.raises(IllegalArgumentError, match="participant's id"):
+            await room.kick("bob")
+        with pytest.raises(IllegalArgumentError, match="text"):
+            await room.invite([BOB], text="é" * 513)
+        await room.invite()
+        for ttl in (-1, 601):
+            with pytest.raises(IllegalArgumentError, match="ttl"):
+                await ada.rooms.create("s", ttl=ttl)
+        with pytest.raises(IllegalArgumentError, match="callback"):
+            room.on_message("print")  # type: ignore[arg-type]
+        assert len(service.calls) == sent
+
+
+async def test_a_room_that_was_left_before_its_join_returned_is_closed() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        joining = asyncio.create_task(ada.rooms.join("r"))
+        await service.called("rooms.join")
+        service.rooms.end("r")
+        room = await joining
+        await true(lambda: room.is_closed)
+        assert room.reason in ("lost", "ended")
+        assert repr(room).startswith("<Room 'r': ")
