@@ -193,9 +193,11 @@ class Service:
         self.upgrades = SessionUpgrades(self.hub, self.calls, self.node, grace=config.grace, chance=self._chance)
         self._reaper = Reaper(
             self.engine.registry,
+            self.engine.rooms,
             interval=config.reap_interval,
             may_act=lambda: self.node.current_lease() is not None,
             notify=self.calls.notify_ended,
+            notify_lost=self.rooms.notify_lost,
         )
         self.cluster = ClusterAdmin(
             self.engine, self.hub, self.calls, self.node, self._reaper, config, key_sets=self._key_sets,

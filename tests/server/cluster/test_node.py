@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from greenroom.core.rooms.requests import KickMember, LeaveRoom
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Change, NodeBeat, SessionQuery
 from greenroom.model import EndReason, ParticipantRecord, RegistryState, participant_id_of, partition_of
@@ -302,3 +303,75 @@ async def test_changes_received_move_the_partitions_count() -> None:
         shell.hub.changed(Change(3, 17, ParticipantRecord(app=APP, id="x", version=1)))
         shell.hub.changed(Change(3, 16, ParticipantRecord(app=APP, id="x", version=2)))
         assert shell.hub.seen[3] == 17
+
+
+async def _in_room(shell: Shell, room: str = "standup") -> tuple[SessionConnection, Any]:
+    """An open session that is in a room."""
+    connection, link = await shell.open()
+    shell.say(connection, "rooms.join", 5, room=room)
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    assert connection.rooms_held == {room}, link.messages
+    return connection, link
+
+
+async def test_r10_a_room_that_is_held_and_not_listed_is_lost_at_the_second_comparison() -> None:
+    async with running_shell() as shell:
+        connection, link = await _in_room(shell)
+        owner = connection.machine.owner
+        assert owner is not None
+        participant_id = connection.machine.participant_id
+        await shell.inner.rooms.leave(LeaveRoom(app=APP, participant_id=participant_id, room="standup", owner=owner))
+        await shell.node.recovery.compare()
+        assert link.notifications("rooms.left") == []
+        await shell.node.recovery.compare()
+        assert link.notifications("rooms.left") == [{"room": "standup", "reason": "lost"}]
+        assert connection.rooms_held == frozenset()
+
+
+async def test_r10_a_room_that_is_listed_and_not_held_is_left_at_the_second_comparison() -> None:
+    async with running_shell() as shell:
+        connection, link = await _in_room(shell)
+        rooms = connection.machine.rooms
+        assert rooms is not None
+        rooms.left("standup")  # as if the answer to its join had been an error
+        await shell.node.recovery.compare()
+        assert (await shell.record(connection)).rooms == ("standup",)
+        await shell.node.recovery.compare()
+        assert (await shell.record(connection)).rooms == ()
+        assert link.notifications("rooms.left") == []
+
+
+async def test_r10_a_room_that_both_know_stays() -> None:
+    async with running_shell() as shell:
+        connection, link = await _in_room(shell)
+        for _ in range(3):
+            await shell.node.recovery.compare()
+        assert ((await shell.record(connection)).rooms, connection.rooms_held) == (("standup",), frozenset({"standup"}))
+        assert link.notifications("rooms.left") == []
+
+
+async def test_s15_what_is_restored_has_its_rooms() -> None:
+    async with running_shell() as shell:
+        connection, _ = await _in_room(shell)
+        restorable = shell.node.recovery._restorable(connection)
+        assert restorable is not None
+        assert restorable[0].rooms == ("standup",)
+
+
+async def test_r1_a_session_that_is_taken_back_learns_what_it_lost() -> None:
+    async with running_shell() as shell:
+        connection, link = await _in_room(shell)
+        shell.away = True
+        for _ in range(12):  # another node reaps: the lease lapses
+            await _pass(shell, 1)
+            await shell.inner.registry.reap()
+        assert is_in(connection, ServerState.FENCED)
+        await shell.inner.rooms.moderate(
+            KickMember(app=APP, room="standup", participant_id=connection.machine.participant_id)
+        )
+        shell.away = False
+        await _pass(shell, 3)
+        assert is_in(connection, ServerState.OPEN)
+        assert link.notifications("rooms.left") == [{"room": "standup", "reason": "kicked"}]
+        assert connection.rooms_held == frozenset()

@@ -32,7 +32,9 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from greenroom.core.commands import RoomLeftCommand
 from greenroom.core.requests import Owner
+from greenroom.core.rooms.requests import LeaveRoom
 from greenroom.core.states import ServerState
 from greenroom.engines.base import BeatResult, Engine, RestoreRequest, SessionQuery
 from greenroom.engines.paging import all_sessions
@@ -102,6 +104,8 @@ class Recovery:
         self._directory_copy = directory_copy
         self._clock = clock
         self._strays: dict[str, int] = {}
+        self._room_strays: set[tuple[str, int, str]] = set()
+        """Session, generation and room: listed and not held, or held and not listed, at the last comparison."""
         self._unread = False
         self._suspected: set[tuple[str, str]] = set()
         self._compared_at = -inf
@@ -192,12 +196,47 @@ class Recovery:
         for one in strays:
             if before.get(one.id) == one.generation:
                 await self._detach_stray(one)
+        await self._compare_rooms(listed)
         doubtful = [
             connection
             for session_id, connection in held_before.items()
             if held.get(session_id) is connection and not _agrees(connection, listed.get(session_id))
         ]
         await self._each(doubtful, self._look_up_held)
+
+    async def _compare_rooms(self, listed: dict[str, SessionRecord]) -> None:
+        """Rows are the truth (R2): of a room that is held and not listed the client learns that it was lost; one that
+        is listed and not held, whose client has no answer to its join, is left. Only at the second comparison in a row:
+        a request may be under way."""
+        before, self._room_strays = self._room_strays, set()
+        for session_id, record in listed.items():
+            connection = self._hub.sessions.get(session_id)
+            if connection is None or not (record.rooms or connection.machine.rooms):
+                continue
+            if not _agrees(connection, record):
+                continue
+            held = connection.rooms_held
+            for room in held ^ frozenset(record.rooms):
+                stray = (session_id, record.generation, room)
+                if stray not in before:
+                    self._room_strays.add(stray)
+                elif room in held:
+                    log.warning("a session is not in a room", session=session_id)
+                    connection.about_room(
+                        RoomLeftCommand(session_id=session_id, generation=record.generation, room=room, reason="lost")
+                    )
+                else:
+                    await self._leave_stray(connection, room)
+
+    async def _leave_stray(self, connection: SessionConnection, room: str) -> None:
+        machine, owner = connection.machine, connection.machine.owner
+        if owner is None or connection.is_over:
+            return
+        request = LeaveRoom(app=machine.app, participant_id=machine.participant_id, room=room, owner=owner)
+        try:
+            await self._engine.rooms.leave(request)
+        except GreenroomError as error:
+            log.info("a room was not left", session=owner.session_id, error=error.message)
 
     async def _listed(self) -> dict[str, SessionRecord]:
         query = SessionQuery(node=self._node.name, brief=True, limit=PAGE)
@@ -292,6 +331,7 @@ class Recovery:
             scopes=machine.scopes,
             token_issued_at=machine.token.issued_at,
             token_expires_at=machine.token.expires_at,
+            rooms=tuple(connection.rooms_held),
         )
         return record, held.participant, held.secret_hash, held.attempt
 

@@ -22,6 +22,8 @@ from greenroom.server.sessions.measuring import SessionMetrics, Traffic
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 from greenroom.server.wire.timer_wheel import TimerWheel
 
+_NO_ROOMS: frozenset[str] = frozenset()
+
 
 class ConnectionHub(Protocol):
     """What a connection needs of its hub (`sessions.hub.Hub`)."""
@@ -108,6 +110,12 @@ class SessionConnection:
     def is_over(self) -> bool:
         """Whether nothing will ever be sent or asked again on its behalf."""
         return self.machine.state is ServerState.GONE
+
+    @property
+    def rooms_held(self) -> frozenset[str]:
+        """Rooms in which the session is, as this node knows."""
+        rooms = self.machine.rooms
+        return _NO_ROOMS if rooms is None else frozenset(rooms.joined)
 
     # -- Handler ------------------------------------------------------------------------------------------------------
 
