@@ -155,6 +155,40 @@ async def test_issuers_are_shown_where_there_are_some() -> None:
         assert "my-app · ES256 key-1" in shown
 
 
+def in_room(room: str, member: str) -> str:
+    """An expression: the member's line in the card of rooms."""
+    return (
+        f"[...document.querySelectorAll('#rooms [data-room={quoted(room)}] [data-id]')]"
+        f".find((one) => one.querySelector('bdi').textContent === {quoted(member)})"
+    )
+
+
+async def test_rooms_and_their_members_are_shown_kicked_and_ended() -> None:
+    async with signed_in() as site:
+        page = site.page
+        await page.until("document.querySelector('#rooms').textContent === 'No room is open.'")
+        anna, _ = await site.arrive("anna", "Anna")
+        bob, _ = await site.arrive("bob", "Bob")
+        for client in (anna, bob):
+            await client.call("rooms.join", room="standup")
+        room = "document.querySelector('#rooms [data-room=\"standup\"]')"
+        await page.until(f"({room})?.textContent.includes('2 members')")
+        await page.evaluate(f"({room}).querySelector('button').click()")
+        await page.until(f"Boolean(({in_room('standup', 'Anna')}) && ({in_room('standup', 'Bob')}))")
+        await page.evaluate(f"({in_room('standup', 'Bob')}).querySelectorAll('button')[1].click()")
+        await page.evaluate("document.getElementById('ask-form').requestSubmit()")
+        assert await bob.notified("rooms.left") == {"room": "standup", "reason": "kicked"}
+        await page.until(f"!({in_room('standup', 'Bob')})")
+        await page.evaluate(f"[...({room}).querySelectorAll('.buttons button')][0].click()")
+        await page.evaluate("document.querySelector('#ask-reason').value = 'Two minutes left'")
+        await page.evaluate("document.getElementById('ask-form').requestSubmit()")
+        assert (await anna.notified("rooms.message"))["message"] == "Two minutes left"
+        await page.evaluate(f"[...({room}).querySelectorAll('.buttons button')][1].click()")
+        await page.evaluate("document.getElementById('ask-form').requestSubmit()")
+        assert await anna.notified("rooms.left") == {"room": "standup", "reason": "ended"}
+        await page.until("document.querySelector('#rooms').textContent === 'No room is open.'")
+
+
 async def test_a_kick_and_a_block_are_confirmed_and_happen() -> None:
     async with signed_in() as site:
         page = site.page

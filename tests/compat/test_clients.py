@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from greenroom import Greenroom, ParticipantInfo
 from greenroom.server.config import ServerConfig, check
 from greenroom.server.service import Service
-from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, VerifiedToken, verify
+from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, VerifiedToken, mint_client_token, verify
 from tests.compat.clients import Deployment, free_address, make_authority, node_client, python_client
 
 pytestmark = pytest.mark.slow
@@ -59,6 +61,34 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
         yield Site(service, authority, app.key, secret)
     finally:
         await service.stop()
+
+
+@asynccontextmanager
+async def member_of(site: Site, room: str) -> AsyncIterator[list[Any]]:
+    """Anna is in the room. The messages that she gets."""
+    tenants = site.service.tenants
+    app = await site.service.engine.directory.application(site.key)
+    assert app is not None
+    minted = mint_client_token(
+        tenants.ring,
+        issuer=site.service.issuer,
+        app=site.key,
+        version=2,
+        scopes=SESSION_SCOPES,
+        now=tenants.now(),
+        random_bytes=tenants.random_bytes,
+        participant_id=tenants.participant_id(app, "anna"),
+        external_id="anna",
+        life=600,
+    )
+    context = ssl.create_default_context(cafile=str(site.clients.authority))
+    async with Greenroom(site.service.url, ssl_context=context) as sdk:
+        sdk.initialize_token(minted.token, None)
+        await sdk.session.open(ParticipantInfo(name="Anna"))
+        joined = await sdk.rooms.join(room)
+        heard: list[Any] = []
+        joined.on_message(lambda _sender, message: heard.append(message))
+        yield heard
 
 
 def check_token(result: dict[str, Any], life: int, scope: tuple[str, ...]) -> str:
@@ -210,6 +240,73 @@ async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None
             error = json.loads(body)
             assert (error["error_code"], error["error_reason"]) == (code, reason)
         check_token(results["after"], 3_600, ("*",))
+
+
+async def test_python_client_creates_fills_and_ends_a_conference(tmp_path: Path) -> None:
+    client = await asyncio.to_thread(python_client, PYTHON[0])
+    async with running_site(tmp_path) as site, member_of(site, "standup") as heard:
+        at = {"access_token": "$api", "conference_id": "@made"}
+        results = await site.clients.python(
+            client,
+            [
+                ("api", "get_api_token", {"app_key": site.key, "app_secret": site.secret}),
+                (
+                    "made",
+                    "create_conference",
+                    {
+                        "access_token": "$api",
+                        "owner_external_id": "owner",
+                        "alias": "#StandUp",
+                        "ttl": 60,
+                        "participants": [["bob", ["JOIN"], True]],
+                    },
+                ),
+                ("there", "list_participants", at),
+                ("bob", "invite", at | {"participants": [["bob", ["JOIN"], True]]}),
+                ("said", "send_message", at | {"from_external_id": "owner", "to_external_ids": [], "message": "Hello"}),
+                ("kicked", "kick", at | {"external_ids": ["anna"]}),
+                ("gone", "list_participants", at),
+                ("other", "create_conference", {"access_token": "$api", "owner_external_id": "owner"}),
+                ("empty", "list_participants", at | {"conference_id": "@other"}),
+                ("over", "terminate", at | {"conference_id": "@other"}),
+            ],
+        )
+        made = results["made"]["result"]
+        assert made["conferenceAlias"] == "standup"
+        assert site.verified(made["ownerToken"], TokenKind.CLIENT).external_id == "owner"
+        assert site.verified(made["usersTokens"]["bob"], TokenKind.CLIENT).external_id == "bob"
+        (anna,) = results["there"]["result"]["participants"]
+        assert (anna["externalId"], anna["name"], anna["nbSession"]) == ("anna", "Anna", 1)
+        assert list(results["bob"]["result"]) == ["bob"]
+        # The room was opened by a join, without a ttl: it ended with its only member.
+        assert results["gone"]["error"]["status_code"] == 404
+        assert results["other"]["result"]["conferenceAlias"]
+        assert results["empty"]["result"]["participants"] == []
+        assert not [name for name, result in results.items() if "error" in result and name != "gone"]
+        assert heard == ["Hello"]
+
+
+async def test_node_client_creates_fills_and_ends_a_conference(tmp_path: Path) -> None:
+    client = await asyncio.to_thread(node_client, NODE[0])
+    async with running_site(tmp_path) as site, member_of(site, "standup") as heard:
+        bob = {"externalId": "bob", "permissions": ["JOIN"], "notify": True}
+        results = await site.clients.node(
+            client,
+            [
+                ("api", "getApiAccessToken", [site.key, site.secret]),
+                ("made", "createConference", ["$api", {"ownerExternalId": "owner", "alias": "standup"}]),
+                ("there", "participants", ["$api", "@made"]),
+                ("bob", "invite", ["$api", "@made", [bob]]),
+                ("said", "sendMessage", ["$api", "@made", "owner", [], "Hello"]),
+                ("kicked", "kick", ["$api", "@made", ["anna"]]),
+                ("other", "createConference", ["$api", {"ownerExternalId": "owner"}]),
+                ("over", "terminate", ["$api", "@other"]),
+            ],
+        )
+        assert not [result for result in results.values() if "error" in result]
+        (anna,) = results["there"]["result"]["participants"]
+        assert (anna["externalId"], anna["nbSession"]) == ("anna", 1)
+        assert heard == ["Hello"]
 
 
 async def test_a_service_that_the_authority_does_not_speak_for_is_not_trusted(tmp_path: Path) -> None:

@@ -15,24 +15,31 @@ if (client.urls) {
 }
 
 async function resultOf(name, given) {
-    const call = client.communications.authentication[name] || client.authentication[name];
+    const inConference = client.communications.conference && client.communications.conference[name];
+    const call = inConference || client.communications.authentication[name] || client.authentication[name];
     try {
-        return { token: await call(...given) };
+        const result = await call(...given);
+        return inConference ? { result } : { token: result };
     } catch (error) {
         return { error: String(error) };
     }
 }
 
+// "$name", also as an accessToken, is the whole reply of an earlier call, as the client wants it; "@name" is the
+// conference that it created.
+function withResults(value, results) {
+    if (typeof value === 'string' && value.startsWith('$')) return results[value.slice(1)].token;
+    if (typeof value === 'string' && value.startsWith('@')) return results[value.slice(1)].result.conferenceId;
+    if (value && typeof value === 'object' && String(value.accessToken).startsWith('$')) {
+        return { ...value, accessToken: withResults(value.accessToken, results) };
+    }
+    return value;
+}
+
 (async () => {
     const results = {};
     for (const [name, call, given] of JSON.parse(fs.readFileSync(0, 'utf8'))) {
-        // "$name" as an accessToken is the whole reply of an earlier call, as the client wants it.
-        const args = given.map((value) =>
-            value && typeof value === 'object' && String(value.accessToken).startsWith('$')
-                ? { ...value, accessToken: results[value.accessToken.slice(1)].token }
-                : value,
-        );
-        results[name] = await resultOf(call, args);
+        results[name] = await resultOf(call, given.map((value) => withResults(value, results)));
     }
     console.log('\n' + JSON.stringify(results));
 })();

@@ -12,6 +12,8 @@ from typing import Any
 # By name: the client is not installed where the types are checked.
 authentication = import_module("dolbyio_rest_apis.authentication")
 communications = import_module("dolbyio_rest_apis.communications.authentication")
+conference = import_module("dolbyio_rest_apis.communications.conference")
+models = import_module("dolbyio_rest_apis.communications.models")
 urls = import_module("dolbyio_rest_apis.core.urls")
 HttpRequestError = import_module("dolbyio_rest_apis.core.http_request_error").HttpRequestError
 
@@ -23,22 +25,34 @@ _MEMBERS = ("status_code", "error_type", "error_code", "error_reason", "error_de
 
 
 async def _result_of(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    call = getattr(communications, function, None) or getattr(authentication, function)
+    in_conference = getattr(conference, function, None)
+    call = in_conference or getattr(communications, function, None) or getattr(authentication, function)
+    if "participants" in arguments:
+        arguments["participants"] = [models.Participant(*one) for one in arguments["participants"]]
     try:
-        token = await call(**arguments)
+        result = await call(**arguments)
     except HttpRequestError as error:
         return {"error": {name: getattr(error, name) for name in _MEMBERS}}
-    return {"token": dict(token), "access_token": token.access_token}
+    if in_conference is None:
+        return {"token": dict(result), "access_token": result.access_token}
+    if isinstance(result, list):
+        return {"result": {one.external_id: one.token for one in result}}
+    return {"result": result, "conference_id": getattr(result, "conference_id", None)}
+
+
+def _given(value: Any, results: dict[str, Any]) -> Any:
+    """ "$name" is the access token of an earlier call, "@name" the conference that it created."""
+    if isinstance(value, str) and value.startswith("$"):
+        return results[value[1:]]["access_token"]
+    if isinstance(value, str) and value.startswith("@"):
+        return results[value[1:]]["conference_id"]
+    return value
 
 
 async def _main() -> None:
     results: dict[str, Any] = {}
     for name, function, arguments in json.load(sys.stdin):
-        # "$name" is the access token of an earlier call.
-        given = {
-            key: results[value[1:]]["access_token"] if isinstance(value, str) and value.startswith("$") else value
-            for key, value in arguments.items()
-        }
+        given = {key: _given(value, results) for key, value in arguments.items()}
         results[name] = await _result_of(function, given)
     print("\n" + json.dumps(results))
 

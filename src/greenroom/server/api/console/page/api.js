@@ -4,8 +4,8 @@
 export const SERVICE = new URL('../', document.baseURI);
 const at = (path) => new URL(path.slice(1), SERVICE);
 
-const READ = 'participants:read sessions:read events:read';
-const ADMIN = 'participants:admin sessions:admin';
+const READ = 'participants:read sessions:read events:read rooms:read';
+const ADMIN = 'participants:admin sessions:admin rooms:admin';
 export const LIFE = 3600;
 
 export class ApiError extends Error {

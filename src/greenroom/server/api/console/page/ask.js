@@ -5,15 +5,17 @@ let over = new AbortController();
 
 /**
  * Show the dialog; `act({reason, seconds})` when it is confirmed, which may reject: then the dialog says why and stays.
- * seconds: null is until lifted, undefined where no term is asked for.
+ * seconds: null is until lifted, undefined where no term is asked for. label: what the text is, a reason if nothing is
+ * said.
  */
-export const ask = ({ title, text, yes, withTerm = false, withReason = true }, act) => {
+export const ask = ({ title, text, yes, withTerm = false, withReason = true, label = 'Reason' }, act) => {
   const dialog = $('ask');
   const form = $('ask-form');
   $('ask-title').textContent = title;
   $('ask-text').textContent = text;
   $('ask-yes').textContent = yes;
   $('ask-term-part').hidden = !withTerm;
+  $('ask-label').textContent = label;
   $('ask-reason').value = '';
   $('ask-reason').hidden = form.querySelector('[for=ask-reason]').hidden = !withReason;
   $('ask-problem').hidden = true;

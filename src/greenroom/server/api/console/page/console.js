@@ -12,6 +12,7 @@ import { $, shown } from './dom.js';
 import { Events } from './events.js';
 import { Live } from './live.js';
 import { People } from './people.js';
+import { Rooms } from './rooms.js';
 import { drawBlocks, drawBounds, drawFirstSteps, drawIssuers, drawNode } from './side.js';
 
 const STATES = {
@@ -38,6 +39,12 @@ const detail = new Detail(people, {
   kick: (person) => kick(person),
   block: (person) => block(person),
   end: (session) => end(session),
+});
+const rooms = new Rooms({
+  choose: (id) => void choose(id),
+  kick: (room, member) => kickFrom(room, member),
+  message: (room) => message(room),
+  end: (room) => endRoom(room),
 });
 const events = new Events((id) => people.get(id), (id) => void choose(id));
 const chart = new Chart($('chart'));
@@ -69,7 +76,8 @@ const enter = async (key) => {
   showState('connecting');
   live = new Live(api, { people: putPeople, past, event: heard, state: showState, knows: (id) => Boolean(people.get(id)) });
   people.open(live);
-  await Promise.all([look(), readHistory(), readBlocks(), readIssuers().catch(failed)]);
+  rooms.open(api);
+  await Promise.all([look(), readHistory(), readBlocks(), readIssuers().catch(failed), rooms.load().catch(failed)]);
   $('door').hidden = true;
   $('console').hidden = $('who').hidden = false;
   timers = [
@@ -77,6 +85,7 @@ const enter = async (key) => {
     setInterval(() => void readHistory().catch(failed), HISTORY),
     setInterval(() => void readBlocks().catch(failed), 30_000),
     setInterval(() => void readIssuers().catch(failed), 30_000),
+    setInterval(() => rooms.soon(), 30_000),
     setTimeout(() => leave('The hour is over. Please sign in again.'), (LIFE - 10) * 1000),
   ];
   await live.start();
@@ -92,7 +101,7 @@ const leave = (problem) => {
   api?.close();
   api = live = undefined;
   if ($('ask').open) $('ask').close();
-  [people, detail, events, chart].forEach((part) => part.clear());
+  [people, detail, rooms, events, chart].forEach((part) => part.clear());
   opens = [];
   $('console').hidden = $('who').hidden = true;
   $('door').hidden = false;
@@ -119,6 +128,7 @@ const heard = (event) => {
   // The service keeps counts for 2 s.
   figuresDue ??= setTimeout(() => ((figuresDue = undefined), void showFigures().catch(failed)), 2100);
   events.add(event);
+  if (event.type.startsWith('room.')) rooms.soon();
   if (event.participantId && event.participantId === detail.id) detail.soon();
 };
 
@@ -241,6 +251,47 @@ const end = (session) =>
       const query = new URLSearchParams(reason ? { reason } : {});
       await api.delete(`${path('sessions', session.id)}${reason ? `?${query}` : ''}`);
       await done('The session was ended.');
+    },
+  );
+
+// -- rooms
+
+const kickFrom = (room, member) =>
+  ask(
+    {
+      title: `Kick ${shown(member)} out of ${room.name}?`,
+      text: 'They leave the room and stay out for a minute. Their sessions stay open.',
+      yes: 'Kick',
+      withReason: false,
+    },
+    async () => {
+      await api.post(path('rooms', room.name, 'kick'), { participantId: member.id });
+      toast(`${shown(member)} was kicked out of ${room.name}.`);
+      rooms.soon();
+    },
+  );
+
+const message = (room) =>
+  ask(
+    { title: `A message to ${room.name}`, text: 'All its members get it, as a JSON string.', yes: 'Send', label: 'Message' },
+    async ({ reason }) => {
+      await api.post(path('rooms', room.name, 'messages'), { message: reason });
+      toast('The message was sent.');
+    },
+  );
+
+const endRoom = (room) =>
+  ask(
+    {
+      title: `End ${room.name}?`,
+      text: 'All its members leave; their sessions stay open. Who joins later opens the room again.',
+      yes: 'End room',
+      withReason: false,
+    },
+    async () => {
+      await api.delete(path('rooms', room.name));
+      toast(`${room.name} is being ended.`);
+      rooms.soon();
     },
   );
 

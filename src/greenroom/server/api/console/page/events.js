@@ -101,6 +101,7 @@ export class Events {
 const words = (type, data) => {
   const parts = [];
   if (type === 'gap') parts.push(`${data.dropped} events were dropped`);
+  if (data.room) parts.push(data.room);
   if (data.device?.name) parts.push(data.device.name);
   if (data.reason) parts.push(data.reason);
   if (typeof data.duration === 'number') parts.push(`after ${span(data.duration)}`);
