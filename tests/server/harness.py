@@ -17,7 +17,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ import msgspec
 
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.messages import PATH, SUBPROTOCOL
-from greenroom.model import Application, participant_id_of
+from greenroom.model import Application, RoomGrant, participant_id_of
 from greenroom.server.config import ServerConfig, check
 from greenroom.server.service import Service
 from greenroom.tokens import SESSION_SCOPES, SessionPolicyClaim, mint_client_token
@@ -83,6 +83,7 @@ class Tenant:
         version: int = 2,
         now: float | None = None,
         policy: SessionPolicyClaim | None = None,
+        rooms: Sequence[RoomGrant] | None = None,
     ) -> str:
         """A client access token, minted by the service's own key ring."""
         return mint_client_token(
@@ -97,6 +98,7 @@ class Tenant:
             now=time.time() if now is None else now,
             random_bytes=os.urandom,
             policy=policy,
+            rooms=rooms,
         ).token
 
 
