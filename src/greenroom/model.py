@@ -246,6 +246,10 @@ class ApplicationCeilings(msgspec.Struct, frozen=True, kw_only=True):
     max_watched: int | None = None
     max_sessions: int | None = None
     """Of one participant (`SessionPolicy.max_sessions`)."""
+    max_room_members: int | None = None
+    """Of one room (`RoomSettings.max_members`)."""
+    max_rooms: int | None = None
+    """`RoomSettings.max_rooms`."""
 
 
 class StoredSecret(msgspec.Struct, frozen=True):

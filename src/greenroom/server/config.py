@@ -259,6 +259,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_sessions_ceiling: Annotated[
         Count, _doc("The most sessions that one participant may have, whatever the application's policy says.")
     ] = 1_000
+    max_room_members_ceiling: Annotated[
+        Count, _doc("The most members that one room may have, whatever its application sets.")
+    ] = 10_000
+    max_rooms_ceiling: Annotated[
+        Count, _doc("The most rooms that any application may have open, whatever it sets.")
+    ] = 1_000_000
 
     # -- webhooks
     webhook_allowed_networks: Annotated[

@@ -47,7 +47,13 @@ async def test_an_application_cannot_exceed_its_own_ceilings_and_is_lowered_to_t
         status, view = await _admin(running, "PATCH", path, {"maxApplicationSessions": 7, "maxWatched": 1})
         assert (status, view["ceilings"]) == (
             200,
-            {"maxApplicationSessions": 7, "maxWatched": 1, "maxSessions": None},
+            {
+                "maxApplicationSessions": 7,
+                "maxWatched": 1,
+                "maxSessions": None,
+                "maxRoomMembers": None,
+                "maxRooms": None,
+            },
         )
         settings = await api.good("GET", "/v1/settings")
         assert (settings["maxApplicationSessions"], settings["maxWatched"]) == (7, 1)
@@ -55,6 +61,30 @@ async def test_an_application_cannot_exceed_its_own_ceilings_and_is_lowered_to_t
         assert (await api.good("PATCH", "/v1/settings", {"maxApplicationSessions": 6}))["maxApplicationSessions"] == 6
         await _admin(running, "PATCH", path, {"maxApplicationSessions": None, "maxWatched": None})
         assert (await api.good("PATCH", "/v1/settings", {"maxWatched": 100}))["maxWatched"] == 100
+
+
+async def test_settings_for_rooms() -> None:
+    ceilings = {"max_room_members_ceiling": 50, "max_rooms_ceiling": 60}
+    async with api_service(**ceilings) as (running, tenant, api):
+        rooms = (await api.good("GET", "/v1/settings"))["rooms"]
+        assert rooms == {
+            "access": "open", "rosterAttributes": [], "invitationTtl": 60.0, "maxMembers": 50, "maxRooms": 60,
+            "detailedMembers": 1000,
+        }  # fmt: skip
+        patch = {"access": "granted", "rosterAttributes": ["seat"], "invitationTtl": 30, "maxMembers": 1}
+        rooms |= patch
+        assert (await api.good("PATCH", "/v1/settings", {"rooms": patch}))["rooms"] == rooms
+        assert tenant.application.settings.rooms.roster_attributes == ("seat",)
+        for bad in (
+            {"maxMembers": 51}, {"maxRooms": 61}, {"maxMembers": 0}, {"access": "closed"}, {"invitationTtl": 0},
+            {"invitationTtl": 86401}, {"detailedMembers": 1001}, {"rosterAttributes": [""]}, {"unknown": 1},
+        ):  # fmt: skip
+            reply = await api.call("PATCH", "/v1/settings", {"rooms": bad})
+            assert reply.status == 400, bad
+        assert (await api.good("GET", "/v1/settings"))["rooms"] == rooms
+        path = f"/applications/{tenant.key}/ceilings"
+        await _admin(running, "PATCH", path, {"maxRooms": 5})
+        assert (await api.good("GET", "/v1/settings"))["rooms"]["maxRooms"] == 5
 
 
 async def test_allowed_origins_are_stored_as_browsers_send_them() -> None:

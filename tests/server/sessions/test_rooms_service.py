@@ -102,7 +102,7 @@ async def test_a_session_that_comes_back_is_the_same_member_also_after_a_restart
                         assert (await again.notified("rooms.message"))["from"] == carol_id
                         events = [
                             event.type
-                            for event in (await running.service.engine.outbox.read(app.key, None, limit=100)).events
+                            for event in (await running.service.engine.outbox.read(app.key, None, limit=100)).items
                             if event.type.startswith("room.")
                         ]
                         assert events == ["room.opened", "room.joined", "room.joined"], "nobody left"

@@ -10,6 +10,8 @@ MAX_ROOMS_OF_SESSION = 16
 """Rooms in which one session is (R1)."""
 MAX_WATCHED_ROOMS = 32
 """Rooms that one session may watch, those in which it is counted (R12)."""
+MAX_DETAILED_MEMBERS = 1_000
+"""Members of a detailed room at most: its changes name them (R5)."""
 MAX_MESSAGE_BYTES = 16 * 1024
 """Bytes of a message to a room, as JSON (R6)."""
 MAX_INVITATION_TEXT_BYTES = 1024

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from greenroom.codes import ErrorCode
+from greenroom.core.profile import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTES
+from greenroom.core.rooms.names import LONGEST_INVITATION_TTL, MAX_DETAILED_MEMBERS
 from greenroom.errors import NotFoundError
 from greenroom.model import Application, ApplicationSettings
 from greenroom.server.api.origins import normalised_origin
@@ -45,6 +47,17 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     same_device: Literal["replace", "allow"]
 
 
+class RoomsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Rooms of an application; see `greenroom.model.RoomSettings`."""
+
+    access: Literal["open", "granted"]
+    roster_attributes: tuple[str, ...]
+    invitation_ttl: float
+    max_members: int
+    max_rooms: int
+    detailed_members: int
+
+
 class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Settings of an application; see `greenroom.model.ApplicationSettings`."""
 
@@ -56,6 +69,7 @@ class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     allow_external_id_from_client: bool
     allowed_origins: tuple[str, ...]
     keep_offline_participants: float
+    rooms: RoomsView
 
 
 class PolicyPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -64,6 +78,45 @@ class PolicyPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
     max_sessions: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
     when_full: Literal["reject", "replace_oldest"] | UnsetType = UNSET
     same_device: Literal["replace", "allow"] | UnsetType = UNSET
+
+
+class RoomsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to change of the settings for rooms."""
+
+    access: (
+        Annotated[
+            Literal["open", "granted"],
+            Meta(
+                description="`open`: whoever has a session may join what they can name; `granted`: what the token's"
+                " `rooms` lists. Changed to `granted`, it ends memberships that no token grants."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    roster_attributes: (
+        Annotated[
+            tuple[Annotated[str, Meta(min_length=1, max_length=MAX_ATTRIBUTE_NAME)], ...],
+            Meta(
+                max_length=MAX_ATTRIBUTES,
+                description="Attributes of a participant that rosters show, 1 KiB of them together.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    invitation_ttl: Annotated[float, Meta(gt=0, le=LONGEST_INVITATION_TTL, description="Seconds.")] | UnsetType = UNSET
+    max_members: Annotated[int, Meta(ge=1, description="Of one room.")] | UnsetType = UNSET
+    max_rooms: Annotated[int, Meta(ge=1, description="That are open.")] | UnsetType = UNSET
+    detailed_members: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=MAX_DETAILED_MEMBERS,
+                description="Members that a room may have whose changes name them.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -88,6 +141,7 @@ class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     allow_external_id_from_client: bool | UnsetType = UNSET
     allowed_origins: Annotated[tuple[str, ...], Meta(max_length=100)] | UnsetType = UNSET
     keep_offline_participants: Annotated[float, Meta(ge=0, le=315_360_000)] | UnsetType = UNSET
+    rooms: RoomsPatch | UnsetType = UNSET
 
 
 class CeilingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -96,6 +150,8 @@ class CeilingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     max_application_sessions: int | None
     max_watched: int | None
     max_sessions: int | None
+    max_room_members: int | None
+    max_rooms: int | None
 
 
 class CeilingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -104,6 +160,8 @@ class CeilingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     max_application_sessions: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
     max_watched: Annotated[int, Meta(ge=0)] | UnsetType | None = UNSET
     max_sessions: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    max_room_members: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    max_rooms: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
 
 
 class ApplicationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -273,9 +331,10 @@ def patched(settings: ApplicationSettings, patch: SettingsPatch) -> ApplicationS
     given = _given(patch)
     if "allowed_origins" in given:
         given["allowed_origins"] = tuple(dict.fromkeys(map(normalised_origin, given["allowed_origins"])))
-    policy = given.pop("policy", None)
-    if policy is not None:
-        given["policy"] = msgspec.structs.replace(settings.policy, **_given(policy))
+    for name in ("policy", "rooms"):
+        part = given.pop(name, None)
+        if part is not None:
+            given[name] = msgspec.structs.replace(getattr(settings, name), **_given(part))
     return msgspec.structs.replace(settings, **given)
 
 

@@ -18,6 +18,8 @@ def ceilings_of(app: Application, config: ServerConfig) -> ApplicationCeilings:
         max_application_sessions=_lower(own.max_application_sessions, config.max_application_sessions_ceiling),
         max_watched=_lower(own.max_watched, config.max_watched_ceiling),
         max_sessions=_lower(own.max_sessions, config.max_sessions_ceiling),
+        max_room_members=_lower(own.max_room_members, config.max_room_members_ceiling),
+        max_rooms=_lower(own.max_rooms, config.max_rooms_ceiling),
     )
 
 
@@ -31,6 +33,11 @@ def effective(app: Application, config: ServerConfig) -> Application:
         policy=msgspec.structs.replace(
             settings.policy, max_sessions=_lower(settings.policy.max_sessions, ceilings.max_sessions)
         ),
+        rooms=msgspec.structs.replace(
+            settings.rooms,
+            max_members=_lower(settings.rooms.max_members, ceilings.max_room_members),
+            max_rooms=_lower(settings.rooms.max_rooms, ceilings.max_rooms),
+        ),
     )
     return app if lowered == settings else msgspec.structs.replace(app, settings=lowered)
 
@@ -43,6 +50,8 @@ def check_within(settings: ApplicationSettings, app: Application, config: Server
          ceilings.max_application_sessions),
         ("maxWatched", settings.max_watched, before.max_watched, ceilings.max_watched),
         ("policy.maxSessions", settings.policy.max_sessions, before.policy.max_sessions, ceilings.max_sessions),
+        ("rooms.maxMembers", settings.rooms.max_members, before.rooms.max_members, ceilings.max_room_members),
+        ("rooms.maxRooms", settings.rooms.max_rooms, before.rooms.max_rooms, ceilings.max_rooms),
     ):  # fmt: skip
         if ceiling is not None and value != old and (value is None or value > ceiling):
             raise IllegalArgumentError(
