@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -119,7 +120,7 @@ class LuaServer:
 
     def _load(self) -> None:
         table = self._table
-        redis = table({b"call": self._call, b"register_function": self._register})
+        redis = table({b"call": self._call, b"register_function": self._register, b"sha1hex": _sha1})
         cjson = table({b"encode": to_json, b"decode": lambda text: from_json(text, table), b"null": NULL})
         scope = self._lua.globals()
         scope[b"redis"], scope[b"cjson"] = redis, cjson
@@ -170,6 +171,10 @@ class LuaServer:
 
     def publish(self, channel: str, data: bytes) -> None:
         self._publish(channel.encode(), data)
+
+
+def _sha1(text: bytes) -> bytes:
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
 
 class LuaStore:

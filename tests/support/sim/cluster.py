@@ -26,7 +26,7 @@ FEW = 2
 most of what a walk does. Two are what it takes for one that is written and one that is not."""
 
 
-def _fewer_partitions() -> Callable[[], None]:
+def fewer_partitions() -> Callable[[], None]:
     """Every module of ours counts to FEW from now on; what is returned undoes it."""
     before = model.PARTITIONS
     changed = [
@@ -52,7 +52,7 @@ class ClusterWorld(World):
 
     def __init__(self, seed: int = 0, *, durable: bool = True, **settings: Any) -> None:
         self.durable = durable
-        self._all_partitions = _fewer_partitions()
+        self._all_partitions = fewer_partitions()
         try:
             super().__init__(seed, **settings)
         except BaseException:

@@ -27,6 +27,7 @@ from greenroom.engines.base import (
 from greenroom.engines.redis.arguments import ENDING, REQUESTS, in_lua
 from greenroom.engines.rooms import (
     ENDED_OF_PASS,
+    INVITATIONS_OF_INVITEE,
     MARK_AGE,
     MARK_CLAIM,
     MESSAGE_MEMORY,
@@ -80,6 +81,7 @@ def _constants() -> str:
         "ROSTER_BYTES": ROSTER_BYTES,
         "PAGE_OF_ROSTER": PAGE_OF_ROSTER,
         "MAX_ROSTER_ATTRIBUTES_BYTES": MAX_ROSTER_ATTRIBUTES_BYTES,
+        "INVITATIONS_OF_INVITEE": INVITATIONS_OF_INVITEE,
         "MAX_LOST": MAX_ROOMS_OF_SESSION,
         "LEASE_MS": LEASE * 1000,
         "NOTIFY_AFTER_MS": NOTIFY_AFTER * 1000,

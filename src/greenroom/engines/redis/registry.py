@@ -20,6 +20,7 @@ from greenroom.core.requests import (
 )
 from greenroom.engines.base import (
     BeatResult,
+    EraseParticipant,
     NodeBeat,
     ParticipantPage,
     Reaped,
@@ -34,7 +35,15 @@ from greenroom.engines.completion import Completion, completed
 from greenroom.engines.redis import arguments, listing
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.maintenance import Maintenance
-from greenroom.engines.redis.replies import accepted, created, decode_participant, ended, lost_rooms, session
+from greenroom.engines.redis.replies import (
+    accepted,
+    created,
+    decode_invitation,
+    decode_participant,
+    ended,
+    lost_rooms,
+    session,
+)
 from greenroom.engines.redis.settling import Settling
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.errors import (
@@ -53,6 +62,9 @@ from greenroom.model import (
 
 ATTRIBUTES_PROTOCOL = 2
 """The first `NodeBeat.protocol` with attributes and statuses."""
+
+ERASED_A_CALL = 200
+"""Invitations that one call removes."""
 
 T = TypeVar("T")
 
@@ -115,7 +127,7 @@ class RedisRegistry:
     def _attached(
         self, partition: int, reply: Reply, record: SessionRecord, lost: tuple[tuple[str, str], ...] = ()
     ) -> Attached:
-        fresh, _, participant, displaced, replaced, count, *marks = reply
+        fresh, _, participant, displaced, replaced, count, invitations, *marks = reply
         self._settle(partition, marks)
         self._counts.note(partition, record.app, count)
         taken_from = None
@@ -128,6 +140,7 @@ class RedisRegistry:
             displaced=taken_from,
             replaced=tuple(session(old) for old in replaced),
             lost_rooms=lost,
+            invitations=tuple(map(decode_invitation, invitations)),
         )
 
     async def refresh(self, owner: Owner, token: TokenFacts, leave: Sequence[str] = ()) -> SessionRecord:
@@ -193,8 +206,19 @@ class RedisRegistry:
         ended, changed, cutoff, count, *marks = await self._call("restrict", partition, body, durable=True)
         self._settle(partition, marks)
         self._counts.note(partition, request.app, count)
+        if isinstance(request, EraseParticipant):
+            await self._uninvite(request)
         version = await self._maintenance.touch_directory()
         return Restricted(tuple(session(flat) for flat in ended), bool(changed), cutoff, (version - 1, version))
+
+    async def _uninvite(self, request: EraseParticipant) -> None:
+        """Invitations by who is erased lie with their invitees (R9)."""
+        body = arguments.argument(app=request.app, inviter=request.participant_id, limit=ERASED_A_CALL)
+        left = list(range(PARTITIONS))
+        while left:
+            calls = [FunctionCall("uninvite", tag_of(number), body, True) for number in left]
+            replies = await self._store.call_many(calls)
+            left = [n for n, reply in zip(left, replies, strict=True) if accepted(reply)[0] == ERASED_A_CALL]
 
     # -- time --------------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from greenroom.errors import (
 )
 from greenroom.model import (
     EndReason,
+    Invitation,
     ParticipantRecord,
     Presence,
     RegistryState,
@@ -43,12 +44,18 @@ from greenroom.model import (
 )
 
 _participant_decoder = msgspec.json.Decoder(ParticipantRecord)
+_invitation_decoder = msgspec.json.Decoder(Invitation)
 _attributes_decoder = msgspec.json.Decoder(dict[str, str])
 _rooms_decoder = msgspec.json.Decoder(tuple[str, ...])
 _lost_decoder = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 _timeline_decoder = msgspec.json.Decoder(TimelineEntry)
 _STATES = {state.value.encode(): state for state in RegistryState}
 _PRESENCES = {presence.value.encode(): presence for presence in Presence}
+
+
+def decode_invitation(data: bytes) -> Invitation:
+    """As it is kept."""
+    return _invitation_decoder.decode(data)
 
 
 def decode_participant(data: bytes) -> ParticipantRecord:
@@ -228,6 +235,9 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
     b"room_ending": lambda _: RoomEndingError(retry_after=1.0),
     b"room_permission": lambda _: RoomPermissionError(permission="kick"),
     b"not_a_member": lambda _: NotAMemberError(),
+    b"no_invitation": lambda _: NotFoundError(
+        "There is no such invitation.", hint="It was answered, or its time is over: ask for another one."
+    ),
     b"no_room": lambda _: NotFoundError("There is no such room."),
     b"rate_limited": lambda details: RateLimitedError(
         "Too much is sent to the room.", retry_after=min(details["retry_after"] / 1000, 1.0)

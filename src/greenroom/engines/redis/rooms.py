@@ -17,6 +17,7 @@ from greenroom.core.rooms.requests import (
     JoinRoom,
     KickMember,
     LeaveRoom,
+    MembershipLost,
     Moderated,
     RoomPage,
     RoomQuery,
@@ -27,12 +28,12 @@ from greenroom.core.rooms.requests import (
 )
 from greenroom.engines.cursors import decode_cursor
 from greenroom.engines.redis import room_listing
-from greenroom.engines.redis.arguments import argument, encode, milliseconds
+from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.errors import outcome_open
 from greenroom.engines.redis.maintenance import Maintenance
-from greenroom.engines.redis.replies import accepted
-from greenroom.engines.redis.settling import Drop, Joining, Part, Settling, Verdict, parts_of
+from greenroom.engines.redis.replies import accepted, decode_invitation
+from greenroom.engines.redis.settling import Drop, Joining, Part, Settling, Verdict, drops_of, parts_of
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.engines.rooms import MARKS_OF_CALL
 from greenroom.errors import (
@@ -48,6 +49,7 @@ from greenroom.errors import (
 from greenroom.model import (
     PARTITIONS,
     Invitation,
+    partition_of,
     partition_of_room,
     partition_of_session,
 )
@@ -165,15 +167,58 @@ class RedisRooms:
 
     async def moderate(self, request: KickMember | EndRoom) -> Moderated:
         self._check_upgraded()
-        raise RoomsUnavailableError
+        partition = partition_of_room(request.app, request.room)
+        if isinstance(request, KickMember):
+            upto, changed = await self._call(
+                "room_kick",
+                partition,
+                app=request.app,
+                room=request.room,
+                pid=request.participant_id,
+                ms=milliseconds(request.seconds),
+                by=request.by,
+                may_kick=request.may_kick,
+            )
+            drops = [Drop(request.app, request.participant_id, request.room, int(upto), "kicked")]
+        else:
+            changed, found = await self._call("room_end", partition, app=request.app, room=request.room)
+            drops = drops_of(found)
+        return Moderated(lost=tuple(await self._drop(drops)), changed=bool(changed))
 
     async def invite(self, request: InviteRequest) -> Invited:
         self._check_upgraded()
-        raise RoomsUnavailableError
+        kept = {
+            "id": request.invitation_id,
+            "room": request.room,
+            "inviter": request.inviter,
+            "inviter_name": request.inviter_name,
+            "invitee": request.invitee,
+            "text": request.text,
+        }
+        body, places = await self._call(
+            "invite",
+            partition_of(request.app, request.invitee),
+            app=request.app,
+            invitee=request.invitee,
+            inviter=request.inviter,
+            id=request.invitation_id,
+            ttl=milliseconds(request.ttl),
+            body=encode(kept).decode(),
+        )
+        texts = [each.decode() for each in places]
+        sessions = tuple((node, session, int(generation)) for node, session, generation in batched(texts, 3))
+        return Invited(decode_invitation(body), sessions)
 
     async def answer(self, request: AnswerInvitation) -> Invitation:
         self._check_upgraded()
-        raise RoomsUnavailableError
+        (body,) = await self._of_session("answer", request.owner, invitation=request.invitation_id)
+        return decode_invitation(body)
+
+    async def _drop(self, drops: Sequence[Drop]) -> list[MembershipLost]:
+        """Rows drop rooms that refuse them, and rooms hear of it."""
+        parts, lost = await self._settling.drop(drops)
+        await self._settling.settle(parts)
+        return lost
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -192,9 +237,9 @@ class RedisRooms:
         if len(total.counts) == PARTITIONS:
             self._counts.summed(total.counts, at)
         await self._settling.settle(total.parts)
-        await self._settling.settle(await self._settling.drop(total.drops))
+        lost = await self._drop(total.drops)
         return Settled(
-            lost=self._settling.lost(),
+            lost=(*lost, *self._settling.lost()),
             settled=self._settling.settled - before,
             ended=total.ended,
             lag=total.lag,
@@ -247,10 +292,7 @@ class _Pass:
     def add(self, reply: Reply) -> None:
         readings, lag, drops, ended, counts, more = reply
         self.parts += parts_of(readings)
-        self.drops += [
-            Drop(app.decode(), participant.decode(), room.decode(), int(upto), reason.decode())
-            for app, participant, room, upto, reason in drops
-        ]
+        self.drops += drops_of(drops)
         self.counts.append(_counted(counts))
         self.ended += ended
         self.lag = max(self.lag, lag / 1000)

@@ -106,6 +106,14 @@ def parts_of(reply: Sequence[Any]) -> list[Part]:
     ]
 
 
+def drops_of(reply: Sequence[Any]) -> list[Drop]:
+    """What rows are to drop, as functions say it."""
+    return [
+        Drop(app.decode(), participant.decode(), room.decode(), int(upto), reason.decode())
+        for app, participant, room, upto, reason in reply
+    ]
+
+
 class Settling:
     """limits_of: what an application allows its rooms, None where it is not known. counts: rooms of applications."""
 
@@ -236,7 +244,8 @@ class Settling:
                 renumber.setdefault(part.partition, []).append((part.mark, part.number, above))
         await self._hold(held)
         await self._remove(done, verdicts)
-        again = await self.drop(drops)
+        again, lost = await self.drop(drops)
+        self._lost += lost
         calls = [_call("room_renumber", partition, items=items) for partition, items in renumber.items()]
         for reply in await self.ask(calls):
             if not isinstance(reply, Exception):
@@ -322,8 +331,8 @@ class Settling:
             else:
                 self.settled += len(items)
 
-    async def drop(self, drops: Sequence[Drop]) -> list[Part]:
-        """Rows drop rooms. What was read then; memberships that ended are in `lost`."""
+    async def drop(self, drops: Sequence[Drop]) -> tuple[list[Part], list[MembershipLost]]:
+        """Rows drop rooms. What was read then, to be settled; memberships that this ended and that have a node."""
         by_partition: dict[int, list[Drop]] = {}
         for one in drops:
             by_partition.setdefault(partition_of(one.app, one.participant_id), []).append(one)
@@ -333,14 +342,15 @@ class Settling:
             for some in batched(found, MARKS_OF_CALL)
         ]
         found: list[Part] = []
+        lost: list[MembershipLost] = []
         for reply in await self.ask(calls):
             if not isinstance(reply, Exception):
                 readings, told = reply
                 found += parts_of(readings)
                 texts = [each.decode() for each in told]
                 for session, node, generation, room, reason in batched(texts, 5):
-                    self._lost.append(MembershipLost(session, node, int(generation), room, reason))
-        return found
+                    lost.append(MembershipLost(session, node, int(generation), room, reason))
+        return found, lost
 
 
 def _call(function: str, partition: int, **members: Any) -> FunctionCall:

@@ -99,6 +99,24 @@ function rooms.put(p, name, joined)
   p.rooms = next(all) and cjson.encode(all) or ''
 end
 
+-- Invitations (R9) as `sessions_of` has them, '<expires> <order> <JSON>' by their ids: those that wait, in their order.
+function rooms.invitations(c, invited)
+  local found, out = {}, {}
+  for _, value in pairs(invited or {}) do
+    local expires, order, body = string.match(value, '^(%d+) (%d+) (.*)$')
+    if tonumber(expires) > c.ms then
+      found[#found + 1] = {tonumber(order), body}
+    end
+  end
+  table.sort(found, function(a, b)
+    return a[1] < b[1]
+  end)
+  for i, each in ipairs(found) do
+    out[i] = each[2]
+  end
+  return out
+end
+
 -- Name, avatar, status or attributes changed: at once, but not twice in a second (R4).
 function rooms.mark_record(c, p)
   local names = rooms.names(p.rooms)

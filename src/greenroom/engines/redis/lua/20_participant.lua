@@ -5,7 +5,7 @@
 local COUNTS = {'ver', 'shown', 'n', 'on', 'seen', 'status', 'sts', 'marked'}
 local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait', 'attrs', 'status', 'sts', 'marked'}
 local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'attrs',
-  'status', 'sts', 'rooms', 'marked'}
+  'status', 'sts', 'rooms', 'marked', 'inv'}
 
 local function load_participant(c, app, pid)
   local who = owner_key(app, pid)

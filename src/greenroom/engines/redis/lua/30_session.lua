@@ -213,20 +213,23 @@ local function count_of(c, app)
   return number(call('HGET', c.P .. ':apps', app))
 end
 
--- Of a participant: ids of sessions that have not ended, with their devices; and openIds at hand with their sessions, and
--- how many these are.
+-- Of a participant: ids of sessions that have not ended, with their devices; openIds at hand with their sessions, and how
+-- many these are; invitations to rooms, nil where there are none.
 local function sessions_of(c, who)
-  local live, opened, count = {}, {}, 0
+  local live, opened, count, invited = {}, {}, 0, nil
   local flat = call('HGETALL', c.P .. ':ps:' .. who)
   for i = 1, #flat, 2 do
     local id = string.sub(flat[i], 3)
     if string.byte(flat[i]) == 115 then -- s:
       live[id] = flat[i + 1]
-    else -- o:
+    elseif string.byte(flat[i]) == 111 then -- o:
       opened[id], count = flat[i + 1], count + 1
+    else -- i:
+      invited = invited or {}
+      invited[id] = flat[i + 1]
     end
   end
-  return live, opened, count
+  return live, opened, count, invited
 end
 
 -- The participant of a session; a new record where it was lost.

@@ -1,6 +1,6 @@
 -- open (S2), in its order: block and revocation; known openId; same device; limits; create.
 
-local function reopen(c, r, s)
+local function reopen(c, r, s, invited)
   if (s.first or s.secret) ~= r.secret then
     return refuse('open_id_conflict')
   end
@@ -15,7 +15,8 @@ local function reopen(c, r, s)
   before.touched = true
   local displaced = attach_session(c, s, p, r, 'reopened')
   finish(c, p, before)
-  return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
+  return {'ok', 0, flat_session(c, s.id), reply_participant(p), displaced or {}, {}, count_of(c, s.app),
+    rooms.invitations(c, invited)}
 end
 
 local function by_age(field)
@@ -127,13 +128,14 @@ define('open', function(c, r)
     return no
   end
   local p, who = load_participant(c, r.app, r.pid)
-  local live, opened, at_hand = sessions_of(c, who)
+  local live, opened, at_hand, invited = sessions_of(c, who)
   local known = opened[r.oid] or call('HGET', open_ids(c, who), r.oid)
   local s = known and load_session(c, known)
   if s then
-    return reopen(c, r, s)
+    return reopen(c, r, s, invited)
   end
   p = p or new_participant(c, r.app, r.pid, r.xid, r.anonymous)
+  p.inv = p.inv or invited and '1'
   local before = snapshot(p)
   before.changed = true -- also where one session takes the place of another: watchers are notified once
   local replaced = who_yields(c, r, live)
@@ -161,5 +163,5 @@ define('open', function(c, r)
   local count = call('HINCRBY', c.P .. ':apps', r.app, 1)
   emit_session(c, r, 'opened', 'opened')
   finish(c, p, before)
-  return {'ok', 1, c.ms, reply_participant(p), {}, flats, count} -- the node knows the rest of the session
+  return {'ok', 1, c.ms, reply_participant(p), {}, flats, count, rooms.invitations(c, invited)} -- the node knows the rest of the session
 end)

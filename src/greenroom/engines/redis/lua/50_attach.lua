@@ -61,7 +61,11 @@ define('attach', function(c, r)
   if some(s.lost) then
     call('HDEL', session_key(c, s.id), 'lost') -- answered now
   end
-  return {'ok', 0, flat, reply_participant(p), displaced or {}, {}, count_of(c, s.app)}
+  local invited = nil
+  if some(p.inv) then
+    invited = select(4, sessions_of(c, p.who))
+  end
+  return {'ok', 0, flat, reply_participant(p), displaced or {}, {}, count_of(c, s.app), rooms.invitations(c, invited)}
 end)
 
 define('refresh', function(c, r)

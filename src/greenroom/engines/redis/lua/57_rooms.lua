@@ -5,7 +5,8 @@
 -- :I:<room>  their ids, in order; :V:<room> their ids by the version of the last change
 -- :G:<room>  who left, by version (R5)
 -- :rl        last numbers of those who are no members: <room>\0<participant>, for 10 min
--- :rc:<room> counter-marks by participant: {n, why, until, p}; p: the row may have the room still
+-- :rc:<room> counter-marks by the SHA-1 of the participant, so that a kick outlives an erase: {n, why, until, p}; p: the
+--            participant, while its row may have the room still
 -- :rd        what is due, by the partition's clock: r, e, f, k (below) and a room or what it is about
 -- :rooms     names by application; :rid ids with their rooms; :rn:apps how many of each application
 
@@ -145,6 +146,15 @@ local function flush(c)
   end
 end
 
+-- A call of the room's own partition: what it changed is stored and published at its end.
+local function define_room(name, body)
+  define(name, function(c, r)
+    local reply = body(c, r)
+    flush(c)
+    return reply
+  end)
+end
+
 -- -- members ----------------------------------------------------------------------------------------------------------
 
 local function unpack_member(packed)
@@ -235,23 +245,23 @@ end
 
 -- -- counter-marks (R2 5, R8, R11) ------------------------------------------------------------------------------------
 
-local function counter_mark(c, room, pid)
-  local stored = call('HGET', c.P .. ':rc:' .. room.key, pid)
+local function counter_mark(c, room, hashed)
+  local stored = call('HGET', c.P .. ':rc:' .. room.key, hashed)
   return stored and cjson.decode(stored) or nil
 end
 
-local function put_counter_mark(c, room, pid, mark)
-  call('HSET', c.P .. ':rc:' .. room.key, pid, json('n', mark.n, 'why', mark.why, 'until', mark['until'], 'p', mark.p))
+local function put_counter_mark(c, room, hashed, mark)
+  call('HSET', c.P .. ':rc:' .. room.key, hashed, json('n', mark.n, 'why', mark.why, 'until', mark['until'], 'p', mark.p))
   local due = clock_now(c) + MARK_AGE_MS
   if not mark.p then
     due = clock_now(c) + max(0, mark['until'] - c.ms)
   end
-  call('ZADD', c.P .. ':rd', int(due), 'k' .. last_key(room, pid))
+  call('ZADD', c.P .. ':rd', int(due), 'k' .. last_key(room, hashed))
 end
 
-local function drop_counter_mark(c, room, pid)
-  call('HDEL', c.P .. ':rc:' .. room.key, pid)
-  call('ZREM', c.P .. ':rd', 'k' .. last_key(room, pid))
+local function drop_counter_mark(c, room, hashed)
+  call('HDEL', c.P .. ':rc:' .. room.key, hashed)
+  call('ZREM', c.P .. ':rd', 'k' .. last_key(room, hashed))
 end
 
 local function is_kept_out(c, mark)
@@ -259,12 +269,12 @@ local function is_kept_out(c, mark)
 end
 
 -- The row has dropped the room, or never had it.
-local function row_is_out(c, room, pid, mark)
+local function row_is_out(c, room, hashed, mark)
   if is_kept_out(c, mark) then
     mark.p = nil
-    put_counter_mark(c, room, pid, mark)
+    put_counter_mark(c, room, hashed, mark)
   else
-    drop_counter_mark(c, room, pid)
+    drop_counter_mark(c, room, hashed)
   end
 end
 
@@ -294,7 +304,8 @@ local function take(c, t)
   local packed = call('HGET', c.P .. ':M:' .. room.key, pid)
   local stored = packed and unpack_member(packed)
   local last = stored and stored.last or tonumber(call('ZSCORE', c.P .. ':rl', last_key(room, pid)) or '0')
-  local mark = counter_mark(c, room, pid)
+  local hashed = redis.sha1hex(pid)
+  local mark = counter_mark(c, room, hashed)
   if t.number <= last then
     if mark and mark.n == t.number and mark.p and #t.sessions > 0 then
       return {'refused', mark.why, mark['until'] and int(mark['until'])}
@@ -305,7 +316,7 @@ local function take(c, t)
   end
   if #t.sessions == 0 then
     if mark then
-      row_is_out(c, room, pid, mark)
+      row_is_out(c, room, hashed, mark)
     end
     if stored then
       remove_members(c, room, {{pid, t.number}}, t.reason)
@@ -321,11 +332,11 @@ local function take(c, t)
     else
       call('ZADD', c.P .. ':rl', int(t.number), last_key(room, pid))
     end
-    put_counter_mark(c, room, pid, {n = t.number, why = why, ['until'] = ends, p = 1})
+    put_counter_mark(c, room, hashed, {n = t.number, why = why, ['until'] = ends, p = pid})
     return {'refused', why, ends and int(ends)}
   end
   if mark then
-    drop_counter_mark(c, room, pid)
+    drop_counter_mark(c, room, hashed)
   end
   local sessions = table.concat(t.sessions, ',')
   local m = {last = t.number, joined = stored and stored.joined or c.now, version = int(t.version), sessions = sessions,
@@ -359,6 +370,65 @@ local function take(c, t)
   end
   return {'taken'}
 end
+
+-- -- kick and end -----------------------------------------------------------------------------------------------------
+
+define_room('room_kick', function(c, r)
+  local room, pid = rooms.load(c, r.app, r.room), r.pid
+  if r.by ~= '' and not r.may_kick and not (room.open and room.by == r.by) then
+    return refuse('room_permission')
+  end
+  local packed = call('HGET', c.P .. ':M:' .. room.key, pid)
+  local last = packed and unpack_member(packed).last
+    or tonumber(call('ZSCORE', c.P .. ':rl', last_key(room, pid)) or '0')
+  local at, hashed = max(last + 1, c.us), redis.sha1hex(pid)
+  if packed then
+    remove_members(c, room, {{pid, at}}, 'kicked')
+  else
+    call('ZADD', c.P .. ':rl', int(at), last_key(room, pid))
+  end
+  local before = counter_mark(c, room, hashed)
+  local ends = max(before and before['until'] or 0, c.ms + r.ms)
+  put_counter_mark(c, room, hashed, {n = at, why = 'kicked', ['until'] = ends, p = pid})
+  return {'ok', int(at), (packed or r.ms > 0) and 1 or 0}
+end)
+
+-- Members of a room that is being ended leave, so many in one pass; with the last one it ends. Their rows are to drop it.
+local function empty(c, room, drops)
+  local pids = call('ZRANGE', c.P .. ':I:' .. room.key, 0, ENDED_OF_PASS - 1)
+  if #pids > 0 then
+    local gone, marks, due = {}, {}, {}
+    local packed, at = call('HMGET', c.P .. ':M:' .. room.key, unpack(pids)), int(clock_now(c) + MARK_AGE_MS)
+    for i, pid in ipairs(pids) do
+      local last, hashed = max(unpack_member(packed[i]).last + 1, c.us), redis.sha1hex(pid)
+      gone[i] = {pid, last}
+      marks[2 * i - 1], marks[2 * i] = hashed, json('n', last, 'why', 'ended', 'p', pid)
+      due[2 * i - 1], due[2 * i] = at, 'k' .. last_key(room, hashed)
+      drops[#drops + 1] = {room.app, pid, room.name, int(last), 'ended'}
+    end
+    call('HSET', c.P .. ':rc:' .. room.key, unpack(marks))
+    call('ZADD', c.P .. ':rd', unpack(due))
+    remove_members(c, room, gone, 'ended')
+  elseif room.open then
+    end_room(c, room)
+  end
+  if room.open then
+    call('ZADD', c.P .. ':rd', int(clock_now(c)), 'e' .. room.key)
+  end
+end
+
+define_room('room_end', function(c, r)
+  local room, drops = rooms.load(c, r.app, r.room), {}
+  if not room.open then
+    mark_repeated(c)
+    return {'ok', 0, drops}
+  end
+  local changed = room.ending and 0 or 1
+  room.ending = '1'
+  call('HSET', c.P .. ':R:' .. room.key, 'ending', '1')
+  empty(c, room, drops)
+  return {'ok', changed, drops}
+end)
 
 -- -- rosters (R5) -----------------------------------------------------------------------------------------------------
 
@@ -431,15 +501,6 @@ local function differences(c, room, since, limit)
     gone[#gone + 1] = left[i]
   end
   return {version, count, detailed, record, out, '', gone}
-end
-
--- A call of the room's own partition: what it changed is stored and published at its end.
-local function define_room(name, body)
-  define(name, function(c, r)
-    local reply = body(c, r)
-    flush(c)
-    return reply
-  end)
 end
 
 -- The parts of up to MARKS_OF_CALL participants; for the last of them also the roster, where `roster` says how many members.
@@ -603,16 +664,30 @@ end
 
 -- k: a counter-mark: the row may have the room still, or the time of a kick is over.
 function room_due.k(c, out, subject)
-  local key, pid = string.match(subject, '^([^%z]*)%z(.*)$')
+  local key, hashed = string.match(subject, '^([^%z]*)%z(.*)$')
   local room = load_by_key(c, key)
-  local mark = counter_mark(c, room, pid)
+  local mark = counter_mark(c, room, hashed)
   if mark and mark.p then
-    out.drops[#out.drops + 1] = {room.app, pid, room.name, int(mark.n), mark.why}
+    out.drops[#out.drops + 1] = {room.app, mark.p, room.name, int(mark.n), mark.why}
     call('ZADD', c.P .. ':rd', int(clock_now(c) + MARK_CLAIM_MS), 'k' .. subject)
   elseif mark and not is_kept_out(c, mark) then
-    drop_counter_mark(c, room, pid)
+    drop_counter_mark(c, room, hashed)
   elseif mark then
-    put_counter_mark(c, room, pid, mark)
+    put_counter_mark(c, room, hashed, mark)
+  end
+end
+
+-- i: the time of an invitation is over (58_invitations).
+function room_due.i(c, _, entry)
+  rooms.forget_invitation(c, entry)
+end
+
+-- e: members leave a room that is being ended.
+function room_due.e(c, out, key)
+  local room = load_by_key(c, key)
+  if room.open and room.ending then
+    empty(c, room, out.drops)
+    out.ended = out.ended + (room.open and 0 or 1)
   end
 end
 

@@ -1,0 +1,176 @@
+"""Rooms on Redis: marks, crashes in every gap, and what only this engine has."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from greenroom.core.requests import EndRequest
+from greenroom.core.rooms.requests import EndRoom, KickMember, LeaveRoom, RoomLimits
+from greenroom.engines.redis import RedisEngine
+from greenroom.errors import GreenroomError
+from greenroom.model import EndReason
+from greenroom.testing.engine_world import APP, Client
+from tests.support.rooms_world import RoomStore, RoomsWorld
+
+ROOM = "standup"
+
+Act = Callable[[RedisEngine, Client, Client], Awaitable[object]]
+
+
+def leave(client: Client, room: str) -> LeaveRoom:
+    return LeaveRoom(app=APP, participant_id=client.participant_id, room=room, owner=client.owner)
+
+
+async def joins(engine: RedisEngine, a: Client, b: Client) -> object:
+    return await engine.rooms.join(b.join_request(ROOM))
+
+
+async def leaves(engine: RedisEngine, a: Client, b: Client) -> None:
+    await engine.rooms.leave(leave(a, ROOM))
+
+
+async def closes(engine: RedisEngine, a: Client, b: Client) -> None:
+    await engine.registry.close(EndRequest(session_id=a.id, reason=EndReason.CLOSED, owner=a.owner))
+    await engine._settling.idle()
+
+
+async def is_refused(engine: RedisEngine, a: Client, b: Client) -> object:
+    return await engine.rooms.join(b.join_request(ROOM, limits=RoomLimits(members=1)))
+
+
+async def kicks(engine: RedisEngine, a: Client, b: Client) -> object:
+    return await engine.rooms.moderate(KickMember(app=APP, room=ROOM, participant_id=a.participant_id, seconds=1))
+
+
+async def ends(engine: RedisEngine, a: Client, b: Client) -> object:
+    return await engine.rooms.moderate(EndRoom(app=APP, room=ROOM))
+
+
+@pytest.mark.parametrize(
+    ("act", "members"),
+    [(joins, 2), (leaves, 0), (closes, 0), (is_refused, 1), (kicks, 0), (ends, 0)],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+async def test_r2_a_node_that_dies_in_any_gap_delays_the_roster_by_seconds(act: Act, members: int) -> None:
+    """The node does so many calls, and no more; others settle what it left."""
+    calls = 0
+    while True:
+        async with RoomsWorld() as w:
+            a, b = await w.client("alice"), await w.client("bob")
+            await a.join(ROOM)
+            dying, store = await w.another()
+            store.allowed = calls
+            is_whole = True
+            try:
+                await act(dying, a, b)
+            except GreenroomError:
+                is_whole = store.allowed > 0
+            is_whole = is_whole and store.allowed > 0
+            store.reachable = False
+            await dying.stop()
+            await w.follow()
+            assert await w.wrong() == [], f"dead after {calls} calls"
+            if is_whole:
+                assert len(await w.rosters()) == members
+                break
+            calls += 1
+    assert calls >= 3, "there were gaps"
+
+
+WHAT = (
+    ("open", "join", "leave", "close", "detach", "resume", "rename", "kick", "end", "settle", "clock", "dies"),
+    (5, 9, 6, 3, 2, 2, 3, 1, 1, 3, 1, 1),
+)
+"""What happens, and how often."""
+
+
+class Walk:
+    """Random lives of sessions in rooms, on nodes whose calls get between each other, fail and go unanswered."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.offset = 0
+        self.world = RoomsWorld(self.dice, clock_offset=lambda: self.offset)
+        self.nodes: list[tuple[RedisEngine, RoomStore]] = []
+        self.clients: list[Client] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> list[str]:
+        async with self.world as w:
+            for _ in range(3):
+                self.nodes.append(await w.another())
+            for _ in range(40):
+                self.begin(self.act())
+                if self.dice.random() < 0.3:
+                    await w.advance(self.dice.choice((0.1, 0.5, 1.0, 3.0)))
+                elif self.dice.random() < 0.5:
+                    await asyncio.sleep(0)
+            if self.tasks:
+                await asyncio.wait(self.tasks)
+            for _, store in self.nodes:
+                store.trouble = 0.0
+            await w.follow()
+            await w.follow()
+            wrong = await w.wrong()
+            for engine, _ in self.nodes:
+                await engine.stop()
+            return wrong
+
+    def begin(self, work: Awaitable[object]) -> None:
+        async def life() -> None:
+            try:
+                await work
+            except GreenroomError:
+                pass
+
+        task = asyncio.get_running_loop().create_task(life())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def act(self) -> None:
+        engine, store = self.dice.choice([node for node in self.nodes if node[1].reachable])
+        store.trouble = self.dice.choice((0.0, 0.0, 0.1))
+        what = self.dice.choices(*WHAT)[0]
+        if what == "open" or not self.clients:
+            client = Client(self.world, self.world.open_request(self.dice.choice(("alice", "bob", None))))
+            client.last = await engine.registry.open(client.request)
+            self.clients.append(client)
+            return
+        client, room = self.dice.choice(self.clients), self.dice.choice(("one", "two"))
+        if what == "join":
+            limits = RoomLimits(members=self.dice.choice((1, 5)))
+            await engine.rooms.join(client.join_request(room, limits=limits))
+        elif what == "leave":
+            await engine.rooms.leave(leave(client, room))
+        elif what == "close":
+            self.clients.remove(client)
+            await engine.registry.close(client.end_request())
+        elif what == "detach":
+            await engine.registry.detach(client.owner, 40)
+        elif what == "resume":
+            await client.resume()
+        elif what == "rename":
+            await client.update(name=f"name {self.world.number()}")
+        elif what == "kick":
+            seconds = self.dice.choice((0.0, 2.0))
+            kick = KickMember(app=APP, room=room, participant_id=client.participant_id, seconds=seconds)
+            await engine.rooms.moderate(kick)
+        elif what == "end":
+            await engine.rooms.moderate(EndRoom(app=APP, room=room))
+        elif what == "clock":
+            self.offset += self.dice.choice((-300_000, 5, 200_000))
+        elif what == "dies" and sum(node[1].reachable for node in self.nodes) > 1:
+            store.reachable = False
+            self.nodes[self.nodes.index((engine, store))] = await self.world.another()
+            await engine.stop()
+        else:
+            await engine.rooms.settle()
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_r2_rosters_follow_rows_whatever_happens(seed: int) -> None:
+    assert await Walk(seed).run() == [], f"seed {seed}"
