@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,69 @@ async def test_issuers_are_added_listed_tested_and_removed(tmp_path: Path) -> No
         assert (nothing.code, "cannot be read as JSON" in nothing.err) == (Exit.USAGE, True)
         away = await verb(running, tenant, *add, "five", "--jwks-url", "https://127.0.0.1/jwks")
         assert (away.code != 0, "private address" in away.err) == (True, True)
+
+
+async def test_rooms() -> None:
+    async with running_service() as running, running.connect() as client:
+        tenant = await running.new_application()
+
+        async def rooms(*arguments: str) -> Ran:
+            return await verb(running, tenant, "rooms", *arguments)
+
+        assert (await rooms("list")).out == "No room is open.\n"
+        assert (await rooms("show", "stand/up")).code == Exit.NOT_FOUND
+        opened = await client.open(tenant.token("anna"), participant={"name": "[bold]Anna[/]"})
+        await client.call("rooms.join", room="stand/up")
+        (listed,) = (await rooms("list", "--search", "STAND", "--json")).json
+        assert (listed["name"], listed["count"]) == ("stand/up", 1)
+        assert "stand/up" in (await rooms("list", "--participant", "ext:anna")).out
+        assert (await rooms("list", "--participant", "ext:ben")).out == "No room is open.\n"
+        assert "[bold]Anna[/]" in (await rooms("show", "stand/up")).out
+        (member,) = (await rooms("show", "stand/up", "--json")).json["members"]
+        assert (member["id"], member["externalId"]) == (opened.participant["id"], "anna")
+        assert (await rooms("send", "stand/up", '{"n": 1}', "--to", "ext:anna")).code == 0
+        assert (await client.notified("rooms.message"))["message"] == {"n": 1}
+        sent = (await rooms("send", "stand/up", "not JSON", "--to", opened.participant["id"], "--json")).json
+        received = await client.notified("rooms.message")
+        assert (received["message"], received["number"]) == ("not JSON", sent["number"])
+        assert (await rooms("send", "stand/up", "1", "--to", "anna")).code == Exit.USAGE
+        assert (await rooms("send", "stand/up", "x" * 16_382)).code == 0  # with quotation marks 16 KiB
+        assert len((await client.notified("rooms.message"))["message"]) == 16_382
+        assert (await rooms("send", "stand/up", "x" * 16_383)).code == Exit.USAGE
+        assert "1 session was put out." in (await rooms("kick", "stand/up", "ext:anna", "--for", "1h")).out
+        assert (await client.notified("rooms.left"))["reason"] == "kicked"
+        assert (await rooms("kick", "stand/up", "ext:anna", "--json")).json["sessions"] == []
+        await client.call("rooms.join", room="other")
+        assert "Its members leave." in (await rooms("end", "other")).out
+        assert (await client.notified("rooms.left"))["reason"] == "ended"
+        assert (await rooms("end", "nothing")).out == "It is not open.\n"
+        assert (await rooms("end", "nothing", "--json")).json == {"state": "absent"}
+
+
+@pytest.mark.slow
+async def test_a_room_is_watched(tmp_path: Path) -> None:
+    async with running_service() as running, running.connect() as client, running.connect() as other:
+        tenant = await running.new_application()
+        await client.open(tenant.token("anna"), participant={"name": "Anna"})
+        await other.open(tenant.token("ben"))
+        await client.call("rooms.join", room="r")
+        credentials = ("--url", running.url, "--key", tenant.key, "--secret", tenant.secret)
+        async with started("rooms", "watch", "r", "--json", *credentials, cwd=tmp_path) as process:
+            assert process.stdout is not None
+
+            async def next_line() -> dict[str, Any]:
+                assert process.stdout is not None
+                async with asyncio.timeout(20):
+                    line: dict[str, Any] = json.loads(await process.stdout.readline())
+                return line
+
+            first = await next_line()
+            assert (first["what"], first["externalId"], first["name"]) == ("is here", "anna", "Anna")
+            await other.call("rooms.join", room="elsewhere")
+            await other.call("rooms.join", room="r")
+            second = await next_line()
+            assert (second["what"], second["externalId"]) == ("joined", "ben")
+            await other.call("rooms.leave", room="r")
+            third = await next_line()
+            assert (third["what"], third["reason"]) == ("left", "left")
+            process.kill()

@@ -38,6 +38,7 @@ def make_app() -> typer.Typer:
         nodes,
         open_session,
         participants,
+        rooms,
         root,
         serve,
         sessions,
@@ -69,6 +70,7 @@ def make_app() -> typer.Typer:
     backup.add_to(app)
     participants.add_to(app)
     sessions.add_to(app)
+    rooms.add_to(app)
     events.add_to(app)
     webhooks.add_to(app)
     return app

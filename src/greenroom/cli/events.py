@@ -52,7 +52,7 @@ def events(
 
 
 def _print(event: dict[str, object], as_json: bool) -> None:
-    from greenroom.cli.output import print_json
+    from greenroom.cli.output import print_json, printable
 
     if as_json:
         print_json(event)
@@ -60,9 +60,4 @@ def _print(event: dict[str, object], as_json: bool) -> None:
     who = event["sessionId"] or event["participantId"] or ""
     details = event["data"]
     text = " ".join(f"{name}={value}" for name, value in details.items()) if isinstance(details, dict) else ""
-    print(f"{event['timestamp']}  {event['type']:<24} {who}  {_printable(text)}", flush=True)
-
-
-def _printable(text: str) -> str:
-    """Names come from people: nothing of them may steer a terminal."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    print(f"{event['timestamp']}  {event['type']:<24} {who}  {printable(text)}", flush=True)

@@ -58,3 +58,8 @@ def instant(milliseconds: int | None) -> str:
     if milliseconds is None:
         return "never"
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def printable(text: str) -> str:
+    """Names come from people: nothing of them may steer a terminal."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)

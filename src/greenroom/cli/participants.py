@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def _participant(text: str) -> str:
+def check_participant(text: str | None) -> str | None:
     """A participant's id is a UUID: what is none was meant as an external id."""
-    if not text.startswith("ext:") and not _UUID.fullmatch(text):
+    if text is not None and not text.startswith("ext:") and not _UUID.fullmatch(text):
         raise typer.BadParameter(f"{text!r} is not a participant id (a UUID). An external id is written ext:{text}.")
     return text
 
 
-Who = Annotated[str, typer.Argument(help="The participant's id, or ext: and the external id.", callback=_participant)]
+Who = Annotated[
+    str, typer.Argument(help="The participant's id, or ext: and the external id.", callback=check_participant)
+]
 Why = Annotated[str, typer.Option("--reason", help="A text for the participant.")]
 _READ, _ADMIN = "participants:read", "participants:admin"
 

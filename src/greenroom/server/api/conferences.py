@@ -21,7 +21,7 @@ from greenroom.model import MemberRecord, RoomRecord, make_room_id, partition_of
 from greenroom.server.api.common import participant_id_for
 from greenroom.server.api.rooms import MAX_INVITEES
 from greenroom.server.http.problems import illegal
-from greenroom.server.http.routes import Call, Nothing, api
+from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, api
 from greenroom.server.sessions.room_control import Invitees
 from greenroom.tokens import CLIENT_TOKEN_LIFE, SESSION_SCOPES, mint_client_token
 from greenroom.tokens.scopes import CONFERENCE_ADMIN, CONFERENCE_CREATE, CONFERENCE_DESTROY
@@ -300,6 +300,7 @@ ROUTES = (
         CONFERENCE_ADMIN,
         tag="conferences",
         errors=(*_ERRORS, ErrorCode.RATE_LIMITED),
+        max_body_bytes=MAX_LARGE_BODY_BYTES,
     ),
     api(
         "DELETE /v2/conferences/{id}",

@@ -24,7 +24,7 @@ from greenroom.core.rooms.requests import CreateRoom, EndRoom, KickMember, RoomQ
 from greenroom.errors import NotFoundError
 from greenroom.model import MemberRecord, RoomRecord, make_room_id, partition_of_room
 from greenroom.server.api.common import Cursor, Limit, PresenceName, checked_id, one_of, participant_id_for
-from greenroom.server.http.routes import Call, Nothing, api
+from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, api
 from greenroom.server.sessions.room_control import Invitees
 from greenroom.tokens.scopes import ROOMS_ADMIN, ROOMS_READ
 
@@ -355,7 +355,15 @@ ROUTES = (
     api("POST /v1/rooms/{room}", open_room, "Open a room", ROOMS_ADMIN, tag="rooms", errors=_LIMITED),
     api("DELETE /v1/rooms/{room}", end_room, "End a room", ROOMS_ADMIN, tag="rooms", errors=_ROOMS),
     api("GET /v1/rooms/{room}/members", list_members, "List a room's members", ROOMS_READ, tag="rooms", errors=_ROOMS),
-    api("POST /v1/rooms/{room}/messages", send_message, "Send a message", ROOMS_ADMIN, tag="rooms", errors=_SEND),
+    api(
+        "POST /v1/rooms/{room}/messages",
+        send_message,
+        "Send a message",
+        ROOMS_ADMIN,
+        tag="rooms",
+        errors=_SEND,
+        max_body_bytes=MAX_LARGE_BODY_BYTES,
+    ),
     api("POST /v1/rooms/{room}/kick", kick_member, "Kick a member", ROOMS_ADMIN, tag="rooms", errors=_ROOMS),
     api("POST /v1/rooms/{room}/invitations", invite, "Invite participants", ROOMS_ADMIN, tag="rooms", errors=_ROOMS),
 )
