@@ -186,6 +186,8 @@ class TokenIssuer(msgspec.Struct, frozen=True, kw_only=True):
     """Stands before the claim's value in the external id."""
     name_claim: str | None = None
     avatar_url_claim: str | None = None
+    rooms_claim: str | None = None
+    """What the token grants in rooms (R7): a list of objects as `RoomGrant`; None: nothing."""
     session_scopes: tuple[str, ...] | None = None
     """Of sessions opened with such a token; None is all."""
     max_life: int = 86400

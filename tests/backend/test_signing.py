@@ -17,6 +17,7 @@ import pytest
 
 from greenroom.backend import sign_client_token
 from greenroom.errors import IllegalArgumentError
+from greenroom.model import RoomGrant
 from tests.browser.node import BROWSER, node_program
 from tests.cli.running import run
 from tests.server.harness import RunningService, Tenant, running_service
@@ -53,6 +54,13 @@ async def test_a_backend_signs_in_its_people_without_asking_the_service() -> Non
         claims = jwt.decode(token, options={"verify_signature": False})
         assert claims["exp"] - claims["iat"] == 3600
         assert len(claims["jti"]) == 22
+        grants = [RoomGrant(name="team-*", can=("join", "watch"))]
+        async with running.connect() as client:
+            await client.open(sign_client_token(key, external_id="anna", rooms=grants))
+            (connection,) = running.service.hub.sessions.values()
+            held = connection.machine.session
+            assert held is not None
+            assert held.record.room_grants == tuple(grants)
         assert sign_client_token(key, external_id="anna") != sign_client_token(key, external_id="anna")
 
 
@@ -104,6 +112,7 @@ GOOD = {
         (json.dumps(GOOD), {"external_id": "é" * 513}, "external_id"),
         (json.dumps(GOOD), {"life": 0}, "life"),
         (json.dumps(GOOD), {"life": 86_401}, "life"),
+        (json.dumps(GOOD), {"rooms": [RoomGrant(name="*a", can=("join",))]}, "not at its end"),
     ],
 )
 def test_what_cannot_be_signed_is_refused_without_the_key(key: str, options: dict[str, Any], why: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import GreenroomError, IllegalArgumentError, TokenError, TokenExpiredError, TokenInvalidError
-from greenroom.model import Application, TokenIssuer, participant_id_of
+from greenroom.model import Application, RoomGrant, TokenIssuer, participant_id_of
 from greenroom.server.sessions.admission import Admission
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.tenants.issuers import secret_context
@@ -184,6 +184,21 @@ def test_the_record_says_which_claims_are_read() -> None:
         place.verify(signer("ES256").token(claims=claims))
     with pytest.raises(TokenInvalidError, match="is missing"):
         place.verify(signer("ES256").token(now=NOW))
+
+
+def test_r7_the_record_says_which_claim_grants_rooms() -> None:
+    rooms = [{"name": "team-*", "can": ["join", "send"]}]
+    claims = good_claims(NOW, rooms=rooms)
+    assert Place("ES256").verify(signer("ES256").token(claims=claims)).room_grants == ()
+    place = Place("ES256", rooms_claim="rooms")
+    granted = place.verify(signer("ES256").token(claims=claims)).room_grants
+    assert granted == (RoomGrant(name="team-*", can=("join", "send")),)
+    assert place.verify(signer("ES256").token(claims=good_claims(NOW))).room_grants == ()
+    others: list[Any] = ["team-*", {"team-*": ["join"]}, [{"name": "a"}], [{"name": "a", "can": ["close"]}], rooms * 33]
+    others += [[{"name": "*a", "can": ["join"]}], [{"name": "a", "can": []}], [{**rooms[0], "unless": "bob"}]]
+    for other in others:
+        with pytest.raises(TokenInvalidError, match="The token's claim rooms is not"):
+            place.verify(signer("ES256").token(claims=good_claims(NOW, rooms=other)))
 
 
 def test_a_token_may_live_as_long_as_its_record_says() -> None:

@@ -6,9 +6,12 @@ import json
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
 from typing import Any
 
 from greenroom.errors import IllegalArgumentError
+from greenroom.model import RoomGrant
+from greenroom.room_names import check_room_grants
 
 LIFE = 3_600
 """Seconds; the default."""
@@ -21,6 +24,7 @@ def sign_client_token(
     external_id: str,
     name: str | None = None,
     avatar_url: str | None = None,
+    rooms: Iterable[RoomGrant] | None = None,
     life: int = LIFE,
     now: float | None = None,
 ) -> str:
@@ -28,7 +32,9 @@ def sign_client_token(
 
     key: what `greenroom apps keys generate` printed, one line of JSON. Keep it as any secret: it signs in anybody.
     external_id: 1 to 1,024 bytes of UTF-8. name, avatar_url: set at `open` where the client brings none; None leaves
-    them. life: 1 to 86,400 s. now: Unix seconds; None: the clock.
+    them. rooms: what the token grants in rooms, up to 32 entries, where the application's rooms.access is ``granted``;
+    None: nothing. The issuer of a key that was generated before version 0.3
+    has no `roomsClaim`: generate another. life: 1 to 86,400 s. now: Unix seconds; None: the clock.
     Raises IllegalArgumentError, which never holds the key. Needs ``greenroom[backend]``.
     """
     jwk = _read(key)
@@ -36,9 +42,11 @@ def sign_client_token(
         raise IllegalArgumentError("external_id must be a string of 1 to 1,024 bytes of UTF-8.")
     if not 1 <= life <= MAX_LIFE or life != int(life):
         raise IllegalArgumentError(f"life must be whole seconds from 1 to {MAX_LIFE}.")
+    grants = None if rooms is None else [{"name": one.name, "can": one.can} for one in check_room_grants(rooms)]
     issued_at = int(time.time() if now is None else now)
     claims = {
         "iss": jwk["iss"], "aud": jwk["aud"], "sub": external_id, "name": name, "picture": avatar_url,
+        "rooms": grants,
         "iat": issued_at, "exp": issued_at + life, "jti": secrets.token_urlsafe(16),
     }  # fmt: skip
     header = {"alg": "EdDSA", "typ": "JWT", "kid": jwk["kid"]}

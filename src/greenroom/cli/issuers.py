@@ -59,6 +59,10 @@ def add(
     avatar_url_claim: Annotated[
         str | None, typer.Option("--avatar-url-claim", help="The claim that is the avatar URL.", show_default=False)
     ] = None,
+    rooms_claim: Annotated[
+        str | None,
+        typer.Option("--rooms-claim", help="The claim that lists what is granted in rooms.", show_default=False),
+    ] = None,
     scope: Annotated[
         list[str] | None, typer.Option("--scope", help="A session scope; repeatable. Else all.", show_default=False)
     ] = None,
@@ -76,7 +80,7 @@ def add(
         "issuer": issuer, "audience": audience, "externalIdClaim": external_id_claim,
         "externalIdPrefix": external_id_prefix, "nameClaim": name_claim, "avatarUrlClaim": avatar_url_claim,
         "algorithms": algorithm or (["RS256"] if hs256_secret is None else ["HS256"]), "sessionScopes": scope,
-        "maxLife": int(max_life), "jwksUrl": jwks_url, "secret": hs256_secret,
+        "maxLife": int(max_life), "jwksUrl": jwks_url, "secret": hs256_secret, "roomsClaim": rooms_claim,
     }  # fmt: skip
     if jwks is not None:
         body["keys"] = _keys_in(jwks)
@@ -170,7 +174,8 @@ def generate(
         "POST", "/v1/issuers",
         {
             "issuer": names["iss"], "audience": names["aud"], "algorithms": ["EdDSA"], "keys": [public],
-            "nameClaim": "name", "avatarUrlClaim": "picture", "maxLife": int(max_life),
+            "nameClaim": "name", "avatarUrlClaim": "picture", "roomsClaim": "rooms",
+            "maxLife": int(max_life),
         },
     )  # fmt: skip
     private = {**public, "d": key["d"], **names}

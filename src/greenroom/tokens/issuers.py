@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicNumbers
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -24,7 +25,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from greenroom.errors import GreenroomError, IllegalArgumentError, TokenExpiredError
 from greenroom.external_ids import check_external_id
-from greenroom.model import Application, TokenIssuer, participant_id_of
+from greenroom.model import Application, RoomGrant, TokenIssuer, participant_id_of
+from greenroom.room_names import check_room_grants
 from greenroom.tokens.claims import SessionPolicyClaim, TokenKind, VerifiedToken
 from greenroom.tokens.reader import OWN_TYPES, ForeignParts, decode_base64url, refuse
 from greenroom.tokens.scopes import SESSION_SCOPES
@@ -259,6 +261,7 @@ def verify_issued(token: IssuedToken) -> VerifiedToken:
         kid=key.kid or "",
         version=2,
         policy=_NO_POLICY,
+        room_grants=_room_grants(token),
         name=_text(token, token.issuer.name_claim),
         avatar_url=_text(token, token.issuer.avatar_url_claim),
     )
@@ -376,6 +379,28 @@ def _text(token: IssuedToken, name: str | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _room_grants(token: IssuedToken) -> tuple[RoomGrant, ...]:
+    name = token.issuer.rooms_claim
+    value = None if name is None else claim_named(token.parts.claims, name)
+    if value is None:
+        return ()
+    problem = ""
+    grants: tuple[RoomGrant, ...] = ()
+    try:
+        grants = check_room_grants(msgspec.convert(value, tuple[RoomGrant, ...]))
+    except IllegalArgumentError as error:
+        problem = f"is not right: {error.message}"
+    except msgspec.ValidationError:
+        problem = "is not a list of objects of name and can (join, watch, send, invite, kick)."
+    if problem:  # out here, because msgspec's error quotes values
+        refuse(f"The token's claim {name} {problem}", "Its issuer sets it; it is the issuer's roomsClaim.")
+    return grants
+
+
+def _grants_text(token: IssuedToken) -> str:
+    return ", ".join(f"{one.name}: {' '.join(one.can)}" for one in _room_grants(token)) or "none"
+
+
 def _life(token: IssuedToken) -> str:
     _issued_at, expires_at = _check_times(token)
     _check_end(token)
@@ -405,5 +430,6 @@ _LOOKS: tuple[tuple[str, Callable[[IssuedToken], str]], ...] = (
     ("jti", _jti),
     ("nameClaim", lambda token: _text(token, token.issuer.name_claim) or "none"),
     ("avatarUrlClaim", lambda token: _text(token, token.issuer.avatar_url_claim) or "none"),
+    ("roomsClaim", _grants_text),
     ("sessionScopes", lambda token: " ".join(_scopes(token.issuer)) or "none"),
 )

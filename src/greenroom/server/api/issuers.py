@@ -59,6 +59,7 @@ class NewIssuer(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     external_id_prefix: Annotated[str, Meta(max_length=256)] = ""
     name_claim: ClaimName | None = None
     avatar_url_claim: ClaimName | None = None
+    rooms_claim: ClaimName | None = None
     session_scopes: Annotated[tuple[str, ...], Meta(max_length=16)] | None = None
     max_life: Annotated[int, Meta(ge=60, le=MAX_LIFE)] = MAX_LIFE
 
@@ -94,6 +95,7 @@ class IssuerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     external_id_prefix: str
     name_claim: str | None
     avatar_url_claim: str | None
+    rooms_claim: str | None
     session_scopes: tuple[str, ...] | None
     max_life: int
     created_at: int
@@ -196,6 +198,7 @@ def _made(context: HttpContext, app_key: str, body: NewIssuer, now: float) -> To
         external_id_prefix=body.external_id_prefix,
         name_claim=body.name_claim,
         avatar_url_claim=body.avatar_url_claim,
+        rooms_claim=body.rooms_claim,
         session_scopes=body.session_scopes,
         max_life=body.max_life,
         created_at=int(now * 1000),
@@ -246,6 +249,7 @@ def _view(context: HttpContext, app: Application, issuer: TokenIssuer) -> Issuer
         external_id_prefix=issuer.external_id_prefix,
         name_claim=issuer.name_claim,
         avatar_url_claim=issuer.avatar_url_claim,
+        rooms_claim=issuer.rooms_claim,
         session_scopes=issuer.session_scopes,
         max_life=issuer.max_life,
         created_at=issuer.created_at,
