@@ -1,12 +1,14 @@
 /**
  * What the JavaScript layer of @dolbyio/comms-sdk-react-native expects of its native side, over @greenroom/client:
- * the modules of initialisation and sessions as they were, all others with an error that says what is missing.
+ * the modules of initialisation, sessions, conferences, commands and notifications. Those of media are the app's own, or
+ * reject with an error that says what is missing.
  */
 import { Greenroom } from '@greenroom/client';
-import { notAvailable, platformError } from '../compat/errors.js';
+import { Conferences } from '../compat/conferences.js';
+import { mediaMethod, platformError } from '../compat/errors.js';
 import { checkMembers, OPTIONS } from '../compat/members.js';
 import { toPlatform } from '../compat/participant.js';
-import { NOT_AVAILABLE } from './modules.js';
+import { EVENTS, MEDIA, SUBSCRIPTIONS } from './modules.js';
 
 export const TOKEN_REFRESH = 'EVENT_SDK_TOKEN_REFRESH';
 
@@ -17,13 +19,22 @@ const NO_PARTICIPANT = {
 };
 
 /** Greenroom's errors come as code "error" with their whole text, like those of the native SDK; `reason` says which. */
-const translated = (work) =>
-  work.then(
-    () => null,
-    (error) => {
-      throw Object.assign(platformError('error', error.message, error), { reason: error.reason });
-    },
-  );
+const given = (work) =>
+  work.catch((error) => {
+    if (typeof error.code === 'string') throw error; // in the platform's form already
+    throw Object.assign(platformError('error', error.message, error), { reason: error.reason });
+  });
+
+/** The same, of what gives nothing. */
+const translated = (work) => given(work).then(() => null);
+
+/** Bodies of events: what the native modules sent. */
+const BODIES = {
+  status: (_, status) => ({ status, conferenceStatus: status }), // the word of iOS, and that of Android
+  participantAdded: (participant) => ({ participant }),
+  participantUpdated: (participant) => ({ participant }),
+  message: (participant, message) => ({ participant, message }),
+};
 
 /** Events of all modules; `NativeEventEmitter` of React Native has the same two methods. */
 class Emitter {
@@ -35,8 +46,11 @@ class Emitter {
     return { remove: () => all.delete(listener) };
   }
 
+  /** Whether somebody listens. */
   emit(name, body) {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) listener(body);
+    const all = [...(this.#listeners.get(name) ?? [])];
+    for (const listener of all) listener(body);
+    return all.length > 0;
   }
 
   removeAll(name) {
@@ -50,19 +64,30 @@ export class Bridge {
   #asked; // {resolve, reject}: the refresh that waits for onAccessTokenOk or onAccessTokenKo
   #options;
   #sdk;
+  #conferences;
   #os = 'ios';
   #Sdk;
 
   constructor(Sdk = Greenroom) {
     this.#Sdk = Sdk;
     const events = this.#events;
-    this.modules = { CommsAPIModule: this.#main(), CommsAPISessionServiceModule: this.#session() };
-    for (const [name, methods] of Object.entries(NOT_AVAILABLE)) this.modules[name] = withoutMethods(name, methods);
+    const started = () => this.#conferences;
+    this.modules = {
+      CommsAPIModule: this.#main(),
+      CommsAPISessionServiceModule: this.#session(),
+      CommsAPIConferenceServiceModule: this.#conference(),
+      CommsAPICommandServiceModule: this.#command(),
+      CommsAPINotificationServiceModule: this.#notification(),
+    };
+    for (const [name, words] of Object.entries(MEDIA))
+      this.modules[name] = { ...this.modules[name], ...mediaMethods(name, words, () => this.#options?.media) };
     for (const module of Object.values(this.modules)) Object.assign(module, { addListener() {}, removeListeners() {} });
     /** In place of React Native's own, for these modules. */
     this.NativeEventEmitter = class {
       addListener(name, listener) {
-        return events.add(name, listener);
+        const subscription = events.add(name, listener);
+        if (name === EVENTS.invitation) Promise.resolve().then(() => started()?.deliver());
+        return subscription;
       }
 
       removeAllListeners(name) {
@@ -71,13 +96,21 @@ export class Bridge {
     };
   }
 
-  /** url: of the Greenroom service. The other options are those of `new Greenroom(url, options)`. */
-  configure(given) {
-    checkMembers('configure', given, ['url', 'os', ...OPTIONS]);
-    const { url, os, ...options } = given ?? {};
+  /**
+   * url: of the Greenroom service. media: the app's own media layer, an object whose methods are called in place of those of
+   * the platform's modules. The other options are those of `new Greenroom(url, options)`.
+   */
+  configure(options) {
+    checkMembers('configure', options, ['url', 'os', 'media', ...OPTIONS]);
+    const { os, ...rest } = options ?? {};
     if (this.#sdk) throw new Error('greenroom: configure() comes before initialize and initializeToken.');
     if (os) this.#os = os;
-    this.#options = { url, ...options };
+    this.#options = rest;
+  }
+
+  /** For the app's media layer: an event of the native modules, e.g. EVENT_CONFERENCE_STREAM_ADDED. Whether somebody listens. */
+  emit(name, body) {
+    return this.#events.emit(name, body);
   }
 
   /** ios or android: whose words errors have. */
@@ -98,8 +131,12 @@ export class Bridge {
   #start() {
     if (!this.#options)
       throw platformError('notConfigured', "Call configure({ url }) of '@greenroom/react-native-compat' first.");
-    const { url, ...options } = this.#options;
-    this.#sdk ??= new this.#Sdk(url, options);
+    if (!this.#sdk) {
+      const { url, media, ...options } = this.#options;
+      this.#sdk = new this.#Sdk(url, options);
+      const report = (name, ...values) => this.emit(EVENTS[name], BODIES[name]?.(...values) ?? values[0]);
+      this.#conferences = new Conferences(this.#sdk, report, { media, getRandomValues: options.getRandomValues });
+    }
     return this.#sdk;
   }
 
@@ -158,15 +195,54 @@ export class Bridge {
         translated(run((session) => session.updateParticipantInfo(name, avatarUrl))),
     };
   }
+
+  #conference() {
+    const run = (work) => given((async () => work(this.#rooms()))());
+    return {
+      create: (options) => run((all) => all.create(options ?? {})),
+      current: async () => this.#conferences?.current ?? null,
+      fetch: (id) => run((all) => all.fetch(id)),
+      getParticipant: (id) => run((all) => all.participant(id)),
+      getParticipants: (conference) => run((all) => all.participants(conference)),
+      getStatus: (conference) => run((all) => all.status(conference)),
+      join: (conference, options) => run((all) => all.join(conference, options)),
+      kick: (participant) => translated(run((all) => all.kick(participant))),
+      leave: () => translated(run((all) => all.leave())),
+    };
+  }
+
+  #command() {
+    return { send: (message) => translated((async () => this.#rooms().send(message))()) };
+  }
+
+  #notification() {
+    const run = (work) => translated((async () => work(this.#rooms()))());
+    const known = (subscriptions) =>
+      subscriptions.map(({ type, conferenceAlias }) => {
+        if (!SUBSCRIPTIONS[type]) throw platformError('error', `Incorrect type of subscription: ${type}.`);
+        return [SUBSCRIPTIONS[type], conferenceAlias];
+      });
+    return {
+      subscribe: (subscriptions) => run((all) => all.subscribe(known(subscriptions))),
+      unsubscribe: (subscriptions) => run((all) => all.unsubscribe(known(subscriptions))),
+      invite: (conference, participants) => run((all) => all.invite(conference, participants)),
+      decline: (conference) => run((all) => all.decline(conference)),
+    };
+  }
+
+  #rooms() {
+    this.#opened();
+    return this.#conferences;
+  }
 }
 
-/** A module whose every method says that it is not available. */
-const withoutMethods = (name, methods) =>
-  Object.fromEntries(
-    methods.split(' ').map((method) => [
-      method,
-      async () => {
-        throw notAvailable(`${name}.${method}`);
-      },
-    ]),
+/** words: as in MEDIA. */
+const mediaMethods = (name, words, media) => {
+  const [, owner = '', methods] = /^(?:(\w+): )?(.*)$/.exec(words);
+  return Object.fromEntries(
+    methods.split(' ').map((method) => {
+      const call = mediaMethod(`${name}.${method}`, owner ? `${owner}.${method}` : method, media);
+      return [method, async (...values) => call(...values)];
+    }),
   );
+};

@@ -1,5 +1,5 @@
 /**
- * @greenroom/react-native-compat: the session layer of @dolbyio/comms-sdk-react-native runs against Greenroom.
+ * @greenroom/react-native-compat: the JavaScript layer of @dolbyio/comms-sdk-react-native runs against Greenroom.
  * docs/how-to/use-in-react-native.md says how to put it into an app.
  */
 import { Bridge } from './bridge.js';

@@ -1,21 +1,47 @@
-/** The native modules of the platform's SDK that Greenroom has nothing for, and their methods. */
-export const NOT_AVAILABLE = {
-  CommsAPIAudioPreviewModule: 'getCaptureMode play record release setCaptureMode status stop',
-  CommsAPICommandServiceModule: 'send',
+/**
+ * Methods of the native modules of the platform's SDK that are about media: an app's own media layer has them, or nobody.
+ * The name before the colon is that of the object in `media` that has them; none for those of the conference itself.
+ */
+export const MEDIA = {
+  CommsAPIAudioPreviewModule: 'audioPreview: getCaptureMode play record release setCaptureMode status stop',
   CommsAPIConferenceServiceModule:
-    'create current fetch getAudioLevel getAudioProcessing getLocalStats getMaxVideoForwarding getParticipant ' +
-    'getParticipants getStatus isMuted isSpeaking join kick leave listen mute replay setAudioProcessing ' +
-    'setMaxVideoForwarding setSpatialDirection setSpatialEnvironment setSpatialPosition setVideoForwarding ' +
-    'startAudio startScreenShare startVideo stopAudio stopScreenShare stopVideo updatePermissions',
-  CommsAPIFilePresentationServiceModule: 'convert getCurrent getImage getThumbnail setPage start stop',
+    'getAudioLevel getAudioProcessing getLocalStats getMaxVideoForwarding isMuted isSpeaking listen mute replay ' +
+    'setAudioProcessing setMaxVideoForwarding setSpatialDirection setSpatialEnvironment setSpatialPosition ' +
+    'setVideoForwarding startAudio startScreenShare startVideo stopAudio stopScreenShare stopVideo updatePermissions',
+  CommsAPIFilePresentationServiceModule:
+    'filePresentation: convert getCurrent getImage getThumbnail setPage start stop',
   CommsAPILocalAudioModule:
-    'getCaptureMode getComfortNoiseLevel setCaptureMode setComfortNoiseLevel start stop getVoiceFont setVoiceFont',
-  CommsAPILocalVideoModule: 'start stop',
+    'localAudio: getCaptureMode getComfortNoiseLevel setCaptureMode setComfortNoiseLevel start stop getVoiceFont setVoiceFont',
+  CommsAPILocalVideoModule: 'localVideo: start stop',
   CommsAPIMediaDeviceServiceModule:
-    'getComfortNoiseLevel isFrontCamera setComfortNoiseLevel switchCamera switchSpeaker',
-  CommsAPINotificationServiceModule: 'decline invite subscribe unsubscribe',
-  CommsAPIRecordingServiceModule: 'current start stop',
-  CommsAPIRemoteAudioModule: 'start stop',
-  CommsAPIRemoteVideoModule: 'start stop',
-  CommsAPIVideoPresentationServiceModule: 'current pause play seek start state stop',
+    'mediaDevice: getComfortNoiseLevel isFrontCamera setComfortNoiseLevel switchCamera switchSpeaker',
+  CommsAPIRecordingServiceModule: 'recording: current start stop',
+  CommsAPIRemoteAudioModule: 'remoteAudio: start stop',
+  CommsAPIRemoteVideoModule: 'remoteVideo: start stop',
+  CommsAPIVideoPresentationServiceModule: 'videoPresentation: current pause play seek start state stop',
+};
+
+/** Names of the events of the native modules. */
+export const EVENTS = {
+  status: 'EVENT_CONFERENCE_STATUS_UPDATED',
+  participantAdded: 'EVENT_CONFERENCE_PARTICIPANT_ADDED',
+  participantUpdated: 'EVENT_CONFERENCE_PARTICIPANT_UPDATED',
+  message: 'EVENT_COMMAND_MESSAGE_RECEIVED',
+  invitation: 'EVENT_NOTIFICATION_INVITATION_RECEIVED',
+  conferenceStatus: 'EVENT_NOTIFICATION_CONFERENCE_STATUS',
+  conferenceCreated: 'EVENT_NOTIFICATION_CONFERENCE_CREATED',
+  conferenceEnded: 'EVENT_NOTIFICATION_CONFERENCE_ENDED',
+  participantJoined: 'EVENT_NOTIFICATION_PARTICIPANT_JOINED',
+  participantLeft: 'EVENT_NOTIFICATION_PARTICIPANT_LEFT',
+  activeParticipants: 'EVENT_NOTIFICATION_ACTIVE_PARTICIPANTS',
+};
+
+/** What `subscribe` takes, and the event that it is about. */
+export const SUBSCRIPTIONS = {
+  SUBSCRIPTION_TYPE_INVITATION_RECEIVED: 'invitation',
+  SUBSCRIPTION_TYPE_ACTIVE_PARTICIPANTS: 'activeParticipants',
+  SUBSCRIPTION_TYPE_CONFERENCE_CREATED: 'conferenceCreated',
+  SUBSCRIPTION_TYPE_CONFERENCE_ENDED: 'conferenceEnded',
+  SUBSCRIPTION_TYPE_PARTICIPANT_JOINED: 'participantJoined',
+  SUBSCRIPTION_TYPE_PARTICIPANT_LEFT: 'participantLeft',
 };

@@ -23,7 +23,7 @@ const replaced = {
   requireNativeComponent: (name) =>
     name === 'COMVideoView'
       ? () => {
-          throw new Error('VideoView is not available: Greenroom has sessions and presence, and no media.');
+          throw new Error('VideoView is not available: Greenroom has sessions, presence and rooms, and no media.');
         }
       : ReactNative.requireNativeComponent(name),
 };

@@ -10,6 +10,7 @@ const make = async () => {
   let refresh;
   class Sdk {
     session = { isOpen: async () => false };
+    rooms = { on() {} };
 
     initializeToken(_, callback) {
       refresh = callback;
@@ -68,6 +69,7 @@ test('participants have no attributes there, and nobody has a status of their ow
   const participant = { id: 'a', info, status: 'CONNECTED', type: 'USER', presence: 'online', availability: 'away' };
   class Sdk {
     session = { participant, open: async () => participant, updateParticipantInfo: async () => participant };
+    rooms = { on() {} };
     initializeToken() {}
   }
   const bridge = new Bridge(Sdk);

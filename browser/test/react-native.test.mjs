@@ -2,12 +2,11 @@
 import { strict as assert } from 'node:assert';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import './support/resolve.mjs';
 
 test('every method that the package calls on a native module is there', async () => {
-  const { NOT_AVAILABLE } = await import('../react-native-compat/modules.js');
-  const ours = new Map(Object.entries(NOT_AVAILABLE).map(([name, methods]) => [name, methods.split(' ')]));
-  ours.set('CommsAPIModule', ['initialize', 'initializeToken', 'onAccessTokenOk', 'onAccessTokenKo']);
-  ours.set('CommsAPISessionServiceModule', ['open', 'close', 'isOpen', 'getParticipant', 'updateParticipantInfo']);
+  const { Bridge } = await import('../react-native-compat/bridge.js');
+  const ours = new Map(Object.entries(new Bridge().modules).map(([name, methods]) => [name, Object.keys(methods)]));
   const folder = new URL('../node_modules/@dolbyio/comms-sdk-react-native/src/', import.meta.url);
   const files = readdirSync(folder, { recursive: true }).filter((name) => /\.tsx?$/.test(name) && !/test/i.test(name));
   const missing = [];

@@ -1,6 +1,7 @@
 /** @greenroom/web-compat: what apps of the platform's Web SDK call, against a service in this process. */
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createContext, runInContext } from 'node:vm';
 import './support/resolve.mjs';
 import { bundle } from '../scripts/build.mjs';
@@ -89,6 +90,8 @@ test('where the service is: configure, the host of the platform, or an error tha
   });
   const made = [];
   class Sdk {
+    rooms = { on() {} };
+
     constructor(...values) {
       made.push(values);
     }
@@ -131,15 +134,12 @@ test('misspelt members are refused by name, with what was probably meant', async
   VoxeetSDK.greenroom.dispose();
 });
 
-test('what Greenroom has not says so: no TypeError, and events that never come', async () => {
+test('what Greenroom has not says so: no TypeError, and how an app can give it', async () => {
   const VoxeetSDK = make();
   const isNotAvailable = (error) => error.code === 'notAvailable' && /is not available: Greenroom has/.test(error.message);
   for (const work of [
-    () => VoxeetSDK.conference.create({ alias: 'x' }),
-    () => VoxeetSDK.conference.join({}, {}),
-    () => VoxeetSDK.conference.leave(),
-    () => VoxeetSDK.command.send('x'),
-    () => VoxeetSDK.notification.invite({}, []),
+    () => VoxeetSDK.conference.startAudio({}),
+    () => VoxeetSDK.conference.listen({}),
     () => VoxeetSDK.mediaDevice.enumerateAudioInputDevices(),
     () => VoxeetSDK.recording.start(),
     () => VoxeetSDK.videoPresentation.start('x'),
@@ -159,6 +159,107 @@ test('what Greenroom has not says so: no TypeError, and events that never come',
   assert.equal(conference.current, null);
   assert.deepEqual([...conference.participants.values()], []);
   conference.leaveConferenceOnBeforeUnload = true;
+  for (const work of [() => conference.create({ alias: 'x' }), () => VoxeetSDK.command.send('x'), () => VoxeetSDK.notification.invite({}, [])])
+    await assert.rejects(work, errors.NotInitializedError);
+  const calls = [];
+  const media = { startAudio: async () => calls.push('startAudio'), isMuted: () => true, audio: { local: { start: async () => calls.push('local') } } };
+  const own = createVoxeetSDK();
+  own.configure({ url: 'http://service', media });
+  await own.conference.startAudio({});
+  await own.audio.local.start();
+  assert.equal(own.conference.isMuted(), true);
+  assert.deepEqual(calls, ['startAudio', 'local']);
+  await assert.rejects(own.video.local.start(), /configure\(\{ media: \{ video: \{ local: \{ start \} \} \} \}\)/);
+});
+
+/** A page with an open session; `log` has the events of its conference. */
+const enter = async (service, externalId) => {
+  const VoxeetSDK = make(service);
+  const log = [];
+  const { conference, command } = VoxeetSDK;
+  for (const name of ['joined', 'left', 'ended']) conference.on(name, () => log.push(name));
+  conference.on('error', (error) => log.push(`error ${error.message}`));
+  for (const name of ['participantAdded', 'participantUpdated'])
+    conference.on(name, ({ info, status }) => log.push(`${name} ${info.name} ${status}`));
+  command.on('received', ({ info }, message) => log.push(`${info.name}: ${message}`));
+  VoxeetSDK.initializeToken(token(externalId), () => token(externalId));
+  await VoxeetSDK.session.open({ name: externalId });
+  return Object.assign(VoxeetSDK, { log });
+};
+const until = async (is) => {
+  for (let waited = 0; !is(); waited += 1) {
+    assert.ok(waited < 3000, `did not come true: ${is}`);
+    await sleep(1);
+  }
+};
+
+test('conferences as apps have them: create, join, participants, commands, kick, leave', async () => {
+  const service = new FakeService();
+  const [one, two] = [await enter(service, 'anna'), await enter(service, 'ben')];
+  const conference = await one.conference.create({ alias: 'StandUp', params: { dolbyVoice: true } });
+  assert.deepEqual([conference.alias, conference.isNew, conference.status, conference.participants.size], ['standup', true, 'created', 0]);
+  assert.equal(await one.conference.join(conference, { constraints: { audio: false } }), conference);
+  assert.equal(one.conference.current, conference);
+  assert.equal(conference.status, 'joined');
+  await two.conference.join(await two.conference.fetch(conference.id), {});
+  await until(() => one.log.includes('participantAdded ben Connected') && two.log.includes('participantAdded anna Connected'));
+  assert.deepEqual([...one.conference.participants.keys()], [participantId('anna'), participantId('ben')]);
+  await two.command.send('hello');
+  await until(() => one.log.includes('ben: hello'));
+  await one.conference.kick(one.conference.participants.get(participantId('ben')));
+  await until(() => two.log.includes('left') && one.log.includes('participantUpdated ben Kicked'));
+  assert.equal(two.conference.current, null);
+  await assert.rejects(two.conference.join(conference, {}), errors.KeptOutError);
+  assert.match(two.log.at(-1), /^error .*kicked/);
+  service.rooms.end('standup');
+  await until(() => one.log.includes('ended'));
+  assert.equal(conference.status, 'ended');
+  await one.conference.join(await one.conference.create({ alias: 'other' }), {});
+  await one.conference.leave({ leaveRoom: true });
+  assert.equal(one.session.isOpen(), false);
+  for (const each of [one, two]) each.greenroom.dispose();
+});
+
+test('notifications: an invitation, and a conference that is subscribed to', async () => {
+  const service = new FakeService();
+  const [one, two] = [await enter(service, 'anna'), await enter(service, 'ben')];
+  const heard = [];
+  for (const name of ['conferenceStatus', 'conferenceCreated', 'participantJoined', 'participantLeft', 'activeParticipants', 'conferenceEnded'])
+    two.notification.on(name, ({ conferenceAlias, participant }) => heard.push([name, conferenceAlias, participant?.status].join(' ').trim()));
+  const types = ['Conference.Created', 'Conference.Ended', 'Participant.Joined', 'Participant.Left', 'Conference.ActiveParticipants'];
+  const subscriptions = [{ type: 'Invitation' }, ...types.map((type) => ({ type, conferenceAlias: 'a' }))];
+  await two.notification.subscribe(subscriptions);
+  const conference = await one.conference.join(await one.conference.create({ alias: 'a' }), {});
+  await one.notification.invite(conference, [{ externalId: 'ben', name: 'Ben' }]);
+  const invitation = await new Promise((resolve) => two.notification.once('invitation', resolve));
+  assert.equal(invitation.participant.info.name, 'anna');
+  assert.equal((await two.conference.fetch(invitation.conferenceId)).alias, 'a');
+  await until(() => one.log.includes('participantAdded ben Reserved'));
+  await two.notification.decline(conference);
+  await until(() => one.log.includes('participantUpdated ben Decline'));
+  await one.conference.leave();
+  await until(() => heard.at(-1) === 'conferenceEnded a');
+  assert.deepEqual(heard, [
+    'conferenceStatus a', 'conferenceCreated a', 'participantJoined a Connected', 'activeParticipants a',
+    'participantLeft a Left', 'activeParticipants a', 'conferenceEnded a',
+  ]);
+  await two.notification.unsubscribe(subscriptions);
+  assert.ok(![...service.sessions.values()].some((socket) => socket.watchingRooms.size));
+  for (const each of [one, two]) each.greenroom.dispose();
+});
+
+test('listeners: once, off, and one that throws', () => {
+  const { conference } = make();
+  const calls = [];
+  const { error: print } = console;
+  console.error = (...words) => calls.push(words[0]);
+  const listener = (value) => calls.push(value);
+  conference.once('x', listener).on('x', () => assert.fail()).on('x', listener);
+  assert.equal(conference.emit('x', 1), true);
+  console.error = print;
+  assert.deepEqual(calls, [1, 'greenroom: a listener threw', 1]);
+  assert.equal(conference.off('x', listener).listenerCount('x'), 1);
+  assert.equal(conference.removeAllListeners('x').emit('x', 2), false);
 });
 
 /** What `<script src>` leaves in a page: `VoxeetSDK`, and the addresses that it dialled. */

@@ -3,6 +3,19 @@ import type { Greenroom, GreenroomOptions, ParticipantInfo, Refresh } from '@gre
 export interface ConfigureOptions extends GreenroomOptions {
   /** Of the Greenroom service, e.g. `https://sessions.example.com`. */
   url: string;
+  media?: Media;
+}
+
+/**
+ * The app's own media layer. What it has is called in place of the platform's, by the same paths: `startAudio`,
+ * `audio.local.start`. What it lacks throws, or rejects, with code `notAvailable`.
+ */
+export interface Media {
+  /** The conference is joined when this is done; where it rejects, the conference is left. */
+  join?(conference: { id: string; alias: string }, options: Record<string, unknown>): unknown;
+  /** The conference was left, or has ended. */
+  leave?(): unknown;
+  [member: string]: unknown;
 }
 
 /** The platform's own; `host` takes the place of `configure({ url })`, the others have no use here. */
@@ -14,11 +27,11 @@ export interface Configuration {
   telemetryHost?: string;
 }
 
-/** The session's participant, in the platform's form. */
+/** In the platform's form. Reserved and Decline: invited by this SDK. */
 export interface Participant {
   id: string;
   info: ParticipantInfo;
-  status: 'Connected' | 'Connecting' | 'Left';
+  status: 'Connected' | 'Connecting' | 'Left' | 'Kicked' | 'Reserved' | 'Decline';
   type: 'user';
   /** Always empty: Greenroom has no media. */
   streams: [];
@@ -26,8 +39,8 @@ export interface Participant {
   videoTransmitting: false;
 }
 
-/** Event listeners are taken, and never called. */
-export interface WithoutEvents {
+/** Node's event emitter, as far as apps use it. */
+export interface WithEvents {
   on(event: string, listener: (...values: any[]) => void): this;
   once(event: string, listener: (...values: any[]) => void): this;
   off(event: string, listener: (...values: any[]) => void): this;
@@ -36,7 +49,7 @@ export interface WithoutEvents {
   removeAllListeners(event?: string): this;
 }
 
-export interface SessionService extends WithoutEvents {
+export interface SessionService extends WithEvents {
   /** null without an open session. */
   readonly participant: Participant | null;
   isOpen(): boolean;
@@ -47,8 +60,67 @@ export interface SessionService extends WithoutEvents {
   updateParticipantInfo(name?: string | null, avatarUrl?: string | null): Promise<void>;
 }
 
-/** Each method throws or rejects with an error whose `code` is `notAvailable`. */
-export interface NotAvailableService extends WithoutEvents {
+/** A conference is the room of its alias, which has no upper case and no `#`. */
+export interface Conference {
+  readonly id: string;
+  readonly alias: string;
+  readonly isNew: boolean;
+  readonly isProtected: false;
+  readonly isAudioOnly: false;
+  readonly pinCode: '';
+  readonly params: Record<string, never>;
+  readonly permissions: Set<string>;
+  readonly status: 'default' | 'creating' | 'created' | 'joining' | 'joined' | 'leaving' | 'left' | 'ended' | 'error';
+  /** Of the moment. */
+  readonly participants: Map<string, Participant>;
+}
+
+/** Events: joined, left, ended, error, participantAdded, participantUpdated. All other methods are the app's media layer's. */
+export interface ConferenceService extends WithEvents {
+  /** null where none is joined. */
+  readonly current: Conference | null;
+  readonly participants: Map<string, Participant>;
+  /** ttl: seconds, at most 600. Other parameters have no effect. */
+  create(options?: { alias?: string; params?: { ttl?: number; [name: string]: unknown } }): Promise<Conference>;
+  fetch(conferenceId?: string): Promise<Conference>;
+  /** Leaves the one before. options are handed on to `media.join`. */
+  join(conference: { id?: string; alias?: string }, options?: Record<string, any>): Promise<Conference>;
+  leave(options?: { leaveRoom?: boolean }): Promise<void>;
+  kick(participant: { id: string }): Promise<void>;
+  readonly [member: string]: any;
+}
+
+/** Event: received, (participant, message). */
+export interface CommandService extends WithEvents {
+  send(message: string): Promise<void>;
+}
+
+/** type: Invitation, or one of the others with an alias. */
+export interface Subscription {
+  type:
+    | 'Invitation'
+    | 'Conference.ActiveParticipants'
+    | 'Conference.Created'
+    | 'Conference.Ended'
+    | 'Participant.Joined'
+    | 'Participant.Left';
+  conferenceAlias?: string;
+}
+
+/**
+ * Events: invitation, conferenceStatus, conferenceCreated, conferenceEnded, participantJoined, participantLeft,
+ * activeParticipants.
+ */
+export interface NotificationService extends WithEvents {
+  /** Each `{ externalId }`, or `{ info: { externalId } }`. */
+  invite(conference: { id?: string; alias?: string }, participants: readonly object[]): Promise<void>;
+  decline(conference: { id?: string; alias?: string }): Promise<void>;
+  subscribe(subscriptions: readonly Subscription[]): Promise<void>;
+  unsubscribe(subscriptions: readonly Subscription[]): Promise<void>;
+}
+
+/** Each method is the app's media layer's, or throws or rejects with an error whose `code` is `notAvailable`. */
+export interface NotAvailableService extends WithEvents {
   readonly [member: string]: any;
 }
 
@@ -64,12 +136,12 @@ export interface VoxeetSDK {
   readonly session: SessionService;
   readonly audio: NotAvailableService;
   readonly broadcasting: NotAvailableService;
-  readonly command: NotAvailableService;
-  readonly conference: NotAvailableService;
+  readonly command: CommandService;
+  readonly conference: ConferenceService;
   readonly extensions: NotAvailableService;
   readonly filePresentation: NotAvailableService;
   readonly mediaDevice: NotAvailableService;
-  readonly notification: NotAvailableService;
+  readonly notification: NotificationService;
   readonly recording: NotAvailableService;
   readonly video: NotAvailableService;
   readonly videoFilters: NotAvailableService;

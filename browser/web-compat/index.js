@@ -1,6 +1,6 @@
 /**
- * @greenroom/web-compat: the names of the platform's Web SDK. Initialisation and sessions run against Greenroom; what
- * Greenroom does not have says so. docs/how-to/migrate-from-voxeet-dolby.md says how to put it into an app.
+ * @greenroom/web-compat: the names of the platform's Web SDK. Sessions run against Greenroom, conferences over its
+ * rooms; media are the app's own. docs/how-to/migrate-from-voxeet-dolby.md says how to put it into an app.
  */
 import { createVoxeetSDK } from './voxeet.js';
 

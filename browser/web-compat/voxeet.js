@@ -1,37 +1,37 @@
 /** What apps know as `VoxeetSDK` of the platform's Web SDK, over @greenroom/client. */
 import { errors, Greenroom } from '@greenroom/client';
-import { notAvailable, platformError } from '../compat/errors.js';
+import { Conferences } from '../compat/conferences.js';
+import { mediaMethod, platformError } from '../compat/errors.js';
 import { checkMembers, INFO, OPTIONS } from '../compat/members.js';
 import { toPlatform } from '../compat/participant.js';
-import { NOT_AVAILABLE } from './services.js';
+import { withEvents } from './events.js';
+import { MEDIA, SUBSCRIPTIONS } from './services.js';
 
 /** The platform's own options of `initialize` and `initializeToken`; `host` is the only one with a use here. */
 const CONFIGURATION = ['host', 'wsHost', 'fileHost', 'enableTelemetry', 'telemetryHost'];
 /** Members of info that the platform's type has, and that say nothing to Greenroom. */
 const UNUSED_INFO = ['ownerId', 'params'];
 
-const TYPES = { USER: 'user' };
-const STATUSES = { CONNECTED: 'Connected', CONNECTING: 'Connecting', LEFT: 'Left' };
+/** A participant in the words of the Web SDK. */
+const toWeb = ({ status, type, ...rest }) => ({
+  ...rest,
+  type: type.toLowerCase(),
+  status: status[0] + status.slice(1).toLowerCase(),
+  audioTransmitting: false,
+  videoTransmitting: false,
+});
 
-/** Services are event emitters on the platform. These have no events: listeners are taken, and never called. */
-const withoutEvents = (service) => {
-  for (const name of ['on', 'once', 'off', 'addListener', 'removeListener', 'removeAllListeners', 'setMaxListeners'])
-    service[name] = () => service;
-  service.emit = () => false;
-  service.listeners = () => [];
-  service.listenerCount = () => 0;
-  return service;
-};
+/** Statuses of a conference, and the event of each. */
+const STATUS_EVENTS = { JOINED: 'joined', LEFT: 'left', ENDED: 'ended', ERROR: 'error' };
 
-const serviceWithout = (name, { later = '', now = '', values = {} }) => {
-  const service = withoutEvents({ ...values });
+/** The part of a service that is about media. media(): what the app has given. */
+const mediaPart = (name, { later = '', now = '', values = {} }, media) => {
+  const service = { ...values };
   const words = (text) => text.split(' ').filter(Boolean);
-  const error = (method) => notAvailable(`VoxeetSDK.${name}.${method}`);
-  for (const method of words(later)) service[method] = () => Promise.reject(error(method));
-  for (const method of words(now))
-    service[method] = () => {
-      throw error(method);
-    };
+  const call = (method) =>
+    mediaMethod(`VoxeetSDK.${name}.${method}`, name === 'conference' ? method : `${name}.${method}`, media);
+  for (const method of words(later)) service[method] = async (...given) => call(method)(...given);
+  for (const method of words(now)) service[method] = call(method);
   return service;
 };
 
@@ -44,6 +44,7 @@ const promised = async (work) => {
 export const createVoxeetSDK = (url, Sdk = Greenroom) => {
   let options = url === undefined ? undefined : { url };
   let sdk;
+  let conferences;
   let credentials;
 
   const start = (configuration) => {
@@ -55,19 +56,55 @@ export const createVoxeetSDK = (url, Sdk = Greenroom) => {
           'notConfigured',
           "Where the Greenroom service is has not been said: call VoxeetSDK.configure({ url: 'https://sessions.example.com' }) first.",
         );
-      sdk = new Sdk(base, rest);
+      const { media, ...ofSdk } = rest;
+      sdk = new Sdk(base, ofSdk);
+      conferences = new Conferences(sdk, report, { media, getRandomValues: ofSdk.getRandomValues });
     }
     return sdk;
   };
 
+  /** What happens in conferences, as events of the services. Whether somebody listens. */
+  const report = (event, value, more, error) => {
+    const { conference, command, notification } = services;
+    if (event === 'status') return !!STATUS_EVENTS[more] && conference.emit(STATUS_EVENTS[more], ...(error ? [error] : []));
+    if (event === 'message') return command.emit('received', toWeb(value), more);
+    if (event === 'participantAdded' || event === 'participantUpdated') return conference.emit(event, toWeb(value));
+    const { participant, participants } = value;
+    const people = { ...(participant && { participant: toWeb(participant) }), ...(participants && { participants: participants.map(toWeb) }) };
+    return notification.emit(event, { ...value, ...people });
+  };
+
+  const started = () => {
+    if (!sdk) throw new errors.NotInitializedError();
+    return conferences;
+  };
+
+  const known = new Map(); // alias: the Conference that the app has
+  /** The platform's Conference: one object for each, whose members are those of the moment. */
+  const toConference = ({ id, alias, isNew }) => {
+    const conference = known.get(alias) ?? {
+      isProtected: false,
+      isAudioOnly: false,
+      pinCode: '',
+      params: {},
+      permissions: new Set(),
+      get status() {
+        return conferences.statusOf(alias).toLowerCase();
+      },
+      get participants() {
+        return new Map(conferences.peopleOf(alias).map((one) => [one.id, toWeb(one)]));
+      },
+    };
+    known.set(alias, Object.assign(conference, { id, alias, isNew }));
+    return conference;
+  };
+
   const isOpen = () => ['connected', 'reconnecting'].includes(sdk?.session.state);
 
-  const session = withoutEvents({
+  const session = withEvents({
     get participant() {
       const participant = sdk?.session.participant;
-      if (!participant) return null;
-      const { type, status, ...rest } = toPlatform(participant);
-      return { ...rest, type: TYPES[type], status: STATUSES[status], audioTransmitting: false, videoTransmitting: false };
+      return participant ? toWeb(toPlatform(participant)) : null;
     },
     isOpen,
     async open(info) {
@@ -88,10 +125,46 @@ export const createVoxeetSDK = (url, Sdk = Greenroom) => {
     },
   });
 
+  const conference = {
+    get current() {
+      const current = conferences?.current;
+      return current ? toConference(current) : null;
+    },
+    get participants() {
+      return this.current?.participants ?? new Map();
+    },
+    create: async (given) => toConference(await started().create(given ?? {})),
+    fetch: async (id) => toConference(await started().fetch(id)),
+    join: async (given, options) => toConference(await started().join(given, options)),
+    kick: async (participant) => started().kick(participant),
+    async leave(given) {
+      await started().leave();
+      if (given?.leaveRoom) await session.close();
+    },
+  };
+
+  const kinds = (subscriptions) =>
+    subscriptions.map(({ type, conferenceAlias }) => {
+      if (!SUBSCRIPTIONS[type]) throw platformError('error', `Incorrect type of subscription: ${type}.`);
+      return [SUBSCRIPTIONS[type], conferenceAlias];
+    });
+  const notification = {
+    invite: async (given, participants) => started().invite(given, participants),
+    decline: async (given) => started().decline(given),
+    subscribe: async (subscriptions) => started().subscribe(kinds(subscriptions)),
+    unsubscribe: async (subscriptions) => started().unsubscribe(kinds(subscriptions)),
+  };
+
+  const command = { send: async (message) => started().send(message) };
+
   const services = { session };
-  for (const [name, members] of Object.entries(NOT_AVAILABLE)) {
+  const own = { conference, command, notification };
+  const onListener = (name) => name === 'invitation' && Promise.resolve().then(() => conferences?.deliver());
+  for (const [name, members] of Object.entries(MEDIA)) {
+    const service = own[name] ?? {};
+    Object.assign(service, mediaPart(name, members, () => options?.media));
+    withEvents(service, name === 'notification' ? onListener : undefined);
     const [owner, part] = name.split('.');
-    const service = serviceWithout(name, members);
     if (part) services[owner][part] = service;
     else services[owner] = service;
   }
@@ -107,7 +180,7 @@ export const createVoxeetSDK = (url, Sdk = Greenroom) => {
       return sdk;
     },
     configure(given) {
-      checkMembers('configure', given, ['url', ...OPTIONS]);
+      checkMembers('configure', given, ['url', 'media', ...OPTIONS]);
       if (sdk) throw new Error('greenroom: configure() comes before initialize and initializeToken.');
       options = { ...given };
     },

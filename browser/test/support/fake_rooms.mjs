@@ -8,7 +8,7 @@ class FakeRoom {
 
   constructor(name, number, version, detailed) {
     this.name = name;
-    this.id = `r1-${number}`;
+    this.id = `r1-${`${number}`.padStart(32, '0')}`;
     this.version = version;
     this.detailed = detailed;
   }

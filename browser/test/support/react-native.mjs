@@ -32,6 +32,7 @@ export const reactNative = {
 export const appState = (state) => states.forEach((listener) => listener(state));
 
 const load = Module._load;
+let other; // the bridge of an app that is not the only one in this process
 const { withGreenroom } = require(fileURLToPath(new URL('metro.cjs', compat)));
 const { resolver } = withGreenroom({});
 Module._load = function (name, parent, ...rest) {
@@ -40,18 +41,23 @@ Module._load = function (name, parent, ...rest) {
   const context = { originModulePath: parent?.filename ?? '', resolveRequest: (_, asked) => asked };
   const asked = resolver.resolveRequest(context, name, 'ios');
   if (asked === 'react-native') return reactNative;
+  if (asked === '@greenroom/react-native-compat/react-native' && other)
+    return { ...reactNative, NativeModules: other.modules, NativeEventEmitter: other.NativeEventEmitter };
   if (asked === '@greenroom/react-native-compat/react-native')
     return load.call(this, fileURLToPath(new URL('react-native.cjs', compat)), parent, ...rest);
   return load.call(this, asked, parent, ...rest);
 };
 
-/** `import CommsAPI from '@dolbyio/comms-sdk-react-native'`, as an app has it. */
-export const loadPlatform = () => {
+/** `import CommsAPI from '@dolbyio/comms-sdk-react-native'`, as an app has it. bridge: of one more app in this process. */
+export const loadPlatform = (bridge) => {
   const { log } = console;
   console.log = () => {}; // it prints its native modules
+  other = bridge;
   try {
+    for (const name of Object.keys(require.cache)) if (/[\\/]comms-sdk-react-native[\\/]/.test(name)) delete require.cache[name];
     return require('@dolbyio/comms-sdk-react-native');
   } finally {
     console.log = log;
+    other = undefined;
   }
 };
