@@ -122,7 +122,7 @@ export class Room {
   async *allMembers() {
     let cursor;
     do {
-      const page = await this._call('rooms.members', { room: this.name, cursor });
+      const page = await this._rooms._request('rooms.members', { room: this.name, cursor });
       yield* (page.members ?? []).map(toMember);
       cursor = page.cursor;
     } while (cursor);
@@ -135,21 +135,23 @@ export class Room {
     const [ids, others] = splitWho(to);
     if (others.length) throw new errors.IllegalArgumentError('to must hold participant ids.');
     if (to != null && !ids.length) return; // to nobody
-    await this._rooms._call('_sendToRoom', this.name, message, ids.length ? ids : undefined);
+    await this._rooms._call((machine, now, waiter) =>
+      machine._sendToRoom(now, waiter, this.name, message, ids.length ? ids : undefined),
+    );
   }
 
   async invite(who, options) {
     const { text } = checkMembers('options', options, ['text'], "{ text: 'Join us' }");
     checkText({ text });
     const [participantIds, externalIds] = splitWho(who);
-    await this._call('rooms.invite', { room: this.name, participantIds, externalIds, text: text ?? undefined });
+    await this._rooms._request('rooms.invite', { room: this.name, participantIds, externalIds, text: text ?? undefined });
   }
 
   async kick(id, options) {
     const { seconds } = checkMembers('options', options, ['seconds'], '{ seconds: 60 }');
     const [ids] = splitWho(id);
     if (ids.length !== 1) throw new errors.IllegalArgumentError('id must be the id of one participant.');
-    await this._call('rooms.kick', { room: this.name, participantId: ids[0], seconds: seconds ?? undefined });
+    await this._rooms._request('rooms.kick', { room: this.name, participantId: ids[0], seconds: seconds ?? undefined });
   }
 
   /** Ends the membership, or the watching. Never rejects. */
@@ -157,10 +159,6 @@ export class Room {
     if (this._closed) return;
     this._close({ reason: 'left' });
     await this._rooms._end(this);
-  }
-
-  _call(method, params) {
-    return this._rooms._call('_roomRequest', method, params);
   }
 
   /** What the machine reports about the room of this name. */

@@ -30,7 +30,7 @@ export class RoomsService {
     checkName(name);
     const { ttl, detailed } = checkMembers('options', options, ['ttl', 'detailed'], '{ ttl: 60 }');
     const params = { room: name, ttl: ttl ?? undefined, detailed: detailed ?? undefined };
-    return this._call('_roomRequest', 'rooms.create', params);
+    return this._request('rooms.create', params);
   }
 
   join(name, options) {
@@ -43,7 +43,7 @@ export class RoomsService {
 
   async find(roomId) {
     checkText({ roomId: roomId ?? 0 });
-    return this._call('_roomRequest', 'rooms.find', { roomId });
+    return this._request('rooms.find', { roomId });
   }
 
   /** Joins the room, and says so to the inviter. */
@@ -67,14 +67,19 @@ export class RoomsService {
     return machine;
   }
 
-  async _call(method, ...values) {
+  /** put(machine, now, waiter). The promise of its result. */
+  async _call(put) {
     const machine = this._openMachine();
-    return this._runner._call((now, waiter) => machine[method](now, waiter, ...values));
+    return this._runner._call((now, waiter) => put(machine, now, waiter));
+  }
+
+  _request(method, params) {
+    return this._call((machine, now, waiter) => machine._roomRequest(now, waiter, method, params));
   }
 
   async _answer(id, accept) {
     checkText({ 'invitation.id': id ?? 0 });
-    await this._call('_answerInvitation', id, accept);
+    await this._call((machine, now, waiter) => machine._answerInvitation(now, waiter, id, accept));
   }
 
   /** The same Room for the same room, as long as it is open. */
@@ -83,7 +88,9 @@ export class RoomsService {
     const { signal } = checkMembers('options', options, ['signal'], '{ signal }');
     signal?.throwIfAborted();
     this._openMachine();
-    const asked = this._call('_aboutRoom', isJoined ? '_join' : '_watch', name);
+    const asked = this._call((machine, now, waiter) =>
+      isJoined ? machine._joinRoom(now, waiter, name) : machine._watchRoom(now, waiter, name),
+    );
     const waiter = this._runner._lastWaiter;
     const cancel = () => this._runner._cancel(waiter, signal.reason);
     signal?.addEventListener('abort', cancel);
@@ -104,6 +111,8 @@ export class RoomsService {
 
   /** Tell the service. Nobody waits for what does not succeed: the machine goes on trying. */
   async _end({ name, _isJoined }) {
-    await this._call('_aboutRoom', _isJoined ? '_leave' : '_unwatch', name).catch(() => {});
+    await this._call((machine, now, waiter) =>
+      _isJoined ? machine._leaveRoom(now, waiter, name) : machine._unwatchRoom(now, waiter, name),
+    ).catch(() => {});
   }
 }

@@ -1,13 +1,25 @@
-/** Rooms of the SDK, against a service in this process. */
+/** Rooms of the SDK, of its sources and of the module that is published, against a service in this process. */
 import { strict as assert } from 'node:assert';
-import { afterEach, beforeEach, test } from 'node:test';
+import { afterEach, beforeEach, test as run } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errors, Greenroom } from '../src/index.js';
+import { bundle } from '../scripts/build.mjs';
+import * as sources from '../src/index.js';
 import { FakeService, participantId, token } from './support/service.mjs';
 
 const [anna, ben, chloe] = ['anna', 'ben', 'chloe'].map(participantId);
+const published = await import(`data:text/javascript,${encodeURIComponent(await bundle())}`);
+let { Greenroom, errors } = sources;
 let service;
 let opened;
+
+/** With both. */
+const test = (name, work) => {
+  for (const [which, module] of Object.entries({ sources, published }))
+    run(`${name} (${which})`, async () => {
+      ({ Greenroom, errors } = module);
+      await work();
+    });
+};
 
 beforeEach(() => {
   service = new FakeService();

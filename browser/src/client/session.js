@@ -209,14 +209,35 @@ export class ClientSession {
     this.request(now, waiter, 'participants.unwatch', params);
   }
 
-  /**
-   * Joins a room, leaves it, watches it or watches it no more: method is that of LocalRooms. What joins and watches
-   * resolves with the LocalRoom; a leave is tried for as long as the session lives.
-   */
-  _aboutRoom(now, waiter, method, what, timeout = this._settings._requestTimeout) {
-    if (['_join', '_watch'].includes(method) && !this._can(now, waiter, ROOMS)) return;
+  /** Resolves with the LocalRoom, at once where it is joined. A caller that waits too long leaves, unless others wait, too. */
+  _joinRoom(now, waiter, name) {
+    if (this._can(now, waiter, ROOMS)) this._aboutRooms(now, waiter, (timeout) => this._rooms._join(now, waiter, name, timeout));
+  }
+
+  /** Over at once. Resolves when the service has it, which is tried for as long as the session lives. */
+  _leaveRoom(now, waiter, name) {
+    this._aboutRooms(now, waiter, (timeout) => this._rooms._leave(now, waiter, name, timeout));
+  }
+
+  /** Resolves with the LocalRoom. */
+  _watchRoom(now, waiter, name) {
+    if (this._can(now, waiter, ROOMS)) this._aboutRooms(now, waiter, (timeout) => this._rooms._watch(now, waiter, name, timeout));
+  }
+
+  /** Changes are not reported from now on, but of a room that is joined. */
+  _unwatchRoom(now, waiter, name) {
+    this._aboutRooms(now, waiter, (timeout) => this._rooms._unwatch(now, waiter, name, timeout));
+  }
+
+  /** message: anything JSON. Resolves when it is published; repeated until then, with the same id. */
+  _sendToRoom(now, waiter, room, message, to) {
+    const params = { room, messageId: this._tools._randomHex(16), message, to };
+    this._aboutRooms(now, waiter, (timeout) => this._rooms._send(now, waiter, params, timeout));
+  }
+
+  _aboutRooms(now, waiter, work) {
     this._noteTime(now);
-    if (this.isOpen()) this._rooms[method](now, waiter, what, timeout);
+    if (this.isOpen()) work(this._settings._requestTimeout);
     else this._output._reject(waiter, this._notOpenError());
     this._run(now);
   }
@@ -226,11 +247,6 @@ export class ClientSession {
     this._noteTime(now);
     this._requests._cancel(waiter);
     this._run(now);
-  }
-
-  /** message: anything JSON. Resolves when it is published; repeated until then, with the same id. */
-  _sendToRoom(now, waiter, room, message, to) {
-    this._aboutRoom(now, waiter, '_send', { room, messageId: this._tools._randomHex(16), message, to });
   }
 
   /** It waits no longer, whatever the service answers. */
