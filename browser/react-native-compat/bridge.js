@@ -21,7 +21,7 @@ const NO_PARTICIPANT = {
 /** Greenroom's errors come as code "error" with their whole text, like those of the native SDK; `reason` says which. */
 const given = (work) =>
   work.catch((error) => {
-    if (typeof error.code === 'string') throw error; // in the platform's form already
+    if (error.code === 'notAvailable') throw error;
     throw Object.assign(platformError('error', error.message, error), { reason: error.reason });
   });
 
