@@ -1,7 +1,8 @@
 """The roster follows the rows (R2): what every change of a participant's sessions means for the rooms they are in.
 
 Which sessions are in which rooms is written with the sessions, and with nothing else. `follow` reads that and makes the
-rosters say the same, in the same transaction: no mark is ever left behind here, but numbers are those that marks have.
+rosters say the same, in the same transaction: no mark is ever left behind here. The number of a change is the version
+that it gives the roster.
 """
 
 from __future__ import annotations
@@ -33,10 +34,9 @@ _NOTIFY_AFTER_MS = int(NOTIFY_AFTER * 1000)
 _RECORD_PERIOD_MS = int(RECORD_PERIOD * 1000)
 _REMOVAL_MEMORY_MS = int(REMOVAL_MEMORY * 1000)
 _SELECT_MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE r = ? AND participant = ?"
-_INSERT_MEMBER = f"INSERT INTO members ({MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_MEMBER = f"INSERT INTO members ({MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _UPDATE_MEMBER = (
-    "UPDATE members SET number = ?, version = ?, since = ?, update_at = ?, due = ?, record = ?"
-    " WHERE r = ? AND participant = ?"
+    "UPDATE members SET version = ?, since = ?, update_at = ?, due = ?, record = ? WHERE r = ? AND participant = ?"
 )
 
 
@@ -45,44 +45,32 @@ def member_rooms(participant: ParticipantRow) -> tuple[str, ...]:
     return () if participant.rooms is None else decode_names(participant.rooms)
 
 
-def follow(tx: Transaction, participant: ParticipantRow, reason: str) -> None:
-    """Makes the rosters say what the participant's sessions say. reason: why it left the rooms that it is out of.
+def follow(tx: Transaction, participant: ParticipantRow, reason: str, row: SessionRow | None = None) -> None:
+    """Makes the rosters say what the participant's sessions say. reason: why it left the rooms that it is out of. row:
+    one of the sessions, as it was saved.
 
     Repeating it changes nothing; later it may, as what lasts for some time is shown then, and records that changed
     within a second of the change before.
     """
     parts: dict[str, list[SessionRow]] = {}
-    for row in tx.sessions_of(participant):
-        for name in row.data.rooms:
-            parts.setdefault(name, []).append(row)
+    for each in tx.sessions_of(participant) if row is None or participant.sessions > 1 else [row]:
+        for name in each.data.rooms:
+            parts.setdefault(name, []).append(each)
     before = member_rooms(participant)
     for name in dict.fromkeys((*before, *parts)):
-        _follow_in(tx, participant, name, parts.get(name, ()), reason)
+        room = tx.room(participant.app, name)
+        rows = parts.get(name, ())
+        if room is None or room.state == CLOSED:
+            continue
+        if not rows:
+            remove_member(tx, room, participant.id, reason)
+        elif name not in before:
+            _add(tx, room, participant, rows)
+        else:
+            _update(tx, room, participant, rows)
     if set(parts) != set(before):
         participant.rooms = encode_names(tuple(parts))
         tx.save_rooms(participant)
-
-
-def _follow_in(
-    tx: Transaction, participant: ParticipantRow, name: str, rows: Sequence[SessionRow], reason: str
-) -> None:
-    room = tx.room(participant.app, name)
-    if room is None or room.state == CLOSED:
-        return
-    member = find_member(tx, room, participant.id)
-    if not rows:
-        if member is not None:
-            remove_member(tx, room, member, reason)
-    elif member is None:
-        _add(tx, room, participant, rows)
-    else:
-        _update(tx, room, participant, member, rows)
-
-
-def find_member(tx: Transaction, room: RoomRow, participant_id: str) -> MemberRow | None:
-    for found in tx.rows(_SELECT_MEMBER, (room.n, participant_id)):
-        return MemberRow(*found)
-    return None
 
 
 # -- members ---------------------------------------------------------------------------------------------------------
@@ -102,11 +90,6 @@ def _record(room: RoomRow, participant: ParticipantRow) -> MemberRecord:
 
 
 def _add(tx: Transaction, room: RoomRow, participant: ParticipantRow, rows: Sequence[SessionRow]) -> None:
-    key = (room.n, participant.id)
-    removal = tx.rows("SELECT number FROM removals WHERE r = ? AND participant = ?", key)
-    if removal:
-        tx.execute("DELETE FROM removals WHERE r = ? AND participant = ?", key)
-    number = next_number(removal[0][0] if removal else 0, tx.now * 1000)
     connected = any(row.state == ATTACHED for row in rows)
     since = None if connected else tx.clock
     record = msgspec.structs.replace(_record(room, participant), sessions=len(rows), joined_at=tx.now)
@@ -115,15 +98,18 @@ def _add(tx: Transaction, room: RoomRow, participant: ParticipantRow, rows: Sequ
     before = bump_room(tx, room)
     due = None if since is None else since + _NOTIFY_AFTER_MS
     update_at = tx.clock + _RECORD_PERIOD_MS
-    row = MemberRow(room.n, participant.id, number, room.version, since, update_at, due, encode_member(record))
+    row = MemberRow(room.n, participant.id, room.version, since, update_at, due, encode_member(record))
     tx.execute(_INSERT_MEMBER, msgspec.structs.astuple(row))
-    emit_room(tx, room, participant.id, number, "joined")
+    emit_room(tx, room, participant.id, "joined")
     publish_room(tx, room, before, joined=(record,))
 
 
-def _update(
-    tx: Transaction, room: RoomRow, participant: ParticipantRow, member: MemberRow, rows: Sequence[SessionRow]
-) -> None:
+def _update(tx: Transaction, room: RoomRow, participant: ParticipantRow, rows: Sequence[SessionRow]) -> None:
+    found = tx.rows(_SELECT_MEMBER, (room.n, participant.id))
+    if not found:
+        _add(tx, room, participant, rows)  # of a damaged file
+        return
+    member = MemberRow(*found[0])
     record = decode_member(member.record)
     shown, since = member_presence(
         connected=sum(row.state == ATTACHED for row in rows),
@@ -148,12 +134,12 @@ def _update(
     before = room.version
     if changed != record:
         before = bump_room(tx, room)
-        member.number, member.version = next_number(member.number, tx.now * 1000), room.version
+        member.version = room.version
         member.record = encode_member(changed)
     tx.writes += 1
     tx.execute(
         _UPDATE_MEMBER,
-        (member.number, member.version, since, member.update_at, due, member.record, room.n, participant.id),
+        (member.version, since, member.update_at, due, member.record, room.n, participant.id),
     )
     if changed != record:
         publish_room(tx, room, before, changed=(changed,))
@@ -163,20 +149,22 @@ def _profile(record: MemberRecord) -> tuple[object, ...]:
     return record.external_id, record.name, record.avatar_url, record.status, record.attributes
 
 
-def remove_member(tx: Transaction, room: RoomRow, member: MemberRow, reason: str) -> None:
+def remove_member(tx: Transaction, room: RoomRow, participant_id: str, reason: str) -> None:
     """Out of the roster, which remembers it for `REMOVAL_MEMORY`; with the last member the room may end."""
-    number = next_number(member.number, tx.now * 1000)
+    tx.writes += 1
+    tx.execute("DELETE FROM members WHERE r = ? AND participant = ?", (room.n, participant_id))
+    if not tx.con.changes():
+        return
     room.count -= 1
     before = bump_room(tx, room)
-    tx.execute("DELETE FROM members WHERE r = ? AND participant = ?", (room.n, member.participant))
-    tx.execute("INSERT INTO removals VALUES (?, ?, ?, ?)", (room.n, member.participant, number, room.version))
-    emit_room(tx, room, member.participant, number, "left", reason)
+    tx.execute("INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", (room.n, participant_id, room.version))
+    emit_room(tx, room, participant_id, "left", reason)
     ended = not room.count and (room.state == ENDING or not room.ttl)
     if ended:
         end_room(tx, room)
     elif not room.count:
         room.due = tx.clock + room.ttl
-    publish_room(tx, room, before, left=((member.participant, reason),), ended=ended)
+    publish_room(tx, room, before, left=((participant_id, reason),), ended=ended)
 
 
 # -- rooms -----------------------------------------------------------------------------------------------------------
@@ -187,7 +175,7 @@ def end_room(tx: Transaction, room: RoomRow) -> None:
     room.state, room.due = CLOSED, tx.clock + _REMOVAL_MEMORY_MS
     tx.state.rooms.open[room.app] -= 1
     tx.save_room(room)
-    emit_room(tx, room, "", room.version, "ended")
+    emit_room(tx, room, "", "ended")
 
 
 def bump_room(tx: Transaction, room: RoomRow) -> int:
@@ -228,16 +216,14 @@ def publish_room(
     )
 
 
-def emit_room(
-    tx: Transaction, room: RoomRow, participant_id: str, number: int, what: str, reason: str | None = None
-) -> None:
-    """An event of the room (R3). It holds ids only."""
+def emit_room(tx: Transaction, room: RoomRow, participant_id: str, what: str, reason: str | None = None) -> None:
+    """An event of the room, whose version rose with it (R3). It holds ids only."""
     data = {"room": room.name, "roomId": room.id}
     if reason is not None:
         data["reason"] = reason
     tx.emit(
         Event(
-            id=f"{room.id}:{participant_id}:{number}:{what}",
+            id=f"{room.id}:{participant_id}:{room.version}:{what}",
             type="room." + what,
             at=tx.now,
             app=room.app,

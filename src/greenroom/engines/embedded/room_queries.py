@@ -16,6 +16,10 @@ from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES
 from greenroom.model import MemberRecord, RoomRecord
 
 _ROOMS = f"SELECT {ROOM_COLUMNS} FROM rooms"
+_LEFT = """SELECT participant FROM removals WHERE version > ? AND +r = ?
+ AND NOT EXISTS (SELECT 1 FROM members WHERE members.r = removals.r AND members.participant = removals.participant)
+ LIMIT ?"""
+"""Who left since and did not come back. The plus: by version, not through all that ever left the room."""
 _OPEN = f"state < {CLOSED}"
 
 
@@ -59,9 +63,7 @@ def _differences(query: RosterQuery, room: RoomRow, since: int, con: apsw.Connec
         return None
     if not room.detailed:
         return _answer(query, room, since=since)
-    # The plus: by version, not through all that left the room.
-    removed = "SELECT participant FROM removals WHERE version > ? AND +r = ? LIMIT ?"
-    left = tuple(found for (found,) in con.execute(removed, (since, room.n, REMOVALS_KEPT + 1)))
+    left = tuple(found for (found,) in con.execute(_LEFT, (since, room.n, REMOVALS_KEPT + 1)))
     sql = "SELECT record FROM members WHERE r = ? AND version > ? ORDER BY participant"
     records = [record for (record,) in con.execute(sql, (room.n, since))]
     size = sum(map(len, records)) + sum(map(len, left))

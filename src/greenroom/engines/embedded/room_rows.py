@@ -62,8 +62,6 @@ class MemberRow(msgspec.Struct, gc=False):
 
     r: int
     participant: str
-    number: int
-    """Of the mark under which this was written."""
     version: int
     """Of the roster since which it is so."""
     since: int | None

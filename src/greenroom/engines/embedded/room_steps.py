@@ -26,7 +26,6 @@ from greenroom.engines.embedded.memberships import (
     bump_room,
     emit_room,
     end_room,
-    find_member,
     follow,
     member_rooms,
     publish_room,
@@ -95,7 +94,7 @@ def join_room(tx: Transaction, request: JoinRoom) -> None:
     data.rooms = (*data.rooms, name)
     data.lost_rooms = tuple(lost for lost in data.lost_rooms if lost[0] != name)
     tx.save_session(row)
-    follow(tx, participant, "lost")
+    follow(tx, participant, "lost", row)
 
 
 def leave_room(tx: Transaction, request: LeaveRoom) -> None:
@@ -104,7 +103,7 @@ def leave_room(tx: Transaction, request: LeaveRoom) -> None:
     if request.room in row.data.rooms:
         row.data.rooms = tuple(name for name in row.data.rooms if name != request.room)
         tx.save_session(row)
-        follow(tx, tx.participant_of(row), request.reason)
+        follow(tx, tx.participant_of(row), request.reason, row)
 
 
 def _find_open(tx: Transaction, app: str, name: str) -> RoomRow | None:
@@ -145,7 +144,7 @@ def _open(
     before = bump_room(tx, room)
     counts = tx.state.rooms.open
     counts[app] = counts.get(app, 0) + 1
-    emit_room(tx, room, opened_by, room.version, "opened")
+    emit_room(tx, room, opened_by, "opened")
     publish_room(tx, room, before)
     return room
 
@@ -342,9 +341,8 @@ def _compare(tx: Transaction) -> int:
         before = room.version
         if participant is not None:
             follow(tx, participant, "lost")
-        member = find_member(tx, room, participant_id)
-        if member is not None and (participant is None or name not in member_rooms(participant)):
-            remove_member(tx, room, member, "lost")
+        if participant is None or name not in member_rooms(participant):
+            remove_member(tx, room, participant_id, "lost")
         repaired += room.version != before
     if len(found) == REPAIRS_OF_CALL:
         memory.compared = found[-1][2:]

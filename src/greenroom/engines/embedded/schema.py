@@ -44,13 +44,13 @@ CREATE UNIQUE INDEX rooms_by_name ON rooms (app, name);
 CREATE INDEX rooms_by_id ON rooms (app, id) WHERE state < 2;
 CREATE INDEX rooms_due ON rooms (due) WHERE due IS NOT NULL;
 CREATE TABLE members (
-  r INTEGER NOT NULL, participant TEXT NOT NULL, number INTEGER NOT NULL, version INTEGER NOT NULL,
+  r INTEGER NOT NULL, participant TEXT NOT NULL, version INTEGER NOT NULL,
   since INTEGER, update_at INTEGER NOT NULL, due INTEGER, record BLOB NOT NULL,
   PRIMARY KEY (r, participant)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX members_due ON members (due) WHERE due IS NOT NULL;
 CREATE TABLE removals (
-  r INTEGER NOT NULL, participant TEXT NOT NULL, number INTEGER NOT NULL, version INTEGER NOT NULL,
+  r INTEGER NOT NULL, participant TEXT NOT NULL, version INTEGER NOT NULL,
   PRIMARY KEY (r, participant)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX removals_by_version ON removals (version);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from greenroom.codes import ErrorCode
@@ -12,6 +13,7 @@ from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_contract.room_memberships import ROOM, MembershipsContract
 from greenroom.testing.engine_contract.room_messages import InvitationsContract, MessagesContract, ModerationContract
 from greenroom.testing.engine_contract.room_rosters import RostersContract
+from greenroom.testing.engine_contract.room_walk import ROOMS, RoomWalk
 from greenroom.testing.engine_world import APP, World
 
 
@@ -134,3 +136,14 @@ class RoomsContract(
     InvitationsContract,
 ):
     """All cases about rooms."""
+
+    async def test_a_random_life_in_rooms_keeps_every_promise(self) -> None:
+        seed = random.SystemRandom().getrandbits(32)
+        print(f"seed {seed}")  # noqa: T201 - shown by the test runner where the case fails
+        async with self.make_world() as w:
+            walk = RoomWalk(w, random.Random(seed))
+            for _ in range(walk.steps):
+                await walk.step()
+            await walk.finish()
+            for room in ROOMS:
+                assert (await w.roster(room)).count == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 from greenroom.core.presence import AVAILABLE, shared_status
 from greenroom.core.profile import merge_attributes
@@ -40,9 +41,9 @@ class Walk:
         """Of each session, other than `available`, the latest last."""
         self.dead = 0
 
-    async def step(self) -> None:
-        """One random call, then the oracles."""
-        actions = (
+    def actions(self) -> Sequence[tuple[Callable[[], Awaitable[object]], int]]:
+        """What may be done, and how often."""
+        return (
             (self._open, 6),
             (self._repeat, 1),
             (self._resume, 5),
@@ -56,6 +57,10 @@ class Walk:
             (self._kick, 1),
             (self._lose_node, 1),
         )
+
+    async def step(self) -> None:
+        """One random call, then the oracles."""
+        actions = self.actions()
         action = self.chance.choices([action for action, _ in actions], [weight for _, weight in actions])[0]
         try:
             await action()
@@ -96,7 +101,8 @@ class Walk:
             assert record.status == shared_status(known, len(own)), record
         _check_events(await world.events())
 
-    def _any(self) -> Client | None:
+    def any_client(self) -> Client | None:
+        """One of the latest."""
         return self.chance.choice(self.clients[-12:]) if self.clients else None
 
     async def _open(self) -> None:
@@ -117,34 +123,34 @@ class Walk:
         self.opened.add(client.id)
 
     async def _repeat(self) -> None:
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             await client.open(lease=self.world.lease)
 
     async def _resume(self) -> None:
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             await client.resume(lease=self.world.lease)
 
     async def _stale(self) -> None:
         """An old dial, an old owner, a wrong secret."""
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             request = client.attach_request(attempt=self.chance.randint(0, 3), secret_hash=client.request.secret_hash)
             await self.world.engine.registry.attach(request)
 
     async def _detach(self) -> None:
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             await client.detach(self.chance.choice([5.0, 10.0, 40.0]))
 
     async def _close(self) -> None:
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             await client.close()
 
     async def _update(self) -> None:
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             update_id = f"u{self.chance.randint(0, 5)}"
             await client.update(name=self.chance.choice(["A", "B", "C"]), update_id=update_id)
@@ -163,14 +169,14 @@ class Walk:
             self.statuses[client.id] = status
 
     async def _set_attributes(self) -> None:
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             changes = self._changes()
             await client.update(attributes=changes)
             self._merged(client, changes)
 
     async def _set_status(self) -> None:
-        client = self._any()
+        client = self.any_client()
         if client is not None:
             status = self.chance.choice(STATUSES)
             await client.update(status=status, update_id=None)
@@ -223,7 +229,7 @@ def _check_events(events: list[Event]) -> None:
                 assert event.session_id in opened, event
             if event.type == "session.ended":
                 ended.add(event.session_id)
-        elif event.type != "participant.updated":
+        elif event.type.startswith("participant.") and event.type != "participant.updated":
             assert shown.get(event.participant_id, "participant.offline") != event.type, event
             shown[event.participant_id] = event.type
         if "version" in event.data:
