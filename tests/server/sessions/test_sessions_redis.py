@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from greenroom.core.rooms.requests import KickMember
 from greenroom.engines.base import KickParticipant
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import RegistryState
@@ -101,6 +102,39 @@ async def test_an_empty_redis_is_restored_from_what_the_nodes_hold() -> None:
             assert not [name for name, _ in here.notifications if name == "session.ended"]
             async with other.connect() as third:
                 await third.open(app.token("carol"))
+
+
+@pytest.mark.slow
+async def test_a_room_of_two_nodes_is_one_room() -> None:
+    async with two_nodes() as (one, other, _):
+        app, _there = await _application(one, other)
+        anna_id, bob_id = app.participant_id("anna"), app.participant_id("bob")
+        async with one.connect() as anna, other.connect() as bob:
+            await anna.open(app.token("anna"))
+            opened = await bob.open(app.token("bob"))
+            await anna.call("rooms.join", room="standup")
+            roster = (await bob.call("rooms.join", room="standup"))["roster"]
+            assert sorted(member["id"] for member in roster["members"]) == sorted([anna_id, bob_id])
+            change = await anna.notified("rooms.changed")
+            assert [member["id"] for member in change["joined"]] == [bob_id]
+            await anna.call("rooms.send", room="standup", messageId="m1", message={"hand": "up"})
+            assert (await bob.notified("rooms.message"))["from"] == anna_id
+            await bob.call("rooms.send", room="standup", messageId="m1", message=2, to=[anna_id])
+            assert (await anna.notified("rooms.message"))["message"] == 2
+            async with one.connect() as moved:  # to the other node, with what it had
+                result = (await moved.resume(opened, watchingRooms=[["standup", roster["version"]]])).result
+                assert (result["rooms"], "lostRooms" in result) == (["standup"], False)
+                await anna.call("rooms.send", room="standup", messageId="m2", message=3)
+                assert (await moved.notified("rooms.message"))["message"] == 3
+                await other.service.rooms.moderate(KickMember(app=app.key, room="standup", participant_id=bob_id))
+                assert await moved.notified("rooms.left") == {"room": "standup", "reason": "kicked"}
+                assert (await anna.notified("rooms.changed"))["left"] == [[bob_id, "kicked"]]
+            await anna.call("rooms.invite", room="standup", externalIds=["carol"], text="Come")
+            async with other.connect() as carol:
+                waiting = (await carol.open(app.token("carol"))).result["invitations"]
+                assert [invitation["text"] for invitation in waiting] == ["Come"]
+                await carol.call("rooms.answer", invitationId=waiting[0]["id"], accept=True)
+                assert (await anna.notified("rooms.answered"))["participantId"] == app.participant_id("carol")
 
 
 def _flush(port: int) -> None:
