@@ -400,8 +400,8 @@ async def test_a_full_room_and_scopes() -> None:
             await bob.rooms.watch("r")
         with pytest.raises(ScopeMissingError):
             await bob.rooms.create("r")
-        alone = await bob.rooms.join("alone")  # sees the roster of the join, and no changes
-        assert (alone.count, service.only_session_of("bob").watching_rooms) == (1, set())
+        alone = await bob.rooms.join("alone")  # who is there is not his to know
+        assert (alone.is_member, alone.count, service.only_session_of("bob").watching_rooms) == (True, 0, set())
 
 
 async def test_an_older_service_has_no_rooms() -> None:

@@ -7,9 +7,14 @@ import asyncio
 from greenroom import (
     Device,
     Greenroom,
+    Invitation,
+    KeptOutError,
+    Member,
     Participant,
     ParticipantInfo,
     RevisionConflictError,
+    Room,
+    RoomChange,
     SessionDelegate,
     SessionState,
     Watch,
@@ -24,6 +29,9 @@ class Delegate(SessionDelegate):
     async def session_ended(self, reason: str, message: str, by: Device | None) -> None:
         await asyncio.sleep(0)
         print(reason, message, None if by is None else by.name)
+
+    async def room_invited(self, invitation: Invitation) -> None:
+        print(invitation.room)
 
 
 async def refresh(is_expired: bool) -> str:
@@ -52,6 +60,27 @@ async def main() -> None:
         async with watch:
             async for one in watch:
                 print(one.presence.value)
+        try:
+            room: Room = await sdk.rooms.join("standup")
+        except KeptOutError as error:
+            print(error.until)
+            return
+        async with room:
+            room.on_message(received)
+            stop = room.on_change(lambda change: print(change.count))
+            stop()
+            await room.send({"hand": "up"}, to=list(room.members))
+            async for change in room.changes():
+                joined: tuple[Member, ...] = change.joined
+                print(joined, [left.reason for left in change.left])
+
+
+async def received(sender: Member | None, message: object) -> None:
+    print(sender and sender.info.name, message)
+
+
+def changed(change: RoomChange) -> None:
+    print(change.version)
 
 
 def completed(error: BaseException | None) -> None:
@@ -64,4 +93,8 @@ def program() -> None:
         participant: Participant = sdk.session.open()
         print(participant.id)
         sdk.session.update_participant_info(name="x", completion=completed)
+        with sdk.rooms.join("standup") as room:
+            room.on_change(changed)
+            room.on_message(lambda sender, message: room.send(message, completion=completed))
+            print([member.id for member in room.all_members()])
         sdk.session.close(completion=completed)

@@ -72,7 +72,8 @@ class RoomsService(SessionBoundService):
         gives the same `Room`.
 
         A join that was cancelled, or takes more than 10 s, leaves. Where the application's `rooms.access` is
-        ``granted``, the token has to grant ``join``.
+        ``granted``, the token has to grant ``join``. A session that may not watch the room gets its messages, and an
+        empty roster.
 
         Raises SessionNotOpenError, RoomPermissionError, RoomFullError, KeptOutError (kicked, ``until``),
         RoomLimitError, RoomEndingError and RoomsUnavailableError (try again), IllegalArgumentError (name),

@@ -208,7 +208,9 @@ class FakeRooms:
         may_watch = bool({"notifications:set", "*"} & set(session.scopes))
         if may_watch:
             session.watching_rooms.add(name)
-        return {"roster": self._roster(name), "watching": may_watch}
+            return {"roster": self._roster(name), "watching": True}
+        # Who may not watch learns nothing of who is there.
+        return {"roster": {"room": name, "id": room.id, "version": 0, "count": 0}, "watching": False}
 
     def _do_leave(self, session: RoomSession, params: dict[str, Any]) -> dict[str, Any]:
         session.watching_rooms.discard(params["room"])
