@@ -1,11 +1,12 @@
-"""The shell of one node without sockets: a hub, its calls and a node over an embedded engine in memory."""
+"""The shell of one node without sockets: a hub, its calls and a node over an engine in memory (embedded, where a test
+names no other)."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import msgspec
 
 from greenroom.core.commands import NodeCommand
 from greenroom.core.server.services import Now
-from greenroom.engines.base import BeatResult, NodeBeat
+from greenroom.engines.base import BeatResult, Engine, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
@@ -49,7 +50,7 @@ class Sulking:
 class SulkingEngine:
     """An engine that can be away."""
 
-    def __init__(self, engine: EmbeddedEngine, shell: Shell) -> None:
+    def __init__(self, engine: Engine, shell: Shell) -> None:
         self.name = engine.name
         self.registry: Any = Sulking(engine.registry, shell)
         self.bus: Any = Sulking(engine.bus, shell)
@@ -90,7 +91,7 @@ class EmptyDirectory:
 class Shell:
     """A node: advance moves the engine's and the node's clock, nothing sleeps."""
 
-    def __init__(self, engine: EmbeddedEngine, clock: ManualClock) -> None:
+    def __init__(self, engine: Engine, clock: ManualClock) -> None:
         self.clock = clock
         self.away = False
         self.commands: list[NodeCommand] = []
@@ -188,15 +189,20 @@ class Shell:
         self.hub._flush_handle = asyncio.get_running_loop().call_later(3600, lambda: None)
 
 
+def _embedded(clock: ManualClock) -> Engine:
+    return EmbeddedEngine(":memory:", clock=clock)
+
+
 @asynccontextmanager
-async def running_shell() -> AsyncIterator[Shell]:
-    """A node that has its lease."""
+async def running_shell(make_engine: Callable[[ManualClock], Engine] = _embedded) -> AsyncIterator[Shell]:
+    """A node that has its lease. make_engine: on the clock that the test moves."""
     clock = ManualClock(int(time.time() * 1000))
-    engine = EmbeddedEngine(":memory:", clock=clock)
+    engine = make_engine(clock)
     await engine.start()
     shell = Shell(engine, clock)
     try:
         await shell.node.beat()
+        await shell.node.restored()
         await shell.node.recovery.caught_up()
         yield shell
     finally:
