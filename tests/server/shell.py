@@ -13,7 +13,6 @@ from typing import Any, cast
 import msgspec
 
 from greenroom.core.commands import NodeCommand
-from greenroom.core.server.services import Now
 from greenroom.engines.base import BeatResult, Engine, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
@@ -22,7 +21,7 @@ from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.recovery import DirectoryCopy
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import EngineCalls
+from greenroom.server.sessions.engine_calls import EngineCalls, Lease
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.wire.interface import UpgradeRequest
 from tests.core.server.rig import APP, NEXT_SECRET, OPEN_ID, SECRET, WALL, FakeServices, token_for
@@ -74,9 +73,6 @@ class ManualClocks:
     def wall(self) -> float:
         return self._clock.now_ms() / 1000 + self.ahead
 
-    def now(self) -> Now:
-        return Now(self.monotonic(), self.wall())
-
 
 class EmptyDirectory:
     """Implements `KnownDirectory`: nothing is in it."""
@@ -104,14 +100,14 @@ class Shell:
         self.clocks = ManualClocks(clock)
         self.metrics = FakeMetrics()
         self.hub = Hub(self.services, self.engine.bus, events=self, metrics=self.metrics, clocks=self.clocks)
+        counter = itertools.count(1)
+        self.lease = Lease("0" * 32, self.clocks.boottime)
         self.calls = EngineCalls(
-            self.engine, self.hub, node="n1", lease=lambda: self.node.current_lease(), metrics=self.metrics,
-            clocks=self.clocks,
-        )  # fmt: skip
+            self.engine, self.hub, node="n1", lease=self.lease, metrics=self.metrics, clocks=self.clocks
+        )
         # Its timer is real, the clock is not: tests tick by hand.
         self.hub.wheel.stop()
         self._hold_back()
-        counter = itertools.count(1)
         self.node = Node(
             self.engine,
             self.hub,
@@ -119,6 +115,7 @@ class Shell:
             EmptyDirectory(),
             ServerConfig(),
             name="n1",
+            lease=self.lease,
             random_hex=lambda: f"{next(counter):032x}",
             clocks=self.clocks,
         )

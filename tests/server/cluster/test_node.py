@@ -191,9 +191,9 @@ async def test_an_open_answered_under_a_lapsed_lease_is_taken_back() -> None:
         old = connection.machine.owner
         assert old is not None
         del shell.hub.sessions[old.session_id]
-        shell.node.lease = "f" * 32
+        shell.lease.replaced("f" * 32)
         await shell.node.beat()
-        shell.hub.settle(connection)
+        shell.hub.settle(connection, 0)
         await shell.settle()
         owner = connection.machine.owner
         assert owner is not None

@@ -58,10 +58,42 @@ class SpanMaker(Protocol):
         """The work, within a span."""
 
 
+class Lease:
+    """By which right this node writes, and until when it may count on it (`cluster.node`).
+
+    clock: seconds that go on during suspend. It is looked at on every call: a machine that wakes up writes nothing,
+    though no timer has fired yet.
+    """
+
+    __slots__ = ("_clock", "good_until", "id")
+
+    def __init__(self, lease_id: str, clock: Callable[[], float]) -> None:
+        self.id = lease_id
+        self.good_until = 0.0
+        """On that clock."""
+        self._clock = clock
+
+    def current(self) -> str | None:
+        """The lease to write under; None while the node must not act."""
+        return self.id if self._clock() < self.good_until else None
+
+    def renewed(self, good_until: float) -> None:
+        """The engine stored a renewal."""
+        self.good_until = good_until
+
+    def ended(self) -> None:
+        """It is given back, or has lapsed."""
+        self.good_until = min(self.good_until, self._clock())
+
+    def replaced(self, lease_id: str) -> None:
+        """The node has another one, which is still to be stored."""
+        self.id = lease_id
+
+
 class EngineCalls:
     """One for each node.
 
-    node: its name. lease: its present lease, None while it may not act. tracing: None is none.
+    node: its name. tracing: None is none.
     """
 
     def __init__(
@@ -70,7 +102,7 @@ class EngineCalls:
         hub: Hub,
         *,
         node: str,
-        lease: Callable[[], str | None],
+        lease: Lease,
         metrics: SessionMetrics,
         tracing: SpanMaker | None = None,
         clocks: Clocks = SYSTEM_CLOCKS,
@@ -105,7 +137,7 @@ class EngineCalls:
         """Carry a call out, and hand its answer to the connection: later, never before this has returned."""
         if self._muted:
             return
-        kind, lease = type(request), self._lease()
+        kind, lease = type(request), self._lease.current()
         if lease is None and kind not in _NEED_NO_LEASE:
             self._answer_later(connection, number, _fenced())
             return
@@ -208,7 +240,7 @@ class EngineCalls:
         if request.owner is not None:
             self._write(connection, number, request)
             return
-        if self._lease() is None:
+        if self._lease.current() is None:
             self._answer_later(connection, number, _fenced())
             return
 
@@ -316,7 +348,7 @@ class EngineCalls:
 
     def _defer(self, request: MustWrite) -> bool:
         """Whether it has to wait. In order: nothing overtakes what waits."""
-        if self._lease() is not None and not self.deferred_writes:
+        if self._lease.current() is not None and not self.deferred_writes:
             return False
         self.deferred_writes.append(request)
         return True
@@ -345,7 +377,7 @@ class EngineCalls:
         try:
             await work
         except SessionEndedError as error:
-            lease = self._lease()
+            lease = self._lease.current()
             superseded = error.code is ErrorCode.ATTEMPT_SUPERSEDED
             if not superseded or isinstance(request, DetachRequest) or request.owner is None:
                 raise

@@ -42,7 +42,7 @@ from typing import Any, Protocol
 import structlog
 
 from greenroom.core.commands import Command, NodeCommand, SessionCommand, SupersededCommand
-from greenroom.core.server.services import SessionServices
+from greenroom.core.server.services import Now, SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.engines.base import Bus, Change
@@ -52,7 +52,7 @@ from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection, Subscription
-from greenroom.server.sessions.measuring import SessionMetrics, Traffic
+from greenroom.server.sessions.measuring import SessionMetrics
 from greenroom.server.wire.timer_wheel import TimerWheel
 
 log = structlog.stdlib.get_logger("greenroom.session")
@@ -108,8 +108,8 @@ class Hub:
     ) -> None:
         self.services = services
         self.metrics = metrics
-        self.now = clocks.now
         self._clock = clocks.monotonic
+        self._wall = clocks.wall
         self._bus = bus
         self._events = events
         self.wheel = TimerWheel(clocks.monotonic)
@@ -123,7 +123,8 @@ class Hub:
         """The newest version that was sent to watchers, of those who are watched (S11)."""
         self.seen: dict[int, int] = {}
         """Newest change received of each partition (S13)."""
-        self.traffic = Traffic()
+        self.received = self.sent = 0
+        """Messages of all connections since the start."""
         self._batcher = UpdateBatcher()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._deferred: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -209,8 +210,23 @@ class Hub:
         session = machine.owner.session_id if machine.owner is not None else None
         log.info("connection lost", code=code, address=machine.address, session=session)
 
-    def settle(self, connection: SessionConnection) -> None:
-        """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
+    def message_received(self) -> Now:
+        """Counts it. Both clocks."""
+        self.received += 1
+        return Now(self._clock(), self._wall())
+
+    def messages_sent(self, count: int) -> None:
+        """Counts them."""
+        self.sent += count
+
+    def now(self) -> Now:
+        """Both clocks."""
+        return Now(self._clock(), self._wall())
+
+    def settle(self, connection: SessionConnection, sent: int) -> None:
+        """Put the connection on, or take it off, the list of sessions, as its machine's state says. sent: messages that
+        were sent to it since the last time."""
+        self.sent += sent
         machine = connection.machine
         owner = machine.owner
         if machine.state is ServerState.GONE:
@@ -219,7 +235,8 @@ class Hub:
             if connection.subscriptions:
                 self.unsubscribe(connection, tuple(connection.subscriptions))
             return
-        assert owner is not None
+        if owner is None:
+            return
         known = self.sessions.get(owner.session_id)
         if known is connection:
             return
@@ -408,7 +425,7 @@ class Hub:
                         link.send(data)
                 else:
                     connection.enqueue([item])
-            self.traffic.sent += sent
+            self.sent += sent
             yield
 
     def _send_batches(self, records: Sequence[ParticipantRecord]) -> Iterator[None]:
@@ -442,5 +459,5 @@ class Hub:
         data = frames.get(key)
         if data is None:
             data = frames[key] = frame(items)
-        self.traffic.sent += 1
+        self.sent += 1
         link.send(data)
