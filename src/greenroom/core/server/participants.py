@@ -69,4 +69,4 @@ def watch_participants(
         watches.answer({record.id: record.version for record in records})
         return data
 
-    return WatchRequest(app, ids), reply
+    return WatchRequest(app, ids, known), reply

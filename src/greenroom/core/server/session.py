@@ -501,7 +501,7 @@ class ServerSession:
             self._answer_join(request_id, result[0], changed, now)
             self.watches.answer({one.id: one.version for one in result[1:] if known.get(one.id) == one.version})
 
-        self._ask(WatchRequest(self.app, ids), then)
+        self._ask(WatchRequest(self.app, ids, known), then)
 
     def _answer_join(
         self, request_id: RequestId, participant: ParticipantRecord, changed: Sequence[ParticipantRecord], now: Now

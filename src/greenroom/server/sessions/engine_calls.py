@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
@@ -282,13 +283,20 @@ class EngineCalls:
             records += page.items
         return records
 
-    async def _read_whole(self, app: str, ids: Sequence[str]) -> list[ParticipantRecord]:
-        """As `read`, for a client. A record below the version that was sent to watchers here was put back by a
-        failover: the node that holds a session of theirs is about to write it above that (S11), which is waited for."""
+    async def _read_whole(
+        self, app: str, ids: Sequence[str], known: Mapping[str, int] = MappingProxyType({})
+    ) -> list[ParticipantRecord]:
+        """As `read`, for a client. A record below the version that was sent to watchers here, or to this client by
+        another node (known), was put back by a failover: the node that holds a session of theirs is about to write it
+        above that (S11), which is waited for."""
         records = await self.read(app, ids)
         for _ in range(LOOKS):
             passed_on = self._hub.passed_on
-            behind = [at for at, one in enumerate(records) if 0 < one.version < passed_on.get((app, one.id), 0)]
+            behind = [
+                at
+                for at, one in enumerate(records)
+                if 0 < one.version < max(passed_on.get((app, one.id), 0), known.get(one.id, 0))
+            ]
             if not behind:
                 break
             await asyncio.sleep(LOOK_EVERY)
@@ -312,7 +320,7 @@ class EngineCalls:
         if not isinstance(fresh, tuple):
             fresh = await fresh
         try:
-            return await self._read_whole(request.app, request.ids)
+            return await self._read_whole(request.app, request.ids, request.known)
         except BaseException:
             self._hub.unsubscribe(connection, fresh)
             raise
