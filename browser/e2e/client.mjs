@@ -47,6 +47,19 @@ assert.deepEqual(seen, ['Benjamin']);
 await fails(ben.session.updateParticipantInfo('x', null, { ifRevision: 0 }), 'RevisionConflictError');
 assert.equal((await ada.participants.get({ externalIds: ['ben', 'nobody'] }))[0].info.name, 'Benjamin');
 assert.equal((await ben.session.getParticipant()).revision, updated.revision);
+// Attributes are merged, null removes one; a status ends with its session. Watchers hear of both.
+const marked = await ben.session.updateParticipantInfo({ attributes: { role: 'nurse', team: 'röd' } });
+assert.deepEqual([marked.info.name, marked.info.attributes], ['Benjamin', { role: 'nurse', team: 'röd' }]);
+assert.deepEqual((await watch.next()).value.info.attributes, { role: 'nurse', team: 'röd' });
+assert.deepEqual((await ben.session.updateParticipantInfo({ attributes: { role: null } })).info.attributes, { team: 'röd' });
+assert.deepEqual((await watch.next()).value.info.attributes, { team: 'röd' });
+assert.equal((await ben.session.setStatus('in surgery')).availability, 'in surgery');
+assert.equal((await watch.next()).value.availability, 'in surgery');
+await fails(ben.session.updateParticipantInfo({ attributes: { long: 'x'.repeat(1025) } }), 'IllegalArgumentError');
+assert.equal((await ben.session.setStatus('available')).availability, 'available');
+assert.equal((await watch.next()).value.availability, 'available');
+const found = (await ada.participants.get({ externalIds: ['ben'] }))[0];
+assert.deepEqual([found.info.attributes, found.availability], [{ team: 'röd' }, 'available']);
 // A watch that is closed while another of the same participant is being asked for takes nothing from it.
 const closing = await ada.participants.watch({ externalIds: ['ben'] });
 const asked = ada.participants.watch({ externalIds: ['ben'] });

@@ -36,7 +36,12 @@ export class SessionService {
     const machine = this._runner._machine;
     if (externalId && externalId === machine._tokenExternalId)
       console.warn('greenroom: leave externalId out of open(), the token has it.');
-    return this._runner._call((now, waiter) => machine.open(now, waiter, info, device ?? this.device ?? undefined, timeout));
+    const participant = await this._runner._call((now, waiter) =>
+      machine.open(now, waiter, info, device ?? this.device ?? undefined, timeout),
+    );
+    if (attributes && !machine._has('attributes'))
+      console.warn('greenroom: the service is older than this SDK: it has no attributes, and ignored those of open().');
+    return participant;
   }
 
   async close() {

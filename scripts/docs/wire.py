@@ -8,7 +8,7 @@ import typing
 import msgspec
 
 from greenroom import messages
-from greenroom.core.server import methods
+from greenroom.core.server import joining
 
 
 def _type_text(kind: object) -> str:
@@ -50,7 +50,7 @@ def generate() -> dict[str, str]:
         f"`{messages.SUBPROTOCOL}`. The first message within 10 s is `session.open` or `session.resume`. Unknown",
         "fields are ignored; `?` marks optional ones; of a duplicate member the last counts. Instants are",
         "integer Unix milliseconds, durations seconds. One request names at most "
-        f"{methods.MAX_ASKED:,} participants, ids and external ids",
+        f"{joining.MAX_ASKED:,} participants, ids and external ids",
         "together; more is `Illegal_argument` (90).",
         "",
         "## Requests",

@@ -17,7 +17,7 @@ import pytest
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import EventPage, KickParticipant
 from greenroom.errors import GreenroomError, TooManySessionsError
-from greenroom.model import Presence, SessionPolicy, participant_id_of
+from greenroom.model import Event, Presence, SessionPolicy, participant_id_of
 from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.nodes import Cluster
 from tests.support.redis_server import single
@@ -110,9 +110,25 @@ async def test_200_opens_of_one_identity_leave_exactly_the_promised_survivors(
             _one_ordered_change(crowd, watcher, number)
             await asyncio.gather(*(one.end() for one in crowd.members if one is not watcher))
             crowd.members[:] = [watcher]
-        kinds = Counter(one.type for one in await crowd.events() if one.participant_id != watcher_id(crowd))
+        events = [one for one in await crowd.events() if one.participant_id != watcher_id(crowd)]
+        assert not _not_once(events)
+        kinds = Counter(one.type for one in events)
         assert kinds["session.opened"] == kinds["session.ended"] == rounds * (AT_ONCE - refusals)
         assert kinds["participant.online"] == kinds["participant.offline"] == rounds
+
+
+def _not_once(events: list[Event]) -> dict[str, list[tuple[str, int]]]:
+    """Sessions that did not begin once and end once, with all their events and when these were."""
+    told: dict[str, list[tuple[str, int]]] = {}
+    for one in events:
+        if one.session_id is not None:
+            told.setdefault(one.session_id, []).append((one.id, one.at))
+    ends = ("opened", "ended")
+    return {
+        session: events
+        for session, events in told.items()
+        if Counter(name for name, _ in events if name.endswith(ends)) != Counter(f"{session}:{end}" for end in ends)
+    }
 
 
 def watcher_id(crowd: Crowd) -> str:

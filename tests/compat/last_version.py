@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,19 @@ def unpack(folder: Path) -> Path:
     installed = folder / "installed"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(installed)], check=True)
     return installed
+
+
+def npm_package(source: Path, node: Path, tools: Path) -> Path:
+    """The npm package of the version before, built and packed from its sources, and unpacked into a node_modules: the
+    folder that has it. tools: the node_modules that the build needs; `ws` is taken from there too."""
+    browser = source / "browser"
+    (browser / "node_modules").symlink_to(tools)
+    subprocess.run([node, "scripts/build.mjs"], cwd=browser, check=True, stdout=subprocess.DEVNULL)
+    pack: list[str | Path] = [node.with_name("npm"), "pack", "--json", "--ignore-scripts"]
+    (packed,) = json.loads(subprocess.run(pack, cwd=browser, check=True, capture_output=True).stdout)
+    modules = source.parent / "node_modules"
+    package = modules / packed["name"]
+    package.mkdir(parents=True)
+    subprocess.run(["tar", "-xf", browser / packed["filename"], "--strip-components=1", "-C", package], check=True)
+    (modules / "ws").symlink_to(tools / "ws")
+    return modules.parent

@@ -174,6 +174,32 @@ def test_what_is_accepted_stays_accepted_and_encodes(text: str) -> None:
         (kept or "").encode()
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=255))
+def test_the_short_way_of_a_plain_name_says_what_the_long_one_does(name: str) -> None:
+    """The long one is taken as soon as a character is not ASCII."""
+
+    def judged(text: str) -> bool:
+        try:
+            return check_name(text) == text
+        except IllegalArgumentError:
+            return False
+
+    assert judged(name) == judged(name + "é")
+
+
+@given(st.from_regex(r"http[:/@.a-z0-9?#\[\]<>\\ \x00-\x20\x7f-\xa0]{0,40}", fullmatch=True))
+def test_the_short_way_of_a_plain_url_says_what_the_long_one_does(url: str) -> None:
+    """The long one is taken where the scheme is not in lower case."""
+
+    def judged(text: str) -> bool:
+        try:
+            return check_avatar_url(text) == text
+        except IllegalArgumentError:
+            return False
+
+    assert judged(url) == judged("H" + url[1:])
+
+
 HOSTILE = [
     "\u0300\u0345" * 8192,
     "a" + "\u0300" * 16_384,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from math import inf
 
 import pytest
 
-from greenroom.core.rate_limit import ACTIVE_SECONDS, SharedBudget
+from greenroom.core.rate_limit import ACTIVE_SECONDS, KeyedBuckets, KeyedLimits, SharedBudget
 
 
 def test_who_asks_alone_has_the_whole_budget() -> None:
@@ -60,3 +61,43 @@ def test_a_group_that_comes_back_after_long_has_its_share() -> None:
     for now in (ACTIVE_SECONDS + 1, 1e6, 1e6):
         assert budget.take("a", now)
     assert not budget.is_full("a", 2e6)
+
+
+def test_two_limits_on_a_key_say_what_two_buckets_would() -> None:
+    dice = random.Random(7)
+    limits = KeyedLimits((0.5, 3.0), (2.0, 1.0))
+    slow, quick = KeyedBuckets(0.5, 3.0), KeyedBuckets(2.0, 1.0)
+    now, taken = 0.0, 0
+    for _ in range(5_000):
+        now += dice.choice([0.0, 0.01, 0.4, 3.0, -0.02])
+        key = dice.choice("abc")
+        wait = max(slow.wait(key, now), quick.wait(key, now))
+        assert limits.take(key, now) == pytest.approx(wait, abs=1e-9)
+        if wait == 0.0:
+            taken += slow.take(key, now) and quick.take(key, now)
+    assert 1_000 < taken < 4_000
+
+
+def test_what_is_put_back_can_be_taken_again() -> None:
+    limits = KeyedLimits((0.0, 2.0), (1.0, 5.0))
+    for _ in range(3):
+        assert limits.take("p", 10.0) == 0.0
+        limits.put_back("p")
+    assert [limits.take("p", 10.0) for _ in range(3)] == [0.0, 0.0, inf]
+
+
+def test_keys_with_two_limits_are_forgotten_when_there_are_too_many_or_they_are_full() -> None:
+    limits = KeyedLimits((0.0, 2.0), (1.0, 1.0), max_keys=10)
+    for number in range(100):
+        limits.take(f"key {number}", 0.0)
+        assert len(limits) <= 10
+    refilled = KeyedLimits((1.0, 2.0), (0.5, 1.0))
+    for number in range(100):
+        refilled.take(f"key {number}", 0.0)
+    assert len(refilled) == 100
+    for number in range(100):
+        refilled.take(f"later {number}", 1.9)
+    assert len(refilled) == 200
+    for number in range(200):
+        refilled.take(f"last {number}", 10.0)
+    assert len(refilled) == 200

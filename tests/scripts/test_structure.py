@@ -40,6 +40,7 @@ def test_the_structure_of_the_source() -> None:
     source = ROOT / "src" / PACKAGE
     trees = modules(source)
     assert circles(imports(trees)) == []
+    assert assigned_from_outside(trees) == []
     assert spread_classes(trees) == []
     assert len([path for path in (source / "server").glob("*.py") if path.name != "__init__.py"]) <= 8
     assert shared_names(trees) == []

@@ -1,19 +1,19 @@
-"""The shell of one node without sockets: a hub, its calls and a node over an embedded engine in memory."""
+"""The shell of one node without sockets: a hub, its calls and a node over an engine in memory (embedded, where a test
+names no other)."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import msgspec
 
 from greenroom.core.commands import NodeCommand
-from greenroom.core.server.services import Now
-from greenroom.engines.base import BeatResult, NodeBeat
+from greenroom.engines.base import BeatResult, Engine, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
@@ -21,7 +21,7 @@ from greenroom.server.cluster.node import Node
 from greenroom.server.cluster.recovery import DirectoryCopy
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import EngineCalls
+from greenroom.server.sessions.engine_calls import EngineCalls, Lease
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.wire.interface import UpgradeRequest
 from tests.core.server.rig import APP, NEXT_SECRET, OPEN_ID, SECRET, WALL, FakeServices, token_for
@@ -49,7 +49,7 @@ class Sulking:
 class SulkingEngine:
     """An engine that can be away."""
 
-    def __init__(self, engine: EmbeddedEngine, shell: Shell) -> None:
+    def __init__(self, engine: Engine, shell: Shell) -> None:
         self.name = engine.name
         self.registry: Any = Sulking(engine.registry, shell)
         self.bus: Any = Sulking(engine.bus, shell)
@@ -74,9 +74,6 @@ class ManualClocks:
     def wall(self) -> float:
         return self._clock.now_ms() / 1000 + self.ahead
 
-    def now(self) -> Now:
-        return Now(self.monotonic(), self.wall())
-
 
 class EmptyDirectory:
     """Implements `KnownDirectory`: nothing is in it."""
@@ -91,7 +88,7 @@ class EmptyDirectory:
 class Shell:
     """A node: advance moves the engine's and the node's clock, nothing sleeps."""
 
-    def __init__(self, engine: EmbeddedEngine, clock: ManualClock) -> None:
+    def __init__(self, engine: Engine, clock: ManualClock) -> None:
         self.clock = clock
         self.away = False
         self.commands: list[NodeCommand] = []
@@ -106,14 +103,14 @@ class Shell:
         self.hub = Hub(
             self.services, self.engine.bus, self.engine.rooms, events=self, metrics=self.metrics, clocks=self.clocks
         )
+        counter = itertools.count(1)
+        self.lease = Lease("0" * 32, self.clocks.boottime)
         self.calls = EngineCalls(
-            self.engine, self.hub, node="n1", lease=lambda: self.node.current_lease(), metrics=self.metrics,
-            clocks=self.clocks,
-        )  # fmt: skip
+            self.engine, self.hub, node="n1", lease=self.lease, metrics=self.metrics, clocks=self.clocks
+        )
         # Its timer is real, the clock is not: tests tick by hand.
         self.hub.wheel.stop()
         self._hold_back()
-        counter = itertools.count(1)
         self.node = Node(
             self.engine,
             self.hub,
@@ -121,6 +118,7 @@ class Shell:
             EmptyDirectory(),
             ServerConfig(),
             name="n1",
+            lease=self.lease,
             random_hex=lambda: f"{next(counter):032x}",
             clocks=self.clocks,
         )
@@ -191,15 +189,20 @@ class Shell:
         self.hub._flush_handle = asyncio.get_running_loop().call_later(3600, lambda: None)
 
 
+def _embedded(clock: ManualClock) -> Engine:
+    return EmbeddedEngine(":memory:", clock=clock)
+
+
 @asynccontextmanager
-async def running_shell() -> AsyncIterator[Shell]:
-    """A node that has its lease."""
+async def running_shell(make_engine: Callable[[ManualClock], Engine] = _embedded) -> AsyncIterator[Shell]:
+    """A node that has its lease. make_engine: on the clock that the test moves."""
     clock = ManualClock(int(time.time() * 1000))
-    engine = EmbeddedEngine(":memory:", clock=clock)
+    engine = make_engine(clock)
     await engine.start()
     shell = Shell(engine, clock)
     try:
         await shell.node.beat()
+        await shell.node.restored()
         await shell.node.recovery.caught_up()
         yield shell
     finally:

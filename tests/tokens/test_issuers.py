@@ -36,7 +36,7 @@ class Place:
             directory=None,  # type: ignore[arg-type]  # nothing is loaded
             master_key=bytes(32), clock=lambda: float(NOW), random_bytes=os.urandom,
         )  # fmt: skip
-        self.tenants._keys.replace([self.tenants._keys.make(NOW - 1000.0)[1]])
+        self.tenants.keys.replace([self.tenants.keys.make(NOW - 1000.0)[1]])
         self.add("app-1", signer(alg).record(**changed))
         self.add("app-2", signer("ES256", "other").record(id="iss_2", audience="other-app"))
         self.admission = Admission(

@@ -52,7 +52,7 @@ def is_accepted(vector: dict[str, Any]) -> bool:
     except GreenroomError:
         return False
     kid = parts.header.kid
-    key = ring.current if kid is None else ring.find(kid)
+    key = ring.current if kid is None else ring.by_kid.get(kid)
     return key is not None and signature_is_good(parts, key)
 
 

@@ -188,10 +188,14 @@ export class ClientSession {
     if (this._can(now, waiter, 'status')) this.request(now, waiter, 'session.setStatus', { status });
   }
 
+  /** Whether the service of the open session has it; true without a session. */
+  _has(capability) {
+    return this._lifecycle._session?._capabilities.includes(capability) ?? true;
+  }
+
   /** Whether the session's service has it; where not, the waiter is rejected. It would ignore what it does not know. */
   _can(now, waiter, capability) {
-    const session = this._lifecycle._session;
-    if (!session || session._capabilities.includes(capability)) return true;
+    if (this._has(capability)) return true;
     this._noteTime(now);
     this._output._reject(waiter, olderServiceError(capability));
     this._run(now);

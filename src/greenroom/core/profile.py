@@ -60,6 +60,8 @@ _REFUSED_IN_VALUE = (("a control character", re.compile("[\x00-\x08\x0b\x0c\x0e-
 _NOT_IN_URL = re.compile(f'[{_CONTROL} \\\\"<>^`{{|}}]|\\s')
 _SCHEME = re.compile(r"([^/?#]*?):")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:[/?#][!#-;=?-\[\]_a-z~]*)?")
+"""What nearly every avatar URL is; of it nothing else need be asked."""
 
 
 def usable(text: str | None, check: Callable[[str], str]) -> str | None:
@@ -80,6 +82,9 @@ def check_name(name: str) -> str:
     noncharacters, lone surrogates, line separators, bidirectional controls, and tag characters that are not part of a
     well-formed emoji.
     """
+    # Nearly every one. Apps give anything.
+    if isinstance(name, str) and len(name) <= MAX_NAME and name.isascii() and name.isprintable():  # type: ignore[redundant-expr]
+        return name
     return _check_line("name", name, MAX_NAME)
 
 
@@ -166,6 +171,8 @@ def check_avatar_url(url: str) -> str:
     https and http, an https or http URL without a host, and characters that have no place in a URL (browsers drop some
     of them, so that ``java\\nscript:`` would run).
     """
+    if isinstance(url, str) and len(url) <= MAX_AVATAR_URL and _PLAIN_URL.fullmatch(url):  # type: ignore[redundant-expr]
+        return url
     _check_text("avatar_url", url, MAX_AVATAR_URL, MAX_AVATAR_URL)
     if _NOT_IN_URL.search(url):
         raise IllegalArgumentError(

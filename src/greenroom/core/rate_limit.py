@@ -6,6 +6,7 @@ Time is an argument, in seconds of any clock that does not run backwards.
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 
 ACTIVE_SECONDS = 10.0
 """For which a group that asked of a `SharedBudget` counts as one that shares it."""
@@ -43,7 +44,7 @@ class TokenBucket:
         missing = count - min(self.burst, self._level + max(0.0, now - self._at) * self.rate)
         if missing <= 0:
             return 0.0
-        return missing / self.rate if self.rate > 0 and count <= self.burst else float("inf")
+        return missing / self.rate if self.rate > 0 and count <= self.burst else inf
 
 
 class KeyedBuckets:
@@ -53,14 +54,15 @@ class KeyedBuckets:
         self._rate = rate
         self._burst = burst
         self._max_keys = max_keys
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self.buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        """Of the keys that were taken from lately: for any other there is nothing to wait for."""
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self.buckets)
 
     def take(self, key: str, now: float, count: float = 1.0) -> bool:
         """As `TokenBucket.take`, from the bucket of `key`."""
-        buckets = self._buckets
+        buckets = self.buckets
         bucket = buckets.get(key)
         if bucket is None:
             bucket = buckets[key] = TokenBucket(self._rate, self._burst, now)
@@ -76,8 +78,58 @@ class KeyedBuckets:
 
     def wait(self, key: str, now: float, count: float = 1.0) -> float:
         """As `TokenBucket.wait`; looks without taking."""
-        bucket = self._buckets.get(key)
+        bucket = self.buckets.get(key)
         return 0.0 if bucket is None else bucket.wait(now, count)
+
+
+class KeyedLimits:
+    """Two limits on each key, a rate and a burst each: who takes, takes of both. Keys are kept and forgotten as in
+    `KeyedBuckets`."""
+
+    def __init__(self, one: tuple[float, float], other: tuple[float, float], max_keys: int = 100_000) -> None:
+        self._one_rate, self._one_burst = one
+        self._other_rate, self._other_burst = other
+        self._max_keys = max_keys
+        self._levels: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
+        """When it was taken from last, and what both had left then."""
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def take(self, key: str, now: float) -> float:
+        """Take one of both: 0.0. Where one has none left take nothing: seconds until both have, infinity if never."""
+        known = self._levels.get(key)
+        at, one, other = (now, self._one_burst, self._other_burst) if known is None else known
+        passed = now - at
+        if passed > 0.0:
+            at, one = now, min(self._one_burst, one + passed * self._one_rate)
+            other = min(self._other_burst, other + passed * self._other_rate)
+        if one < 1.0 or other < 1.0:
+            limits = ((one, self._one_rate, self._one_burst), (other, self._other_rate, self._other_burst))
+            short = [limit for limit in limits if limit[0] < 1.0]
+            return max([(1.0 - level) / rate if rate > 0.0 and burst >= 1.0 else inf for level, rate, burst in short])
+        self._levels[key] = (at, one - 1.0, other - 1.0)
+        self._levels.move_to_end(key)
+        if known is None:
+            self._forget(now)
+        return 0.0
+
+    def put_back(self, key: str) -> None:
+        """What was taken just now is not used."""
+        at, one, other = self._levels[key]
+        self._levels[key] = (at, min(self._one_burst, one + 1.0), min(self._other_burst, other + 1.0))
+
+    def _forget(self, now: float) -> None:
+        levels = self._levels
+        for _ in range(2):
+            oldest = next(iter(levels))
+            at, one, other = levels[oldest]
+            passed = max(0.0, now - at)
+            is_full = one + passed * self._one_rate >= self._one_burst
+            is_full = is_full and other + passed * self._other_rate >= self._other_burst
+            if len(levels) == 1 or (len(levels) <= self._max_keys and not is_full):
+                break
+            del levels[oldest]
 
 
 class _Share:
@@ -112,14 +164,16 @@ class SharedBudget:
     def take(self, group: str, now: float) -> bool:
         """Take one if the group may have it; else take nothing and return False."""
         share = self._share_of(group, now)
-        left = self._all.level(now)
-        if share.level < 1.0:
+        if share.level >= 1.0:
+            share.level -= 1.0
+        else:
             claimed = sum(other.claim() for other in self._shares.values() if other is not share)
-            if left - 1.0 < claimed:
+            if self._all.level(now) - 1.0 < claimed:
                 return False
-        share.level -= min(1.0, share.level)
+            share.level = 0.0
         share.taken += 1
-        self._all.take(now, min(1.0, left))
+        if not self._all.take(now):
+            self._all.take(now, self._all.level(now))
         return True
 
     def is_full(self, group: str, now: float) -> bool:

@@ -6,7 +6,7 @@ The machine emits these requests; the shell adds its node and its lease; engines
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -172,10 +172,11 @@ def folded(text: str) -> str:
 
 
 class WatchRequest(msgspec.Struct, frozen=True):
-    """Subscribe, then read (S12). Answer: the records, in order."""
+    """Subscribe, then read (S12). Answer: the records, in order. known: the versions that the client holds, by id."""
 
     app: str
     ids: tuple[str, ...]
+    known: Mapping[str, int] = {}
 
 
 class UnwatchRequest(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
@@ -18,6 +19,7 @@ from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.notifier import Notifier
 from greenroom.sdk.runner import Runner
 
+log = logging.getLogger("greenroom.sdk")
 _FIELDS = {"name": "name", "avatarurl": "avatar_url", "externalid": "external_id", "attributes": "attributes"}
 
 
@@ -111,6 +113,7 @@ class SessionService:
         With one open already (and the same or no info), this gives the present participant.
 
         info: name, avatar URL, external id, attributes, each optional; None: an anonymous participant, or the token's.
+        A service of version 0.1 ignores attributes, of which the log warns.
         device: this installation of the app; None takes `device` of this service.
         timeout: seconds for this caller, 10 by default, None for no limit. What may go away by itself is tried again
         until then. Callers at the same time share one open; cancelling the last of them cancels it.
@@ -135,6 +138,8 @@ class SessionService:
             lambda number: machine.cancel_open(self._runner.now(), number),
         )
         assert isinstance(participant, Participant)
+        if info is not None and info.attributes and not machine.has("attributes"):
+            log.warning("The service is older than this SDK: it has no attributes, and ignored those of open().")
         return participant
 
     async def close(self) -> None:

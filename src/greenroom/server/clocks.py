@@ -6,14 +6,9 @@ import time
 from functools import partial
 from typing import Protocol
 
-from greenroom.core.server.services import Now
-
 
 class Clocks(Protocol):
     """A node's source of time."""
-
-    def now(self) -> Now:
-        """Monotonic seconds, and Unix seconds."""
 
     def monotonic(self) -> float:
         """Seconds; never back."""
@@ -27,9 +22,6 @@ class Clocks(Protocol):
 
 class SystemClocks:
     """The machine's own."""
-
-    def now(self) -> Now:
-        return Now(time.monotonic(), time.time())
 
     # The functions themselves: they are called several times for each open.
     monotonic = staticmethod(time.monotonic)

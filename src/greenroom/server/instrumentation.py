@@ -389,8 +389,8 @@ def register_gauges(
     single("greenroom_reaper_lag_seconds", lambda: reaper.lag)
     single("greenroom_reaper_failing", lambda: bool(reaper.failing))
     single("greenroom_start_time_seconds", lambda: started_at)
-    metrics.count("greenroom_messages_received_total", lambda: (((), hub.traffic.received),))
-    metrics.count("greenroom_messages_sent_total", lambda: (((), hub.traffic.sent),))
+    metrics.count("greenroom_messages_received_total", lambda: (((), hub.received),))
+    metrics.count("greenroom_messages_sent_total", lambda: (((), hub.sent),))
     metrics.count(
         "greenroom_requests_refused_total",
         lambda: [((str(status),), count) for status, count in door.refused.items()],

@@ -37,7 +37,7 @@ from greenroom.server.outbound.documents import DocumentFetcher
 from greenroom.server.sessions.admission import Admission
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.control import SessionControl
-from greenroom.server.sessions.engine_calls import EngineCalls
+from greenroom.server.sessions.engine_calls import EngineCalls, Lease
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.sessions.room_control import RoomControl
 from greenroom.server.telemetry.metrics import Metrics
@@ -179,14 +179,15 @@ class Service:
         self.hub = Hub(
             services, self.engine.bus, self.engine.rooms, events=self, metrics=self.measure, clocks=self.clocks
         )
+        lease = Lease(self._random_hex(), self.clocks.boottime)
         self.calls = EngineCalls(
-            self.engine, self.hub, node=name, lease=lambda: self.node.current_lease(), metrics=self.measure,
-            tracing=self._tracing, clocks=self.clocks,
+            self.engine, self.hub, node=name, lease=lease, metrics=self.measure, tracing=self._tracing,
+            clocks=self.clocks,
         )  # fmt: skip
         self.directory = DirectorySync(self.tenants, self.hub)
         self.node = Node(
             self.engine, self.hub, self.calls, self.directory, config,
-            name=name, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
+            name=name, lease=lease, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
         )  # fmt: skip
         self.control = SessionControl(self.engine.registry, self.calls, self.directory, self.clocks.wall)
         self.rooms = self.calls.room_control

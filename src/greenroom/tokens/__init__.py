@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     )
     from greenroom.tokens.keyring import Algorithm, KeyRing, SigningKey, generate_key
     from greenroom.tokens.mint import MintedToken, mint_api_token, mint_client_token, mint_refresh_token
-    from greenroom.tokens.minted import MintedTokens
     from greenroom.tokens.reader import MAX_TOKEN_BYTES, Glance, peek
     from greenroom.tokens.scopes import API_SCOPES, SESSION_SCOPES, has_scope, parse_scopes, require_scope
     from greenroom.tokens.sealing import open_key, open_sealed, seal, seal_key
-    from greenroom.tokens.verifier import EXPIRY_LEEWAY, ISSUED_LEEWAY, verify
+    from greenroom.tokens.verifier import EXPIRY_LEEWAY, ISSUED_LEEWAY, MintedTokens, verify
 
 _HOME = {
     "API_TOKEN_LIFE": "claims",
@@ -54,7 +53,6 @@ _HOME = {
     "MintedToken": "mint",
     "mint_api_token": "mint",
     "mint_client_token": "mint",
-    "MintedTokens": "minted",
     "mint_refresh_token": "mint",
     "MAX_TOKEN_BYTES": "reader",
     "Glance": "reader",
@@ -70,6 +68,7 @@ _HOME = {
     "seal_key": "sealing",
     "EXPIRY_LEEWAY": "verifier",
     "ISSUED_LEEWAY": "verifier",
+    "MintedTokens": "verifier",
     "verify": "verifier",
 }
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from greenroom.model import MAX_EXTERNAL_ID_BYTES, RoomGrant
 from greenroom.room_names import MAX_ROOM_GRANTS
-from greenroom.tokens.reader import read_object, refuse
+from greenroom.tokens.reader import refuse
 
 API_TOKEN_LIFE = 1_800
 """Seconds; the default of `POST /v1/auth/token`."""
@@ -102,28 +102,31 @@ class SessionClaims(Struct, frozen=True, kw_only=True):
     nbf: _SECONDS | UnsetType = UNSET
 
 
-class VerifiedToken(Struct, frozen=True, kw_only=True):
+class VerifiedToken(Struct, frozen=True, kw_only=True, gc=False):
     """A token that `verify` found genuine and in time. Revocation by ``jti`` and by participant is the engine's to say.
 
     version: 1 or 2 for client access tokens, 0 for API tokens.
     participant_id: None for API tokens, and where the token names no participant yet.
     external_id: None where the token has none.
-    issued_at, expires_at: Unix seconds, without leeway.
+    issued_at, not_before, expires_at: Unix seconds, without leeway; not_before 0: it is good from issued_at on.
+    policy: None leaves the application's.
     room_grants: what it grants in rooms (R7).
     name, avatar_url: what the token of an application's own issuer says, as it is; None in tokens of the service.
     """
 
     kind: TokenKind
+    issuer: str
     app: str
     participant_id: str | None
     external_id: str | None
     scopes: tuple[str, ...]
     issued_at: int
+    not_before: int = 0
     expires_at: int
     jti: str
     kid: str
     version: int
-    policy: SessionPolicyClaim
+    policy: SessionPolicyClaim | None = None
     room_grants: tuple[RoomGrant, ...] = ()
     name: str | None = None
     avatar_url: str | None = None
@@ -135,8 +138,10 @@ _STRUCTS: dict[TokenKind, type[ApiClaims] | type[SessionClaims]] = {
     TokenKind.REFRESH: ApiClaims,
 }
 
-_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in _STRUCTS.items()}
-_ENCODER = msgspec.json.Encoder()
+DECODERS: dict[TokenKind, msgspec.json.Decoder[ApiClaims | SessionClaims]] = {
+    kind: msgspec.json.Decoder(struct) for kind, struct in _STRUCTS.items()
+}
+"""Of payloads. They take what `to_claims` takes, and JSON that the strict reader refuses."""
 
 # Where msgspec says the fault is: the claim at the top of the path, or the one that is missing.
 _AT_FAULT = re.compile(r"(?:at `\$\.|required field `)([a-z]+)[^`]*`\Z")
@@ -165,21 +170,6 @@ _MEANING = {
 def refuse_claim(name: str, problem: str) -> NoReturn:
     """Raise the `TokenInvalidError` that names the claim and where it is set."""
     refuse(f"The token's claim {name} {problem}.", _MEANING[name][1])
-
-
-def read_claims(payload: bytes, kind: TokenKind) -> ApiClaims | SessionClaims:
-    """The typed claims of a payload whose signature was found good. Raises `TokenInvalidError`.
-
-    Nearly every payload is byte for byte what the claims in it are written as: then nothing can stand in it twice,
-    be of another type, or be unknown, and the strict reader, which costs ten times as much, has nothing to find.
-    """
-    try:
-        claims = _DECODERS[kind].decode(payload)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        claims = None  # the strict reader says what is wrong
-    if claims is not None and _ENCODER.encode(claims) == payload:
-        return claims
-    return to_claims(read_object(payload, "payload"), kind)
 
 
 def to_claims(members: dict[str, Any], kind: TokenKind) -> ApiClaims | SessionClaims:

@@ -27,7 +27,7 @@ from greenroom.errors import GreenroomError, IllegalArgumentError, TokenExpiredE
 from greenroom.external_ids import check_external_id
 from greenroom.model import Application, RoomGrant, TokenIssuer, participant_id_of
 from greenroom.room_names import check_room_grants
-from greenroom.tokens.claims import SessionPolicyClaim, TokenKind, VerifiedToken
+from greenroom.tokens.claims import TokenKind, VerifiedToken
 from greenroom.tokens.reader import OWN_TYPES, ForeignParts, decode_base64url, refuse
 from greenroom.tokens.scopes import SESSION_SCOPES
 from greenroom.tokens.verifier import EXPIRY_LEEWAY, ISSUED_LEEWAY
@@ -44,7 +44,6 @@ MAX_AUDIENCES = 16
 MAX_JTI = 256
 
 _TYPES = frozenset({None, "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
-_NO_POLICY = SessionPolicyClaim()
 _KTY = {"EdDSA": "OKP", "ES256": "EC", "RS256": "RSA", "PS256": "RSA"}
 
 
@@ -251,6 +250,7 @@ def verify_issued(token: IssuedToken) -> VerifiedToken:
     jti = _jti(token)
     verified = VerifiedToken(
         kind=TokenKind.CLIENT,
+        issuer=token.issuer.issuer,
         app=token.application.key,
         participant_id=participant_id_of(token.application.namespace, external_id),
         external_id=external_id,
@@ -260,7 +260,6 @@ def verify_issued(token: IssuedToken) -> VerifiedToken:
         jti=jti,
         kid=key.kid or "",
         version=2,
-        policy=_NO_POLICY,
         room_grants=_room_grants(token),
         name=_text(token, token.issuer.name_claim),
         avatar_url=_text(token, token.issuer.avatar_url_claim),

@@ -45,7 +45,7 @@ def test_a_watch_replies_with_what_was_asked_for_and_what_differs_from_the_known
     watches = Watches()
     params = ParticipantsParams(ids=["p0"], known=[("p1", 2), ("p2", 2)])
     request, reply = watch_participants(1, params, "app", APPLICATION, watches, 10_000)
-    assert request == WatchRequest("app", ("p0", "p1", "p2"))
+    assert request == WatchRequest("app", ("p0", "p1", "p2"), {"p1": 2, "p2": 2})
     assert "p1" in watches, "held until the reply is written (S12)"
     assert [one["id"] for one in _result(reply(_records(1, 2, 3), NOW))] == ["p0", "p2"]
     assert watches.sent("p1") == 2

@@ -41,7 +41,7 @@ def test_a_resume_reads_before_it_is_answered_and_tells_what_differs() -> None:
     assert isinstance(call, AttachRequest)
     assert (call.session_id, call.attempt) == ("p1-01", 1)
     rig.join(generation=2)
-    assert rig.requests[1] == WatchRequest(APP, (ANNA, BOB, carol))
+    assert rig.requests[1] == WatchRequest(APP, (ANNA, BOB, carol), {BOB: 3, carol: 4})
     rig.machine.watches.enqueue(encode_update(person(BOB, 8)))  # changed while it was read
     rig.answer([person(ANNA, 9, name="New"), person(BOB, 7), person(carol, 4)])
     result = rig.result(number)
@@ -165,7 +165,7 @@ def test_a_resume_watches_no_more_than_the_application_allows() -> None:
     rig = Rig(services)
     rig.resume(watching=[[f"p{number}", 1] for number in range(5)])
     rig.join(generation=2)
-    assert rig.requests[1] == WatchRequest(APP, (ANNA, "p0", "p1"))
+    assert rig.requests[1] == WatchRequest(APP, (ANNA, "p0", "p1"), {"p0": 1, "p1": 1})
     assert len(rig.machine.watches) == 3
 
 

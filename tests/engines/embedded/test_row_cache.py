@@ -10,8 +10,8 @@ import pytest
 
 from greenroom.core.requests import UpdateRequest
 from greenroom.engines.base import BlockParticipant, CutOffTokens, EraseParticipant, KickParticipant
-from greenroom.engines.embedded.row_cache import RowCache
 from greenroom.engines.embedded.rows import ATTACHED, DETACHED, ParticipantRow, SessionRow
+from greenroom.engines.embedded.state import RowCache
 from greenroom.errors import ServiceUnavailableError, SessionEndedError
 from greenroom.model import SessionPolicy
 from greenroom.testing.engine_contract import EmbeddedWorld

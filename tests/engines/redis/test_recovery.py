@@ -6,7 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import BlockParticipant, NodeBeat, RestoreRequest, SessionQuery
+from greenroom.engines.base import (
+    ENDED_OF_PARTICIPANT,
+    OPEN_ID_MEMORY,
+    BlockParticipant,
+    NodeBeat,
+    RestoreRequest,
+    SessionQuery,
+)
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import Application, Presence, RegistryState
@@ -169,6 +176,28 @@ async def test_s7_what_is_held_at_a_higher_generation_is_written_again() -> None
         record = await a.record()
         assert (record.name, record.sessions, record.revision) == ("new", 1, updated.revision)
         assert record.version > updated.version
+
+
+async def test_s7_a_session_that_made_room_for_later_ended_ones_is_not_written_back() -> None:
+    """Its node has not been notified yet: it holds what has ended, and its record is gone."""
+    async with LuaWorld() as w:
+        first = await w.client("alice")
+        await first.close()
+        await w.advance(1)
+        for _ in range(ENDED_OF_PARTICIPANT):
+            await (await w.client("alice")).close()
+        assert await first.stored() is None
+        assert await restore(w, first, finish=False) == 0
+        assert (await w.record("alice")).sessions == 0
+        with refused(ErrorCode.SESSION_ENDED) as caught:
+            await first.resume()
+        assert caught.end_reason == "closed"
+        begins_and_ends = [event.id for event in await w.events() if event.session_id == first.id]
+        assert begins_and_ends == [f"{first.id}:opened", f"{first.id}:ended"]
+        await w.advance(OPEN_ID_MEMORY + 5)
+        assert not [key for key in w.server.commands.data if key.endswith(b":gone")]
+        with refused(ErrorCode.STATE_LOST):
+            await first.resume()
 
 
 async def test_s15_directory_and_blocks_come_back_first_and_by_tombstone() -> None:

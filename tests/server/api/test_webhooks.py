@@ -45,6 +45,31 @@ async def test_events_arrive_signed_and_in_order() -> None:
             assert got.headers["content-type"] == "application/json"
 
 
+async def test_events_carry_attributes_and_status_and_nothing_of_them_where_there_is_none() -> None:
+    async with api_service(**LOOPBACK) as (running, tenant, api), receiver() as there:
+        _, secret = await add(api, there, events=["participant.online", "participant.updated", "participant.offline"])
+        async with running.connect() as client:
+            await client.open(tenant.token("anna"), participant={"attributes": {"role": "nurse", "team": "röd"}})
+            await client.call("session.setStatus", status="in surgery")
+            await there.wait_for(2)
+            patch = {"attributes": {"role": None, "ward": "5"}}
+            await api.good("PATCH", f"/v1/participants/{tenant.participant_id('anna')}", patch)
+            await client.call("session.close")
+        async with running.connect() as client:
+            await client.open(tenant.token("ben"))
+        await there.wait_for(5)
+        said = [Webhook(secret).verify(got.raw, got.headers) for got in there.got]
+        members = [(one["type"], one["data"].get("attributes"), one["data"].get("status")) for one in said]
+        merged = {"team": "röd", "ward": "5"}
+        assert members == [
+            ("participant.online", {"role": "nurse", "team": "röd"}, None),
+            ("participant.updated", {"role": "nurse", "team": "röd"}, "in surgery"),
+            ("participant.updated", merged, None),  # the change of the last seconds, before `offline`
+            ("participant.offline", merged, None),
+            ("participant.online", None, None),
+        ]
+
+
 async def test_asymmetric_signatures_are_verified_with_the_public_key() -> None:
     async with api_service(**LOOPBACK) as (_, _tenant, api), receiver() as there:
         endpoint, public = await add(api, there, signature="v1a")

@@ -10,9 +10,12 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from greenroom.core.requests import EndRequest
 from greenroom.core.rooms.requests import KickMember, LeaveRoom
 from greenroom.core.states import ServerState
-from greenroom.engines.base import Change, NodeBeat, SessionQuery
+from greenroom.engines.base import ENDED_OF_PARTICIPANT, Change, Engine, NodeBeat, SessionQuery
+from greenroom.engines.clock import ManualClock
+from greenroom.engines.redis import RedisEngine
 from greenroom.model import EndReason, ParticipantRecord, RegistryState, participant_id_of, partition_of
 from greenroom.server.cluster import recovery
 from greenroom.server.cluster.node import Node, NodeState
@@ -20,6 +23,7 @@ from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
 from tests.core.server.rig import APP, NAMESPACE
 from tests.server.shell import Shell, running_shell
+from tests.support.lua_redis import LuaServer, LuaStore
 from tests.support.sim.loop import Timeline
 
 
@@ -188,9 +192,9 @@ async def test_an_open_answered_under_a_lapsed_lease_is_taken_back() -> None:
         old = connection.machine.owner
         assert old is not None
         del shell.hub.sessions[old.session_id]
-        shell.node.lease = "f" * 32
+        shell.lease.replaced("f" * 32)
         await shell.node.beat()
-        shell.hub.settle(connection)
+        shell.hub.settle(connection, 0)
         await shell.settle()
         owner = connection.machine.owner
         assert owner is not None
@@ -227,6 +231,33 @@ async def test_comparing_drops_what_moved_elsewhere() -> None:
         assert link.end is not None
         assert link.end[0] == 4503
         assert not link.notifications("session.ended")
+
+
+def _redis(clock: ManualClock) -> Engine:
+    return RedisEngine("redis://in-process", store=LuaStore(LuaServer(lambda: clock.now_ms() * 1000)))
+
+
+async def test_comparing_notifies_of_an_end_whose_record_is_gone_and_writes_nothing_back() -> None:
+    """Another node ended it, its command is still on the way, and many sessions of the participant ended since."""
+    async with running_shell(_redis) as shell:
+        registry = shell.inner.registry
+        connection, link = await shell.open()
+        assert connection.machine.owner is not None
+        session_id = connection.machine.owner.session_id
+        await registry.close(EndRequest(session_id=session_id, reason=EndReason.REPLACED))
+        await _pass(shell, 1)
+        for number in range(ENDED_OF_PARTICIPANT):
+            later, _ = await shell.open(openId=f"open id number {number}")
+            assert later.machine.owner is not None
+            await registry.close(EndRequest(session_id=later.machine.owner.session_id, reason=EndReason.CLOSED))
+        assert (await registry.sessions(SessionQuery(session_id=session_id))).items == ()
+        await shell.node.recovery.compare()
+        assert [one["reason"] for one in link.notifications("session.ended")] == ["replaced"]
+        assert (await registry.sessions(SessionQuery(app=APP))).items == ()
+        page = await shell.inner.outbox.read(APP, None, 1000)
+        ends = [event.session_id for event in page.items if event.type == "session.ended"]
+        assert ends.count(session_id) == 1
+        assert len(ends) == ENDED_OF_PARTICIPANT + 1
 
 
 async def test_comparing_detaches_strays_at_the_second_look_and_never_ends_them() -> None:

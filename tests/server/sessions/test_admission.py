@@ -30,6 +30,7 @@ class FakeTenants:
 
     def __init__(self) -> None:
         self.ring = KeyRing(generate_key(os.urandom, created_at=0))
+        self.keys = self
         self.minted = MintedTokens(os.urandom(32))
         self.revocations = Revocations(lambda: WALL)
         self.issuers = Issuers(

@@ -280,7 +280,7 @@ def value_of_silence(running: RunningService) -> int:
 async def test_a_fenced_node_and_an_engine_that_fails_are_seen() -> None:
     async with running_service() as running:
         node = running.service.node
-        node._good_until = 0.0
+        node._lease.ended()
         node.check_fence()
         found = await scrape(running)
         assert value(found, "greenroom_node_state", state="fenced") == 1

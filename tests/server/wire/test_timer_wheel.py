@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from math import inf
 
 from greenroom.server.wire.timer_wheel import TimerWheel
 
 
 class _Item:
     def __init__(self) -> None:
-        self.slot = -1
+        self.tick_at = inf
         self.ticks = 0
+
+    def planned(self, at: float) -> None:
+        self.tick_at = at
 
     def tick(self) -> None:
         self.ticks += 1
@@ -57,9 +61,10 @@ async def test_a_deadline_that_is_met_costs_one_look_and_is_forgotten() -> None:
     wheel = TimerWheel(lambda: at)
     item = _Item()
     assert wheel.after(item, 10.0) == 110.0
+    assert 110.0 <= item.tick_at <= 110.25
     references = sys.getrefcount(item)
     at = 111.0
     wheel._turn()
-    assert (item.ticks, item.slot) == (1, -1)
+    assert (item.ticks, item.tick_at) == (1, inf)
     assert sys.getrefcount(item) == references - 1
     wheel.stop()

@@ -6,7 +6,6 @@ import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from greenroom.core.server.services import Now
 from greenroom.engines.base import Engine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.config import ServerConfig
@@ -32,9 +31,6 @@ class NodeClocks:
 
     def __init__(self, clock: ProcessClock) -> None:
         self._clock = clock
-
-    def now(self) -> Now:
-        return Now(self._clock.monotonic(), self._clock.wall())
 
     def monotonic(self) -> float:
         return self._clock.monotonic()

@@ -289,6 +289,39 @@ def test_s11_a_watch_is_not_answered_below_what_was_passed_on() -> None:
     assert _watched_again_at_once() == []
 
 
+def _resumed_elsewhere() -> list[str]:
+    """As above, and the watcher comes to a node that has passed nothing on: what it holds says what it has seen."""
+    with ClusterWorld(53) as world:
+        anna, bob = _open(world, "anna", "bob")
+        bob.run(bob.watch("anna"))
+        (holder,) = (wire.node for wire in anna.wires)
+        (before,) = (wire.node for wire in bob.wires)
+        world.replica_behind()
+        anna.begin(anna.rename("Anna B."))
+        world.run(0.3)
+        world.cut_off(holder)
+        for node in {holder, before}:
+            node.is_listening = False
+        world.failover(1.0)
+        bob.drop()
+        world.run(1.0)
+        for node in {holder, before}:
+            node.is_listening = True
+        world.joined_up(holder)
+        world.run(30.0)
+        assert {wire.node for wire in bob.wires} == set(world.nodes) - {holder, before}
+        return _wrong(world, versions_only_grow, watchers_converged)
+
+
+def test_s11_a_resume_is_not_answered_below_what_the_client_holds() -> None:
+    assert _resumed_elsewhere() == []
+
+
+def test_s11_an_observer_goes_back_where_what_it_holds_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "LOOKS", 0)
+    assert _resumed_elsewhere() != []
+
+
 def test_s11_an_observer_goes_back_where_the_watch_is_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "LOOKS", 0)
     assert _watched_again_at_once() != []

@@ -269,11 +269,15 @@ class ClientSession:
         if self._can(now, waiter, "status"):
             self.request(now, waiter, "session.setStatus", SetStatusParams(status))
 
+    def has(self, capability: str) -> bool:
+        """Whether the service of the open session has it; True without a session."""
+        session = self._lifecycle.session
+        return session is None or capability in session.capabilities
+
     def _can(self, now: float, waiter: int, capability: str) -> bool:
         """Whether the session's service has it; where not, the waiter is rejected. It would ignore what it does not
         know."""
-        session = self._lifecycle.session
-        if session is None or capability in session.capabilities:
+        if self.has(capability):
             return True
         self._note_time(now)
         self._output.emit(Reject(waiter, older_service_error(capability)))

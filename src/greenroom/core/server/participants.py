@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import ParticipantQuery, WatchRequest
-from greenroom.core.server.identity import MAX_ID_CHARACTERS, check_text
+from greenroom.core.server.joining import MAX_ID_CHARACTERS, check_text
 from greenroom.core.server.methods import encode_participants, ids_of
 from greenroom.core.server.services import Now
 from greenroom.core.watching import Watches
@@ -69,4 +69,4 @@ def watch_participants(
         watches.answer({record.id: record.version for record in records})
         return data
 
-    return WatchRequest(app, ids), reply
+    return WatchRequest(app, ids, known), reply

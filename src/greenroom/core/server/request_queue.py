@@ -13,39 +13,37 @@ from greenroom.messages import Request
 class RequestQueue:
     """limits: `max_waiting`, `ids_per_second` and `ids_burst` of them."""
 
-    __slots__ = ("_ids", "_limits", "_waiting", "paused_until")
+    __slots__ = ("_ids", "_limits", "paused_until", "waiting")
 
     def __init__(self, limits: SessionLimits) -> None:
         self._limits = limits
         # Most connections never need either.
         self._ids: TokenBucket | None = None
-        self._waiting: deque[Request] | None = None
+        self.waiting: deque[Request] | None = None
+        """What waits, the first one first; None is nothing."""
         self.paused_until = -inf
         """When the first may be carried out (monotonic seconds), because of the participants that it names."""
 
-    def __len__(self) -> int:
-        return 0 if self._waiting is None else len(self._waiting)
-
     def put(self, request: Request) -> bool:
         """At the end. False where too many wait."""
-        if self._waiting is None:
-            self._waiting = deque()
-        if len(self._waiting) >= self._limits.max_waiting:
+        if self.waiting is None:
+            self.waiting = deque()
+        if len(self.waiting) >= self._limits.max_waiting:
             return False
-        self._waiting.append(request)
+        self.waiting.append(request)
         return True
 
     def put_back(self, request: Request) -> None:
         """It is the first again."""
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.appendleft(request)
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.appendleft(request)
 
     def take(self, now: float) -> Request | None:
         """The first; None where there is none, or it has to wait longer."""
-        if not self._waiting or now < self.paused_until:
+        if not self.waiting or now < self.paused_until:
             return None
-        return self._waiting.popleft()
+        return self.waiting.popleft()
 
     def charge(self, cost: int, now: float) -> bool:
         """Takes what a request costs. False: it has to wait until it is earned."""
@@ -59,5 +57,5 @@ class RequestQueue:
 
     def clear(self) -> tuple[Request, ...]:
         """What waited; nothing does now."""
-        waiting, self._waiting = self._waiting or (), None
+        waiting, self.waiting = self.waiting or (), None
         return tuple(waiting)

@@ -39,7 +39,7 @@ from greenroom.core.rooms.requests import (
     WatchRooms,
 )
 from greenroom.core.rooms.watching import RoomWatches, invitation_to_wire, member_to_wire, roster_to_wire
-from greenroom.core.server.identity import MAX_ID_CHARACTERS, allows, check_text
+from greenroom.core.server.joining import MAX_ID_CHARACTERS, allows, check_text
 from greenroom.core.server.services import Now, SessionServices
 from greenroom.errors import (
     GreenroomError,

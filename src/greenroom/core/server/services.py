@@ -83,7 +83,9 @@ class ClientToken(Protocol):
     @property
     def version(self) -> int: ...
     @property
-    def policy(self) -> PolicyClaim: ...
+    def policy(self) -> PolicyClaim | None:
+        """None leaves the application's."""
+
     @property
     def room_grants(self) -> tuple[RoomGrant, ...]: ...
     @property

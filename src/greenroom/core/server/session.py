@@ -43,22 +43,17 @@ from greenroom.core.server.endings import (
     stays_open,
 )
 from greenroom.core.server.heartbeat import Beat, Heartbeat
-from greenroom.core.server.identity import (
+from greenroom.core.server.joining import (
     allows,
-    check_same_identity,
-    hash_of,
-    known_application,
-)
-from greenroom.core.server.methods import (
     attach_request,
-    cost_of,
+    check_same_identity,
     facts_of,
-    ids_of,
+    hash_of,
     join_result,
+    known_application,
     open_request,
-    status_request,
-    update_request,
 )
+from greenroom.core.server.methods import cost_of, ids_of, status_request, update_request
 from greenroom.core.server.participants import get_participants, query_of, watch_participants
 from greenroom.core.server.request_queue import RequestQueue
 from greenroom.core.server.rooms import (
@@ -246,13 +241,13 @@ class ServerSession:
         if state is _S.GONE or state is _S.ABANDONED:
             return inf
         due = self._heartbeat.due
-        if self._queue and self._current is None:
+        if self._queue.waiting and self._current is None:
             due = min(due, self._queue.paused_until)
         if state is _S.HELLO:
             return min(due, self._hello_due)
         if state is _S.OPEN or state is _S.EXPIRED:
             # Tokens live on the wall clock. It may step: every heartbeat looks again.
-            left = self.token.due(expired=state is _S.EXPIRED) - now.wall
+            left = self.token.due - now.wall
             return min(due, now.mono + max(0.0, left))
         return due
 
@@ -282,7 +277,7 @@ class ServerSession:
             self._grace_if_lost = self.services.limits.grace  # the client has seen the reply (S6)
         if request.method == "ping":
             self._reply(request.id, _EMPTY)
-        elif self._current is None and (not self._queue or request.method == "session.close"):
+        elif self._current is None and (not self._queue.waiting or request.method == "session.close"):
             self._carry_out(request, now)
         elif not self._queue.put(request):
             most = self.services.limits.max_waiting
@@ -328,8 +323,9 @@ class ServerSession:
             self._step(_E.DROP)
             self._effects.append(Abort(now.mono - self._heartbeat.answered_at))
             return
-        self._check_token(now)
-        if self._queue:
+        if now.wall >= self.token.due:
+            self._check_token(now)
+        if self._queue.waiting:
             self._carry_out_waiting(now)
 
     # -- inputs: the engine and the node ------------------------------------------------------------------------------
@@ -341,7 +337,7 @@ class ServerSession:
             return
         self._current = None
         current.then(result, now)
-        if self._queue:
+        if self._queue.waiting:
             self._carry_out_waiting(now)
 
     def participant_changed(self, record: ParticipantRecord) -> None:
@@ -573,7 +569,7 @@ class ServerSession:
             else:
                 self._ask(back.watch, answer)
 
-        self._ask(WatchRequest(self.app, ids), then)
+        self._ask(WatchRequest(self.app, ids, known), then)
 
     def _answer_join(
         self,
@@ -604,7 +600,8 @@ class ServerSession:
         for one in updates[first:]:
             self.watches.enqueue(one)
         self.directory_changed(now)  # while the attach was under way
-        self._check_token(now)
+        if now.wall >= self.token.due:
+            self._check_token(now)
 
     def _refuse(self, request_id: RequestId, error: GreenroomError, now: Now, *, resuming: bool) -> None:
         """Answer why, then wait for another open or close, as the refusal asks."""

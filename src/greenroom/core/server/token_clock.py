@@ -24,7 +24,17 @@ class TokenDue(Enum):
 class TokenClock:
     """Starts without a token. warning, grace: seconds, as in `SessionLimits`."""
 
-    __slots__ = ("_ends_at", "_grace", "_granted_for", "_warn_at", "_warned_for", "_warning", "expires_at", "issued_at")
+    __slots__ = (
+        "_ends_at",
+        "_grace",
+        "_granted_for",
+        "_warn_at",
+        "_warned_for",
+        "_warning",
+        "due",
+        "expires_at",
+        "issued_at",
+    )
 
     def __init__(self, warning: float, grace: float) -> None:
         self._warning = warning
@@ -32,6 +42,8 @@ class TokenClock:
         self._warned_for = self._granted_for = 0
         self._ends_at = self._warn_at = inf
         self.issued_at = self.expires_at = 0
+        self.due = inf
+        """When to `tick`."""
 
     def start(self, issued_at: int, expires_at: int, grace_since: float | None = None) -> None:
         """This token counts from now on. grace_since: from when its grace counts where the session was resumed after
@@ -41,19 +53,16 @@ class TokenClock:
             self._granted_for = expires_at
         self._ends_at = (expires_at if grace_since is None else grace_since) + self._grace
         self._warn_at = expires_at - min(self._warning, max(0, expires_at - issued_at) * _WARNED_OF_LIFE)
-
-    def due(self, *, expired: bool) -> float:
-        """When to `tick`. expired: whether the session knows of the end."""
-        if expired:
-            return self._ends_at
-        return float(self.expires_at) if self._warned_for == self.expires_at else self._warn_at
+        self.due = float(expires_at) if self._warned_for == expires_at else self._warn_at
 
     def tick(self, now: float, *, expired: bool) -> TokenDue:
-        """What is due, one thing a call: call it until it is NOTHING or OVER."""
+        """What is due, one thing a call: call it until it is NOTHING or OVER. expired: whether the session knows of the
+        end."""
         if expired:
+            self.due = self._ends_at
             return TokenDue.OVER if now >= self._ends_at else TokenDue.NOTHING
         if self._warned_for != self.expires_at and now >= self._warn_at:
-            self._warned_for = self.expires_at
+            self._warned_for, self.due = self.expires_at, float(self.expires_at)
             return TokenDue.WARNING
         if now < self.expires_at:
             return TokenDue.NOTHING
@@ -61,4 +70,5 @@ class TokenClock:
             # A node that slept, or was fenced, over the token's end gives its clients their time all the same: once.
             self._granted_for = self.expires_at
             self._ends_at = max(self._ends_at, now + self._grace)
+        self.due = self._ends_at
         return TokenDue.EXPIRED

@@ -145,7 +145,10 @@ def _changed_profile(request: OpenRequest, participant: ParticipantRow) -> tuple
         return present
     name = participant.name if request.name is None else request.name
     avatar_url = participant.avatar_url if request.avatar_url is None else request.avatar_url
-    profile = name, avatar_url, participant.change_attributes(request.attributes)
+    attributes = participant.attributes
+    if request.attributes is not None:
+        attributes = participant.change_attributes(request.attributes)
+    profile = name, avatar_url, attributes
     if not request.may_change_profile and profile != present:
         raise ScopeMissingError(scope="session:update")
     return profile

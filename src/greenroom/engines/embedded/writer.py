@@ -242,6 +242,8 @@ class ThreadedWriter:
         self._sleep = sleep
         self._waiting: deque[tuple[Operation[Any], Completion[Any]]] = deque()
         self._done: deque[tuple[Iterator[tuple[Completion[Any], Any]], Transaction | None]] = deque()
+        self._goes_on = False
+        """Whether another portion of what is done follows in the next turn of the loop."""
         self._wake = threading.Event()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
@@ -272,24 +274,26 @@ class ThreadedWriter:
             self._wake.wait()
             self._wake.clear()
             while waiting:
-                window = commit_window(size, self._window)
+                window = commit_window(size, self._window) if size > 1 else 0.0
                 if window and not self._stopping:
                     self._sleep(window)
                 batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))]
                 size = len(batch)
                 results, tx = self._batcher.run([operation for operation, _ in batch])
                 answers = zip([completion for _, completion in batch], results, strict=True)
-                self._loop.call_soon_threadsafe(self._committed, answers, tx)
+                self._done.append((answers, tx))
+                self._loop.call_soon_threadsafe(self._hand_out)
             if self._stopping and not waiting:
                 return
 
-    def _committed(self, batch: Iterator[tuple[Completion[Any], Any]], tx: Transaction | None) -> None:
-        self._done.append((batch, tx))
-        if len(self._done) == 1:
-            self._hand_out()
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self._hand_out()
 
     def _hand_out(self) -> None:
         """Completes calls, a portion at a time: what waits for them is done before the loop looks at its sockets."""
+        if self._goes_on:
+            return  # it comes to what is new by itself
         left = PORTION
         while self._done:
             batch, tx = self._done[0]
@@ -300,7 +304,8 @@ class ThreadedWriter:
                     log.exception("what waited for a call failed")
                 left -= 1
                 if left == 0:
-                    self._loop.call_soon(self._hand_out)
+                    self._goes_on = True
+                    self._loop.call_soon(self._go_on)
                     return
             self._done.popleft()
             if tx is not None:

@@ -154,9 +154,8 @@ async def change_participant(call: Call[ParticipantPath, Nothing, ParticipantPat
         raise _unknown() from None
     except RevisionConflictError as error:
         present = error.participant
-        if isinstance(present, ParticipantRecord):
-            error.participant = participant_view(present)
-        raise
+        view = participant_view(present) if isinstance(present, ParticipantRecord) else present
+        raise RevisionConflictError(error.message, participant=view, hint=error.hint, code=error.code) from None
     return _answer(record)
 
 

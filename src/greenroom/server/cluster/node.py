@@ -6,7 +6,7 @@ been stored and the answer lost, the process may have been paused, the machine m
 
 * **It counts from when a renewal was sent**, not from when the answer came: the engine stored it at that moment or
   later.
-* **The clock is one that runs during suspend** (`boottime`), and `current_lease` looks at it on every call. A machine
+* **The clock is one that runs during suspend** (`boottime`), and `Lease.current` looks at it on every call. A machine
   that wakes up writes nothing, though no timer has fired yet.
 * **At `fence_after` it is fenced**: calls of its sessions fail with a retryable error, connections stay, clients are
   asked to move on. Fencing ends no session; only an end that the engine stored does.
@@ -32,7 +32,7 @@ from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.cluster.recovery import DirectoryCopy, Recovery
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import EngineCalls
+from greenroom.server.sessions.engine_calls import EngineCalls, Lease
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.version import version
 
@@ -72,13 +72,13 @@ class Node:
         config: ServerConfig,
         *,
         name: str,
+        lease: Lease,
         random_hex: Callable[[], str],
         url: str = "",
         clocks: Clocks = SYSTEM_CLOCKS,
     ) -> None:
         self.name = name
         self.boot = random_hex()
-        self.lease = random_hex()
         self.url = url
         self.state = NodeState.STARTING
         self.clock_difference = 0.0
@@ -97,21 +97,24 @@ class Node:
         self._random_hex = random_hex
         self._clock = clocks.boottime
         self._wall = clocks.wall
-        self._good_until = 0.0
+        self._lease = lease
         self._restoring: asyncio.Task[None] | None = None
 
     # -- the lease ----------------------------------------------------------------------------------------------------
 
+    @property
+    def lease(self) -> str:
+        """The present lease, whether or not the node may act under it."""
+        return self._lease.id
+
     def current_lease(self) -> str | None:
         """The lease to write under; None while the node must not act."""
-        if self.state is NodeState.ACTING and self._clock() < self._good_until:
-            return self.lease
-        return None
+        return self._lease.current()
 
     @property
     def lease_age(self) -> float:
         """Seconds since a renewal was sent that succeeded; from the start of the clock where none has."""
-        return self._clock() - (self._good_until - self._config.fence_after)
+        return self._clock() - (self._lease.good_until - self._config.fence_after)
 
     def not_ready(self) -> str | None:
         """Why the node should get no traffic, or None."""
@@ -150,7 +153,7 @@ class Node:
 
     def check_fence(self) -> None:
         """Fence if the last good renewal is too long ago."""
-        if self.state is NodeState.ACTING and self._clock() >= self._good_until:
+        if self.state is NodeState.ACTING and self.current_lease() is None:
             log.warning("fenced: the lease could not be renewed in time", sessions=len(self._hub.sessions))
             self.state = NodeState.FENCED
             for connection in tuple(self._hub.sessions.values()):
@@ -190,9 +193,10 @@ class Node:
         )
 
     async def _renewed(self, sent: float, result: BeatResult) -> None:
-        before, self._good_until = self.state, sent + self._config.fence_after
+        before = self.state
         if before is NodeState.STOPPED:
             return
+        self._lease.renewed(sent + self._config.fence_after)
         self.state = NodeState.ACTING
         self.clock_difference = self._wall() - result.now / 1000
         self.application_sessions = result.application_sessions
@@ -212,11 +216,10 @@ class Node:
 
     async def _rejoin(self) -> None:
         """The lease has lapsed. It is never renewed: join with a new one, and take the sessions back under it."""
+        self._lease.ended()
         self.check_fence()
-        if self.state is NodeState.ACTING:
-            self._good_until = self._clock()
-            self.check_fence()
-        old, self.lease = self.lease, self._random_hex()
+        old = self.lease
+        self._lease.replaced(self._random_hex())
         log.warning("the lease had lapsed: joining with a new one", old=old[:8], new=self.lease[:8])
         sent = self._clock()
         try:
@@ -262,6 +265,7 @@ class Node:
     async def leave(self) -> None:
         """The lease ends with this beat. Never raises."""
         self.state = NodeState.STOPPED
+        self._lease.ended()
         try:
             async with asyncio.timeout(self._config.renew_interval):
                 await self._engine.registry.beat(self._beat(leaving=True))

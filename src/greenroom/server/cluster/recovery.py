@@ -264,8 +264,10 @@ class Recovery:
             return
         record = page.items[0] if page.items else None
         if record is None or record.generation < owner.generation:
-            # Nothing missing is read as deleted (S15): what is held at a higher generation is written again.
-            await self._write_again(connection)
+            # Nothing missing is read as deleted (S15): what is held at a higher generation is written again. What the
+            # engine does not take has ended, and its record is gone: others of the participant ended since.
+            if await self._write_again(connection) == 0:
+                await self._take_again(connection, owner)
             return
         if record.state is RegistryState.CLOSED:
             reason = record.end_reason or EndReason.TIMEOUT
@@ -276,17 +278,21 @@ class Recovery:
             connection.fence()
             await self._take_again(connection, owner)
 
-    async def _write_again(self, connection: SessionConnection) -> None:
+    async def _write_again(self, connection: SessionConnection) -> int | None:
+        """How many sessions the engine took; None where it did not answer."""
         try:
-            await self._write_back((connection,), finish=False)
+            return await self._write_back((connection,), finish=False)
         except GreenroomError as error:
             log.info("a session was not written again", error=error.message)
+            return None
 
     async def _take_again(self, connection: SessionConnection, owner: Owner) -> None:
         try:
             await self._continue(connection, await self._calls.take_back(owner, self._node.lease))
         except GreenroomError as error:
             log.info("a session was not reclaimed", session=owner.session_id, error=error.message)
+            if isinstance(error, SessionEndedError) and error.end_reason is not None:
+                connection.ended(error.end_reason, "")
 
     async def _each(
         self, connections: Sequence[SessionConnection], work: Callable[[SessionConnection], object]

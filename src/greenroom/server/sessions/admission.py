@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from greenroom.core.rate_limit import KeyedBuckets, SharedBudget
+from greenroom.core.rate_limit import KeyedBuckets, KeyedLimits, SharedBudget
 from greenroom.core.server.services import Now, SessionLimits
 from greenroom.errors import (
     GreenroomError,
@@ -64,12 +64,12 @@ class Admission:
         self._draw = random_bytes
         self._pool, self._pool_at = b"", 0
         self._tenants = tenants
+        self._revocations = tenants.revocations
         self._issuer = issuer
         self._addresses = limits
         self._opens = SharedBudget(opens_per_second, now)
         share = opens_per_second * PARTICIPANT_SHARE
-        self._shares = KeyedBuckets(share, max(1.0, share))
-        self._participants = KeyedBuckets(opens_per_participant / 60, opens_per_participant)
+        self._participants = KeyedLimits((opens_per_participant / 60, opens_per_participant), (share, max(1.0, share)))
         self._resumes = KeyedBuckets(opens_per_participant / 60, opens_per_participant)
         self._failed = KeyedBuckets(failed_auth / 60, failed_auth)
         self._checks = KeyedBuckets(CHECKS_PER_SECOND, CHECKS_BURST)
@@ -80,8 +80,6 @@ class Admission:
         self._full = False
         self.application = tenants.get
         """See `SessionServices.application`."""
-        self.is_revoked = tenants.revocations.is_jti_revoked
-        """See `SessionServices.is_revoked`."""
 
     # -- tokens -------------------------------------------------------------------------------------------------------
 
@@ -92,13 +90,12 @@ class Admission:
         if opening and self._full:
             self._check_room(token, now)
         source = address if session_id is None else session_id
-        wait = self._checks.wait(source, now.mono)
-        if wait > 0 and not self._is_exempt(address, session_id):
-            raise RateLimitedError("Too many bad tokens came from this address.", retry_after=max(1.0, wait))
+        if source in self._checks.buckets and not self._is_exempt(address, session_id):
+            self._check_source(source, now)
         try:
             found = verify(
                 token,
-                self._tenants.ring,
+                self._tenants.keys.ring,
                 kind=TokenKind.CLIENT,
                 issuer=self._issuer,
                 now=now.wall,
@@ -106,10 +103,18 @@ class Admission:
             )
         except TokenInvalidError as error:
             found = self._of_issuer(token, error, "" if self._is_exempt(address, session_id) else source, now)
-        refusal = self._tenants.revocations.refusal(found)
-        if refusal is not None:
-            raise refusal
+        if (found.app, found.jti) in self._revocations.revoked_jtis:
+            raise self._revocations.refusal(found)
         return found
+
+    def is_revoked(self, app: str, jti: str) -> bool:
+        """See `SessionServices.is_revoked`."""
+        return (app, jti) in self._revocations.revoked_jtis
+
+    def _check_source(self, source: str, now: Now) -> None:
+        wait = self._checks.wait(source, now.mono)
+        if wait > 0:
+            raise RateLimitedError("Too many bad tokens came from this address.", retry_after=max(1.0, wait))
 
     def _is_exempt(self, address: str, session_id: str | None) -> bool:
         return session_id is None and self._addresses.is_trusted(address)
@@ -180,21 +185,20 @@ class Admission:
 
     def admit(self, app: str, participant: str, now: Now) -> None:
         """See `SessionServices.admit`."""
-        self.check_violations(participant, now)
+        if participant in self._violations.buckets:
+            self.check_violations(participant, now)
         key = f"{app}\n{participant}"
-        for buckets in (self._participants, self._shares):
-            wait = buckets.wait(key, now.mono)
-            if wait > 0:
-                raise RateLimitedError(
-                    "The participant opens too many sessions.",
-                    hint="Open one session and keep it; it resumes by itself.",
-                    retry_after=max(1.0, wait),
-                )
+        wait = self._participants.take(key, now.mono)
+        if wait > 0:
+            raise RateLimitedError(
+                "The participant opens too many sessions.",
+                hint="Open one session and keep it; it resumes by itself.",
+                retry_after=max(1.0, wait),
+            )
         if not self._opens.take(app, now.mono):
+            self._participants.put_back(key)
             self._full = True
             raise _no_room()
-        self._participants.take(key, now.mono)
-        self._shares.take(key, now.mono)
 
     def check_resume(self, session_id: str, address: str, now: Now) -> None:
         """See `SessionServices.check_resume`."""

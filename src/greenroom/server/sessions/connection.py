@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -18,7 +19,7 @@ from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, encode_update
 from greenroom.messages import Device, RoomInvitationAnswered
 from greenroom.model import EndReason, ParticipantRecord
-from greenroom.server.sessions.measuring import SessionMetrics, Traffic
+from greenroom.server.sessions.measuring import SessionMetrics
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 from greenroom.server.wire.timer_wheel import TimerWheel
 
@@ -37,16 +38,14 @@ class ConnectionHub(Protocol):
         """What is counted."""
 
     @property
-    def now(self) -> Callable[[], Now]:
-        """Both clocks."""
-
-    @property
     def wheel(self) -> TimerWheel:
         """Timers."""
 
-    @property
-    def traffic(self) -> Traffic:
-        """Counted here."""
+    def message_received(self) -> Now:
+        """Counts it. Both clocks."""
+
+    def now(self) -> Now:
+        """Both clocks."""
 
     def arrived(self, connection: SessionConnection) -> None:
         """A WebSocket was opened."""
@@ -57,8 +56,12 @@ class ConnectionHub(Protocol):
     def defer(self, work: Callable[..., None], *arguments: Any) -> None:
         """At once, or in a later turn of the loop where thousands come in one."""
 
-    def settle(self, connection: SessionConnection) -> None:
-        """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
+    def messages_sent(self, count: int) -> None:
+        """Counts them."""
+
+    def settle(self, connection: SessionConnection, sent: int) -> None:
+        """Put the connection on, or take it off, the list of sessions, as its machine's state says. sent: messages that
+        were sent to it since the last time."""
 
     @property
     def rooms(self) -> ConnectionRooms:
@@ -94,7 +97,7 @@ class Subscription(Enum):
 class SessionConnection:
     """One client: the front door's `Handler`, made for each upgrade."""
 
-    __slots__ = ("_calls", "_hub", "link", "machine", "slot", "subscriptions")
+    __slots__ = ("_calls", "_hub", "link", "machine", "subscriptions", "tick_at")
 
     def __init__(self, hub: ConnectionHub, calls: CallStarter, request: UpgradeRequest) -> None:
         self._hub = hub
@@ -102,7 +105,7 @@ class SessionConnection:
         self.link: WebSocketConnection | None = None
         origin = request.headers.get("origin")
         self.machine = ServerSession(hub.services, hub.now(), address=request.address, origin=origin)
-        self.slot = -1
+        self.tick_at = inf
         self.subscriptions: dict[str, Subscription] = {}
         """Participants for whom this connection is on the hub's list of watchers."""
 
@@ -127,9 +130,7 @@ class SessionConnection:
 
     def text(self, message: bytes) -> None:
         """A message came."""
-        hub = self._hub
-        hub.traffic.received += 1
-        at = hub.now()
+        at = self._hub.message_received()
         self.machine.message(message, at)
         self._apply_effects(at)
 
@@ -150,7 +151,7 @@ class SessionConnection:
 
     def drained(self) -> None:
         """The buffer is low again."""
-        self._send_pieces(self._hub.now())
+        self._hub.messages_sent(self._send_pieces(self._hub.now()))
 
     # -- the engine and the node --------------------------------------------------------------------------------------
 
@@ -159,6 +160,10 @@ class SessionConnection:
         at = self._hub.now()
         self.machine.answer(number, result, at)
         self._apply_effects(at)
+
+    def planned(self, at: float) -> None:
+        """See `Ticked.planned`."""
+        self.tick_at = at
 
     def tick(self) -> None:
         """The wheel's."""
@@ -251,7 +256,7 @@ class SessionConnection:
         """Changes that cannot be written at once, or are too long for one piece."""
         for update in updates:
             self.machine.watches.enqueue(update)
-        self._send_pieces(self._hub.now())
+        self.drained()
 
     def forget(self, record: ParticipantRecord) -> None:
         """Nothing is stored of a participant any more (S15): sent under a version above the last one, so that it is
@@ -266,6 +271,7 @@ class SessionConnection:
         hub = self._hub
         machine = self.machine
         link = self.link
+        sent = 0
         for effect in machine.effects():
             kind = type(effect)
             if kind is EngineCall:
@@ -275,7 +281,7 @@ class SessionConnection:
             elif link is None:
                 pass
             elif kind is Send:
-                hub.traffic.sent += 1
+                sent += 1
                 link.send(effect.data)  # type: ignore[union-attr]
             elif kind is Ping:
                 link.ping()
@@ -286,16 +292,19 @@ class SessionConnection:
                 link.abort()
         rooms = machine.rooms
         if machine.watches.waiting or (rooms is not None and rooms.is_waiting):
-            self._send_pieces(at)
-        if machine.owner is not None or machine.state is ServerState.GONE:
-            hub.settle(self)
+            sent += self._send_pieces(at)
+        if sent or machine.owner is not None or machine.state is ServerState.GONE:
+            hub.settle(self, sent)
         if rooms is not None and (rooms.touched or machine.state is ServerState.GONE):
             hub.rooms.settle(self)
-        hub.wheel.schedule(self, machine.deadline(at))
+        due = machine.deadline(at)
+        if due < self.tick_at:
+            hub.wheel.schedule(self, due)
 
-    def _send_pieces(self, at: Now) -> None:
-        """Each piece goes when the one before has left the buffer."""
+    def _send_pieces(self, at: Now) -> int:
+        """Each piece goes when the one before has left the buffer. How many went."""
         link = self.link
+        sent = 0
         while link is not None and not link.paused and not link.closed:
             self.machine.drained(at)
             effects = self.machine.effects()
@@ -303,7 +312,8 @@ class SessionConnection:
                 break
             for effect in effects:
                 if type(effect) is Send:
-                    self._hub.traffic.sent += 1
+                    sent += 1
                     link.send(effect.data)
         if self.machine.rooms is not None:
             self._hub.rooms.drained(self)
+        return sent

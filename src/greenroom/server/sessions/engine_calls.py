@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
@@ -74,10 +75,42 @@ class SpanMaker(Protocol):
         """The work, within a span."""
 
 
+class Lease:
+    """By which right this node writes, and until when it may count on it (`cluster.node`).
+
+    clock: seconds that go on during suspend. It is looked at on every call: a machine that wakes up writes nothing,
+    though no timer has fired yet.
+    """
+
+    __slots__ = ("_clock", "good_until", "id")
+
+    def __init__(self, lease_id: str, clock: Callable[[], float]) -> None:
+        self.id = lease_id
+        self.good_until = 0.0
+        """On that clock."""
+        self._clock = clock
+
+    def current(self) -> str | None:
+        """The lease to write under; None while the node must not act."""
+        return self.id if self._clock() < self.good_until else None
+
+    def renewed(self, good_until: float) -> None:
+        """The engine stored a renewal."""
+        self.good_until = good_until
+
+    def ended(self) -> None:
+        """It is given back, or has lapsed."""
+        self.good_until = min(self.good_until, self._clock())
+
+    def replaced(self, lease_id: str) -> None:
+        """The node has another one, which is still to be stored."""
+        self.id = lease_id
+
+
 class EngineCalls:
     """One for each node.
 
-    node: its name. lease: its present lease, None while it may not act. tracing: None is none.
+    node: its name. tracing: None is none.
     """
 
     def __init__(
@@ -86,7 +119,7 @@ class EngineCalls:
         hub: Hub,
         *,
         node: str,
-        lease: Callable[[], str | None],
+        lease: Lease,
         metrics: SessionMetrics,
         tracing: SpanMaker | None = None,
         clocks: Clocks = SYSTEM_CLOCKS,
@@ -137,7 +170,7 @@ class EngineCalls:
         """Carry a call out, and hand its answer to the connection: later, never before this has returned."""
         if self._muted:
             return
-        kind, lease = type(request), self._lease()
+        kind, lease = type(request), self._lease.current()
         if lease is None and kind not in _NEED_NO_LEASE:
             self._answer_later(connection, number, _fenced())
             return
@@ -244,7 +277,7 @@ class EngineCalls:
         if request.owner is not None:
             self._write(connection, number, request)
             return
-        if self._lease() is None:
+        if self._lease.current() is None:
             self._answer_later(connection, number, _fenced())
             return
 
@@ -291,13 +324,20 @@ class EngineCalls:
             records += page.items
         return records
 
-    async def _read_whole(self, app: str, ids: Sequence[str]) -> list[ParticipantRecord]:
-        """As `read`, for a client. A record below the version that was sent to watchers here was put back by a
-        failover: the node that holds a session of theirs is about to write it above that (S11), which is waited for."""
+    async def _read_whole(
+        self, app: str, ids: Sequence[str], known: Mapping[str, int] = MappingProxyType({})
+    ) -> list[ParticipantRecord]:
+        """As `read`, for a client. A record below the version that was sent to watchers here, or to this client by
+        another node (known), was put back by a failover: the node that holds a session of theirs is about to write it
+        above that (S11), which is waited for."""
         records = await self.read(app, ids)
         for _ in range(LOOKS):
             passed_on = self._hub.passed_on
-            behind = [at for at, one in enumerate(records) if 0 < one.version < passed_on.get((app, one.id), 0)]
+            behind = [
+                at
+                for at, one in enumerate(records)
+                if 0 < one.version < max(passed_on.get((app, one.id), 0), known.get(one.id, 0))
+            ]
             if not behind:
                 break
             await asyncio.sleep(LOOK_EVERY)
@@ -321,7 +361,7 @@ class EngineCalls:
         if not isinstance(fresh, tuple):
             fresh = await fresh
         try:
-            return await self._read_whole(request.app, request.ids)
+            return await self._read_whole(request.app, request.ids, request.known)
         except BaseException:
             self._hub.unsubscribe(connection, fresh)
             raise
@@ -357,7 +397,7 @@ class EngineCalls:
 
     def _defer(self, request: MustWrite) -> bool:
         """Whether it has to wait. In order: nothing overtakes what waits."""
-        if self._lease() is not None and not self.deferred_writes:
+        if self._lease.current() is not None and not self.deferred_writes:
             return False
         self.deferred_writes.append(request)
         return True
@@ -386,7 +426,7 @@ class EngineCalls:
         try:
             await work
         except SessionEndedError as error:
-            lease = self._lease()
+            lease = self._lease.current()
             superseded = error.code is ErrorCode.ATTEMPT_SUPERSEDED
             if not superseded or isinstance(request, DetachRequest) or request.owner is None:
                 raise

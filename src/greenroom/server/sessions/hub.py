@@ -42,7 +42,7 @@ from typing import Any, Protocol
 import structlog
 
 from greenroom.core.commands import Command, NodeCommand, RoomCommand, SessionCommand, SupersededCommand
-from greenroom.core.server.services import SessionServices
+from greenroom.core.server.services import Now, SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.engines.base import Bus, Change
@@ -53,7 +53,7 @@ from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection, Subscription
-from greenroom.server.sessions.measuring import SessionMetrics, Traffic
+from greenroom.server.sessions.measuring import SessionMetrics
 from greenroom.server.sessions.rooms import NodeRooms
 from greenroom.server.wire.timer_wheel import TimerWheel
 
@@ -113,8 +113,8 @@ class Hub:
     ) -> None:
         self.services = services
         self.metrics = metrics
-        self.now = clocks.now
         self._clock = clocks.monotonic
+        self._wall = clocks.wall
         self._bus = bus
         self._events = events
         self.wheel = TimerWheel(clocks.monotonic)
@@ -128,9 +128,10 @@ class Hub:
         """The newest version that was sent to watchers, of those who are watched (S11)."""
         self.seen: dict[int, int] = {}
         """Newest change received of each partition (S13)."""
-        self.traffic = Traffic()
+        self.received = self.sent = 0
+        """Messages of all connections since the start."""
         self._batcher = UpdateBatcher()
-        self.rooms = NodeRooms(self, bus, rooms, clock=self._clock, traffic=self.traffic)
+        self.rooms = NodeRooms(self, bus, rooms, clock=self._clock, messages_sent=self.messages_sent)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._deferred: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         """What waits for its turn: more came at once than the loop should have in one."""
@@ -216,8 +217,23 @@ class Hub:
         session = machine.owner.session_id if machine.owner is not None else None
         log.info("connection lost", code=code, address=machine.address, session=session)
 
-    def settle(self, connection: SessionConnection) -> None:
-        """Put the connection on, or take it off, the list of sessions, as its machine's state says."""
+    def message_received(self) -> Now:
+        """Counts it. Both clocks."""
+        self.received += 1
+        return Now(self._clock(), self._wall())
+
+    def messages_sent(self, count: int) -> None:
+        """Counts them."""
+        self.sent += count
+
+    def now(self) -> Now:
+        """Both clocks."""
+        return Now(self._clock(), self._wall())
+
+    def settle(self, connection: SessionConnection, sent: int) -> None:
+        """Put the connection on, or take it off, the list of sessions, as its machine's state says. sent: messages that
+        were sent to it since the last time."""
+        self.sent += sent
         machine = connection.machine
         owner = machine.owner
         if machine.state is ServerState.GONE:
@@ -226,7 +242,8 @@ class Hub:
             if connection.subscriptions:
                 self.unsubscribe(connection, tuple(connection.subscriptions))
             return
-        assert owner is not None
+        if owner is None:
+            return
         known = self.sessions.get(owner.session_id)
         if known is connection:
             return
@@ -431,7 +448,7 @@ class Hub:
                         link.send(data)
                 else:
                     connection.enqueue([item])
-            self.traffic.sent += sent
+            self.sent += sent
             yield
 
     def _send_batches(self, records: Sequence[ParticipantRecord]) -> Iterator[None]:
@@ -465,5 +482,5 @@ class Hub:
         data = frames.get(key)
         if data is None:
             data = frames[key] = frame(items)
-        self.traffic.sent += 1
+        self.sent += 1
         link.send(data)

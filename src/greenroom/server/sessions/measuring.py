@@ -8,15 +8,6 @@ from typing import Protocol
 from greenroom.model import ParticipantRecord
 
 
-class Traffic:
-    """Messages of all connections of a node since it started."""
-
-    __slots__ = ("received", "sent")
-
-    def __init__(self) -> None:
-        self.received = self.sent = 0
-
-
 class SessionMetrics(Protocol):
     """Every method is quick and does not raise. `server.instrumentation.Measure` is one."""
 

@@ -45,7 +45,6 @@ from greenroom.errors import GreenroomError
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import partition_of_room
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.measuring import Traffic
 
 log = structlog.stdlib.get_logger("greenroom.rooms")
 
@@ -53,6 +52,7 @@ _SLICE = 512
 """Connections that are written to before the loop gets its turn."""
 _DONE = object()
 
+CountMessages = Callable[[int], None]
 RoomKey = tuple[str, str]
 """Application and name."""
 
@@ -103,16 +103,23 @@ class NodeRoom:
 
 
 class NodeRooms:
-    """One for each node. tasks: owns what is begun here. source: where rosters are read. clock: monotonic seconds."""
+    """One for each node. tasks: owns what is begun here. source: where rosters are read. clock: monotonic seconds.
+    messages_sent: counts them."""
 
     def __init__(
-        self, tasks: TaskOwner, bus: Bus, source: Rooms, *, clock: Callable[[], float], traffic: Traffic
+        self,
+        tasks: TaskOwner,
+        bus: Bus,
+        source: Rooms,
+        *,
+        clock: Callable[[], float],
+        messages_sent: Callable[[int], None],
     ) -> None:
         self._tasks = tasks
         self._bus = bus
         self._source = source
         self._clock = clock
-        self._traffic = traffic
+        self._messages_sent = messages_sent
         self._loop = asyncio.get_running_loop()
         self._rooms: dict[RoomKey, NodeRoom] = {}
         self._batcher = RoomBatcher()
@@ -423,7 +430,7 @@ class NodeRooms:
                     connection.link.send(frame)  # type: ignore[union-attr]
                 else:
                     watches.behind[name] = None
-            self._traffic.sent += count
+            self._messages_sent(count)
             yield
 
     def _catch_up(self, connection: SessionConnection, room: NodeRoom) -> None:
@@ -437,7 +444,7 @@ class NodeRooms:
         elif _may_write(connection):
             watches.behind.pop(room.name, None)
             watches.sent[room.name] = copy.version
-            self._traffic.sent += 1
+            self._messages_sent(1)
             connection.link.send(copy.frame(sent, MAX_PIECE_BYTES))  # type: ignore[union-attr]
         else:
             watches.behind[room.name] = None
@@ -471,7 +478,7 @@ class NodeRooms:
                     connection.link.send(data)  # type: ignore[union-attr]
                 else:
                     watches.enqueue(name, data)
-            self._traffic.sent += count
+            self._messages_sent(count)
             yield
 
 

@@ -60,9 +60,12 @@ class Tenants:
         self.revocations = Revocations(clock)
         self.minted = MintedTokens(random_bytes(32))
         """Client access tokens that this node gave out."""
+        self._applications: dict[str, Application] = {}
+        self.get: Callable[[str], Application | None] = self._applications.get
+        """The application of that key, disabled ones too; None where unknown or deleted."""
         self.issuers = Issuers(self.secrets, key_sets or KeySets(_NoFetcher(), monotonic=clock), self.get)
         """Who besides the service may sign client access tokens."""
-        self._keys = SigningKeys(
+        self.keys = SigningKeys(
             master_key=master_key,
             clock=clock,
             random_bytes=random_bytes,
@@ -70,7 +73,6 @@ class Tenants:
         )
         self._directory = directory
         self._clock = clock
-        self._applications: dict[str, Application] = {}
         self._stored_applications: dict[str, Application] = {}
         """All that was read, tombstones too."""
         self._stored_keys: dict[str, SealedKey] = {}
@@ -88,10 +90,6 @@ class Tenants:
         return self._clock()
 
     # -- reading ------------------------------------------------------------------------------------------------------
-
-    def get(self, app_key: str) -> Application | None:
-        """The application of that key, disabled ones too; None where unknown or deleted."""
-        return self._applications.get(app_key)
 
     @property
     def applications(self) -> tuple[Application, ...]:
@@ -115,7 +113,7 @@ class Tenants:
     @property
     def ring(self) -> KeyRing:
         """The keys that sign and verify now."""
-        return self._keys.ring
+        return self.keys.ring
 
     def authenticate(self, readings: Iterable[BasicCredentials]) -> Application | None:
         """The application whose key and secret one of the readings of a Basic header holds, else None.
@@ -142,7 +140,7 @@ class Tenants:
         master key is another one than the keys were sealed with."""
         async with self._changing:
             await self._load()
-            if not self._keys:
+            if not self.keys:
                 await self._add_key(self._clock() - ANNOUNCED)
                 await self._load()
 
@@ -170,10 +168,10 @@ class Tenants:
         self._stored_applications |= {app.key: app for app in await self._directory.applications()}
         self._stored_keys |= {key.kid: key for key in await self._directory.keys()}
         restrictions = await self._directory.restrictions()
-        self._keys.replace(self._stored_keys.values())
-        self._applications = {
-            app.key: effective(app, self._config) for app in self._stored_applications.values() if not app.deleted
-        }
+        self.keys.replace(self._stored_keys.values())
+        known = {app.key: effective(app, self._config) for app in self._stored_applications.values() if not app.deleted}
+        self._applications.clear()
+        self._applications.update(known)
         self.issuers.replace(self._applications.values())
         if restrictions:
             self._restrictions = {(one.app, one.kind, one.subject): one for one in restrictions}
@@ -288,7 +286,7 @@ class Tenants:
             return key
 
     async def _add_key(self, created_at: float) -> SigningKey:
-        key, sealed = self._keys.make(created_at)
+        key, sealed = self.keys.make(created_at)
         await self._directory.save_key(sealed)
         return key
 

@@ -102,18 +102,12 @@ class Revocations:
             return True
         return token.issued_at <= self._cutoff_of(token.app, token.participant_id or "")
 
-    def is_jti_revoked(self, app_key: str, jti: str) -> bool:
-        """Whether this one token was revoked."""
-        return (app_key, jti) in self.revoked_jtis
-
-    def refusal(self, token: VerifiedToken) -> GreenroomError | None:
-        """Why this one token, revoked by its jti, opens nothing; None where it was not. A block comes first (S2).
+    def refusal(self, token: VerifiedToken) -> GreenroomError:
+        """Why this one token, which is revoked by its jti, opens nothing. A block comes first (S2).
 
         Asked at `open` too: a token that names no participant is revoked in no participant's partition, where the
         engine would find it (S18).
         """
-        if (token.app, token.jti) not in self.revoked_jtis:
-            return None
         for subject in (token.participant_id or "", erased_subject(token.participant_id or "")):
             block = self._blocks.get((token.app, subject))
             if block is not None and (block.until is None or block.until > self._clock() * 1000):

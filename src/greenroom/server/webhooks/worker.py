@@ -89,6 +89,10 @@ class DeliveryCounts:
     set_aside: int = 0
     recent: deque[AttemptView] = field(default_factory=lambda: deque(maxlen=RECENT))
 
+    def put_aside(self, count: int) -> None:
+        """So many events were set aside."""
+        self.set_aside += count
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -329,7 +333,7 @@ class EndpointWorker:
                 self._log.warning("webhook events set aside", events=len(effect.events), why=effect.why)
                 events = [self._tools.redacted(event) for event in effect.events]
                 await outbox.set_aside(app, self._reader, events, effect.why)
-                self.counts.set_aside += len(effect.events)
+                self.counts.put_aside(len(effect.events))
             elif isinstance(effect, Replayed):
                 await outbox.drop_aside(app, self._replays, [effect.event_id])
                 self._look_for_replays = True

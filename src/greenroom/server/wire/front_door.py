@@ -91,7 +91,7 @@ class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_answer_due", "_arrival", "_buffer", "_count", "_door", "_due", "_inner", "_is_counted", "_state",
-        "_transport", "_unsent", "address", "slot",
+        "_transport", "_unsent", "address", "tick_at",
     )  # fmt: skip
 
     def __init__(self, door: FrontDoor, arrival: Arrival) -> None:
@@ -109,7 +109,7 @@ class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
         """When a head must be whole, or what lingers must be gone."""
         self._answer_due = _NEVER
         """When more of an answer must have been read."""
-        self.slot = -1
+        self.tick_at = _NEVER
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -193,6 +193,10 @@ class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
         else:
             log.info("an answer is not being read: address=%s", self.address)
             transport.abort()
+
+    def planned(self, at: float) -> None:
+        """See `Ticked.planned`."""
+        self.tick_at = at
 
     def tick(self) -> None:
         """Something may be late."""

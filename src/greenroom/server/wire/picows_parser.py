@@ -1,4 +1,4 @@
-"""What `frame_reader` leaves: fragments, binary messages, and all that breaks RFC 6455. The only file that touches
+"""What `read_frame` leaves: fragments, binary messages, and all that breaks RFC 6455. The only file that touches
 picows, whose protocol class is not documented: pinned to 2.3.
 
 picows is the parser and nothing else. Its `WSProtocol` finds and unmasks frames, and refuses what breaks RFC 6455 in
@@ -13,6 +13,7 @@ shows as `transport.is_close_frame_sent`, *after* the frames before it were deli
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
@@ -29,7 +30,7 @@ from picows import (
 from picows import picows as _picows
 
 from greenroom.codes import CloseCode
-from greenroom.server.wire.frames import CLOSE, PING, PONG, Fragments, FrameHeads
+from greenroom.server.wire.frames import CLOSE, PING, PONG
 from greenroom.server.wire.interface import WebSocketOptions
 
 log = logging.getLogger("greenroom.server")
@@ -40,6 +41,10 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CONTROL: Final = {WSMsgType.CLOSE: CLOSE, WSMsgType.PING: PING, WSMsgType.PONG: PONG}
+
+_INSIDE: Final = frozenset((0, CLOSE, PING, PONG))
+"""First bytes of what may follow a fragment, other than the last one."""
+_MASK_BYTES: Final = 4
 
 _PARSER_REQUEST: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -162,6 +167,88 @@ def _new_parser(listener: WSListener, options: WebSocketOptions) -> Any:
     return parser
 
 
+class FrameHeads:
+    """Reads the heads of a client's frames as their bytes come, from the first byte of a frame on: the sum of a message
+    in fragments is known from them before its payload has come. It ends with the message, or with a frame that may not
+    be inside one."""
+
+    __slots__ = ("_ended", "_head", "_skip", "size")
+
+    def __init__(self, size: int) -> None:
+        self._ended = False
+        self._head = b""
+        self._skip = 0
+        self.size = size
+        """Of the message so far, with what the heads read promise."""
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the connection."""
+        position = 0
+        while position < len(data) and not self._ended:
+            if self._skip:
+                step = min(self._skip, len(data) - position)
+                self._skip -= step
+                position += step
+                continue
+            self._head += data[position : position + 1]
+            position += 1
+            length = _payload_size(self._head)
+            if length is not None:
+                first = self._head[0]
+                if first & 0x7F == 0:
+                    self.size += length
+                self._ended = first not in _INSIDE or self._head[1] < 0x80
+                self._skip = _MASK_BYTES + length
+                self._head = b""
+
+
+def _payload_size(head: bytes) -> int | None:
+    """What the head of a frame says of its payload; None: it is not whole (RFC 6455, section 5.2)."""
+    if len(head) < 2:
+        return None
+    short = head[1] & 0x7F
+    extended = {126: 2, 127: 8}.get(short, 0)
+    if len(head) < 2 + extended:
+        return None
+    return int.from_bytes(head[2 : 2 + extended]) if extended else short
+
+
+class Fragments:
+    """A message that has begun and not ended. Its UTF-8 is checked as it comes, so that a bad one fails early."""
+
+    __slots__ = ("_check", "_parts", "count", "is_timed", "size")
+
+    def __init__(self, *, is_text: bool) -> None:
+        self._parts: list[bytes] = []
+        self._check = codecs.getincrementaldecoder("utf-8")() if is_text else None
+        self.count = 0
+        self.size = 0
+        self.is_timed = False
+        """Whether the rest of it has a deadline."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text."""
+        return self._check is not None
+
+    def add(self, payload: bytes, last: bool) -> bool:
+        """Whether the message is still valid with `payload` added."""
+        self.count += 1
+        self.size += len(payload)
+        self._parts.append(payload)
+        if self._check is None:
+            return True
+        try:
+            self._check.decode(payload, last)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def joined(self) -> bytes:
+        """The message so far."""
+        return b"".join(self._parts)
+
+
 def feed(reader: asyncio.BufferedProtocol | PicowsParser, data: bytes) -> None:
     """Let it read `data` as if that came from the transport."""
     view = memoryview(data)
@@ -174,7 +261,7 @@ def feed(reader: asyncio.BufferedProtocol | PicowsParser, data: bytes) -> None:
 
 
 class PicowsParser(WSListener):
-    """Made for a connection with the first frame that `frame_reader` leaves; from then on it reads all of them."""
+    """Made for a connection with the first frame that `read_frame` leaves; from then on it reads all of them."""
 
     __slots__ = ("_fragments", "_heads", "_options", "_owner", "_parser", "_read", "_room", "_tail")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 SLOT_SECONDS = 0.25
@@ -18,9 +19,14 @@ _AT_ONCE = 128
 
 
 class Ticked(Protocol):
-    """What can be put on the wheel. slot: owned by the wheel; -1 where it is on none."""
+    """What can be put on the wheel."""
 
-    slot: int
+    @property
+    def tick_at(self) -> float:
+        """When the wheel ticks it next; infinity: it is on no slot."""
+
+    def planned(self, at: float) -> None:
+        """The wheel's: that is `tick_at` from now on."""
 
     def tick(self) -> None:
         """Its time may have come."""
@@ -40,11 +46,12 @@ class TimerWheel:
 
     def schedule(self, item: Ticked, due: float) -> None:
         """Tick at ``due`` or a slot later, unless an earlier tick is planned. Infinity: never."""
-        if due == float("inf"):
+        if due >= item.tick_at:
             return
         slot = max(int(due / self._seconds) + 1, self._turned + 1)
-        if item.slot < 0 or slot < item.slot:
-            item.slot = slot
+        at = slot * self._seconds
+        if at < item.tick_at:
+            item.planned(at)
             self._slots.setdefault(slot, []).append(item)
 
     def after(self, item: Ticked, seconds: float) -> float:
@@ -68,7 +75,8 @@ class TimerWheel:
             items = self._slots.pop(self._turned, None)
             if items is not None:
                 # What moved to an earlier slot has been there, or is in another list: it does not count here.
-                self._due += [item for item in items if item.slot == self._turned]
+                at = self._turned * self._seconds
+                self._due += [item for item in items if item.tick_at == at]
         self._handle = self._loop.call_later(self._seconds, self._turn)
         if self._due:
             self._some()
@@ -76,7 +84,7 @@ class TimerWheel:
     def _some(self) -> None:
         due, self._due = self._due[:_AT_ONCE], self._due[_AT_ONCE:]
         for item in due:
-            item.slot = -1
+            item.planned(inf)
             item.tick()
         if self._due and self._handle is not None:
             self._loop.call_soon(self._some)

@@ -1,6 +1,6 @@
 """One WebSocket connection: what waits to be written, control frames, Close, and how a connection ends.
 
-Frames are read by `frame_reader`; the first one that it leaves makes a `PicowsParser`, which reads from then on.
+Frames are read by `read_frame`; the first one that it leaves makes a `PicowsParser`, which reads from then on.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from enum import Enum
 from typing import Final, cast
 
 from greenroom.codes import CloseCode
-from greenroom.server.wire.frame_reader import MORE, OTHER, read_frame
 from greenroom.server.wire.frames import (
     BINARY,
     CLOSE,
     CLOSE_CODE,
+    MORE,
+    OTHER,
     PING,
     PING_FRAME,
     PONG,
@@ -26,6 +27,7 @@ from greenroom.server.wire.frames import (
     is_utf8,
     is_valid_close_code,
     long_header,
+    read_frame,
 )
 from greenroom.server.wire.interface import BinaryHandler, Handler, UpgradeRequest, WebSocketOptions
 from greenroom.server.wire.picows_parser import PicowsParser, feed
@@ -82,7 +84,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         "headers",
         "path",
         "paused",
-        "slot",
+        "tick_at",
     )
 
     def __init__(
@@ -103,7 +105,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._wheel = wheel
         self._due = _NEVER
         """When a message in fragments must be whole, or the client gone."""
-        self.slot = -1
+        self.tick_at = _NEVER
         self._parser: PicowsParser | None = None
         """Made where it is needed."""
         self._partial: bytearray | None = None
@@ -393,6 +395,10 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     def _abort_later(self) -> None:
         if self._due == _NEVER:
             self._due = self._wheel.after(self, self._options.close_timeout)
+
+    def planned(self, at: float) -> None:
+        """See `Ticked.planned`."""
+        self.tick_at = at
 
     def tick(self) -> None:
         """Something may be late."""

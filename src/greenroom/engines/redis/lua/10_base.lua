@@ -169,8 +169,17 @@ local function participant_key(c, who)
   return c.P .. ':p:' .. who
 end
 
+-- Why a session ended that was forgotten before its openId's time (`forget_surplus`), or false.
+local function end_of_forgotten(c, sid)
+  return call('HGET', c.P .. ':gone', sid)
+end
+
 -- An unknown session: for 20 s after a restore its node may still write it back (S15).
-local function unknown_session(c)
+local function unknown_session(c, sid)
+  local reason = end_of_forgotten(c, sid)
+  if reason then
+    return refuse('ended', 'end_reason', reason)
+  end
   if c.clock < number(call('HGET', c.P, 'restored')) + RECOVERING_MS then
     return refuse('recovering')
   end

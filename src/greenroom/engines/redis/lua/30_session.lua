@@ -103,6 +103,17 @@ local function forget_session(c, sid)
   call('ZREM', c.P .. ':due', 'f' .. sid, 'o' .. sid)
 end
 
+-- One that makes room for later ones. That it ended, and why, stays known as long as its openId would have been: its node
+-- may not have been notified yet, and would write back a session that it holds and nobody knows (S7).
+local function forget_surplus(c, sid)
+  local reason, due = call('HGET', session_key(c, sid), 'reason'), call('ZSCORE', c.P .. ':due', 'o' .. sid)
+  forget_session(c, sid)
+  if reason and due then
+    call('HSET', c.P .. ':gone', sid, reason)
+    call('ZADD', c.P .. ':due', due, 'o' .. sid)
+  end
+end
+
 -- Of a participant the latest that ended are kept. Where an application has too many, one that ends is kept as long as
 -- its openId only.
 local function remember_ended(c, s)
@@ -112,7 +123,7 @@ local function remember_ended(c, s)
   call('ZADD', c.P .. ':due', int(c.clock + (many and OPEN_ID_MEMORY_MS or ENDED_MEMORY_MS)), 'f' .. s.id,
     int(c.clock + OPEN_ID_MEMORY_MS), 'o' .. s.id)
   for _, old in ipairs(call('ZRANGE', key, 0, -1 - ENDED_OF_PARTICIPANT)) do
-    forget_session(c, old)
+    forget_surplus(c, old)
   end
 end
 
@@ -263,9 +274,9 @@ local function flat_session(c, sid)
 end
 
 -- Why an owner no longer owns.
-local function not_owner(c, s)
+local function not_owner(c, s, sid)
   if not s then
-    return unknown_session(c)
+    return unknown_session(c, sid)
   end
   if s.state == 'closed' then
     return refuse('ended', 'end_reason', s.reason)

@@ -28,13 +28,13 @@ end
 
 local function check_attach(c, r, s)
   if not s then
-    return unknown_session(c)
+    return unknown_session(c, r.id)
   end
   if not r.owner_lease then
     return check_secret(c, r, s)
   end
   if s.state == 'closed' or not is_owner(s, r) then
-    return not_owner(c, s)
+    return not_owner(c, s, r.id)
   end
   return nil
 end
@@ -71,7 +71,7 @@ end)
 define('refresh', function(c, r)
   local s = load_session(c, r.id)
   if not owns(s, r) then
-    return not_owner(c, s)
+    return not_owner(c, s, r.id)
   end
   local no = restricted(c, s.app, s.hashed, r.jti, r.iat)
   if no then

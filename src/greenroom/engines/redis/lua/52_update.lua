@@ -38,7 +38,7 @@ define('update', function(c, r)
   if r.id then
     s = load_session(c, r.id)
     if not owns(s, r) then
-      return not_owner(c, s)
+      return not_owner(c, s, r.id)
     end
     local first = r.update_id and remembered(s, r.update_id)
     if first then

@@ -111,11 +111,13 @@ function due.u(c, _, who)
   emit_participant(c, p, 'updated')
 end
 
--- o: the openId of an ended session.
+-- o: the openId of an ended session, or what is left of one that was forgotten before.
 function due.o(c, _, sid)
   local s = load_session(c, sid)
   if s then
     forget_open_id(c, s)
+  else
+    call('HDEL', c.P .. ':gone', sid)
   end
 end
 

@@ -49,7 +49,7 @@ end
 local function restore_one(c, item)
   local s = item.session
   local old = load_session(c, s.id)
-  if old and old.state == 'closed' then
+  if old and old.state == 'closed' or not old and end_of_forgotten(c, s.id) then
     return 0
   end
   local p = participant_of(c, s)

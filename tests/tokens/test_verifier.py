@@ -1,13 +1,25 @@
-"""`greenroom.tokens.minted`: what the table spares is the signature, and nothing else."""
+"""The table of minted tokens: what it spares is reading them and their signature, and nothing else."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 
 from greenroom.errors import TokenExpiredError, TokenInvalidError
-from greenroom.tokens import Algorithm, KeyRing, MintedTokens, SigningKey, TokenKind, generate_key, verify
+from greenroom.tokens import (
+    SESSION_SCOPES,
+    Algorithm,
+    KeyRing,
+    MintedTokens,
+    SessionPolicyClaim,
+    SigningKey,
+    TokenKind,
+    generate_key,
+    verify,
+)
 from tests.tokens.corpus import corpus
-from tests.tokens.forge import ISSUER, NOW, RING, STRANGER, stream
+from tests.tokens.forge import ISSUER, NOW, PARTICIPANT, RING, STRANGER, stream
 from tests.tokens.test_mint_and_verify import client
 
 
@@ -35,9 +47,26 @@ def test_its_signature_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(SigningKey, "verifies", verifies)
     assert check(minted.token, known) == minted.jti
     assert asked == []
+    assert len(known) == 0
     with pytest.raises(TokenInvalidError, match="signature"):
-        check(minted.token, table())
+        check(minted.token, known)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("scopes", [(), ("session:update",), SESSION_SCOPES])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("external_id", [None, "anna", "Ännä [[["])
+@pytest.mark.parametrize("policy", [None, SessionPolicyClaim(max_sessions=2, when_full="reject")])
+def test_it_says_what_reading_the_token_says(
+    scopes: tuple[str, ...], version: int, external_id: str | None, policy: SessionPolicyClaim | None
+) -> None:
+    token = client(
+        scopes=scopes, version=version, external_id=external_id, policy=policy,
+        participant_id=None if external_id is None else PARTICIPANT,
+    ).token  # fmt: skip
+    read = verify(token, RING, kind=TokenKind.CLIENT, issuer=ISSUER, now=NOW)
+    assert table(token).take(token) == read
+    assert (read.external_id, read.policy, read.not_before) == (external_id, policy, 0)
 
 
 def test_a_token_altered_anywhere_is_refused() -> None:
@@ -51,17 +80,18 @@ def test_a_token_altered_anywhere_is_refused() -> None:
 
 def test_key_issuer_and_times_count_for_a_known_token_too() -> None:
     minted = client()
-    known = table(minted.token)
+    token = minted.token
     with pytest.raises(TokenInvalidError, match="kid"):
-        check(minted.token, known, ring=KeyRing(STRANGER))
+        check(token, table(token), ring=KeyRing(STRANGER))
     with pytest.raises(TokenInvalidError, match="iss"):
-        check(minted.token, known, issuer="https://elsewhere.example")
+        check(token, table(token), issuer="https://elsewhere.example")
     with pytest.raises(TokenExpiredError):
-        check(minted.token, known, now=minted.expires_at + 31)
-    with pytest.raises(TokenInvalidError, match="iat"):
-        check(minted.token, known, now=minted.issued_at - 6)
+        check(token, table(token), now=minted.expires_at + 31)
+    for now in (minted.issued_at - 6, math.nan):
+        with pytest.raises(TokenInvalidError, match="iat"):
+            check(token, table(token), now=now)
     with pytest.raises(TokenInvalidError):
-        verify(minted.token, RING, kind=TokenKind.API, issuer=ISSUER, now=NOW + 1, minted=known)
+        verify(token, RING, kind=TokenKind.API, issuer=ISSUER, now=NOW + 1, minted=table(token))
 
 
 def test_what_must_be_refused_is_refused_beside_a_full_table() -> None:
@@ -74,9 +104,10 @@ def test_what_must_be_refused_is_refused_beside_a_full_table() -> None:
 def test_the_oldest_are_forgotten_and_stay_good() -> None:
     tokens = [client(random_bytes=stream(str(number))).token for number in range(5)]
     known = table(*tokens, capacity=3)
-    assert (len(known), [token in known for token in tokens]) == (3, [False, False, True, True, True])
+    assert len(known) == 3
     assert check(tokens[0], known)
-    assert None not in known
+    assert [known.take(token) is not None for token in tokens] == [False, False, True, True, True]
+    assert known.take(None) is None
 
 
 @pytest.mark.parametrize("alg", list(Algorithm))
