@@ -6,14 +6,16 @@ import asyncio
 from typing import Any, cast
 
 import msgspec
+import pytest
 
 from greenroom.codes import ErrorCode
 from greenroom.core.commands import InvitedCommand, RoomLeftCommand
 from greenroom.core.requests import UpdateRequest
-from greenroom.core.rooms.requests import EndRoom, KickMember, RosterQuery
+from greenroom.core.rooms.requests import EndRoom, KickMember, Roster, RosterQuery
 from greenroom.core.rooms.watching import WAITING_BYTES
 from greenroom.engines.rooms import RoomChange
 from greenroom.model import Invitation, participant_id_of, partition_of_room
+from greenroom.server.sessions import rooms as node_rooms
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.rooms import NodeRoom
 from tests.core.server.rig import APP, NAMESPACE, NEXT_SECRET, SECRET
@@ -425,3 +427,33 @@ async def test_a_join_whose_client_is_gone_leaves_no_room_behind() -> None:
             await asyncio.sleep(0.002)
         assert len(shell.hub.rooms) == 0
         assert dict(cast(Any, shell.inner.bus)._rooms) == {}
+
+
+async def test_r5_a_join_is_answered_with_the_node_s_copy() -> None:
+    async with running_shell() as shell:
+        await join(shell, await shell.open("anna"))
+        rooms, asked = cast(Any, shell.inner.rooms), []
+        read = rooms.roster
+
+        async def roster(query: RosterQuery) -> Roster:
+            asked.append(query.limit)
+            found: Roster = await read(query)
+            return found
+
+        rooms.roster = roster
+        result = await join(shell, await shell.open("bob"))
+        assert sorted(ids(result["roster"]["members"])) == sorted([ANNA, BOB])
+        assert result["roster"]["id"] == (await read(RosterQuery(app=APP, room=ROOM))).record.id
+        assert asked == [1], "of the engine one member was read"
+
+
+async def test_a_join_that_the_node_does_not_hear_of_is_answered_by_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_shell() as shell:
+        await join(shell, await shell.open("anna"))
+        bob = await shell.open("bob")
+        monkeypatch.setattr(node_rooms, "COPY_SECONDS", 0.01)
+        monkeypatch.setattr(shell.hub.rooms, "changed", lambda change: None)
+        result = await join(shell, bob)
+        assert sorted(ids(result["roster"]["members"])) == sorted([ANNA, BOB])

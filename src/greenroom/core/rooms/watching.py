@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import msgspec
 
@@ -33,6 +34,7 @@ AT_ONCE_SECONDS = 0.002
 """For which the first change after a quiet time waits for others of the same instant."""
 WAITING_BYTES = 64 * 1024
 """Of messages that wait for one reader (R6)."""
+_encode = msgspec.json.Encoder().encode
 _MEMBER_BYTES = 160
 """Of a member's JSON besides its texts, about."""
 
@@ -95,13 +97,22 @@ class _Entry:
     """A member, or (member is None) somebody who left. stamp: version at which it became so. joined: version at which
     this stay began, 0 where that was before the copy."""
 
-    __slots__ = ("joined", "member", "reason", "stamp")
+    __slots__ = ("_wire", "joined", "member", "reason", "stamp")
 
     def __init__(self, stamp: int, joined: int, member: MemberRecord | None, reason: str) -> None:
         self.stamp = stamp
         self.joined = joined
         self.member = member
         self.reason = reason
+        self._wire: WireMember | None = None
+
+    @property
+    def wire(self) -> WireMember:
+        """The member as clients see it, encoded once: a trick, for a room of a thousand is sent to each who joins."""
+        if self._wire is None:
+            assert self.member is not None
+            self._wire = cast(WireMember, msgspec.Raw(_encode(member_to_wire(self.member))))
+        return self._wire
 
 
 class WatchedRoster:
@@ -206,31 +217,37 @@ class WatchedRoster:
                 return
             yield one, entry
 
-    def roster(self, since: int | None = None) -> Roster:
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be answered with: not where the room was opened since the copy was read, whose id is not known
+        then."""
+        return self.record is not None or not self.count
+
+    def bytes_since(self, since: int) -> int:
+        """Of what differs from a version, as JSON, about."""
+        return sum([_bytes_of(one.member) if one.member else len(key) + 3 for key, one in self._since(since)])
+
+    def wire(self, since: int | None = None) -> WireRoster:
         """All of it, by id; or what differs from a version not below `floor`."""
-        if since is None or not self.detailed:
-            members = (entry.member for _, entry in sorted(self._entries.items()) if entry.member is not None)
-            return self._roster(tuple(members), (), None)
-        changed = list(self._since(since))
-        members = (entry.member for _, entry in changed if entry.member is not None)
-        left = tuple(one for one, entry in changed if entry.member is None)
-        return self._roster(tuple(members), left, since)
-
-    @staticmethod
-    def bytes_of(roster: Roster) -> int:
-        """Of its members and of who left, as JSON, about."""
-        return sum(map(_bytes_of, roster.members)) + sum([len(one) + 3 for one in roster.left])
-
-    def _roster(self, members: tuple[MemberRecord, ...], left: tuple[str, ...], since: int | None) -> Roster:
-        return Roster(
+        members: list[WireMember] = []
+        left: list[str] = []
+        if not self.detailed:
+            since = None
+        elif since is None:
+            members = [entry.wire for _, entry in sorted(self._entries.items()) if entry.member is not None]
+        else:
+            changed = list(self._since(since))
+            members = [entry.wire for _, entry in changed if entry.member is not None]
+            left = [one for one, entry in changed if entry.member is None]
+        return WireRoster(
             room=self.room,
             version=self.version,
             count=self.count,
-            detailed=self.detailed,
             members=members,
             left=left,
             since=since,
-            record=self.record,
+            detailed=self.detailed,
+            id=None if self.record is None else self.record.id,
         )
 
     def frame(self, since: int, limit: int) -> bytes:
@@ -246,7 +263,7 @@ class WatchedRoster:
                 if entry.member is None:
                     left.append((one, entry.reason))
                 else:
-                    (joined if entry.joined > since else changed).append(member_to_wire(entry.member))
+                    (joined if entry.joined > since else changed).append(entry.wire)
             found = self._frame(
                 RoomChanged(
                     room=self.room,
@@ -265,6 +282,11 @@ class WatchedRoster:
 
     def _frame(self, changed: RoomChanged) -> bytes:
         return encode_notification("rooms.changed", changed)
+
+
+def bytes_of(roster: Roster) -> int:
+    """Of its members and of who left, as JSON, about."""
+    return sum(map(_bytes_of, roster.members)) + sum([len(one) + 3 for one in roster.left])
 
 
 def _bytes_of(member: MemberRecord) -> int:

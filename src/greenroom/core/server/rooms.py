@@ -92,6 +92,8 @@ _MAX_MESSAGE_ID_CHARACTERS = 64
 _GRANTED = "granted"
 _INVITEE_MAY = frozenset({"join", "watch", "send"})
 _EMPTY = Empty()
+AnyRoster = Roster | WireRoster
+"""The engine's, or of the node's own copy."""
 
 
 class SessionRooms:
@@ -284,8 +286,8 @@ def create(asking: Asking, params: CreateRoomParams, now: Now) -> RoomCall:
 
     def reply(roster: Roster, _now: Now) -> RosterResult:
         # Who may not watch learns that the room is open, and nothing of who is there.
-        shown = roster if asking.rights.allow("watch", room, _now) else _hidden(roster)
-        return RosterResult(roster_to_wire(shown), watching=watching)
+        shown = as_wire(roster) if asking.rights.allow("watch", room, _now) else _hidden(roster)
+        return RosterResult(shown, watching=watching)
 
     return RoomCall(request, reply)
 
@@ -308,10 +310,10 @@ def join(asking: Asking, params: RoomParams, now: Now) -> RoomCall:
         limits=limits_of(asking.application),
     )
 
-    def reply(roster: Roster, _now: Now) -> RosterResult:
+    def reply(roster: AnyRoster, _now: Now) -> RosterResult:
         rooms.entered(room)
         rooms.watched(room, roster.version)
-        return RosterResult(roster_to_wire(roster if watching else _hidden(roster)), watching=watching)
+        return RosterResult(as_wire(roster) if watching else _hidden(roster), watching=watching)
 
     return RoomCall(request, reply, lambda: _undo(rooms, held))
 
@@ -344,17 +346,17 @@ def watch(asking: Asking, params: RoomsParams, now: Now) -> RoomCall:
     held = _hold(rooms, names)
     known = {room: version for room, version in known.items() if room not in params.rooms}
 
-    def reply(rosters: Sequence[Roster], _now: Now) -> RostersResult:
+    def reply(rosters: Sequence[AnyRoster], _now: Now) -> RostersResult:
         return RostersResult(took(rooms, rosters, known))
 
     return RoomCall(WatchRooms(app=asking.app, rooms=names, known=known), reply, lambda: _undo(rooms, held))
 
 
-def took(rooms: SessionRooms, rosters: Sequence[Roster], known: Mapping[str, int]) -> list[WireRoster]:
+def took(rooms: SessionRooms, rosters: Sequence[AnyRoster], known: Mapping[str, int]) -> list[WireRoster]:
     """Rosters for a reply, which is written: those that differ from what is known."""
     for roster in rosters:
         rooms.watched(roster.room, roster.version)
-    return [roster_to_wire(one) for one in rosters if known.get(one.room) != one.version]
+    return [as_wire(one) for one in rosters if known.get(one.room) != one.version]
 
 
 def unwatch(asking: Asking, params: RoomsParams, now: Now) -> RoomCall:
@@ -510,7 +512,7 @@ class RoomsBack(NamedTuple):
     leave: tuple[str, ...]
     news: dict[str, Any]
 
-    def with_news(self, result: OpenResult, rosters: Sequence[Roster] | GreenroomError | None) -> OpenResult:
+    def with_news(self, result: OpenResult, rosters: Sequence[AnyRoster] | GreenroomError | None) -> OpenResult:
         """The result, with what there is to say about rooms. rosters: the answer to `watch`."""
         news = dict(self.news)
         if self.rooms is not None and self.watch is not None:
@@ -573,6 +575,11 @@ def _undo(rooms: SessionRooms, held: Iterable[str]) -> None:
     rooms.unwatched(held)
 
 
-def _hidden(roster: Roster) -> Roster:
+def as_wire(roster: AnyRoster) -> WireRoster:
+    """The roster as clients see it."""
+    return roster if isinstance(roster, WireRoster) else roster_to_wire(roster)
+
+
+def _hidden(roster: AnyRoster) -> WireRoster:
     """What somebody sees who may not watch the room."""
-    return msgspec.structs.replace(roster, members=(), left=(), cursor=None, count=0)
+    return msgspec.structs.replace(as_wire(roster), members=[], left=[], cursor=None, count=0)

@@ -30,7 +30,7 @@ from greenroom.core.requests import (
     UnwatchRequest,
     WatchRequest,
 )
-from greenroom.core.rooms.requests import RoomRequest, Roster
+from greenroom.core.rooms.requests import RoomRequest
 from greenroom.core.rooms.watching import invitation_to_wire
 from greenroom.core.server.effects import Abort, Close, Effect, EngineCall, Ping, Refused, Send
 from greenroom.core.server.endings import (
@@ -59,6 +59,7 @@ from greenroom.core.server.request_queue import RequestQueue
 from greenroom.core.server.rooms import (
     PERMISSION_LOST,
     ROOM_METHODS,
+    AnyRoster,
     AskAboutRoom,
     Asking,
     Rights,
@@ -578,7 +579,7 @@ class ServerSession:
         changed: Sequence[ParticipantRecord],
         now: Now,
         back: RoomsBack,
-        rosters: Sequence[Roster] | GreenroomError | None = None,
+        rosters: Sequence[AnyRoster] | GreenroomError | None = None,
     ) -> None:
         owner, limits = self.owner, self.services.limits
         assert owner is not None

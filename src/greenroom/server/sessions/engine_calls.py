@@ -448,14 +448,27 @@ class EngineCalls:
         rooms = self._hub.rooms
         held = rooms.acquire(request.app, (request.room,))
 
+        room, has_copy = held[0], held[0].has_copy
+        if has_copy:
+            request = replace(request, limit=1)  # the node has it
+
         def joined(result: Any) -> None:
-            watches = connection.machine.rooms
-            if isinstance(result, Roster) and watches is not None and request.room in watches.watches.sent:
-                rooms.took(held[0], result)
+            if isinstance(result, Roster) and has_copy and watches():
+                self._when_done(rooms.roster_after_join(room, result), answered)
+            else:
+                answered(result)
+
+        def answered(result: Any) -> None:
+            if isinstance(result, Roster) and not has_copy and watches():
+                rooms.took(room, result)
             connection.answered(number, result)
             rooms.release(held)
 
-        if held[0].is_subscribed:
+        def watches() -> bool:
+            found = connection.machine.rooms
+            return found is not None and request.room in found.watches.sent
+
+        if room.is_subscribed:
             self._when_done(self._rooms.join(request), joined)
         else:
             self._when_done(self._join_after(rooms.subscribed(held), request), joined)

@@ -36,7 +36,8 @@ import structlog
 
 from greenroom.core.rooms.news import RoomChange, RoomMessage
 from greenroom.core.rooms.requests import Roster, RosterQuery, WatchRooms
-from greenroom.core.rooms.watching import RoomBatcher, RoomWatches, WatchedRoster, encode_message
+from greenroom.core.rooms.watching import RoomBatcher, RoomWatches, WatchedRoster, bytes_of, encode_message
+from greenroom.core.server.rooms import AnyRoster
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus
 from greenroom.engines.completion import READY
@@ -48,6 +49,8 @@ from greenroom.server.sessions.connection import SessionConnection
 
 log = structlog.stdlib.get_logger("greenroom.rooms")
 
+COPY_SECONDS = 0.5
+"""For which a join waits until the node has heard of it, before the roster is read from the engine."""
 _SLICE = 512
 """Connections that are written to before the loop gets its turn."""
 _DONE = object()
@@ -68,7 +71,7 @@ class NodeRoom:
     """One room, as this node has it."""
 
     __slots__ = ("app", "asking", "early", "error", "flushed", "is_subscribed", "is_whole", "members", "name",
-                 "reading", "roster", "subscribing", "watchers")  # fmt: skip
+                 "reading", "roster", "subscribing", "waiting", "watchers")  # fmt: skip
 
     def __init__(self, app: str, name: str) -> None:
         self.app = app
@@ -91,6 +94,13 @@ class NodeRoom:
         """Changes that wait for the roster."""
         self.flushed = 0
         """The version that was sent to watchers."""
+        self.waiting: list[tuple[int, asyncio.Future[None]]] = []
+        """Who waits until the roster is at a version."""
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether the node's copy is what the engine has, but for what is on its way."""
+        return self.is_whole and self.roster is not None and self.reading is None and self.roster.is_known
 
     @property
     def key(self) -> RoomKey:
@@ -269,33 +279,46 @@ class NodeRooms:
         if not room.is_whole:
             self._read(room)
 
-    async def read(self, held: Sequence[NodeRoom], request: WatchRooms) -> list[Roster]:
+    async def roster_after_join(self, room: NodeRoom, answered: Roster) -> AnyRoster:
+        """The roster for the reply to a join that was answered with one member: of the node's own copy, as soon as that
+        is at the join's version; read from the engine where that takes too long."""
+        if not answered.detailed:
+            return answered
+        if room.roster is not None and room.roster.version < answered.version:
+            reached = self._loop.create_future()
+            room.waiting.append((answered.version, reached))
+            await asyncio.wait((reached,), timeout=COPY_SECONDS)
+        copy = room.roster
+        if copy is not None and room.has_copy and answered.version <= copy.version and copy.bytes <= ROSTER_BYTES:
+            return copy.wire()
+        return await self._source.roster(RosterQuery(app=room.app, room=room.name))
+
+    async def read(self, held: Sequence[NodeRoom], request: WatchRooms) -> list[AnyRoster]:
         """The rosters of these, in order, or what differs from the versions known. Raises GreenroomError."""
         await self.subscribed(held)
         most = ROSTER_BYTES // max(1, len(held))
         return [await self._roster(room, request.known.get(room.name), most) for room in held]
 
-    async def _roster(self, room: NodeRoom, known: int | None, most: int) -> Roster:
+    async def _roster(self, room: NodeRoom, known: int | None, most: int) -> AnyRoster:
         """most: bytes of members in it, about."""
         if not room.is_whole or room.roster is None or room.reading is not None:
             await asyncio.wait((self._read(room),))
         copy = room.roster
         if copy is None or not room.is_whole:
             raise room.error or GreenroomError()
-        query = RosterQuery(app=room.app, room=room.name)
         if known and copy.detailed:
-            found = copy.roster(known) if known >= copy.floor else await self._since(room, known)
-            if copy.bytes_of(found) <= most and found.cursor is None:
-                return found
-        if not copy.detailed:
-            return copy.roster()
-        if copy.bytes <= most and (copy.record is not None or not copy.count):
-            return copy.roster()
+            if known < copy.floor:
+                found = await self._source.roster(RosterQuery(app=room.app, room=room.name, since=known))
+                if found.cursor is None and bytes_of(found) <= most:
+                    return found
+            elif copy.bytes_since(known) <= most:
+                return copy.wire(known)
+        if not copy.detailed or (copy.bytes <= most and copy.is_known):
+            return copy.wire()
         limit = 0 if most == ROSTER_BYTES else max(1, most * copy.count // max(1, copy.bytes))
-        return await self._source.roster(RosterQuery(app=query.app, room=query.room, limit=limit))
-
-    async def _since(self, room: NodeRoom, known: int) -> Roster:
-        return await self._source.roster(RosterQuery(app=room.app, room=room.name, since=known))
+        found = await self._source.roster(RosterQuery(app=room.app, room=room.name, limit=limit))
+        copy.record = found.record or copy.record
+        return found
 
     def _read(self, room: NodeRoom) -> asyncio.Task[None]:
         """Read the whole roster: one at a time."""
@@ -376,12 +399,20 @@ class NodeRooms:
 
     def _note(self, room: NodeRoom) -> None:
         copy = room.roster
+        if copy is not None and room.waiting:
+            self._wake(room, copy.version)
         if copy is None or copy.version <= room.flushed or not room.watchers:
             return
         now = self._clock()
         self._batcher.changed(room.key, now)
         if self._timer is None:
             self._timer = self._loop.call_later(self._batcher.wait(now) or 0.0, self._flush)
+
+    def _wake(self, room: NodeRoom, version: int) -> None:
+        for wanted, reached in room.waiting:
+            if wanted <= version and not reached.done():
+                reached.set_result(None)
+        room.waiting = [one for one in room.waiting if not one[1].done()]
 
     def _flush(self) -> None:
         self._timer = None
