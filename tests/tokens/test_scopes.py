@@ -60,9 +60,12 @@ def test_a_scope_that_there_is_not_is_refused_by_name(requested: str, known: tup
 
 def test_the_documented_scopes_are_all_there() -> None:
     assert set(SESSION_SCOPES) == {"conf:create", "notifications:set", "file:convert", "session:update"}
-    ours = {"sessions:read", "sessions:admin", "participants:read", "participants:admin", "events:read"}
+    ours = {
+        *("sessions:read", "sessions:admin", "participants:read", "participants:admin", "events:read"),
+        *("rooms:read", "rooms:admin"),
+    }
     assert {scope for scope in API_SCOPES if not scope.startswith("comms:")} == ours
-    assert len(API_SCOPES) == len(set(API_SCOPES)) == 16
+    assert len(API_SCOPES) == len(set(API_SCOPES)) == 18
 
 
 def test_wildcards() -> None:

@@ -37,7 +37,7 @@ from greenroom.core.requests import (
     TokenFacts,
     UpdateRequest,
 )
-from greenroom.engines.rooms import RoomChange, RoomMessage, Rooms
+from greenroom.engines.rooms import RoomMessage, Rooms, RosterChange
 from greenroom.errors import ConflictError
 from greenroom.model import (
     Application,
@@ -376,7 +376,7 @@ class BusListener(Protocol):
         """A participant changed who is watched, or who shares the partition with one who is: its number counts
         for S13. May come twice and late; versions decide."""
 
-    def room_changed(self, change: RoomChange) -> None:
+    def room_changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed. May come twice and late; versions decide (R5)."""
 
     def room_message(self, message: RoomMessage) -> None:

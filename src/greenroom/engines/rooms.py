@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-from greenroom.core.rooms.news import RoomChange as RoomChange
 from greenroom.core.rooms.news import RoomMessage as RoomMessage
+from greenroom.core.rooms.news import RosterChange as RosterChange
 from greenroom.core.rooms.requests import (
     AnswerInvitation,
     CreateRoom,

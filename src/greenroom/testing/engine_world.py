@@ -37,7 +37,7 @@ from greenroom.core.rooms.requests import CreateRoom, JoinRoom, LeaveRoom, Roste
 from greenroom.engines.base import EVENT_LIMITS, MAX_CLOCK_STEP, Change, Engine, NodeBeat, Reaped, SessionQuery
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
-from greenroom.engines.rooms import MARK_AGE, RoomChange, RoomMessage
+from greenroom.engines.rooms import MARK_AGE, RoomMessage, RosterChange
 from greenroom.model import (
     Application,
     ApplicationSettings,
@@ -70,10 +70,10 @@ class RecordingListener:
         self.changes: list[Change] = []
         self.commands: list[Command] = []
         self.losses: list[Sequence[int]] = []
-        self.room_changes: list[RoomChange] = []
+        self.room_changes: list[RosterChange] = []
         self.room_messages: list[RoomMessage] = []
 
-    def room_changed(self, change: RoomChange) -> None:
+    def room_changed(self, change: RosterChange) -> None:
         self.room_changes.append(change)
 
     def room_message(self, message: RoomMessage) -> None:

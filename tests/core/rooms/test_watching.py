@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom.core.rooms.news import RoomChange, RoomMessage
+from greenroom.core.rooms.news import RoomMessage, RosterChange
 from greenroom.core.rooms.requests import Roster
 from greenroom.core.rooms.watching import (
     AT_ONCE_SECONDS,
@@ -36,8 +36,8 @@ def whole(version: int, *members: MemberRecord, **fields: Any) -> Roster:
     return Roster(room="room", version=version, members=members, **values)
 
 
-def change(since: int, version: int, count: int, **fields: Any) -> RoomChange:
-    return RoomChange(app="app", room="room", partition=1, id=version, since=since, version=version, count=count,
+def change(since: int, version: int, count: int, **fields: Any) -> RosterChange:
+    return RosterChange(app="app", room="room", partition=1, id=version, since=since, version=version, count=count,
                       **fields)  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from greenroom.core.commands import InvitedCommand, RoomLeftCommand
 from greenroom.core.requests import UpdateRequest
 from greenroom.core.rooms.requests import EndRoom, KickMember, Roster, RosterQuery
 from greenroom.core.rooms.watching import WAITING_BYTES
-from greenroom.engines.rooms import RoomChange
+from greenroom.engines.rooms import RosterChange
 from greenroom.model import Invitation, participant_id_of, partition_of_room
 from greenroom.server.sessions import rooms as node_rooms
 from greenroom.server.sessions.connection import SessionConnection
@@ -169,7 +169,7 @@ async def test_r5_a_change_that_does_not_follow_makes_the_node_read_again() -> N
         await join(shell, bob)
         shell.hub.rooms._rooms[room.key] = room
         far = room.roster.version + 10**9
-        shell.hub.room_changed(RoomChange(app=APP, room=ROOM, partition=1, id=1, since=far, version=far + 1, count=2))
+        shell.hub.room_changed(RosterChange(app=APP, room=ROOM, partition=1, id=1, since=far, version=far + 1, count=2))
         await flush(shell)
         assert ids(changes(anna[1])[-1]["joined"]) == [BOB]
 

@@ -7,7 +7,7 @@ import msgspec
 from greenroom.model import MemberRecord
 
 
-class RoomChange(msgspec.Struct, frozen=True, kw_only=True):
+class RosterChange(msgspec.Struct, frozen=True, kw_only=True):
     """A roster changed (R5). Counts only on a roster held at or above `since`, else the roster is read again."""
 
     app: str

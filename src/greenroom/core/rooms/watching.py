@@ -13,7 +13,7 @@ from typing import cast
 
 import msgspec
 
-from greenroom.core.rooms.news import RoomChange, RoomMessage
+from greenroom.core.rooms.news import RoomMessage, RosterChange
 from greenroom.core.rooms.requests import Roster
 from greenroom.messages import (
     RoomChanged,
@@ -149,7 +149,7 @@ class WatchedRoster:
                 self._put(member.id, _Entry(self.floor, 0, member, ""))
         self._sort()
 
-    def apply(self, change: RoomChange) -> bool:
+    def apply(self, change: RosterChange) -> bool:
         """False where it does not fit: the roster has to be read again."""
         if change.version <= self.version:
             return True

@@ -9,7 +9,7 @@ from msgspec import structs
 from greenroom.core.commands import Command
 from greenroom.engines.base import BusListener, Change
 from greenroom.engines.completion import READY, Ready
-from greenroom.engines.rooms import RoomChange, RoomMessage
+from greenroom.engines.rooms import RoomMessage, RosterChange
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
 
 
@@ -74,7 +74,7 @@ class EmbeddedBus:
                 for listener in self._listeners:
                     listener.changed(change)
 
-    def publish_rooms(self, news: Sequence[RoomChange | RoomMessage]) -> None:
+    def publish_rooms(self, news: Sequence[RosterChange | RoomMessage]) -> None:
         """Changes of rosters, and messages, that were committed, in their order."""
         for each in news:
             if (each.app, each.room) not in self._rooms:

@@ -27,7 +27,7 @@ from greenroom.engines.embedded.room_rows import (
 )
 from greenroom.engines.embedded.rows import ATTACHED, ParticipantRow, SessionRow
 from greenroom.engines.embedded.transaction import Transaction
-from greenroom.engines.rooms import RECORD_PERIOD, REMOVAL_MEMORY, RoomChange
+from greenroom.engines.rooms import RECORD_PERIOD, REMOVAL_MEMORY, RosterChange
 from greenroom.model import Event, MemberRecord, Presence, partition_of_room
 
 _NOTIFY_AFTER_MS = int(NOTIFY_AFTER * 1000)
@@ -199,7 +199,7 @@ def publish_room(
     if not room.detailed and changed:
         return
     tx.room_news.append(
-        RoomChange(
+        RosterChange(
             app=room.app,
             room=room.name,
             partition=partition_of_room(room.app, room.name),

@@ -24,7 +24,7 @@ from greenroom.engines.embedded.rows import (
     hash_key,
 )
 from greenroom.engines.embedded.state import State
-from greenroom.engines.rooms import RoomChange, RoomMessage
+from greenroom.engines.rooms import RoomMessage, RosterChange
 from greenroom.model import Event, ParticipantRecord
 
 _SELECT_PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants WHERE app = ? AND id = ?"
@@ -89,7 +89,7 @@ class Transaction:
         self.changes: list[ParticipantRecord] = []
         """What goes to the bus, once it is committed."""
         self.ready: set[str] = set()
-        self.room_news: list[RoomChange | RoomMessage] = []
+        self.room_news: list[RosterChange | RoomMessage] = []
         """Likewise, in their order."""
         self._rooms: dict[tuple[str, str], RoomRow] = {}
         """Rooms that were changed: each is written once, before the commit."""

@@ -13,7 +13,7 @@ from greenroom.engines.base import BusListener, Change
 from greenroom.engines.redis.arguments import argument, batched, subject
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import FunctionCall, Store
-from greenroom.engines.rooms import RoomChange, RoomMessage
+from greenroom.engines.rooms import RoomMessage, RosterChange
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import MemberRecord, ParticipantRecord, partition_of, partition_of_room
 
@@ -212,7 +212,7 @@ class RedisBus:
         if data.startswith(b"c"):
             change = _decode_room_change(data[1:])
             room.version = max(room.version, change.version)
-            news = RoomChange(
+            news = RosterChange(
                 app=room.app,
                 room=room.name,
                 partition=room.partition,

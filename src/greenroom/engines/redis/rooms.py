@@ -33,7 +33,7 @@ from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.errors import outcome_open
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, decode_invitation
-from greenroom.engines.redis.settling import Drop, Joining, Part, Settling, Verdict, drops_of, parts_of
+from greenroom.engines.redis.settling import Drop, Joining, Outcome, Part, Settling, drops_of, parts_of
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.engines.rooms import MARKS_OF_CALL
 from greenroom.errors import (
@@ -113,7 +113,7 @@ class RedisRooms:
 
     async def _settle(
         self, parts: Sequence[Part], joining: Joining | None, *, is_leave: bool = False
-    ) -> Verdict | None:
+    ) -> Outcome | None:
         """The outcome of a step one. A row that was written stays: what cannot be settled now is settled later."""
         verdicts = await self._settling.settle(parts, joining)
         verdict = next(iter(verdicts.values()), None)
@@ -303,12 +303,12 @@ def _counted(flat: Sequence[bytes]) -> dict[str, int]:
     return {app.decode(): int(count) for app, count in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def _refusal(verdict: Verdict) -> GreenroomError:
+def _refusal(verdict: Outcome) -> GreenroomError:
     make = _REFUSALS.get(verdict.reason)
     return ServiceUnavailableError(retry_after=1.0) if make is None else make(verdict)
 
 
-_REFUSALS: dict[str, Callable[[Verdict], GreenroomError]] = {
+_REFUSALS: dict[str, Callable[[Outcome], GreenroomError]] = {
     "room_full": lambda _: RoomFullError(),
     "room_limit": lambda _: RoomLimitError("The application has as many rooms as it may have."),
     "kicked": lambda verdict: KeptOutError(until=verdict.until),

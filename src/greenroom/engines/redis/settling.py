@@ -71,7 +71,7 @@ class Drop(NamedTuple):
         return f"{subject(self.app, self.participant_id)}\0{self.room}"
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     """What became of a part: ``taken``, ``refused`` (reason, until), or ``failed`` with the error."""
 
     kind: str
@@ -207,19 +207,19 @@ class Settling:
 
     # -- steps three and four ----------------------------------------------------------------------------------------
 
-    async def settle(self, parts: Sequence[Part], joining: Joining | None = None) -> dict[str, Verdict]:
+    async def settle(self, parts: Sequence[Part], joining: Joining | None = None) -> dict[str, Outcome]:
         """By mark what became of the part. joining: of a join's own part, the only one."""
-        verdicts: dict[str, Verdict] = {}
+        verdicts: dict[str, Outcome] = {}
         todo = list(parts)
         for _ in range(ROUNDS):
             if not todo:
                 break
             todo = await self._round(todo, joining, verdicts)
         for part in todo:
-            verdicts.setdefault(part.mark, Verdict("failed", error=ServiceUnavailableError(retry_after=1.0)))
+            verdicts.setdefault(part.mark, Outcome("failed", error=ServiceUnavailableError(retry_after=1.0)))
         return verdicts
 
-    async def _round(self, parts: Sequence[Part], joining: Joining | None, verdicts: dict[str, Verdict]) -> list[Part]:
+    async def _round(self, parts: Sequence[Part], joining: Joining | None, verdicts: dict[str, Outcome]) -> list[Part]:
         """Parts that were read again."""
         done: dict[int, list[tuple[str, int, bool]]] = {}
         drops: list[Drop] = []
@@ -227,17 +227,17 @@ class Settling:
         held: dict[tuple[int, int], list[str]] = {}
         for part, reply, roster in await self._take(parts, joining):
             if isinstance(reply, Exception):
-                verdicts[part.mark] = Verdict("failed", error=reply)
+                verdicts[part.mark] = Outcome("failed", error=reply)
                 held.setdefault((part.partition, part.room_partition), []).append(part.mark)
                 continue
             kind = reply[0]
             if kind == b"taken":
-                verdicts.setdefault(part.mark, Verdict("taken", roster=roster))
+                verdicts.setdefault(part.mark, Outcome("taken", roster=roster))
                 done.setdefault(part.partition, []).append((part.mark, part.number, not part.sessions))
             elif kind == b"refused":
                 reason = reply[1].decode()
                 until = int(reply[2]) if len(reply) > 2 else None
-                verdicts[part.mark] = Verdict("refused", reason, until)
+                verdicts[part.mark] = Outcome("refused", reason, until)
                 drops.append(Drop(part.app, part.participant_id, part.room, part.number, reason))
             else:
                 above = int(reply[1]) if kind == b"behind" else 0
@@ -322,12 +322,12 @@ class Settling:
             calls.append(_call("room_hold", partition, marks=marks, ms=milliseconds(pause)))
         await self.ask(calls)
 
-    async def _remove(self, done: Mapping[int, Sequence[tuple[str, int, bool]]], verdicts: dict[str, Verdict]) -> None:
+    async def _remove(self, done: Mapping[int, Sequence[tuple[str, int, bool]]], verdicts: dict[str, Outcome]) -> None:
         calls = [_call("room_done", partition, items=items) for partition, items in done.items()]
         for items, reply in zip(done.values(), await self.ask(calls), strict=True):
             if isinstance(reply, Exception):
                 for mark, _, _ in items:
-                    verdicts[mark] = Verdict("failed", error=reply)
+                    verdicts[mark] = Outcome("failed", error=reply)
             else:
                 self.settled += len(items)
 

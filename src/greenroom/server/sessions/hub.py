@@ -47,7 +47,7 @@ from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.engines.base import Bus, Change
 from greenroom.engines.completion import READY
-from greenroom.engines.rooms import RoomChange, RoomMessage, Rooms
+from greenroom.engines.rooms import RoomMessage, Rooms, RosterChange
 from greenroom.errors import GreenroomError
 from greenroom.messages import MAX_PIECE_BYTES, Device
 from greenroom.model import PARTITIONS, ParticipantRecord, partition_of
@@ -344,7 +344,7 @@ class Hub:
             self.seen[change.partition] = change.id
         self.note(change.participant)
 
-    def room_changed(self, change: RoomChange) -> None:
+    def room_changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed."""
         if self.seen.get(change.partition, 0) < change.id:
             self.seen[change.partition] = change.id

@@ -34,7 +34,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from greenroom.core.rooms.news import RoomChange, RoomMessage
+from greenroom.core.rooms.news import RoomMessage, RosterChange
 from greenroom.core.rooms.requests import Roster, RosterQuery, WatchRooms
 from greenroom.core.rooms.watching import RoomBatcher, RoomWatches, WatchedRoster, bytes_of, encode_message
 from greenroom.core.server.rooms import AnyRoster
@@ -90,7 +90,7 @@ class NodeRoom:
         self.is_whole = False
         """Whether all pages of the roster were read."""
         self.reading: asyncio.Task[None] | None = None
-        self.early: list[RoomChange] = []
+        self.early: list[RosterChange] = []
         """Changes that wait for the roster."""
         self.flushed = 0
         """The version that was sent to watchers."""
@@ -359,7 +359,7 @@ class NodeRooms:
                 self.is_unread = True  # read a moment ago: an engine that is not itself now
         self._note(room)
 
-    def _apply(self, room: NodeRoom, change: RoomChange) -> None:
+    def _apply(self, room: NodeRoom, change: RosterChange) -> None:
         copy = room.roster
         if copy is None or room.reading is not None:
             room.early.append(change)
@@ -383,7 +383,7 @@ class NodeRooms:
 
     # -- BusListener --------------------------------------------------------------------------------------------------
 
-    def changed(self, change: RoomChange) -> None:
+    def changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed."""
         room = self._rooms.get((change.app, change.room))
         if room is not None and (room.watchers or room.asking):

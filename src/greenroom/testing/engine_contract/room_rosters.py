@@ -12,7 +12,7 @@ from greenroom.core.rooms.requests import (
     RoomLimits,
     Roster,
 )
-from greenroom.engines.rooms import RoomChange
+from greenroom.engines.rooms import RosterChange
 from greenroom.model import (
     MemberRecord,
     Presence,
@@ -22,7 +22,7 @@ from greenroom.testing.engine_contract.room_memberships import ROOM, reason_of_l
 from greenroom.testing.engine_world import APP, World
 
 
-class Watcher:
+class RosterWatcher:
     """A watcher of one room, as a node or a client is: it holds a roster, and applies changes as R5 says."""
 
     def __init__(self, world: World, room: str = ROOM) -> None:
@@ -46,7 +46,7 @@ class Watcher:
         self.version, self.count = page.version, page.count
         self.members = await self.world.members(self.room)
 
-    async def hear(self) -> list[RoomChange]:
+    async def hear(self) -> list[RosterChange]:
         """Applies what was published since the last call. What that was."""
         await self.world.rosters_follow()
         changes = [change for change in self.world.listener.room_changes if change.room == self.room]
@@ -113,7 +113,7 @@ class RostersContract(ContractBase):
             a = await w.client()
             await a.join(ROOM)
             await w.advance(2)
-            watcher = await Watcher(w).start()
+            watcher = await RosterWatcher(w).start()
             for number in range(20):
                 await a.update(name=f"Alice {number}")
                 await w.step(0.05)
@@ -146,7 +146,7 @@ class RostersContract(ContractBase):
             a = await w.client()
             await a.join(ROOM)
             await w.advance(2)
-            watcher = await Watcher(w).start()
+            watcher = await RosterWatcher(w).start()
             await a.detach(40)
             await w.step(1)
             await a.resume()
@@ -173,7 +173,7 @@ class RostersContract(ContractBase):
 
     async def test_r5_changes_are_differences_that_lead_to_the_same_roster(self) -> None:
         async with self.make_world() as w:
-            watcher = await Watcher(w).start()
+            watcher = await RosterWatcher(w).start()
             assert (watcher.version, watcher.members) == (0, {})
             a, b, c = await w.client("alice", name="A"), await w.client("bob"), await w.client("carol")
             second = await w.client("bob")
@@ -272,7 +272,7 @@ class RostersContract(ContractBase):
             assert again.record.id != first.record.id
             await a.leave(ROOM)
             await w.advance(1210)
-            watcher = await Watcher(w).start()
+            watcher = await RosterWatcher(w).start()
             watcher.version = again.version
             await a.join(ROOM)
             await watcher.hear()

@@ -10,7 +10,7 @@ from greenroom.core.requests import ParticipantQuery
 from greenroom.core.rooms.requests import EndRoom, KickMember, RoomLimits
 from greenroom.engines.base import SessionQuery
 from greenroom.model import SessionRecord, participant_id_of
-from greenroom.testing.engine_contract.room_rosters import Watcher
+from greenroom.testing.engine_contract.room_rosters import RosterWatcher
 from greenroom.testing.engine_contract.walk import USERS, Walk
 from greenroom.testing.engine_world import APP, NAMESPACE, World
 
@@ -24,7 +24,7 @@ class RoomWalk(Walk):
 
     def __init__(self, world: World, chance: random.Random) -> None:
         super().__init__(world, chance)
-        self.watchers: list[Watcher] = []
+        self.watchers: list[RosterWatcher] = []
 
     def actions(self) -> Sequence[tuple[Callable[[], Awaitable[object]], int]]:
         return (
@@ -39,7 +39,7 @@ class RoomWalk(Walk):
     async def check(self) -> None:
         await super().check()
         if not self.watchers:
-            self.watchers = [await Watcher(self.world, room).start() for room in ROOMS]
+            self.watchers = [await RosterWatcher(self.world, room).start() for room in ROOMS]
         await self.world.rosters_follow()
         listed = (await self.world.engine.registry.sessions(SessionQuery(app=APP, limit=1000))).items
         for watcher in self.watchers:
@@ -55,7 +55,7 @@ class RoomWalk(Walk):
         assert [watcher.members for watcher in self.watchers] == [{}, {}, {}]
         await self._check_events(over=True)
 
-    async def _check_members(self, watcher: Watcher, listed: Sequence[SessionRecord]) -> None:
+    async def _check_members(self, watcher: RosterWatcher, listed: Sequence[SessionRecord]) -> None:
         """Who is in the room by its roster, and by the sessions."""
         inside = Counter(session.participant_id for session in listed if watcher.room in session.rooms)
         assert {member.id: member.sessions for member in watcher.members.values()} == inside, watcher.room
