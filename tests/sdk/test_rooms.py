@@ -313,6 +313,7 @@ async def test_invitations() -> None:
         assert (notes_of(ada).calls[-1][1].accepted, bob.rooms.invitations) == (False, [])
         with pytest.raises(NotFoundError):
             await bob.rooms.decline(second)
+        assert await bob.rooms.accept(first) is theirs  # answered already
         await bob.session.close()
         service.rooms.invite("team", BOB)  # to somebody who is not there
         bob.session.delegate = Notes()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +19,14 @@ from greenroom import (
     NotFoundError,
     ParticipantInfo,
     Room,
+    RoomChange,
+    RoomError,
     RoomPermissionError,
     ScopeMissingError,
 )
-from greenroom.codes import CloseCode
+from greenroom.core.rooms.requests import KickMember, RosterQuery
 from greenroom.model import Presence
+from greenroom.sdk.aiohttp_client import AiohttpWebSocket
 from tests.sdk.test_rooms import true
 from tests.server.harness import RunningService, Tenant, running_service
 from tests.support.sdk import Notes
@@ -51,7 +57,8 @@ def notes_of(sdk: Greenroom) -> Notes:
 def cut(sdk: Greenroom) -> None:
     """The connection is lost; the SDK dials again by itself."""
     for connection in sdk._runner._connections.values():
-        connection.disconnect(CloseCode.COME_BACK)
+        assert isinstance(connection, AiohttpWebSocket)
+        connection.abort()
 
 
 def names(room: Room) -> list[str]:
@@ -234,3 +241,104 @@ async def test_a_service_that_is_killed_and_started_again_has_the_members() -> N
             await true(lambda: received, 10.0)
             await true(lambda: names(room) == names(theirs) == ["Ada", "Bob"], 10.0)
             assert (room.is_member, theirs.is_member) == (True, True)
+
+
+PROGRAM = """
+import asyncio, sys
+from greenroom import Greenroom, ParticipantInfo
+
+async def main():
+    sdk = Greenroom(sys.argv[1], resume_from=sys.argv[2])
+    sdk.initialize_token(sys.argv[3])
+    await sdk.session.open(ParticipantInfo(name="Ada"))
+    room = await sdk.rooms.join("r")
+    print(room.members[sdk.session.participant.id].joined_at, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_a_program_that_is_killed_and_started_again_is_the_same_member(tmp_path: Path) -> None:
+    async with running_service() as running:
+        tenant = await running.new_application()
+        command = (sys.executable, "-c", PROGRAM, running.url, str(tmp_path / "session"), tenant.token("ada"))
+        async with people(running, tenant, "bob") as (bob,):
+            seen = await bob.rooms.watch("r")
+            changes: list[RoomChange] = []
+            seen.on_change(changes.append)
+            joined_at = set()
+            for _ in range(2):
+                program = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+                assert program.stdout is not None
+                joined_at.add(int(await asyncio.wait_for(program.stdout.readline(), 20)))
+                program.kill()
+                await program.communicate()
+            assert len(joined_at) == 1
+            assert [one.info.name for change in changes for one in change.joined] == ["Ada"]
+            assert [one.reason for change in changes for one in change.left] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_the_rosters_become_the_same_and_each_message_comes_once(seed: int) -> None:
+    """Joins, leaves, losses, closes and kicks in any order; every roster is then that of the service."""
+    print("seed", seed)
+    dice = random.Random(seed)
+    async with running_service() as running:
+        tenant = await running.new_application()
+        async with people(running, tenant, *"abcdefgh") as sdks:
+            seen = [await sdk.rooms.watch("r") for sdk in sdks]
+            received: dict[str, list[Any]] = {}
+            rooms: dict[int, Room] = {}
+            sent = 0
+
+            async def act(number: int) -> None:
+                nonlocal sent
+                sdk, room = sdks[number], rooms.get(number)
+                choice = dice.random()
+                try:
+                    if room is None or room.is_closed:
+                        room = rooms[number] = await sdk.rooms.join("r")
+                        mine = received.setdefault(f"{number} {id(room)}", [])
+                        room.on_message(lambda sender, message: mine.append(tuple(message)))
+                    elif choice < 0.3:
+                        await room.leave()
+                    elif choice < 0.5:
+                        cut(sdk)
+                    elif choice < 0.6:
+                        kick = KickMember(app=tenant.key, room="r", participant_id=_id(sdk), seconds=0.0)
+                        await running.service.rooms.moderate(kick)
+                    else:
+                        sent += 1
+                        await room.send([number, sent])
+                except RoomError:
+                    pass  # kicked meanwhile
+
+            for _ in range(25):
+                await asyncio.gather(*(act(number) for number in dice.sample(range(len(sdks)), 3)))
+
+            async def truth() -> list[str]:
+                roster = await running.service.engine.rooms.roster(RosterQuery(app=tenant.key, room="r"))
+                return [one.id for one in roster.members]
+
+            async def agrees() -> bool:
+                members = await truth()
+                joined = [room for room in rooms.values() if not room.is_closed]
+                return all(sorted(room.members) == members for room in (*seen, *joined)) and members == sorted(
+                    _id(sdks[number]) for number, room in rooms.items() if room.is_member
+                )
+
+            await running.until(agrees, 15.0)
+            for messages in received.values():
+                assert len(set(messages)) == len(messages), "a message came twice"
+                for number in range(len(sdks)):
+                    own = [count for sender, count in messages if sender == number]
+                    assert own == sorted(own), "messages of one sender came out of order"
+            assert sum(map(len, received.values())) > 20
+
+
+def _id(sdk: Greenroom) -> str:
+    assert sdk.session.participant is not None
+    return sdk.session.participant.id

@@ -32,4 +32,4 @@ def checked_ids(field: str, ids: Iterable[str]) -> list[str]:
                 f"{one!r} is not a participant's id, which is a UUID.",
                 hint=f"For somebody's external id pass external_ids=[{external!r}].",
             )
-    return [one.lower() for one in names]
+    return list(dict.fromkeys(one.lower() for one in names))

@@ -10,7 +10,7 @@ import msgspec
 from greenroom.core.client import ClientSession
 from greenroom.core.client.rosters import LocalRoom
 from greenroom.core.rooms.names import LONGEST_CLIENT_TTL, check_room_name
-from greenroom.errors import GreenroomError, IllegalArgumentError
+from greenroom.errors import GreenroomError, IllegalArgumentError, NotFoundError
 from greenroom.messages import CreateRoomParams, FindRoomParams
 from greenroom.model import Invitation
 from greenroom.sdk.notifier import Notifier
@@ -124,12 +124,12 @@ class RoomsService(SessionBoundService):
         return self._runner.machine.invitations(self._runner.now())
 
     async def accept(self, invitation: Invitation) -> Room:
-        """Join the room, and let the inviter know. An invitation lets join, watch and send while it lasts.
-
-        Raises what `join` raises, and NotFoundError where the invitation is answered or past its time.
+        """Join the room, and let the inviter know, unless the invitation is answered already or past its time. An
+        invitation lets join, watch and send while it lasts. Raises what `join` raises.
         """
         room = await self.join(invitation.room)
-        await self._answer(invitation, accept=True)
+        with contextlib.suppress(NotFoundError):
+            await self._answer(invitation, accept=True)
         return room
 
     async def decline(self, invitation: Invitation) -> None:

@@ -63,17 +63,16 @@ class PendingRequest:
     order: int = 0
     """Among those about the same room: `id`, unless others were put before it."""
 
-    def __post_init__(self) -> None:
-        self.order = self.id
+    room: str | None = field(init=False)
+    """The one room that it is about; None: about none, or several."""
 
-    @property
-    def room(self) -> str | None:
-        """The one room that it is about; None: about none, or several."""
-        params = self.params
+    def __post_init__(self) -> None:
+        self.order, params = self.id, self.params
         if isinstance(params, RoomsParams):
             names = [*params.rooms, *(name for name, _ in params.known)]
-            return names[0] if len(names) == 1 else None
-        return getattr(params, "room", None)
+            self.room = names[0] if len(names) == 1 else None
+        else:
+            self.room = getattr(params, "room", None)
 
     def merge(self, other: PendingRequest, max_ids: int) -> bool:
         """Take the other one's callers, where both fit into one message."""
