@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from greenroom.engines.embedded.room_rows import ROOM_COLUMNS, RoomMemory, RoomRow
 from greenroom.engines.embedded.rows import COLUMNS, PARTICIPANT_COLUMNS, ParticipantRow, SessionRow
 from greenroom.engines.embedded.writer import Batcher
 
@@ -24,7 +25,28 @@ def stale_rows(batcher: Batcher) -> list[str]:
         stored = execute(sql, (participant.n,)).fetchall()
         if not stored or ParticipantRow(*stored[0]) != participant:
             found.append(f"participant {participant.id}")
-    return found
+    for room in batcher.state.rooms.rows.values():
+        stored = execute(f"SELECT {ROOM_COLUMNS} FROM rooms WHERE n = ?", (room.n,)).fetchall()
+        if not stored or RoomRow(*stored[0]) != room:
+            found.append(f"room {room.name}")
+    return found + _stale_indexes(batcher)
+
+
+def _stale_indexes(batcher: Batcher) -> list[str]:
+    """What is counted and looked up in memory, and differs from the file."""
+    fresh = RoomMemory()
+    fresh.load(batcher.con)
+    kept = batcher.state.rooms
+    return [
+        name
+        for name, mine, stored in (
+            ("open rooms", {app: count for app, count in kept.open.items() if count}, fresh.open),
+            ("known rooms", kept.known, fresh.known),
+            ("kept out", kept.kept_out, fresh.kept_out),
+            ("invited", kept.invited, fresh.invited),
+        )
+        if mine != stored
+    ]
 
 
 def _facts(row: SessionRow) -> tuple[Any, ...]:

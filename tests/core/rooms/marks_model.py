@@ -98,6 +98,8 @@ class World(msgspec.Struct, frozen=True, gc=False, kw_only=True, cache_hash=True
     """Joins so far, and up to which they were refused: for the oracle alone."""
     given: int = 0
     """Where the clock is within the instant."""
+    set_back: bool = False
+    """It was: then a join may have a lower number than a refusal before it, and be thrown out (it is told of it)."""
 
     nodes: tuple[Hand, Hand] = (IDLE, IDLE)
     changes: int = 0
@@ -137,7 +139,7 @@ class Model:
             yield ("others leave" if w.full else "others fill the room"), replace(left, full=not w.full)
             yield "kick", self._kick(left)
             if w.given > 1:
-                yield "the clock is set back", replace(left, given=0)
+                yield "the clock is set back", replace(left, given=0, set_back=True)
         for node in (0, 1):
             hand = w.nodes[node]
             if hand.step == Step.IDLE.value:
@@ -194,7 +196,7 @@ class Model:
     def _drop(self, w: World, node: int, upto: int) -> World:
         """The row drops the room, and is read again."""
         if (w.mark <= upto and w.joined <= upto) or self.off is Guard.UP_TO:
-            if w.rows and w.roster and w.last > upto:
+            if w.rows and w.roster and w.last > upto and not w.set_back:
                 raise Wrong("a member whom the room took after the refusal was thrown out")
             w = replace(w, rows=0)
             if self.off is Guard.DROP_IS_MARKED:

@@ -1,0 +1,268 @@
+"""Rooms of the embedded engine: what they cost, what is over, and what a broken call or a damaged file leaves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from greenroom.codes import ErrorCode
+from greenroom.core.rooms.requests import EndRoom, InviteRequest, KickMember, RoomLimits, RoomQuery, SendMessage
+from greenroom.engines.base import EraseParticipant
+from greenroom.engines.embedded.room_messages import send_message
+from greenroom.engines.embedded.room_steps import join_room, kick_member
+from greenroom.engines.embedded.transaction import Transaction
+from greenroom.engines.rooms import ENDED_OF_PASS, REPAIR_PERIOD
+from greenroom.errors import ServiceUnavailableError
+from greenroom.testing.engine_contract import Client, EmbeddedWorld, refused
+from greenroom.testing.engine_world import APP
+from tests.support.row_cache import watch_rows
+
+ROOM = "standup"
+TABLES = ("rooms", "members", "removals", "kept_out", "invitations")
+ABOUT_ROOMS = re.compile(rf"\b(FROM|INTO|UPDATE|JOIN) ({'|'.join(TABLES)})\b|SET rooms\b")
+
+
+@pytest.fixture
+def rows_in_memory_are_those_of_the_file(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """After every commit."""
+    stale = watch_rows(monkeypatch)
+    yield
+    assert stale == []
+
+
+def connection_of(w: EmbeddedWorld) -> apsw.Connection:
+    connection: apsw.Connection = w.engine._connection  # type: ignore[attr-defined]
+    return connection
+
+
+def rows_of(w: EmbeddedWorld, table: str) -> int:
+    count: int = connection_of(w).execute(f"SELECT count(*) FROM {table}").get
+    return count
+
+
+async def _live(w: EmbeddedWorld) -> Client:
+    """All that a session does, in no room."""
+    a = await w.client("alice", name="Alice", status="busy")
+    await a.open()
+    await a.update(name="Alicia", attributes={"role": "nurse"})
+    await a.update(status="away", update_id=None)
+    await w.engine.registry.refresh(a.owner, w.token())
+    await a.detach(40)
+    await w.engine.registry.reap()
+    await a.resume()
+    await (await w.client("alice")).close()
+    await a.close()
+    return a
+
+
+async def test_sessions_in_no_room_cost_no_statement_more() -> None:
+    async with EmbeddedWorld() as w:
+        b = await w.client("bob")
+        await b.join(ROOM)
+        await w.engine.rooms.invite(_invitation(w, b.participant_id))
+        statements: list[str] = []
+        connection_of(w).trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
+        await _live(w)
+        plain, statements[:] = list(statements), []
+        await b.update(name="Bob")
+        await b.detach()
+        connection_of(w).trace_v2(0, None)
+        assert [sql for sql in plain if ABOUT_ROOMS.search(sql)] == []
+        assert len(plain) > 40
+        assert [sql for sql in statements if ABOUT_ROOMS.search(sql)], "the pattern finds statements about rooms"
+
+
+async def test_a_join_and_a_leave_are_few_statements() -> None:
+    async with EmbeddedWorld() as w:
+        a = await w.client()
+        await (await w.client("bob")).join(ROOM)
+        statements: list[str] = []
+        connection_of(w).trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
+        await w.engine.writer.submit(lambda tx: join_room(tx, a.join_request(ROOM)))  # type: ignore[attr-defined]
+        joining, statements[:] = list(statements), []
+        await a.leave(ROOM)
+        connection_of(w).trace_v2(0, None)
+        kinds = [sql.split()[0] for sql in joining]
+        assert kinds == ["BEGIN", "UPDATE", "INSERT", "UPDATE", "UPDATE", "INSERT", "COMMIT"], joining
+        kinds = [sql.split()[0] for sql in statements]
+        assert kinds == ["BEGIN", "UPDATE", "DELETE", "INSERT", "UPDATE", "UPDATE", "INSERT", "COMMIT"], statements
+
+
+async def test_a_settled_service_without_rooms_writes_nothing() -> None:
+    async with EmbeddedWorld() as w:
+        await w.client()
+        commits = w.engine.commits  # type: ignore[attr-defined]
+        await w.settle()
+        assert w.engine.commits == commits  # type: ignore[attr-defined]
+
+
+async def test_r11_a_large_room_is_ended_in_passes_and_refuses_joins_meanwhile() -> None:
+    async with EmbeddedWorld() as w:
+        await w.engine.rooms.create(w.room_request(ROOM, detailed=False))
+        clients = [await w.client(f"user-{number}") for number in range(ENDED_OF_PASS + 30)]
+        for client in clients:
+            await client.join(ROOM)
+        await clients[-1].detach(40)
+        first = await w.engine.rooms.moderate(EndRoom(app=APP, room=ROOM))
+        assert (await w.roster(ROOM)).count == 30
+        (room,) = (await w.engine.rooms.rooms(RoomQuery(app=APP, names=[ROOM]))).items
+        assert room.ending
+        with refused(ErrorCode.ROOM_ENDING):
+            await (await w.client("late")).join(ROOM)
+        with refused(ErrorCode.ROOM_ENDING):
+            await w.engine.rooms.create(w.room_request(ROOM))
+        again = await w.engine.rooms.moderate(EndRoom(app=APP, room=ROOM))
+        rest = await w.settle()
+        lost = first.lost + again.lost + rest.lost
+        connected = {client.id for client in clients[:-1]}
+        assert {each.session_id for each in lost} == connected
+        assert len(lost) == len(connected)
+        assert (await w.room_types(ROOM)).count("left") == len(clients)
+        assert (await w.room_types(ROOM))[-1] == "ended"
+        await (await w.client("late")).join(ROOM)
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_a_broken_call_takes_nothing_of_rooms_along() -> None:
+    async with EmbeddedWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        await a.join(ROOM)
+        before = await w.roster(ROOM)
+
+        def broken(tx: Transaction) -> None:
+            join_room(tx, b.join_request(ROOM))
+            join_room(tx, b.join_request("another"))
+            kick_member(tx, KickMember(app=APP, room=ROOM, participant_id=a.participant_id))
+            raise RuntimeError("broken")
+
+        with pytest.raises(ServiceUnavailableError):
+            await w.engine.writer.submit(broken)  # type: ignore[attr-defined]
+        assert await w.roster(ROOM) == before
+        assert (await w.roster("another")).version == 0
+        assert await a.rooms() == (ROOM,)
+        assert (await b.join(ROOM)).count == 2
+        await a.leave(ROOM)
+        await a.join(ROOM)
+
+
+async def test_a_message_of_a_call_that_was_rolled_back_may_be_sent_again() -> None:
+    async with EmbeddedWorld() as w:
+        a = await w.client()
+        await a.join(ROOM)
+        await w.engine.bus.watch_rooms(APP, [ROOM])
+        batcher: Any = w.engine._batcher  # type: ignore[attr-defined]
+
+        def broken(tx: Transaction) -> None:
+            raise RuntimeError("broken")
+
+        book: list[Any] = []
+
+        def send(tx: Transaction) -> None:
+            message = SendMessage(
+                app=APP, room=ROOM, message_id="one", message=b"1", sender=a.participant_id, session_id=a.id
+            )
+            book.append(send_message(tx, message))
+
+        _, news = batcher.run([send, broken])
+        assert [message.number for message in news.room_news] == [book[-1]]
+        assert len(book) == 2, "the batch was rolled back, and its calls ran one by one"
+        assert book[1] > book[0]
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_what_is_over_goes_from_the_file() -> None:
+    async with EmbeddedWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        for room in (ROOM, "another"):
+            await a.join(room)
+            await b.join(room)
+        await a.send(ROOM)
+        await w.engine.rooms.moderate(KickMember(app=APP, room=ROOM, participant_id=b.participant_id))
+        await w.engine.rooms.invite(_invitation(w, a.participant_id))
+        await a.close()
+        await w.engine.rooms.moderate(EndRoom(app=APP, room="another"))
+        assert [table for table in TABLES if rows_of(w, table)] == ["rooms", "removals", "kept_out", "invitations"]
+        await w.advance(700)
+        assert [table for table in TABLES if rows_of(w, table)] == []
+        memory = w.engine._state.rooms  # type: ignore[attr-defined]
+        assert (memory.known, memory.books, memory.kept_out, memory.invited) == (0, {}, {}, {})
+
+
+async def test_an_erase_leaves_no_invitation_text_in_the_file(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        a = await w.client("alice")
+        await w.engine.rooms.invite(_invitation(w, "somebody", inviter=a.participant_id, text="call 555-0199"))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
+        await w.advance(3)
+    files = list(tmp_path.iterdir())  # noqa: ASYNC240 - small, and nobody waits
+    assert b"555-0199" not in b"".join(path.read_bytes() for path in files)
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_r6_numbers_of_messages_rise_across_a_restart(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        a = await w.client()
+        await a.join(ROOM)
+        first = await a.send(ROOM)
+        await w.restart()
+        await w.step(0.001)
+        await a.resume(lease=w.lease)
+        assert await a.send(ROOM) > first
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_r10_a_roster_that_differs_from_the_sessions_is_repaired() -> None:
+    async with EmbeddedWorld() as w:
+        a, b, c = await w.client("alice"), await w.client("bob"), await w.client("carol")
+        for client in (a, b):
+            await client.join(ROOM)
+        await c.join("another")
+        con = connection_of(w)
+        # A ghost of somebody who was forgotten, one of somebody who is in another room alone, and a record of before.
+        (n,) = con.execute("SELECT n FROM rooms WHERE name = ?", (ROOM,)).fetchall()[0]
+        for ghost in ("00000000-0000-0000-0000-000000000000", c.participant_id):
+            con.execute(
+                "INSERT INTO members SELECT r, ?, version, since, update_at, due, record FROM members"
+                " WHERE r = ? AND participant = ?",
+                (ghost, n, a.participant_id),
+            )
+        con.execute("UPDATE rooms SET count = 4 WHERE n = ?", (n,))
+        con.execute("UPDATE participants SET name = 'Bobby' WHERE id = ?", (b.participant_id,))
+        w.engine._state.load(con)  # type: ignore[attr-defined]
+        assert (await w.roster(ROOM)).count == 4
+        await w.advance(REPAIR_PERIOD + 2)
+        roster = await w.roster(ROOM)
+        assert roster.count == 2
+        assert {member.id: member.name for member in roster.members} == {
+            a.participant_id: "",
+            b.participant_id: "Bobby",
+        }
+        left = [event for event in await w.room_events(ROOM) if event.type == "room.left"]
+        assert {event.data["reason"] for event in left} == {"lost"}
+        assert len(left) == 2
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_a_changed_list_of_roster_attributes_counts_from_the_next_join() -> None:
+    async with EmbeddedWorld() as w:
+        a, b = await w.client("alice", attributes={"role": "nurse"}), await w.client("bob")
+        await a.join(ROOM)
+        roster = await b.join(ROOM, limits=RoomLimits(roster_attributes=("role",)))
+        assert [member.attributes for member in roster.members] == [None, None]
+        await w.advance(2)
+        await a.update(name="Alice")
+        assert (await w.members(ROOM))[a.participant_id].attributes == {"role": "nurse"}
+
+
+def _invitation(w: EmbeddedWorld, invitee: str, **changes: Any) -> InviteRequest:
+    return InviteRequest(
+        app=APP,
+        room=ROOM,
+        invitation_id=f"invitation-{w.number()}",
+        **({"inviter": "inviter", "invitee": invitee} | changes),
+    )
