@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.testing.engine_contract import EmbeddedWorld, EngineContract, RoomsContract, World
+from greenroom.testing.engine_contract import EmbeddedWorld, EngineContract, World
 from tests.support.row_cache import watch_rows
 
 
@@ -32,17 +32,17 @@ class FileWorld(EmbeddedWorld):
         self._directory.cleanup()
 
 
-class TestInMemory(EngineContract, RoomsContract):
+class TestInMemory(EngineContract):
     def make_world(self) -> World:
         return EmbeddedWorld()
 
 
-class TestOnAFile(EngineContract, RoomsContract):
+class TestOnAFile(EngineContract):
     def make_world(self) -> World:
         return FileWorld(threaded=False)
 
 
 @pytest.mark.slow
-class TestWithItsThread(EngineContract, RoomsContract):
+class TestWithItsThread(EngineContract):
     def make_world(self) -> World:
         return FileWorld(threaded=True)

@@ -10,7 +10,7 @@ pytest.register_assert_rewrite("greenroom.testing.engine_contract", "greenroom.t
 
 from greenroom.engines.base import SessionQuery  # noqa: E402
 from greenroom.model import Presence  # noqa: E402
-from greenroom.testing.engine_contract import EngineContract, RoomsContract, World  # noqa: E402
+from greenroom.testing.engine_contract import EngineContract, World  # noqa: E402
 from tests.support.lua_redis import LuaServer, LuaStore  # noqa: E402
 from tests.support.redis_server import Cluster, RedisServer, cluster, single  # noqa: E402
 from tests.support.redis_world import RedisWorld  # noqa: E402
@@ -28,7 +28,7 @@ def trio() -> Iterator[Cluster]:
         yield running
 
 
-class RedisContract(EngineContract, RoomsContract):
+class RedisContract(EngineContract):
     async def test_s10_after_a_restart_every_session_has_its_grace(self) -> None:
         """S10 is the embedded engine's. Here other nodes go on while one is restarted, so graces do too (S8)."""
         async with self.make_world() as w:

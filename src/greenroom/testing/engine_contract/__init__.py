@@ -51,9 +51,9 @@ class EngineContract(
     DirectoryContract,
     StatisticsContract,
     ConcurrencyContract,
+    RoomsContract,
 ):
-    """All cases but those of rooms (`RoomsContract`). Subclass it under a name that pytest collects, and write
-    `make_world`."""
+    """All cases. Subclass it under a name that pytest collects, and write `make_world`."""
 
 
 __all__ = [
@@ -63,7 +63,6 @@ __all__ = [
     "EmbeddedWorld",
     "EngineContract",
     "RecordingListener",
-    "RoomsContract",
     "World",
     "owner_of",
     "refused",

@@ -9,7 +9,7 @@ from greenroom.core.rooms.requests import (
     RoomLimits,
     RoomQuery,
 )
-from greenroom.engines.base import EraseParticipant, KickParticipant
+from greenroom.engines.base import EraseParticipant, KickParticipant, SessionQuery
 from greenroom.model import (
     EndReason,
     Presence,
@@ -81,6 +81,15 @@ class MembershipsContract(ContractBase):
             await w.join("node-2", "lease-2")
             back = await w.engine.registry.attach(a.take_back_request(a.owner, "node-2", "lease-2"))
             assert back.session.rooms == (ROOM,)
+
+    async def test_r1_lists_of_sessions_say_their_rooms_brief_ones_too(self) -> None:
+        async with self.make_world() as w:
+            a, b = await w.client("alice"), await w.client("bob")
+            await a.join(ROOM)
+            for brief in (False, True):
+                for query in (SessionQuery(app=APP, brief=brief), SessionQuery(node=w.node, brief=brief)):
+                    listed = (await w.engine.registry.sessions(query)).items
+                    assert {each.id: each.rooms for each in listed} == {a.id: (ROOM,), b.id: ()}, query
 
     async def test_r1_a_session_takes_its_memberships_along_however_it_ends(self) -> None:
         async def close(w: World, a: Client) -> object:
