@@ -198,11 +198,11 @@ export class Conferences {
   async #look(conference) {
     if (conference.room) return true;
     try {
-      return await this.#inRoom(conference, ({ id, members }) => {
+      return await this.#inRoom(conference, ({ id, members, count }) => {
         conference.id = id ?? conference.id;
         const others = [...conference.people].filter(([, { status }]) => status === 'RESERVED' || status === 'DECLINE');
         conference.people = new Map([...others, ...[...members].map(([one, member]) => [one, toPlatform(member)])]);
-        return id !== undefined;
+        return id !== undefined || count > 0; // a room that was watched before it was opened has not said its id
       });
     } catch (error) {
       if (['ScopeMissingError', 'RoomPermissionError'].includes(error.name)) return undefined;

@@ -25,6 +25,14 @@ async def test_the_module_that_is_served_runs_in_node() -> None:
         assert printed.splitlines()[-1] == "ok"
 
 
+async def test_rooms_of_the_module_that_is_served() -> None:
+    async with running_service() as running:
+        app = await running.new_application()
+        tokens = {name: app.token(name) for name in ("ada", "ben", "eve")}
+        printed = await node("rooms.mjs", {"url": running.url, "tokens": tokens, "module": SERVED.as_uri()})
+        assert printed.splitlines()[-1] == "ok"
+
+
 async def test_the_packages_that_are_served_are_made_of_these_sources(tmp_path: Path) -> None:
     await output_of(await node_program(), "scripts/pack.mjs", tmp_path)
     for name in NPM_PACKAGES:
@@ -44,6 +52,15 @@ async def test_the_unchanged_session_layer_of_the_platforms_react_native_sdk() -
             "secret": app.secret,
         }
         printed = await node("react-native.mjs", argument, "--import", "./test/support/resolve.mjs")
+        assert printed.splitlines()[-1] == "ok"
+
+
+async def test_three_apps_of_the_platforms_react_native_sdk_and_a_page_of_its_web_sdk_in_conferences() -> None:
+    async with running_service() as running:
+        app = await running.new_application()
+        tokens = {name: app.token(name) for name in ("ada", "ben", "eve", "web")}
+        argument = {"url": running.url, "tokens": tokens}
+        printed = await node("conferences.mjs", argument, "--import", "./test/support/resolve.mjs")
         assert printed.splitlines()[-1] == "ok"
 
 
