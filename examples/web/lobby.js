@@ -1,34 +1,34 @@
 /**
  * The lobby: sign in, see who is here, change name and face, pull the plug and watch it come back.
  *
- * The backend has two calls: POST token {externalId, name} -> {token, url}, which signs somebody in (yours would check
- * a password), and GET who -> [{id, …}, …], which says whom to watch. `greenroom serve --dev` has them beside this
- * page; examples/fastapi is one of your own: put its address into the <meta name="backend"> of index.html.
+ * Who is here says the room `lobby`. The backend has one call: POST token {externalId, name} -> {token, url}, which signs
+ * somebody in (yours would check a password). `greenroom serve --dev` has it beside this page; examples/fastapi is one of
+ * your own: put its address into the <meta name="backend"> of index.html.
  */
 import { SwitchableSocket } from './plug.js';
 
 const FACES = Array.from({ length: 6 }, (_, number) => new URL(`face-${number + 1}.svg`, location.href).href);
-const LOOK_EVERY = 2500; // ms
+const ROOM = 'lobby';
 const GONE_AFTER = 6000; // ms that somebody who left is still shown
 const ME = 'lobby-me';
 const BACKEND = new URL(document.querySelector('meta[name=backend]').content, location.href);
 
 const $ = (id) => document.getElementById(id);
 const plug = new SwitchableSocket.Plug();
-const people = new Map(); // participant id -> participant
+const people = new Map(); // participant id -> member of the room; who has left is offline
 const leaving = new Map(); // participant id -> timer
 let sdk;
 let me; // { externalId, name, avatarUrl }
-let watch;
+let room;
 let lostAt;
 
 // -- signing in
 
 const askBackend = async (path, body) => {
   const reply = await fetch(new URL(path, BACKEND), {
-    method: body ? 'POST' : 'GET',
-    headers: body ? { 'Content-Type': 'application/json' } : {},
-    body: body && JSON.stringify(body),
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
   });
   if (!reply.ok) throw new Error(`The backend answered ${reply.status}.`);
   return reply.json();
@@ -50,15 +50,8 @@ const signIn = async (who) => {
 const follow = (greenroom) => {
   const { session } = greenroom;
   session.onStateChanged(showState);
-  session.onParticipantUpdated((participant) => {
-    put(participant);
-    fillProfile(participant);
-  });
-  session.onParticipantsChanged((changed) => changed.forEach(put));
-  session.onReopened(() => {
-    say('The session was gone; a new one stands in its place.');
-    void enter();
-  });
+  session.onParticipantUpdated(fillProfile);
+  session.onReopened(() => say('The session was gone; a new one stands in its place.'));
   session.onEnded(({ reason, message }) => {
     say(`The session ended: ${reason}.`);
     leaveLobby(message);
@@ -67,36 +60,20 @@ const follow = (greenroom) => {
 };
 
 const enter = async () => {
-  const { participant } = sdk.session;
-  put(participant);
-  fillProfile(participant);
-  await watch?.close();
-  watch = undefined;
-  await lookAround();
+  fillProfile(sdk.session.participant);
+  room = await sdk.rooms.join(ROOM);
+  people.clear();
+  room.members.forEach(put);
+  room.on('changed', ({ joined, changed, left }) => {
+    [...joined, ...changed].forEach(put);
+    for (const { member } of left) if (!room.members.has(member.id)) put({ ...member, presence: 'offline', sessions: 0 });
+  });
+  room.on('closed', ({ reason }) => sdk.session.state !== 'disconnected' && say(`You are out of the lobby: ${reason}.`));
 };
-
-/** Whom does the backend name that is not watched yet? */
-const lookAround = async () => {
-  if (sdk?.session.state !== 'connected' || document.hidden || plug.isPulled) return;
-  try {
-    const ids = (await askBackend('who')).map((one) => one.id);
-    const known = new Set(watch?.participants.map((one) => one.id));
-    if (!watch || ids.some((id) => !known.has(id))) {
-      const wider = await sdk.participants.watch([...new Set([...known, ...ids, sdk.session.participant.id])]);
-      const old = watch;
-      watch = wider;
-      await old?.close();
-      watch.participants.forEach(put);
-    }
-  } catch (error) {
-    console.warn('lobby: looking around failed', error);
-  }
-};
-setInterval(lookAround, LOOK_EVERY);
 
 const leaveLobby = (problem) => {
   people.clear();
-  watch = me = undefined;
+  room = me = undefined;
   sessionStorage.removeItem(ME);
   $('problem').textContent = problem ?? '';
   $('problem').hidden = !problem;
@@ -129,7 +106,6 @@ const showState = (state) => {
     const seconds = (performance.now() - lostAt) / 1000;
     say(`Back after ${seconds.toFixed(1)} s, in the same session.`);
     lostAt = undefined;
-    void lookAround();
   }
 };
 
@@ -146,7 +122,6 @@ const say = (text) => {
 
 const put = (participant) => {
   const before = people.get(participant.id);
-  if (before && before.version > participant.version) return;
   people.set(participant.id, participant);
   const name = nameOf(participant);
   const isMe = participant.id === sdk.session.participant?.id;

@@ -78,10 +78,12 @@ async def test_people_see_each_other_change_and_leave() -> None:
         async with backend(running, tenant) as url, chromium() as browser:
             anna, ben = await _enter(browser, url, "anna"), await _enter(browser, url, "ben")
             await anna.until(_shows("Ben: online"))
-            await anna.until(_shows("chloe: offline"))
             await ben.evaluate("document.getElementById('name').value = 'Benjamin'")
             await ben.evaluate("document.getElementById('rename').requestSubmit()")
             await anna.until(_shows("Benjamin: online"))
+            await ben.evaluate("document.getElementById('wave').click()")
+            await anna.until("document.getElementById('waves').textContent === 'Benjamin waves'")
             await ben.close()
-            await anna.until(_shows("Benjamin: offline"))
+            await anna.until("document.getElementById('count').textContent === '1'")
+            await anna.until("document.querySelectorAll('#others li').length === 0")
             assert anna.problems == []

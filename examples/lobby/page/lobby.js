@@ -12,16 +12,21 @@ async function signIn() {
   return reply.json();
 }
 
-/** One line for each of the others, rewritten whenever they change. */
-function draw({ info, id, presence }) {
-  const line = $(id) ?? $('others').appendChild(document.createElement('li'));
-  line.id = id;
-  line.dataset.presence = presence;
-  line.textContent = `${info.name ?? info.externalId}: ${presence}`;
+/** A line for each of the others. */
+function draw({ members, count }, me) {
+  const others = [...members.values()].filter(({ id }) => id !== me.id);
+  const lines = others.map(({ info, presence }) => {
+    const line = document.createElement('li');
+    line.dataset.presence = presence;
+    line.textContent = `${info.name}: ${presence}`;
+    return line;
+  });
+  $('others').replaceChildren(...lines);
+  $('count').textContent = count;
 }
 
 if (person) {
-  const { url, token, name, others } = await signIn();
+  const { url, token, name } = await signIn();
   const { Greenroom } = await import(`${url}/sdk/greenroom.js`);
 
   const sdk = new Greenroom(url);
@@ -37,7 +42,10 @@ if (person) {
     await sdk.session.updateParticipantInfo($('name').value);
   };
 
-  const watch = await sdk.participants.watch({ externalIds: others });
-  watch.participants.forEach(draw);
-  for await (const participant of watch) draw(participant);
+  const room = await sdk.rooms.join('lobby');
+  draw(room, me);
+  room.on('changed', () => draw(room, me));
+  room.on('message', (message, { info }) => ($('waves').textContent = `${info.name} waves`));
+  $('wave').onclick = () => room.send({ wave: true });
+  $('room').hidden = false;
 }

@@ -1,4 +1,4 @@
-"""The example page of ``greenroom serve --dev`` at /lobby/, and the little backend that it needs.
+"""The example page of ``greenroom serve --dev`` at /lobby/, and the one call of a backend that it needs.
 
 For trying things out, on loopback alone: whoever reaches these addresses signs in to the demo application as anybody.
 They exist only where the setting ``demo_page`` is on, and answer only requests whose Host is this machine's, so that no
@@ -16,11 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from greenroom.core.requests import ParticipantQuery
-from greenroom.engines.paging import all_participants
 from greenroom.errors import NotFoundError
 from greenroom.external_ids import check_external_id
-from greenroom.model import Application, Presence
+from greenroom.model import Application
 from greenroom.server.http.routes import Answer, Call, Nothing, public
 from greenroom.server.http.static import Packed, packed, send
 from greenroom.server.wire.addresses import is_loopback
@@ -29,8 +27,6 @@ from greenroom.tokens import SESSION_SCOPES, mint_client_token
 DEMO_FILE = "demo-app"
 """In the data directory: the key of the demo application, which `greenroom serve --dev` makes once."""
 TOKEN_LIFE = 3_600
-MEMBERS = 100
-"""As many of those who are here are named."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -124,17 +120,6 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
     return SignedIn(minted.token, f"http://{call.headers['host']}")
 
 
-async def who(call: Call[Nothing, Nothing, Nothing]) -> list[DemoParticipant]:
-    """Who of the demo application is here, for the page to watch."""
-    query = ParticipantQuery(app=application(call).key, presence=(Presence.ONLINE, Presence.UNREACHABLE), limit=MEMBERS)
-    found: list[DemoParticipant] = []
-    async for record in all_participants(call.context.engine.registry, query):
-        found.append(DemoParticipant(record.id))
-        if len(found) == MEMBERS:
-            break
-    return found
-
-
 def application(call: Call[Any, Any, Any]) -> Application:
     """The demo application. Raises NotFoundError where there is none, and for requests of other machines."""
     _check_host(call)
@@ -164,7 +149,6 @@ _NO_STORE = {"Cache-Control": "no-store"}
 ROUTES = (
     public("GET /lobby/", page, "The example page", tag="demo", headers=_PAGE_HEADERS),
     public("POST /lobby/token", sign_in, "A token of the demo application", tag="demo", headers=_NO_STORE),
-    public("GET /lobby/who", who, "Who is in the lobby", tag="demo", headers=_NO_STORE),
     public("GET /lobby/{name}", page_file, "A file of the example page", tag="demo", headers=_PAGE_HEADERS),
 )
 """Not in /openapi.json: they are not part of the service."""
