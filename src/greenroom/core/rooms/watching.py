@@ -346,8 +346,9 @@ class RoomWatches:
         self.behind: dict[str, None] = {}
         """Rooms of which something newer could not be written."""
         self.waiting_bytes = 0
-        self._waiting: deque[bytes] = deque()
-        self._missed: dict[str, int] = {}
+        # Most connections never need either.
+        self._waiting: deque[bytes] | None = None
+        self._missed: dict[str, int] | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -368,9 +369,13 @@ class RoomWatches:
     def enqueue(self, room: str, data: bytes) -> None:
         """A message waits, or is missed where too much does."""
         if self.waiting_bytes + len(data) > WAITING_BYTES:
+            if self._missed is None:
+                self._missed = {}
             self._missed[room] = self._missed.get(room, 0) + 1
             return
         self.waiting_bytes += len(data)
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(data)
 
     def next_piece(self) -> bytes | None:
