@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from greenroom.core.rooms.requests import KickMember
+from greenroom.core.rooms.requests import KickMember, RosterQuery
 from greenroom.engines.base import KickParticipant
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import RegistryState
@@ -135,6 +135,31 @@ async def test_a_room_of_two_nodes_is_one_room() -> None:
                 assert [invitation["text"] for invitation in waiting] == ["Come"]
                 await carol.call("rooms.answer", invitationId=waiting[0]["id"], accept=True)
                 assert (await anna.notified("rooms.answered"))["participantId"] == app.participant_id("carol")
+
+
+@pytest.mark.slow
+async def test_r10_an_empty_redis_gets_its_rooms_back() -> None:
+    async with two_nodes(compare_interval=3.0) as (one, other, server):
+        app, _there = await _application(one, other)
+        async with one.connect() as anna, other.connect() as bob:
+            await anna.open(app.token("anna"))
+            await bob.open(app.token("bob"))
+            for client in (anna, bob):
+                await client.call("rooms.join", room="standup")
+            await asyncio.to_thread(_flush, server.port)
+
+            async def is_back() -> bool:
+                try:
+                    roster = await one.service.engine.rooms.roster(RosterQuery(app=app.key, room="standup"))
+                except ServiceUnavailableError:
+                    return False
+                return roster.count == 2
+
+            await one.until(is_back, 20.0)
+            await anna.call("rooms.send", room="standup", messageId="m1", message=1)
+            assert (await bob.notified("rooms.message"))["message"] == 1
+            for client in (anna, bob):
+                assert not [name for name, _ in client.notifications if name == "rooms.left"]
 
 
 def _flush(port: int) -> None:

@@ -287,10 +287,13 @@ class RedisBus:
             await self._compare_rooms()
 
     async def _compare_rooms(self) -> None:
-        """Rooms have channels and versions of their own: what is stored must have been received in 2 s."""
-        behind = {
-            room: version for room, version in await self._stored(list(self._rooms.values())) if version > room.version
-        }
+        """Rooms have channels and versions of their own: what is stored must have been received in 2 s. A partition
+        that is being restored says nothing, and must not keep the beat from saying so: the next one compares."""
+        try:
+            stored = await self._stored(list(self._rooms.values()))
+        except ServiceUnavailableError:
+            return
+        behind = {room: version for room, version in stored if version > room.version}
 
         def check() -> None:
             self._timers.discard(timer)
