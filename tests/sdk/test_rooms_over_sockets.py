@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from greenroom.model import Presence
 from greenroom.sdk.aiohttp_client import AiohttpWebSocket
 from tests.sdk.test_rooms import true
 from tests.server.harness import RunningService, Tenant, running_service
+from tests.server.sessions.test_sessions_redis import two_nodes
 from tests.support.sdk import Notes
 
 
@@ -280,63 +282,75 @@ async def test_a_program_that_is_killed_and_started_again_is_the_same_member(tmp
             assert [one.reason for change in changes for one in change.left] == []
 
 
+async def _walk(nodes: Sequence[RunningService], tenant: Tenant, dice: random.Random, rounds: int = 25) -> None:
+    """Joins, leaves, losses and kicks in any order; every roster is then that of the service, and each message came
+    once, those of one sender in order."""
+    rooms_of = nodes[0].service.engine.rooms
+    async with AsyncExitStack() as stack:
+        parts = [people(nodes[place % len(nodes)], tenant, name) for place, name in enumerate("abcdefgh")]
+        sdks = [(await stack.enter_async_context(part))[0] for part in parts]
+        seen = [await sdk.rooms.watch("r") for sdk in sdks]
+        received: list[list[tuple[int, int]]] = []
+        rooms: dict[int, Room] = {}
+        sent = itertools.count(1)
+
+        async def act(number: int) -> None:
+            sdk, room = sdks[number], rooms.get(number)
+            choice = dice.random()
+            try:
+                if room is None or room.is_closed:
+                    room = rooms[number] = await sdk.rooms.join("r")
+                    mine: list[tuple[int, int]] = []
+                    received.append(mine)
+                    room.on_message(lambda sender, message: mine.append(tuple(message)))
+                elif choice < 0.3:
+                    await room.leave()
+                elif choice < 0.5:
+                    cut(sdk)
+                elif choice < 0.6:
+                    kick = KickMember(app=tenant.key, room="r", participant_id=_id(sdk), seconds=0.0)
+                    await dice.choice(nodes).service.rooms.moderate(kick)
+                else:
+                    await room.send([number, next(sent)])
+            except RoomError:
+                pass  # kicked meanwhile
+
+        for _ in range(rounds):
+            await asyncio.gather(*(act(number) for number in dice.sample(range(len(sdks)), 3)))
+
+        async def agrees() -> bool:
+            roster = await rooms_of.roster(RosterQuery(app=tenant.key, room="r"))
+            members = [one.id for one in roster.members]
+            reported = [*seen, *(room for room in rooms.values() if not room.is_closed)]
+            joined = sorted(_id(sdks[number]) for number, room in rooms.items() if room.is_member)
+            return members == joined and all(sorted(room.members) == members for room in reported)
+
+        await nodes[0].until(agrees, 20.0)
+        for messages in received:
+            assert len(set(messages)) == len(messages), "a message came twice"
+            for number in range(len(sdks)):
+                own = [count for sender, count in messages if sender == number]
+                assert own == sorted(own), "messages of one sender came out of order"
+        assert sum(map(len, received)) > rounds / 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_happens_the_rosters_become_the_same_and_each_message_comes_once(seed: int) -> None:
-    """Joins, leaves, losses, closes and kicks in any order; every roster is then that of the service."""
+async def test_whatever_happens_rosters_become_the_services_and_messages_come_once(seed: int) -> None:
     print("seed", seed)
-    dice = random.Random(seed)
     async with running_service() as running:
-        tenant = await running.new_application()
-        async with people(running, tenant, *"abcdefgh") as sdks:
-            seen = [await sdk.rooms.watch("r") for sdk in sdks]
-            received: dict[str, list[Any]] = {}
-            rooms: dict[int, Room] = {}
-            sent = 0
+        await _walk([running], await running.new_application(), random.Random(seed))
 
-            async def act(number: int) -> None:
-                nonlocal sent
-                sdk, room = sdks[number], rooms.get(number)
-                choice = dice.random()
-                try:
-                    if room is None or room.is_closed:
-                        room = rooms[number] = await sdk.rooms.join("r")
-                        mine = received.setdefault(f"{number} {id(room)}", [])
-                        room.on_message(lambda sender, message: mine.append(tuple(message)))
-                    elif choice < 0.3:
-                        await room.leave()
-                    elif choice < 0.5:
-                        cut(sdk)
-                    elif choice < 0.6:
-                        kick = KickMember(app=tenant.key, room="r", participant_id=_id(sdk), seconds=0.0)
-                        await running.service.rooms.moderate(kick)
-                    else:
-                        sent += 1
-                        await room.send([number, sent])
-                except RoomError:
-                    pass  # kicked meanwhile
 
-            for _ in range(25):
-                await asyncio.gather(*(act(number) for number in dice.sample(range(len(sdks)), 3)))
-
-            async def truth() -> list[str]:
-                roster = await running.service.engine.rooms.roster(RosterQuery(app=tenant.key, room="r"))
-                return [one.id for one in roster.members]
-
-            async def agrees() -> bool:
-                members = await truth()
-                joined = [room for room in rooms.values() if not room.is_closed]
-                return all(sorted(room.members) == members for room in (*seen, *joined)) and members == sorted(
-                    _id(sdks[number]) for number, room in rooms.items() if room.is_member
-                )
-
-            await running.until(agrees, 15.0)
-            for messages in received.values():
-                assert len(set(messages)) == len(messages), "a message came twice"
-                for number in range(len(sdks)):
-                    own = [count for sender, count in messages if sender == number]
-                    assert own == sorted(own), "messages of one sender came out of order"
-            assert sum(map(len, received.values())) > 20
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+async def test_whatever_happens_on_two_nodes_too(seed: int) -> None:
+    print("seed", seed)
+    async with two_nodes() as (one, other, _):
+        tenant = await one.new_application()
+        await one.service.control.announce_directory()
+        await other.until(lambda: other.service.tenants.get(tenant.key) is not None)
+        await _walk([one, other], tenant, random.Random(seed))
 
 
 def _id(sdk: Greenroom) -> str:
