@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from greenroom.core.requests import ParticipantQuery
+from greenroom.core.rooms.requests import RoomQuery, RosterQuery
 from greenroom.engines.base import Registry, SessionQuery
-from greenroom.model import ParticipantRecord, SessionRecord
+from greenroom.engines.rooms import Rooms
+from greenroom.model import MemberRecord, ParticipantRecord, RoomRecord, SessionRecord
 
 MAX_PAGE = 1000
 """Rows of one page at most."""
@@ -39,3 +41,25 @@ async def all_participants(registry: Registry, query: ParticipantQuery) -> Async
         if page.cursor is None:
             return
         query = msgspec.structs.replace(query, cursor=page.cursor)
+
+
+async def all_rooms(rooms: Rooms, query: RoomQuery) -> AsyncIterator[RoomRecord]:
+    """Every room that the query finds, read page after page of its limit."""
+    while True:
+        page = await rooms.rooms(query)
+        for room in page.items:
+            yield room
+        if page.cursor is None:
+            return
+        query = msgspec.structs.replace(query, cursor=page.cursor)
+
+
+async def all_members(rooms: Rooms, query: RosterQuery) -> AsyncIterator[MemberRecord]:
+    """Every member of the room, read page after page of the query's limit."""
+    while True:
+        roster = await rooms.roster(query)
+        for member in roster.members:
+            yield member
+        if roster.cursor is None:
+            return
+        query = msgspec.structs.replace(query, cursor=roster.cursor)

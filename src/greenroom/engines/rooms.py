@@ -88,5 +88,8 @@ class Rooms(Protocol):
     async def answer(self, request: AnswerInvitation) -> Invitation:
         """The invitation that was answered. Raises NotFoundError (unknown, answered or past its time)."""
 
-    async def settle(self, limit: int = 500) -> Settled:
-        """Marks older than `MARK_AGE`, rooms whose time is over, members of ended rooms, repair (R2, R10, R11)."""
+    async def settle(self, limit: int = 500, *, compare: bool = False) -> Settled:
+        """Marks older than `MARK_AGE`, rooms whose time is over, members of ended rooms, repair (R2, R10, R11).
+
+        compare: all rows and rosters are to be compared from now on, not only when their time has come.
+        """

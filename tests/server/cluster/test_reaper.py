@@ -32,7 +32,7 @@ class FakeRooms:
         self.passes = 0
         self.three = asyncio.Event()
 
-    async def settle(self, limit: int = 500) -> Settled:
+    async def settle(self, limit: int = 500, *, compare: bool = False) -> Settled:
         self.passes += 1
         if self.passes == 3:
             self.three.set()

@@ -84,7 +84,7 @@ class EmbeddedRooms:
     async def answer(self, request: AnswerInvitation) -> Invitation:
         return await self._database.writer.submit(lambda tx: answer_invitation(tx, request))
 
-    async def settle(self, limit: int = 500) -> Settled:
+    async def settle(self, limit: int = 500, *, compare: bool = False) -> Settled:
         memory = self._state.rooms
         if not memory.known and not memory.invited and not memory.kept_out:
             return Settled()

@@ -222,7 +222,7 @@ class RedisRooms:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    async def settle(self, limit: int = 500) -> Settled:
+    async def settle(self, limit: int = 500, *, compare: bool = False) -> Settled:
         """Also while a node of an older version is live: what there is of rooms stays true."""
         await self._settling.idle()
         before = self._settling.settled

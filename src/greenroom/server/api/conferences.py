@@ -16,9 +16,10 @@ from greenroom.codes import ErrorCode
 from greenroom.core.rooms.limits import limits_of
 from greenroom.core.rooms.names import LONGEST_TTL, check_message, check_room_name
 from greenroom.core.rooms.requests import CreateRoom, EndRoom, KickMember, RoomQuery, RosterQuery, SendMessage
+from greenroom.engines import paging
 from greenroom.errors import NotFoundError
-from greenroom.model import MemberRecord, RoomRecord, make_room_id, partition_of_room, partition_of_room_id
-from greenroom.server.api.common import participant_id_for
+from greenroom.model import RoomRecord, make_room_id, partition_of_room, partition_of_room_id
+from greenroom.server.api.common import MAX_PAGE, participant_id_for
 from greenroom.server.api.rooms import MAX_INVITEES
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, api
@@ -148,16 +149,8 @@ async def create_conference(call: Call[Nothing, Nothing, CreateConference]) -> C
 async def list_conference_participants(call: Call[ConferencePath, Nothing, Nothing]) -> ConferenceParticipants:
     """Who is there now, all pages of the roster."""
     room = await _conference(call)
-    found: list[MemberRecord] = []
-    cursor: str | None = None
-    while True:
-        roster = await call.context.engine.rooms.roster(
-            RosterQuery(app=call.app.key, room=room.name, cursor=cursor, limit=1000)
-        )
-        found += roster.members
-        cursor = roster.cursor
-        if cursor is None:
-            break
+    query = RosterQuery(app=call.app.key, room=room.name, limit=MAX_PAGE)
+    found = [one async for one in paging.all_members(call.context.engine.rooms, query)]
     return ConferenceParticipants(
         participants=tuple(
             ConferenceParticipant(

@@ -109,6 +109,8 @@ class ClusterAdmin:
             clock_difference=round(node.clock_difference, 3),
             reaper_lag=self._reaper.lag,
             reaper_failing=self._reaper.failing,
+            rooms_lag=self._reaper.rooms_lag,
+            rooms_failing=self._reaper.rooms_failing,
             other_nodes=tuple(one.node for one in node.others),
             key_sets_failing=self._failing_key_sets(),
             settings=self._settings,

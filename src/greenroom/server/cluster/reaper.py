@@ -48,6 +48,8 @@ class Reaper:
         """What the last pass failed with; empty where it did not."""
         self.rooms_lag = 0.0
         """Seconds since the oldest mark of a room was made, at the last pass."""
+        self.marks_settled = self.rooms_repaired = self.rooms_ended = 0
+        """By passes over rooms, since start."""
         self.rooms_failing = ""
         """What the last pass over rooms failed with; empty where it did not."""
 
@@ -81,6 +83,9 @@ class Reaper:
             for _ in range(MAX_PASSES):
                 settled = await self._rooms.settle()
                 self.rooms_failing, self.rooms_lag = "", settled.lag
+                self.marks_settled += settled.settled
+                self.rooms_repaired += settled.repaired
+                self.rooms_ended += settled.ended
                 self._notify_lost(settled.lost)
                 if not settled.more:
                     return

@@ -46,6 +46,10 @@ class NodeStatus(NodeHealth, frozen=True, kw_only=True, rename="camel"):
     durability: tuple[str, ...] = ()
     """What the engine promises, a line each."""
     other_nodes: tuple[str, ...] = ()
+    rooms_lag: float = 0.0
+    """Seconds since the oldest mark of a room was made that waited at the last pass over rooms (R2)."""
+    rooms_failing: str = ""
+    """What the last pass over rooms failed with; "" where it did not."""
     key_sets_failing: tuple[KeySetStatus, ...] = ()
     """Of issuers; at most 50."""
     settings: dict[str, str] = {}

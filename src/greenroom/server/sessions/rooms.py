@@ -141,6 +141,11 @@ class NodeRooms:
     def __len__(self) -> int:
         return len(self._rooms)
 
+    @property
+    def memberships(self) -> int:
+        """Of sessions of this node."""
+        return sum(len(room.members) for room in self._rooms.values())
+
     def get(self, app: str, name: str) -> NodeRoom | None:
         """The room, where sessions of this node have to do with it."""
         return self._rooms.get((app, name))

@@ -99,6 +99,16 @@ TABLE: tuple[Description, ...] = (
         ("greenroom_reaper_failing", _G, "1 while passes of the reaper fail."),
     ),
     *_rows(
+        "Rooms",
+        ("greenroom_rooms_here", _G, "Rooms that sessions of this node are in or watch."),
+        ("greenroom_room_memberships", _G, "Memberships of rooms that sessions of this node have."),
+        ("greenroom_room_marks_settled_total", _C, "Marks that the reaper of this node settled: rosters that were behind their sessions for more than a second."),
+        ("greenroom_room_repairs_total", _C, "Members that differed between sessions and rosters, and were put right by this node."),
+        ("greenroom_rooms_ended_total", _C, "Rooms whose time was over, or that were ended, at passes of this node."),
+        ("greenroom_rooms_lag_seconds", _G, "Seconds since the oldest mark was made that waited at the last pass over rooms."),
+        ("greenroom_rooms_failing", _G, "1 while passes over rooms fail."),
+    ),
+    *_rows(
         "Key sets of issuers",
         ("greenroom_key_set_fetches_total", _C, "Key sets asked for by this node, by how it ended: good or failed.", ("app", "outcome")),
         ("greenroom_key_set_age_seconds", _G, "Age of the oldest key set that this node uses for the application.", ("app",)),

@@ -6,7 +6,15 @@ import msgspec
 
 from greenroom.engines.base import NodeRecord
 from greenroom.model import EndReason, RegistryState, SessionRecord, TimelineEntry
-from greenroom.server.cluster.doctor.findings import Finding, Severity, about_durability, about_nodes, about_sessions
+from greenroom.server.cluster.doctor.findings import (
+    Finding,
+    Repair,
+    Severity,
+    about_durability,
+    about_nodes,
+    about_rooms,
+    about_sessions,
+)
 from greenroom.server.cluster.doctor.history import ENDS, history_of
 from greenroom.server.cluster.doctor.survey import NodeAnswer
 from greenroom.server.cluster.status import KeySetStatus, NodeStatus
@@ -127,3 +135,17 @@ def test_a_life_in_steps() -> None:
     assert life.summary.startswith("It ended: timeout.")
     assert history_of(msgspec.structs.replace(SESSION, generation=12)).summary.endswith("for the 12th time.")
     assert history_of(msgspec.structs.replace(SESSION, generation=22)).summary.endswith("for the 22nd time.")
+
+
+def test_rosters_that_differ_from_sessions_are_findings_that_can_be_settled() -> None:
+    anna = msgspec.structs.replace(SESSION, rooms=("standup", "lobby"))
+    assert list(about_rooms([anna], {("app", "standup"): {"anna"}, ("app", "lobby"): ["anna"]})) == []
+    missing, ghost = about_rooms([anna], {("app", "standup"): {"anna", "bob"}})
+    assert (missing.code, missing.subject, missing.repair) == ("member_missing", "app lobby anna", Repair.SETTLE)
+    assert (ghost.code, ghost.subject, ghost.repair) == ("member_without_session", "app standup bob", Repair.SETTLE)
+
+
+def test_passes_over_rooms_that_fail_or_are_behind_are_findings() -> None:
+    assert codes(list(about_nodes((ONE,), {"one": answer(rooms_failing="no")}))) == ["rooms_failing"]
+    assert codes(list(about_nodes((ONE,), {"one": answer(rooms_lag=6.0)}))) == ["rooms_lag"]
+    assert codes(list(about_nodes((ONE,), {"one": answer(rooms_lag=4.0)}))) == []

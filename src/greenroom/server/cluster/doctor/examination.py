@@ -10,15 +10,17 @@ import msgspec
 
 from greenroom.core.commands import CompareCommand
 from greenroom.core.requests import Owner
+from greenroom.core.rooms.requests import RoomQuery, RosterQuery
 from greenroom.engines import paging
 from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord, SessionQuery
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, RoomsUnavailableError
 from greenroom.model import SessionRecord
 from greenroom.server.cluster.doctor.findings import (
     Finding,
     Repair,
     about_durability,
     about_nodes,
+    about_rooms,
     about_sessions,
     recovering,
 )
@@ -28,6 +30,8 @@ SECOND_LOOK = 2.0
 """Seconds between two looks: longer than anything is in flight."""
 PAGE = 500
 DOCTOR = "doctor"
+MAX_PASSES = 100
+"""Over rooms, in one repair."""
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,12 +96,28 @@ async def _look(cluster: SurveyedCluster) -> _Look:
     answers = await cluster.survey.ask([one.node for one in nodes if one.lease_left > 0], sockets=True)
     sessions = await all_sessions(cluster.engine)
     found = about_sessions(sessions, nodes, answers, now=cluster.engine_now(), grace=cluster.longest_grace)
-    return _Look(nodes, answers, sessions, tuple(found))
+    in_rooms = about_rooms(sessions, await all_rosters(cluster.engine, sessions))
+    return _Look(nodes, answers, sessions, (*found, *in_rooms))
 
 
 async def all_sessions(engine: Engine) -> tuple[SessionRecord, ...]:
     """Of all applications."""
     return tuple([session async for session in paging.all_sessions(engine.registry, SessionQuery(limit=PAGE))])
+
+
+async def all_rosters(engine: Engine, sessions: Sequence[SessionRecord]) -> dict[tuple[str, str], set[str]]:
+    """Ids of the members of every room of the applications that have sessions, or are in the directory, by application
+    and room. Empty while rooms are not served (R1)."""
+    found: dict[tuple[str, str], set[str]] = {}
+    applications = {one.app for one in sessions} | {one.key for one in await engine.directory.applications()}
+    try:
+        for app in sorted(applications):
+            async for room in paging.all_rooms(engine.rooms, RoomQuery(app=app, limit=PAGE)):
+                query = RosterQuery(app=room.app, room=room.name, limit=PAGE)
+                found[room.app, room.name] = {one.id async for one in paging.all_members(engine.rooms, query)}
+    except RoomsUnavailableError:
+        return {}
+    return found
 
 
 async def examine_engine(engine: Engine, *, grace: float, random_hex: Callable[[], str]) -> Examination:
@@ -111,6 +131,7 @@ async def examine_engine(engine: Engine, *, grace: float, random_hex: Callable[[
     else:
         sessions = await all_sessions(engine)
         findings += about_sessions(sessions, nodes, {}, now=beaten.now, grace=grace)
+        findings += about_rooms(sessions, await all_rosters(engine, sessions))
     durability = await engine.durability()
     return Examination(
         nodes=nodes, sessions=len(sessions), sockets=None, silent=(), durability=durability,
@@ -132,6 +153,8 @@ async def repair(engine: Engine, findings: Sequence[Finding], *, grace: float) -
     if any(one.repair is Repair.REAP for one in findings):
         reaped = await engine.registry.reap()
         done.append(f"The reaper ended {len(reaped.ended)} and detached {reaped.detached} sessions.")
+    if any(one.repair is Repair.SETTLE for one in findings):
+        done.append(await _settle(engine))
     for one in findings:
         if one.repair is Repair.DETACH:
             done.append(f"{one.subject}: {await _detach(engine, one, grace)}")
@@ -139,6 +162,17 @@ async def repair(engine: Engine, findings: Sequence[Finding], *, grace: float) -
         await engine.bus.send(node, CompareCommand())
         done.append(f"{node} was asked to compare the sessions it holds with those the engine lists.")
     return done
+
+
+async def _settle(engine: Engine) -> str:
+    settled = await engine.rooms.settle(compare=True)
+    repaired = settled.repaired
+    for _ in range(MAX_PASSES):
+        if not settled.more:
+            break
+        settled = await engine.rooms.settle()
+        repaired += settled.repaired
+    return f"Sessions and rosters were compared: {repaired} members were put right."
 
 
 async def _detach(engine: Engine, finding: Finding, grace: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -37,6 +37,8 @@ class Repair(StrEnum):
     """The node compares at once what it holds with what is listed (S7), and takes back, drops or ends accordingly."""
     REAP = "reap"
     """The reaper runs once more."""
+    SETTLE = "settle"
+    """Sessions and rosters are compared at once, and rosters follow (R10)."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +136,25 @@ def _unlisted(name: str, answer: NodeAnswer, listed: Mapping[str, SessionRecord]
         )  # fmt: skip
 
 
+def about_rooms(
+    sessions: Iterable[SessionRecord], rosters: Mapping[tuple[str, str], Collection[str]]
+) -> Iterator[Finding]:
+    """Rows are the truth, and rosters follow (R2). rosters: ids of the members, by application and room."""
+    wanted = {(one.app, room, one.participant_id) for one in sessions for room in one.rooms}
+    present = {(app, room, member) for (app, room), members in rosters.items() for member in members}
+    for app, room, participant_id in sorted(wanted - present):
+        text = f"A session of {participant_id} is in the room {room!r} of {app}, whose roster does not have it."
+        yield _member("member_missing", app, room, participant_id, text)
+    for app, room, participant_id in sorted(present - wanted):
+        text = f"The roster of {room!r} of {app} has {participant_id}, no session of which is in the room."
+        yield _member("member_without_session", app, room, participant_id, text)
+
+
+def _member(code: str, app: str, room: str, participant_id: str, text: str) -> Finding:
+    subject = f"{app} {room} {participant_id}"
+    return Finding(code=code, severity=Severity.PROBLEM, subject=subject, text=text, repair=Repair.SETTLE)
+
+
 def about_nodes(nodes: Sequence[NodeRecord], answers: Mapping[str, NodeAnswer]) -> Iterator[Finding]:
     """Leases, readiness, versions, clocks, and settings that have to be the same."""
     alive = [one for one in nodes if one.lease_left > 0]
@@ -167,6 +188,10 @@ def _about_status(report: NodeStatus) -> Iterator[Finding]:
         yield _node("reaper_failing", Severity.PROBLEM, name, f"Its reaper fails: {report.reaper_failing}")
     elif report.reaper_lag > LAG:
         yield _node("reaper_lag", Severity.WARNING, name, f"Its reaper is {report.reaper_lag:.0f} s behind.")
+    if report.rooms_failing:
+        yield _node("rooms_failing", Severity.PROBLEM, name, f"Its passes over rooms fail: {report.rooms_failing}")
+    elif report.rooms_lag > LAG:
+        yield _node("rooms_lag", Severity.WARNING, name, f"Rosters are {report.rooms_lag:.0f} s behind sessions.")
     for one in report.key_sets_failing:
         had = "None was ever fetched" if one.age is None else f"The last good one is {one.age:.0f} s old"
         yield _node(
