@@ -84,6 +84,16 @@ class RoomsWorld(RedisWorld):
         """Passes, one a second, with beats and reaping."""
         await self.advance(seconds)
 
+    # -- losses ------------------------------------------------------------------------------------------------------
+
+    def lose(self, partition: int, before: dict[bytes, object] | None = None) -> None:
+        """One partition knows nothing any more, or what it knew before: its master failed."""
+        tag = b"{p%d}" % partition
+        data = self.server.commands.data
+        for key in [key for key in data if tag in key]:
+            del data[key]
+        data.update({key: value for key, value in (before or {}).items() if tag in key})
+
     # -- oracles -----------------------------------------------------------------------------------------------------
 
     async def rows(self) -> dict[tuple[str, str], int]:
@@ -104,13 +114,17 @@ class RoomsWorld(RedisWorld):
 
     async def wrong(self) -> list[str]:
         """What is not as it must be, a line each."""
+        return [*await self.wrong_rows(), *wrong_events(await self.events())]
+
+    async def wrong_rows(self) -> list[str]:
+        """Where rosters do not say what rows say."""
         rows = await self.rows()
         members = {pair: member.sessions for pair, member in (await self.rosters()).items()}
         lines = [f"{pair} has {count} sessions, the roster says {members.get(pair)}" for pair, count in rows.items()
                  if members.get(pair) != count]  # fmt: skip
         lines += [f"{pair} is in the roster and has no session there" for pair in members if pair not in rows]
         lines += [f"left over: {key.decode()}" for key in self.left_over()]
-        return lines + list(wrong_events(await self.events()))
+        return lines
 
     def left_over(self) -> Iterator[bytes]:
         """Marks, and counter-marks whose row was not asked."""

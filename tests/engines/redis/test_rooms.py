@@ -10,9 +10,10 @@ import pytest
 
 from greenroom.core.requests import EndRequest
 from greenroom.core.rooms.requests import EndRoom, KickMember, LeaveRoom, RoomLimits
+from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis import RedisEngine
 from greenroom.errors import GreenroomError
-from greenroom.model import EndReason
+from greenroom.model import EndReason, partition_of, partition_of_room
 from greenroom.testing.engine_world import APP, Client
 from tests.support.rooms_world import RoomStore, RoomsWorld
 
@@ -81,6 +82,85 @@ async def test_r2_a_node_that_dies_in_any_gap_delays_the_roster_by_seconds(act: 
     assert calls >= 3, "there were gaps"
 
 
+# -- what was lost (R10, S15) ------------------------------------------------------------------------------------------
+
+
+def partitions(client: Client, room: str) -> tuple[int, int]:
+    """Of the participant, and of a room that lies in the other one."""
+    mine, its = partition_of(APP, client.participant_id), partition_of_room(APP, room)
+    return mine, its
+
+
+def room_elsewhere(client: Client) -> str:
+    """A room in another partition than the participant's."""
+    return next(f"room {n}" for n in range(99) if len(set(partitions(client, f"room {n}"))) == 2)
+
+
+async def test_r10_a_roster_that_was_lost_is_made_again_of_the_rows() -> None:
+    async with RoomsWorld() as w:
+        a = await w.client()
+        room = room_elsewhere(a)
+        first = await a.join(room)
+        w.lose(partitions(a, room)[1])
+        nothing = RestoreRequest(node=w.node, lease=w.lease, sessions=(), finish=True)
+        await w.engine.registry.restore(nothing)
+        assert await w.rosters() == {}
+        await w.follow(25)
+        assert await w.wrong() == []
+        assert list(await w.rosters()) == [(room, a.participant_id)]
+        assert (await w.roster(room)).version > first.version
+
+
+async def test_s15_a_session_that_is_written_back_brings_its_rooms() -> None:
+    async with RoomsWorld() as w:
+        a = await w.client()
+        room = room_elsewhere(a)
+        await a.join(room)
+        held, record = await a.stored(), await a.record()
+        assert held is not None
+        w.lose(partitions(a, room)[0])
+        back = RestoreRequest(node=w.node, lease=w.lease, sessions=((held, record, a.secret, a.attempt),), finish=True)
+        await w.engine.registry.restore(back)
+        await w.follow()
+        assert await a.rooms() == (room,)
+        assert list(await w.rosters()) == [(room, a.participant_id)]
+        await a.leave(room)
+        assert await w.rosters() == {}
+        assert (await w.room_types(room)).count("joined") == 1
+
+
+async def test_r10_a_member_whose_row_was_lost_goes_out() -> None:
+    async with RoomsWorld() as w:
+        a = await w.client()
+        room = room_elsewhere(a)
+        await a.join(room)
+        w.lose(partitions(a, room)[0])
+        await w.engine.registry.restore(RestoreRequest(node=w.node, lease=w.lease, sessions=(), finish=True))
+        await w.follow(15)
+        assert len(await w.rosters()) == 1, "its node may still write it back (S15)"
+        await w.follow(25)
+        assert await w.rosters() == {}
+        left = [event for event in await w.room_events(room) if event.type == "room.left"]
+        assert [event.data["reason"] for event in left] == ["lost"]
+
+
+async def test_r10_everything_is_compared_once_in_ten_minutes() -> None:
+    """Nothing says that this roster was lost: its master went on with what it had known before."""
+    async with RoomsWorld() as w:
+        a = await w.client()
+        room = room_elsewhere(a)
+        before = w.server.snapshot()
+        await a.join(room)
+        await w.follow(5)
+        its = partitions(a, room)[1]
+        clock = b"greenroom:{p%d}" % its
+        now = w.server.snapshot()[clock]
+        w.lose(its, before | {clock: now})
+        await w.advance(620)
+        assert await w.wrong_rows() == []
+        assert len(await w.rosters()) == 1
+
+
 WHAT = (
     ("open", "join", "leave", "close", "detach", "resume", "rename", "kick", "end", "settle", "clock", "dies"),
     (5, 9, 6, 3, 2, 2, 3, 1, 1, 3, 1, 1),
@@ -98,6 +178,7 @@ class Walk:
         self.nodes: list[tuple[RedisEngine, RoomStore]] = []
         self.clients: list[Client] = []
         self.tasks: set[asyncio.Task[None]] = set()
+        self.is_lossy = False
 
     async def run(self) -> list[str]:
         async with self.world as w:
@@ -105,6 +186,8 @@ class Walk:
                 self.nodes.append(await w.another())
             for _ in range(40):
                 self.begin(self.act())
+                if self.is_lossy and self.dice.random() < 0.1:
+                    await self.lose_some()
                 if self.dice.random() < 0.3:
                     await w.advance(self.dice.choice((0.1, 0.5, 1.0, 3.0)))
                 elif self.dice.random() < 0.5:
@@ -115,10 +198,19 @@ class Walk:
                 store.trouble = 0.0
             await w.follow()
             await w.follow()
-            wrong = await w.wrong()
+            wrong = await (w.wrong_rows() if self.is_lossy else w.wrong())
             for engine, _ in self.nodes:
                 await engine.stop()
             return wrong
+
+    async def lose_some(self) -> None:
+        before = self.world.server.snapshot()
+        for _ in range(3):
+            self.begin(self.act())
+            await asyncio.sleep(0)
+        self.world.lose(self.dice.randrange(2), before)
+        assert isinstance(self.world.engine, RedisEngine)
+        self.world.engine._settling.doubt()
 
     def begin(self, work: Awaitable[object]) -> None:
         async def life() -> None:
@@ -169,6 +261,14 @@ class Walk:
             await engine.stop()
         else:
             await engine.rooms.settle()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_r10_rosters_follow_rows_after_one_partition_lost_its_last_writes(seed: int) -> None:
+    """Without `wait_replicas`: a replica that had not received the last writes of one partition is its master now."""
+    walk = Walk(seed)
+    walk.is_lossy = True
+    assert await walk.run() == [], f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -68,7 +68,8 @@ class RedisEngine:
             settling=self._settling,
         )
         self.registry: Registry = RedisRegistry(self.store, counts, self._maintenance, self._settling)
-        self.rooms: Rooms = RedisRooms(self.store, self._maintenance, self._settling, rooms)
+        self._rooms = RedisRooms(self.store, self._maintenance, self._settling, rooms)
+        self.rooms: Rooms = self._rooms
         self.store.listen(self.received, self._bus.lost)
 
     async def start(self) -> None:
@@ -89,6 +90,7 @@ class RedisEngine:
         return None if found is None else limits_of(found)
 
     async def stop(self) -> None:
+        await self._rooms.stop()
         await self._settling.stop()
         await self._outbox.stop()
         await self._bus.stop()

@@ -143,6 +143,7 @@ class Maintenance:
             counts[number] = {app.decode(): int(n) for app, n in zip(apps[::2], apps[1::2], strict=True)}
             if self._markers.setdefault(number, marker) != marker:
                 # Another node has set a new marker: what this one holds has to be written back too.
+                self._settling.doubt()
                 self._markers[number] = marker
                 self._to_restore = True
         self._counts.summed(counts, at)
@@ -299,6 +300,7 @@ class Maintenance:
         for number, reply in enumerate(replies):
             self._markers[number] = accepted(reply)[1]
         self._to_restore = False
+        self._settling.doubt()
         # What was lost restarted with a lower number, which no node has to read from now on.
         self._directory_version = 0
 

@@ -33,7 +33,7 @@ from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.errors import outcome_open
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, decode_invitation
-from greenroom.engines.redis.settling import Drop, Joining, Outcome, Part, Settling, drops_of, parts_of
+from greenroom.engines.redis.settling import Drop, Joining, Outcome, Pair, Part, Settling, drops_of, pairs_of, parts_of
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.engines.rooms import MARKS_OF_CALL
 from greenroom.errors import (
@@ -69,6 +69,7 @@ class RedisRooms:
         self._maintenance = maintenance
         self._settling = settling
         self._counts = counts
+        self._summing: asyncio.Task[None] | None = None
 
     # -- what sessions do --------------------------------------------------------------------------------------------
 
@@ -225,22 +226,26 @@ class RedisRooms:
     async def settle(self, limit: int = 500, *, compare: bool = False) -> Settled:
         """Also while a node of an older version is live: what there is of rooms stays true."""
         await self._settling.idle()
+        if self._settling.is_doubtful:
+            await self._settling.compare_again()
         before = self._settling.settled
         numbers = [number for number in range(PARTITIONS) if not self._settling.is_away(number)]
         at = asyncio.get_running_loop().time()
         body = argument(limit=min(limit, MARKS_OF_CALL))
         replies = await self._settling.ask([FunctionCall("room_due", f"p{number}", body, True) for number in numbers])
         total = _Pass()
-        for reply in replies:
+        for number, reply in zip(numbers, replies, strict=True):
             if not isinstance(reply, Exception):
-                total.add(reply)
+                total.add(number, reply)
         if len(total.counts) == PARTITIONS:
             self._counts.summed(total.counts, at)
         await self._settling.settle(total.parts)
         lost = await self._drop(total.drops)
+        repaired = await self._settling.compare(total.rows, total.rosters)
         return Settled(
             lost=(*lost, *self._settling.lost()),
             settled=self._settling.settled - before,
+            repaired=repaired,
             ended=total.ended,
             lag=total.lag,
             more=total.more,
@@ -254,10 +259,28 @@ class RedisRooms:
             raise RoomsUnavailableError(retry_after=1.0)
 
     async def _sum_up(self) -> None:
-        """The reaper's passes count rooms; where they do not come, this does."""
-        at = asyncio.get_running_loop().time()
-        if self._counts.is_fresh(at):
+        """The reaper's passes count rooms; where they do not come, this does, once for all who wait."""
+        loop = asyncio.get_running_loop()
+        if self._counts.is_fresh(loop.time()):
             return
+        if self._summing is None:
+            self._summing = loop.create_task(self._count_rooms(), name="greenroom-redis-rooms")
+            self._summing.add_done_callback(self._summed)
+        await asyncio.shield(self._summing)
+
+    def _summed(self, task: asyncio.Task[None]) -> None:
+        self._summing = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it
+
+    async def stop(self) -> None:
+        """Ends what is under way."""
+        if self._summing is not None:
+            self._summing.cancel()
+            await asyncio.wait([self._summing])
+
+    async def _count_rooms(self) -> None:
+        at = asyncio.get_running_loop().time()
         calls = [FunctionCall("room_counts", f"p{number}", b"{}") for number in range(PARTITIONS)]
         self._counts.summed([_counted(accepted(reply)[0]) for reply in await self._store.call_many(calls)], at)
 
@@ -284,19 +307,24 @@ class _Pass:
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.drops: list[Drop] = []
+        self.rows: dict[int, list[Pair]] = {}
+        self.rosters: dict[int, list[Pair]] = {}
         self.counts: list[dict[str, int]] = []
         self.ended = 0
         self.lag = 0.0
         self.more = False
 
-    def add(self, reply: Reply) -> None:
-        readings, lag, drops, ended, counts, more = reply
+    def add(self, number: int, reply: Reply) -> None:
+        readings, lag, drops, ended, counts, more, compared = reply
         self.parts += parts_of(readings)
         self.drops += drops_of(drops)
         self.counts.append(_counted(counts))
         self.ended += ended
         self.lag = max(self.lag, lag / 1000)
         self.more = self.more or more == 1
+        if compared:
+            phase, pairs = compared
+            (self.rows if phase == b"rows" else self.rosters)[number] = pairs_of(pairs)
 
 
 def _counted(flat: Sequence[bytes]) -> dict[str, int]:

@@ -20,13 +20,29 @@ from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.engines.rooms import MARKS_OF_CALL
 from greenroom.errors import ServiceUnavailableError
-from greenroom.model import partition_of, partition_of_room
+from greenroom.model import PARTITIONS, partition_of, partition_of_room
 
 ROUNDS = 8
 """How often a part is read again in one go, where others change it meanwhile; then the reaper goes on."""
+RETRY_MS = 5000
+"""Milliseconds until a comparison that found no answer begins again."""
 FIRST_PAUSE = 1.0
 """Seconds for which a partition that did not answer is left alone; each time twice as long."""
 LONGEST_PAUSE = 60.0
+
+
+class Pair(NamedTuple):
+    """A participant and a room, as a row or a roster has them (R10)."""
+
+    app: str
+    participant_id: str
+    room: str
+    sessions: tuple[str, ...]
+    """Of a row; of a roster none."""
+
+    @property
+    def mark(self) -> str:
+        return f"{subject(self.app, self.participant_id)}\0{self.room}"
 
 
 class Part(NamedTuple):
@@ -106,6 +122,14 @@ def parts_of(reply: Sequence[Any]) -> list[Part]:
     ]
 
 
+def pairs_of(reply: Sequence[Any]) -> list[Pair]:
+    """What is to be compared."""
+    return [
+        Pair(app.decode(), participant.decode(), room.decode(), tuple(one.decode() for one in sessions))
+        for app, participant, room, sessions in reply
+    ]
+
+
 def drops_of(reply: Sequence[Any]) -> list[Drop]:
     """What rows are to drop, as functions say it."""
     return [
@@ -125,6 +149,8 @@ class Settling:
         self._waiting: dict[int, list[str]] = {}
         self._task: asyncio.Task[None] | None = None
         self._lost: list[MembershipLost] = []
+        self.is_doubtful = False
+        """Whether a partition may have lost something: rows and rosters are to be compared soon (R10)."""
         self.settled = 0
         """Marks that are gone, by this node, ever."""
 
@@ -166,6 +192,10 @@ class Settling:
                 found += parts_of(reply[0])
         await self.settle(found)
 
+    def doubt(self) -> None:
+        """A partition has a new marker."""
+        self.is_doubtful = True
+
     def lost(self) -> tuple[MembershipLost, ...]:
         """Memberships that ended since this was asked last, and whose nodes are to be told."""
         lost, self._lost = tuple(self._lost), []
@@ -197,7 +227,8 @@ class Settling:
 
     def _note(self, partition: int, reply: Reply | Exception) -> None:
         if not isinstance(reply, ServiceUnavailableError):
-            self._away.pop(partition, None)
+            if self._away.pop(partition, None) is not None:
+                self.is_doubtful = True  # another master perhaps
             return
         now = asyncio.get_running_loop().time()
         until, pause = self._away.get(partition, (0.0, FIRST_PAUSE / 2))
@@ -330,6 +361,56 @@ class Settling:
                     verdicts[mark] = Outcome("failed", error=reply)
             else:
                 self.settled += len(items)
+
+    # -- comparing rows and rosters (R10) ----------------------------------------------------------------------------
+
+    async def compare_again(self) -> None:
+        """All partitions, from the beginning."""
+        self.is_doubtful = False
+        numbers = range(PARTITIONS)
+        replies = await self.ask([_call("room_compare_again", number, ms=0) for number in numbers])
+        if any(isinstance(reply, Exception) for reply in replies):
+            self.is_doubtful = True
+
+    async def compare(self, rows: Mapping[int, Sequence[Pair]], rosters: Mapping[int, Sequence[Pair]]) -> int:
+        """Rows that rosters do not say are marked, members without a row go out (``lost``). By the partition that gave
+        them, which begins again where one that was asked did not answer. How many differed."""
+        differing, failed = await self._differing(rows)
+        marks: dict[int, list[str]] = {}
+        for pair in differing:
+            marks.setdefault(partition_of(pair.app, pair.participant_id), []).append(pair.mark)
+        calls = [_call("room_mark", number, marks=some) for number, some in marks.items()]
+        checked: dict[tuple[int, int], list[str]] = {}
+        for number, pairs in rosters.items():
+            for pair in pairs:
+                key = (number, partition_of(pair.app, pair.participant_id))
+                checked.setdefault(key, []).append(pair.mark)
+        calls += [_call("room_check", to, marks=some) for (_, to), some in checked.items()]
+        sources = [*[None] * len(marks), *[number for number, _ in checked]]
+        found: list[Part] = []
+        for source, reply in zip(sources, await self.ask(calls), strict=True):
+            if not isinstance(reply, Exception):
+                found += parts_of(reply[0])
+            elif source is not None:
+                failed.add(source)
+        await self.ask([_call("room_compare_again", number, ms=RETRY_MS) for number in failed])
+        await self.settle(found)
+        return len(found)
+
+    async def _differing(self, rows: Mapping[int, Sequence[Pair]]) -> tuple[list[Pair], set[int]]:
+        asked: dict[tuple[int, int], list[Pair]] = {}
+        for number, pairs in rows.items():
+            for pair in pairs:
+                asked.setdefault((number, partition_of_room(pair.app, pair.room)), []).append(pair)
+        calls = [_call("room_differs", to, pairs=[tuple(pair) for pair in some]) for (_, to), some in asked.items()]
+        differing: list[Pair] = []
+        failed: set[int] = set()
+        for ((source, _), some), reply in zip(asked.items(), await self.ask(calls), strict=True):
+            if isinstance(reply, Exception):
+                failed.add(source)
+            else:
+                differing += [some[place - 1] for place in reply[0]]
+        return differing, failed
 
     async def drop(self, drops: Sequence[Drop]) -> tuple[list[Part], list[MembershipLost]]:
         """Rows drop rooms. What was read then, to be settled; memberships that this ended and that have a node."""

@@ -92,11 +92,17 @@ function rooms.names(text)
   return names
 end
 
--- The room is in the participant's `rooms` from here on, or no more (nil). The caller stores it.
-function rooms.put(p, name, joined)
+-- The room is in the participant's `rooms` from here on, or no more (nil). The caller stores it. :rp has those with rooms.
+function rooms.put(c, p, name, joined)
   local all = some(p.rooms) and cjson.decode(p.rooms) or {}
+  local before = next(all)
   all[name] = joined and int(joined)
   p.rooms = next(all) and cjson.encode(all) or ''
+  if not before and joined then
+    call('ZADD', c.P .. ':rp', 0, p.who)
+  elseif not next(all) then
+    call('ZREM', c.P .. ':rp', p.who)
+  end
 end
 
 -- Invitations (R9) as `sessions_of` has them, '<expires> <order> <JSON>' by their ids: those that wait, in their order.

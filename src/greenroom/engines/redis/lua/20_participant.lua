@@ -77,6 +77,9 @@ local function forget_participant(c, p)
   call('ZREM', c.P .. ':pl', p.app .. '\0' .. p.id)
   call('ZREM', c.P .. ':off:' .. p.app, p.id)
   call('ZREM', c.P .. ':due', 't' .. p.who, 'u' .. p.who)
+  if some(p.rooms) then
+    call('ZREM', c.P .. ':rp', p.who)
+  end
 end
 
 local function store_participant(c, p)

@@ -258,7 +258,7 @@ local function participant_of(c, s)
       set_status(p, sid, found[2])
     end
     for _, name in ipairs(some(found[3]) and cjson.decode(found[3]) or {}) do
-      rooms.put(p, name, 0)
+      rooms.put(c, p, name, 0)
     end
   end
   return p

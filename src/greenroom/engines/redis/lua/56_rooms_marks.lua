@@ -92,21 +92,31 @@ function rooms.store(c, sid, names, lost)
   end
 end
 
-function rooms.note_join(c, app, pid, name, joined)
-  local who = owner_key(app, pid)
+-- Whether the participant's record is there: the room is in it then, with the number of the join.
+function rooms.note_join(c, who, name, joined)
   local key = participant_key(c, who)
   local found = call('HMGET', key, 'id', 'rooms')
   if found[1] then
-    local p = {rooms = found[2]}
-    rooms.put(p, name, joined)
+    local p = {who = who, rooms = found[2]}
+    rooms.put(c, p, name, joined)
     call('HSET', key, 'rooms', p.rooms)
   end
+  return found[1]
+end
+
+-- What step one needs of a session: nil and the refusal where it is not its owner's.
+function rooms.owned(c, r)
+  local found = call('HMGET', session_key(c, r.id), 'state', 'gen', 'lease', 'app', 'pid', 'rooms', 'lost')
+  if found[1] == 'attached' and found[2] == r.owner_generation and found[3] == r.owner_lease then
+    return {id = r.id, app = found[4], pid = found[5], rooms = some(found[6]), lost = some(found[7])}
+  end
+  return nil, not_owner(c, load_session(c, r.id), r.id)
 end
 
 define('room_join', function(c, r)
-  local s = load_session(c, r.id)
-  if not owns(s, r) then
-    return not_owner(c, s)
+  local s, no = rooms.owned(c, r)
+  if not s then
+    return no
   end
   local names = some(s.rooms) and cjson.decode(s.rooms) or {}
   local others = without(names, r.room)
@@ -114,10 +124,6 @@ define('room_join', function(c, r)
   if #others == #names then
     if #names >= r.limit then
       return refuse('room_limit')
-    end
-    local p = participant_of(c, s)
-    if p.fresh then
-      finish(c, p, snapshot(p))
     end
     names[#names + 1] = r.room
     local lost = nil
@@ -130,16 +136,18 @@ define('room_join', function(c, r)
     rooms.store(c, s.id, names, lost)
   end
   rooms.mark(c, who, {r.room})
-  local out = rooms.read_own(c)
-  rooms.note_join(c, s.app, s.pid, r.room, tonumber(out[1][4]))
-  return {'ok', out}
+  if not rooms.note_join(c, who, r.room, c.us) then
+    local p = participant_of(c, load_session(c, s.id)) -- the record was lost: a new one
+    finish(c, p, snapshot(p))
+  end
+  return {'ok', rooms.read_own(c)}
 end)
 
 -- A repeated leave settles what the first one left.
 define('room_leave', function(c, r)
-  local s = load_session(c, r.id)
-  if not owns(s, r) then
-    return not_owner(c, s)
+  local s, no = rooms.owned(c, r)
+  if not s then
+    return no
   end
   if some(s.rooms) and rooms.leave(c, s, {r.room}, r.reason) then
     return {'ok', rooms.read_own(c)}
@@ -152,7 +160,7 @@ end)
 define('room_owner', function(c, r)
   local s = load_session(c, r.id)
   if not owns(s, r) then
-    return not_owner(c, s)
+    return not_owner(c, s, r.id)
   end
   return {'ok'}
 end)
@@ -174,24 +182,28 @@ end)
 
 -- Step four. Items are {mark, number, whether nothing was left}. A mark that has another number now stays.
 define('room_done', function(c, r)
+  local written = false
   for _, item in ipairs(r.items) do
     local mark, settled, none = unpack(item)
     local value = call('HGET', c.P .. ':rn', mark)
+    written = written or value
     if value and rooms.parse(value) == settled then
       call('HDEL', c.P .. ':rn', mark)
       call('ZREM', c.P .. ':rm', mark)
       local who, _, _, name = rooms.split(mark)
       local stored = none and call('HGET', participant_key(c, who), 'rooms')
       if some(stored) then
-        local p = {rooms = stored}
-        rooms.put(p, name, nil)
+        local p = {who = who, rooms = stored}
+        rooms.put(c, p, name, nil)
         call('HSET', participant_key(c, who), 'rooms', p.rooms)
       end
     elseif value then
       call('ZADD', c.P .. ':rm', int(clock_now(c) + MARK_AGE_MS), mark)
     end
   end
-  mark_repeated(c)
+  if not written then
+    mark_repeated(c)
+  end
   return {'ok'}
 end)
 
@@ -203,11 +215,11 @@ define('room_renumber', function(c, r)
     local mark, seen, above = unpack(item)
     local last = rooms.parse(call('HGET', c.P .. ':rn', mark))
     if last == seen then
-      local who, app, pid, name = rooms.split(mark)
+      local who, _, _, name = rooms.split(mark)
       rooms.mark(c, who, {name}, nil, false, above)
       local stored = call('HGET', participant_key(c, who), 'rooms')
       if some(stored) and cjson.decode(stored)[name] then
-        rooms.note_join(c, app, pid, name, rooms.parse(call('HGET', c.P .. ':rn', mark)))
+        rooms.note_join(c, who, name, rooms.parse(call('HGET', c.P .. ':rn', mark)))
       end
     end
     if last > 0 then

@@ -355,8 +355,10 @@ local function take(c, t)
     room.counts = true
     put_member(c, room, pid, m, 'joined')
     call('ZADD', c.P .. ':I:' .. room.key, 0, pid)
-    call('ZREM', c.P .. ':rl', last_key(room, pid))
-    call('ZREM', c.P .. ':G:' .. room.key, pid)
+    if last > 0 then
+      call('ZREM', c.P .. ':rl', last_key(room, pid))
+      call('ZREM', c.P .. ':G:' .. room.key, pid)
+    end
     emit_room(c, room, 'joined', pid, t.number)
   else
     local shown, count = presence_of(sessions)
@@ -393,9 +395,9 @@ define_room('room_kick', function(c, r)
   return {'ok', int(at), (packed or r.ms > 0) and 1 or 0}
 end)
 
--- Members of a room that is being ended leave, so many in one pass; with the last one it ends. Their rows are to drop it.
+-- Members of a room that is being ended leave, so many in one call; with the last one it ends. Their rows are to drop it.
 local function empty(c, room, drops)
-  local pids = call('ZRANGE', c.P .. ':I:' .. room.key, 0, ENDED_OF_PASS - 1)
+  local pids = call('ZRANGE', c.P .. ':I:' .. room.key, 0, ENDED_OF_CALL - 1)
   if #pids > 0 then
     local gone, marks, due = {}, {}, {}
     local packed, at = call('HMGET', c.P .. ':M:' .. room.key, unpack(pids)), int(clock_now(c) + MARK_AGE_MS)
@@ -509,7 +511,9 @@ define_room('room_take', function(c, r)
   for i, t in ipairs(r.items) do
     out[i] = take(c, t)
   end
-  mark_repeated(c)
+  if #c.touched == 0 then
+    mark_repeated(c)
+  end
   local last = r.items[#r.items]
   return {'ok', out, r.roster and page(c, rooms.load(c, last.app, last.room), r.roster) or {}, c.counted or {}}
 end)
@@ -658,7 +662,7 @@ end
 function room_due.f(c, _, key)
   local room = load_by_key(c, key)
   if room.known and not room.open and not room.since then
-    call('DEL', c.P .. ':R:' .. key, c.P .. ':G:' .. key)
+    call('UNLINK', c.P .. ':R:' .. key, c.P .. ':G:' .. key)
   end
 end
 
@@ -685,14 +689,17 @@ end
 -- e: members leave a room that is being ended.
 function room_due.e(c, out, key)
   local room = load_by_key(c, key)
-  if room.open and room.ending then
+  if room.open and room.ending and #out.drops >= ENDED_OF_CALL then
+    call('ZADD', c.P .. ':rd', int(clock_now(c)), 'e' .. key)
+  elseif room.open and room.ending then
     empty(c, room, out.drops)
     out.ended = out.ended + (room.open and 0 or 1)
   end
+  out.more = out.more or room.open
 end
 
 -- Marks, rooms and counter-marks that are due: what was read, since when (ms), drops {app, participant, room, upto,
--- reason}, rooms that ended, rooms of each application, whether there is more.
+-- reason}, rooms that ended, rooms of each application, whether there is more, what is to be compared (59_room_repair).
 define_room('room_due', function(c, r)
   local out = {ended = 0, drops = {}}
   local items = call('ZRANGEBYSCORE', c.P .. ':rd', '-inf', int(clock_now(c)), 'LIMIT', 0, r.limit)
@@ -705,9 +712,11 @@ define_room('room_due', function(c, r)
   if #old > 0 then
     call('ZREM', c.P .. ':rl', unpack(old))
   end
-  local more = #items == r.limit or #readings == r.limit
-  return {'ok', readings, lag, out.drops, out.ended, call('HGETALL', c.P .. ':rn:apps'), more and 1 or 0}
+  local more = out.more or #items == r.limit or #readings == r.limit
+  return {'ok', readings, lag, out.drops, out.ended, call('HGETALL', c.P .. ':rn:apps'), more and 1 or 0, rooms.compare(c)}
 end)
+
+rooms.parse_member = unpack_member
 
 define('room_counts', function(c, r)
   return {'ok', call('HGETALL', c.P .. ':rn:apps')}

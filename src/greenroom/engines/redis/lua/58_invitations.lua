@@ -56,7 +56,7 @@ end)
 define('answer', function(c, r)
   local s = load_session(c, r.id)
   if not owns(s, r) then
-    return not_owner(c, s)
+    return not_owner(c, s, r.id)
   end
   local who = owner_key(s.app, s.pid)
   local value = call('HGET', c.P .. ':ps:' .. who, 'i:' .. r.invitation)

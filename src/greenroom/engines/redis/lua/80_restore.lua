@@ -38,7 +38,7 @@ local function put_session(c, s, old, p)
   if some(s.rooms) or old and some(old.rooms) then
     local before, names = old and some(old.rooms) and cjson.decode(old.rooms) or {}, some(s.rooms) and cjson.decode(s.rooms) or {}
     for _, name in ipairs(names) do
-      rooms.put(p, name, c.us)
+      rooms.put(c, p, name, c.us)
     end
     rooms.mark(c, p.who, before, 'lost')
     rooms.mark(c, p.who, names)

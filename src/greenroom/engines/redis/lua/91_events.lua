@@ -1,5 +1,7 @@
 -- The outbox: one stream per application and partition.
 
+do -- a block of its own: one Lua function has at most 200 local names
+
 local function stream(c)
   return c.P .. ':ev:' .. c.arg.app
 end
@@ -179,3 +181,5 @@ define('claim', function(c, r)
   call('HSET', key, r.reader, json('node', r.node, 'until', c.ms + r.ms))
   return {'ok', 1}
 end)
+
+end

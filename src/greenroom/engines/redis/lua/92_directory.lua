@@ -1,6 +1,8 @@
 -- Applications and signing keys: KEYS[1] is greenroom:{directory}, a hash of its version. No marker: a node's copy is
 -- written back by put_back, and nothing missing is read as deleted (S15).
 
+do -- a block of its own: one Lua function has at most 200 local names
+
 functions.directory = function(keys, _)
   return {'ok', call('HGET', keys[1], 'version'), call('HVALS', keys[1] .. ':apps'), call('HVALS', keys[1] .. ':keys')}
 end
@@ -109,4 +111,6 @@ functions.put_back = function(keys, args)
     call('HSET', keys[1], 'version', int(math.max(version, r.version) + 1))
   end
   return {'ok', written}
+end
+
 end
