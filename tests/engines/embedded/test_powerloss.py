@@ -35,6 +35,7 @@ class Promises:
     ended: list[tuple[int, str]] = field(default_factory=list)
     updated: list[tuple[int, tuple[str, int, str]]] = field(default_factory=list)
     """(participant, revision, name)"""
+    joined: list[tuple[int, str]] = field(default_factory=list)
 
 
 class RecordedWorld(World):
@@ -85,6 +86,8 @@ async def record(synchronous: str, chance: random.Random) -> tuple[list[Note], P
                 clients.append(client)
                 record = await client.update(name=f"name {number} " + "x" * chance.randrange(200))
                 promises.updated.append((len(notes), (record.id, record.revision, record.name)))
+                await client.join(f"room-{number % 3}")
+                promises.joined.append((len(notes), client.id))
                 if chance.random() < 0.5:
                     await client.detach(5)
                 elif chance.random() < 0.7:
@@ -137,7 +140,8 @@ def losses(vfs: ImageVFS, image: Image, number: int, promises: Promises) -> list
 
 
 def _missing(con: apsw.Connection, number: int, promises: Promises) -> list[str]:
-    states = {decode_data(raw).id: state for raw, state in con.execute("SELECT data, state FROM sessions")}
+    sessions = [(decode_data(raw), state) for raw, state in con.execute("SELECT data, state FROM sessions")]
+    states = {data.id: state for data, state in sessions}
     ends = Counter(match[1].decode() for (body,) in con.execute("SELECT body FROM events") for match in _END(body))
     profiles = {
         who: (revision, name) for who, revision, name in con.execute("SELECT id, revision, name FROM participants")
@@ -154,6 +158,15 @@ def _missing(con: apsw.Connection, number: int, promises: Promises) -> list[str]
             stored = profiles.get(who, (-1, ""))
             if stored < (revision, "") or (stored[0] == revision and stored[1] != name):
                 missing.append(f"update {revision} of {who}")
+    in_rooms = {data.id: data.rooms for data, _ in sessions}
+    missing += [f"join of {each}" for at, each in promises.joined if at <= number and not in_rooms.get(each)]
+    inside = {(room, data.participant_id) for data, state in sessions if state < 2 for room in data.rooms}
+    shown = set(con.execute("SELECT name, participant FROM members JOIN rooms ON rooms.n = members.r"))
+    if inside != shown:
+        missing.append(f"rosters that differ from sessions: {inside ^ shown}")
+    counts = dict(con.execute("SELECT name, count FROM rooms WHERE count > 0"))
+    if counts != Counter(room for room, _ in shown):
+        missing.append(f"counts of rooms: {counts}")
     return missing
 
 

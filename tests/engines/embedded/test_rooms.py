@@ -203,6 +203,20 @@ async def test_an_erase_leaves_no_invitation_text_in_the_file(tmp_path: Path) ->
     assert b"555-0199" not in b"".join(path.read_bytes() for path in files)
 
 
+async def test_r6_nothing_of_a_message_is_written(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        a = await w.client()
+        await a.join(ROOM)
+        log = tmp_path / "greenroom.db-wal"
+        before = log.stat()
+        for _ in range(5):
+            await a.send(ROOM)
+        after = log.stat()
+        assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+        await a.leave(ROOM)
+        assert log.stat().st_mtime_ns > before.st_mtime_ns
+
+
 @pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
 async def test_r6_numbers_of_messages_rise_across_a_restart(tmp_path: Path) -> None:
     async with EmbeddedWorld(str(tmp_path)) as w:
