@@ -331,10 +331,9 @@ class Hub:
         return found
 
     def partitions(self) -> set[int]:
-        """Partitions of the participants and rooms that are watched here."""
-        if len(self.watchers) + len(self.rooms) >= 256:
-            return _ALL
-        return {partition_of(app, one) for app, one in self.watchers} | self.rooms.partitions()
+        """Partitions of the participants that are watched here. Changes of rooms have no part in S13: the bus compares
+        their versions."""
+        return {partition_of(app, one) for app, one in self.watchers} if len(self.watchers) < 256 else _ALL
 
     # -- Listener -----------------------------------------------------------------------------------------------------
 

@@ -150,10 +150,6 @@ class NodeRooms:
         """The room, where sessions of this node have to do with it."""
         return self._rooms.get((app, name))
 
-    def partitions(self) -> set[int]:
-        """Partitions of the rooms that are watched here."""
-        return {partition_of_room(app, name) for app, name in self._rooms}
-
     def stop(self) -> None:
         """No more timers."""
         if self._timer is not None:
