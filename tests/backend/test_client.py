@@ -17,7 +17,7 @@ from greenroom.errors import (
     ServiceUnavailableError,
     TokenInvalidError,
 )
-from greenroom.model import Presence, SessionPolicy
+from greenroom.model import Presence, RoomGrant, SessionPolicy
 from tests.server.harness import RefusedError, RunningService, Tenant, running_service
 from tests.server.http_service import claims_of
 
@@ -33,10 +33,15 @@ async def backend_of(scopes: list[str] | None = None) -> AsyncIterator[tuple[Run
 async def test_a_participant_from_token_to_erase() -> None:
     async with backend_of() as (running, tenant, backend), running.connect() as client:
         token = await backend.client_token(
-            external_id="anna", scopes=["session:update"], expires_in=60, policy=SessionPolicy(max_sessions=1)
+            external_id="anna",
+            scopes=["session:update"],
+            expires_in=60,
+            policy=SessionPolicy(max_sessions=1),
+            rooms=[RoomGrant(name="team-*", can=("join",))],
         )
         claims = claims_of(token)
         assert (claims["xid"], claims["scope"], claims["exp"] - claims["iat"]) == ("anna", "session:update", 60)
+        assert claims["rooms"] == [{"name": "team-*", "can": ["join"]}]
         opened = await client.open(token, participant={"name": "Anna"})
         anna = await backend.participant(external_id="anna")
         assert (anna.id, anna.info.name, anna.presence) == (tenant.participant_id("anna"), "Anna", Presence.ONLINE)

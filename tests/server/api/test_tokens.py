@@ -505,6 +505,36 @@ async def test_a_policy_cannot_widen_the_applications() -> None:
         assert (await backend.v2({"sessionPolicy": {"maxSessions": 4}})).status == 400
 
 
+# --- rooms ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_token_grants_rooms() -> None:
+    async with http_site() as site:
+        backend = await Backend.of(site)
+        rooms = [{"name": "team-*", "can": ["join", "watch"]}, {"name": "hall", "can": ["send"]}]
+        assert claims_of((await backend.v2({"rooms": rooms})).json["access_token"])["rooms"] == rooms
+        assert "rooms" not in claims_of((await backend.v2({"rooms": []})).json["access_token"])
+
+
+@pytest.mark.parametrize(
+    ("rooms", "problem"),
+    [
+        ("hall", "rooms"),
+        ([{"name": "hall"}], "can"),
+        ([{"name": "hall", "can": ["enter"]}], "The field rooms[0].can[0] of the body is"),
+        ([{"name": "hall", "can": ["join"], "unless": "bob"}], "unless"),
+        ([{"name": "*hall", "can": ["join"]}], "rooms[0].name has a * that is not at its end"),
+        ([{"name": "", "can": ["join"]}], "rooms[0].name is empty"),
+        ([{"name": "hall", "can": ["join"]}] * 33, "rooms has 33 entries"),
+    ],
+)
+async def test_grants_that_are_none_are_refused(rooms: Any, problem: str) -> None:
+    async with http_site() as site:
+        reply = await (await Backend.of(site)).v2({"rooms": rooms})
+        assert (reply.status, reply.error["error_code"]) == (400, 90)
+        assert problem in reply.error["error_description"]
+
+
 # --- Basic ------------------------------------------------------------------------------------------------------------
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from greenroom.core.server.services import Now, SessionLimits
-from greenroom.errors import RateLimitedError, TokenExpiredError, TokenInvalidError
+from greenroom.errors import IllegalArgumentError, RateLimitedError, TokenExpiredError, TokenInvalidError
 from greenroom.model import Application
-from greenroom.server.sessions.admission import CHECKS_BURST, POOL_BYTES, Admission
+from greenroom.server.sessions.admission import CHECKS_BURST, JOINS_BURST, JOINS_PER_MINUTE, POOL_BYTES, Admission
 from greenroom.server.tenants.issuers import Issuers
 from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.tenants.revocations import Revocations
@@ -241,3 +241,27 @@ def test_random_bytes_are_drawn_in_bulk_and_none_is_given_out_twice() -> None:
     assert all(len(one) == 16 for one in ids)
     assert drawn == [POOL_BYTES, POOL_BYTES]
     assert len(admission.random_bytes(POOL_BYTES + 1)) == POOL_BYTES + 1
+
+
+def test_r12_a_participant_joins_30_rooms_a_minute_with_a_burst() -> None:
+    admission = _admission(FakeTenants())
+    for number in range(int(JOINS_BURST)):
+        admission.admit_join("a", "anna", Now(number / 1000, WALL))
+    with pytest.raises(RateLimitedError, match="joins rooms too often") as refused:
+        admission.admit_join("a", "anna", Now(0.2, WALL))
+    assert refused.value.retry_after == pytest.approx(60 / JOINS_PER_MINUTE, rel=0.2)
+    admission.admit_join("a", "bob", Now(0.2, WALL))
+    admission.admit_join("b", "anna", Now(0.2, WALL))
+    admission.admit_join("a", "anna", Now(2.3, WALL))
+
+
+def test_r9_a_participant_invites_30_a_minute() -> None:
+    admission = _admission(FakeTenants())
+    admission.admit_invitations("a", "anna", 29, Now(0.0, WALL))
+    with pytest.raises(RateLimitedError, match="invites too many"):
+        admission.admit_invitations("a", "anna", 2, Now(0.0, WALL))
+    admission.admit_invitations("a", "anna", 1, Now(0.0, WALL))
+    admission.admit_invitations("a", "bob", 30, Now(0.0, WALL))
+    with pytest.raises(IllegalArgumentError, match="More than 30"):
+        admission.admit_invitations("a", "carol", 31, Now(0.0, WALL))
+    admission.admit_invitations("a", "anna", 30, Now(60.0, WALL))
