@@ -15,7 +15,7 @@ for (const [name, value] of Object.entries({ window, document, navigator }))
 const { createElement: h, StrictMode } = await import('react');
 const { createRoot } = await import('react-dom/client');
 const { Greenroom } = await import('@greenroom/client');
-const { GreenroomProvider, usePresence, useSession } = await import('../react/index.js');
+const { GreenroomProvider, usePresence, useRoom, useSession } = await import('../react/index.js');
 
 const { url, tokens } = JSON.parse(process.argv[2]);
 const at = document.getElementById('root');
@@ -44,7 +44,25 @@ assert.equal(ada.sessions, 1); // StrictMode mounts twice
 await ben.session.close();
 await shows('Ada connected, Ben offline');
 
+// A room, joined while it is shown.
 await ben.session.open({ name: 'Ben' });
+const room = await ben.rooms.join('standup');
+const Room = () => {
+  const { members, isLoading, send } = useRoom('standup', { onMessage: (message) => send(`${message} too`) });
+  return isLoading ? 'loading' : members.map(({ info }) => info.name).join(' ');
+};
+root.render(h(StrictMode, null, h(GreenroomProvider, props, h(Room))));
+await shows('Ben Ada');
+const answer = new Promise((resolve) => room.on('message', resolve));
+await room.send('hello');
+assert.equal(await answer, 'hello too');
+root.render(h(StrictMode, null, h(GreenroomProvider, props, h(Page))));
+await shows('Ada connected, Ben online');
+for (let waited = 0; room.count !== 1; waited += 20) {
+  assert.ok(waited < 10_000, 'Ada is still in the room');
+  await sleep(20);
+}
+
 root.unmount();
 for (let waited = 0; (await ben.participants.get([ada.id]))[0].presence !== 'offline'; waited += 20) {
   assert.ok(waited < 10_000, 'Ada is still there');
