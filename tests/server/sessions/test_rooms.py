@@ -456,3 +456,21 @@ async def test_a_join_that_the_node_does_not_hear_of_is_answered_by_the_engine(
         monkeypatch.setattr(shell.hub.rooms, "changed", lambda change: None)
         result = await join(shell, bob)
         assert sorted(ids(result["roster"]["members"])) == sorted([ANNA, BOB])
+
+
+async def test_the_id_of_a_room_that_opened_later_is_in_every_roster() -> None:
+    async with running_shell() as shell:
+        watcher, anna, bob = await shell.open("carol"), await shell.open("anna"), await shell.open("bob")
+        (roster,) = (await result_of(shell, watcher, "rooms.watch", rooms=[ROOM]))["rosters"]
+        assert ("id" in roster, roster["count"]) == (False, 0)
+        room_id = (await join(shell, anna))["roster"]["id"]
+        assert (await join(shell, bob))["roster"]["id"] == room_id
+        (roster,) = (await result_of(shell, watcher, "rooms.watch", rooms=[ROOM]))["rosters"]
+        assert (roster["id"], roster["count"]) == (room_id, 2)
+        assert (await result_of(shell, watcher, "rooms.find", roomId=room_id)) == {"room": ROOM}
+        for one in (anna, bob):
+            await result_of(shell, one, "rooms.leave", room=ROOM)
+        again = (await join(shell, anna))["roster"]["id"]
+        assert again != room_id
+        (roster,) = (await result_of(shell, watcher, "rooms.watch", rooms=[ROOM]))["rosters"]
+        assert (roster["id"], roster["count"]) == (again, 1)

@@ -453,10 +453,12 @@ class EngineCalls:
             request = replace(request, limit=1)  # the node has it
 
         def joined(result: Any) -> None:
-            if isinstance(result, Roster) and has_copy and watches():
-                self._when_done(rooms.roster_after_join(room, result), answered)
-            else:
+            if not (isinstance(result, Roster) and has_copy and watches()):
                 answered(result)
+            elif (found := rooms.answer_to_join(room, result)) is not None:
+                answered(found)
+            else:
+                self._when_done(rooms.late_answer_to_join(room, result), answered)
 
         def answered(result: Any) -> None:
             if isinstance(result, Roster) and not has_copy and watches():

@@ -42,13 +42,15 @@ from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus
 from greenroom.engines.completion import READY
 from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES, Rooms
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import partition_of_room
 from greenroom.server.sessions.connection import SessionConnection
 
 log = structlog.stdlib.get_logger("greenroom.rooms")
 
+READ_AT_ONCE = 64
+"""Rosters that are read again at the same time."""
 COPY_SECONDS = 0.5
 """For which a join waits until the node has heard of it, before the roster is read from the engine."""
 _SLICE = 512
@@ -204,7 +206,7 @@ class NodeRooms:
             if room.subscribing is not None:
                 await asyncio.wait((room.subscribing,))
             if not room.is_subscribed:
-                raise room.error or GreenroomError()
+                raise room.error or ServiceUnavailableError()
 
     def _tidy(self, room: NodeRoom) -> None:
         """Forget what nobody needs."""
@@ -271,6 +273,7 @@ class NodeRooms:
     def took(self, room: NodeRoom, roster: Roster) -> None:
         """The engine answered a join with this roster, for a session that watches: the node's copy begins with it where
         there is none."""
+        self._learn(room, roster)
         if room.roster is not None or room.reading is not None:
             return
         room.roster = WatchedRoster(roster, REMOVALS_KEPT)
@@ -280,19 +283,35 @@ class NodeRooms:
         if not room.is_whole:
             self._read(room)
 
-    async def roster_after_join(self, room: NodeRoom, answered: Roster) -> AnyRoster:
-        """The roster for the reply to a join that was answered with one member: of the node's own copy, as soon as that
-        is at the join's version; read from the engine where that takes too long."""
+    def answer_to_join(self, room: NodeRoom, answered: Roster) -> AnyRoster | None:
+        """The roster for the reply to a join that the engine answered with one member: the node's own copy. None where
+        that is not at the join's version."""
+        copy = room.roster
         if not answered.detailed:
             return answered
+        if copy is None or not room.has_copy or copy.version < answered.version or copy.bytes > ROSTER_BYTES:
+            return None
+        return copy.wire()
+
+    async def late_answer_to_join(self, room: NodeRoom, answered: Roster) -> AnyRoster:
+        """As soon as the copy is at the join's version; read from the engine where that takes too long."""
         if room.roster is not None and room.roster.version < answered.version:
             reached = self._loop.create_future()
             room.waiting.append((answered.version, reached))
             await asyncio.wait((reached,), timeout=COPY_SECONDS)
-        copy = room.roster
-        if copy is not None and room.has_copy and answered.version <= copy.version and copy.bytes <= ROSTER_BYTES:
-            return copy.wire()
-        return await self._source.roster(RosterQuery(app=room.app, room=room.name))
+        found = self.answer_to_join(room, answered)
+        return await self._ask(room) if found is None else found
+
+    async def _ask(self, room: NodeRoom, *, limit: int = 0, since: int | None = None) -> Roster:
+        """The engine's roster."""
+        found = await self._source.roster(RosterQuery(app=room.app, room=room.name, limit=limit, since=since))
+        self._learn(room, found)
+        return found
+
+    def _learn(self, room: NodeRoom, roster: Roster) -> None:
+        """The copy may be older than the room: its id is in the engine's answers alone."""
+        if room.roster is not None and roster.version >= room.roster.version:
+            room.roster.record = roster.record
 
     async def read(self, held: Sequence[NodeRoom], request: WatchRooms) -> list[AnyRoster]:
         """The rosters of these, in order, or what differs from the versions known. Raises GreenroomError."""
@@ -306,10 +325,10 @@ class NodeRooms:
             await asyncio.wait((self._read(room),))
         copy = room.roster
         if copy is None or not room.is_whole:
-            raise room.error or GreenroomError()
+            raise room.error or ServiceUnavailableError()
         if known and copy.detailed:
             if known < copy.floor:
-                found = await self._source.roster(RosterQuery(app=room.app, room=room.name, since=known))
+                found = await self._ask(room, since=known)
                 if found.cursor is None and bytes_of(found) <= most:
                     return found
             elif copy.bytes_since(known) <= most:
@@ -317,9 +336,7 @@ class NodeRooms:
         if not copy.detailed or (copy.bytes <= most and copy.is_known):
             return copy.wire()
         limit = 0 if most == ROSTER_BYTES else max(1, most * copy.count // max(1, copy.bytes))
-        found = await self._source.roster(RosterQuery(app=room.app, room=room.name, limit=limit))
-        copy.record = found.record or copy.record
-        return found
+        return await self._ask(room, limit=limit)
 
     def _read(self, room: NodeRoom) -> asyncio.Task[None]:
         """Read the whole roster: one at a time."""
@@ -374,13 +391,15 @@ class NodeRooms:
         """Changes of these partitions (None: of all) may have been missed: subscribe where that failed, and read what
         is watched. What differs is sent."""
         self.is_unread = False
-        for room in tuple(self._rooms.values()):
-            if partitions is not None and partition_of_room(room.app, room.name) not in partitions:
-                continue
-            if not room.is_subscribed and room.subscribing is None:
-                self._subscribe(room)
-            if room.watchers:
-                await asyncio.wait((self._read(room),))
+        rooms = iter(tuple(self._rooms.values()))
+        while some := tuple(islice(rooms, READ_AT_ONCE)):
+            if partitions is not None:
+                some = tuple([room for room in some if partition_of_room(room.app, room.name) in partitions])
+            for room in some:
+                if not room.is_subscribed and room.subscribing is None:
+                    self._subscribe(room)
+            if reading := [self._read(room) for room in some if room.watchers]:
+                await asyncio.wait(reading)
 
     # -- BusListener --------------------------------------------------------------------------------------------------
 
