@@ -80,6 +80,37 @@ async def test_a_participant_from_token_to_erase() -> None:
             await backend.participant(external_id="anna")
 
 
+async def test_rooms() -> None:
+    async with backend_of() as (running, tenant, backend), running.connect() as client:
+        await client.open(tenant.token("anna"), participant={"name": "Anna"})
+        made = await backend.open_room("stand/up é", ttl=5, detailed=False)
+        assert (made.name, made.count, made.ttl, made.detailed, made.opened_by) == ("stand/up é", 0, 5.0, False, None)
+        assert (await backend.open_room("stand/up é", ttl=900)).id == made.id
+        await client.call("rooms.join", room="stand/up é")
+        assert (await backend.room("stand/up é")).count == 1
+        (anna,) = [one async for one in backend.room_members("stand/up é")]
+        assert (anna.id, anna.info.name, anna.availability) == (tenant.participant_id("anna"), "Anna", "available")
+        assert [one.name async for one in backend.rooms("STAND")] == ["stand/up é"]
+        assert [one.name async for one in backend.rooms(external_id="anna")] == ["stand/up é"]
+        assert [one.name async for one in backend.rooms(external_id="ben")] == []
+        number = await backend.send_to_room("stand/up é", None, to=[anna.id], message_id="m1")
+        received = await client.notified("rooms.message")
+        assert (received["message"], received["number"]) == (None, number)
+        assert await backend.send_to_room("stand/up é", None, to=[anna.id], message_id="m1") == number
+        assert await backend.send_to_room("stand/up é", {"a": 1}, to_external_ids=["anna"]) > number
+        invitations = await backend.invite_to_room("team", [anna.id], external_ids=["nobody"], text="come", ttl=30)
+        assert (await client.notified("rooms.invited"))["invitation"]["id"] == invitations[0].id
+        assert [one.participant_id for one in invitations] == [anna.id, tenant.participant_id("nobody")]
+        assert len(await backend.kick_from_room("stand/up é", external_id="anna", seconds=1)) == 1
+        assert (await client.notified("rooms.left"))["reason"] == "kicked"
+        assert await backend.end_room("stand/up é") is True
+        assert await backend.end_room("nothing") is False
+        with pytest.raises(NotFoundError):
+            await backend.room("nothing")
+        with pytest.raises(IllegalArgumentError, match="room's name is empty"):
+            await backend.room("")
+
+
 async def test_a_kick_and_a_revocation_end_sessions() -> None:
     async with backend_of() as (running, _tenant, backend):
         async with running.connect() as client:

@@ -6,7 +6,15 @@
 
 from greenroom.backend.blocking import BlockingBackend
 from greenroom.backend.client import Backend
-from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
+from greenroom.backend.models import (
+    BlockInfo,
+    CountsInfo,
+    InvitationInfo,
+    KickResult,
+    RoomInfo,
+    ServiceEvent,
+    SessionInfo,
+)
 from greenroom.backend.signing import sign_client_token
 from greenroom.backend.webhooks import WebhookVerificationError, verify_webhook
 
@@ -15,7 +23,9 @@ __all__ = [
     "BlockInfo",
     "BlockingBackend",
     "CountsInfo",
+    "InvitationInfo",
     "KickResult",
+    "RoomInfo",
     "ServiceEvent",
     "SessionInfo",
     "WebhookVerificationError",

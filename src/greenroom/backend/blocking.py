@@ -13,8 +13,16 @@ from greenroom.backend.client import Backend
 if TYPE_CHECKING:
     import ssl
 
-    from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
-    from greenroom.model import Participant, RoomGrant, SessionPolicy
+    from greenroom.backend.models import (
+        BlockInfo,
+        CountsInfo,
+        InvitationInfo,
+        KickResult,
+        RoomInfo,
+        ServiceEvent,
+        SessionInfo,
+    )
+    from greenroom.model import Member, Participant, RoomGrant, SessionPolicy
 
 Result = TypeVar("Result")
 
@@ -108,6 +116,38 @@ class BlockingBackend:
     def end_session(self, session_id: str, reason: str = "") -> SessionInfo:
         """See `Backend.end_session`."""
         return self._run(self._backend.end_session(session_id, reason))
+
+    def rooms(self, search: str | None = None, **which: Any) -> Iterator[RoomInfo]:
+        """See `Backend.rooms`."""
+        return self._iterate(self._backend.rooms(search, **which))
+
+    def room(self, name: str) -> RoomInfo:
+        """See `Backend.room`."""
+        return self._run(self._backend.room(name))
+
+    def open_room(self, name: str, *, ttl: float = 0.0, detailed: bool = True) -> RoomInfo:
+        """See `Backend.open_room`."""
+        return self._run(self._backend.open_room(name, ttl=ttl, detailed=detailed))
+
+    def room_members(self, name: str) -> Iterator[Member]:
+        """See `Backend.room_members`."""
+        return self._iterate(self._backend.room_members(name))
+
+    def send_to_room(self, name: str, message: Any, **how: Any) -> int:
+        """See `Backend.send_to_room`."""
+        return self._run(self._backend.send_to_room(name, message, **how))
+
+    def kick_from_room(self, name: str, participant_id: str | None = None, **how: Any) -> tuple[str, ...]:
+        """See `Backend.kick_from_room`."""
+        return self._run(self._backend.kick_from_room(name, participant_id, **how))
+
+    def invite_to_room(self, name: str, participant_ids: Iterable[str] = (), **how: Any) -> list[InvitationInfo]:
+        """See `Backend.invite_to_room`."""
+        return self._run(self._backend.invite_to_room(name, participant_ids, **how))
+
+    def end_room(self, name: str) -> bool:
+        """See `Backend.end_room`."""
+        return self._run(self._backend.end_room(name))
 
     def events(
         self, after: str | None = None, *, types: Iterable[str] = (), follow: bool = True

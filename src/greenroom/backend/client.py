@@ -12,11 +12,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from greenroom.backend.models import BlockInfo, CountsInfo, KickResult, ServiceEvent, SessionInfo
+from greenroom.backend.models import (
+    BlockInfo,
+    CountsInfo,
+    InvitationInfo,
+    KickResult,
+    RoomInfo,
+    ServiceEvent,
+    SessionInfo,
+)
 from greenroom.backend.requests import Page, decoded, error_of, participant_segment, with_query, without_none
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, TokenError
-from greenroom.messages import WireParticipant
-from greenroom.model import Participant, RoomGrant, SessionPolicy
+from greenroom.messages import WireMember, WireParticipant
+from greenroom.model import Member, Participant, RoomGrant, SessionPolicy
 from greenroom.sdk.addresses import retry_after_of, service_base
 
 if TYPE_CHECKING:
@@ -45,6 +53,18 @@ class Token(msgspec.Struct, frozen=True):
 
 class _Ended(msgspec.Struct, frozen=True):
     ended: tuple[str, ...]
+
+
+class _Sent(msgspec.Struct, frozen=True):
+    number: int
+
+
+class _PutOut(msgspec.Struct, frozen=True):
+    sessions: tuple[str, ...]
+
+
+class _RoomState(msgspec.Struct, frozen=True):
+    state: str
 
 
 class Backend:
@@ -211,6 +231,76 @@ class Backend:
         path = with_query(f"/v1/sessions/{_segment(session_id)}", {"reason": reason or None})
         return await self._call("DELETE", path, SessionInfo)
 
+    # -- rooms --------------------------------------------------------------------------------------------------------
+
+    async def rooms(
+        self, search: str | None = None, *, participant_id: str | None = None, external_id: str | None = None
+    ) -> AsyncIterator[RoomInfo]:
+        """Open rooms by name. search: only those with this in the name, upper or lower case. participant_id,
+        external_id: only those in which that participant is; one of the two."""
+        query = {"search": search, "participantId": participant_id, "externalId": external_id}
+        async for one in self._pages("/v1/rooms", RoomInfo, **query):
+            yield one
+
+    async def room(self, name: str) -> RoomInfo:
+        """One open room. Raises NotFoundError."""
+        return await self._call("GET", _room(name), RoomInfo)
+
+    async def open_room(self, name: str, *, ttl: float = 0.0, detailed: bool = True) -> RoomInfo:
+        """Open a room, empty; one that is open stays as it is. ttl: seconds that it outlasts its last member, up to
+        86,400; an empty one is kept for 60 s at least. detailed: False: its changes bring the count alone."""
+        return await self._call("POST", _room(name), RoomInfo, {"ttl": ttl, "detailed": detailed})
+
+    async def room_members(self, name: str) -> AsyncIterator[Member]:
+        """Who is in a room, page by page; nobody where it is not open."""
+        async for one in self._pages(_room(name, "members"), WireMember):
+            yield one.to_member()
+
+    async def send_to_room(
+        self,
+        name: str,
+        message: Any,
+        *,
+        to: Iterable[str] = (),
+        to_external_ids: Iterable[str] = (),
+        message_id: str | None = None,
+    ) -> int:
+        """Send a message to the members who are connected: its number in the room. It is not stored.
+
+        message: what JSON can carry, 16 KiB. to, to_external_ids: participants; neither: all members. message_id: a
+        repeat with the same id is sent once; None: each call is a message.
+        """
+        body = without_none(messageId=message_id, to=list(to), toExternalIds=list(to_external_ids))
+        body["message"] = message  # which may be None
+        return (await self._call("POST", _room(name, "messages"), _Sent, body)).number
+
+    async def kick_from_room(
+        self, name: str, participant_id: str | None = None, *, external_id: str | None = None, seconds: float = 60.0
+    ) -> tuple[str, ...]:
+        """Put a participant out of a room, and keep them out for so many seconds. Its sessions stay open: the ids of
+        those that were in the room."""
+        body = without_none(participantId=participant_id, externalId=external_id, seconds=seconds)
+        return (await self._call("POST", _room(name, "kick"), _PutOut, body)).sessions
+
+    async def invite_to_room(
+        self,
+        name: str,
+        participant_ids: Iterable[str] = (),
+        *,
+        external_ids: Iterable[str] = (),
+        text: str = "",
+        ttl: float | None = None,
+    ) -> list[InvitationInfo]:
+        """Invite participants, online or not, 100 at once. text: for them, 1 KiB. ttl: seconds for which it is kept, up
+        to 86,400; None: the application's."""
+        ids = {"participantIds": list(participant_ids), "externalIds": list(external_ids)}
+        page = await self._call("POST", _room(name, "invitations"), Page, without_none(text=text, ttl=ttl, **ids))
+        return decoded(bytes(page.items), list[InvitationInfo])
+
+    async def end_room(self, name: str) -> bool:
+        """End a room: it takes nobody more, and its members leave. Whether it was open."""
+        return (await self._call("DELETE", _room(name), _RoomState)).state == "ending"
+
     # -- events -------------------------------------------------------------------------------------------------------
 
     async def events(
@@ -335,7 +425,12 @@ class Backend:
             ) from error
 
 
-def _segment(text: str) -> str:
+def _segment(text: str, what: str = "session's id") -> str:
     if not text:
-        raise IllegalArgumentError("The session's id is empty.")
+        raise IllegalArgumentError(f"The {what} is empty.")
     return quote(text, safe="")
+
+
+def _room(name: str, below: str = "") -> str:
+    path = "/v1/rooms/" + _segment(name, "room's name")
+    return f"{path}/{below}" if below else path

@@ -99,3 +99,27 @@ class CountsInfo(_Reply, frozen=True, kw_only=True):
     participants: ParticipantCountsInfo
     sessions: SessionCountsInfo
     at: int
+
+
+class RoomInfo(_Reply, frozen=True, kw_only=True):
+    """A room that is open. id: made when it was opened (platform: ``conferenceId``). version: of its roster. count:
+    members. detailed: False where changes bring the count alone. ttl: seconds that it outlasts its last member.
+    opened_by: participant id, None where the backend opened it. ending: it takes nobody, and its members leave."""
+
+    name: str
+    id: str
+    version: int
+    count: int
+    detailed: bool
+    ttl: float
+    opened_at: int
+    opened_by: str | None
+    ending: bool
+
+
+class InvitationInfo(_Reply, frozen=True, kw_only=True):
+    """An invitation that was made, whether or not somebody of that id was ever here."""
+
+    id: str
+    participant_id: str
+    expires_at: int
