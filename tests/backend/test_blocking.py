@@ -31,7 +31,7 @@ def _use(running: RunningService, tenant: Tenant) -> list[str]:
         room = backend.open_room("r", ttl=5)
         assert [one.id for one in backend.rooms("R")] == [room.id] == [backend.room("r").id]
         assert list(backend.room_members("r")) == []
-        assert backend.send_to_room("r", {"a": 1}, to_external_ids=["anna"]) == 1
+        assert backend.send_to_room("r", {"a": 1}, to_external_ids=["anna"]) > 0
         assert backend.kick_from_room("r", external_id="anna", seconds=5) == ()
         assert len(backend.invite_to_room("r", external_ids=["anna"], text="come")) == 1
         assert backend.end_room("r")

@@ -179,7 +179,7 @@ def send(
     if json:
         print_json(reply)
     else:
-        print(f"Message {reply['number']} of the room was sent.")
+        print("The message was sent.")
 
 
 @with_backend(_ADMIN)
