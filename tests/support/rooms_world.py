@@ -7,7 +7,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 from greenroom.core.rooms.requests import RoomQuery, RosterQuery
 from greenroom.engines.base import SessionQuery
@@ -15,11 +14,12 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.engines.redis.errors import outcome_open, unreachable
 from greenroom.engines.redis.store import FunctionCall, Reply
 from greenroom.engines.rooms import MARK_AGE, MARK_CLAIM
-from greenroom.model import Event, MemberRecord
+from greenroom.model import MemberRecord
 from greenroom.testing.engine_world import APP
 from tests.support.lua_redis import LuaServer, LuaStore
 from tests.support.redis_world import RedisWorld
 from tests.support.sim.cluster import fewer_partitions
+from tests.support.sim.oracles import wrong_events
 
 BOUND = MARK_AGE + MARK_CLAIM + 1.0
 """Seconds after which rosters follow, whoever died: a mark's age, a claim, a pass (R2)."""
@@ -133,21 +133,3 @@ class RoomsWorld(RedisWorld):
                 yield key
             if b":rc:" in key and any(b'"p":' in mark for mark in value.values()):
                 yield key
-
-
-def wrong_events(events: list[Event]) -> Iterator[str]:
-    """One `left` for each `joined`, of each room and participant; a room is opened and ended in turn."""
-    seen: dict[tuple[str, str], list[str]] = {}
-    ids = set()
-    for event in events:
-        if not event.type.startswith("room."):
-            continue
-        if event.id in ids:
-            yield f"{event.id} came twice"
-        ids.add(event.id)
-        who = event.participant_id if event.type in ("room.joined", "room.left") else ""
-        seen.setdefault((event.data["room"], who), []).append(event.type)
-    for (room, who), types in seen.items():
-        first = "room.joined" if who else "room.opened"
-        if types[0] != first or any(before == after for before, after in pairwise(types)):
-            yield f"{who or 'the room'} in {room}: {types}"

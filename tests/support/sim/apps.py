@@ -12,6 +12,7 @@ from greenroom.model import Participant, ParticipantInfo
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.environment import Environment
+from greenroom.sdk.room import Room
 from greenroom.sdk.watch import Watch
 from greenroom.tokens import SESSION_SCOPES
 from tests.support.sim.loop import ProcessClock, start
@@ -77,6 +78,10 @@ class SimApp:
         self.seen_at: dict[str, list[float]] = {}
         """When each of them was seen, in the world's time."""
         self.watches: list[Watch] = []
+        self.rooms: dict[str, Room] = {}
+        """By name, the last it was given."""
+        self.room_versions: dict[str, list[int]] = {}
+        """Of rosters, as they changed."""
         self.log: list[str] = []
         self.is_marking = False
         """An update of the attribute is under way: there is one at a time, so that the number only rises."""
@@ -170,6 +175,23 @@ class SimApp:
             self.world.marks[self.external_id, self.name] = number
         finally:
             self.is_marking = False
+
+    async def join_room(self, name: str) -> None:
+        """Be in a room; what is held of it is kept for the oracles."""
+        room = await self.sdk.rooms.join(name)
+        self.world.note(f"{self.name} is in the room {name}")
+        if self.rooms.get(name) is not room:
+            self.rooms[name] = room
+            versions = self.room_versions.setdefault(name, [])
+            room.on_change(lambda change: versions.append(change.version))
+            room.on_closed(lambda reason: self.notified(f"out of the room {name}: {reason}"))
+
+    async def leave_room(self, name: str) -> None:
+        """Be in it no more."""
+        room = self.rooms.get(name)
+        if room is not None:
+            await room.leave()
+            self.world.note(f"{self.name} has left the room {name}")
 
     async def set_status(self, status: str) -> None:
         """Set the status; while nobody has answered both may be in force."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from greenroom.core.presence import AVAILABLE
 from greenroom.core.requests import ParticipantQuery
+from greenroom.core.rooms.requests import RoomQuery, Roster, RosterQuery
 from greenroom.core.states import SessionState
 from greenroom.engines.base import SessionQuery
 from greenroom.model import Event, ParticipantRecord, Presence, SessionRecord, participant_id_of
@@ -49,6 +50,17 @@ def record_by_id(world: World, participant_id: str) -> ParticipantRecord:
     """A participant as stored."""
     query = ParticipantQuery(app=world.application.key, ids=[participant_id])
     return world.node.run(world.node.engine.registry.participants(query)).items[0]
+
+
+def rosters_of(world: World) -> dict[str, Roster]:
+    """Of the rooms that are open."""
+    app, rooms = world.application.key, world.node.engine.rooms
+    names = [room.name for room in world.node.run(rooms.rooms(RoomQuery(app=app))).items]
+
+    async def read(name: str) -> Roster:
+        return await rooms.roster(RosterQuery(app=app, room=name))
+
+    return {name: world.node.run(read(name)) for name in names}
 
 
 def one_end_each(world: World) -> Iterator[str]:
@@ -201,6 +213,69 @@ def kicks_are_kept(world: World) -> Iterator[str]:
             yield f"session {session_id} was kicked, and its end says {reasons.get(session_id)}"
 
 
+def wrong_events(events: list[Event]) -> Iterator[str]:
+    """One `left` for each `joined`, of each room and participant; a room is opened and ended in turn."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    ids = set()
+    for event in events:
+        if not event.type.startswith("room."):
+            continue
+        if event.id in ids:
+            yield f"{event.id} came twice"
+        ids.add(event.id)
+        who = event.participant_id if event.type in ("room.joined", "room.left") else ""
+        seen.setdefault((event.data["room"], who), []).append(event.type)
+    for (room, who), types in seen.items():
+        first = "room.joined" if who else "room.opened"
+        if types[0] != first or any(before == after for before, after in pairwise(types)):
+            yield f"{who or 'the room'} in {room}: {types}"
+
+
+def room_events_come_in_pairs(world: World) -> Iterator[str]:
+    """One `left` for each `joined`, whatever ended the stay; nobody joins a room that is not open (R3)."""
+    yield from wrong_events(events_of(world))
+
+
+def rosters_are_of_sessions(world: World) -> Iterator[str]:
+    """No member without a session, no session that is missing from its roster (R2)."""
+    rows: Counter[tuple[str, str]] = Counter()
+    for session in sessions_of(world):
+        rows.update((room, session.participant_id) for room in session.rooms)
+    members = {
+        (name, member.id): member.sessions for name, roster in rosters_of(world).items() for member in roster.members
+    }
+    for room, participant_id in sorted({*rows, *members}):
+        pair = (room, participant_id)
+        if rows[pair] != members.get(pair, 0):
+            yield f"{participant_id} has {rows[pair]} sessions in {room}, its roster says {members.get(pair, 0)}"
+
+
+def rosters_converged(world: World) -> Iterator[str]:
+    """After rest: what each connected member holds of its rooms is what is stored (R5)."""
+    rosters = rosters_of(world)
+    for app in world.apps:
+        if not app.is_alive or app.sdk.session.state is not SessionState.CONNECTED:
+            continue
+        for name, room in app.rooms.items():
+            if not room.is_member:
+                continue
+            stored = rosters.get(name)
+            held = {one.id: one.sessions for one in room.members.values()}
+            wanted = {} if stored is None else {one.id: one.sessions for one in stored.members}
+            if stored is None or (held, room.version) != (wanted, stored.version):
+                version = None if stored is None else stored.version
+                yield f"{app.name} holds {name} as {held} ({room.version}), stored is {wanted} ({version})"
+
+
+def room_versions_only_grow(world: World) -> Iterator[str]:
+    """No member sees an older roster after a newer one (R5)."""
+    for app in world.apps:
+        for name, versions in app.room_versions.items():
+            for before, after in pairwise(versions):
+                if after <= before:
+                    yield f"{app.name} saw {name} at {after} after {before}"
+
+
 def no_ghosts(world: World) -> Iterator[str]:
     """After everything was closed or died and the bounds have passed: nobody is there (promise 4)."""
     for session in sessions_of(world):
@@ -229,10 +304,12 @@ def nothing_left_over(world: World) -> Iterator[str]:
 
 KEPT = (
     one_end_each, order_of_events, updates_are_kept, attributes_are_kept, statuses_are_kept, opens_are_kept,
-    kicks_are_kept, events_have_the_names,
+    kicks_are_kept, events_have_the_names, room_events_come_in_pairs, room_versions_only_grow,
 )  # fmt: skip
 """What was acknowledged, and its events."""
-AT_REST = (*KEPT, versions_only_grow, is_open_never_lies, watchers_converged)
+AT_REST = (
+    *KEPT, versions_only_grow, is_open_never_lies, watchers_converged, rosters_are_of_sessions, rosters_converged,
+)  # fmt: skip
 """For a world in which everything was healed and has had its time."""
-AT_THE_END = (*KEPT, versions_only_grow, no_ghosts, nothing_left_over)
+AT_THE_END = (*KEPT, versions_only_grow, no_ghosts, rosters_are_of_sessions, nothing_left_over)
 """For a world in which every app was closed or died, and the bounds have passed."""

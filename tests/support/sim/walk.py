@@ -18,6 +18,7 @@ from tests.support.sim.oracles import AT_REST, AT_THE_END
 from tests.support.sim.world import World
 
 PEOPLE = ("anna", "bob", "carla")
+ROOMS = ("standup", "lobby")
 STEPS = 24
 """Things that happen in one walk."""
 REST = 130.0
@@ -92,6 +93,18 @@ class Walk:
         if app is not None and app.sdk.session.is_open() and not app.open_statuses:
             self._updates += 1
             self._begin(app, app.set_status(self.dice.choice(("available", "away", "busy", f"text {self._updates}"))))
+
+    def join_room(self) -> None:
+        """A device joins a room."""
+        app = self._pick()
+        if app is not None and app.sdk.session.is_open():
+            self._begin(app, app.join_room(self.dice.choice(ROOMS)))
+
+    def leave_room(self) -> None:
+        """A device leaves a room."""
+        app = self._pick()
+        if app is not None and app.sdk.session.is_open():
+            self._begin(app, app.leave_room(self.dice.choice(ROOMS)))
 
     def close(self) -> None:
         """A device closes its session."""
@@ -170,7 +183,7 @@ class Walk:
         """What may happen, and how often."""
         return [
             (6, self.join), (4, self.watch), (5, self.update), (3, self.close), (3, self.reopen), (5, self.drop),
-            (3, self.mark), (3, self.set_status),
+            (3, self.mark), (3, self.set_status), (5, self.join_room), (2, self.leave_room),
             (3, self.silence), (3, self.heal), (2, self.sleep), (2, self.wake), (2, self.die), (1, self.jump),
             (1, self.kick), (1, self.node_dies), (1, self.node_sleeps),
         ]  # fmt: skip
