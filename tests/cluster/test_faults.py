@@ -1,4 +1,4 @@
-"""Three nodes and a real Redis, with hundreds of SDKs, while things break; judged by the simulated world's oracles.
+"""Three nodes and a real Redis, with many SDKs, while things break; judged by the simulated world's oracles.
 
 The short form is part of `make test`; the long one (2,000 SDKs, a minute of standstill) is `make soak`.
 """
