@@ -140,7 +140,8 @@ def run_browser_tests(bin_dir: Path | None) -> bool:
     """The tests of the browser SDK in Node; their lines are kept in `BROWSER_OUTPUT`. Whether all went well."""
     if bin_dir is None:
         return False
-    command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}"]
+    # With a limit for a file: where a test fails, a timer of its may keep the file's process alive for ever.
+    command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}", f"--test-timeout={BASE_TIMEOUT}000"]
     with (ROOT / BROWSER_OUTPUT).open("wb") as output:
         return run([bin_dir / "node", *command, *browser_tests()], BROWSER, output)
 
