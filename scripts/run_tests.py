@@ -169,8 +169,7 @@ def main(arguments: Sequence[str]) -> int:
         node = pool.submit(install_node if not arguments else lambda: None)
         missing: list[Future[Any]] = [packages, node]
         if wait(missing, timeout=2).not_done and not arguments:
-            # Without the plugin that they do not need, and that takes a second to load.
-            parts["rules"] = pytest("early", "-p", "no:schemathesis", *side_by_side, *EARLY)
+            parts["rules"] = pytest("early", *side_by_side, *EARLY)
             side_by_side += [f"--ignore={folder}" for folder in EARLY]
         if code := packages.result():
             return code
