@@ -201,6 +201,14 @@ def kicks_are_kept(world: World) -> Iterator[str]:
             yield f"session {session_id} was kicked, and its end says {reasons.get(session_id)}"
 
 
+def removed_issuers_admit_nobody(world: World) -> Iterator[str]:
+    """After rest, which is longer than the life of a token and its grace: nobody is in with a token of an issuer whose
+    removal was acknowledged."""
+    for app in world.apps:
+        if app.is_alive and app.issuer is not None and app.issuer.is_removed and app.sdk.session.is_open():
+            yield f"{app.name} is in with a token of {app.issuer.url}, which was removed"
+
+
 def no_ghosts(world: World) -> Iterator[str]:
     """After everything was closed or died and the bounds have passed: nobody is there (promise 4)."""
     for session in sessions_of(world):
@@ -229,7 +237,7 @@ def nothing_left_over(world: World) -> Iterator[str]:
 
 KEPT = (
     one_end_each, order_of_events, updates_are_kept, attributes_are_kept, statuses_are_kept, opens_are_kept,
-    kicks_are_kept, events_have_the_names,
+    kicks_are_kept, events_have_the_names, removed_issuers_admit_nobody,
 )  # fmt: skip
 """What was acknowledged, and its events."""
 AT_REST = (*KEPT, versions_only_grow, is_open_never_lies, watchers_converged)
