@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import abuse, environment, flame, laps, noisy_neighbour, outage
+from benchmarks import abuse, attributes, environment, flame, laps, noisy_neighbour, outage
 from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.probe import probing
 from benchmarks.process import ROOT
@@ -75,7 +75,8 @@ QUICK = Form(
     name="quick", rounds=2, laps=3, wide_laps=2, opens=600, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000,
     watchers=1_000, updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, lap_tokens=2_000,
     peers=(CENTRIFUGO,), peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), compiles=False, limit=120,
-    without=("profile", "peers", "present", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse"),
+    without=("profile", "peers", "present", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse",
+        "attributes"),
 )  # fmt: skip
 FULL = Form(
     name="full", rounds=3, laps=9, wide_laps=5, opens=1_000, warm=300, idle=(10_000, 19_000), idle_seconds=16,
@@ -307,6 +308,7 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "neighbours": noisy_neighbour.job,
     "outage": outage.job,
     "abuse": abuse.job,
+    "attributes": attributes.job,
 }
 
 

@@ -40,10 +40,11 @@ log_format = "json"
 
 class World:
     """folder: where everything is kept; emptied first. tokens: how many participants there are; hs256: how many of them
-    get a token signed with a shared secret too."""
+    get a token signed with a shared secret too. env: of the service that makes the application and mints."""
 
-    def __init__(self, folder: Path, tokens: int, hs256: int = 0) -> None:
+    def __init__(self, folder: Path, tokens: int, hs256: int = 0, env: dict[str, str] | None = None) -> None:
         self.folder = folder
+        self._env = env or {}
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.external_ids = [f"bench-{number}" for number in range(tokens)]
@@ -57,7 +58,7 @@ class World:
         """Make the application and mint the tokens."""
         settings = self.folder / "settings.toml"
         settings.write_text(SETTINGS)
-        (self.folder / "public-key").write_text(self._mint("template", {}, self.external_ids, self.tokens))
+        (self.folder / "public-key").write_text(self._mint("template", self._env, self.external_ids, self.tokens))
         if self.hs256:
             env = {"GREENROOM_SIGNING_ALG": "HS256"}
             self._mint("template-hs256", env, self.external_ids[: self.hs256], self.hs256_tokens)

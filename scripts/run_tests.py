@@ -1,7 +1,8 @@
 """Runs every test: those of the browser SDK in Node, and those in Python in three passes.
 
-Side by side run all that are marked neither `waiting` nor `serial`. Then those that wait more than they work (real
-faults, real timers, pages), two files at a time; then those that must have the machine to themselves.
+Side by side run all that are marked neither `waiting` nor `serial`, and beside them those of the browser SDK. Then
+those that wait more than they work (real faults, real timers, pages), two files at a time; then those that must have
+the machine to themselves.
 
 usage: python scripts/run_tests.py [arguments for pytest]
 
@@ -13,6 +14,7 @@ the Python tests of all passes. Exits 1 if any part failed.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,11 +24,12 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER = ROOT / "browser"
 RESULTS = Path("build/test")
+BROWSER_OUTPUT = RESULTS / "browser.txt"
 NO_TESTS_COLLECTED = 5
 BASE_TIMEOUT = 300  # seconds for one test
 
@@ -48,10 +51,13 @@ def workers() -> str:
     return os.environ.get("GREENROOM_TEST_WORKERS") or str(max(2, min(4, os.cpu_count() or 2)))
 
 
-def run(command: Sequence[str | Path], folder: Path = ROOT) -> bool:
-    """Run `command` in `folder` with nothing on its stdin; whether its exit code is one of success."""
+def run(command: Sequence[str | Path], folder: Path = ROOT, output: IO[bytes] | None = None) -> bool:
+    """Run `command` in `folder` with nothing on its stdin; whether its exit code is one of success. output: where its
+    lines go instead of to the terminal."""
     print("$", *command, flush=True)
-    code = subprocess.run(command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL).returncode
+    code = subprocess.run(
+        command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    ).returncode
     return code == 0 or (code == NO_TESTS_COLLECTED and "pytest" in command)
 
 
@@ -130,6 +136,28 @@ def browser_tests() -> list[str]:
     return sorted(str(path.relative_to(BROWSER)) for path in (BROWSER / "test").glob("*.test.mjs"))
 
 
+def run_browser_tests(bin_dir: Path | None) -> bool:
+    """The tests of the browser SDK in Node; their lines are kept in `BROWSER_OUTPUT`. Whether all went well."""
+    if bin_dir is None:
+        return False
+    # With a limit for a file: where a test fails, a timer of its may keep the file's process alive for ever.
+    command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}", f"--test-timeout={BASE_TIMEOUT}000"]
+    with (ROOT / BROWSER_OUTPUT).open("wb") as output:
+        return run([bin_dir / "node", *command, *browser_tests()], BROWSER, output)
+
+
+def files_marked(mark: str) -> list[str]:
+    """Files that have tests with this mark. To collect these alone takes a second, to collect all a third of a minute.
+    `tests/conftest.py` fails a marked test of another file."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in files if has_mark(path, mark)]
+
+
+def has_mark(path: Path, mark: str) -> bool:
+    """Whether the file's text has ``pytest.mark.<mark>``."""
+    return re.search(rf"\bpytest\.mark\.{mark}\b", path.read_text("utf-8")) is not None
+
+
 def main(arguments: Sequence[str]) -> int:
     started = time.monotonic()
     shutil.rmtree(ROOT / RESULTS, ignore_errors=True)
@@ -141,18 +169,18 @@ def main(arguments: Sequence[str]) -> int:
         node = pool.submit(install_node if not arguments else lambda: None)
         missing: list[Future[Any]] = [packages, node]
         if wait(missing, timeout=2).not_done and not arguments:
-            # Without the plugin that they do not need, and that takes a second to load.
-            parts["rules"] = pytest("early", "-p", "no:schemathesis", *side_by_side, *EARLY)
+            parts["rules"] = pytest("early", *side_by_side, *EARLY)
             side_by_side += [f"--ignore={folder}" for folder in EARLY]
         if code := packages.result():
             return code
-        bin_dir = node.result()
-    if not arguments:
-        command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}"]
-        parts["browser SDK"] = bin_dir is not None and run([bin_dir / "node", *command, *browser_tests()], BROWSER)
-    parts["side by side"] = pytest("parallel", *side_by_side, *arguments)
-    parts["two at a time"] = pytest("waiting", "-m", "waiting", "-n", "2", "--dist", "loadfile", *arguments)
-    parts["one by one"] = pytest("serial", "-m", "serial", "-n", "0", *arguments)
+        in_browser = None if arguments else pool.submit(run_browser_tests, node.result())
+        parts["side by side"] = pytest("parallel", *side_by_side, *arguments)
+        if in_browser is not None:
+            parts["browser SDK"] = in_browser.result()
+            print((ROOT / BROWSER_OUTPUT).read_text("utf-8", "replace"), flush=True)
+    chosen = {mark: arguments or files_marked(mark) for mark in ("waiting", "serial")}
+    parts["two at a time"] = pytest("waiting", "-m", "waiting", "-n", "2", "--dist", "loadfile", *chosen["waiting"])
+    parts["one by one"] = pytest("serial", "-m", "serial", "-n", "0", *chosen["serial"])
     counts = outcomes(ROOT / RESULTS)
     print("\n" + closing_line(counts, parts, time.monotonic() - started), flush=True)
     return 0 if all(parts.values()) and counts["passed"] else 1

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from scripts.run_tests import has_mark
 from tests.support.async_runner import is_async_test, run_async_test
 from tests.support.skips import forbidden_skips
 
@@ -46,7 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked soak run only where they are asked for (`-m soak`): `make soak` does."""
+    """Tests marked soak run only where they are asked for (`-m soak`): `make soak` does. A mark that has a pass of its
+    own must stand in the file of its test, where `make test` looks for it."""
+    for mark in ("waiting", "serial"):
+        for path in {item.path for item in items if item.get_closest_marker(mark) is not None}:
+            if not has_mark(path, mark):
+                raise pytest.UsageError(f"{path}: has tests marked {mark}, and not the text pytest.mark.{mark}")
     if "soak" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("soak") is not None]

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 NAMES = ("anna", "ben")
 
 
-@pytest.fixture(params=["nginx", "haproxy"])
+@pytest.fixture(params=["nginx", pytest.param("haproxy", marks=pytest.mark.soak)])  # both: tests/deploy/test_proxies.py
 def behind(request: pytest.FixtureRequest) -> Iterator[tuple[Cluster, Cluster]]:
     """The nodes, and the proxy, which has their place for browsers."""
     with nodes_behind(request.param, 2) as found:

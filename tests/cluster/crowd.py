@@ -101,6 +101,8 @@ class Member(SessionDelegate):
         self.ends: list[str] = []
         self.reopened: list[str] = []
         self.states: list[str] = []
+        self.issuer = None
+        """A crowd's tokens are the service's."""
         self.seen: dict[str, list[Participant]] = {}
         self.watches: list[Watch] = []
         self.is_marking = False
@@ -282,7 +284,7 @@ class Crowd:
             life=7200,
         ).token
 
-    async def post(self, node: NodeProcess, path: str, body: object) -> Any:
+    async def call(self, node: NodeProcess, method: str, path: str, body: object = None) -> Any:
         """What the server API of that node answers. Raises AssertionError where that is a refusal."""
         token = mint_api_token(
             self.tenants.ring,
@@ -293,7 +295,10 @@ class Crowd:
             random_bytes=os.urandom,
         ).token
         headers = {"Authorization": f"Bearer {token}"}
-        async with aiohttp.ClientSession() as http, http.post(node.url + path, json=body, headers=headers) as reply:
+        async with (
+            aiohttp.ClientSession(headers=headers) as http,
+            http.request(method, node.url + path, json=body) as reply,
+        ):
             assert reply.status < 300, await reply.text()
             return await reply.json()
 

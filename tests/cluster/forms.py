@@ -26,7 +26,7 @@ class Form:
 
 
 FORMS = [
-    pytest.param(Form(300, 9.0, TIMERS["grace"]), id="short"),
+    pytest.param(Form(120, 9.0, TIMERS["grace"]), id="short"),
     pytest.param(Form(2000, 60.0, 40.0), id="long", marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
 ]
 BACK = 45.0

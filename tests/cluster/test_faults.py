@@ -1,6 +1,7 @@
-"""Three nodes and a real Redis, with hundreds of SDKs, while things break; judged by the simulated world's oracles.
+"""Three nodes and a real Redis, with many SDKs, while things break; judged by the simulated world's oracles.
 
-The short form is part of `make test`; the long one (2,000 SDKs, a minute of standstill) is `make soak`.
+The short form is part of `make test`; the long one (2,000 SDKs, a minute of standstill) is `make soak`. Faults that
+are shown by another one of these, or in virtual time alone (`tests/testing/sim`), are `make soak` in both forms.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ async def test_a_node_is_killed(whole: Place, form: Form) -> None:
         await _end(crowd)
 
 
+@pytest.mark.soak  # in make test: tests/testing/sim/test_bounds.py
 async def test_who_vanishes_with_his_node_is_gone_within_the_bound(whole: Place, form: Form) -> None:
     async with crowd_at(whole.cluster, seed=102) as (crowd,):
         await crowd.come(form.people // 3)
@@ -96,7 +98,7 @@ async def test_who_vanishes_with_his_node_is_gone_within_the_bound(whole: Place,
         assert {ends[one].data["reason"] for one in victims} == {"timeout"}
 
 
-@pytest.mark.parametrize("seconds", [5.0, pytest.param(15.0, marks=pytest.mark.soak), "standstill"])
+@pytest.mark.parametrize("seconds", [*(pytest.param(one, marks=pytest.mark.soak) for one in (5.0, 15.0)), "standstill"])
 async def test_a_node_stands_still(whole: Place, form: Form, seconds: float | str) -> None:
     """SIGSTOP, shorter than a lease and longer: what it missed is not undone when it goes on."""
     async with crowd_at(whole.cluster, seed=103) as (crowd,):
@@ -119,6 +121,7 @@ async def test_redis_stands_still(whole: Place, form: Form) -> None:
         await _end(crowd)
 
 
+@pytest.mark.soak  # in make test: without its data, which is harder
 async def test_redis_is_restarted_with_its_data(whole: Place, form: Form) -> None:
     async with crowd_at(whole.cluster, seed=105) as (crowd,):
         await _begin(crowd, form)

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 AT_ONCE = 200
 LIMIT = 5
 ROUNDS = [
-    pytest.param(4, id="short"),
+    pytest.param(2, id="short"),
     pytest.param(100, id="long", marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
 ]
 

@@ -112,7 +112,7 @@ async def test_s21_sessions_and_records_go_to_and_fro_between_two_versions(place
         # Commands: the node that is asked is of the one version, the node that has the session of the other.
         for member, asked in ((newer, cluster.nodes[0]), (older, cluster.nodes[2])):
             who = (await session_of(crowd, member)).participant_id
-            await crowd.post(asked, f"/v1/participants/{who}/kick", {"reason": "enough"})
+            await crowd.call(asked, "POST", f"/v1/participants/{who}/kick", {"reason": "enough"})
             async with asyncio.timeout(2):  # at once, and not by the comparison 3 s later
                 while not member.ends:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)

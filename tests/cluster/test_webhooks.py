@@ -74,7 +74,7 @@ async def test_a_node_that_delivers_is_killed_and_another_goes_on_in_order_and_w
         await taken(got, writer)
 
     async with receiver(slowly) as there, crowd_at(cluster, seed=501) as (crowd,):
-        endpoint = (await crowd.post(cluster.nodes[0], "/v1/webhooks", {"url": there.url}))["endpoint"]["id"]
+        endpoint = (await crowd.call(cluster.nodes[0], "POST", "/v1/webhooks", {"url": there.url}))["endpoint"]["id"]
         await crowd.come(PEOPLE, watchers=0)
         await there.wait_for(20, 30)
         crowd.live(pace=30.0)

@@ -37,6 +37,13 @@ def test_a_journey_leads_from_the_bytes_over_the_engine_to_the_answer() -> None:
 
 
 @pytest.mark.slow
+def test_an_open_goes_no_longer_way_than_it_did() -> None:
+    steps = journeys()["open"]
+    assert len(steps) <= 95
+    assert len({step.split(":")[0] for step in steps}) <= 28
+
+
+@pytest.mark.slow
 def test_an_unknown_journey_and_one_that_is_too_long_fail() -> None:
     wrong = [sys.executable, "-m", "scripts.journeys", "resume"]
     assert subprocess.run(wrong, cwd=ROOT, capture_output=True, timeout=240).returncode == 2

@@ -43,3 +43,13 @@ def test_of_the_browser_sdk_only_tests_are_started() -> None:
     assert all(name.endswith(".test.mjs") for name in found)
     script = json.loads((run_tests.BROWSER / "package.json").read_text())["scripts"]["test"]
     assert script == "node --test test/*.test.mjs"
+
+
+def test_passes_of_marked_tests_collect_their_files_alone(tmp_path: Path) -> None:
+    assert "tests/cluster/test_faults.py" in run_tests.files_marked("waiting")
+    assert "tests/acceptance/test_kill.py" in run_tests.files_marked("serial")
+    path = tmp_path / "test_a.py"
+    path.write_text("@pytest.mark.waiting_room\ndef test_a() -> None: ...\n")
+    assert not run_tests.has_mark(path, "waiting")
+    path.write_text("pytestmark = [pytest.mark.slow, pytest.mark.waiting]\n")
+    assert run_tests.has_mark(path, "waiting")

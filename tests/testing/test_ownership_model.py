@@ -21,7 +21,7 @@ def test_with_all_guards_nothing_breaks_in_any_order() -> None:
     assert found.states > 50_000
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_with_all_guards_nothing_breaks_two_steps_deeper() -> None:
     found = search(Guards(), depth=10)
     assert not found.verdict, "\n".join((found.verdict, *found.trace))

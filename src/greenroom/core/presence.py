@@ -7,7 +7,8 @@ only when it has lasted for NOTIFY_AFTER seconds, so that a reload or a short ga
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from greenroom.model import Presence
 
@@ -21,7 +22,7 @@ _STATUS_RANK = {BUSY: 2, AWAY: 3}
 _ONLINE, _UNREACHABLE, _OFFLINE = Presence.ONLINE, Presence.UNREACHABLE, Presence.OFFLINE
 
 
-class Showing(NamedTuple):
+class Showing(msgspec.Struct):
     """What follows from a change of a participant's sessions.
 
     since: the partition-clock instant since which the participant is unreachable, None where it is not.

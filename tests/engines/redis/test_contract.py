@@ -11,6 +11,8 @@ pytest.register_assert_rewrite("greenroom.testing.engine_contract", "greenroom.t
 from greenroom.engines.base import SessionQuery  # noqa: E402
 from greenroom.model import Presence  # noqa: E402
 from greenroom.testing.engine_contract import EngineContract, World  # noqa: E402
+from greenroom.testing.engine_contract.directory import DirectoryContract  # noqa: E402
+from greenroom.testing.engine_contract.opening import OpeningContract  # noqa: E402
 from tests.support.lua_redis import LuaServer, LuaStore  # noqa: E402
 from tests.support.redis_server import Cluster, RedisServer, cluster, single  # noqa: E402
 from tests.support.redis_world import RedisWorld  # noqa: E402
@@ -58,14 +60,23 @@ class TestOnASingleRedis(RedisContract):
         return RedisWorld(self.server.url, lambda: self.server.execute("FLUSHALL"))
 
 
-@pytest.mark.slow
-class TestOnACluster(RedisContract):
+class OnACluster:
     @pytest.fixture(autouse=True)
     def _cluster(self, trio: Cluster) -> None:
         self.trio = trio
 
     def make_world(self) -> World:
         return RedisWorld(self.trio.url, self.trio.flush)
+
+
+@pytest.mark.slow
+class TestPartOfItOnACluster(OnACluster, OpeningContract, DirectoryContract):
+    """Calls of one partition and calls of all. In process (below) keys of another partition than the call's fail."""
+
+
+@pytest.mark.soak
+class TestOnACluster(OnACluster, RedisContract):
+    """All of it."""
 
 
 @pytest.mark.slow

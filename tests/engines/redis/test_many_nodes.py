@@ -23,7 +23,6 @@ from tests.support.redis_world import RedisWorld
 pytestmark = pytest.mark.slow
 
 NODES = ("node-1", "node-2", "node-3")
-ROUNDS = 100
 OPENS = 200
 
 
@@ -77,7 +76,7 @@ async def read_on(w: RedisWorld, cursor: str | None) -> tuple[list[Event], str |
 
 
 async def latest(listener: RecordingListener, participant_id: str, version: int) -> list[int]:
-    """The versions that were heard, once this one was."""
+    """The versions that were received, once this one was."""
     async with asyncio.timeout(5):
         while True:
             versions = [record.version for record in listener.records(participant_id)]
@@ -96,6 +95,7 @@ async def beat_until_it_answers(w: RedisWorld) -> BeatResult:
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
     ("policy", "survivors"),
     [
@@ -105,13 +105,13 @@ async def beat_until_it_answers(w: RedisWorld) -> BeatResult:
     ],
 )
 async def test_simultaneous_opens_over_three_nodes_leave_the_promised_survivors(
-    server: RedisServer, policy: SessionPolicy, survivors: int
+    server: RedisServer, policy: SessionPolicy, survivors: int, rounds: int
 ) -> None:
     async with three_nodes(server) as (w, engines):
         listener = RecordingListener()
         engines[1].bus.listen(listener)
         cursor = None
-        for number in range(ROUNDS):
+        for number in range(rounds):
             seed, user = number, f"user-{number}"
             print("seed", seed)
             participant_id = w.open_request(user).participant_id

@@ -220,7 +220,7 @@ async def test_a_token_is_tested_part_by_part() -> None:
         tested = await api.good("POST", "/v1/issuers/test", {"token": good})
         assert tested["accepted"] is True
         texts = {one["part"]: one["text"] for one in tested["findings"]}
-        assert texts["alg and kid"] == "ES256, key-1"
+        assert (texts["alg and kid"], texts["signature"]) == ("ES256, key-1", "made with that key")
         assert tenant.participant_id("auth0|anna") in texts["externalIdClaim"]
         assert texts["nameClaim"] == "Anna"
         bad = key.token(key.header(typ="x"), good_claims(time.time(), sub=7))

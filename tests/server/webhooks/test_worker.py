@@ -202,9 +202,20 @@ async def test_a_filter_lets_through_what_was_asked_for(clock: VirtualTime) -> N
 
 @pytest.mark.slow
 @virtual
+async def test_an_hour_of_outage_at_10_events_a_second_loses_nothing(clock: VirtualTime) -> None:
+    await _an_hour_of_outage(clock, 10)
+
+
+@pytest.mark.soak
+@virtual
 async def test_an_hour_of_outage_at_50_events_a_second_loses_nothing(clock: VirtualTime) -> None:
-    """50 a second for as long as S17 keeps them (100,000 of an application, which is 33 minutes), then quiet for the
-    rest of the hour. What comes beyond that is dropped by the engine, and told as a gap: see the test below."""
+    """For as long as S17 keeps them (100,000 of an application, which is 33 minutes). What comes beyond that is dropped
+    by the engine, and reported as a gap: see the test below."""
+    await _an_hour_of_outage(clock, 50)
+
+
+async def _an_hour_of_outage(clock: VirtualTime, rate: int) -> None:
+    """So many events a second for 1,900 s, then quiet for the rest of the hour."""
     people = [f"p{number}" for number in range(40)]
     async with world(clock) as here, working(here) as worker:
         for name in people:
@@ -214,7 +225,7 @@ async def test_an_hour_of_outage_at_50_events_a_second_loses_nothing(clock: Virt
         before = here.attempts
         most_held = 0
         for second in range(1900):
-            for number in range(50):
+            for number in range(rate):
                 await here.update(people[(second + number) % len(people)])
             await here.engine.registry.reap()
             await here.clock.go(1)

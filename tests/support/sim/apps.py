@@ -20,6 +20,7 @@ from tests.support.sim.network import SimTransport, Wire
 from tests.support.sim.nodes import URL
 
 if TYPE_CHECKING:
+    from tests.support.sim.issuers import SimIssuer
     from tests.support.sim.world import World
 
 T = TypeVar("T")
@@ -58,8 +59,10 @@ class Watcher(SessionDelegate):
 class SimApp:
     """One process with an SDK in it: a participant's device."""
 
-    def __init__(self, world: World, name: str, external_id: str | None) -> None:
+    def __init__(self, world: World, name: str, external_id: str | None, issuer: SimIssuer | None = None) -> None:
         self.world = world
+        self.issuer = issuer
+        """Who makes its tokens; None is the service."""
         self.timeline = world.timeline
         self.name = name
         self.external_id = external_id

@@ -276,6 +276,14 @@ def room_versions_only_grow(world: World) -> Iterator[str]:
                     yield f"{app.name} saw {name} at {after} after {before}"
 
 
+def removed_issuers_admit_nobody(world: World) -> Iterator[str]:
+    """After rest, which is longer than the life of a token and its grace: nobody is in with a token of an issuer whose
+    removal was acknowledged."""
+    for app in world.apps:
+        if app.is_alive and app.issuer is not None and app.issuer.is_removed and app.sdk.session.is_open():
+            yield f"{app.name} is in with a token of {app.issuer.url}, which was removed"
+
+
 def no_ghosts(world: World) -> Iterator[str]:
     """After everything was closed or died and the bounds have passed: nobody is there (promise 4)."""
     for session in sessions_of(world):
@@ -304,7 +312,8 @@ def nothing_left_over(world: World) -> Iterator[str]:
 
 KEPT = (
     one_end_each, order_of_events, updates_are_kept, attributes_are_kept, statuses_are_kept, opens_are_kept,
-    kicks_are_kept, events_have_the_names, room_events_come_in_pairs, room_versions_only_grow,
+    kicks_are_kept, events_have_the_names, removed_issuers_admit_nobody, room_events_come_in_pairs,
+    room_versions_only_grow,
 )  # fmt: skip
 """What was acknowledged, and its events."""
 AT_REST = (

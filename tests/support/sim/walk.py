@@ -64,7 +64,8 @@ class Walk:
         if len(self._alive()) >= 6:
             return
         person = self.dice.choice(PEOPLE)
-        app = self.world.make_app(f"{person}/{len(self.world.apps) + 1}", person)
+        issuer = self.dice.choice((None, *self.world.issuers))
+        app = self.world.make_app(f"{person}/{len(self.world.apps) + 1}", person, issuer)
         self._begin(app, app.sdk.session.open(ParticipantInfo(name=person.title()), timeout=30.0))
 
     def watch(self) -> None:
@@ -162,6 +163,20 @@ class Walk:
         person = self.dice.choice(PEOPLE)
         self.world.kick(person)
 
+    def issuers_change(self) -> None:
+        """The application adds an issuer, rotates its key, or removes it."""
+        world = self.world
+        try:
+            if not world.issuers:
+                world.add_issuer()
+            elif self.dice.random() < 0.5:
+                world.remove_issuer(self.dice.choice(world.issuers))
+            else:
+                self.dice.choice(world.issuers).rotate()
+                world.publish_issuers()
+        except GreenroomError as error:
+            world.note(f"the issuers stay, perhaps: {error.reason}")
+
     def node_dies(self) -> None:
         node = self.world.node
         if node.is_paused:
@@ -185,7 +200,7 @@ class Walk:
             (6, self.join), (4, self.watch), (5, self.update), (3, self.close), (3, self.reopen), (5, self.drop),
             (3, self.mark), (3, self.set_status), (5, self.join_room), (2, self.leave_room),
             (3, self.silence), (3, self.heal), (2, self.sleep), (2, self.wake), (2, self.die), (1, self.jump),
-            (1, self.kick), (1, self.node_dies), (1, self.node_sleeps),
+            (1, self.kick), (1, self.node_dies), (1, self.node_sleeps), (2, self.issuers_change),
         ]  # fmt: skip
 
     def run(self) -> None:
@@ -203,6 +218,7 @@ class Walk:
 
     def _walk(self) -> None:
         weights, actions = zip(*self.steps(), strict=True)
+        self.issuers_change()
         self.join()
         self.join()
         self.world.run(1.0)

@@ -14,12 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from greenroom.engines.base import Engine, KickParticipant
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.model import Application, participant_id_of
 from greenroom.server.config import ServerConfig
 from greenroom.tokens import mint_client_token
 from tests.support.sim.apps import SimApp
+from tests.support.sim.issuers import SimIssuer
 from tests.support.sim.loop import Timeline
 from tests.support.sim.nodes import URL, SimNode
 
@@ -50,6 +53,9 @@ class World:
         """Sessions that were acknowledged to an app."""
         self.kicked: set[str] = set()
         """Sessions that an acknowledged kick has ended."""
+        self._issuers_made = 0
+        self.issuers: list[SimIssuer] = []
+        """That the application has; those that it had are known to their apps."""
         self.apps: list[SimApp] = []
         self.nodes: list[SimNode] = []
         self._engines: dict[SimNode, EmbeddedEngine] = {}
@@ -98,8 +104,12 @@ class World:
         return self.chance.choice(ready) if ready else None
 
     def mint(self, app: SimApp) -> str:
-        """A client access token (v2) for an app, as its backend would get one. Its times are the service's."""
+        """A client access token (v2) for an app, as its backend would get one, or its identity provider makes one. Its
+        times are the service's."""
         service = self.node.service
+        if app.issuer is not None:
+            assert app.external_id is not None
+            return app.issuer.token(app.external_id, self.node.clock.wall())
         return mint_client_token(
             service.tenants.ring,
             issuer=URL,
@@ -115,9 +125,9 @@ class World:
             life=app.token_life,
         ).token
 
-    def make_app(self, name: str, external_id: str | None = None) -> SimApp:
-        """A new device. external_id: the participant's; None: the name."""
-        app = SimApp(self, name, name if external_id is None else external_id or None)
+    def make_app(self, name: str, external_id: str | None = None, issuer: SimIssuer | None = None) -> SimApp:
+        """A new device. external_id: the participant's; None: the name. issuer: of its tokens; None: the service."""
+        app = SimApp(self, name, name if external_id is None else external_id or None, issuer)
         self.apps.append(app)
         return app
 
@@ -131,6 +141,27 @@ class World:
         )
         restricted = self.node.run(self.node.service.control.restrict(request))
         self.kicked.update(session.id for session in restricted.ended)
+
+    def add_issuer(self) -> SimIssuer:
+        """The application takes another provider's tokens from now on."""
+        self._issuers_made += 1
+        made = SimIssuer(self._issuers_made)
+        self.issuers.append(made)
+        self.publish_issuers()
+        return made
+
+    def remove_issuer(self, issuer: SimIssuer) -> None:
+        """The application takes its tokens no longer."""
+        self.issuers.remove(issuer)
+        self.publish_issuers()
+        issuer.is_removed = True
+
+    def publish_issuers(self) -> None:
+        """What the server API does when an issuer is added or removed. Raises GreenroomError."""
+        service, records = self.node.service, tuple(issuer.record() for issuer in self.issuers)
+        self.note(f"issuers: {', '.join(one.issuer for one in records) or 'none'}")
+        self.node.run(service.tenants.change(self.application.key, lambda app: replace(app, issuers=records)))
+        self.node.run(service.control.announce_directory())
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
 from greenroom.model import Application, RoomGrant
 
 
-class Now(NamedTuple):
+class Now(msgspec.Struct, frozen=True, gc=False):
     """An instant on both clocks. mono: seconds that never run backwards, for all timers. wall: Unix seconds, for tokens
     alone (S5)."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -140,7 +140,7 @@ RequestId = int | str | None
 Then = Callable[[Any, Now], None]
 
 
-class PendingCall(NamedTuple):
+class PendingCall(msgspec.Struct):
     """What waits for the engine. number: of the call. then: what to do with the answer."""
 
     number: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -259,5 +260,12 @@ def decode_timeline(timeline: bytes) -> tuple[TimelineEntry, ...]:
 
 def hash_key(key: bytes, text: str) -> int:
     """A 64-bit number for a row. Keyed with a secret of the file, so that nobody can make two ids collide."""
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    digest = _keyed(key).copy()
+    digest.update(text.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: bytes) -> blake2b:
+    """The key's own block, hashed once."""
+    return blake2b(digest_size=8, key=key)
