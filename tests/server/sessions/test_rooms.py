@@ -13,6 +13,7 @@ from greenroom.core.commands import InvitedCommand, RoomLeftCommand
 from greenroom.core.requests import UpdateRequest
 from greenroom.core.rooms.requests import EndRoom, KickMember, Roster, RosterQuery
 from greenroom.core.rooms.watching import WAITING_BYTES
+from greenroom.core.states import ServerEvent
 from greenroom.engines.rooms import RosterChange
 from greenroom.model import Invitation, participant_id_of
 from greenroom.server.sessions import rooms as node_rooms
@@ -474,3 +475,46 @@ async def test_the_id_of_a_room_that_opened_later_is_in_every_roster() -> None:
         assert again != room_id
         (roster,) = (await result_of(shell, watcher, "rooms.watch", rooms=[ROOM]))["rosters"]
         assert (roster["id"], roster["count"]) == (again, 1)
+
+
+async def test_r5_of_a_counted_room_members_get_the_count_alone() -> None:
+    async with running_shell() as shell:
+        shell.services.tokens["anna"] = msgspec.structs.replace(shell.services.tokens["anna"], scopes=("*",))
+        anna, bob, carol = await shell.open("anna"), await shell.open("bob"), await shell.open("carol")
+        created = await result_of(shell, anna, "rooms.create", room=ROOM, detailed=False)
+        assert (created["roster"]["detailed"], created["roster"]["count"]) == (False, 0)
+        first = (await join(shell, anna))["roster"]
+        roster = (await join(shell, bob))["roster"]
+        for found in (first, roster):
+            assert (found["detailed"], "members" in found, found["cursor"]) == (False, False, first["cursor"])
+        assert roster["count"] == 2
+        await flush(shell)
+        told = changes(anna[1])[-1]
+        assert told == {"room": ROOM, "version": roster["version"], "since": 0, "count": 2}
+        sent = len(changes(anna[1]))
+        await join(shell, carol)
+        await result_of(shell, bob, "rooms.leave", room=ROOM)
+        await flush(shell)
+        assert [one["count"] for one in changes(anna[1])[sent:]] in ([2], [3, 2])
+        page = await result_of(shell, anna, "rooms.members", room=ROOM, cursor=roster["cursor"])
+        assert sorted(ids(page["members"])) == sorted([ANNA, CAROL]), "members by page"
+        (roster,) = (await result_of(shell, bob, "rooms.watch", rooms=[ROOM]))["rosters"]
+        assert (roster["count"], roster["detailed"], "members" in roster) == (2, False, False)
+
+
+async def test_an_expired_token_gets_changes_and_messages_after_the_refresh() -> None:
+    async with running_shell() as shell:
+        anna, bob = await shell.open("anna"), await shell.open("bob")
+        for one in (anna, bob):
+            await join(shell, one)
+        await flush(shell)
+        anna[1].frames.clear()
+        assert anna[0].machine._step(ServerEvent.EXPIRE)
+        await result_of(shell, bob, "rooms.send", room=ROOM, messageId="m1", message=1)
+        await join(shell, await shell.open("carol"))
+        await flush(shell)
+        assert anna[1].frames == []
+        await result_of(shell, anna, "session.refreshToken", token="anna")
+        await shell.settle()
+        assert [one["message"] for one in anna[1].notifications("rooms.message")] == [1]
+        assert ids(changes(anna[1])[-1]["joined"]) == [CAROL]

@@ -118,8 +118,8 @@ class _Entry:
 class WatchedRoster:
     """A node's copy of one roster. first: the roster, or its first page. removals: how many who left are remembered."""
 
-    __slots__ = ("_entries", "_left", "_removals", "bytes", "count", "detailed", "ended", "floor", "record", "room",
-                 "version")  # fmt: skip
+    __slots__ = ("_entries", "_left", "_removals", "bytes", "count", "cursor", "detailed", "ended", "floor", "record",
+                 "room", "version")  # fmt: skip
 
     def __init__(self, first: Roster, removals: int) -> None:
         self.room = first.room
@@ -127,6 +127,8 @@ class WatchedRoster:
         """floor: differences are known to versions from this one on."""
         self.count = first.count
         self.detailed = first.detailed
+        self.cursor = None if first.detailed else first.cursor
+        """Of a counted room: where its members begin, who come by page alone."""
         self.record: RoomRecord | None = first.record
         """None where the room is not open, or was opened since the copy was read."""
         self.ended = 0
@@ -184,6 +186,7 @@ class WatchedRoster:
         if version <= self.version:
             version = self.version + bool(changed or gone or first.count != self.count)
         self.version, self.count, self.detailed, self.record = version, first.count, first.detailed, first.record
+        self.cursor = None if first.detailed else first.cursor
         for member in changed:
             known = self._entries.get(member.id)
             joined = version if known is None or known.member is None else known.joined
@@ -246,6 +249,7 @@ class WatchedRoster:
             members=members,
             left=left,
             since=since,
+            cursor=self.cursor,
             detailed=self.detailed,
             id=None if self.record is None else self.record.id,
         )

@@ -33,6 +33,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 import structlog
+from msgspec import structs
 
 from greenroom.core.rooms.news import RoomMessage, RosterChange
 from greenroom.core.rooms.requests import Roster, RosterQuery, WatchRooms
@@ -287,8 +288,8 @@ class NodeRooms:
         """The roster for the reply to a join that the engine answered with one member: the node's own copy. None where
         that is not at the join's version."""
         copy = room.roster
-        if not answered.detailed:
-            return answered
+        if copy is not None and not answered.detailed:
+            return structs.replace(answered, members=(), cursor=copy.cursor)
         if copy is None or not room.has_copy or copy.version < answered.version or copy.bytes > ROSTER_BYTES:
             return None
         return copy.wire()
