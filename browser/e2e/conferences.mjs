@@ -1,7 +1,8 @@
 /**
  * The unchanged JavaScript layer of @dolbyio/comms-sdk-react-native 3.10.1, three apps of it, and a page of the Web SDK over
  * @greenroom/web-compat, in conferences of a running service.
- * usage: node --import ./test/support/resolve.mjs conferences.mjs '{"url": …, "tokens": {"ada": …, "ben": …, "eve": …, "web": …}}'
+ * usage: node --import ./test/support/resolve.mjs conferences.mjs
+ *   '{"url": …, "key": …, "secret": …, "tokens": {"ada": …, "ben": …, "eve": …, "web": …}}'
  * (run by tests/browser/test_node.py)
  */
 import { strict as assert } from 'node:assert';
@@ -12,7 +13,7 @@ import { Bridge } from '../react-native-compat/index.js';
 import { createVoxeetSDK } from '../web-compat/voxeet.js';
 import { loadPlatform } from '../test/support/react-native.mjs';
 
-const { url, tokens } = JSON.parse(process.argv[2]);
+const { url, key, secret, tokens } = JSON.parse(process.argv[2]);
 const until = async (is, what) => {
   for (let waited = 0; !is(); waited += 10) {
     if (waited > 20_000) assert.fail(`did not come true: ${what()}`);
@@ -122,6 +123,34 @@ await eve.conference.leave({ leaveRoom: true });
 assert.equal(await eve.session.isOpen(), false);
 await logged(ada, 'ConferenceEnded');
 await ada.notification.unsubscribe(subscriptions.slice(1, 2));
+
+// A conference that the backend has created over REST, as backends of the platform do: by its id, and an invitation.
+const rest = async (path, options) => {
+  const reply = await fetch(url + path, options);
+  assert.ok(reply.ok, `${path}: ${reply.status} ${await reply.clone().text()}`);
+  return reply.json().catch(() => undefined);
+};
+const scope = 'comms:conf:create comms:conf:admin';
+const { access_token: apiToken } = await rest('/v1/auth/token', {
+  method: 'POST',
+  headers: { Authorization: `Basic ${btoa(`${key}:${secret}`)}` },
+  body: new URLSearchParams({ grant_type: 'client_credentials', scope }),
+});
+const headers = { Authorization: `Bearer ${apiToken}`, 'Content-Type': 'application/json' };
+const post = (path, body) => rest(path, { method: 'POST', headers, body: JSON.stringify(body) });
+const { conferenceId } = await post('/v2/conferences/create', { alias: 'Backend', participants: { ada: { notification: true } } });
+await logged(ada, 'invited');
+assert.deepEqual([ada.invitation.conferenceId, ada.invitation.conferenceAlias], [conferenceId, 'backend']);
+await ben.conference.join(await ben.conference.fetch(conferenceId));
+await ada.conference.join(await ada.conference.fetch(ada.invitation.conferenceId));
+const { participants: listed } = await rest(`/v2/conferences/${conferenceId}/participants`, { headers });
+assert.deepEqual(listed.map(({ externalId }) => externalId).sort(), ['ada', 'ben']);
+await post(`/v2/conferences/${conferenceId}/message`, { from: 'ben', message: 'from the backend' });
+await logged(ada, 'ben: from the backend');
+await post(`/v2/conferences/${conferenceId}/kick`, { externalIds: ['ben'] });
+await logged(ada, 'UPDATED ben kicked');
+assert.equal(await ben.conference.current(), null);
+
 for (const one of [ada, ben]) await one.session.close();
 for (const bridge of bridges) bridge.sdk.dispose();
 console.log('ok');

@@ -71,7 +71,7 @@ async def test_three_apps_of_the_platforms_react_native_sdk_and_a_page_of_its_we
     async with running_service() as running:
         app = await running.new_application()
         tokens = {name: app.token(name) for name in ("ada", "ben", "eve", "web")}
-        argument = {"url": running.url, "tokens": tokens}
+        argument = {"url": running.url, "key": app.key, "secret": app.secret, "tokens": tokens}
         printed = await node("conferences.mjs", argument, "--import", "./test/support/resolve.mjs")
         assert printed.splitlines()[-1] == "ok"
 
