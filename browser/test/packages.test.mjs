@@ -316,7 +316,7 @@ test("Metro builds an app of the platform's React Native SDK, with one client in
     configure({ url: 'https://sessions.example.com' });
     const run = async () => {
       await CommsAPI.initializeToken('${token}', async () => '${token}');
-      const code = await CommsAPI.conference.current().catch((error) => error.code);
+      const code = await CommsAPI.conference.isMuted().catch((error) => error.code);
       print(bridge.sdk instanceof Greenroom, await CommsAPI.session.isOpen(), code);
     };
     run();`;

@@ -26,7 +26,8 @@ PAGE = """<!doctype html>
     VoxeetSDK.initializeToken("%s", () => Promise.reject(new Error("not asked")));
     if (!VoxeetSDK.session.isOpen()) await VoxeetSDK.session.open({ name: "Ada" });
     document.title = VoxeetSDK.session.participant.info.name;
-    await VoxeetSDK.conference.create({ alias: "x" }).catch((error) => (window.code = error.code));
+    await VoxeetSDK.conference.join(await VoxeetSDK.conference.create({ alias: "X" }), {});
+    await VoxeetSDK.conference.startAudio({}).catch((error) => (window.code = error.code));
   };
   main().catch((error) => (document.title = error.message));
 </script>
@@ -70,6 +71,9 @@ async def test_a_script_tag_gives_voxeet_sdk_and_opens_a_session_that_outlives_a
             await page.reload()
             await page.until("document.title === 'Ada' && window.code === 'notAvailable'")
             assert await page.evaluate("VoxeetSDK.session.participant.id") == first
+            assert await page.evaluate("VoxeetSDK.conference.current.status") == "joined"
+            members = "[...VoxeetSDK.conference.participants.values()].map(({ info }) => info.name).join()"
+            assert await page.evaluate(members) == "Ada"
             participants = await page.evaluate("VoxeetSDK.greenroom.session.getParticipant()")
             assert participants["sessions"] == 1
             assert not page.problems
