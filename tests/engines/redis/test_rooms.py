@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from greenroom.codes import ErrorCode
 from greenroom.core.requests import EndRequest
 from greenroom.core.rooms.requests import EndRoom, KickMember, LeaveRoom, RoomLimits
 from greenroom.engines.base import RestoreRequest
-from greenroom.engines.redis import RedisEngine
+from greenroom.engines.redis import RedisEngine, bus
 from greenroom.errors import GreenroomError
 from greenroom.model import EndReason, partition_of, partition_of_room
+from greenroom.testing.engine_contract import refused
 from greenroom.testing.engine_world import APP, Client
 from tests.support.rooms_world import RoomStore, RoomsWorld
 
@@ -127,6 +129,39 @@ async def test_s15_a_session_that_is_written_back_brings_its_rooms() -> None:
         await a.leave(room)
         assert await w.rosters() == {}
         assert (await w.room_types(room)).count("joined") == 1
+
+
+async def test_r8_who_was_kicked_stays_out_though_the_partition_was_lost() -> None:
+    async with RoomsWorld() as w:
+        a = await w.client()
+        room = room_elsewhere(a)
+        await a.join(room)
+        await w.engine.rooms.moderate(KickMember(app=APP, room=room, participant_id=a.participant_id, seconds=600))
+        await w.follow(2)
+        w.lose(partitions(a, room)[1])
+        await w.engine.registry.restore(RestoreRequest(node=w.node, lease=w.lease, sessions=(), finish=True))
+        with refused(ErrorCode.KEPT_OUT):
+            await a.join(room)
+        await w.advance(610)
+        await a.join(room)
+        assert await w.wrong_rows() == []
+
+
+async def test_s13_a_change_of_a_room_that_was_not_received_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus, "SILENT_AFTER", 0.01)
+    async with RoomsWorld() as w:
+        a = await w.client()
+        await w.engine.bus.watch_rooms(APP, [ROOM])
+        await a.join(ROOM)
+        await w.wait_for_delivery()
+        assert len(w.listener.room_changes) == 1
+        w.server.is_lost = lambda channel: True
+        await a.leave(ROOM)
+        w.server.is_lost = lambda channel: False
+        await w.advance(1)
+        assert w.listener.losses == []
+        await asyncio.sleep(0.05)
+        assert w.listener.losses == [[partition_of_room(APP, ROOM)]]
 
 
 async def test_r10_a_member_whose_row_was_lost_goes_out() -> None:

@@ -46,6 +46,8 @@ LIBRARY_VERSION = 3
 
 OPEN_IDS_AT_HAND = 32
 """openIds of a participant that lie beside its sessions; further ones lie apart."""
+KICKS_OF_CALL = 1000
+"""Participants kept out of rooms, of one partition, of whom nodes have copies: those who are out longest."""
 PAGE_OF_ROSTER = 500
 """Members of one page of a roster at most: a millisecond of Redis."""
 
@@ -86,6 +88,7 @@ def _constants() -> str:
         "PAGE_OF_ROSTER": PAGE_OF_ROSTER,
         "MAX_ROSTER_ATTRIBUTES_BYTES": MAX_ROSTER_ATTRIBUTES_BYTES,
         "INVITATIONS_OF_INVITEE": INVITATIONS_OF_INVITEE,
+        "KICKS_OF_CALL": KICKS_OF_CALL,
         "MAX_LOST": MAX_ROOMS_OF_SESSION,
         "LEASE_MS": LEASE * 1000,
         "NOTIFY_AFTER_MS": NOTIFY_AFTER * 1000,

@@ -277,6 +277,7 @@ class Maintenance:
                 for made in marks:
                     self._settling.begin(number, made)
         if request.finish:
+            await self._settling.put_back_kicks()
             await self._finish(request, marker)
         return written
 

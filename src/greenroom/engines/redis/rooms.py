@@ -231,11 +231,15 @@ class RedisRooms:
         before = self._settling.settled
         numbers = [number for number in range(PARTITIONS) if not self._settling.is_away(number)]
         at = asyncio.get_running_loop().time()
-        body = argument(limit=min(limit, MARKS_OF_CALL))
-        replies = await self._settling.ask([FunctionCall("room_due", f"p{number}", body, True) for number in numbers])
+        calls = []
+        for number in numbers:
+            body = argument(limit=min(limit, MARKS_OF_CALL), kicks=self._settling.last_kick(number))
+            calls.append(FunctionCall("room_due", f"p{number}", body, True))
+        replies = await self._settling.ask(calls)
         total = _Pass()
         for number, reply in zip(numbers, replies, strict=True):
             if not isinstance(reply, Exception):
+                self._settling.keep_kicks(number, reply.pop())
                 total.add(number, reply)
         if len(total.counts) == PARTITIONS:
             self._counts.summed(total.counts, at)

@@ -149,6 +149,7 @@ class Settling:
         self._waiting: dict[int, list[str]] = {}
         self._task: asyncio.Task[None] | None = None
         self._lost: list[MembershipLost] = []
+        self._kicks: dict[int, tuple[int, list[tuple[str, int]]]] = {}
         self.is_doubtful = False
         """Whether a partition may have lost something: rows and rosters are to be compared soon (R10)."""
         self.settled = 0
@@ -191,6 +192,25 @@ class Settling:
             if not isinstance(reply, Exception):
                 found += parts_of(reply[0])
         await self.settle(found)
+
+    # -- who is kept out (R8): every node has a copy, as of blocks ---------------------------------------------------
+
+    def last_kick(self, partition: int) -> int:
+        """The number of the last kick in the partition that is known here."""
+        return self._kicks.get(partition, (0, []))[0]
+
+    def keep_kicks(self, partition: int, reply: Sequence[Any]) -> None:
+        """What a partition answered, where it has others than this node."""
+        if reply:
+            last, flat = reply
+            found = zip(flat[::2], flat[1::2], strict=True)
+            self._kicks[partition] = int(last), [(subject.decode(), int(ends)) for subject, ends in found]
+
+    async def put_back_kicks(self) -> None:
+        """Into partitions that lost them; what is there stays as it is."""
+        calls = [_call("put_kicks", number, items=items) for number, (_, items) in self._kicks.items() if items]
+        for reply in await self._store.call_many(calls):
+            accepted(reply)
 
     def doubt(self) -> None:
         """A partition has a new marker."""

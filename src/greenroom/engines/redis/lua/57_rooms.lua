@@ -7,6 +7,7 @@
 -- :rl        last numbers of those who are no members: <room>\0<participant>, for 10 min
 -- :rc:<room> counter-marks by the SHA-1 of the participant, so that a kick outlives an erase: {n, why, until, p}; p: the
 --            participant, while its row may have the room still
+-- :rko       those of kicks by their end (ms), for the nodes' copies; the partition's `kicks` rises with each
 -- :rd        what is due, by the partition's clock: r, e, f, k (below) and a room or what it is about
 -- :rooms     names by application; :rid ids with their rooms; :rn:apps how many of each application
 
@@ -375,6 +376,37 @@ end
 
 -- -- kick and end -----------------------------------------------------------------------------------------------------
 
+local function note_kick(c, subject, ends)
+  call('ZADD', c.P .. ':rko', int(ends), subject)
+  call('HINCRBY', c.P, 'kicks', 1)
+end
+
+-- Who is kept out, {subject, until, …}, where that is not what the node has: the number of the last kick comes first.
+local function kicks(c, known)
+  local last = number(call('HGET', c.P, 'kicks'))
+  if last == known then
+    return {}
+  end
+  call('ZREMRANGEBYSCORE', c.P .. ':rko', '-inf', int(c.ms))
+  return {last, call('ZREVRANGEBYSCORE', c.P .. ':rko', '+inf', '-inf', 'WITHSCORES', 'LIMIT', 0, KICKS_OF_CALL)}
+end
+
+-- Restore (R8): what is missing of who is kept out. Runs without a marker, as for blocks.
+define_unmarked('put_kicks', function(c, r)
+  local written = 0
+  for _, item in ipairs(r.items) do
+    local subject, ends = unpack(item)
+    local key, hashed = string.match(subject, '^([^%z]*)%z(.*)$')
+    local room = load_by_key(c, key)
+    if ends > c.ms and not counter_mark(c, room, hashed) then
+      put_counter_mark(c, room, hashed, {n = c.us, why = 'kicked', ['until'] = ends})
+      note_kick(c, subject, ends)
+      written = written + 1
+    end
+  end
+  return {'ok', written}
+end)
+
 define_room('room_kick', function(c, r)
   local room, pid = rooms.load(c, r.app, r.room), r.pid
   if r.by ~= '' and not r.may_kick and not (room.open and room.by == r.by) then
@@ -392,6 +424,9 @@ define_room('room_kick', function(c, r)
   local before = counter_mark(c, room, hashed)
   local ends = max(before and before['until'] or 0, c.ms + r.ms)
   put_counter_mark(c, room, hashed, {n = at, why = 'kicked', ['until'] = ends, p = pid})
+  if r.ms > 0 then
+    note_kick(c, last_key(room, hashed), ends)
+  end
   return {'ok', int(at), (packed or r.ms > 0) and 1 or 0}
 end)
 
@@ -699,7 +734,8 @@ function room_due.e(c, out, key)
 end
 
 -- Marks, rooms and counter-marks that are due: what was read, since when (ms), drops {app, participant, room, upto,
--- reason}, rooms that ended, rooms of each application, whether there is more, what is to be compared (59_room_repair).
+-- reason}, rooms that ended, rooms of each application, whether there is more, what is to be compared (59_room_repair),
+-- and who is kept out, as `kicks` has it.
 define_room('room_due', function(c, r)
   local out = {ended = 0, drops = {}}
   local items = call('ZRANGEBYSCORE', c.P .. ':rd', '-inf', int(clock_now(c)), 'LIMIT', 0, r.limit)
@@ -713,7 +749,8 @@ define_room('room_due', function(c, r)
     call('ZREM', c.P .. ':rl', unpack(old))
   end
   local more = out.more or #items == r.limit or #readings == r.limit
-  return {'ok', readings, lag, out.drops, out.ended, call('HGETALL', c.P .. ':rn:apps'), more and 1 or 0, rooms.compare(c)}
+  return {'ok', readings, lag, out.drops, out.ended, call('HGETALL', c.P .. ':rn:apps'), more and 1 or 0, rooms.compare(c),
+    kicks(c, r.kicks)}
 end)
 
 rooms.parse_member = unpack_member
