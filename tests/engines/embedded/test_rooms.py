@@ -101,6 +101,26 @@ async def test_a_settled_service_without_rooms_writes_nothing() -> None:
         assert w.engine.commits == commits  # type: ignore[attr-defined]
 
 
+async def test_a_pass_reads_what_is_due_and_not_every_member() -> None:
+    async with EmbeddedWorld() as w:
+        await w.engine.rooms.create(w.room_request(ROOM))
+        for number in range(150):
+            await (await w.client(f"user-{number}")).join(ROOM)
+        await w.advance(70)
+        await w.settle()  # compares all for the first time (R10)
+        rows = 0
+
+        def trace(_cursor: object, row: tuple[object, ...]) -> tuple[object, ...]:
+            nonlocal rows
+            rows += 1
+            return row
+
+        connection_of(w).set_row_trace(trace)
+        await w.settle()
+        connection_of(w).set_row_trace(None)
+        assert rows <= 2
+
+
 async def test_r11_a_large_room_is_ended_in_passes_and_refuses_joins_meanwhile() -> None:
     async with EmbeddedWorld() as w:
         await w.engine.rooms.create(w.room_request(ROOM, detailed=False))

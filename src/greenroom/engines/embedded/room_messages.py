@@ -29,7 +29,8 @@ def send_message(tx: Transaction, request: SendMessage) -> int:
     known = book.ids.get((request.sender, request.message_id))
     if known is not None:
         return known[0]
-    _take_budget(tx, book, request)
+    if request.sender:
+        _take_budget(tx, book, request)
     # Above the roster's version too: that is in the file, so numbers rise across a restart whose clock was set back.
     book.last = next_number(max(book.last, room.version), tx.now * 1000)
     book.ids[request.sender, request.message_id] = book.last, tx.clock
@@ -49,23 +50,20 @@ def _is_member(tx: Transaction, request: SendMessage) -> bool:
 
 
 def _take_budget(tx: Transaction, book: MessageBook, request: SendMessage) -> None:
-    """Raises RateLimitedError where the sender, or the room, has sent as much as it may."""
+    """Of a participant and of all in the room; the backend has its own limits. Raises RateLimitedError."""
     now, size, limits = tx.clock / 1000, len(request.message), request.limits
     rate = limits.room_bytes_per_second
     if book.all is None or book.all.rate != rate:
         book.all = TokenBucket(rate, rate, now)
-    buckets = [book.all]
-    if request.sender:
-        own = book.of.get(request.sender)
-        rate = limits.message_bytes_per_second
-        if own is None or own.rate != rate:
-            own = book.of[request.sender] = TokenBucket(rate, rate, now)
-        buckets.append(own)
-    wait = max(bucket.wait(now, size) for bucket in buckets)
+    own = book.of.get(request.sender)
+    rate = limits.message_bytes_per_second
+    if own is None or own.rate != rate:
+        own = book.of[request.sender] = TokenBucket(rate, rate, now)
+    wait = max(book.all.wait(now, size), own.wait(now, size))
     if wait > 0:
         raise RateLimitedError("Too much is sent to the room.", retry_after=min(wait, 1.0))
-    for bucket in buckets:
-        bucket.take(now, size)
+    book.all.take(now, size)
+    own.take(now, size)
 
 
 def _publish(tx: Transaction, room: RoomRow, request: SendMessage, number: int) -> None:

@@ -114,6 +114,8 @@ class MessagesContract(ContractBase):
             await b.send(ROOM, b"1" * 500, limits=limits)
             with refused(ErrorCode.RATE_LIMITED):
                 await b.send(ROOM, b"1" * 400, limits=limits)
+            backend = SendMessage(app=APP, room=ROOM, message_id="backend", message=b"1" * 5000, limits=limits)
+            await w.engine.rooms.send(backend)
             await w.advance(2)
             await a.send(ROOM, b"1" * 900, limits=limits)
 

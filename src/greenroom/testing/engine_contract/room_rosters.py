@@ -271,6 +271,11 @@ class RostersContract(ContractBase):
             assert again.record is not None
             assert again.record.id != first.record.id
             await a.leave(ROOM)
+            # Who knows a version of before it was forgotten gets the whole roster: who left then is not known any more.
+            await w.advance(1210)
+            await a.join(ROOM)
+            assert (await w.roster(ROOM, since=again.version)).since is None
+            await a.leave(ROOM)
             await w.advance(1210)
             watcher = await RosterWatcher(w).start()
             watcher.version = again.version

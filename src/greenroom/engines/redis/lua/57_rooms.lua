@@ -105,6 +105,8 @@ local function open_room(c, room, r)
   if room.known then
     call('ZREM', c.P .. ':rd', 'f' .. room.key)
     call('HDEL', c.P .. ':R:' .. room.key, 'ending', 'ended')
+  else
+    room.gone = room.ver -- what was held of a room of this name before it was forgotten says nothing about this one
   end
   room.id, room.by, room.ttl, room.detailed, room.opened = r.id, r.by or '', r.ttl or 0, r.detailed ~= false, c.now
   room.ending, room.ended, room.known, room.open, room.n = nil, nil, true, true, 0
