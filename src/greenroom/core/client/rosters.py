@@ -53,8 +53,8 @@ class LocalRoom:
         """Of its messages."""
         self.seen = 0
         """The highest version that a change had since the roster was asked for last."""
-        self._unconfirmed: set[str] = set()
-        """Members held from before that no page has named yet."""
+        self._unconfirmed: dict[str, None] = {}
+        """Members held from before that no page has named yet, in their order."""
         self._named: dict[str, int] = {}
         """Whom changes have named since the first page, with their versions."""
         self._page_version = 0
@@ -76,7 +76,7 @@ class LocalRoom:
             return update  # changes have brought it meanwhile
         update.has_new_count = wire.count != self.count
         self.is_detailed, self.version, self.count = wire.detailed, wire.version, wire.count
-        self._unconfirmed = set() if wire.since else set(self.members)
+        self._unconfirmed = {} if wire.since else dict.fromkeys(self.members)
         self._named, self._page_version = {}, 0
         self._remove(wire.left, "", update)
         self._take_page(wire.members, wire.version, wire.cursor, update)
@@ -97,7 +97,7 @@ class LocalRoom:
         self.cursor = cursor
         if cursor is None:
             self._remove(self._unconfirmed, "", update)
-            self._unconfirmed, self._named = set(), {}
+            self._unconfirmed, self._named = {}, {}
 
     def change(self, wire: RoomChanged) -> RosterUpdate:
         """`rooms.changed`."""
@@ -125,7 +125,7 @@ class LocalRoom:
     def _put(self, members: Iterable[WireMember], update: RosterUpdate) -> None:
         for wire in members:
             member, held = wire.to_member(), self.members.get(wire.id)
-            self._unconfirmed.discard(wire.id)
+            self._unconfirmed.pop(wire.id, None)
             if member == held:
                 continue
             self.members[wire.id] = member
@@ -133,7 +133,7 @@ class LocalRoom:
 
     def _remove(self, ids: Iterable[str], reason: str, update: RosterUpdate) -> None:
         for one in list(ids):
-            self._unconfirmed.discard(one)
+            self._unconfirmed.pop(one, None)
             held = self.members.pop(one, None)
             if held is not None:
                 update.left.append((held, reason))
