@@ -46,6 +46,7 @@ def main() -> int:
         bench.run(options.only)
     finally:
         bench.stop()
+    described["load after"] = machine.load_average()
     found = results.collect(bench, described, time.monotonic() - started)
     if results.save(found, whole=not options.only):
         page.write(found)

@@ -30,7 +30,7 @@ print(json.dumps({**found, "sqlite": apsw.sqlite_lib_version()}))
 
 def describe() -> dict[str, str]:
     """Names and versions, as text."""
-    load = os.getloadavg()  # first: to look for interpreters is work too
+    load = load_average()  # first: to look for interpreters is work too
     chosen = environment.chosen()
     found = {
         "processor": _processor(),
@@ -40,7 +40,7 @@ def describe() -> dict[str, str]:
         "system": _system(),
         "python of the servers": f"{chosen.version}: {chosen.build}",
         "python of the generator": platform.python_version(),
-        "load before": " ".join(f"{one:.2f}" for one in load),
+        "load before": load,
     }
     versions = subprocess.run(
         [environment.python(), "-c", _VERSIONS, *_PACKAGES], capture_output=True, text=True, check=True
@@ -52,6 +52,11 @@ def describe() -> dict[str, str]:
     if shutil.which("go"):
         found["centrifugo"] = centrifugo_version().removeprefix("v")
     return found
+
+
+def load_average() -> str:
+    """Of the last minute, 5 and 15 minutes."""
+    return " ".join(f"{one:.2f}" for one in os.getloadavg())
 
 
 def _processor() -> str:

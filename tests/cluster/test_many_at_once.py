@@ -16,7 +16,7 @@ import pytest
 
 from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import EventPage, KickParticipant
-from greenroom.errors import GreenroomError, TooManySessionsError
+from greenroom.errors import GreenroomError, SessionEndedError, TooManySessionsError
 from greenroom.model import Event, Presence, SessionPolicy, participant_id_of
 from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.nodes import Cluster
@@ -52,6 +52,9 @@ async def _policy(crowd: Crowd, policy: SessionPolicy) -> None:
 async def _try(member: Member) -> GreenroomError | None:
     try:
         await member.open(timeout=40.0)
+    except SessionEndedError as error:
+        # On a slow machine: opened, replaced by a later one, and only then answered, by a repeat of the open (S2).
+        return None if error.end_reason == "replaced" else error
     except GreenroomError as error:
         return error
     return None
