@@ -13,6 +13,7 @@ import pytest
 from greenroom.codes import ErrorCode
 from greenroom.core.rooms.requests import EndRoom, InviteRequest, KickMember, RoomLimits, RoomQuery, SendMessage
 from greenroom.engines.base import EraseParticipant
+from greenroom.engines.embedded import transaction
 from greenroom.engines.embedded.room_messages import send_message
 from greenroom.engines.embedded.room_steps import join_room, kick_member
 from greenroom.engines.embedded.transaction import Transaction
@@ -119,6 +120,24 @@ async def test_a_pass_reads_what_is_due_and_not_every_member() -> None:
         await w.settle()
         connection_of(w).set_row_trace(None)
         assert rows <= 2
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_few_rooms_are_kept_in_memory_and_all_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "MOST_ROOMS", 2)
+    async with EmbeddedWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        names = [f"room-{number}" for number in range(6)]
+        for name in names:
+            await a.join(name)
+            await b.join(name)
+        kept = w.engine._state.rooms.rows  # type: ignore[attr-defined]
+        assert len(kept) == 2
+        assert [(await w.roster(name)).count for name in names] == [2] * 6
+        await a.close()
+        await w.engine.rooms.moderate(EndRoom(app=APP, room="room-0"))
+        assert [(await w.roster(name)).count for name in names] == [0, *[1] * 5]
+        assert len(kept) == 2
 
 
 async def test_r11_a_large_room_is_ended_in_passes_and_refuses_joins_meanwhile() -> None:

@@ -236,10 +236,14 @@ class Transaction:
             sql = f"SELECT {ROOM_COLUMNS} FROM rooms WHERE app = ? AND name = ?"
             for found in self._find(sql, key).fetchall():
                 room = RoomRow(*found)
-                kept[key] = room
-                if len(kept) > MOST_ROOMS:
-                    kept.popitem(last=False)
+                self._keep_room(room)
         return room
+
+    def _keep_room(self, room: RoomRow) -> None:
+        kept = self.state.rooms.rows
+        kept[room.app, room.name] = room
+        if len(kept) > MOST_ROOMS:
+            kept.popitem(last=False)
 
     def save_room(self, room: RoomRow) -> None:
         """Inserts a new one at once; what is changed is written before the commit."""
@@ -248,7 +252,8 @@ class Transaction:
             self.execute(_INSERT_ROOM, msgspec.structs.astuple(room)[1:])
             room.n = self.con.last_insert_rowid()
             self.state.rooms.known += 1
-        self._rooms[room.app, room.name] = self.state.rooms.rows[room.app, room.name] = room
+        self._rooms[room.app, room.name] = room
+        self._keep_room(room)
 
     def forget_room(self, room: RoomRow) -> None:
         """It ended long ago, and nothing is known of it any more."""
