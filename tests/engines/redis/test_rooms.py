@@ -13,6 +13,7 @@ from greenroom.core.requests import EndRequest
 from greenroom.core.rooms.requests import EndRoom, KickMember, LeaveRoom, RoomLimits
 from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis import RedisEngine, bus
+from greenroom.engines.rooms import ENDED_OF_PASS
 from greenroom.errors import GreenroomError
 from greenroom.model import EndReason, partition_of, partition_of_room
 from greenroom.testing.engine_contract import refused
@@ -82,6 +83,21 @@ async def test_r2_a_node_that_dies_in_any_gap_delays_the_roster_by_seconds(act: 
                 break
             calls += 1
     assert calls >= 3, "there were gaps"
+
+
+@pytest.mark.slow
+async def test_r12_no_call_ends_more_memberships_than_hold_redis_for_some_milliseconds() -> None:
+    async with RoomsWorld() as w:
+        clients = [await w.client(f"user {number}") for number in range(ENDED_OF_PASS // 2 + 10)]
+        for client in clients:
+            await client.join(ROOM)
+        done = await w.engine.rooms.moderate(EndRoom(app=APP, room=ROOM))
+        assert len(done.lost) == ENDED_OF_PASS // 2
+        assert (await w.roster(ROOM)).count == 10
+        await w.step(1.1)
+        rest = await w.settle()
+        assert (len(rest.lost), rest.ended) == (10, 1)
+        assert await w.wrong() == []
 
 
 # -- what was lost (R10, S15) ------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class RedisRooms:
     async def roster(self, query: RosterQuery) -> Roster:
         self._check_upgraded()
         cursor = None if query.cursor is None else decode_cursor("m", query.cursor, str)
-        (page,) = await self._call(
+        (page,) = await self._ask(
             "room_roster",
             partition_of_room(query.app, query.room),
             app=query.app,
@@ -148,7 +148,7 @@ class RedisRooms:
 
     async def send(self, request: SendMessage) -> int:
         self._check_upgraded()
-        (number,) = await self._call(
+        (number,) = await self._ask(
             "room_send",
             partition_of_room(request.app, request.room),
             app=request.app,
@@ -302,7 +302,12 @@ class RedisRooms:
         )
 
     async def _call(self, function: str, partition: int, **members: Any) -> Reply:
+        """A write, that replicas have when this returns (`wait_replicas`)."""
         return accepted(await self._store.call(FunctionCall(function, f"p{partition}", argument(**members), True)))
+
+    async def _ask(self, function: str, partition: int, **members: Any) -> Reply:
+        """What nobody has to keep."""
+        return accepted(await self._store.call(FunctionCall(function, f"p{partition}", argument(**members))))
 
 
 class _Pass:
