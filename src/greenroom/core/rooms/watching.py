@@ -141,6 +141,11 @@ class WatchedRoster:
         self._left: deque[tuple[str, int]] = deque()
         self.take_page(first)
 
+    def learn(self, roster: Roster) -> None:
+        """What the engine says of the room, unless this copy is newer."""
+        if roster.version >= self.version:
+            self.record = roster.record
+
     def take_page(self, page: Roster) -> None:
         """Members of a later page. What a change has said of a member since the first page counts over it."""
         if not self.detailed:

@@ -111,6 +111,11 @@ class SessionRooms:
         self.touched: set[str] = set()
         """Rooms that it joined, left, watches or watches no more, which the node has not seen yet."""
 
+    def take_touched(self) -> set[str]:
+        """What is in `touched`, which the node sees now."""
+        touched, self.touched = self.touched, set()
+        return touched
+
     @property
     def is_waiting(self) -> bool:
         """Whether something waits until the connection's buffer is empty."""

@@ -244,8 +244,7 @@ class NodeRooms:
                     room.watchers.pop(connection, None)
                     self._tidy(room)
             return
-        touched, rooms.touched = rooms.touched, set()
-        for name in touched:
+        for name in rooms.take_touched():
             self._place(
                 connection, name, is_member=name in rooms.joined, is_watcher=rooms.watches.sent.get(name, -1) >= 0
             )
@@ -311,8 +310,8 @@ class NodeRooms:
 
     def _learn(self, room: NodeRoom, roster: Roster) -> None:
         """The copy may be older than the room: its id is in the engine's answers alone."""
-        if room.roster is not None and roster.version >= room.roster.version:
-            room.roster.record = roster.record
+        if room.roster is not None:
+            room.roster.learn(roster)
 
     async def read(self, held: Sequence[NodeRoom], request: WatchRooms) -> list[AnyRoster]:
         """The rosters of these, in order, or what differs from the versions known. Raises GreenroomError."""
