@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from greenroom.codes import ErrorCode
@@ -145,6 +146,23 @@ async def test_s15_a_session_that_is_written_back_brings_its_rooms() -> None:
         await a.leave(room)
         assert await w.rosters() == {}
         assert (await w.room_types(room)).count("joined") == 1
+
+
+async def test_s15_a_session_that_is_written_back_has_the_rooms_that_its_node_says() -> None:
+    """The row is one of before: the node holds the session at a higher generation, in another room."""
+    async with RoomsWorld() as w:
+        a = await w.client()
+        await a.join("old")
+        held, record = await a.stored(), await a.record()
+        assert held is not None
+        for rooms, members in (((), []), (("new",), [("new", a.participant_id)])):
+            held = msgspec.structs.replace(held, generation=held.generation + 1, rooms=rooms)
+            sessions = ((held, record, a.secret, a.attempt),)
+            await w.engine.registry.restore(RestoreRequest(node=w.node, lease=w.lease, sessions=sessions))
+            await w.follow()
+            assert await a.rooms() == rooms
+            assert list(await w.rosters()) == members
+            assert await w.wrong() == []
 
 
 async def test_r8_who_was_kicked_stays_out_though_the_partition_was_lost() -> None:

@@ -26,6 +26,11 @@ local function put_session(c, s, old, p)
   else
     call('HINCRBY', c.P .. ':apps', s.app, 1)
   end
+  local before = old and some(old.rooms) and cjson.decode(old.rooms) or {}
+  local names = some(s.rooms) and cjson.decode(s.rooms) or {}
+  if #before > 0 then
+    s.rooms = s.rooms or ''
+  end
   save(session_key(c, s.id), s, SESSION)
   call('HDEL', session_key(c, s.id), 'detached', 'told', 'prev')
   call('HSET', c.P .. ':ps:' .. p.who, 's:' .. s.id, s.dev or '')
@@ -35,14 +40,11 @@ local function put_session(c, s, old, p)
   if s.status or some(p.sts) then
     set_status(p, s.id, s.status)
   end
-  if some(s.rooms) or old and some(old.rooms) then
-    local before, names = old and some(old.rooms) and cjson.decode(old.rooms) or {}, some(s.rooms) and cjson.decode(s.rooms) or {}
-    for _, name in ipairs(names) do
-      rooms.put(c, p, name, c.us)
-    end
-    rooms.mark(c, p.who, before, 'lost')
-    rooms.mark(c, p.who, names)
+  for _, name in ipairs(names) do
+    rooms.put(c, p, name, c.us)
   end
+  rooms.mark(c, p.who, before, 'lost')
+  rooms.mark(c, p.who, names)
   note(c, s, 'restored', s.node, '')
 end
 
