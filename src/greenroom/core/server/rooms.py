@@ -528,6 +528,10 @@ class RoomsBack(NamedTuple):
         return msgspec.structs.replace(result, **news) if news else result
 
 
+NO_ROOMS = RoomsBack(None, None, (), {})
+"""Of a session that has to do with none."""
+
+
 def come_back(
     attached: Attached,
     rights: Rights,
@@ -540,7 +544,7 @@ def come_back(
     """What a session that was opened or resumed has to do with rooms. known: `watchingRooms`."""
     record = attached.session
     if not (record.rooms or known or attached.lost_rooms or attached.invitations):
-        return RoomsBack(None, None, (), {})
+        return NO_ROOMS
     rooms = SessionRooms(record.rooms, is_granted=rights.is_granted)
     for invitation in attached.invitations:
         rooms.note(invitation, now)

@@ -57,6 +57,7 @@ from greenroom.core.server.methods import cost_of, ids_of, status_request, updat
 from greenroom.core.server.participants import get_participants, query_of, watch_participants
 from greenroom.core.server.request_queue import RequestQueue
 from greenroom.core.server.rooms import (
+    NO_ROOMS,
     PERMISSION_LOST,
     ROOM_METHODS,
     AnyRoster,
@@ -468,8 +469,10 @@ class ServerSession:
             if not isinstance(result, Attached):
                 self._not_joined(request_id, result, now, resuming=False)
             elif self._joined(result, request.secret_hash, 0):
-                back = come_back(result, self._rights(), {}, now, resuming=False)
-                self.rooms = back.rooms
+                back = NO_ROOMS
+                if result.invitations or result.lost_rooms or result.session.rooms:
+                    back = come_back(result, self._rights(), {}, now, resuming=False)
+                    self.rooms = back.rooms
                 self._answer_join(request_id, result.participant, (), now, back)
 
         self._step(_E.HELLO)
@@ -589,7 +592,8 @@ class ServerSession:
         result = join_result(
             owner, limits, self.token.expires_at, now, participant, changed[:first], self.scopes, status
         )
-        result = back.with_news(result, rosters)
+        if back is not NO_ROOMS:
+            result = back.with_news(result, rosters)
         self._effects.append(Send(encode_reply(request_id, result)))
         self._effects += self._news or ()
         self._news = None
