@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -67,6 +68,7 @@ class Walk:
         except GreenroomError:
             pass  # a refusal is an answer; that it changed nothing is what the oracles look at
         await self.check()
+        await asyncio.sleep(0)  # an engine may never wait: the loop has its turn all the same
 
     async def finish(self) -> None:
         """Everybody leaves, time passes, and the books must balance."""
