@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import EventPage, KickParticipant
 from greenroom.errors import GreenroomError, SessionEndedError, TooManySessionsError
 from greenroom.model import Event, Presence, SessionPolicy, participant_id_of
+from tests.cluster import crowd as crowd_module
 from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.nodes import Cluster
 from tests.support.redis_server import single
@@ -41,6 +43,13 @@ def cluster() -> Iterator[Cluster]:
             yield made.start()
         finally:
             made.end()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No open is repeated because a slow machine answers late: one that is repeated after 64 later sessions of its
+    participant have ended is another session (S2)."""
+    monkeypatch.setattr(crowd_module, "SETTINGS", replace(crowd_module.SETTINGS, attempt_timeout=30.0))
 
 
 async def _policy(crowd: Crowd, policy: SessionPolicy) -> None:

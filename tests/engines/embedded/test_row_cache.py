@@ -91,6 +91,7 @@ def _keep_the_first(name: str, key: str) -> Callable[[RowCache, Any], None]:
 
 
 @by_name
+@pytest.mark.interpreted
 async def test_without_invalidation_the_check_sees_it(monkeypatch: pytest.MonkeyPatch, write: Writer) -> None:
     """Each of these writers works on rows of its own reading: where what it saved is not taken over, it shows."""
     monkeypatch.setattr(RowCache, "keep_session", _keep_the_first("sessions", "key"))

@@ -281,6 +281,7 @@ async def test_comparing_reads_all_pages(monkeypatch: pytest.MonkeyPatch) -> Non
         assert len(listed) == 5
 
 
+@pytest.mark.interpreted
 async def test_a_silent_subscription_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine counts a change that was never heard: it is read again (S13)."""
     monkeypatch.setattr(recovery, "NOTICE_AFTER", 0.01)
