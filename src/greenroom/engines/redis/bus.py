@@ -143,7 +143,11 @@ class RedisBus:
             await self._store.subscribe(*room.pair)
             if room.watches == 1:
                 fresh.append(room)
-        for room, version in await self._stored(fresh):
+        try:
+            stored = await self._stored(fresh)
+        except ServiceUnavailableError:
+            return  # it is subscribed; the next beat finds what was not received
+        for room, version in stored:
             room.version = max(room.version, version)
 
     async def unwatch_rooms(self, app: str, rooms: Sequence[str]) -> None:
