@@ -21,7 +21,7 @@ from tests.fuzz.bare import Bare, bare
 
 MOST = 2 * 1024 * 1024
 """Bytes of the service's memory for one client that misbehaves."""
-SECONDS = 2.0
+SECONDS = 3.0
 ENDS = {
     "control-frames": {1008, 4004},
     "messages": {4004},

@@ -34,6 +34,7 @@ from greenroom.sdk.client import Greenroom
 from greenroom.sdk.connections import ClientWebSocket, Transport
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.environment import Environment
+from greenroom.sdk.room import Room
 from greenroom.sdk.transport import AiohttpTransport
 from greenroom.sdk.watch import Watch
 from greenroom.server.tenants.applications import Tenants
@@ -48,6 +49,8 @@ PATIENCE = 1.0
 """Seconds after which the proxy, which looks at its nodes' health, takes another one."""
 OPENING = 50
 """SDKs that open at the same time."""
+ROOMS = 8
+"""That members of a crowd join and leave."""
 
 
 class Balanced:
@@ -107,6 +110,8 @@ class Member(SessionDelegate):
         self.watches: list[Watch] = []
         self.is_marking = False
         """An update of its attribute is under way: there is one at a time, so that the number only rises."""
+        self.rooms: dict[str, Room] = {}
+        self.room_versions: dict[str, list[int]] = {}
         self.open_statuses: set[str] = set()
         """Set since the last one that was acknowledged: each may be in force or not."""
         self.way = Balanced(crowd.cluster, random.Random(crowd.dice.getrandbits(64)))
@@ -183,6 +188,19 @@ class Member(SessionDelegate):
             await self.sdk.session.set_status(status)
             self.open_statuses.clear()
 
+    async def join_room(self, name: str) -> None:
+        """Be in a room; the versions of its roster are kept for the oracles."""
+        room = await self.sdk.rooms.join(name)
+        if self.rooms.get(name) is not room:
+            self.rooms[name] = room
+            versions = self.room_versions.setdefault(name, [])
+            room.on_change(lambda change: versions.append(change.version))
+
+    async def leave_room(self, name: str) -> None:
+        room = self.rooms.get(name)
+        if room is not None:
+            await room.leave()
+
     def die(self) -> None:
         """Its process is killed: the connection is reset, nothing is said, and nothing comes any more."""
         self.is_alive = False
@@ -229,6 +247,7 @@ class _Engine:
     def __init__(self, engine: RedisEngine, registry: _Registry) -> None:
         self.outbox = engine.outbox
         self.registry = registry
+        self.rooms = engine.rooms
 
 
 class Scene:
@@ -348,7 +367,7 @@ class Crowd:
             busy = [one for one in self.members if one.is_alive]
             member = self.dice.choice(busy)
             what = self.dice.choices(
-                (self._rename, self._mark, self._status, self._move, self._leave), (4, 1, 1, 2, 1)
+                (self._rename, self._mark, self._status, self._room, self._move, self._leave), (4, 1, 1, 2, 2, 1)
             )[0]
             task = asyncio.get_running_loop().create_task(what(member))
             self._doing.add(task)
@@ -367,6 +386,14 @@ class Crowd:
     async def _status(self, member: Member) -> None:
         if member.sdk.session.is_open():
             await member.set_status(self.dice.choice(("available", "away", "busy", "In a call")))
+
+    async def _room(self, member: Member) -> None:
+        """Joins a room, or leaves it."""
+        name = f"room {self.dice.randrange(ROOMS)}"
+        is_leaving = self.dice.random() < 0.4
+        if member.sdk.session.is_open():
+            with suppress(GreenroomError):
+                await (member.leave_room(name) if is_leaving else member.join_room(name))
 
     async def _move(self, member: Member) -> None:
         member.way.cut()
