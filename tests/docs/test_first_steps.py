@@ -86,6 +86,7 @@ async def test_two_people_of_the_first_tutorial_see_each_other(tmp_path: Path) -
         try:
             async with asyncio.timeout(WAIT):
                 await _until_line(people[0], "bob is online")
+                await _until_line(people[1], "anna is online")
                 people[1].send_signal(signal.SIGINT)
                 await _until_line(people[0], "bob is offline")
         finally:
