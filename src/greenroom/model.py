@@ -195,12 +195,16 @@ class TokenIssuer(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int = 0
 
 
+RoomPermission = Literal["join", "watch", "send", "invite", "kick"]
+"""What a token may grant in a room (R7)."""
+
+
 class RoomGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a token grants in rooms (R7). Unknown members are refused: ignoring a restriction would widen it."""
 
     name: str
     """A room's name, exactly, or with a ``*`` at its end, which is any rest."""
-    can: tuple[Literal["join", "watch", "send", "invite", "kick"], ...]
+    can: tuple[RoomPermission, ...]
 
 
 class RoomSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -21,45 +22,48 @@ def page_limit(asked: int) -> int:
     return max(1, min(asked, MAX_PAGE))
 
 
-async def all_sessions(registry: Registry, query: SessionQuery) -> AsyncIterator[SessionRecord]:
-    """Every session that the query finds, read page after page of its limit."""
+class _Page(Protocol):
+    @property
+    def cursor(self) -> str | None: ...
+
+
+_PageT = TypeVar("_PageT", bound=_Page)
+_QueryT = TypeVar("_QueryT", bound=msgspec.Struct)
+
+
+async def _pages(read: Callable[[_QueryT], Awaitable[_PageT]], query: _QueryT) -> AsyncIterator[_PageT]:
+    """Page after page, from the query's cursor to the end."""
     while True:
-        page = await registry.sessions(query)
-        for session in page.items:
-            yield session
+        page = await read(query)
+        yield page
         if page.cursor is None:
             return
         query = msgspec.structs.replace(query, cursor=page.cursor)
+
+
+async def all_sessions(registry: Registry, query: SessionQuery) -> AsyncIterator[SessionRecord]:
+    """Every session that the query finds, read page after page of its limit."""
+    async for page in _pages(registry.sessions, query):
+        for session in page.items:
+            yield session
 
 
 async def all_participants(registry: Registry, query: ParticipantQuery) -> AsyncIterator[ParticipantRecord]:
     """Every participant that the query finds, read page after page of its limit."""
-    while True:
-        page = await registry.participants(query)
+    async for page in _pages(registry.participants, query):
         for participant in page.items:
             yield participant
-        if page.cursor is None:
-            return
-        query = msgspec.structs.replace(query, cursor=page.cursor)
 
 
 async def all_rooms(rooms: Rooms, query: RoomQuery) -> AsyncIterator[RoomRecord]:
     """Every room that the query finds, read page after page of its limit."""
-    while True:
-        page = await rooms.rooms(query)
+    async for page in _pages(rooms.rooms, query):
         for room in page.items:
             yield room
-        if page.cursor is None:
-            return
-        query = msgspec.structs.replace(query, cursor=page.cursor)
 
 
 async def all_members(rooms: Rooms, query: RosterQuery) -> AsyncIterator[MemberRecord]:
     """Every member of the room, read page after page of the query's limit."""
-    while True:
-        roster = await rooms.roster(query)
-        for member in roster.members:
+    async for page in _pages(rooms.roster, query):
+        for member in page.members:
             yield member
-        if roster.cursor is None:
-            return
-        query = msgspec.structs.replace(query, cursor=roster.cursor)

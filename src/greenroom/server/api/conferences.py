@@ -18,14 +18,18 @@ from greenroom.core.rooms.names import LONGEST_TTL, check_message, check_room_na
 from greenroom.core.rooms.requests import CreateRoom, EndRoom, KickMember, RoomQuery, RosterQuery, SendMessage
 from greenroom.engines import paging
 from greenroom.errors import NotFoundError
-from greenroom.model import RoomRecord, make_room_id, partition_of_room, partition_of_room_id
+from greenroom.model import RoomGrant, RoomPermission, RoomRecord, partition_of_room_id
 from greenroom.server.api.common import MAX_PAGE, participant_id_for
-from greenroom.server.api.rooms import MAX_INVITEES
+from greenroom.server.api.rooms import MAX_INVITEES, new_room_id
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import MAX_LARGE_BODY_BYTES, Call, Nothing, api
 from greenroom.server.sessions.room_control import Invitees
 from greenroom.tokens import CLIENT_TOKEN_LIFE, SESSION_SCOPES, mint_client_token
 from greenroom.tokens.scopes import CONFERENCE_ADMIN, CONFERENCE_CREATE, CONFERENCE_DESTROY
+
+PERMISSIONS: dict[str, RoomPermission] = {"SEND_MESSAGE": "send", "INVITE": "invite", "KICK": "kick"}
+"""The platform's permissions that say something about a room, and what they grant there beside joining and watching."""
+_EVERYTHING: tuple[RoomPermission, ...] = ("join", "watch", "send", "invite", "kick")
 
 _ExternalId = Annotated[str, Meta(min_length=1, max_length=1024)]
 
@@ -48,8 +52,8 @@ class ConferenceParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConferenceInvitee(msgspec.Struct, frozen=True, kw_only=True):
-    """What a participant gets. permissions: the platform's; they have no effect. notification: whether an invitation is
-    sent."""
+    """What a participant gets. permissions: the platform's; where rooms are granted, those of `PERMISSIONS` count.
+    notification: whether an invitation is sent."""
 
     permissions: tuple[str, ...] = ()
     notification: bool = False
@@ -128,7 +132,7 @@ async def create_conference(call: Call[Nothing, Nothing, CreateConference]) -> C
         CreateRoom(
             app=call.app.key,
             room=name,
-            room_id=make_room_id(partition_of_room(call.app.key, name), call.context.tenants.random_bytes(16)),
+            room_id=new_room_id(call, name),
             opened_by="" if body.owner_external_id is None else participant_id_for(call, body.owner_external_id),
             ttl=body.parameters.ttl or 0.0,
             limits=limits_of(call.app),
@@ -141,7 +145,7 @@ async def create_conference(call: Call[Nothing, Nothing, CreateConference]) -> C
     return ConferenceReply(
         conference_id=roster.record.id,
         conference_alias=name,
-        owner_token=None if owner is None else _token_for(call, owner),
+        owner_token=None if owner is None else _token_for(call, owner, name, _EVERYTHING),
         users_tokens=tokens,
     )
 
@@ -228,10 +232,22 @@ async def _invite(
     wanted = tuple(participant_id_for(call, one) for one, invitee in invitees.items() if invitee.notification)
     if wanted:
         await call.context.rooms.invite(call.app, room.name, Invitees(participants=wanted))
-    return {external_id: _token_for(call, external_id) for external_id in invitees}
+    return {
+        external_id: _token_for(call, external_id, room.name, _granted(invitee))
+        for external_id, invitee in invitees.items()
+    }
 
 
-def _token_for(call: Call[Any, Any, Any], external_id: str) -> str:
+def _granted(invitee: ConferenceInvitee) -> tuple[RoomPermission, ...]:
+    """Without permissions as much as an invitation grants (R7)."""
+    if not invitee.permissions:
+        return ("join", "watch", "send")
+    return ("join", "watch", *(PERMISSIONS[one] for one in PERMISSIONS if one in invitee.permissions))
+
+
+def _token_for(call: Call[Any, Any, Any], external_id: str, room: str, can: tuple[RoomPermission, ...]) -> str:
+    # In a grant a * at the end is any rest: such a name cannot be granted alone, and is not granted.
+    grants = () if room.endswith("*") else (RoomGrant(name=room, can=can),)
     tenants = call.context.tenants
     participant_id = participant_id_for(call, external_id)
     minted = mint_client_token(
@@ -246,6 +262,7 @@ def _token_for(call: Call[Any, Any, Any], external_id: str) -> str:
         external_id=external_id,
         life=CLIENT_TOKEN_LIFE,
         issued_after=tenants.revocations.cutoff(call.app, participant_id),
+        rooms=grants,
     )
     tenants.minted.add(minted.token)
     return minted.token
