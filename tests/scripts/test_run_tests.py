@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from scripts import run_tests
 
 PARALLEL = """<testsuites><testsuite>
@@ -30,6 +32,55 @@ def test_the_closing_line_reads_like_pytests() -> None:
 def test_the_closing_line_names_the_part_that_failed() -> None:
     line = run_tests.closing_line(Counter(passed=12), {"browser SDK": False, "side by side": True}, 1.0)
     assert line.startswith("not well: browser SDK\n")
+
+
+def test_the_closing_line_names_what_passed_only_alone() -> None:
+    line = run_tests.closing_line(Counter(passed=12, failed=1), {"side by side": True}, 1.0, ["tests/a.py::test_b"])
+    assert line.startswith("unsteady, passed when run alone: tests/a.py::test_b\n")
+
+
+def test_the_ids_of_failed_tests_are_those_that_pytest_takes(tmp_path: Path) -> None:
+    (tmp_path / "parallel.xml").write_text(
+        "<testsuites><testsuite>"
+        "<testcase classname='tests.core.test_ids' name='test_a[a@b.c]'><failure message='no'/></testcase>"
+        "<testcase classname='tests.fuzz.test_api.TestAll' name='test_b@site'><error/></testcase>"
+        "<testcase classname='tests.core.test_ids' name='test_c'/>"
+        "</testsuite></testsuites>"
+    )
+    assert run_tests.failed_tests(tmp_path / "parallel.xml") == [
+        "tests/core/test_ids.py::test_a[a@b.c]",
+        "tests/fuzz/test_api.py::TestAll::test_b",
+    ]
+    assert run_tests.failed_tests(tmp_path / "absent.xml") == []
+
+
+@pytest.mark.parametrize(("again", "fails", "well"), [("1", 1, True), ("1", 2, False), ("", 1, False), ("1", 9, False)])
+def test_what_failed_beside_others_has_another_chance_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str, fails: int, well: bool
+) -> None:
+    """A real run of pytest over tests that fail so many times, and then pass; 9: as many of them fail always."""
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_some.py").write_text(
+        "import pathlib, pytest\n"
+        f"@pytest.mark.parametrize('number', range({fails if fails > 2 else 1}))\n"
+        "def test_some(number):\n"
+        "    runs = pathlib.Path(__file__).with_name(f'runs{number}')\n"
+        "    runs.write_text((runs.read_text() if runs.exists() else '') + '.')\n"
+        f"    assert len(runs.read_text()) > {fails}\n"
+    )
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser): parser.addoption('--forbid-skips', action='store_true')\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / run_tests.RESULTS).mkdir(parents=True)
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    monkeypatch.setenv("GREENROOM_TEST_AGAIN", again)
+    assert run_tests.run_pass("parallel", "not serial", "tests") == well
+    unsteady = tmp_path / run_tests.UNSTEADY
+    assert unsteady.exists() == well
+    if well:
+        assert unsteady.read_text() == "tests/test_some.py::test_some[0]\n"
 
 
 def test_servers_in_sbin_are_found_too() -> None:

@@ -13,6 +13,7 @@ from greenroom.server.api.routes import API_ROUTES
 from greenroom.server.http.openapi import document
 from greenroom.server.http.problems import ProblemError
 from greenroom.server.http.routes import Answer, Auth, Call, Nothing, Route, Table
+from greenroom.server.version import version
 from tests.server.http_service import http_site
 
 
@@ -147,5 +148,4 @@ async def test_the_description_is_served() -> None:
         reply = await site.send("GET", "/openapi.json")
         assert reply.status == 200
         assert reply.headers["content-type"] == "application/json"
-        assert reply.json["openapi"] == "3.1.0"
-        validate(reply.json, cls=OpenAPIV31SpecValidator)
+        assert reply.json == msgspec.json.decode(msgspec.json.encode(document(API_ROUTES, version=version())))
