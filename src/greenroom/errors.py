@@ -78,7 +78,12 @@ class GreenroomError(Exception):
     @classmethod
     def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
         """The error as it came over the wire: the inverse of `details`."""
-        return cls(message, hint=hint, code=code)
+        return cls(message, hint=hint, code=code, **cls._arguments(details))
+
+    @classmethod
+    def _arguments(cls, details: Mapping[str, Any]) -> dict[str, Any]:
+        """What the class's own arguments were, where they came over the wire."""
+        return {}
 
 
 def _rebuild(cls: type[GreenroomError], state: dict[str, Any], args: tuple[Any, ...]) -> GreenroomError:
@@ -86,6 +91,27 @@ def _rebuild(cls: type[GreenroomError], state: dict[str, Any], args: tuple[Any, 
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+class _UntilError(GreenroomError):
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        until: int | None = None,
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.until = until
+        super().__init__(message, hint=hint, code=code)
+
+    def details(self) -> dict[str, Any]:
+        return {"until": self.until}
+
+    @classmethod
+    def _arguments(cls, details: Mapping[str, Any]) -> dict[str, Any]:
+        until = details.get("until")
+        return {"until": until if isinstance(until, int) else None}
 
 
 class NotInitializedError(GreenroomError):
@@ -161,9 +187,9 @@ class SessionEndedError(SessionError):
         return {} if self.end_reason is None else {"endReason": self.end_reason}
 
     @classmethod
-    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+    def _arguments(cls, details: Mapping[str, Any]) -> dict[str, Any]:
         end_reason = details.get("endReason")
-        return cls(message, end_reason=end_reason if isinstance(end_reason, str) else None, hint=hint, code=code)
+        return {"end_reason": end_reason if isinstance(end_reason, str) else None}
 
 
 class TokenError(GreenroomError):
@@ -212,8 +238,8 @@ class ScopeMissingError(TokenError):
         return {"scope": self.scope} if self.scope else {}
 
     @classmethod
-    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
-        return cls(message, scope=str(details.get("scope", "")), hint=hint, code=code)
+    def _arguments(cls, details: Mapping[str, Any]) -> dict[str, Any]:
+        return {"scope": str(details.get("scope", ""))}
 
 
 class ParticipantError(GreenroomError):
@@ -234,29 +260,10 @@ class TooManySessionsError(ParticipantError):
     default_code = ErrorCode.TOO_MANY_SESSIONS
 
 
-class ParticipantBlockedError(ParticipantError):
+class ParticipantBlockedError(_UntilError, ParticipantError):
     """The participant is blocked until ``until`` (Unix milliseconds), or for good where it is None."""
 
     default_code = ErrorCode.PARTICIPANT_BLOCKED
-
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        until: int | None = None,
-        hint: str | None = None,
-        code: ErrorCode | None = None,
-    ) -> None:
-        self.until = until
-        super().__init__(message, hint=hint, code=code)
-
-    def details(self) -> dict[str, Any]:
-        return {"until": self.until}
-
-    @classmethod
-    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
-        until = details.get("until")
-        return cls(message, until=until if isinstance(until, int) else None, hint=hint, code=code)
 
 
 class RevisionConflictError(ParticipantError):
@@ -279,8 +286,8 @@ class RevisionConflictError(ParticipantError):
         return {} if self.participant is None else {"participant": self.participant}
 
     @classmethod
-    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
-        return cls(message, participant=details.get("participant"), hint=hint, code=code)
+    def _arguments(cls, details: Mapping[str, Any]) -> dict[str, Any]:
+        return {"participant": details.get("participant")}
 
 
 class RoomError(GreenroomError):
@@ -312,8 +319,8 @@ class RoomPermissionError(RoomError):
         return {"permission": self.permission} if self.permission else {}
 
     @classmethod
-    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
-        return cls(message, permission=str(details.get("permission", "")), hint=hint, code=code)
+    def _arguments(cls, details: Mapping[str, Any]) -> dict[str, Any]:
+        return {"permission": str(details.get("permission", ""))}
 
 
 class RoomFullError(RoomError):
@@ -322,29 +329,10 @@ class RoomFullError(RoomError):
     default_code = ErrorCode.ROOM_FULL
 
 
-class KeptOutError(RoomError):
+class KeptOutError(_UntilError, RoomError):
     """The participant was kicked out of the room, and stays out until ``until`` (Unix milliseconds)."""
 
     default_code = ErrorCode.KEPT_OUT
-
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        until: int | None = None,
-        hint: str | None = None,
-        code: ErrorCode | None = None,
-    ) -> None:
-        self.until = until
-        super().__init__(message, hint=hint, code=code)
-
-    def details(self) -> dict[str, Any]:
-        return {"until": self.until}
-
-    @classmethod
-    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
-        until = details.get("until")
-        return cls(message, until=until if isinstance(until, int) else None, hint=hint, code=code)
 
 
 class NotAMemberError(RoomError):
@@ -389,12 +377,11 @@ class _RetryAfterError(ServiceError):
         return {"retryAfter": min(after, _LONGEST_DELAY)} if after is not None and after >= 0 else {}
 
     @classmethod
-    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+    def _arguments(cls, details: Mapping[str, Any]) -> dict[str, Any]:
         after = details.get("retryAfter")
         # A peer may send anything: 1e999 is infinite, and a whole number may be too large for a float.
         number = isinstance(after, int | float) and not isinstance(after, bool) and after >= 0
-        seconds = float(min(after, _LONGEST)) if number else None  # type: ignore[arg-type, type-var]
-        return cls(message, retry_after=seconds, hint=hint, code=code)
+        return {"retry_after": float(min(after, _LONGEST)) if number else None}  # type: ignore[arg-type, type-var]
 
 
 class ServiceUnavailableError(_RetryAfterError):

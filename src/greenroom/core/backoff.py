@@ -17,9 +17,11 @@ MAX_RETRY_AFTER = 300.0
 
 def bounded_retry(seconds: object) -> float:
     """A delay that came over the network: 0.0 for what is no number or negative, at most `MAX_RETRY_AFTER`."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return 0.0
-    return float(min(max(seconds, 0), MAX_RETRY_AFTER))
+    # In this order: a whole number may be too large for a float.
+    bounded = min(max(seconds, 0), MAX_RETRY_AFTER)
+    return 0.0 if math.isnan(bounded) else float(bounded)
 
 
 def full_jitter(failures: int, random: Callable[[], float]) -> float:

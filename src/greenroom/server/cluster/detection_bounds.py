@@ -15,13 +15,13 @@ WHEEL = 1.0
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from what happened. cause: for programs. what: for people. unreachable, ended: null where it does not
-    come to that. told: when watchers and webhooks are notified of `unreachable`; of a resume before that nobody is.
+    come to that. notified: when watchers and webhooks are notified of `unreachable`; of a resume before that nobody is.
     counts_from: what the seconds count from, where it is not the cause itself."""
 
     cause: str
     what: str
     unreachable: float | None
-    told: float | None
+    notified: float | None
     ended: float | None
     counts_from: str = ""
 
@@ -45,5 +45,7 @@ def bounds_of(config: ServerConfig) -> tuple[Bound, ...]:
 
 
 def _bound(cause: str, what: str, unreachable: float | None, ended: float, counts_from: str = "") -> Bound:
-    told = None if unreachable is None else unreachable + NOTIFY_AFTER
-    return Bound(cause=cause, what=what, unreachable=unreachable, told=told, ended=ended, counts_from=counts_from)
+    notified = None if unreachable is None else unreachable + NOTIFY_AFTER
+    return Bound(
+        cause=cause, what=what, unreachable=unreachable, notified=notified, ended=ended, counts_from=counts_from
+    )
