@@ -58,7 +58,7 @@ async def test_a_backend_signs_in_its_people_without_asking_the_service() -> Non
         async with running.connect() as client:
             await client.open(sign_client_token(key, external_id="anna", rooms=grants))
             (connection,) = running.service.hub.sessions.values()
-            held = connection.machine.session
+            held = connection.context.session
             assert held is not None
             assert held.record.room_grants == tuple(grants)
         assert sign_client_token(key, external_id="anna") != sign_client_token(key, external_id="anna")

@@ -1,4 +1,4 @@
-"""Presence from sessions, and what is told of it when."""
+"""Presence from sessions, and what is published of it when."""
 
 from __future__ import annotations
 

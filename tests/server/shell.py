@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -18,11 +18,14 @@ from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.cluster.node import Node
+from greenroom.server.cluster.node_listener import NodeListener
 from greenroom.server.cluster.recovery import DirectoryCopy
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.engine_calls import EngineCalls, Lease
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.node_commands import NodeCommands
+from greenroom.server.sessions.session_writes import SessionWrites
 from greenroom.server.wire.interface import UpgradeRequest
 from tests.core.server.rig import APP, NEXT_SECRET, OPEN_ID, SECRET, WALL, FakeServices, token_for
 from tests.server.fakes import FakeLink, FakeMetrics
@@ -100,21 +103,22 @@ class Shell:
         self.inner = engine
         self.clocks = ManualClocks(clock)
         self.metrics = FakeMetrics()
-        self.hub = Hub(
-            self.services, self.engine.bus, self.engine.rooms, events=self, metrics=self.metrics, clocks=self.clocks
-        )
+        self.hub = Hub(self.services, self.engine.bus, self.engine.rooms, metrics=self.metrics, clocks=self.clocks)
         counter = itertools.count(1)
         self.lease = Lease("0" * 32, self.clocks.boottime)
+        self.writes = SessionWrites(self.engine.registry, self.hub, "n1", self.lease)
+        self.node_commands = NodeCommands(self.engine.bus, self.hub, "n1")
         self.calls = EngineCalls(
-            self.engine, self.hub, node="n1", lease=self.lease, metrics=self.metrics, clocks=self.clocks
-        )
+            self.engine, self.hub, self.writes, self.node_commands,
+            node="n1", lease=self.lease, metrics=self.metrics, clocks=self.clocks,
+        )  # fmt: skip
         # Its timer is real, the clock is not: tests tick by hand.
         self.hub.wheel.stop()
         self._hold_back()
         self.node = Node(
             self.engine,
             self.hub,
-            self.calls,
+            self.writes,
             EmptyDirectory(),
             ServerConfig(),
             name="n1",
@@ -122,25 +126,16 @@ class Shell:
             random_hex=lambda: f"{next(counter):032x}",
             clocks=self.clocks,
         )
-        engine.bus.listen(self.hub)
-
-    # -- HubEvents
-
-    def session_joined(self, connection: SessionConnection) -> None:
-        self.node.joined(connection)
-
-    def changes_lost(self, partitions: Sequence[int]) -> None:
-        self.node.recovery.changes_lost(partitions)
-
-    def command(self, command: NodeCommand) -> None:
-        self.commands.append(command)
+        lost, keep = self.node.recovery.changes_lost, self.commands.append
+        self.listener = NodeListener(self.hub, lost=lost, directory=keep, cluster=keep)
+        engine.bus.listen(self.listener)
 
     # -- what tests do
 
     def dial(self, **headers: str) -> tuple[SessionConnection, FakeLink]:
         """Another connection."""
         request = UpgradeRequest("/v1/session", "", headers, "192.0.2.1", ("greenroom.v1",))
-        connection, link = SessionConnection(self.hub, self.calls, request), FakeLink()
+        connection, link = SessionConnection(self.hub, self.calls, self.node, request), FakeLink()
         connection.opened(link)
         return connection, link
 
@@ -169,7 +164,7 @@ class Shell:
         """The session as it is stored."""
         from greenroom.engines.base import SessionQuery
 
-        owner = connection.machine.owner
+        owner = connection.context.owner
         assert owner is not None
         page = await self.inner.registry.sessions(SessionQuery(session_id=owner.session_id))
         return page.items[0]
@@ -177,16 +172,16 @@ class Shell:
     async def flush(self) -> None:
         """Deliver what was collected, without waiting for the tenth of a second."""
         await self.settle()
-        held = self.hub._flush_handle
+        held = self.hub.fan_out._flush_handle
         assert held is not None
         held.cancel()
-        self.hub._flush()
+        self.hub.fan_out._flush()
         self._hold_back()
         await self.settle()
 
     def _hold_back(self) -> None:
         """The hub believes that its pause is running: only `flush` ends it."""
-        self.hub._flush_handle = asyncio.get_running_loop().call_later(3600, lambda: None)
+        self.hub.fan_out._flush_handle = asyncio.get_running_loop().call_later(3600, lambda: None)
 
 
 def _embedded(clock: ManualClock) -> Engine:

@@ -66,7 +66,7 @@ class CompareCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="compare
 
 
 class RoomLeftCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="room_left"):
-    """The session lost its membership of a room: tell its client."""
+    """The session lost its membership of a room: notify its client."""
 
     session_id: str
     generation: int = 0
@@ -75,7 +75,7 @@ class RoomLeftCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
 
 
 class InvitedCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="invited"):
-    """The session's participant was invited to a room: tell its client."""
+    """The session's participant was invited to a room: notify its client."""
 
     session_id: str
     generation: int = 0
@@ -83,7 +83,7 @@ class InvitedCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"
 
 
 class AnsweredCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
-    """An invitation by the session's participant was answered: tell its client."""
+    """An invitation by the session's participant was answered: notify its client."""
 
     session_id: str
     generation: int = 0

@@ -9,8 +9,8 @@ from typing import Protocol
 class Clock(Protocol):
     """An engine's source of time."""
 
-    def now_ms(self) -> int:
-        """Wall-clock time, Unix milliseconds. May step, also back."""
+    def wall(self) -> float:
+        """Wall-clock time, Unix seconds. May step, also back."""
 
     def monotonic(self) -> float:
         """Seconds since some instant. Never goes back."""
@@ -19,9 +19,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clocks."""
 
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
+    wall = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
 
 
@@ -36,7 +34,11 @@ class ManualClock:
         self._monotonic = 1_000.0
 
     def now_ms(self) -> int:
+        """The wall clock in Unix milliseconds."""
         return self._wall_ms
+
+    def wall(self) -> float:
+        return self._wall_ms / 1000
 
     def monotonic(self) -> float:
         return self._monotonic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -15,6 +15,8 @@ from greenroom.model import MemberRecord, ParticipantRecord, RoomRecord, Session
 
 MAX_PAGE = 1000
 """Rows of one page at most."""
+READ_AT_ONCE = 256
+"""Participants in one read of the engine."""
 
 
 def page_limit(asked: int) -> int:
@@ -46,6 +48,16 @@ async def all_sessions(registry: Registry, query: SessionQuery) -> AsyncIterator
     async for page in _pages(registry.sessions, query):
         for session in page.items:
             yield session
+
+
+async def read_participants(registry: Registry, app: str, ids: Sequence[str]) -> list[ParticipantRecord]:
+    """The records, in order, from the master."""
+    records: list[ParticipantRecord] = []
+    for start in range(0, len(ids), READ_AT_ONCE):
+        some = ids[start : start + READ_AT_ONCE]
+        page = await registry.participants(ParticipantQuery(app=app, ids=some, limit=len(some)))
+        records += page.items
+    return records
 
 
 async def all_participants(registry: Registry, query: ParticipantQuery) -> AsyncIterator[ParticipantRecord]:

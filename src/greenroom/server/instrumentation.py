@@ -26,6 +26,7 @@ from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.http.routes import Route
 from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.session_writes import SessionWrites
 from greenroom.server.telemetry.metrics import Count, Metrics
 from greenroom.server.telemetry.tracing import Tracing
 from greenroom.server.tenants.key_sets import KeySets
@@ -364,6 +365,7 @@ def register_gauges(
     hub: Hub,
     node: Node,
     calls: EngineCalls,
+    writes: SessionWrites,
     reaper: Reaper,
     webhooks: WebhookDispatcher,
     key_sets: KeySets,
@@ -384,7 +386,7 @@ def register_gauges(
     single("greenroom_node_ready", lambda: node.not_ready() is None)
     single("greenroom_nodes", lambda: 1 + sum(one.lease_left > 0 for one in node.others))
     single("greenroom_lease_age_seconds", lambda: node.lease_age)
-    single("greenroom_kept_writes", lambda: len(calls.deferred_writes))
+    single("greenroom_kept_writes", lambda: len(writes.deferred))
     single("greenroom_clock_difference_seconds", lambda: node.clock_difference)
     single("greenroom_reaper_lag_seconds", lambda: reaper.lag)
     single("greenroom_reaper_failing", lambda: bool(reaper.failing))
@@ -432,7 +434,7 @@ def _key_sets_failing(key_sets: KeySets) -> list[tuple[tuple[str, ...], float]]:
 
 
 def _by_state(hub: Hub) -> list[tuple[tuple[str, ...], float]]:
-    found = Counter(connection.machine.state for connection in hub.sessions.values())
+    found = Counter(connection.context.state for connection in hub.sessions.values())
     return [((state.value,), found[state]) for state in _HELD]
 
 

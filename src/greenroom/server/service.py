@@ -6,14 +6,13 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from greenroom.core.commands import DirectoryCommand, NodeCommand
 from greenroom.engines.base import Engine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.api.routes import all_routes
@@ -23,6 +22,7 @@ from greenroom.server.cluster.counts import ApplicationCounter
 from greenroom.server.cluster.directory_sync import DirectorySync
 from greenroom.server.cluster.drain import Drain
 from greenroom.server.cluster.node import Node
+from greenroom.server.cluster.node_listener import NodeListener
 from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.cluster.sampling import Sampler
 from greenroom.server.cluster.upgrades import SessionUpgrades
@@ -35,11 +35,12 @@ from greenroom.server.instrumentation import Measure, MeasuredEngine, register_g
 from greenroom.server.listener import Certificate, listen, url_of, warn_of_plain_text
 from greenroom.server.outbound.documents import DocumentFetcher
 from greenroom.server.sessions.admission import Admission
-from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.control import SessionControl
 from greenroom.server.sessions.engine_calls import EngineCalls, Lease
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.node_commands import NodeCommands
 from greenroom.server.sessions.room_control import RoomControl
+from greenroom.server.sessions.session_writes import SessionWrites
 from greenroom.server.telemetry.metrics import Metrics
 from greenroom.server.telemetry.tracing import make_tracing
 from greenroom.server.tenants.applications import Tenants
@@ -97,6 +98,7 @@ class Service:
         self.directory: DirectorySync
         self.hub: Hub
         self.calls: EngineCalls
+        self.writes: SessionWrites
         self.node: Node
         self.control: SessionControl
         self.rooms: RoomControl
@@ -142,7 +144,14 @@ class Service:
         self._load_secrets()
         self._compose()
         self._cleanups += [self._documents.close, self._key_sets.close, self._stop_hub]
-        self.engine.bus.listen(self.hub)
+        self.engine.bus.listen(
+            NodeListener(
+                self.hub,
+                lost=self.node.recovery.changes_lost,
+                directory=self.directory.changed,
+                cluster=self.cluster.command,
+            )
+        )
         await self.node.beat()
         # An engine that is empty, as at the very first start, is written to before anything is asked of it.
         await self.node.restored()
@@ -176,20 +185,20 @@ class Service:
             now=self.clocks.monotonic(),
             random_bytes=self._random_bytes,
         )
-        self.hub = Hub(
-            services, self.engine.bus, self.engine.rooms, events=self, metrics=self.measure, clocks=self.clocks
-        )
+        self.hub = Hub(services, self.engine.bus, self.engine.rooms, metrics=self.measure, clocks=self.clocks)
         lease = Lease(self._random_hex(), self.clocks.boottime)
+        self.writes = SessionWrites(self.engine.registry, self.hub, name, lease)
+        commands = NodeCommands(self.engine.bus, self.hub, name)
         self.calls = EngineCalls(
-            self.engine, self.hub, node=name, lease=lease, metrics=self.measure, tracing=self._tracing,
-            clocks=self.clocks,
+            self.engine, self.hub, self.writes, commands, node=name, lease=lease, metrics=self.measure,
+            tracing=self._tracing, clocks=self.clocks,
         )  # fmt: skip
         self.directory = DirectorySync(self.tenants, self.hub)
         self.node = Node(
-            self.engine, self.hub, self.calls, self.directory, config,
+            self.engine, self.hub, self.writes, self.directory, config,
             name=name, lease=lease, random_hex=self._random_hex, url=self.url, clocks=self.clocks,
         )  # fmt: skip
-        self.control = SessionControl(self.engine.registry, self.calls, self.directory, self.clocks.wall)
+        self.control = SessionControl(self.engine.registry, commands, self.directory, self.clocks.wall)
         self.rooms = self.calls.room_control
         self.upgrades = SessionUpgrades(self.hub, self.calls, self.node, grace=config.grace, chance=self._chance)
         self._reaper = Reaper(
@@ -197,11 +206,11 @@ class Service:
             self.engine.rooms,
             interval=config.reap_interval,
             may_act=lambda: self.node.current_lease() is not None,
-            notify=self.calls.notify_ended,
+            notify=commands.notify_ended,
             notify_lost=self.rooms.notify_lost,
         )
         self.cluster = ClusterAdmin(
-            self.engine, self.hub, self.calls, self.node, self._reaper, config, key_sets=self._key_sets,
+            self.engine, self.hub, self.writes, self.node, self._reaper, config, key_sets=self._key_sets,
             same_everywhere={"issuer": self.issuer, "master_key": self.tenants.secrets.fingerprint},
             durability=self.durability, clocks=self.clocks, random_hex=self._random_hex, stop=self.stop_requested.set,
         )  # fmt: skip
@@ -230,30 +239,13 @@ class Service:
 
     def _register_gauges(self) -> None:
         register_gauges(
-            self.metrics, hub=self.hub, node=self.node, calls=self.calls, reaper=self._reaper, webhooks=self.webhooks,
-            key_sets=self._key_sets,
-            door=self.door, engine_name=self.engine.name, durability=self.durability, started_at=self.clocks.wall(),
+            self.metrics, hub=self.hub, node=self.node, calls=self.calls, writes=self.writes, reaper=self._reaper,
+            webhooks=self.webhooks, key_sets=self._key_sets, door=self.door,
+            engine_name=self.engine.name, durability=self.durability, started_at=self.clocks.wall(),
         )  # fmt: skip
 
     def _random_hex(self) -> str:
         return self._random_bytes(16).hex()
-
-    # -- HubEvents ----------------------------------------------------------------------------------------------------
-
-    def session_joined(self, connection: SessionConnection) -> None:
-        """A session was attached to a connection of this node."""
-        self.node.joined(connection)
-
-    def changes_lost(self, partitions: Sequence[int]) -> None:
-        """The bus may have missed changes."""
-        self.node.recovery.changes_lost(partitions)
-
-    def command(self, command: NodeCommand) -> None:
-        """Another node, or this one, asks for something that is not about one session."""
-        if isinstance(command, DirectoryCommand):
-            self.directory.changed(command)
-        else:
-            self.cluster.command(command)
 
     # -- the front door -----------------------------------------------------------------------------------------------
 
@@ -288,8 +280,8 @@ class Service:
             self._server.close()
             self._server = None
             await self.calls.settle(self.config.close_timeout)
-            if self.calls.deferred_writes:
-                await self.calls.write_deferred()
+            if self.writes.deferred:
+                await self.writes.write_deferred()
             await self._end_tasks()
             await self.node.leave()
             self.door.abort_all()

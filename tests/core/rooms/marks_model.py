@@ -99,7 +99,7 @@ class World(msgspec.Struct, frozen=True, gc=False, kw_only=True, cache_hash=True
     given: int = 0
     """Where the clock is within the instant."""
     set_back: bool = False
-    """It was: then a join may have a lower number than a refusal before it, and be thrown out (it is told of it)."""
+    """It was: then a join may have a lower number than a refusal before it, and be thrown out (its client gets it)."""
 
     nodes: tuple[Hand, Hand] = (IDLE, IDLE)
     changes: int = 0

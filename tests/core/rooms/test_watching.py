@@ -66,11 +66,15 @@ def test_differences_are_those_above_the_version_that_was_sent() -> None:
     assert copy.apply(change(10, 11, 3, joined=(member("c"),)))
     assert copy.apply(change(11, 12, 3, changed=(member("a", name="Anna"),)))
     assert copy.apply(change(12, 13, 2, left=(("b", "kicked"),)))
-    told = frame(copy, 10)
-    assert (told["since"], told["version"], told["count"]) == (10, 13, 2)
-    assert (names(told["joined"]), names(told["changed"]), told["left"]) == (["c"], ["a"], [["b", "kicked"]])
-    told = frame(copy, 11)
-    assert ("joined" in told, names(told["changed"]), told["left"]) == (False, ["a"], [["b", "kicked"]])
+    received = frame(copy, 10)
+    assert (received["since"], received["version"], received["count"]) == (10, 13, 2)
+    assert (names(received["joined"]), names(received["changed"]), received["left"]) == (
+        ["c"],
+        ["a"],
+        [["b", "kicked"]],
+    )
+    received = frame(copy, 11)
+    assert ("joined" in received, names(received["changed"]), received["left"]) == (False, ["a"], [["b", "kicked"]])
     assert ids_in(copy) == ["a", "c"]
     differing = copy.wire(12)
     assert (differing.since, differing.members, differing.left, differing.version) == (12, [], ["b"], 13)
@@ -81,14 +85,14 @@ def test_each_member_is_named_once_as_it_is_now() -> None:
     copy = WatchedRoster(whole(10), removals=10)
     copy.apply(change(10, 11, 1, joined=(member("a"),)))
     copy.apply(change(11, 12, 1, changed=(member("a", name="Anna"),)))
-    told = frame(copy, 10)
-    assert [(one["id"], one["name"]) for one in told["joined"]] == [("a", "Anna")]
-    assert "changed" not in told
+    received = frame(copy, 10)
+    assert [(one["id"], one["name"]) for one in received["joined"]] == [("a", "Anna")]
+    assert "changed" not in received
     copy.apply(change(12, 13, 0, left=(("a", "left"),)))
     assert "joined" not in frame(copy, 10)
     copy.apply(change(13, 14, 1, joined=(member("a", joined_at=7),)))
-    told = frame(copy, 12)
-    assert ([one["joinedAt"] for one in told["joined"]], "left" in told) == ([7], False)
+    received = frame(copy, 12)
+    assert ([one["joinedAt"] for one in received["joined"]], "left" in received) == ([7], False)
 
 
 def test_r5_a_change_counts_only_on_what_it_follows() -> None:
@@ -104,8 +108,8 @@ def test_what_is_not_known_any_more_has_to_be_asked_for() -> None:
     for number in range(3):
         copy.apply(change(10 + number, 11 + number, 4 - number, left=((f"m{number}", "left"),)))
     assert copy.floor == 11
-    told = frame(copy, 10)
-    assert (told["since"], told["version"], "left" in told) == (13, 13, False), "stale for whoever has less"
+    received = frame(copy, 10)
+    assert (received["since"], received["version"], "left" in received) == (13, 13, False), "stale for whoever has less"
     assert [one for one, _ in frame(copy, 11)["left"]] == ["m1", "m2"]
     assert frame(copy, 11, limit=60)["since"] == 13, "too large"
 
@@ -113,8 +117,8 @@ def test_what_is_not_known_any_more_has_to_be_asked_for() -> None:
 def test_a_room_that_ended_is_empty_and_says_so() -> None:
     copy = WatchedRoster(whole(10, member("a")), removals=10)
     copy.apply(change(10, 11, 0, left=(("a", "ended"),), ended=True))
-    told = frame(copy, 10)
-    assert (told["ended"], told["left"], copy.record) == (True, [["a", "ended"]], None)
+    received = frame(copy, 10)
+    assert (received["ended"], received["left"], copy.record) == (True, [["a", "ended"]], None)
     copy.apply(change(11, 12, 1, joined=(member("b"),)))
     assert "ended" not in frame(copy, 10)
 
@@ -139,9 +143,9 @@ def test_pages_and_changes_between_them() -> None:
 def test_a_roster_that_was_read_again_is_sent_as_what_differs() -> None:
     copy = WatchedRoster(whole(10, member("a"), member("b"), member("c")), removals=10)
     copy.replace([whole(20, member("a"), member("b", name="Bob")), whole(22, member("d"))])
-    told = frame(copy, 10)
-    assert (told["version"], names(told["changed"]), names(told["joined"])) == (20, ["b"], ["d"])
-    assert told["left"] == [["c", ""]]
+    received = frame(copy, 10)
+    assert (received["version"], names(received["changed"]), names(received["joined"])) == (20, ["b"], ["d"])
+    assert received["left"] == [["c", ""]]
 
 
 def test_r5_versions_never_go_backwards_for_watchers() -> None:
@@ -176,16 +180,16 @@ def test_whoever_follows_the_frames_has_the_roster(seed: int) -> None:
         clients.append((version, {key: record.name for key, record in truth.items()}))
         if chance.random() < 0.3:
             since, held = clients.pop(chance.randrange(len(clients)))
-            told = frame(copy, since)
-            if told["since"] > since:
+            received = frame(copy, since)
+            if received["since"] > since:
                 assert since < copy.floor
                 continue
-            for gone, _ in told.get("left", ()):
+            for gone, _ in received.get("left", ()):
                 held.pop(gone, None)
-            for entry in (*told.get("joined", ()), *told.get("changed", ())):
+            for entry in (*received.get("joined", ()), *received.get("changed", ())):
                 held[entry["id"]] = entry["name"]
             assert held == {key: record.name for key, record in truth.items()}
-            assert told["count"] == len(held)
+            assert received["count"] == len(held)
 
 
 def test_r5_the_first_change_goes_at_once_and_the_next_are_gathered() -> None:

@@ -1,4 +1,4 @@
-"""A `ServerSession` in virtual time: services in memory, and an engine that answers when it is told to."""
+"""A `ServerSession` in virtual time: services in memory, and an engine that answers when a test says so."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ S, C = ServerState, ServerEvent
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A token's claim that narrows nothing unless told."""
+    """A token's claim that narrows nothing by default."""
 
     max_sessions: Any = UNSET
     when_full: Any = UNSET
@@ -195,7 +195,7 @@ class Rig:
 
     def is_in(self, state: ServerState) -> bool:
         """Whether the machine is in this state."""
-        return self.machine.state is state
+        return self.machine.context.state is state
 
     @property
     def close_code(self) -> int | None:
@@ -208,7 +208,7 @@ class Rig:
 
     def pump(self) -> None:
         """Sort the effects."""
-        for effect in self.machine.effects():
+        for effect in self.machine.context.effects():
             if isinstance(effect, Send):
                 self.sent.append(msgspec.json.decode(effect.data))
             elif isinstance(effect, EngineCall):
@@ -255,7 +255,7 @@ class Rig:
         return number
 
     def answer(self, result: Any, number: int | None = None) -> None:
-        """The engine's answer to a call, the last one unless told."""
+        """The engine's answer to a call, by default the last one."""
         self.machine.answer(self.calls[-1].number if number is None else number, result, self.now)
         self.pump()
 
@@ -351,8 +351,8 @@ class Rig:
     @property
     def owner(self) -> Owner:
         """Of the session."""
-        assert self.machine.owner is not None
-        return self.machine.owner
+        assert self.machine.context.owner is not None
+        return self.machine.context.owner
 
 
 def reading(ids: tuple[str, ...]) -> ParticipantQuery:

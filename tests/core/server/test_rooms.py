@@ -27,9 +27,7 @@ from greenroom.core.rooms.requests import (
     WatchRooms,
 )
 from greenroom.core.server.rooms import ROSTER_COST
-from greenroom.core.states import ServerState
-from greenroom.errors import KeptOutError, RoomFullError, RoomsUnavailableError, ServiceUnavailableError
-from greenroom.messages import RoomInvitationAnswered
+from greenroom.errors import KeptOutError, RoomFullError, ServiceUnavailableError
 from greenroom.model import Invitation, MemberRecord, RoomGrant, RoomRecord, RoomSettings, partition_of_room
 from tests.core.server.rig import ANNA, APP, BOB, WALL, FakeServices, Rig, person, token_for
 
@@ -67,7 +65,7 @@ def invitation(one: str = "i1", room: str = ROOM, ends: float = 60.0) -> Invitat
 
 
 def rooms_of(rig: Rig) -> list[str]:
-    return [] if rig.machine.rooms is None else list(rig.machine.rooms.joined)
+    return [] if rig.machine.context.rooms is None else list(rig.machine.context.rooms.joined)
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------
@@ -76,7 +74,7 @@ def rooms_of(rig: Rig) -> list[str]:
 def test_a_session_in_no_room_keeps_nothing_of_rooms() -> None:
     rig = Rig().open()
     rig.send("participants.get", ids=[BOB])
-    assert rig.machine.rooms is None
+    assert rig.machine.context.rooms is None
 
 
 def test_join_asks_the_engine_and_answers_with_the_roster() -> None:
@@ -95,8 +93,8 @@ def test_join_asks_the_engine_and_answers_with_the_roster() -> None:
     assert (result["roster"]["version"], result["roster"]["count"], result["roster"]["id"]) == (7, 2, "r1-00")
     assert [one["id"] for one in result["roster"]["members"]] == [ANNA, BOB]
     assert rooms_of(rig) == [ROOM]
-    assert rig.machine.rooms is not None
-    assert (rig.machine.rooms.watches.sent, rig.machine.rooms.touched) == ({ROOM: 7}, {ROOM})
+    assert rig.machine.context.rooms is not None
+    assert (rig.machine.context.rooms.watches.sent, rig.machine.context.rooms.touched) == ({ROOM: 7}, {ROOM})
 
 
 def test_a_refused_join_leaves_nothing_behind() -> None:
@@ -105,8 +103,8 @@ def test_a_refused_join_leaves_nothing_behind() -> None:
         number = rig.send("rooms.join", room=ROOM)
         rig.answer(error)
         assert rig.error(number) == error.code
-        assert rig.machine.rooms is not None
-        assert (rooms_of(rig), rig.machine.rooms.watches.sent) == ([], {})
+        assert rig.machine.context.rooms is not None
+        assert (rooms_of(rig), rig.machine.context.rooms.watches.sent) == ([], {})
 
 
 def test_leaving_ends_the_watch() -> None:
@@ -115,8 +113,8 @@ def test_leaving_ends_the_watch() -> None:
     assert rig.requests[-1] == LeaveRoom(app=APP, participant_id=ANNA, room=ROOM, owner=rig.owner)
     rig.answer(None)
     assert rig.result(number) == {}
-    assert rig.machine.rooms is not None
-    assert (rooms_of(rig), rig.machine.rooms.watches.sent) == ([], {})
+    assert rig.machine.context.rooms is not None
+    assert (rooms_of(rig), rig.machine.context.rooms.watches.sent) == ([], {})
 
 
 def test_create_opens_an_empty_room() -> None:
@@ -142,8 +140,8 @@ def test_watch_answers_what_differs() -> None:
     rosters = rig.result(number)["rosters"]
     assert [(one["room"], one["version"]) for one in rosters] == [("a", 2), ("b", 5)]
     assert (rosters[1]["since"], rosters[1]["left"]) == (3, [BOB])
-    assert rig.machine.rooms is not None
-    assert rig.machine.rooms.watches.sent == {"a": 2, "b": 5, "c": 4}
+    assert rig.machine.context.rooms is not None
+    assert rig.machine.context.rooms.watches.sent == {"a": 2, "b": 5, "c": 4}
     rig.send("rooms.unwatch", rooms=["a", "z"])
     assert rig.requests[-1] == UnwatchRooms(APP, ("a",))
     rig.answer(None)
@@ -154,8 +152,8 @@ def test_a_watch_that_failed_is_none() -> None:
     rig = Rig().open()
     rig.send("rooms.watch", rooms=["a"])
     rig.answer(ServiceUnavailableError())
-    assert rig.machine.rooms is not None
-    assert rig.machine.rooms.watches.sent == {}
+    assert rig.machine.context.rooms is not None
+    assert rig.machine.context.rooms.watches.sent == {}
 
 
 def test_pages_and_names() -> None:
@@ -230,8 +228,8 @@ def test_r12_limits_of_a_session() -> None:
     rig.pass_alive(5)
     number = rig.send("rooms.watch", rooms=["one more", "room-1"])
     assert rig.error(number) == ErrorCode.ROOM_LIMIT_REACHED
-    assert rig.machine.rooms is not None
-    assert "one more" not in rig.machine.rooms.watches.sent
+    assert rig.machine.context.rooms is not None
+    assert "one more" not in rig.machine.context.rooms.watches.sent
 
 
 def test_r12_joins_of_a_participant_are_counted() -> None:
@@ -295,7 +293,7 @@ def test_r7_granted_access(permission: str) -> None:
     }
     others = tuple(one for one in methods if one != permission)
     rig = granted(grant("stand*", permission), grant("other", *others), scopes=("*",), rooms=(ROOM, "other"))
-    rig.machine.rooms = None
+    rig.machine.context.rooms = None
     for one, calls in methods.items():
         for method, params in calls:
             params = params if "rooms" in params else {"room": ROOM, **params}
@@ -303,7 +301,7 @@ def test_r7_granted_access(permission: str) -> None:
             if one == permission:
                 refused = [m for m in rig.sent if m.get("id") == number]
                 assert not refused or refused[0]["error"]["code"] == ErrorCode.NOT_A_MEMBER, method
-                if rig.machine._current is not None:
+                if rig.machine.context.pending:
                     rig.answer(ServiceUnavailableError())
             else:
                 assert rig.error(number) == ErrorCode.ROOM_PERMISSION_MISSING, method
@@ -332,7 +330,7 @@ def test_r7_an_invitation_grants_while_it_lasts() -> None:
     assert rig.error(rig.send("rooms.join", room=ROOM)) == ErrorCode.ROOM_PERMISSION_MISSING
     rig.do("invited", invitation(), rig.now)
     rig.do("invited", invitation(), rig.now)
-    assert [one["invitation"]["id"] for one in rig.notifications("rooms.invited")] == ["i1"], "told once"
+    assert [one["invitation"]["id"] for one in rig.notifications("rooms.invited")] == ["i1"], "notified once"
     rig.pass_alive(59)
     joined(rig)
     assert rig.error(rig.send("rooms.invite", room=ROOM, participantIds=[BOB])) == ErrorCode.ROOM_PERMISSION_MISSING
@@ -370,10 +368,10 @@ def test_r7_a_refresh_that_takes_join_away_ends_the_membership() -> None:
     rig.result(number)
     assert rooms_of(rig) == ["b", "c"]
     assert rig.notifications("rooms.left") == [{"room": "a", "reason": "permission_lost"}]
-    assert rig.machine.rooms is not None
-    assert list(rig.machine.rooms.watches.sent) == ["c"], "b may not be watched any more"
-    assert rig.machine.session is not None
-    assert rig.machine.session.record.room_grants == (grant("b", "join"),), "what is restored (S15)"
+    assert rig.machine.context.rooms is not None
+    assert list(rig.machine.context.rooms.watches.sent) == ["c"], "b may not be watched any more"
+    assert rig.machine.context.session is not None
+    assert rig.machine.context.session.record.room_grants == (grant("b", "join"),), "what is restored (S15)"
 
 
 def test_a_refused_refresh_changes_nothing() -> None:
@@ -383,40 +381,6 @@ def test_a_refused_refresh_changes_nothing() -> None:
     rig.answer(ServiceUnavailableError())
     assert rooms_of(rig) == [ROOM]
     assert rig.notifications("rooms.left") == []
-
-
-def test_r7_a_setting_that_takes_join_away_ends_the_membership() -> None:
-    rig = Rig().open(room_grants=(grant("a", "join", "watch"),))
-    for room in ("a", "b"):
-        joined(rig, room)
-    rig.do("directory_changed", rig.now)
-    assert rooms_of(rig) == ["a", "b"]
-    rig.services.settings(rooms=RoomSettings(access="granted"))
-    rig.do("directory_changed", rig.now)
-    assert rig.requests[-1] == LeaveRoom(
-        app=APP, participant_id=ANNA, room="b", owner=rig.owner, reason="permission_lost"
-    )
-    assert rig.notifications("rooms.left") == [{"room": "b", "reason": "permission_lost"}]
-    assert rooms_of(rig) == ["a"]
-
-
-# -- what others do ---------------------------------------------------------------------------------------------------
-
-
-def test_a_kick_is_told_once() -> None:
-    rig = joined(Rig().open())
-    rig.do("room_left", ROOM, "kicked")
-    rig.do("room_left", ROOM, "kicked")
-    assert rig.notifications("rooms.left") == [{"room": ROOM, "reason": "kicked"}]
-    assert rooms_of(rig) == []
-
-
-def test_an_answered_invitation_is_told() -> None:
-    rig = Rig().open()
-    rig.do("invitation_answered", RoomInvitationAnswered("i1", ROOM, BOB, True))
-    assert rig.notifications("rooms.answered") == [
-        {"invitationId": "i1", "room": ROOM, "participantId": BOB, "accepted": True}
-    ]
 
 
 # -- coming back ------------------------------------------------------------------------------------------------------
@@ -433,74 +397,3 @@ def resumed(rig: Rig, result: Attached, **params: Any) -> int:
     rig.answer(result)
     rig.answer([person(ANNA, 5)])
     return number
-
-
-def test_invitations_that_wait_come_with_the_open() -> None:
-    rig = Rig()
-    number = rig.hello()
-    rig.answer(attached(rig, invitations=(invitation(),)))
-    result = rig.result(number)
-    assert [one["id"] for one in result["invitations"]] == ["i1"]
-    assert ("rooms" in result, "lostRooms" in result, "rosters" in result) == (False, False, False)
-    assert "rooms" in result["capabilities"]
-
-
-def test_r1_a_resumed_session_is_where_it_was() -> None:
-    rig = Rig()
-    number = resumed(
-        rig,
-        attached(rig, rooms=("a", "b"), lost_rooms=(("c", "kicked"),)),
-        watchingRooms=[["a", 3], ["d", 4]],
-    )
-    assert rig.requests[-1] == WatchRooms(app=APP, rooms=("a", "d"), known={"a": 3, "d": 4})
-    rig.answer([roster("a", 5, members=(), left=(BOB,), since=3), roster("d", 4, since=4)])
-    result = rig.result(number)
-    assert (result["rooms"], result["lostRooms"]) == (["a", "b"], [["c", "kicked"]])
-    assert [(one["room"], one["since"], one["left"]) for one in result["rosters"]] == [("a", 3, [BOB])]
-    assert rig.machine.rooms is not None
-    assert (rooms_of(rig), rig.machine.rooms.watches.sent) == (["a", "b"], {"a": 5, "d": 4})
-    assert rig.machine.rooms.touched == {"a", "b", "d"}
-
-
-def test_a_session_without_rooms_resumes_as_before() -> None:
-    rig = Rig()
-    result = rig.result(resumed(rig, attached(rig)))
-    assert not {"rooms", "lostRooms", "rosters", "invitations"} & set(result)
-    assert rig.machine.rooms is None
-    assert len(rig.calls) == 2
-
-
-def test_a_resume_watches_what_it_may() -> None:
-    rig = Rig()
-    result = rig.result(resumed(rig, attached(rig, rooms=("a",), scopes=()), watchingRooms=[["a", 3]]))
-    assert (result["rooms"], "rosters" in result) == (["a"], False)
-    many = [[f"room-{number}", 1] for number in range(MAX_WATCHED_ROOMS + 1)]
-    rig = Rig()
-    assert rig.error(rig.resume(watchingRooms=many)) == ErrorCode.ILLEGAL_ARGUMENT
-
-
-def test_r7_a_resume_with_a_token_that_does_not_grant_the_room_leaves_it() -> None:
-    rig = Rig()
-    rig.services.settings(rooms=RoomSettings(access="granted"))
-    result = attached(rig, rooms=("a", "b"), room_grants=(grant("b", "join"),))
-    reply = rig.result(resumed(rig, result, token="anna"))
-    assert (reply["rooms"], reply["lostRooms"]) == (["b"], [["a", "permission_lost"]])
-    assert [one.room for one in rig.requests if isinstance(one, LeaveRoom)] == ["a"]
-    assert rig.notifications("rooms.left") == []
-
-
-def test_r1_a_resume_succeeds_while_rooms_are_not_served() -> None:
-    rig = Rig()
-    number = resumed(rig, attached(rig, rooms=("a",)), watchingRooms=[["a", 3]])
-    rig.answer(RoomsUnavailableError())
-    assert (rig.result(number)["rooms"], "rosters" in rig.result(number)) == (["a"], False)
-    assert rig.machine.rooms is not None
-    assert rig.machine.rooms.watches.sent == {}
-
-
-def test_a_resume_whose_rosters_cannot_be_read_is_refused_and_detached() -> None:
-    rig = Rig()
-    number = resumed(rig, attached(rig, rooms=("a",)), watchingRooms=[["a", 3]])
-    rig.answer(ServiceUnavailableError())
-    assert rig.error(number) == ErrorCode.SERVICE_UNAVAILABLE
-    assert rig.is_in(ServerState.GONE)

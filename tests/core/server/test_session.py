@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -25,9 +24,8 @@ from greenroom.core.requests import (
 from greenroom.core.server import ServerSession
 from greenroom.core.server.services import Now
 from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState, step
-from greenroom.core.watching import encode_update, to_wire
+from greenroom.core.watching import encode_update
 from greenroom.errors import (
-    RevisionConflictError,
     ServiceUnavailableError,
     SessionEndedError,
     TokenInvalidError,
@@ -37,7 +35,6 @@ from greenroom.model import (
 )
 from tests.core.server.rig import (
     ANNA,
-    APP,
     BOB,
     OPEN_ID,
     SECRET,
@@ -58,7 +55,7 @@ def test_every_state_and_event_is_in_the_table_or_changes_nothing(state: ServerS
     rig = rig_in(state)
     assert rig.is_in(state)
     expected = step(SERVER_TRANSITIONS, state, event)
-    assert rig.machine._step(event) is (expected is not None)
+    assert rig.machine.context.step(event) is (expected is not None)
     assert rig.is_in(state if expected is None else expected)
 
 
@@ -176,9 +173,9 @@ def test_more_than_the_messages_allowed_closes() -> None:
 def test_promise_10_who_is_cut_off_is_counted_by_participant_and_session(code: int) -> None:
     services = FakeServices()
     rig = Rig(services).open()
-    assert rig.machine.owner is not None
+    assert rig.machine.context.owner is not None
     rig.machine.lost(code, rig.now)
-    assert services.violations == [rig.machine.owner.session_id, rig.machine.participant_id]
+    assert services.violations == [rig.machine.context.owner.session_id, rig.machine.context.participant_id]
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1005, 1006, 4002])
@@ -192,14 +189,14 @@ def test_whose_line_broke_or_is_slow_is_not_cut_off(code: int) -> None:
 def test_who_was_cut_off_too_often_has_to_wait() -> None:
     services = FakeServices()
     first = Rig(services).open()
-    assert first.machine.owner is not None
-    services.bad = {first.machine.participant_id}
+    assert first.machine.context.owner is not None
+    services.bad = {first.machine.context.participant_id}
     rig = Rig(services)
     assert rig.error(rig.hello()) == ErrorCode.RATE_LIMITED
     assert rig.close_code == CloseCode.RATE_LIMITED
-    services.bad = {first.machine.owner.session_id}
+    services.bad = {first.machine.context.owner.session_id}
     rig = Rig(services)
-    assert rig.error(rig.resume(sessionId=first.machine.owner.session_id)) == ErrorCode.RATE_LIMITED
+    assert rig.error(rig.resume(sessionId=first.machine.context.owner.session_id)) == ErrorCode.RATE_LIMITED
 
 
 def test_fifty_messages_a_second_may_go_on_for_ever() -> None:
@@ -210,37 +207,6 @@ def test_fifty_messages_a_second_may_go_on_for_ever() -> None:
     assert not rig.is_closed()
 
 
-# -- profile -----------------------------------------------------------------------------------------------------------
-
-
-def test_an_update_carries_its_id_and_its_right() -> None:
-    rig = Rig().open()
-    number = rig.send("session.updateParticipantInfo", updateId="u1", name="Ann\u0061\u0308", ifRevision=3)
-    (call,) = rig.requests
-    assert call == UpdateRequest(
-        owner=rig.owner, app=APP, participant_id=ANNA, update_id="u1", name="Ann\u00e4", avatar_url=None, if_revision=3
-    )
-    rig.answer(person(ANNA, 9, name="Annä", revision=4))
-    assert rig.result(number)["participant"]["revision"] == 4
-
-
-def test_an_update_without_scope_names_it() -> None:
-    rig = Rig().open(scopes=("notifications:set",))
-    number = rig.send("session.updateParticipantInfo", updateId="u1", name="A")
-    assert rig.error(number) == ErrorCode.SCOPE_MISSING
-    assert rig.reply(number)["error"]["data"]["scope"] == "session:update"
-
-
-def test_a_revision_conflict_carries_the_record() -> None:
-    rig = Rig().open()
-    number = rig.send("session.updateParticipantInfo", updateId="u1", name="A", ifRevision=1)
-    record = person(ANNA, 9, name="Anna", avatar_url="/a.png", revision=4)
-    rig.answer(RevisionConflictError(participant=record))
-    told = rig.reply(number)["error"]["data"]["participant"]
-    assert told == json.loads(msgspec.json.encode(to_wire(record)))
-    assert (told["avatarUrl"], "app" in told, "shown" in told) == ("/a.png", False, False)
-
-
 # -- the fence (S9) ----------------------------------------------------------------------------------------------------
 
 
@@ -248,8 +214,8 @@ def test_a_fenced_session_answers_retryably_and_is_asked_to_move_once() -> None:
     rig = Rig().open()
     rig.do("fence", rig.now)
     rig.do("fence", rig.now)
-    (told,) = rig.notifications("session.moveOn")
-    assert (told["after"], told["jitter"]) == (0.0, 10.0)
+    (received,) = rig.notifications("session.moveOn")
+    assert (received["after"], received["jitter"]) == (0.0, 10.0)
     assert rig.error(rig.send("session.getParticipant")) == ErrorCode.FENCED
     assert rig.result(rig.send("ping")) == {}
     rig.do("unfence", rig.now)
@@ -381,7 +347,7 @@ def _random_input(rig: Rig, dice: random.Random) -> None:
         ]  # fmt: skip
         dice.choice(acts)()
     elif roll == 14:
-        machine.watches.enqueue(encode_update(person(BOB, dice.randrange(20))))
+        machine.context.watches.enqueue(encode_update(person(BOB, dice.randrange(20))))
     else:
         rig.pass_time(dice.choice([0.1, 5, 16, 4000]))
     rig.pump()
@@ -421,15 +387,62 @@ def test_versions_sent_never_go_back() -> None:
         rig.send("participants.watch", ids=[BOB])
         rig.answer([person(BOB, 10)])
         for _ in range(40):
-            rig.machine.watches.enqueue(encode_update(person(BOB, dice.randrange(40))))
+            rig.machine.context.watches.enqueue(encode_update(person(BOB, dice.randrange(40))))
             if dice.random() < 0.5:
                 rig.do("drained", rig.now)
-        told = [
+        received = [
             one["version"] for params in rig.notifications("participants.changed") for one in params["participants"]
         ]
-        assert all(earlier < later for earlier, later in pairwise([10, *told])), f"seed {seed}"
+        assert all(earlier < later for earlier, later in pairwise([10, *received])), f"seed {seed}"
 
 
 def test_the_clock_is_only_what_it_is_given() -> None:
     machine = ServerSession(FakeServices(), Now(0.0, 0.0))
     assert machine.deadline(Now(0.0, 0.0)) == 10.0
+
+
+def test_nothing_said_for_ten_seconds_closes() -> None:
+    rig = Rig()
+    rig.pass_time(9.9)
+    assert not rig.is_closed()
+    rig.pass_time(0.2)
+    assert rig.close_code == CloseCode.UNAUTHENTICATED
+    assert rig.is_in(S.GONE)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+        {"jsonrpc": "2.0", "id": 1, "method": "session.getParticipant"},
+        {"jsonrpc": "2.0", "id": 1, "method": "no.such"},
+        {"jsonrpc": "2.0", "method": "session.open", "params": {}},
+        {"jsonrpc": "2.0", "method": "session.resume", "params": {}},
+        {"jsonrpc": "2.0", "id": 1, "method": "session.close"},
+        {"jsonrpc": "2.0", "id": 1, "method": "session.close", "params": {"sessionId": "x"}},
+        {"jsonrpc": "1.0", "id": 1, "method": "session.open"},
+        [{"jsonrpc": "2.0", "id": 1, "method": "session.open"}],
+        "session.open",
+    ],
+)
+def test_anything_else_first_is_a_protocol_error(message: Any) -> None:
+    rig = Rig()
+    rig.raw(msgspec.json.encode(message))
+    assert rig.close_code == CloseCode.PROTOCOL_ERROR
+    assert rig.is_in(S.GONE)
+    assert not rig.calls
+
+
+def test_what_is_not_json_is_refused_and_closes_a_hello() -> None:
+    rig = Rig()
+    rig.raw(b"{nonsense")
+    assert rig.error(None) == ErrorCode.PARSE_ERROR
+    assert rig.close_code == CloseCode.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("method", ["ping", "session.getParticipant", "participants.get", "session.close"])
+def test_params_that_are_null_are_absent(method: str) -> None:
+    """What users ran into: `params: null` was taken for ping and refused for session.close."""
+    rig = Rig().open()
+    rig.raw(msgspec.json.encode({"jsonrpc": "2.0", "id": 77, "method": method, "params": None}))
+    assert rig.calls or rig.result(77) == {}

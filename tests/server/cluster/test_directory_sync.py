@@ -49,7 +49,7 @@ class FakeTenants:
 class FakeConnection:
     """A session of an application. measured: how often it was."""
 
-    machine: Any
+    context: Any
     measured: int = 0
 
     def directory_changed(self) -> None:

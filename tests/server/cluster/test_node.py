@@ -28,7 +28,7 @@ from tests.support.sim.loop import Timeline
 
 
 def is_in(connection: SessionConnection, state: ServerState) -> bool:
-    return connection.machine.state is state
+    return connection.context.state is state
 
 
 async def _pass(shell: Shell, seconds: float) -> None:
@@ -135,7 +135,7 @@ async def test_a_lapsed_lease_is_never_renewed_and_sessions_are_taken_back_by_th
         assert shell.node.lease != old
         record = await shell.record(connection)
         assert (record.state, record.generation, record.lease) == (RegistryState.ATTACHED, 2, shell.node.lease)
-        owner = connection.machine.owner
+        owner = connection.context.owner
         assert owner is not None
         assert (owner.generation, owner.lease) == (2, shell.node.lease)
 
@@ -162,10 +162,10 @@ async def test_a_connection_lost_while_fenced_is_detached_first_of_all() -> None
         connection.lost(1006, "")
         closing.lost(1000, "")
         await shell.settle()
-        assert len(shell.calls.deferred_writes) == 2
+        assert len(shell.writes.deferred) == 2
         shell.away = False
         await _pass(shell, 2)
-        assert not shell.calls.deferred_writes
+        assert not shell.writes.deferred
         assert (await shell.record(connection)).state is RegistryState.DETACHED
         assert (await shell.record(closing)).end_reason is EndReason.CLOSED
 
@@ -189,14 +189,14 @@ async def test_a_close_that_was_kept_over_a_lapsed_lease_still_ends_the_session_
 async def test_an_open_answered_under_a_lapsed_lease_is_taken_back() -> None:
     async with running_shell() as shell:
         connection, link = await shell.open()
-        old = connection.machine.owner
+        old = connection.context.owner
         assert old is not None
         del shell.hub.sessions[old.session_id]
         shell.lease.replaced("f" * 32)
         await shell.node.beat()
-        shell.hub.settle(connection, 0)
+        shell.say(connection, "ping", 3)
         await shell.settle()
-        owner = connection.machine.owner
+        owner = connection.context.owner
         assert owner is not None
         assert (owner.generation, owner.lease) == (2, "f" * 32)
         assert is_in(connection, ServerState.OPEN)
@@ -216,7 +216,7 @@ async def test_a_clock_that_is_off_makes_the_node_not_ready() -> None:
 async def test_comparing_drops_what_moved_elsewhere() -> None:
     async with running_shell() as shell:
         connection, link = await shell.open()
-        owner = connection.machine.owner
+        owner = connection.context.owner
         assert owner is not None
         from greenroom.core.requests import AttachRequest, Owner
 
@@ -242,14 +242,14 @@ async def test_comparing_notifies_of_an_end_whose_record_is_gone_and_writes_noth
     async with running_shell(_redis) as shell:
         registry = shell.inner.registry
         connection, link = await shell.open()
-        assert connection.machine.owner is not None
-        session_id = connection.machine.owner.session_id
+        assert connection.context.owner is not None
+        session_id = connection.context.owner.session_id
         await registry.close(EndRequest(session_id=session_id, reason=EndReason.REPLACED))
         await _pass(shell, 1)
         for number in range(ENDED_OF_PARTICIPANT):
             later, _ = await shell.open(openId=f"open id number {number}")
-            assert later.machine.owner is not None
-            await registry.close(EndRequest(session_id=later.machine.owner.session_id, reason=EndReason.CLOSED))
+            assert later.context.owner is not None
+            await registry.close(EndRequest(session_id=later.context.owner.session_id, reason=EndReason.CLOSED))
         assert (await registry.sessions(SessionQuery(session_id=session_id))).items == ()
         await shell.node.recovery.compare()
         assert [one["reason"] for one in link.notifications("session.ended")] == ["replaced"]
@@ -263,7 +263,7 @@ async def test_comparing_notifies_of_an_end_whose_record_is_gone_and_writes_noth
 async def test_comparing_detaches_strays_at_the_second_look_and_never_ends_them() -> None:
     async with running_shell() as shell:
         connection, _ = await shell.open()
-        owner = connection.machine.owner
+        owner = connection.context.owner
         assert owner is not None
         del shell.hub.sessions[owner.session_id]
         await shell.node.recovery.compare()
@@ -283,21 +283,21 @@ async def test_comparing_reads_all_pages(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.interpreted
 async def test_a_silent_subscription_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine counts a change that was never heard: it is read again (S13)."""
+    """The engine counts a change that was never received: it is read again (S13)."""
     monkeypatch.setattr(recovery, "NOTICE_AFTER", 0.01)
     async with running_shell() as shell:
         _, link = await shell.open()
         anna = participant_id_of(NAMESPACE, "anna")
         shell.hub.seen[partition_of(APP, anna)] = 2**60
         await shell.node.beat()
-        heard = shell.hub.changed
+        arrived = shell.listener.changed
 
         def deaf(change: Change) -> None:
             pass
 
-        shell.hub.changed = deaf  # type: ignore[method-assign]
+        shell.listener.changed = deaf
         bob, _ = await shell.open("anna", openId="another open id here")
-        shell.hub.changed = heard  # type: ignore[method-assign]
+        shell.listener.changed = arrived
         del shell.hub.seen[partition_of(APP, anna)]
         shell.hub.seen[partition_of(APP, anna)] = 1
         await shell.flush()
@@ -305,8 +305,8 @@ async def test_a_silent_subscription_is_noticed(monkeypatch: pytest.MonkeyPatch)
         await shell.node.beat()
         await asyncio.sleep(0.05)
         await shell.flush()
-        told = link.notifications("participants.changed")[before:]
-        assert told[-1]["participants"][0]["sessions"] == 2
+        received = link.notifications("participants.changed")[before:]
+        assert received[-1]["participants"][0]["sessions"] == 2
         assert not bob.is_over
 
 
@@ -350,9 +350,9 @@ async def _in_room(shell: Shell, room: str = "standup") -> tuple[SessionConnecti
 async def test_r10_a_room_that_is_held_and_not_listed_is_lost_at_the_second_comparison() -> None:
     async with running_shell() as shell:
         connection, link = await _in_room(shell)
-        owner = connection.machine.owner
+        owner = connection.context.owner
         assert owner is not None
-        participant_id = connection.machine.participant_id
+        participant_id = connection.context.participant_id
         await shell.inner.rooms.leave(LeaveRoom(app=APP, participant_id=participant_id, room="standup", owner=owner))
         await shell.node.recovery.compare()
         assert link.notifications("rooms.left") == []
@@ -364,7 +364,7 @@ async def test_r10_a_room_that_is_held_and_not_listed_is_lost_at_the_second_comp
 async def test_r10_a_room_that_is_listed_and_not_held_is_left_at_the_second_comparison() -> None:
     async with running_shell() as shell:
         connection, link = await _in_room(shell)
-        rooms = connection.machine.rooms
+        rooms = connection.context.rooms
         assert rooms is not None
         rooms.left("standup")  # as if the answer to its join had been an error
         await shell.node.recovery.compare()
@@ -400,7 +400,7 @@ async def test_r1_a_session_that_is_taken_back_learns_what_it_lost() -> None:
             await shell.inner.registry.reap()
         assert is_in(connection, ServerState.FENCED)
         await shell.inner.rooms.moderate(
-            KickMember(app=APP, room="standup", participant_id=connection.machine.participant_id)
+            KickMember(app=APP, room="standup", participant_id=connection.context.participant_id)
         )
         shell.away = False
         await _pass(shell, 3)

@@ -44,14 +44,14 @@ class FakeRooms:
 
 def _reaper(
     registry: Any,
-    told: list[tuple[str, EndReason]] | None = None,
+    received: list[tuple[str, EndReason]] | None = None,
     may_act: bool = True,
     rooms: Any = None,
     lost: list[MembershipLost] | None = None,
 ) -> Reaper:
     def notify(sessions: Sequence[SessionRecord], reason: EndReason) -> None:
-        if told is not None:
-            told.extend((one.id, reason) for one in sessions)
+        if received is not None:
+            received.extend((one.id, reason) for one in sessions)
 
     parts: Any = rooms or FakeRooms()
     return Reaper(
@@ -65,13 +65,13 @@ def _ended(session_id: str, reason: EndReason | None = None) -> SessionRecord:
 
 
 async def test_it_goes_on_while_there_is_more_and_tells_who_held_what_ended() -> None:
-    told: list[tuple[str, EndReason]] = []
+    received: list[tuple[str, EndReason]] = []
     registry = FakeRegistry(
         Reaped(ended=(_ended("1"),), more=True, lag=3.0), Reaped(ended=(_ended("2", EndReason.TOKEN_EXPIRED),))
     )
-    reaper = _reaper(registry, told)
+    reaper = _reaper(registry, received)
     await reaper.once()
-    assert told == [("1", EndReason.TIMEOUT), ("2", EndReason.TOKEN_EXPIRED)]
+    assert received == [("1", EndReason.TIMEOUT), ("2", EndReason.TOKEN_EXPIRED)]
     assert (registry.passes, reaper.ended, reaper.lag) == (2, 2, 0.0)
 
 

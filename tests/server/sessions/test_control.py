@@ -27,7 +27,7 @@ class Directory:
 
 def _control(shell: Shell) -> tuple[SessionControl, Directory]:
     directory = Directory()
-    return SessionControl(shell.engine.registry, shell.calls, directory, shell.clocks.wall), directory
+    return SessionControl(shell.engine.registry, shell.node_commands, directory, shell.clocks.wall), directory
 
 
 async def test_a_kick_ends_the_sessions_and_says_why_before_it_is_answered() -> None:
@@ -36,9 +36,9 @@ async def test_a_kick_ends_the_sessions_and_says_why_before_it_is_answered() -> 
         _, link = await shell.open()
         restricted = await control.restrict(KickParticipant(app=APP, participant_id=ANNA, reason="misbehaved"))
         assert len(restricted.ended) == 1
-        (told,) = link.notifications("session.ended")
-        assert (told["reason"], told["message"]) == ("kicked", "misbehaved")
-        # Applied here and told to all others, who need not read anything.
+        (received,) = link.notifications("session.ended")
+        assert (received["reason"], received["message"]) == ("kicked", "misbehaved")
+        # Applied here and sent to all others, who need not read anything.
         (change,) = directory.applied
         assert [(one.kind, one.subject) for one in change.restrictions] == [("cutoff", ANNA), ("jti", "jti-anna")]
         assert change.restrictions[0].before == restricted.cutoff
@@ -60,7 +60,7 @@ async def test_an_operator_ends_one_session() -> None:
     async with running_shell() as shell:
         control, _ = _control(shell)
         anna, link = await shell.open()
-        owner = anna.machine.owner
+        owner = anna.context.owner
         assert owner is not None
         request = EndRequest(session_id=owner.session_id, reason=EndReason.KICKED, text="enough", app=APP)
         assert await control.end_session(request) is not None

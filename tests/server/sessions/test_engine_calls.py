@@ -16,7 +16,7 @@ from tests.server.shell import OPEN_ID, running_shell
 
 
 def _owner(connection: Any) -> Owner:
-    owner: Owner = connection.machine.owner
+    owner: Owner = connection.context.owner
     return owner
 
 
@@ -30,10 +30,10 @@ async def test_what_the_engine_cannot_take_is_written_first_and_in_its_order_whe
         shell.away = False
         bob.lost(1000, "")  # nothing overtakes what waits
         await shell.settle()
-        assert [type(one) for one in shell.calls.deferred_writes] == [DetachRequest, EndRequest]
+        assert [type(one) for one in shell.writes.deferred] == [DetachRequest, EndRequest]
         assert (await shell.record(bob)).state == "attached"
-        await shell.calls.write_deferred()
-        assert not shell.calls.deferred_writes
+        await shell.writes.write_deferred()
+        assert not shell.writes.deferred
         assert ((await shell.record(anna)).state, (await shell.record(bob)).state) == ("detached", "closed")
 
 
@@ -42,8 +42,8 @@ async def test_a_write_that_is_not_ours_any_more_is_dropped() -> None:
         anna, _ = await shell.open()
         owner = _owner(anna)
         other = Owner(owner.session_id, owner.generation, "another lease")
-        await shell.calls.detach(other, 5.0)
-        assert not shell.calls.deferred_writes
+        await shell.writes.detach(other, 5.0)
+        assert not shell.writes.deferred
         assert (await shell.record(anna)).state == "attached"
 
 
@@ -88,7 +88,7 @@ async def test_a_close_by_secret_notifies_the_node_that_holds_the_session() -> N
 
 
 async def test_an_update_whose_session_moved_is_retryable_for_the_client() -> None:
-    """Through the engine: a newer attach has the session, this node has not heard of it yet."""
+    """Through the engine: a newer attach has the session, this node does not know yet."""
     async with running_shell() as shell:
         anna, link = await shell.open()
         registry: Any = shell.calls._registry
@@ -142,7 +142,7 @@ async def test_an_engine_of_coroutines_does_the_same() -> None:
         for name in ("watch", "unwatch"):
             setattr(bus, name, slow(name, getattr(bus, name)))
         connection, link = await shell.open()
-        assert connection.subscriptions == {connection.machine.participant_id: Subscription.LIVE}
+        assert connection.subscriptions == {connection.context.participant_id: Subscription.LIVE}
         shell.say(connection, "session.updateParticipantInfo", 2, updateId="u", name="Anna")
         await shell.settle()
         shell.say(connection, "session.close", 3)
@@ -184,4 +184,4 @@ async def test_a_write_that_fails_by_callback_is_deferred() -> None:
         registry.detach = lambda *_: completed(ServiceUnavailableError("The disk is full."))
         connection.lost(1006, "")
         await shell.settle()
-        assert [type(one) for one in shell.calls.deferred_writes] == [DetachRequest]
+        assert [type(one) for one in shell.writes.deferred] == [DetachRequest]

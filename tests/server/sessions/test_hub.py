@@ -1,4 +1,4 @@
-"""The hub: who is here, who watches whom, and what each watcher is told."""
+"""The hub: who is here, who watches whom, and what each watcher is sent."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ async def test_a_change_is_encoded_once_and_written_to_each_watcher() -> None:
         frames = [link.frames for _, link in watchers]
         assert [len(one) for one in frames] == [1, 1, 1, 1]
         assert all(one[0] is frames[0][0] for one in frames), "one encoding for all"
-        told = msgspec.json.decode(frames[0][0])["params"]["participants"]
-        assert [(one["id"], one["name"]) for one in told] == [(BOB, "Robert")]
+        received = msgspec.json.decode(frames[0][0])["params"]["participants"]
+        assert [(one["id"], one["name"]) for one in received] == [(BOB, "Robert")]
 
 
 async def test_changes_of_a_tenth_of_a_second_are_one_message_with_the_latest_state() -> None:
@@ -52,8 +52,8 @@ async def test_changes_of_a_tenth_of_a_second_are_one_message_with_the_latest_st
         for number in range(20):
             await _rename(shell, BOB, f"Bob {number}")
         await shell.flush()
-        (told,) = link.notifications("participants.changed")
-        assert [one["name"] for one in told["participants"]] == ["Bob 19"]
+        (received,) = link.notifications("participants.changed")
+        assert [one["name"] for one in received["participants"]] == ["Bob 19"]
 
 
 async def test_ones_own_participant_is_always_watched() -> None:
@@ -78,8 +78,8 @@ async def test_a_slow_reader_gets_the_latest_state_once_its_buffer_is_low() -> N
         assert not link.frames
         link.paused = False
         connection.drained()
-        (told,) = link.notifications("participants.changed")
-        assert [one["name"] for one in told["participants"]] == ["Bob 4"]
+        (received,) = link.notifications("participants.changed")
+        assert [one["name"] for one in received["participants"]] == ["Bob 4"]
 
 
 async def test_a_great_change_goes_in_pieces_each_after_the_one_before() -> None:
@@ -109,15 +109,17 @@ async def test_a_great_change_goes_in_pieces_each_after_the_one_before() -> None
         link.send = pausing  # type: ignore[method-assign]
         await shell.flush()
         rounds = 0
-        while connection.machine.watches.waiting:
+        while connection.context.watches.waiting:
             rounds += 1
             assert len(link.frames) == rounds
             link.paused = False
             connection.drained()
         assert rounds >= 1
         assert all(len(frame) <= MAX_PIECE_BYTES for frame in link.frames)
-        told = [one["id"] for params in link.notifications("participants.changed") for one in params["participants"]]
-        assert sorted(told) == sorted(ids)
+        received = [
+            one["id"] for params in link.notifications("participants.changed") for one in params["participants"]
+        ]
+        assert sorted(received) == sorted(ids)
 
 
 async def test_nobody_is_left_on_any_list_when_everybody_is_gone() -> None:
@@ -199,10 +201,9 @@ async def test_a_spent_token_hears_nothing_until_it_is_renewed() -> None:
         shell.say(connection, "participants.watch", 3, ids=[BOB])
         await shell.flush()
         link.frames.clear()
-        machine = connection.machine
-        expires_at = machine.token.expires_at
-        machine.tick(Now(shell.clock.monotonic(), float(expires_at)))
-        machine.effects()
+        expires_at = connection.context.token.expires_at
+        connection.machine.tick(Now(shell.clock.monotonic(), float(expires_at)))
+        connection.context.effects()
         await _rename(shell, BOB, "Robert")
         await shell.flush()
         assert not link.notifications("participants.changed")

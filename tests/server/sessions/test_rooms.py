@@ -140,10 +140,10 @@ async def test_a_room_is_subscribed_to_while_somebody_needs_it() -> None:
 async def test_sessions_in_no_room_cost_the_hub_nothing() -> None:
     async with running_shell() as shell:
         connection, _ = await shell.open("anna")
-        assert (connection.machine.rooms, len(shell.hub.rooms)) == (None, 0)
+        assert (connection.context.rooms, len(shell.hub.rooms)) == (None, 0)
         connection.lost(1006, "")
         await shell.settle()
-        assert (connection.machine.rooms, len(shell.hub.rooms)) == (None, 0)
+        assert (connection.context.rooms, len(shell.hub.rooms)) == (None, 0)
 
 
 async def test_r5_a_node_answers_from_its_own_copy() -> None:
@@ -182,7 +182,7 @@ async def test_s13_what_may_have_been_missed_is_read_again() -> None:
         shell.hub.rooms._rooms.pop(room.key)
         await join(shell, bob)
         shell.hub.rooms._rooms[room.key] = room
-        shell.hub.lost(())
+        shell.listener.lost(())
         await flush(shell)
         assert ids(changes(anna[1])[-1]["joined"]) == [BOB]
 
@@ -314,7 +314,7 @@ async def test_a_command_that_overtakes_the_attach_is_carried_out_after_it() -> 
     async with running_shell() as shell:
         anna = await shell.open("anna")
         await join(shell, anna)
-        owner = anna[0].machine.owner
+        owner = anna[0].context.owner
         assert owner is not None
         invitation = Invitation(id="i1", room="lunch", inviter="", created_at=1, expires_at=2)
         later = owner.generation + 1
@@ -337,7 +337,7 @@ async def test_a_kick_of_an_earlier_attachment_is_not_one_of_this() -> None:
     async with running_shell() as shell:
         anna = await shell.open("anna")
         await join(shell, anna)
-        owner = anna[0].machine.owner
+        owner = anna[0].context.owner
         assert owner is not None
         command = RoomLeftCommand(
             session_id=owner.session_id, generation=owner.generation - 1, room=ROOM, reason="kicked"
@@ -353,7 +353,7 @@ async def test_r1_a_resumed_session_is_the_same_member() -> None:
         await flush(shell)
         roster = (await join(shell, anna))["roster"]
         since = {one["id"]: one["joinedAt"] for one in roster["members"]}
-        owner = anna[0].machine.owner
+        owner = anna[0].context.owner
         assert owner is not None
         anna[0].lost(1006, "")
         carol = await shell.open("carol")
@@ -509,7 +509,7 @@ async def test_an_expired_token_gets_changes_and_messages_after_the_refresh() ->
             await join(shell, one)
         await flush(shell)
         anna[1].frames.clear()
-        assert anna[0].machine._step(ServerEvent.EXPIRE)
+        assert anna[0].context.step(ServerEvent.EXPIRE)
         await result_of(shell, bob, "rooms.send", room=ROOM, messageId="m1", message=1)
         await join(shell, await shell.open("carol"))
         await flush(shell)

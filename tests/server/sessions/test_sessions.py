@@ -437,7 +437,7 @@ async def test_a_lapsed_lease_is_replaced_and_sessions_are_taken_back() -> None:
             await node._rejoin()
             assert node.lease != old
             await client.notified("session.stay")
-            owner = running.service.hub.sessions[opened.id].machine.owner
+            owner = running.service.hub.sessions[opened.id].context.owner
             assert owner is not None
             assert (owner.generation, owner.lease) == (2, node.lease)
             await client.call("session.updateParticipantInfo", updateId="u", name="A")
@@ -456,11 +456,11 @@ async def test_what_the_engine_could_not_take_is_written_when_it_is_back() -> No
         node.check_fence()
         assert await closing.call("session.close") == {}
         await dropping.drop()
-        await running.until(lambda: len(running.service.calls.deferred_writes) == 2)
+        await running.until(lambda: len(running.service.writes.deferred) == 2)
         assert (await running.session(closed.id)).state is RegistryState.ATTACHED
         await node.beat()
         await node.recovery.caught_up()
-        assert not running.service.calls.deferred_writes
+        assert not running.service.writes.deferred
         assert (await running.session(closed.id)).end_reason == "closed"
         assert (await running.session(dropped.id)).state is RegistryState.DETACHED
 

@@ -79,7 +79,7 @@ async def test_a_session_moves_between_nodes_and_news_and_kicks_reach_both() -> 
 
 @pytest.mark.slow
 async def test_an_empty_redis_is_restored_from_what_the_nodes_hold() -> None:
-    """Everything in Redis is gone: sessions stay, applications and keys come back, nobody is told of an end (S15)."""
+    """Everything in Redis is gone: sessions stay, applications and keys come back, nobody gets an end (S15)."""
     async with two_nodes(compare_interval=3.0) as (one, other, server):
         app, _there = await _application(one, other)
         async with one.connect() as here, other.connect() as there:

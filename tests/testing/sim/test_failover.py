@@ -98,7 +98,7 @@ def _repeated_on_another_node(work: str) -> list[str]:
         (anna,) = _open(world, "anna")
         (wire,) = anna.wires
         connection = next(iter(wire.node.service.hub.sessions.values()))
-        owned = connection.machine.owner
+        owned = connection.context.owner
         assert owned is not None
         participant = participant_id_of(world.application.namespace, "anna")
         update = UpdateRequest(
@@ -129,7 +129,7 @@ def test_s16_a_repeat_that_writes_nothing_waits_for_nothing(work: str, without: 
 
 
 def _read_before_the_failover() -> list[str]:
-    """A backend reads what the replica has not heard of; afterwards as much happens as was lost."""
+    """A backend reads what the replica has not received; afterwards as much happens as was lost."""
     with ClusterWorld(23) as world:
         (anna,) = _open(world, "anna")
         world.backend.read()
@@ -158,7 +158,7 @@ def test_s16_the_oracle_sees_where_events_are_given_out_too_early(monkeypatch: p
 
 
 def _attach_lost() -> list[str]:
-    """The replica has not heard that a session was attached again."""
+    """The replica does not know that a session was attached again."""
     with ClusterWorld(24, durable=False) as world:
         anna, bob = _open(world, "anna", "bob")
         bob.run(bob.watch("anna"))
@@ -186,7 +186,7 @@ def test_s7_the_oracles_see_where_it_is_not_written_again(monkeypatch: pytest.Mo
 
 
 def _detach_lost() -> list[str]:
-    """The replica has not heard that a connection was lost: it lists as attached what nobody holds."""
+    """The replica does not know that a connection was lost: it lists as attached what nobody holds."""
     with ClusterWorld(25, durable=False) as world:
         anna, _ = _open(world, "anna", "bob")
         world.replica_behind()
@@ -239,7 +239,7 @@ def test_s8_all_is_over_where_the_clock_may_jump(without: Without) -> None:
 
 
 def _update_lost(offset: float) -> list[str]:
-    """A watcher was told of a change that the replica has not heard of; the new master's clock is behind."""
+    """A watcher was sent a change that the replica has not received; the new master's clock is behind."""
     with ClusterWorld(27, durable=False) as world:
         anna, bob = _open(world, "anna", "bob")
         bob.run(bob.watch("anna"))

@@ -304,7 +304,7 @@ class ClientSession:
         return self._rooms.get(name)
 
     def invitations(self, now: float) -> list[Invitation]:
-        """Those that wait for an answer, as far as the service has told."""
+        """Those that wait for an answer, as far as the service has said."""
         self._lifecycle.clock.note(now, self._tools.wall())
         time = self._lifecycle.clock.time * 1000
         return [one for one in self._rooms.invitations.values() if one.expires_at > time]

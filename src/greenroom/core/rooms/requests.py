@@ -165,7 +165,7 @@ class EndRoom(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
 
 
 class MembershipLost(msgspec.Struct, frozen=True):
-    """A session's membership that ended without its asking: its node tells the client (`rooms.left`)."""
+    """A session's membership that ended without its asking: its node notifies the client (`rooms.left`)."""
 
     session_id: str
     node: str
@@ -176,7 +176,7 @@ class MembershipLost(msgspec.Struct, frozen=True):
 
 
 class Moderated(msgspec.Struct, frozen=True):
-    """lost: memberships that this ended, whose nodes are to be told. changed: whether there was anything to do."""
+    """lost: memberships that this ended, whose nodes are to be notified. changed: whether there was anything to do."""
 
     lost: tuple[MembershipLost, ...] = ()
     changed: bool = True
@@ -184,7 +184,7 @@ class Moderated(msgspec.Struct, frozen=True):
 
 class InviteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`invite` (R9), for one invitee: stored in its partition, at most 16 (the oldest goes). invitee: its id, known or
-    not; the answer never tells."""
+    not; the answer never says."""
 
     app: str
     room: str

@@ -4,7 +4,6 @@ asked for. From the wire to the request, once. Pure: refusals are raised."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 from greenroom.codes import ErrorCode
 from greenroom.core.profile import (
@@ -16,16 +15,14 @@ from greenroom.core.profile import (
     not_for_clients,
     usable,
 )
-from greenroom.core.requests import AttachRequest, OpenRequest, Owner, TokenFacts
+from greenroom.core.requests import AttachRequest, OpenRequest, TokenFacts
 from greenroom.core.rooms.names import MAX_WATCHED_ROOMS, check_room_name
-from greenroom.core.server.services import ClientToken, Now, PolicyClaim, SessionLimits, SessionServices
-from greenroom.core.watching import to_wire
+from greenroom.core.server.services import ClientToken, Now, PolicyClaim, SessionServices
 from greenroom.errors import ExternalIdMismatchError, GreenroomError, IllegalArgumentError, TokenInvalidError
 from greenroom.external_ids import check_external_id, differ_only_in_form
-from greenroom.messages import OpenParams, OpenResult, ResumeParams, WireLimits, WireSession
+from greenroom.messages import OpenParams, ResumeParams
 from greenroom.model import (
     Application,
-    ParticipantRecord,
     SessionPolicy,
     anonymous_participant_id,
     make_session_id,
@@ -229,37 +226,6 @@ def open_request(
         address=address,
         anonymous=external_id is None,
         grace=services.limits.grace,
-    )
-
-
-def join_result(
-    owner: Owner,
-    limits: SessionLimits,
-    expires_at: int,
-    now: Now,
-    participant: ParticipantRecord,
-    changed: Sequence[ParticipantRecord],
-    scopes: tuple[str, ...],
-    status: str | None,
-) -> OpenResult:
-    """The result of `session.open` and `session.resume`. expires_at: of the token, Unix seconds. status: of the
-    session, None where it is `available`."""
-    return OpenResult(
-        session=WireSession(
-            owner.session_id,
-            owner.generation,
-            limits.grace,
-            expires_at * 1000,
-            server_time=int(now.wall * 1000),
-            status=status,
-        ),
-        participant=to_wire(participant),
-        scopes=list(scopes),
-        capabilities=list(CAPABILITIES),
-        changed=[to_wire(record) for record in changed],
-        limits=WireLimits(
-            messages_per_second=limits.messages_per_second, messages_burst=limits.messages_burst, max_ids=MAX_ASKED
-        ),
     )
 
 

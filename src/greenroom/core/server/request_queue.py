@@ -6,8 +6,18 @@ from collections import deque
 from math import inf
 
 from greenroom.core.rate_limit import TokenBucket
+from greenroom.core.server.rooms import room_cost_of
 from greenroom.core.server.services import SessionLimits
-from greenroom.messages import Request
+from greenroom.messages import ParticipantsParams, Request, UpdateParams
+
+
+def cost_of(params: object) -> int:
+    """What a request costs of the budget for participants: each that it names, and each four bytes of attributes."""
+    if isinstance(params, ParticipantsParams):
+        return len(params.ids) + len(params.external_ids) + len(params.known)
+    if isinstance(params, UpdateParams) and params.attributes:
+        return sum(len(name) + len(value or "") for name, value in params.attributes.items()) // 4
+    return room_cost_of(params)
 
 
 class RequestQueue:

@@ -103,7 +103,7 @@ class EmbeddedEngine:
         self._reading: ThreadPoolExecutor | None = None
         self._batcher: Batcher | None = None
         self._state = State()
-        self._bus = EmbeddedBus(self._clock.now_ms() * 1000)
+        self._bus = EmbeddedBus(round(self._clock.wall() * 1_000_000))
         self._outbox = EmbeddedOutbox(self, self._clock.monotonic)
         self.bus = self._bus
         self.outbox = self._outbox

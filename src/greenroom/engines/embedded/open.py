@@ -38,7 +38,8 @@ def open_session(tx: Transaction, request: OpenRequest) -> Attached:
     participant = tx.participant(app, request.participant_id)
     if participant is None:
         participant = ParticipantRow(0, app, request.participant_id, request.external_id, anonymous=request.anonymous)
-        profile = (request.name or "", request.avatar_url or "", participant.change_attributes(request.attributes))
+        attributes = None if request.attributes is None else participant.change_attributes(request.attributes)
+        profile = (request.name or "", request.avatar_url or "", attributes)
     else:
         profile = _changed_profile(request, participant)
     yielding: tuple[SessionRow, ...] = ()
@@ -118,7 +119,8 @@ def _create(
         room_grants=token.room_grants,
     )
     row = tx.insert_session(participant, data, open_key, request.lease)
-    counts = tx.state.counts
+    state = tx.state
+    counts = state.counts
     counts[request.app] = counts.get(request.app, 0) + 1
     emit_session(tx, participant, data, "opened", data.id + ":opened")
     if updated:
@@ -134,7 +136,7 @@ def _create(
         participant=record,
         created=True,
         replaced=replaced,
-        invitations=invitations_of(tx, request.app, request.participant_id),
+        invitations=invitations_of(tx, request.app, request.participant_id) if state.rooms.invited else (),
     )
 
 

@@ -191,8 +191,8 @@ def _keep_out(tx: Transaction, app: str, name: str, participant_id: str, until: 
 
 
 def _take_out(tx: Transaction, participant: ParticipantRow, name: str, reason: str) -> list[MembershipLost]:
-    """Ends the participant's memberships of the room. Those of connected sessions, whose nodes are to be told; all hear
-    of it when they resume."""
+    """Ends the participant's memberships of the room. Those of connected sessions, whose nodes are to be notified; the
+    others are when they resume."""
     lost: list[MembershipLost] = []
     for row in tx.sessions_of(participant):
         data = row.data

@@ -87,7 +87,7 @@ def is_owner(row: SessionRow, owner: Owner) -> bool:
 def attach_row(
     tx: Transaction, row: SessionRow, participant: ParticipantRow, *, node: str, lease: str, what: str
 ) -> Attached:
-    """The session gets a connection; generation +1. The answer tells what it missed of rooms."""
+    """The session gets a connection; generation +1. The answer says what it missed of rooms."""
     data = row.data
     lost_rooms, data.lost_rooms = data.lost_rooms, ()
     displaced = None

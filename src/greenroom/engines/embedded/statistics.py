@@ -35,7 +35,7 @@ class EmbeddedStatistics:
         while after is not None:
             counts, after = await self._database.read(partial(_count, app, after))
             totals = [total + count for total, count in zip(totals, counts, strict=True)]
-        return Headcount(self._clock.now_ms(), *totals)
+        return Headcount(round(self._clock.wall() * 1000), *totals)
 
     async def keep(self, app: str, headcount: Headcount) -> None:
         await self._database.writer.submit(lambda tx: _keep(tx, app, headcount))

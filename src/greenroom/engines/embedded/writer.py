@@ -88,7 +88,7 @@ class Batcher:
             if self._stale:
                 self._load()
             con.execute("BEGIN IMMEDIATE")
-            tx = Transaction(con, self.state, self._clock.now_ms(), self._clock.monotonic())
+            tx = Transaction(con, self.state, round(self._clock.wall() * 1000), self._clock.monotonic())
             for operation in operations:
                 writes = tx.writes
                 try:

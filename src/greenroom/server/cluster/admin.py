@@ -17,8 +17,8 @@ from greenroom.server.cluster.readiness import ReadinessCheck
 from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.cluster.status import KeySetStatus, NodeStatus
 from greenroom.server.config import ServerConfig
-from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.session_writes import SessionWrites
 from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.version import version
 
@@ -46,7 +46,7 @@ class ClusterAdmin:
         self,
         engine: Engine,
         hub: Hub,
-        calls: EngineCalls,
+        writes: SessionWrites,
         node: Node,
         reaper: Reaper,
         config: ServerConfig,
@@ -67,7 +67,7 @@ class ClusterAdmin:
         )
         self.readiness = ReadinessCheck(engine, node, clocks.monotonic)
         self._hub = hub
-        self._calls = calls
+        self._writes = writes
         self._node = node
         self._reaper = reaper
         self._key_sets = key_sets
@@ -105,7 +105,7 @@ class ClusterAdmin:
             uptime=round(self._clocks.monotonic() - self._started_at, 1),
             sessions=len(hub.sessions),
             connections=len(hub.connections),
-            kept_writes=len(self._calls.deferred_writes),
+            kept_writes=len(self._writes.deferred),
             clock_difference=round(node.clock_difference, 3),
             reaper_lag=self._reaper.lag,
             reaper_failing=self._reaper.failing,
@@ -126,7 +126,7 @@ class ClusterAdmin:
     def _held(self) -> list[tuple[str, int]]:
         held = []
         for session_id, connection in self._hub.sessions.items():
-            owner = connection.machine.owner
+            owner = connection.context.owner
             if owner is not None:
                 held.append((session_id, owner.generation))
         return held

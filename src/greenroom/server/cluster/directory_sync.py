@@ -77,8 +77,8 @@ class DirectorySync:
     def _check_sessions(self, apps: set[str], jtis: set[tuple[str, str]]) -> None:
         """Let open sessions of these applications, or with these tokens, look at the directory again."""
         for connection in tuple(self._hub.sessions.values()):
-            machine = connection.machine
-            if machine.app in apps or (machine.app, machine.jti) in jtis:
+            context = connection.context
+            if context.app in apps or (context.app, context.jti) in jtis:
                 connection.directory_changed()
 
     def _current(self) -> dict[str, tuple[bool, int]]:

@@ -32,8 +32,9 @@ from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.cluster.recovery import DirectoryCopy, Recovery
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import EngineCalls, Lease
+from greenroom.server.sessions.engine_calls import Lease
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.session_writes import SessionWrites
 from greenroom.server.version import version
 
 log = structlog.stdlib.get_logger("greenroom.node")
@@ -67,7 +68,7 @@ class Node:
         self,
         engine: Engine,
         hub: Hub,
-        calls: EngineCalls,
+        writes: SessionWrites,
         directory: KnownDirectory,
         config: ServerConfig,
         *,
@@ -89,7 +90,9 @@ class Node:
         self.known: tuple[NodeRecord, ...] = ()
         """All nodes with a record, this one too, as the last beat listed them."""
         self.draining = False
-        self.recovery = Recovery(engine, hub, calls, config, self, directory_copy=directory.copy, clock=clocks.boottime)
+        self.recovery = Recovery(
+            engine, hub, writes, config, self, directory_copy=directory.copy, clock=clocks.boottime
+        )
         self._engine = engine
         self._hub = hub
         self._directory = directory
@@ -235,12 +238,12 @@ class Node:
     def joined(self, connection: SessionConnection) -> None:
         """A session was attached. If the node lost its lease meanwhile, it is fenced too, or reclaimed under the new
         one."""
-        owner = connection.machine.owner
+        owner = connection.context.owner
         if owner is None:
             return
-        if self.current_lease() is None:
+        if self._lease.current() is None:
             connection.fence()
-        elif owner.lease != self.lease:
+        elif owner.lease != self._lease.id:
             connection.fence()
             self._hub.spawn(self.recovery.unfence(connection))
 

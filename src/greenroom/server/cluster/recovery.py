@@ -37,7 +37,7 @@ from greenroom.core.requests import Owner
 from greenroom.core.rooms.requests import LeaveRoom
 from greenroom.core.states import ServerState
 from greenroom.engines.base import BeatResult, Engine, RestoreRequest, SessionQuery
-from greenroom.engines.paging import all_sessions
+from greenroom.engines.paging import all_sessions, read_participants
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
 from greenroom.model import (
     Application,
@@ -50,8 +50,8 @@ from greenroom.model import (
 )
 from greenroom.server.config import ServerConfig
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
+from greenroom.server.sessions.session_writes import SessionWrites
 
 log = structlog.stdlib.get_logger("greenroom.node")
 
@@ -89,7 +89,7 @@ class Recovery:
         self,
         engine: Engine,
         hub: Hub,
-        calls: EngineCalls,
+        writes: SessionWrites,
         config: ServerConfig,
         node: Membership,
         *,
@@ -98,7 +98,7 @@ class Recovery:
     ) -> None:
         self._engine = engine
         self._hub = hub
-        self._calls = calls
+        self._writes = writes
         self._config = config
         self._node = node
         self._directory_copy = directory_copy
@@ -120,7 +120,7 @@ class Recovery:
             self._unread = False
             self._hub.spawn(self.read_again(None))
         due = self._clock() - self._compared_at >= self._config.compare_interval
-        if was_fenced or self._calls.deferred_writes or due:
+        if was_fenced or self._writes.deferred or due:
             self._catch_up()
 
     def beat_missed(self) -> None:
@@ -139,9 +139,9 @@ class Recovery:
 
     async def _write_take_back_compare(self) -> None:
         """Deferred writes first, then sessions are reclaimed, then everything is compared (S7)."""
-        if self._calls.deferred_writes:
-            await self._calls.write_deferred()
-        fenced = [one for one in self._hub.sessions.values() if one.machine.state is ServerState.FENCED]
+        if self._writes.deferred:
+            await self._writes.write_deferred()
+        fenced = [one for one in self._hub.sessions.values() if one.context.state is ServerState.FENCED]
         if fenced:
             await self._each(fenced, self.unfence)
             await self.read_again(None)
@@ -151,14 +151,14 @@ class Recovery:
 
     async def unfence(self, connection: SessionConnection) -> None:
         """Unfence one connection: at once where its lease is the present one, else by taking the session back."""
-        owner = connection.machine.owner
+        owner = connection.context.owner
         if owner is None or connection.is_over:
             return
         if owner.lease == self._node.lease:
             connection.unfence()
             return
         try:
-            taken = await self._calls.take_back(owner, self._node.lease)
+            taken = await self._writes.take_back(owner, self._node.lease)
         except SessionEndedError:
             await self._look_up(connection, owner)
         except ServiceUnavailableError as error:
@@ -173,7 +173,7 @@ class Recovery:
     async def _continue(self, connection: SessionConnection, taken: Owner) -> None:
         if connection.is_over:
             # Lost while it was reclaimed: nobody else will detach it.
-            await self._calls.detach(taken, self._config.grace)
+            await self._writes.detach(taken, self._config.grace)
         else:
             connection.unfence(taken)
 
@@ -211,7 +211,7 @@ class Recovery:
         before, self._room_strays = self._room_strays, set()
         for session_id, record in listed.items():
             connection = self._hub.sessions.get(session_id)
-            if connection is None or not (record.rooms or connection.machine.rooms):
+            if connection is None or not (record.rooms or connection.context.rooms):
                 continue
             if not _agrees(connection, record):
                 continue
@@ -229,10 +229,10 @@ class Recovery:
                     await self._leave_stray(connection, room)
 
     async def _leave_stray(self, connection: SessionConnection, room: str) -> None:
-        machine, owner = connection.machine, connection.machine.owner
+        context, owner = connection.context, connection.context.owner
         if owner is None or connection.is_over:
             return
-        request = LeaveRoom(app=machine.app, participant_id=machine.participant_id, room=room, owner=owner)
+        request = LeaveRoom(app=context.app, participant_id=context.participant_id, room=room, owner=owner)
         try:
             await self._engine.rooms.leave(request)
         except GreenroomError as error:
@@ -246,10 +246,10 @@ class Recovery:
         """Listed but not held: detached, never ended, by exact generation and lease."""
         log.warning("a session without connection is detached", session=record.id)
         owned = Owner(record.id, record.generation, record.lease)
-        await self._calls.detach(owned, self._config.grace)
+        await self._writes.detach(owned, self._config.grace)
 
     async def _look_up_held(self, connection: SessionConnection) -> None:
-        owner = connection.machine.owner
+        owner = connection.context.owner
         if owner is not None and not connection.is_over:
             await self._look_up(connection, owner)
 
@@ -259,7 +259,7 @@ class Recovery:
             page = await self._engine.registry.sessions(SessionQuery(session_id=owner.session_id))
         except GreenroomError:
             return  # the next comparison asks again
-        current = connection.machine.owner
+        current = connection.context.owner
         if connection.is_over or current is None or current.generation != owner.generation:
             return
         record = page.items[0] if page.items else None
@@ -288,7 +288,7 @@ class Recovery:
 
     async def _take_again(self, connection: SessionConnection, owner: Owner) -> None:
         try:
-            await self._continue(connection, await self._calls.take_back(owner, self._node.lease))
+            await self._continue(connection, await self._writes.take_back(owner, self._node.lease))
         except GreenroomError as error:
             log.info("a session was not reclaimed", session=owner.session_id, error=error.message)
             if isinstance(error, SessionEndedError) and error.end_reason is not None:
@@ -324,8 +324,8 @@ class Recovery:
         return await self._engine.registry.restore(request)
 
     def _restorable(self, connection: SessionConnection) -> tuple[SessionRecord, ParticipantRecord, bytes, int] | None:
-        machine = connection.machine
-        held, owner = machine.session, machine.owner
+        context = connection.context
+        held, owner = context.session, context.owner
         if held is None or owner is None or connection.is_over:
             return None
         record = msgspec.structs.replace(
@@ -334,9 +334,9 @@ class Recovery:
             lease=owner.lease,
             node=self._node.name,
             state=RegistryState.ATTACHED,
-            scopes=machine.scopes,
-            token_issued_at=machine.token.issued_at,
-            token_expires_at=machine.token.expires_at,
+            scopes=context.scopes,
+            token_issued_at=context.token.issued_at,
+            token_expires_at=context.token.expires_at,
             rooms=tuple(connection.rooms_held),
         )
         return record, held.participant, held.secret_hash, held.attempt
@@ -369,13 +369,13 @@ class Recovery:
     async def read_again(self, partitions: Sequence[int] | None) -> None:
         """Read what is watched here (in these partitions; None: in all) and pass on what is newer. What could not be
         read is read after the next beat."""
-        holders = {(one.machine.app, one.machine.participant_id): one for one in tuple(self._hub.sessions.values())}
+        holders = {(one.context.app, one.context.participant_id): one for one in tuple(self._hub.sessions.values())}
         for app, ids in self._hub.watched(partitions).items():
             try:
-                records = await self._calls.read(app, ids)
+                records = await read_participants(self._engine.registry, app, ids)
                 self._suspect(app, [record.id for record in records if self._is_doubtful(record)])
                 for record in records:
-                    self._hub.note(record)
+                    self._hub.fan_out.note(record)
                     await self._raise_version(holders.get((app, record.id)), record)
             except GreenroomError as error:
                 log.info("not read again", error=error.message)
@@ -383,7 +383,7 @@ class Recovery:
         await self._hub.rooms.read_again(partitions)
 
     def _is_doubtful(self, record: ParticipantRecord) -> bool:
-        return not record.version or record.version < self._hub.passed_on.get((record.app, record.id), 0)
+        return not record.version or record.version < self._hub.fan_out.passed_on.get((record.app, record.id), 0)
 
     def _suspect(self, app: str, unknown: Iterable[str]) -> None:
         """Nothing, or something older than was passed on, is stored of these: they were never here, or the engine lost
@@ -399,11 +399,15 @@ class Recovery:
         written above that version."""
         try:
             await asyncio.sleep(RECOVERED_AFTER)
-            records = [record for record in await self._calls.read(app, ids) if self._is_doubtful(record)]
-            passed_on = tuple((app, one.id, self._hub.passed_on[app, one.id]) for one in records if one.version)
+            records = [
+                record
+                for record in await read_participants(self._engine.registry, app, ids)
+                if self._is_doubtful(record)
+            ]
+            passed_on = tuple((app, one.id, self._hub.fan_out.passed_on[app, one.id]) for one in records if one.version)
             for record in records:
                 if not record.version:
-                    self._hub.forget(record)
+                    self._hub.fan_out.forget(record)
             if passed_on:
                 request = RestoreRequest(node=self._node.name, lease=self._node.lease, sessions=(), versions=passed_on)
                 await self._engine.registry.restore(request)
@@ -416,14 +420,14 @@ class Recovery:
     async def _raise_version(self, holder: SessionConnection | None, record: ParticipantRecord) -> None:
         """S11: a record below the version that was passed on is written above it. holder: who has a session of the
         participant here."""
-        held = None if holder is None else holder.machine.session
+        held = None if holder is None else holder.context.session
         if holder is not None and held is not None and record.version < held.participant.version:
             await self._write_again(holder)
 
 
 def _agrees(connection: SessionConnection, record: SessionRecord | None) -> bool:
     """Whether what the engine lists is what is held."""
-    owner = connection.machine.owner
+    owner = connection.context.owner
     if owner is None or record is None:
         return owner is None
     return record.state is RegistryState.ATTACHED and record.generation == owner.generation

@@ -28,7 +28,7 @@ class SessionUpgrades:
             return _unavailable("draining", "The node is being shut down. Connect again.", 1)
         if node.current_lease() is None:
             return _unavailable("fenced", "The node has lost touch with the engine.", self._fenced_for())
-        return SessionConnection(self._hub, self._calls, request)
+        return SessionConnection(self._hub, self._calls, node, request)
 
     def _fenced_for(self) -> int:
         """Seconds: 15 to 30 with the default grace (S9). A client with a live old connection has no reason to hurry,

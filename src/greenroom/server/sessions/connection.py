@@ -59,9 +59,9 @@ class ConnectionHub(Protocol):
     def messages_sent(self, count: int) -> None:
         """Counts them."""
 
-    def settle(self, connection: SessionConnection, sent: int) -> None:
-        """Put the connection on, or take it off, the list of sessions, as its machine's state says. sent: messages that
-        were sent to it since the last time."""
+    def settle(self, connection: SessionConnection, sent: int) -> bool:
+        """Put the connection on, or take it off, the list of sessions, as its session's state says. sent: messages that
+        were sent to it since the last time. True where it was put on."""
 
     @property
     def rooms(self) -> ConnectionRooms:
@@ -72,7 +72,7 @@ class ConnectionRooms(Protocol):
     """What a connection that has to do with rooms needs of its hub (`sessions.rooms.NodeRooms`)."""
 
     def settle(self, connection: SessionConnection) -> None:
-        """Put the connection on, or take it off, the lists of members and watchers, as its machine says."""
+        """Put the connection on, or take it off, the lists of members and watchers, as its session says."""
 
     def drained(self, connection: SessionConnection) -> None:
         """The connection's buffer is empty."""
@@ -83,6 +83,13 @@ class CallStarter(Protocol):
 
     def start(self, connection: SessionConnection, number: int, request: SessionRequest | RoomRequest) -> None:
         """Carry a call out, and hand its answer to `SessionConnection.answered`."""
+
+
+class LeaseCheck(Protocol):
+    """What compares leases (`cluster.node.Node`)."""
+
+    def joined(self, connection: SessionConnection) -> None:
+        """A session was attached: the node may have lost, meanwhile, the lease that it is held under."""
 
 
 class Subscription(Enum):
@@ -97,14 +104,16 @@ class Subscription(Enum):
 class SessionConnection:
     """One client: the front door's `Handler`, made for each upgrade."""
 
-    __slots__ = ("_calls", "_hub", "link", "machine", "subscriptions", "tick_at")
+    __slots__ = ("_calls", "_hub", "_node", "context", "link", "machine", "subscriptions", "tick_at")
 
-    def __init__(self, hub: ConnectionHub, calls: CallStarter, request: UpgradeRequest) -> None:
+    def __init__(self, hub: ConnectionHub, calls: CallStarter, node: LeaseCheck, request: UpgradeRequest) -> None:
         self._hub = hub
         self._calls = calls
+        self._node = node
         self.link: WebSocketConnection | None = None
         origin = request.headers.get("origin")
         self.machine = ServerSession(hub.services, hub.now(), address=request.address, origin=origin)
+        self.context = self.machine.context
         self.tick_at = inf
         self.subscriptions: dict[str, Subscription] = {}
         """Participants for whom this connection is on the hub's list of watchers."""
@@ -112,12 +121,12 @@ class SessionConnection:
     @property
     def is_over(self) -> bool:
         """Whether nothing will ever be sent or asked again on its behalf."""
-        return self.machine.state is ServerState.GONE
+        return self.context.state is ServerState.GONE
 
     @property
     def rooms_held(self) -> frozenset[str]:
         """Rooms in which the session is, as this node knows."""
-        rooms = self.machine.rooms
+        rooms = self.context.rooms
         return _NO_ROOMS if rooms is None else frozenset(rooms.joined)
 
     # -- Handler ------------------------------------------------------------------------------------------------------
@@ -211,7 +220,7 @@ class SessionConnection:
     def about_room(self, command: RoomCommand) -> bool:
         """Something happened to the session that has to do with a room. False where it is about a generation that is
         not attached yet."""
-        owner = self.machine.owner
+        owner = self.context.owner
         if owner is None or owner.generation < command.generation:
             return False
         at = self._hub.now()
@@ -244,24 +253,24 @@ class SessionConnection:
     def may_write(self) -> bool:
         """Whether a change can be written at once: nothing waits, and the token is good."""
         link = self.link
-        machine = self.machine
+        context = self.context
         return (
             link is not None
             and not link.paused
-            and (machine.state is ServerState.OPEN or machine.state is ServerState.FENCED)
-            and not machine.watches.waiting
+            and (context.state is ServerState.OPEN or context.state is ServerState.FENCED)
+            and not context.watches.waiting
         )
 
     def enqueue(self, updates: list[EncodedUpdate]) -> None:
         """Changes that cannot be written at once, or are too long for one piece."""
         for update in updates:
-            self.machine.watches.enqueue(update)
+            self.context.watches.enqueue(update)
         self.drained()
 
     def forget(self, record: ParticipantRecord) -> None:
         """Nothing is stored of a participant any more (S15): sent under a version above the last one, so that it is
         not dropped."""
-        sent = self.machine.watches.sent(record.id)
+        sent = self.context.watches.sent(record.id)
         if sent:
             self.enqueue([encode_update(structs.replace(record, version=sent + 1))])
 
@@ -269,10 +278,10 @@ class SessionConnection:
 
     def _apply_effects(self, at: Now) -> None:
         hub = self._hub
-        machine = self.machine
+        context = self.context
         link = self.link
         sent = 0
-        for effect in machine.effects():
+        for effect in context.effects():
             kind = type(effect)
             if kind is EngineCall:
                 hub.defer(self._calls.start, self, effect.number, effect.request)  # type: ignore[union-attr]
@@ -290,14 +299,14 @@ class SessionConnection:
             elif kind is Abort:
                 hub.metrics.silent(effect.silence)  # type: ignore[union-attr]
                 link.abort()
-        rooms = machine.rooms
-        if machine.watches.waiting or (rooms is not None and rooms.is_waiting):
+        rooms = context.rooms
+        if context.watches.waiting or (rooms is not None and rooms.is_waiting):
             sent += self._send_pieces(at)
-        if sent or machine.owner is not None or machine.state is ServerState.GONE:
-            hub.settle(self, sent)
-        if rooms is not None and (rooms.touched or machine.state is ServerState.GONE):
+        if (sent or context.owner is not None or context.state is ServerState.GONE) and hub.settle(self, sent):
+            self._node.joined(self)
+        if rooms is not None and (rooms.touched or context.state is ServerState.GONE):
             hub.rooms.settle(self)
-        due = machine.deadline(at)
+        due = self.machine.deadline(at)
         if due < self.tick_at:
             hub.wheel.schedule(self, due)
 
@@ -307,13 +316,13 @@ class SessionConnection:
         sent = 0
         while link is not None and not link.paused and not link.closed:
             self.machine.drained(at)
-            effects = self.machine.effects()
+            effects = self.context.effects()
             if not effects:
                 break
             for effect in effects:
                 if type(effect) is Send:
                     sent += 1
                     link.send(effect.data)
-        if self.machine.rooms is not None:
+        if self.context.rooms is not None:
             self._hub.rooms.drained(self)
         return sent

@@ -16,7 +16,7 @@ from greenroom.engines.base import (
     RestrictRequest,
 )
 from greenroom.model import EndReason, SessionRecord
-from greenroom.server.sessions.engine_calls import EngineCalls
+from greenroom.server.sessions.node_commands import NodeCommands
 from greenroom.server.tenants.revocations import restrictions_made
 
 _END_REASON: dict[type, EndReason] = {
@@ -40,10 +40,10 @@ class SessionControl:
     """One for each node. wall: Unix seconds."""
 
     def __init__(
-        self, registry: Registry, calls: EngineCalls, directory: LocalDirectory, wall: Callable[[], float]
+        self, registry: Registry, commands: NodeCommands, directory: LocalDirectory, wall: Callable[[], float]
     ) -> None:
         self._registry = registry
-        self._calls = calls
+        self._commands = commands
         self._directory = directory
         self._wall = wall
 
@@ -51,14 +51,14 @@ class SessionControl:
         """`Registry.restrict`; then the nodes that hold ended sessions are notified, and all apply what was made."""
         restricted = await self._registry.restrict(request)
         reason = _END_REASON.get(type(request), EndReason.TOKEN_REVOKED)
-        self._calls.notify_ended(restricted.ended, reason, request.reason)
+        self._commands.notify_ended(restricted.ended, reason, request.reason)
         made = restrictions_made(request, restricted, int(self._wall() * 1000))
         before, after = restricted.versions
         change = DirectoryCommand(restrictions=made, before=before, after=after)
         # Here before it is answered: whoever kicks and asks for a new token next gets one above the cut-off (S18).
         if made:
             self._directory.apply(change)
-        await self._calls.notify_all(change)
+        await self._commands.notify_all(change)
         if not made:
             await self._directory.read(None)
         return restricted
@@ -67,9 +67,9 @@ class SessionControl:
         """`Registry.close` by an operator; the node that holds the session is notified. None: there was none to end."""
         ended = await self._registry.close(request)
         if ended is not None:
-            self._calls.notify_ended((ended,), request.reason, request.text)
+            self._commands.notify_ended((ended,), request.reason, request.text)
         return ended
 
     async def announce_directory(self) -> None:
         """The directory has changed: every node, this one too, is notified to read it again."""
-        await self._calls.notify_all(DirectoryCommand())
+        await self._commands.notify_all(DirectoryCommand())

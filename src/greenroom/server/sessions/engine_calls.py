@@ -1,13 +1,10 @@
-"""Carries the requests of sessions to the engine, and sees to what follows from the answers.
-
-An end or a detach that cannot be written now is deferred, and written first when the engine is back (S6).
-"""
+"""Carries the requests of sessions to the engine, and sees to what follows from the answers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -15,14 +12,13 @@ import structlog
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
-from greenroom.core.commands import Command, EndedCommand, RoomLeftCommand, SupersededCommand
+from greenroom.core.commands import SupersededCommand
 from greenroom.core.requests import (
     Attached,
     AttachRequest,
     DetachRequest,
     EndRequest,
     OpenRequest,
-    Owner,
     ParticipantQuery,
     RefreshRequest,
     SessionRequest,
@@ -47,23 +43,23 @@ from greenroom.core.rooms.requests import (
 )
 from greenroom.engines.base import Engine
 from greenroom.engines.completion import Completion
-from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
+from greenroom.engines.paging import read_participants
+from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.messages import Device
 from greenroom.model import EndReason, ParticipantRecord, SessionRecord
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.sessions.measuring import SessionMetrics
+from greenroom.server.sessions.node_commands import NodeCommands
 from greenroom.server.sessions.room_control import Invitees, RoomControl
+from greenroom.server.sessions.session_writes import MustWrite, SessionWrites, fenced
 
 log = structlog.stdlib.get_logger("greenroom.session")
 
 LOOKS, LOOK_EVERY = 8, 0.25
 """How often a record that a failover has put back is read again before it is shown, and the seconds in between."""
-READ_AT_ONCE = 256
-"""Participants in one read of the engine."""
 
-MustWrite = EndRequest | DetachRequest
 _NEED_NO_LEASE = frozenset({EndRequest, DetachRequest, UnwatchRequest, UnwatchRooms})
 """What is written later, where the node may not act now; and what the engine is not asked for."""
 
@@ -117,6 +113,8 @@ class EngineCalls:
         self,
         engine: Engine,
         hub: Hub,
+        writes: SessionWrites,
+        commands: NodeCommands,
         *,
         node: str,
         lease: Lease,
@@ -124,13 +122,12 @@ class EngineCalls:
         tracing: SpanMaker | None = None,
         clocks: Clocks = SYSTEM_CLOCKS,
     ) -> None:
-        self.deferred_writes: deque[MustWrite] = deque()
-        """What the engine could not take."""
-        self.room_control = RoomControl(engine.rooms, engine.registry, self.notify)
+        self.room_control = RoomControl(engine.rooms, engine.registry, commands.notify)
         self._registry = engine.registry
         self._rooms = engine.rooms
-        self._bus = engine.bus
         self._hub = hub
+        self._writes = writes
+        self._commands = commands
         self._node = node
         self._lease = lease
         self._metrics = metrics
@@ -172,7 +169,7 @@ class EngineCalls:
             return
         kind, lease = type(request), self._lease.current()
         if lease is None and kind not in _NEED_NO_LEASE:
-            self._answer_later(connection, number, _fenced())
+            self._answer_later(connection, number, fenced())
             return
         if kind is OpenRequest or kind is AttachRequest:
             request = replace(request, node=self._node, lease=lease)
@@ -278,30 +275,18 @@ class EngineCalls:
             self._write(connection, number, request)
             return
         if self._lease.current() is None:
-            self._answer_later(connection, number, _fenced())
+            self._answer_later(connection, number, fenced())
             return
 
         def closed(result: Any) -> None:
             if isinstance(result, SessionRecord):
-                self.notify_ended((result,), request.reason)
+                self._commands.notify_ended((result,), request.reason)
             connection.answered(number, result)
 
         self._when_done(self._registry.close(request), closed)
 
-    async def take_back(self, owner: Owner, lease: str) -> Owner:
-        """The node's own session under its new lease: compare-and-set on the old right (S7). Raises GreenroomError."""
-        attached = await self._registry.attach(
-            AttachRequest(session_id=owner.session_id, node=self._node, lease=lease, previous=owner)
-        )
-        session = attached.session
-        for room, reason in attached.lost_rooms:
-            self._hub.command(
-                RoomLeftCommand(session_id=session.id, generation=owner.generation, room=room, reason=reason)
-            )
-        return Owner(session.id, session.generation, session.lease)
-
     def _update(self, connection: SessionConnection, number: int, request: UpdateRequest) -> None:
-        session = connection.machine.session
+        session = connection.context.session
         before = 0 if session is None else session.participant.version
         app, participant_id = request.app, request.participant_id
         self._metrics.update_begins(app, participant_id)
@@ -315,24 +300,15 @@ class EngineCalls:
 
     # -- participants -------------------------------------------------------------------------------------------------
 
-    async def read(self, app: str, ids: Sequence[str]) -> list[ParticipantRecord]:
-        """The records, in order, from the master."""
-        records: list[ParticipantRecord] = []
-        for start in range(0, len(ids), READ_AT_ONCE):
-            some = ids[start : start + READ_AT_ONCE]
-            page = await self._registry.participants(ParticipantQuery(app=app, ids=some, limit=len(some)))
-            records += page.items
-        return records
-
     async def _read_whole(
         self, app: str, ids: Sequence[str], known: Mapping[str, int] = MappingProxyType({})
     ) -> list[ParticipantRecord]:
-        """As `read`, for a client. A record below the version that was sent to watchers here, or to this client by
-        another node (known), was put back by a failover: the node that holds a session of theirs is about to write it
-        above that (S11), which is waited for."""
-        records = await self.read(app, ids)
+        """As `read_participants`, for a client. A record below the version that was sent to watchers here, or to this
+        client by another node (known), was put back by a failover: the node that holds a session of theirs is about to
+        write it above that (S11), which is waited for."""
+        records = await read_participants(self._registry, app, ids)
         for _ in range(LOOKS):
-            passed_on = self._hub.passed_on
+            passed_on = self._hub.fan_out.passed_on
             behind = [
                 at
                 for at, one in enumerate(records)
@@ -341,7 +317,8 @@ class EngineCalls:
             if not behind:
                 break
             await asyncio.sleep(LOOK_EVERY)
-            for at, record in zip(behind, await self.read(app, [records[at].id for at in behind]), strict=True):
+            again = await read_participants(self._registry, app, [records[at].id for at in behind])
+            for at, record in zip(behind, again, strict=True):
                 records[at] = record
         return records
 
@@ -372,74 +349,23 @@ class EngineCalls:
 
     # -- what must be written -----------------------------------------------------------------------------------------
 
-    async def detach(self, owner: Owner, grace: float) -> None:
-        """The session has no connection any more; deferred where the engine cannot take it."""
-        request = DetachRequest(owner, grace)
-        if not self._defer(request):
-            await self._try_to_write(request)
-
     def _write(self, connection: SessionConnection, number: int, request: MustWrite) -> None:
-        if self._defer(request):
+        writes = self._writes
+        if writes.defer(request):
             self._answer_later(connection, number, None)
             return
-        work = self._ask_to_write(request)
+        work = writes.ask(request)
 
         def written(result: Any) -> None:
             if isinstance(result, GreenroomError):
-                self._when_done(self._try_to_write(request, work), lambda _: connection.answered(number, None))
+                self._when_done(writes.write(request, work), lambda _: connection.answered(number, None))
             else:
                 connection.answered(number, None)
 
         if isinstance(work, Completion):
             self._when_done(work, written)
         else:
-            self._when_done(self._try_to_write(request, work), written)
-
-    def _defer(self, request: MustWrite) -> bool:
-        """Whether it has to wait. In order: nothing overtakes what waits."""
-        if self._lease.current() is not None and not self.deferred_writes:
-            return False
-        self.deferred_writes.append(request)
-        return True
-
-    def _ask_to_write(self, request: MustWrite) -> Awaitable[Any]:
-        if isinstance(request, DetachRequest):
-            return self._registry.detach(request.owner, request.grace)
-        return self._registry.close(request)
-
-    async def _try_to_write(self, request: MustWrite, work: Awaitable[Any] | None = None) -> bool:
-        """False where it was deferred. work: under way already."""
-        assert request.owner is not None
-        session = request.owner.session_id
-        try:
-            await self._finish_write(request, self._ask_to_write(request) if work is None else work)
-        except ServiceUnavailableError as error:
-            log.info("write deferred", request=type(request).__name__, session=session, error=error.message)
-            self.deferred_writes.append(request)
-            return False
-        except GreenroomError as error:
-            # Another connection owns it, or it has ended: it is not ours to write any more.
-            log.debug("write no longer needed", session=session, error=error.message)
-        return True
-
-    async def _finish_write(self, request: MustWrite, work: Awaitable[Any]) -> None:
-        try:
-            await work
-        except SessionEndedError as error:
-            lease = self._lease.current()
-            superseded = error.code is ErrorCode.ATTEMPT_SUPERSEDED
-            if not superseded or isinstance(request, DetachRequest) or request.owner is None:
-                raise
-            if lease is None:
-                raise _fenced() from error
-            # Detached meanwhile, with the lease it was held under: take it back, so that the end is ours to write.
-            await self._registry.close(replace(request, owner=await self.take_back(request.owner, lease)))
-
-    async def write_deferred(self) -> None:
-        """The engine is back: write what was deferred, before anything else."""
-        for _ in range(len(self.deferred_writes)):
-            if not await self._try_to_write(self.deferred_writes.popleft()):
-                return
+            self._when_done(writes.write(request, work), written)
 
     # -- rooms --------------------------------------------------------------------------------------------------------
 
@@ -467,7 +393,7 @@ class EngineCalls:
             rooms.release(held)
 
         def watches() -> bool:
-            found = connection.machine.rooms
+            found = connection.context.rooms
             return found is not None and request.room in found.watches.sent
 
         if room.is_subscribed:
@@ -501,53 +427,15 @@ class EngineCalls:
             application, request.room, invitees, inviter=request.inviter, inviter_name=request.inviter_name
         )
 
-    # -- commands to nodes --------------------------------------------------------------------------------------------
+    # -- what others learn of it --------------------------------------------------------------------------------------
 
     def _notify_displaced(self, attached: Attached, by: Device) -> None:
         displaced = attached.displaced
         if displaced is not None:
-            self.notify(
+            self._commands.notify(
                 displaced.node,
                 SupersededCommand(session_id=displaced.session_id, generation=displaced.generation),
             )
         if attached.replaced:
             self._metrics.replaced(len(attached.replaced))
-            self.notify_ended(attached.replaced, EndReason.REPLACED, by=by)
-
-    def notify_ended(
-        self, sessions: Iterable[SessionRecord], reason: EndReason, text: str = "", *, by: Device | None = None
-    ) -> None:
-        """Sessions were ended: the nodes that hold them are notified. sessions: as they were while owned."""
-        for session in sessions:
-            if session.node:
-                command = EndedCommand(
-                    session_id=session.id,
-                    generation=session.generation,
-                    reason=reason,
-                    text=text,
-                    by_device=None if by is None else by.id,
-                    by_device_name=None if by is None else by.name,
-                )
-                self.notify(session.node, command)
-
-    def notify(self, node: str, command: Command) -> None:
-        """The node gets the command, where nothing is lost on the way; this one at once."""
-        if node == self._node:
-            self._hub.command(command)
-        elif node:
-            self._hub.spawn(self._send_command(node, command))
-
-    async def notify_all(self, command: Command) -> None:
-        """Every node, this one too."""
-        await self._send_command("*", command)
-
-    async def _send_command(self, node: str, command: Command) -> None:
-        try:
-            await self._bus.send(node, command)
-        except GreenroomError as error:
-            # Allowed to be lost: every node compares by itself (S7).
-            log.info("a command was not sent", kind=type(command).__name__, node=node, error=error.message)
-
-
-def _fenced() -> ServiceUnavailableError:
-    return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
+            self._commands.notify_ended(attached.replaced, EndReason.REPLACED, by=by)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
-from greenroom.core.commands import AnsweredCommand, Command, InvitedCommand, RoomLeftCommand
+from greenroom.core.commands import AnsweredCommand, InvitedCommand, RoomCommand, RoomLeftCommand
 from greenroom.core.rooms.requests import (
     AnswerInvitation,
     EndRoom,
@@ -32,7 +32,7 @@ class Invitees(msgspec.Struct, frozen=True, kw_only=True):
 class RoomControl:
     """One for each node. notify: sends a command to a node; it may be lost."""
 
-    def __init__(self, rooms: Rooms, registry: Registry, notify: Callable[[str, Command], None]) -> None:
+    def __init__(self, rooms: Rooms, registry: Registry, notify: Callable[[str, RoomCommand], None]) -> None:
         self._rooms = rooms
         self._registry = registry
         self._notify = notify
@@ -44,7 +44,7 @@ class RoomControl:
         return moderated
 
     def notify_lost(self, lost: Iterable[MembershipLost]) -> None:
-        """The nodes that hold these sessions tell their clients (`rooms.left`)."""
+        """The nodes that hold these sessions notify their clients (`rooms.left`)."""
         for one in lost:
             command = RoomLeftCommand(
                 session_id=one.session_id, generation=one.generation, room=one.room, reason=one.reason

@@ -231,14 +231,14 @@ class NodeRooms:
     # -- members and watchers -----------------------------------------------------------------------------------------
 
     def settle(self, connection: SessionConnection) -> None:
-        """Put the connection on, or take it off, the lists of members and watchers, as its machine says."""
-        machine = connection.machine
-        rooms = machine.rooms
+        """Put the connection on, or take it off, the lists of members and watchers, as its session says."""
+        context = connection.context
+        rooms = context.rooms
         if rooms is None:
             return
-        if machine.state is ServerState.GONE:
+        if context.state is ServerState.GONE:
             for name in {*rooms.joined, *rooms.watches.sent, *rooms.touched}:
-                room = self._rooms.get((machine.app, name))
+                room = self._rooms.get((context.app, name))
                 if room is not None:
                     room.members.pop(connection, None)
                     room.watchers.pop(connection, None)
@@ -250,7 +250,7 @@ class NodeRooms:
             )
 
     def _place(self, connection: SessionConnection, name: str, *, is_member: bool, is_watcher: bool) -> None:
-        app = connection.machine.app
+        app = connection.context.app
         room = self._room(app, name) if is_member or is_watcher else self._rooms.get((app, name))
         if room is None:
             return
@@ -505,7 +505,7 @@ class NodeRooms:
         watches = _watches_of(connection)
         while watches is not None and watches.behind and _may_write(connection):
             name = next(iter(watches.behind))
-            room = self._rooms.get((connection.machine.app, name))
+            room = self._rooms.get((connection.context.app, name))
             if room is None or room.roster is None:
                 del watches.behind[name]
             else:
@@ -517,11 +517,11 @@ class NodeRooms:
         for some in _slices(room.members):
             count = 0
             for connection in some:
-                machine = connection.machine
-                owner, watches = machine.owner, _watches_of(connection)
+                context = connection.context
+                owner, watches = context.owner, _watches_of(connection)
                 if owner is None or watches is None or owner.session_id == sender:
                     continue
-                if to and machine.participant_id not in to:
+                if to and context.participant_id not in to:
                     continue
                 data = data or encode_message(message)
                 if _may_write(connection) and not watches.is_waiting:
@@ -534,13 +534,13 @@ class NodeRooms:
 
 
 def _watches_of(connection: SessionConnection) -> RoomWatches | None:
-    rooms = connection.machine.rooms
+    rooms = connection.context.rooms
     return None if rooms is None else rooms.watches
 
 
 def _may_write(connection: SessionConnection) -> bool:
     """Whether something can be written at once: the buffer is not full, and the token is good."""
-    link, state = connection.link, connection.machine.state
+    link, state = connection.link, connection.context.state
     return (
         link is not None
         and not link.paused

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from greenroom.model import participant_id_of
-from greenroom.server.sessions import hub as hub_module
+from greenroom.server.sessions import fan_out as fan_out_module
 from tests.core.server.rig import NAMESPACE, token_for
 from tests.server.shell import Shell, running_shell
 
@@ -36,42 +36,42 @@ async def _watched(shell: Shell) -> tuple[Any, list[Any]]:
 
 
 def _names(link: Any) -> list[str]:
-    told = link.notifications("participants.changed")
-    return [one["name"] for message in told for one in message["participants"]]
+    received = link.notifications("participants.changed")
+    return [one["name"] for message in received for one in message["participants"]]
 
 
 async def test_the_loop_has_its_turn_within_a_large_fan_out(monkeypatch: pytest.MonkeyPatch) -> None:
     # The first slice has two, so one of the seven at least: Anna sees herself, and may be in any place.
-    monkeypatch.setattr(hub_module, "_SLICE", 3)
+    monkeypatch.setattr(fan_out_module, "_SLICE", 3)
     async with running_shell() as shell:
         anna, links = await _watched(shell)
         hub = shell.hub
         async with asyncio.timeout(10):
             shell.say(anna, "session.updateParticipantInfo", 4, updateId="u" * 16, name="B")
-            while not any(one.name == "B" for one in hub._batcher._changed.values()):  # noqa: ASYNC110 - the engine's thread
+            while not any(one.name == "B" for one in hub.fan_out._batcher._changed.values()):  # noqa: ASYNC110 - the engine's thread
                 await asyncio.sleep(0)
-        handle = hub._flush_handle
+        handle = hub.fan_out._flush_handle
         assert handle is not None
         handle.cancel()
-        hub._flush()
-        heard = []
+        hub.fan_out._flush()
+        arrived = []
         for _ in range(WATCHERS):
-            heard.append(sum(1 for link in links if link.frames))
+            arrived.append(sum(1 for link in links if link.frames))
             await asyncio.sleep(0)
-        assert 0 < heard[0] < WATCHERS, "the first slice is not everybody"
-        assert heard == sorted(heard)
+        assert 0 < arrived[0] < WATCHERS, "the first slice is not everybody"
+        assert arrived == sorted(arrived)
         assert all(_names(link) == ["B"] for link in links)
 
 
 async def test_a_newer_state_that_overtakes_a_slice_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "_SLICE", 2)
+    monkeypatch.setattr(fan_out_module, "_SLICE", 2)
     async with running_shell() as shell:
         anna, links = await _watched(shell)
-        held = anna.machine.session
+        held = anna.context.session
         assert held is not None
         old = replace(held.participant, name="old", version=held.participant.version + 1)
         new = replace(old, name="new", version=old.version + 1)
-        first, second = shell.hub._send_one(old), shell.hub._send_one(new)
+        first, second = shell.hub.fan_out._send_one(old), shell.hub.fan_out._send_one(new)
         next(first, None)
         for _ in (*second, *first):
             pass
@@ -84,13 +84,13 @@ async def test_an_older_state_in_a_batch_does_not_replace_what_the_node_knows_of
     """S11: what is written back into an engine that lost its state is the newest that was known here."""
     async with running_shell() as shell:
         anna, _links = await _watched(shell)
-        session = anna.machine.session
+        session = anna.context.session
         assert session is not None
         newest = replace(session.participant, name="newest", version=session.participant.version + 9)
-        for _ in shell.hub._send_one(newest):
+        for _ in shell.hub.fan_out._send_one(newest):
             pass
         older = replace(newest, name="older", version=newest.version - 1)
         other = replace(newest, id="other")
-        for _ in shell.hub._send_batches([older, other]):
+        for _ in shell.hub.fan_out._send_batches([older, other]):
             pass
         assert session.participant.name == "newest"

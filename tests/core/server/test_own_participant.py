@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import OpenRequest, UpdateRequest
-from tests.core.server.rig import ANNA, APP, FakeServices, Rig, person, token_for
+from greenroom.core.watching import to_wire
+from greenroom.errors import (
+    RevisionConflictError,
+)
+from tests.core.server.rig import (
+    ANNA,
+    APP,
+    FakeServices,
+    Rig,
+    person,
+    token_for,
+)
 
 UPDATE = "session.updateParticipantInfo"
 
@@ -96,7 +109,7 @@ def test_attributes_are_charged_by_their_bytes() -> None:
         rig.send(UPDATE, updateId=str(number), attributes=large)
     done = []
     for _ in range(50):  # five seconds
-        while rig.machine._current is not None:
+        while rig.machine.context.pending:
             done.append(rig.mono)
             rig.answer(person(ANNA, 6))
         rig.pass_time(0.1)
@@ -109,10 +122,12 @@ def test_attributes_are_charged_by_their_bytes() -> None:
 def test_a_status_is_set_and_kept_for_what_is_written_back() -> None:
     rig = Rig().open()
     number = rig.send("session.setStatus", status="in surgery")
-    assert rig.requests == [UpdateRequest(app=APP, participant_id=ANNA, owner=rig.machine.owner, status="in surgery")]
+    assert rig.requests == [
+        UpdateRequest(app=APP, participant_id=ANNA, owner=rig.machine.context.owner, status="in surgery")
+    ]
     rig.answer(person(ANNA, 6, status="in surgery"))
     assert rig.result(number)["participant"]["status"] == "in surgery"
-    held = rig.machine.session
+    held = rig.machine.context.session
     assert held is not None
     assert (held.record.status, held.participant.version) == ("in surgery", 6)
     rig.send("session.setStatus", status="available")
@@ -146,3 +161,31 @@ def test_a_status_needs_the_scope_and_at_an_open_goes_without_it() -> None:
     other = Rig(services)
     other.hello(status="away")
     assert [request.status for request in (opening.requests[0], other.requests[0])] == [None, "away"]
+
+
+def test_an_update_carries_its_id_and_its_right() -> None:
+    rig = Rig().open()
+    number = rig.send("session.updateParticipantInfo", updateId="u1", name="Ann\u0061\u0308", ifRevision=3)
+    (call,) = rig.requests
+    assert call == UpdateRequest(
+        owner=rig.owner, app=APP, participant_id=ANNA, update_id="u1", name="Ann\u00e4", avatar_url=None, if_revision=3
+    )
+    rig.answer(person(ANNA, 9, name="Annä", revision=4))
+    assert rig.result(number)["participant"]["revision"] == 4
+
+
+def test_an_update_without_scope_names_it() -> None:
+    rig = Rig().open(scopes=("notifications:set",))
+    number = rig.send("session.updateParticipantInfo", updateId="u1", name="A")
+    assert rig.error(number) == ErrorCode.SCOPE_MISSING
+    assert rig.reply(number)["error"]["data"]["scope"] == "session:update"
+
+
+def test_a_revision_conflict_carries_the_record() -> None:
+    rig = Rig().open()
+    number = rig.send("session.updateParticipantInfo", updateId="u1", name="A", ifRevision=1)
+    record = person(ANNA, 9, name="Anna", avatar_url="/a.png", revision=4)
+    rig.answer(RevisionConflictError(participant=record))
+    received = rig.reply(number)["error"]["data"]["participant"]
+    assert received == json.loads(msgspec.json.encode(to_wire(record)))
+    assert (received["avatarUrl"], "app" in received, "shown" in received) == ("/a.png", False, False)
