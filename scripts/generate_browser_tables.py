@@ -54,7 +54,7 @@ SAID_BY_THE_SDK = frozenset(
 """Errors that an SDK makes itself. All others come over the wire with their texts, which need not be in the module."""
 
 NOT_FOR_SESSIONS = (errors.NotFoundError, errors.ConflictError)
-"""Errors of the server API: no session ever hears them."""
+"""Errors of the server API: no session ever receives them."""
 
 USED_CODES = frozenset(
     {

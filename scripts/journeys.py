@@ -9,8 +9,8 @@ of them passed counts: timers that happened to fire are no part of the way.
 
   open    a `session.open` on a fresh connection, until its reply
   token   `POST /v2/client-access-token`, until its reply
-  update  `session.updateParticipantInfo`, until a watcher on another connection hears of it
-  kick    `POST /v1/participants/{id}/kick`, until the kicked device hears of it
+  update  `session.updateParticipantInfo`, until a watcher on another connection is notified
+  kick    `POST /v1/participants/{id}/kick`, until the kicked device is notified
 
 With --at-most it fails where a journey passes more functions or files than that.
 """

@@ -1,4 +1,4 @@
-"""The codecs: what is taken, what is refused and how it is told."""
+"""The codecs: what is taken, what is refused and in which words."""
 
 from __future__ import annotations
 

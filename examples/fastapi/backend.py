@@ -73,7 +73,7 @@ class Online:
     async def follow(self, greenroom: Greenroom) -> None:
         """Until cancelled: first a cursor, then who is there, then everything since the cursor.
 
-        In this order nothing is missed; what is told twice does no harm, because only a newer version counts.
+        In this order nothing is missed; what comes twice does no harm, because only a newer version counts.
         """
         while True:
             try:
@@ -110,8 +110,8 @@ class Online:
         if not event["type"].startswith("participant."):
             return
         known = self.people.get(event["participantId"])
-        told = event["data"]
-        if known is not None and told["version"] <= known["version"]:
+        received = event["data"]
+        if known is not None and received["version"] <= known["version"]:
             return
         if event["type"] == "participant.offline":
             self.people.pop(event["participantId"], None)
@@ -119,8 +119,8 @@ class Online:
             presence = event["type"].removeprefix("participant.")
             if presence == "updated":
                 presence = "online" if known is None else known["presence"]
-            record = {**told, "id": event["participantId"], "presence": presence}
-            if told["sessions"]:
+            record = {**received, "id": event["participantId"], "presence": presence}
+            if received["sessions"]:
                 self.people[event["participantId"]] = record
         self._tell()
 

@@ -147,7 +147,7 @@ def _read_again(client: Bare) -> None:
 
 
 async def _last_of(client: Bare, name: str) -> int:
-    """How many participants it heard of under this name in the end; or the close code."""
+    """How many participants it was sent updates of under this name in the end; or the close code."""
     seen: set[str] = set()
     while len(seen) < CROWD:
         found = await asyncio.wait_for(client.everything.get(), 30)

@@ -32,7 +32,7 @@ AT_ONCE = 32
 
 
 class Device(SessionDelegate):
-    """One SDK, and what it heard."""
+    """One SDK, and what it received."""
 
     def __init__(self, url: str, token: str) -> None:
         self.sdk = Greenroom(url)
@@ -51,7 +51,7 @@ class Device(SessionDelegate):
     async def begin(self, watched: list[str]) -> None:
         await self.sdk.session.open(timeout=60.0)
         watch = await self.sdk.participants.watch(external_ids=watched)
-        # A change may have been told before the answer was taken.
+        # A change may have been published before the answer was taken.
         for one in watch.participants.values():
             if one.id not in self.last or self.last[one.id].version < one.version:
                 self.last[one.id] = one

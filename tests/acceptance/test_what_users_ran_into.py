@@ -119,14 +119,14 @@ async def test_the_backends_left_webhook_comes_once_in_order_and_with_a_reason()
             async with running.connect() as again:
                 await again.open(tenant.token("moves"), device={"id": "phone"})
                 await running.until(lambda: len(_ended(there.got)) == 4)
-        told = [got.event for got in there.got]
+        received = [got.event for got in there.got]
         for reason, session in ends.items():
-            mine = [one for one in told if one["sessionId"] == session.id and one["type"].startswith("session.")]
+            mine = [one for one in received if one["sessionId"] == session.id and one["type"].startswith("session.")]
             assert (mine[0]["type"], mine[-1]["type"]) == ("session.opened", "session.ended")
             assert [one["type"] for one in mine].count("session.ended") == 1
             assert mine[-1]["data"]["reason"] == reason
         by_participant: dict[str, list[str]] = defaultdict(list)
-        for one in told:
+        for one in received:
             by_participant[one["participantId"]].append(one["id"])
         for participant, ids in by_participant.items():
             whole = [one["id"] for one in await _events(api) if one["participantId"] == participant]
@@ -213,12 +213,12 @@ async def test_ends_carry_the_session_so_that_a_late_one_hides_nobody() -> None:
     async with api_service() as (running, tenant, api), running.connect() as first, running.connect() as second:
         one = await first.open(tenant.token("ada"), device={"id": "laptop"})
         other = await second.open(tenant.token("ada"), device={"id": "laptop"})
-        told = await _events(api)
-        ended = next(event for event in told if event["type"] == "session.ended")
+        received = await _events(api)
+        ended = next(event for event in received if event["type"] == "session.ended")
         assert (ended["sessionId"], ended["data"]["reason"]) == (one.id, "replaced")
-        opened = [event["sessionId"] for event in told if event["type"] == "session.opened"]
+        opened = [event["sessionId"] for event in received if event["type"] == "session.opened"]
         assert opened == [one.id, other.id]
-        assert "participant.offline" not in {event["type"] for event in told}
+        assert "participant.offline" not in {event["type"] for event in received}
 
 
 # -- a second tab kicked the first, with no choice --------------------------------------------------------------------
@@ -304,16 +304,16 @@ async def _end_of(client: Client) -> ClosedError:
 async def test_opens_beyond_the_rate_get_when_to_come_back() -> None:
     async with running_service(opens_per_second=5.0) as running:
         tenant = await running.new_application()
-        told = []
+        received = []
         for number in range(12):
             client = await running.dial()
             try:
                 await client.open(tenant.token(f"user {number}"))
             except RefusedError as refused:
-                told.append(refused.data["retryAfter"])
+                received.append(refused.data["retryAfter"])
             await client.drop()
-        assert told
-        assert all(after > 0 for after in told)
+        assert received
+        assert all(after > 0 for after in received)
 
 
 # -- heartbeats were the client's duty and everyone vanished after 60 s -----------------------------------------------

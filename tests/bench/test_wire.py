@@ -30,11 +30,11 @@ class FakeTransport:
 
 
 def _connection() -> tuple[WireConnection, FakeTransport, list[bytes]]:
-    heard: list[bytes] = []
-    connection = WireConnection(b"HEAD", asyncio.get_running_loop(), heard.append)
+    received: list[bytes] = []
+    connection = WireConnection(b"HEAD", asyncio.get_running_loop(), received.append)
     transport = FakeTransport()
     connection.connection_made(cast(Any, transport))
-    return connection, transport, heard
+    return connection, transport, received
 
 
 def _served(payload: bytes, first: int = 0x81) -> bytes:
@@ -48,20 +48,20 @@ def _served(payload: bytes, first: int = 0x81) -> bytes:
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
 async def test_messages_of_every_length_arrive_whole(size: int) -> None:
-    connection, _, heard = _connection()
+    connection, _, received = _connection()
     connection.data_received(_UPGRADED)
     await connection.opened()
     connection.data_received(_served(b"x" * size))
-    assert heard == [b"x" * size]
+    assert received == [b"x" * size]
 
 
 async def test_a_stream_cut_anywhere_is_the_same_stream() -> None:
     stream = _UPGRADED + _served(b"one") + _served(b"y" * 300) + _served(b"", 0x89) + _served(b"two")
     for step in (1, 2, 3, 7, len(stream)):
-        connection, transport, heard = _connection()
+        connection, transport, received = _connection()
         for start in range(0, len(stream), step):
             connection.data_received(stream[start : start + step])
-        assert heard == [b"one", b"y" * 300, b"two"]
+        assert received == [b"one", b"y" * 300, b"two"]
         assert connection.pings == 1
         assert transport.written[-1] == frame(b"", 0x8A)
 

@@ -1,4 +1,4 @@
-"""A cable between a browser and the service that can be cut: nobody is told, bytes just stop."""
+"""A cable between a browser and the service that can be cut: nobody is notified, bytes just stop."""
 
 from __future__ import annotations
 

@@ -349,15 +349,15 @@ async def test_an_empty_service_says_what_to_do_first_and_it_works() -> None:
         for scheme in ("light", "dark"):
             await page.scheme(scheme)
             await page.screenshot(f"console-empty-{scheme}")
-        told = {step: await page.evaluate(f"document.getElementById('step-{step}').textContent") for step in STEPS}
-        verb, *arguments = shlex.split(told["token"].replace("APP SECRET", site.tenant.secret))
+        received = {step: await page.evaluate(f"document.getElementById('step-{step}').textContent") for step in STEPS}
+        verb, *arguments = shlex.split(received["token"].replace("APP SECRET", site.tenant.secret))
         assert verb == "greenroom"
         token = (await run(*arguments)).out.strip()
         app = await site.browser.open(site.running.url + "/console/icon.svg")
-        await app.evaluate(in_async_function(told["open"].replace("ACCESS TOKEN", token)))
+        await app.evaluate(in_async_function(received["open"].replace("ACCESS TOKEN", token)))
         await page.until(is_here("Anna"))
         assert await page.evaluate("document.getElementById('first-steps').hidden")
-        assert told["cli"].replace("greenroom open", "greenroom token client") == told["token"] + " --name Anna"
+        assert received["cli"].replace("greenroom open", "greenroom token client") == received["token"] + " --name Anna"
         assert page.problems == []
 
 

@@ -41,28 +41,28 @@ async def watcher(lobby: Lobby, external_id: str) -> AsyncIterator[Watcher]:
 
 
 class Watcher:
-    """What a watcher was told."""
+    """What a watcher received."""
 
     def __init__(self) -> None:
-        self._told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def read(self, client: Client) -> None:
         """Until cancelled, so that the service's pings are answered all the time."""
         while True:
             with contextlib.suppress(TimeoutError):  # the client waits only so long for a message
                 for participant in (await client.notified("participants.changed"))["participants"]:
-                    self._told.put_nowait(participant)
+                    self._received.put_nowait(participant)
 
-    async def told(self, seconds: float) -> list[dict[str, Any]]:
+    async def received(self, seconds: float) -> list[dict[str, Any]]:
         """All changes in so many seconds."""
         await asyncio.sleep(seconds)
-        return [self._told.get_nowait() for _ in range(self._told.qsize())]
+        return [self._received.get_nowait() for _ in range(self._received.qsize())]
 
     async def until_presence(self, presence: str, seconds: float) -> float:
         """Wait for it; how long that took. Raises TimeoutError."""
         start = time.monotonic()
         async with asyncio.timeout(seconds):
-            while (await self._told.get())["presence"] != presence:
+            while (await self._received.get())["presence"] != presence:
                 pass
         return time.monotonic() - start
 
@@ -114,7 +114,7 @@ async def test_a_reload_resumes_the_same_session_and_nobody_sees_a_flicker() -> 
             for _ in range(3):
                 await page.reload()
                 await start_app(lobby, page, "anna")
-            assert await watching.told(3.5) == []
+            assert await watching.received(3.5) == []
         (after,) = await sessions_of(lobby, "anna")
         assert after.id == before.id
         assert after.generation > before.generation

@@ -24,7 +24,7 @@ CHANGES = (
     # participants
     ("    v = '1', app = app, id = pid", f"    v = '2', {_FIELD} = '{_VALUE}', app = app, id = pid"),
     ("local WHOLE = {'v',", f"local WHOLE = {{'v', '{_FIELD}',"),
-    # what nodes are told of a change, and what is in an event
+    # what nodes are sent of a change, and what is in an event
     (
         """return '{"app":"' .. p.app""",
         f"""return '{{"{_FIELD}":[1],"app":"' .. p.app""",

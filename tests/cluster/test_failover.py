@@ -84,7 +84,7 @@ class Namespace:
             _ip("-n", self.name, "link", "set", f"{cable}x", "up")
 
     def cut(self) -> None:
-        """The cable to Redis is pulled: nobody is told."""
+        """The cable to Redis is pulled: nobody is notified."""
         _ip("link", "set", self.cables["r"], "down")
 
     def mend(self) -> None:

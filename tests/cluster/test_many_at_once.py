@@ -131,14 +131,14 @@ async def test_200_opens_of_one_identity_leave_exactly_the_promised_survivors(
 
 def _not_once(events: list[Event]) -> dict[str, list[tuple[str, int]]]:
     """Sessions that did not begin once and end once, with all their events and when these were."""
-    told: dict[str, list[tuple[str, int]]] = {}
+    received: dict[str, list[tuple[str, int]]] = {}
     for one in events:
         if one.session_id is not None:
-            told.setdefault(one.session_id, []).append((one.id, one.at))
+            received.setdefault(one.session_id, []).append((one.id, one.at))
     ends = ("opened", "ended")
     return {
         session: events
-        for session, events in told.items()
+        for session, events in received.items()
         if Counter(name for name, _ in events if name.endswith(ends)) != Counter(f"{session}:{end}" for end in ends)
     }
 

@@ -133,8 +133,8 @@ async def test_doctor_finds_a_session_without_connection_and_repairs_it_when_ask
         life = (await ask(node, "doctor", "--session", ghost, "--json")).json
         assert [step["what"] for step in life["steps"]] == ["opened", "detached"]
         assert life["state"] == "detached"
-        told = await ask(node, "doctor", "--session", ghost)
-        assert "The connection was lost; the grace began." in told.out
+        received = await ask(node, "doctor", "--session", ghost)
+        assert "The connection was lost; the grace began." in received.out
 
 
 async def test_doctor_finds_a_connection_without_session_and_the_node_takes_it_back(cluster: Cluster) -> None:

@@ -75,14 +75,14 @@ async def newcomer(crowd: Crowd, name: str, node: str) -> Member:
 
 
 async def sees(watcher: Member, name: str) -> None:
-    """The watcher is told that somebody has this name now: by the message, not by what finds a lost one later (S13)."""
+    """The watcher is sent this name: by the message, not by what finds a lost one later (S13)."""
     async with asyncio.timeout(SILENT_AFTER):
         while name not in {one.info.name for seen in watcher.seen.values() for one in seen}:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
 async def test_s21_sessions_and_records_go_to_and_fro_between_two_versions(place: tuple[RedisServer, Cluster]) -> None:
-    """What one version wrote the other one changes, and watchers on either are told; kicks reach both."""
+    """What one version wrote the other one changes, and watchers on either are notified; kicks reach both."""
     redis, cluster = place
     async with crowd_at(cluster, seed=402) as (crowd,):
         newer, older = await newcomer(crowd, "ann", "node3"), await newcomer(crowd, "ben", "node1")

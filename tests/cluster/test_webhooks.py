@@ -106,7 +106,7 @@ def _in_order_and_complete(before: list[Event], after: list[Event], whole: list[
     place = {event_id: number for number, event_id in enumerate(whole)}
     for part in (before, after):
         assert len({one["id"] for one in part}) == len(part)
-        told: dict[str, list[int]] = {}
+        received: dict[str, list[int]] = {}
         for one in part:
-            told.setdefault(one["participantId"], []).append(place[one["id"]])
-        assert all(numbers == sorted(numbers) for numbers in told.values()), told
+            received.setdefault(one["participantId"], []).append(place[one["id"]])
+        assert all(numbers == sorted(numbers) for numbers in received.values()), received

@@ -86,9 +86,9 @@ async def member_of(site: Site, room: str) -> AsyncIterator[list[Any]]:
         sdk.initialize_token(minted.token, None)
         await sdk.session.open(ParticipantInfo(name="Anna"))
         joined = await sdk.rooms.join(room)
-        heard: list[Any] = []
-        joined.on_message(lambda _sender, message: heard.append(message))
-        yield heard
+        received: list[Any] = []
+        joined.on_message(lambda _sender, message: received.append(message))
+        yield received
 
 
 def check_token(result: dict[str, Any], life: int, scope: tuple[str, ...]) -> str:
@@ -244,7 +244,7 @@ async def test_node_client_gets_our_errors(version: str, tmp_path: Path) -> None
 
 async def test_python_client_creates_fills_and_ends_a_conference(tmp_path: Path) -> None:
     client = await asyncio.to_thread(python_client, PYTHON[0])
-    async with running_site(tmp_path) as site, member_of(site, "standup") as heard:
+    async with running_site(tmp_path) as site, member_of(site, "standup") as received:
         at = {"access_token": "$api", "conference_id": "@made"}
         results = await site.clients.python(
             client,
@@ -283,12 +283,12 @@ async def test_python_client_creates_fills_and_ends_a_conference(tmp_path: Path)
         assert results["other"]["result"]["conferenceAlias"]
         assert results["empty"]["result"]["participants"] == []
         assert not [name for name, result in results.items() if "error" in result and name != "gone"]
-        assert heard == ["Hello"]
+        assert received == ["Hello"]
 
 
 async def test_node_client_creates_fills_and_ends_a_conference(tmp_path: Path) -> None:
     client = await asyncio.to_thread(node_client, NODE[0])
-    async with running_site(tmp_path) as site, member_of(site, "standup") as heard:
+    async with running_site(tmp_path) as site, member_of(site, "standup") as received:
         bob = {"externalId": "bob", "permissions": ["JOIN"], "notify": True}
         results = await site.clients.node(
             client,
@@ -306,7 +306,7 @@ async def test_node_client_creates_fills_and_ends_a_conference(tmp_path: Path) -
         assert not [result for result in results.values() if "error" in result]
         (anna,) = results["there"]["result"]["participants"]
         assert (anna["externalId"], anna["nbSession"]) == ("anna", 1)
-        assert heard == ["Hello"]
+        assert received == ["Hello"]
 
 
 async def test_a_service_that_the_authority_does_not_speak_for_is_not_trusted(tmp_path: Path) -> None:

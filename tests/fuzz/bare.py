@@ -135,9 +135,9 @@ def nothing_alarming(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.INFO)
     with structlog.testing.capture_logs() as entries:
         yield
-    told = [one for one in entries if one["log_level"] in ("warning", "error", "critical") or one.get("exc_info")]
-    told += [vars(one) for one in caplog.records if one.levelno >= logging.WARNING or one.exc_info]
-    assert told == [], told
+    notice = [one for one in entries if one["log_level"] in ("warning", "error", "critical") or one.get("exc_info")]
+    notice += [vars(one) for one in caplog.records if one.levelno >= logging.WARNING or one.exc_info]
+    assert notice == [], notice
 
 
 @asynccontextmanager

@@ -138,10 +138,10 @@ def test_an_invitation_is_declined() -> None:
 
 
 def test_completions_are_called_in_order_from_one_thread() -> None:
-    heard: list[tuple[int, BaseException | None, threading.Thread]] = []
+    arrived: list[tuple[int, BaseException | None, threading.Thread]] = []
 
     def completion(number: int, error: BaseException | None) -> None:
-        heard.append((number, error, threading.current_thread()))
+        arrived.append((number, error, threading.current_thread()))
 
     with running_fake() as service, Greenroom(service.url) as sdk:
         sdk.initialize_token(make_token(external_id="ada"))
@@ -150,11 +150,11 @@ def test_completions_are_called_in_order_from_one_thread() -> None:
         sdk.session.update_participant_info(name="x", completion=lambda error: completion(3, error))
         sdk.session.get_participant(completion=lambda error: completion(4, error))
         sdk.session.close(completion=lambda error: completion(5, error))
-    assert [number for number, _, _ in heard] == [1, 2, 3, 4, 5]
-    assert isinstance(heard[0][1], SessionNotOpenError)
-    assert [error for _, error, _ in heard[1:]] == [None] * 4
-    assert len({thread for _, _, thread in heard}) == 1
-    assert heard[0][2] is not threading.current_thread()
+    assert [number for number, _, _ in arrived] == [1, 2, 3, 4, 5]
+    assert isinstance(arrived[0][1], SessionNotOpenError)
+    assert [error for _, error, _ in arrived[1:]] == [None] * 4
+    assert len({thread for _, _, thread in arrived}) == 1
+    assert arrived[0][2] is not threading.current_thread()
 
 
 def test_a_completion_that_raises_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -192,9 +192,9 @@ async def test_observers_see_one_change_when_a_device_takes_over_its_ghost() -> 
         await second.session.open()
         await second.session.update_participant_info(name="seen")
         await notes.until(lambda: [one for one in notes.calls if one[0] == "changed" and one[1][0].info.name == "seen"])
-        told = [one for what, *rest in notes.calls if what == "changed" for one in rest[0]]
-        assert {one.presence for one in told} == {Presence.ONLINE}
-        assert [one.version for one in told] == sorted(one.version for one in told)
+        received = [one for what, *rest in notes.calls if what == "changed" for one in rest[0]]
+        assert {one.presence for one in received} == {Presence.ONLINE}
+        assert [one.version for one in received] == sorted(one.version for one in received)
         for sdk in (observer, first, second):
             await sdk.session.close()
 

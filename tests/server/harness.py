@@ -116,7 +116,7 @@ class Opened:
 
     @property
     def participant(self) -> dict[str, Any]:
-        """As it was told."""
+        """As it was given."""
         found: dict[str, Any] = self.result["participant"]
         return found
 

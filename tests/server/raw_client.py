@@ -242,7 +242,7 @@ class Recorder:
         self.calls.append(("drained",))
 
     async def ended(self) -> tuple[object, ...]:
-        """Wait for `lost`; what it was told."""
+        """Wait for `lost`; its code and reason."""
         async with asyncio.timeout(PATIENCE):
             await self.over.wait()
         return self.calls[-1]

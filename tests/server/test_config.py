@@ -153,7 +153,7 @@ def test_a_rate_is_no_duration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "problem"),
     [
         ({"GREENROOM_PORT": "x"}, "port (from GREENROOM_PORT) is 'x'; it must be a whole number from 0 to 65,535."),
         ({"GREENROOM_GRACE": "2 days"}, "grace (from GREENROOM_GRACE) is '2 days'; it must be a duration above 0,"
@@ -162,11 +162,11 @@ def test_a_rate_is_no_duration() -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_its_name_what_was_given_and_what_is_allowed(
-    environment: dict[str, str], told: str
+    environment: dict[str, str], problem: str
 ) -> None:
     with pytest.raises(IllegalArgumentError) as refused:
         load(None, environment)
-    assert refused.value.message == f"The setting {told}"
+    assert refused.value.message == f"The setting {problem}"
 
 
 def test_white_space_around_a_setting_is_no_part_of_it(tmp_path: Path) -> None:

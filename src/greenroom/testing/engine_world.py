@@ -202,7 +202,7 @@ class World(ABC):
         return total
 
     async def rosters_follow(self) -> None:
-        """Returns when rosters say what sessions say, and that was heard: marks that nobody settled are, after
+        """Returns when rosters say what sessions say, and that was received: marks that nobody settled are, after
         `MARK_AGE`. Nobody's lease or grace moves meanwhile."""
         await self.step(MARK_AGE + 0.1)
         await self.settle()

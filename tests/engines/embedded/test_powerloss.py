@@ -152,7 +152,7 @@ def _missing(con: apsw.Connection, number: int, promises: Promises) -> list[str]
             missing.append(f"end of {each}")
     for each, state in states.items():
         if ends[each] != (state >= 2):
-            missing.append(f"{ends[each]} ends told of {each}, state {state}")
+            missing.append(f"{ends[each]} ends published of {each}, state {state}")
     for at, (who, revision, name) in promises.updated:
         if at <= number:
             stored = profiles.get(who, (-1, ""))

@@ -64,8 +64,8 @@ async def test_s13_a_slot_that_moves_is_followed_and_counts_as_lost(trio: Cluste
         await b.update(name="stayed")
         await until(lambda: w.listener.losses)
         assert (await a.record()).name == "moved"
-        await a.update(name="heard there")
-        await until(lambda: any(r.name == "heard there" for r in w.listener.records(a.participant_id)))
+        await a.update(name="received there")
+        await until(lambda: any(r.name == "received there" for r in w.listener.records(a.participant_id)))
         await w.advance(2)
 
 

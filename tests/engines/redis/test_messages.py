@@ -42,20 +42,20 @@ async def test_s13_a_change_that_is_lost_between_two_that_are_received_is_notice
         partition = partition_of(APP, a.participant_id)
         await w.engine.bus.watch(APP, [a.participant_id])
         await _first_beat(w)
-        await a.update(name="heard")
+        await a.update(name="received")
         await w.wait_for_delivery()
         assert w.listener.losses == []
         w.server.is_lost = lambda channel: channel.endswith(":c")
         await a.update(name="lost")
         w.server.is_lost = lambda channel: False
-        await a.update(name="heard too")
+        await a.update(name="received too")
         await w.wait_for_delivery()
-        assert [change.participant.name for change in w.listener.changes] == ["heard", "heard too"]
+        assert [change.participant.name for change in w.listener.changes] == ["received", "received too"]
         assert w.listener.losses == [[partition]]
 
 
 async def test_s13_a_partition_that_lost_its_past_is_read_again_with_its_first_message() -> None:
-    """Also where it has caught up by the next beat: the newest change then has the number that was heard before."""
+    """Also where it has caught up by the next beat: the newest change then has the number that was received before."""
     async with LuaWorld() as w:
         a = await w.client()
         await w.engine.bus.watch(APP, [a.participant_id])
@@ -128,9 +128,9 @@ async def test_a_message_that_nobody_can_read_harms_nobody() -> None:
         tag = f"p{partition_of(APP, a.participant_id)}"
         for data in (b"", b"{}", b"\xff", b'{"id": "x"}'):
             await w.node_store.publish(tag, "c", data)
-        await a.update(name="heard")
+        await a.update(name="received")
         await w.wait_for_delivery()
-        assert [record.name for record in w.listener.records(a.participant_id)] == ["heard"]
+        assert [record.name for record in w.listener.records(a.participant_id)] == ["received"]
 
 
 async def test_commands_reach_their_node_and_star_reaches_all() -> None:

@@ -136,7 +136,7 @@ async def test_no_server_is_a_retryable_error_and_nothing_was_sent() -> None:
             await link.submit(("PING",))
         assert isinstance(caught.value, NotSentError)
         assert "nobody there" in caught.value.detail
-        assert "nobody there" not in str(caught.value), "nothing internal is told to clients"
+        assert "nobody there" not in str(caught.value), "nothing internal is sent to clients"
     await link.close()
 
 

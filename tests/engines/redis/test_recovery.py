@@ -160,7 +160,7 @@ async def test_s15_an_engine_that_lost_nothing_changes_nothing() -> None:
 
 
 async def test_s7_what_is_held_at_a_higher_generation_is_written_again() -> None:
-    """A failover to a replica that had not heard of the last attach and update."""
+    """A failover to a replica that has not received the last attach and update."""
     async with LuaWorld() as w:
         a = await w.client(name="old")
         snapshot = w.server.snapshot()

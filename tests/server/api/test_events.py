@@ -16,12 +16,12 @@ async def test_events_of_a_session_come_in_order_and_page_by_page() -> None:
             await client.call("session.updateParticipantInfo", updateId="u1", name="Anne")
             await client.call("session.close")
         whole = await api.good("GET", "/v1/events", limit=1000)
-        told = [item["type"] for item in whole["items"]]
-        assert [each for each in told if each.startswith("session.")] == ["session.opened", "session.ended"]
-        people = [each for each in told if each.startswith("participant.")]
+        received = [item["type"] for item in whole["items"]]
+        assert [each for each in received if each.startswith("session.")] == ["session.opened", "session.ended"]
+        people = [each for each in received if each.startswith("participant.")]
         assert people[-1] == "participant.offline"
         assert people.index("participant.online") < people.index("participant.offline")
-        ended = whole["items"][told.index("session.ended")]
+        ended = whole["items"][received.index("session.ended")]
         assert ended["id"] == f"{opened.id}:ended"
         assert ended["data"]["reason"] == "closed"
         assert ended["data"]["duration"] >= 0

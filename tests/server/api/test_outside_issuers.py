@@ -148,7 +148,7 @@ async def test_a_key_that_the_provider_made_meanwhile_is_fetched_and_the_old_one
         new = await issuer.sign_in("ben")
         one = running.service.tenants.issuers.key_sets._sets[tenant.key, made["id"]]
         one.began_at = -100.0  # as though half a minute had passed since it was fetched
-        # The first attempt is told to come back in a second: the SDK does.
+        # The first attempt is asked to come back in a second: the SDK does.
         async with Greenroom(running.url) as greenroom:
             greenroom.initialize_token(new)
             participant = await greenroom.session.open()
@@ -202,9 +202,9 @@ async def by_authlib(key: Any, alg: str, claims: dict[str, Any]) -> str:
 
 
 async def by_jose(key: Any, alg: str, claims: dict[str, Any]) -> str:
-    told = {"pem": None if key is None else pem_of(key).decode(), "secret": SECRET, "alg": alg, "claims": claims}
+    received = {"pem": None if key is None else pem_of(key).decode(), "secret": SECRET, "alg": alg, "claims": claims}
     program = BROWSER / "test" / "tools" / "sign.mjs"
-    return (await output_of(await node_program(), program, json.dumps(told))).strip()
+    return (await output_of(await node_program(), program, json.dumps(received))).strip()
 
 
 @pytest.mark.slow

@@ -143,8 +143,8 @@ async def test_a_kick_ends_the_sessions_and_the_old_token() -> None:
         kicked = await api.good("POST", "/v1/participants/ext:anna/kick", {"reason": "be kind"})
         assert kicked["ended"] == [opened.id]
         assert (kicked["blocked"], kicked["blockedUntil"]) == (False, None)
-        told = await client.notified("session.ended")
-        assert (told["reason"], told["message"]) == ("kicked", "be kind")
+        received = await client.notified("session.ended")
+        assert (received["reason"], received["message"]) == ("kicked", "be kind")
         assert await client.closed() == CloseCode.KICKED
         async with running.connect() as other:
             with pytest.raises(RefusedError) as refused:
@@ -281,8 +281,8 @@ async def test_attributes_are_changed_as_a_profile_is() -> None:
         body = {"attributes": {"role": None, "team": "blue"}}
         changed = await api.call("PATCH", path, body, headers={"If-Match": etag})
         assert (changed.status, changed.body["attributes"]) == (200, {"team": "blue"})
-        told = (await watcher.notified("participants.changed"))["participants"][0]
-        assert told["attributes"] == {"team": "blue"}
+        received = (await watcher.notified("participants.changed"))["participants"][0]
+        assert received["attributes"] == {"team": "blue"}
         assert (await client.call("session.getParticipant"))["participant"]["attributes"] == {"team": "blue"}
         stale = await api.call("PATCH", path, {"attributes": {"team": "red"}}, headers={"If-Match": etag})
         assert (stale.status, stale.body["details"]["participant"]) == (409, changed.body)

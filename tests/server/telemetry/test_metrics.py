@@ -1,4 +1,4 @@
-"""What is counted and measured: each metric moves when it should, is documented, and tells nothing of anybody."""
+"""What is counted and measured: each metric moves when it should, is documented, and says nothing of anybody."""
 
 from __future__ import annotations
 
@@ -346,7 +346,7 @@ async def test_without_a_token_only_this_machine_itself(headers: dict[str, str],
 
 
 async def test_a_loopback_proxy_is_not_this_machine_unless_the_settings_say_so() -> None:
-    """It adds no header where it is not told to."""
+    """It adds no header unless it is asked to."""
     async with (
         running_service(metrics_from_loopback="off") as running,
         running.http.get(running.url + "/metrics") as reply,
@@ -368,7 +368,7 @@ async def test_the_metrics_token_reads_metrics_and_nothing_else() -> None:
                 assert reply.status == status, path
 
 
-# -- what is told -----------------------------------------------------------------------------------------------------
+# -- what is said -----------------------------------------------------------------------------------------------------
 
 
 async def test_every_metric_is_in_the_table_and_on_the_page() -> None:

@@ -82,10 +82,10 @@ async def test_spans_hold_no_secrets_and_no_names(monkeypatch: pytest.MonkeyPatc
             await client.call("session.updateParticipantInfo", updateId=canary, name=canary + "2")
             with pytest.raises(RefusedError):
                 await client.call("session.updateParticipantInfo", updateId="2", name=canary * 100)
-    told = " ".join(span.to_json() for span in exporter.get_finished_spans())
-    assert "session.open" in told
+    received = " ".join(span.to_json() for span in exporter.get_finished_spans())
+    assert "session.open" in received
     for secret in (canary, token, opened.secret, app.secret, app.participant_id(canary)):
-        assert secret not in told
+        assert secret not in received
 
 
 def test_off_is_nothing() -> None:

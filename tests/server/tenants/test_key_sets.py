@@ -65,7 +65,7 @@ class Bench:
         return None if found is None else found.kid
 
     def wait(self, kid: str = "key-1") -> float:
-        """When a client with such a token is told to come back."""
+        """When a client with such a token is asked to come back."""
         with pytest.raises(ServiceUnavailableError) as caught:
             self.find(kid)
         assert caught.value.retryable

@@ -77,7 +77,7 @@ async def make_events(engine: EmbeddedEngine, app_key: str, name: str) -> None:
         page = await engine.outbox.read(app_key, cursor)
         cursor = page.cursor
         for event in page.items:
-            print(event.id, flush=True)  # told only once it is committed
+            print(event.id, flush=True)  # printed only once it is committed
         await asyncio.sleep(0.005)
 
 

@@ -140,11 +140,11 @@ class World:
 
     def check_order(self) -> None:
         """Of first deliveries, for each participant."""
-        told: dict[str, list[int]] = defaultdict(list)
+        received: dict[str, list[int]] = defaultdict(list)
         for event in self.delivered:
             if event.type == "participant.updated":
-                told[event.participant_id].append(event.data["version"])
-        for versions in told.values():
+                received[event.participant_id].append(event.data["version"])
+        for versions in received.values():
             assert versions == sorted(versions)
 
 
@@ -260,11 +260,11 @@ async def test_what_the_engine_dropped_is_sent_as_one_gap(clock: VirtualTime) ->
         here.outcome = GOOD
         before = len(here.delivered)
         await here.clock.go(400)
-        told = here.delivered[before:]
-        (gap,) = [event for event in told if event.type == "gap"]
-        assert gap.data["dropped"] + len(told) - 1 == 300
+        received = here.delivered[before:]
+        (gap,) = [event for event in received if event.type == "gap"]
+        assert gap.data["dropped"] + len(received) - 1 == 300
         opened, online, *kept = [event.id for event in await here.all_events()]
-        assert [event.id for event in told[-98:]] == kept, f"updates went before {opened} and {online}"
+        assert [event.id for event in received[-98:]] == kept, f"updates went before {opened} and {online}"
 
 
 @virtual

@@ -89,7 +89,7 @@ def test_nothing_ends_while_redis_is_away() -> None:
 
 
 def _renamed_while_all_messages_are_lost(seed: int) -> list[str]:
-    """What the oracles say some seconds after a change that no message told of."""
+    """What the oracles say some seconds after a change of which no message came."""
     with ClusterWorld(seed) as world:
         anna, bob = world.make_app("anna"), world.make_app("bob")
         anna.open()

@@ -371,10 +371,10 @@ def test_s9_a_fenced_node_answers_retryably_and_says_move_on_then_stay(world: Wo
 
     registry.beat = unreachable
     world.run(9.0)
-    told = client.receive(plug)
-    while told.get("method") != "session.moveOn":
-        told = client.receive(plug)
-    assert told["params"]["jitter"] >= 10.0
+    received = client.receive(plug)
+    while received.get("method") != "session.moveOn":
+        received = client.receive(plug)
+    assert received["params"]["jitter"] >= 10.0
     answer = client.ask(plug, "session.getParticipant")
     assert code_of(answer) == ErrorCode.FENCED
     assert answer["error"]["data"]["retryable"] is True
@@ -384,8 +384,8 @@ def test_s9_a_fenced_node_answers_retryably_and_says_move_on_then_stay(world: Wo
     assert 15.0 <= getattr(refused.exception(), "retry_after", 0.0) <= 30.0
     registry.beat = real
     world.run(9.0)
-    while told.get("method") != "session.stay":
-        told = client.receive(plug)
+    while received.get("method") != "session.stay":
+        received = client.receive(plug)
     assert "result" in client.ask(plug, "session.getParticipant")
 
 

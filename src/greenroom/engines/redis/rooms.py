@@ -216,7 +216,7 @@ class RedisRooms:
         return decode_invitation(body)
 
     async def _drop(self, drops: Sequence[Drop]) -> list[MembershipLost]:
-        """Rows drop rooms that refuse them, and rooms hear of it."""
+        """Rows drop rooms that refuse them, and rooms are notified."""
         parts, lost = await self._settling.drop(drops)
         await self._settling.settle(parts)
         return lost

@@ -217,7 +217,7 @@ class Settling:
         self.is_doubtful = True
 
     def lost(self) -> tuple[MembershipLost, ...]:
-        """Memberships that ended since this was asked last, and whose nodes are to be told."""
+        """Memberships that ended since this was asked last, and whose nodes are to be notified."""
         lost, self._lost = tuple(self._lost), []
         return lost
 
@@ -446,9 +446,9 @@ class Settling:
         lost: list[MembershipLost] = []
         for reply in await self.ask(calls):
             if not isinstance(reply, Exception):
-                readings, told = reply
+                readings, ended = reply
                 found += parts_of(readings)
-                texts = [each.decode() for each in told]
+                texts = [each.decode() for each in ended]
                 for session, node, generation, room, reason in batched(texts, 5):
                     lost.append(MembershipLost(session, node, int(generation), room, reason))
         return found, lost

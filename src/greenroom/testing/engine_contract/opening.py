@@ -172,7 +172,7 @@ class OpeningContract(ContractBase):
     async def test_s7_only_a_node_with_a_good_lease_opens(self) -> None:
         async with self.make_world() as w:
             with refused(ErrorCode.FENCED):
-                await w.open(node="node-9", lease="never heard of")
+                await w.open(node="node-9", lease="unknown")
             assert await w.types() == []
 
     async def test_two_applications_never_meet(self) -> None:

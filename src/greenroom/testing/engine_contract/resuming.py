@@ -149,7 +149,7 @@ class ResumingContract(ContractBase):
         async with self.make_world() as w:
             a = await w.client()
             with refused(ErrorCode.FENCED):
-                await a.resume(node="node-9", lease="never heard of")
+                await a.resume(node="node-9", lease="unknown")
 
     async def test_refresh_stores_the_new_token(self) -> None:
         async with self.make_world() as w:
