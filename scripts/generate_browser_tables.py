@@ -116,7 +116,7 @@ def _tree() -> str:
 
     def walk(parent: type[errors.GreenroomError], name: str) -> None:
         for child in parent.__subclasses__():
-            if child.__module__ != errors.__name__ or child in NOT_FOR_SESSIONS:
+            if child.__module__ != errors.__name__ or child in NOT_FOR_SESSIONS or child.__bases__[0] is not parent:
                 continue
             if child.__name__.startswith("_"):  # a helper of the Python module: its children are its parent's
                 walk(child, name)

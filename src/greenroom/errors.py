@@ -260,7 +260,7 @@ class TooManySessionsError(ParticipantError):
     default_code = ErrorCode.TOO_MANY_SESSIONS
 
 
-class ParticipantBlockedError(_UntilError, ParticipantError):
+class ParticipantBlockedError(ParticipantError, _UntilError):
     """The participant is blocked until ``until`` (Unix milliseconds), or for good where it is None."""
 
     default_code = ErrorCode.PARTICIPANT_BLOCKED
@@ -329,7 +329,7 @@ class RoomFullError(RoomError):
     default_code = ErrorCode.ROOM_FULL
 
 
-class KeptOutError(_UntilError, RoomError):
+class KeptOutError(RoomError, _UntilError):
     """The participant was kicked out of the room, and stays out until ``until`` (Unix milliseconds)."""
 
     default_code = ErrorCode.KEPT_OUT
