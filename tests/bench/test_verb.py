@@ -24,12 +24,13 @@ async def test_every_scenario_runs_against_a_service(tmp_path: Path) -> None:
         )  # fmt: skip
     assert ran.code == Exit.DONE, ran
     findings = {one["scenario"]: one for one in json.loads(report.read_text())["findings"]}
-    assert list(findings) == ["storm", "echo", "idle", "fanout", "reconnect", "churn"]
+    assert list(findings) == ["storm", "echo", "idle", "fanout", "reconnect", "churn", "rooms"]
     assert all(one["errors"] == {} for one in findings.values())
     assert findings["storm"]["operations"] == 20
     assert findings["fanout"]["operations"] == 11 * 2
     assert findings["reconnect"]["more"]["back"] == 12
     assert findings["reconnect"]["more"]["meanAttempts"] == 1.0
+    assert findings["rooms"]["operations"] == 9 * 4
     assert page.read_text().count("<svg") >= len(findings)
     compared = await run("bench", "compare", str(report), str(report), "--json")
     assert {one["ratio"] for one in compared.json} <= {1.0, None}

@@ -75,14 +75,16 @@ class Target:
         )
 
 
+OnNotice = Callable[["BenchClient", bytes], None]
+"""Called with what the server says unasked."""
+
+
 class BenchClient:
     """One connection and the answer it waits for. on_notice: what the server says unasked."""
 
     __slots__ = ("_answer", "_loop", "_target", "connection", "number", "on_notice", "reply")
 
-    def __init__(
-        self, target: Target, number: int, on_notice: Callable[[BenchClient, bytes], None] | None = None
-    ) -> None:
+    def __init__(self, target: Target, number: int, on_notice: OnNotice | None = None) -> None:
         self._target = target
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[bytes] | None = None
@@ -181,7 +183,7 @@ async def open_many(
     numbers: Sequence[int],
     *,
     width: int = 64,
-    on_notice: Callable[[BenchClient, bytes], None] | None = None,
+    on_notice: OnNotice | None = None,
     errors: Counter[str],
 ) -> list[BenchClient]:
     """Open a session for each number, and keep them."""

@@ -41,6 +41,15 @@ class Dialect(Protocol):
     def rename(self, name: str) -> bytes:
         """Change the own name."""
 
+    def join(self, room: str) -> bytes:
+        """Join the room."""
+
+    def leave(self, room: str) -> bytes:
+        """Leave it."""
+
+    def say(self, room: str, text: str) -> bytes:
+        """A message to all in the room. text: of letters, digits and spaces."""
+
     def kind(self, message: bytes) -> Said:
         """What a message is."""
 
@@ -72,6 +81,16 @@ class GreenroomDialect:
         params = f'{{"updateId":"{os.urandom(16).hex()}","name":"{name}"}}'
         return f'{{"jsonrpc":"2.0","id":4,"method":"session.updateParticipantInfo","params":{params}}}'.encode()
 
+    def join(self, room: str) -> bytes:
+        return f'{{"jsonrpc":"2.0","id":5,"method":"rooms.join","params":{{"room":"{room}"}}}}'.encode()
+
+    def leave(self, room: str) -> bytes:
+        return f'{{"jsonrpc":"2.0","id":6,"method":"rooms.leave","params":{{"room":"{room}"}}}}'.encode()
+
+    def say(self, room: str, text: str) -> bytes:
+        params = f'{{"room":"{room}","messageId":"{os.urandom(16).hex()}","message":"{text}"}}'
+        return f'{{"jsonrpc":"2.0","id":7,"method":"rooms.send","params":{params}}}'.encode()
+
     def kind(self, message: bytes) -> Said:
         if message.startswith(b'{"id":'):
             return Said.REFUSED if b'"error":{' in message[:40] else Said.DONE
@@ -84,10 +103,25 @@ def hello(token: str, resume_secret: str) -> bytes:
     return f'{{"jsonrpc":"2.0","id":1,"method":"session.open","params":{params}}}'.encode()
 
 
-def resume(session_id: str, resume_secret: str, next_secret: str, attempt: int) -> bytes:
-    """``session.resume``."""
+def resume(
+    session_id: str, resume_secret: str, next_secret: str, attempt: int, watching: dict[str, int] | None = None
+) -> bytes:
+    """``session.resume``. watching: versions of the rosters that the client has, by room."""
+    rooms = ",".join(f'["{room}",{version}]' for room, version in (watching or {}).items())
     params = (
         f'{{"sessionId":"{session_id}","resumeSecret":"{resume_secret}","nextSecret":"{next_secret}",'
-        f'"attempt":{attempt}}}'
+        f'"attempt":{attempt},"watchingRooms":[{rooms}]}}'
     )
     return f'{{"jsonrpc":"2.0","id":1,"method":"session.resume","params":{params}}}'.encode()
+
+
+def create_counted_room(room: str) -> bytes:
+    """``rooms.create`` of a room of which watchers get the count."""
+    params = f'{{"room":"{room}","detailed":false}}'
+    return f'{{"jsonrpc":"2.0","id":8,"method":"rooms.create","params":{params}}}'.encode()
+
+
+def next_members(room: str, cursor: str) -> bytes:
+    """``rooms.members``."""
+    params = f'{{"room":"{room}","cursor":"{cursor}"}}'
+    return f'{{"jsonrpc":"2.0","id":9,"method":"rooms.members","params":{params}}}'.encode()

@@ -11,8 +11,10 @@ from greenroom.bench.figures import Latencies, Measurement, Stopwatch
 from greenroom.bench.scenarios import finding
 
 
-async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0) -> Measurement:
+async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0, pause: float = 0.0) -> Measurement:
     """One participant changes its name ``updates`` times; ``watchers`` others are notified, one update at a time.
+
+    pause: seconds between two updates.
 
     An operation is a delivery; its latency runs from sending the update to receiving it. ``more.last`` is of the last
     watcher of each update.
@@ -61,6 +63,7 @@ async def fanout(target: Target, *, watchers: int, updates: int, first: int = 0)
         if received:
             last.add(max(received) - at)
             target.watcher.done(1, max(received) - at)
+        await asyncio.sleep(pause)
     stopwatch.stop()
     target.end()
     await close_many([subject, *devices])

@@ -75,14 +75,14 @@ class Stopwatch:
     """Wall and own CPU, from `start` to `stop`."""
 
     def __init__(self) -> None:
-        self._wall = self._cpu = 0.0
+        self.began = self._cpu = 0.0
         self.seconds = self.share = 0.0
 
     def start(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self.began, self._cpu = time.perf_counter(), time.process_time()
 
     def elapsed(self) -> float:
-        return time.perf_counter() - self._wall
+        return time.perf_counter() - self.began
 
     def stop(self) -> None:
         self.seconds = max(1e-9, self.elapsed())

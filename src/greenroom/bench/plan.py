@@ -22,6 +22,7 @@ from greenroom.bench.figures import Measurement
 from greenroom.bench.minting import mint
 from greenroom.bench.reconnect import reconnect
 from greenroom.bench.report import Report
+from greenroom.bench.rooms import join_and_leave
 from greenroom.bench.scenarios import echo, idle, storm
 
 SPARE_FILES = 64
@@ -52,6 +53,8 @@ class PlanError(Exception):
 
 ECHOES_A_SECOND = 20.0
 """On each connection: the service takes 50 messages a second of one."""
+JOINS_EACH = 4
+"""The service takes 30 joins a minute of one participant, 160 at once."""
 
 
 def _storm(target: Target, plan: Plan) -> Awaitable[Measurement]:
@@ -81,6 +84,13 @@ def _churn(target: Target, plan: Plan) -> Awaitable[Measurement]:
     return churn(target, watchers=watchers, crowd=crowd, per_second=min(100.0, crowd / 2), seconds=plan.seconds)
 
 
+def _rooms(target: Target, plan: Plan) -> Awaitable[Measurement]:
+    rooms = max(1, plan.clients // 4)
+    sessions = plan.clients - rooms
+    width = min(plan.in_flight, sessions)
+    return join_and_leave(target, count=JOINS_EACH * sessions, rooms=rooms, sessions=sessions, width=width)
+
+
 SCENARIOS: dict[str, Callable[[Target, Plan], Awaitable[Measurement]]] = {
     "storm": _storm,
     "echo": _echo,
@@ -88,6 +98,7 @@ SCENARIOS: dict[str, Callable[[Target, Plan], Awaitable[Measurement]]] = {
     "fanout": _fanout,
     "reconnect": _reconnect,
     "churn": _churn,
+    "rooms": _rooms,
 }
 
 

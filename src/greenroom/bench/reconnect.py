@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from greenroom.bench.client import BenchClient, RequestRefusedError, Target, close_many, in_flight
+from greenroom.bench.client import BenchClient, OnNotice, RequestRefusedError, Target, close_many, in_flight
 from greenroom.bench.dialect import hello, resume, secret
 from greenroom.bench.figures import Latencies, Measurement, Stopwatch
 from greenroom.bench.scenarios import finding
 from greenroom.bench.wire import ConnectFailedError
+from greenroom.codes import ERRORS, ErrorCode
 from greenroom.core.backoff import full_jitter
 from greenroom.core.client.effects import ClientSettings
 
@@ -23,7 +24,7 @@ _GIVE_UP_AFTER = 60.0
 """Seconds after which clients that are not all back are given up: the grace is 40 s."""
 
 
-class _Member(msgspec.Struct):
+class Member(msgspec.Struct):
     """One device, across its connections."""
 
     number: int
@@ -32,8 +33,14 @@ class _Member(msgspec.Struct):
     following: str = ""
     """The next secret: the same for every attempt until one is answered, or a lost reply would lock the client out."""
     attempts: int = 0
+    dialled_at: float = 0.0
+    """When the last attempt began."""
     admitted_at: float = 0.0
     """When the last attempt's handshake was done."""
+    watching: dict[str, int] = {}
+    """Versions of rosters, by room."""
+    ended: bool = False
+    """Whether it was told that the session is no more."""
 
 
 async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1) -> Measurement:
@@ -44,7 +51,7 @@ async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1
     ``more.allBack`` are the seconds until the last one is back.
     """
     errors: Counter[str] = Counter()
-    members, devices = await _assembled(target, range(first, first + count), errors)
+    members, devices = await assembled(target, range(first, first + count), errors)
     await asyncio.sleep(1.0)
     latencies: list[float] = []
     timeline: list[tuple[float, int]] = []
@@ -61,28 +68,17 @@ async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1
     lost = time.perf_counter()
     every = max(1, len(members) // 100)
 
-    async def come_back(member: _Member) -> None:
-        failures = 1  # the SDK waits before its first attempt too (S1)
-        while time.perf_counter() - lost < _GIVE_UP_AFTER:
-            await asyncio.sleep(full_jitter(failures, chance.random))
-            member.attempts += 1
-            at = time.perf_counter()
-            wait, device = await _resume_once(target, member, errors)
-            if device is None:
-                failures += 1
-                await asyncio.sleep(wait)
-                continue
-            now = time.perf_counter()
-            latencies.append(now - member.admitted_at)
-            whole.add(now - at)
-            if device.connection is not None:
-                device.connection.send(target.dialect.echo())
-            back.append(device)
-            if len(back) % every == 0:
-                timeline.append((round(time.perf_counter() - lost, 3), len(back)))
-                target.watcher.done(every, latencies[-1])
+    async def come_back(member: Member) -> None:
+        device = await resume_paced(target, member, errors, lost, chance)
+        if device is None:
             return
-        errors["gave up"] += 1
+        now = time.perf_counter()
+        latencies.append(now - member.admitted_at)
+        whole.add(now - member.dialled_at)
+        back.append(device)
+        if len(back) % every == 0:
+            timeline.append((round(now - lost, 3), len(back)))
+            target.watcher.done(every, latencies[-1])
 
     await asyncio.gather(*(come_back(member) for member in members))
     stopwatch.stop()
@@ -98,19 +94,20 @@ async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1
     return found
 
 
-async def _assembled(
-    target: Target, numbers: Sequence[int], errors: Counter[str]
-) -> tuple[list[_Member], list[BenchClient]]:
-    members: list[_Member] = []
+async def assembled(
+    target: Target, numbers: Sequence[int], errors: Counter[str], on_notice: OnNotice | None = None
+) -> tuple[list[Member], list[BenchClient]]:
+    """Sessions that can be resumed, and their devices, in the same order."""
+    members: list[Member] = []
     devices: list[BenchClient] = []
 
     async def one(number: int) -> None:
-        device = BenchClient(target, number)
+        device = BenchClient(target, number, on_notice)
         chosen = secret()
         await device.dial()
         reply = await device.ask(hello(target.tokens[number], chosen))
         await device.ask(target.dialect.echo())  # as the SDK does: it confirms the open (S6)
-        members.append(_Member(number, _session_id(reply), chosen))
+        members.append(Member(number, _session_id(reply), chosen))
         devices.append(device)
 
     target.watcher.stage("reconnect: open", len(numbers))
@@ -118,17 +115,45 @@ async def _assembled(
     return members, devices
 
 
-async def _resume_once(target: Target, member: _Member, errors: Counter[str]) -> tuple[float, BenchClient | None]:
+async def resume_paced(
+    target: Target, member: Member, errors: Counter[str], lost: float, chance: random.Random,
+    on_notice: OnNotice | None = None,
+) -> BenchClient | None:  # fmt: skip
+    """The device that is back, by the SDK's own rules; None where it gave up. lost: when the connection was."""
+    failures = 1  # the SDK waits before its first attempt too (S1)
+    while time.perf_counter() - lost < _GIVE_UP_AFTER and not member.ended:
+        await asyncio.sleep(full_jitter(failures, chance.random))
+        member.attempts += 1
+        member.dialled_at = time.perf_counter()
+        wait, device = await resume_once(target, member, errors, on_notice)
+        if device is None:
+            failures += 1
+            await asyncio.sleep(wait)
+            continue
+        if device.connection is not None:
+            device.connection.send(target.dialect.echo())
+        return device
+    errors["gave up"] += 1
+    return None
+
+
+async def resume_once(
+    target: Target, member: Member, errors: Counter[str], on_notice: OnNotice | None = None
+) -> tuple[float, BenchClient | None]:
     """(seconds the service asks to wait, None) or (0, the device that is back)."""
-    device = BenchClient(target, member.number)
+    device = BenchClient(target, member.number, on_notice)
     member.following = member.following or secret()
     try:
         async with asyncio.timeout(_ATTEMPT_LIMIT):
             await device.dial()
             member.admitted_at = time.perf_counter()
-            await device.ask(resume(member.session_id, member.secret, member.following, member.attempts))
+            await device.ask(
+                resume(member.session_id, member.secret, member.following, member.attempts, member.watching)
+            )
     except RequestRefusedError as error:
-        errors[f"refused: {_reason(str(error))}"] += 1
+        reason = _reason(str(error))
+        member.ended = reason == ERRORS[ErrorCode.SESSION_ENDED].reason
+        errors[f"refused: {reason}"] += 1
         wait = _retry_after(str(error))
     except (ConnectFailedError, OSError, TimeoutError) as error:
         errors[f"failed: {type(error).__name__} {str(error)[:60]}"] += 1

@@ -13,12 +13,12 @@ from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url
 if TYPE_CHECKING:
     from greenroom.bench.report import Report
 
-_ALL = ("storm", "echo", "idle", "fanout", "reconnect", "churn")
+_ALL = ("storm", "echo", "idle", "fanout", "reconnect", "churn", "rooms")
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb = typer.Typer(help="Load: storms, idle sessions, fan-out, reconnection, churn.", no_args_is_help=True)
+    verb = typer.Typer(help="Load: storms, idle sessions, fan-out, reconnection, churn, rooms.", no_args_is_help=True)
     verb.command("run")(run)
     verb.command("compare")(compare)
     app.add_typer(verb, name="bench")
