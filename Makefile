@@ -67,7 +67,7 @@ docs-pages: ## write the generated reference pages
 docs: docs-pages ## the documentation as HTML in build/docs
 	$(VENV_PYTHON) -m zensical build --clean --strict --config-file mkdocs.yml
 
-bench: ## the figures and plots of the benchmark page (up to 30 minutes)
+bench: ## the figures and plots of the benchmark page (up to 40 minutes)
 	@scripts/system-packages bench
 	@scripts/venv
 	@$(VENV_PYTHON) -m benchmarks $(ARGS)

@@ -1,7 +1,8 @@
 """``python -m benchmarks [--quick | --soak]``: makes the figures, the plots and docs/explanation/performance.md.
 
---only NAME runs some jobs alone and writes nothing but build/bench/results.json. --page writes the page again from the
-results there are.
+--only NAME runs some jobs alone and writes nothing but build/bench/results.json; with --keep their figures take the
+place of those of the last full run, and the page says when and under what load they were made. --page writes the page
+again from the results there are.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ def main() -> int:
     kind.add_argument("--soak", action="store_true", help="the long tests of endurance, an hour and more")
     kind.add_argument("--page", action="store_true", help="only write the page again, from the last results")
     parser.add_argument("--only", action="append", choices=sorted(JOBS), help="run this job only; repeatable")
+    parser.add_argument("--keep", action="store_true", help="with --only: into the kept results and the page")
     parser.add_argument("--baseline", action="store_true", help="keep this run's ratios as the guard's baseline")
     options = parser.parse_args()
+    if options.keep and (not options.only or options.quick):
+        parser.error("--keep goes with --only, and not with --quick: the kept results are of the full form")
     if options.page:
         page.write(results.load())
         return 0
@@ -50,6 +54,8 @@ def main() -> int:
     found = results.collect(bench, described, time.monotonic() - started)
     if results.save(found, whole=not options.only):
         page.write(found)
+    elif options.keep:
+        page.write(results.keep(found))
     if options.baseline:
         results.save_baseline(found)
     results.show(found)

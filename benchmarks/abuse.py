@@ -2,7 +2,8 @@
 
 `noisy_neighbour` breaks the protocol and is cut off; here every request is well-formed and there are simply too many of
 them, or too expensive ones. Beside each, one good client pings, opens and closes: its p99 is the figure, and how that
-grew from the first third of the time to the last. Both engines. An abuser runs in a process of its own:
+grew from the first third of the time to the last. In a room it is its other members that ping, leave and join. Both
+engines. An abuser runs in a process of its own:
 ``python -m benchmarks.abuse NAME SECONDS``, with the service's address and credentials as JSON on standard input.
 """
 
@@ -14,8 +15,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from benchmarks.noisy_neighbour import FIRST_NEIGHBOUR, PAUSE
-from benchmarks.servers import cluster, running
-from greenroom.bench.client import BenchClient, RequestRefusedError, Target
+from benchmarks.servers import RunningServer, cluster, running
+from greenroom.bench.client import BenchClient, RequestRefusedError, Target, close_many, open_many
 from greenroom.bench.figures import Measurement, Stopwatch
 from greenroom.bench.minting import api_token
 from greenroom.bench.scenarios import finding
@@ -39,6 +40,10 @@ DEFAULT_LIMITS = {
     "GREENROOM_OPENS_PER_SECOND": "2000",
 }
 """The bench's settings lift these; here they are what is tried."""
+ROOM_LIMITS = DEFAULT_LIMITS | {"GREENROOM_IDS_PER_SECOND": "2000", "GREENROOM_IDS_BURST": "4000"}
+ROOM = "abused"
+MEMBERS = 50
+"""Of the room, beside the abuser."""
 PREFILL = 20_000
 """Events in the stream before participants are erased."""
 TOKENS = 5_000
@@ -201,13 +206,64 @@ ABUSES: dict[str, Callable[[Abuser], Awaitable[None]]] = {
 }
 
 
+async def room_joins(abuser: Abuser) -> None:
+    """Four sessions that join the room and leave it again."""
+
+    async def loop() -> None:
+        device = BenchClient(abuser.target, 0)
+        await device.open()
+        while True:
+            await abuser.ask(device, "rooms.join", {"room": ROOM})
+            await abuser.ask(device, "rooms.leave", {"room": ROOM})
+
+    await asyncio.gather(*(loop() for _ in range(4)))
+
+
+async def room_messages(abuser: Abuser) -> None:
+    """Three sessions that send the longest messages to all in the room."""
+
+    async def loop(number: int) -> None:
+        device = BenchClient(abuser.target, 0)
+        await device.open()
+        await abuser.ask(device, "rooms.join", {"room": ROOM})
+        turn = 0
+        while True:
+            turn += 1
+            params = {"room": ROOM, "messageId": f"{number}-{turn}-{time.monotonic_ns()}", "message": "x" * 16_000}
+            await abuser.ask(device, "rooms.send", params)
+
+    await asyncio.gather(*(loop(number) for number in range(3)))
+
+
+async def room_watches(abuser: Abuser) -> None:
+    """Three sessions that watch and unwatch 32 rooms in turns."""
+    rooms = [ROOM, *(f"nobody-{number}" for number in range(31))]
+
+    async def loop() -> None:
+        device = BenchClient(abuser.target, 0)
+        await device.open()
+        while True:
+            await abuser.ask(device, "rooms.watch", {"rooms": rooms})
+            await abuser.ask(device, "rooms.unwatch", {"rooms": rooms})
+
+    await asyncio.gather(*(loop() for _ in range(3)))
+
+
+ROOM_ABUSES: dict[str, Callable[[Abuser], Awaitable[None]]] = {
+    "joins": room_joins,
+    "messages": room_messages,
+    "watches": room_watches,
+}
+
+
 async def run(name: str, abuser: Abuser, seconds: float) -> None:
     """Abuse for so many seconds; what cuts it off is come back from at once."""
+    abuse = {**ABUSES, **ROOM_ABUSES}[name]
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while True:
                 try:
-                    await ABUSES[name](abuser)
+                    await abuse(abuser)
                 except (ConnectFailedError, RequestRefusedError, OSError, aiohttp.ClientError) as error:
                     abuser.done[type(error).__name__] += 1
                     await asyncio.sleep(0.05)
@@ -216,40 +272,77 @@ async def run(name: str, abuser: Abuser, seconds: float) -> None:
 # -- the bench ---------------------------------------------------------------------------------------------------------
 
 
-async def beside(target: Target, *, abuse: str | None, server: dict[str, Any], seconds: float) -> Measurement:
-    """A good client pings and, one time in five, opens and closes, beside an abuser; None: beside nobody."""
-    stopwatch, errors = Stopwatch(), Counter[str]()
-    latencies: list[float] = []
+Turn = Callable[[int], Awaitable[None]]
+"""What good clients do next, by its number."""
+Neighbours = Callable[[Target], AbstractAsyncContextManager[Turn]]
+
+
+@asynccontextmanager
+async def opener(target: Target) -> AsyncIterator[Turn]:
+    """A good client pings and, one time in five, opens and closes."""
     steady = BenchClient(target, 0)
     await steady.open()
-    process = None if abuse is None else _start(abuse, target, server, seconds + 1.0)
-    await asyncio.sleep(1.0)
-    target.begin()
-    stopwatch.start()
-    turn = 0
-    while stopwatch.elapsed() < seconds:
-        at = time.perf_counter()
-        try:
-            if turn % 5:
-                await steady.ask(target.dialect.echo())
-            else:
-                device = BenchClient(target, FIRST_NEIGHBOUR + turn // 5 % (len(target.tokens) - FIRST_NEIGHBOUR))
-                await device.open()
-                await device.close()
-            latencies.append(time.perf_counter() - at)
-        except (ConnectFailedError, RequestRefusedError, OSError) as error:
-            errors[f"{type(error).__name__}: {str(error)[:60]}"] += 1
-        turn += 1
-        await asyncio.sleep(PAUSE)
-    stopwatch.stop()
-    target.end()
-    found = finding("abuse", {"abuse": abuse or "none"}, latencies, stopwatch, errors)
-    third = max(1, len(latencies) // 3)
-    found.more["growth"] = round(_p99(latencies[-third:]) / _p99(latencies[:third]), 2)
-    if process is not None:
-        said, _ = await asyncio.to_thread(process.communicate)
-        found.more["abuser"] = json.loads(said)
+
+    async def turn(number: int) -> None:
+        if number % 5:
+            await steady.ask(target.dialect.echo())
+        else:
+            device = BenchClient(target, FIRST_NEIGHBOUR + number // 5 % (len(target.tokens) - FIRST_NEIGHBOUR))
+            await device.open()
+            await device.close()
+
+    yield turn
     await steady.close()
+
+
+@asynccontextmanager
+async def members(target: Target) -> AsyncIterator[Turn]:
+    """A member of the room pings and, one time in five, another leaves and joins again."""
+    steady, *others = await open_many(target, range(FIRST_NEIGHBOUR, FIRST_NEIGHBOUR + MEMBERS), errors=Counter())
+    for device in (steady, *others):
+        await device.ask(target.dialect.join(ROOM))
+
+    async def turn(number: int) -> None:
+        if number % 5:
+            await steady.ask(target.dialect.echo())
+        else:
+            device = others[number // 5 % len(others)]
+            await device.ask(target.dialect.leave(ROOM))
+            await device.ask(target.dialect.join(ROOM))
+
+    yield turn
+    await close_many([steady, *others])
+
+
+async def beside(
+    target: Target, *, abuse: str | None, server: dict[str, Any], seconds: float, neighbours: Neighbours = opener
+) -> Measurement:
+    """What good neighbours do, beside an abuser; None: beside nobody."""
+    stopwatch, errors = Stopwatch(), Counter[str]()
+    latencies: list[float] = []
+    async with neighbours(target) as turn:
+        process = None if abuse is None else _start(abuse, target, server, seconds + 1.0)
+        await asyncio.sleep(1.0)
+        target.begin()
+        stopwatch.start()
+        number = 0
+        while stopwatch.elapsed() < seconds:
+            at = time.perf_counter()
+            try:
+                await turn(number)
+                latencies.append(time.perf_counter() - at)
+            except (ConnectFailedError, RequestRefusedError, OSError) as error:
+                errors[f"{type(error).__name__}: {str(error)[:60]}"] += 1
+            number += 1
+            await asyncio.sleep(PAUSE)
+        stopwatch.stop()
+        target.end()
+        found = finding("abuse", {"abuse": abuse or "none"}, latencies, stopwatch, errors)
+        third = max(1, len(latencies) // 3)
+        found.more["growth"] = round(_p99(latencies[-third:]) / _p99(latencies[:third]), 2)
+        if process is not None:
+            said, _ = await asyncio.to_thread(process.communicate)
+            found.more["abuser"] = json.loads(said)
     return found
 
 
@@ -278,19 +371,33 @@ def _start(name: str, target: Target, server: dict[str, Any], seconds: float) ->
 
 def job(bench: Bench, seconds: float = 10.0) -> None:
     """Each abuse, and none, on both engines, with the default limits."""
+    scenario = partial(beside, seconds=seconds)
+    _each(bench, "abuse", ABUSES, scenario, DEFAULT_LIMITS, min(TOKENS, bench.form.tokens))
+
+
+def rooms(bench: Bench, seconds: float = 6.0) -> None:
+    """The same in a room, for its other members."""
+    scenario = partial(beside, seconds=seconds, neighbours=members)
+    _each(bench, "rooms-abuse", ROOM_ABUSES, scenario, ROOM_LIMITS, FIRST_NEIGHBOUR + MEMBERS)
+
+
+def _each(
+    bench: Bench, job: str, abuses: Iterable[str], scenario: Callable[..., Awaitable[Measurement]],
+    limits: dict[str, str], tokens: int,
+) -> None:  # fmt: skip
     for engine in ("embedded", "redis"):
-        for abuse in (None, *ABUSES):
-            with _fresh(bench, engine) as subject:
-                name = f"abuse-{engine}-{abuse or 'none'}"
-                scenario = partial(beside, abuse=abuse, server=subject.server.ready, seconds=seconds)
-                found = bench.against(subject, name, "greenroom", 0, scenario)
+        for abuse in (None, *abuses):
+            with _fresh(bench, engine, limits, tokens) as subject:
+                name = f"{job}-{engine}-{abuse or 'none'}"
+                one = partial(scenario, abuse=abuse, server=subject.server.ready)
+                found = bench.against(subject, name, "greenroom", 0, one)
             bench.say(f"  {abuse or 'none'}: p99 {found.finding.latency['p99']} ms, {found.finding.more}")
 
 
-def _fresh(bench: Bench, engine: str) -> Any:
+def _fresh(bench: Bench, engine: str, limits: dict[str, str], tokens: int) -> AbstractContextManager[RunningServer]:
     if engine == "embedded":
-        return running(bench.world, "greenroom", env=DEFAULT_LIMITS)
-    return cluster(bench.world, 1, min(TOKENS, bench.form.tokens), env=DEFAULT_LIMITS)
+        return running(bench.world, "greenroom", env=limits)
+    return cluster(bench.world, 1, tokens, env=limits)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ Servers take turns within a round, so that what else the machine does hits all a
 
 from __future__ import annotations
 
+import datetime
 import statistics
 import subprocess
 import time
@@ -18,10 +19,15 @@ from typing import Any
 import msgspec
 
 from benchmarks import abuse, attributes, environment, flame, laps, noisy_neighbour, outage
+from benchmarks.machine import load_average
 from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.probe import probing
 from benchmarks.process import ROOT
-from benchmarks.runs import Run, Scenario, measure
+from benchmarks.rooms import crowd as room_crowd
+from benchmarks.rooms import functions as room_functions
+from benchmarks.rooms import laps as room_laps
+from benchmarks.rooms import memory as room_memory
+from benchmarks.runs import Parts, Run, Scenario, measure, measure_parts
 from benchmarks.servers import COMPILED, EDDSA, GREENROOM, HS256, RunningServer, running
 from benchmarks.world import World
 from greenroom.bench.churn import churn
@@ -63,6 +69,15 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     peer_idle: int
     peer_watchers: int
     redis_nodes: tuple[int, ...]
+    joins: int
+    """Of each server in a lap, and leaves."""
+    room_laps: int
+    members: int
+    """Of a detailed room."""
+    counted: int
+    """Of a counted one."""
+    room_churn: float
+    """Seconds for which others come and go."""
     without: tuple[str, ...] = ()
     """Jobs that only `--only` runs."""
     compiles: bool
@@ -74,16 +89,42 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 QUICK = Form(
     name="quick", rounds=2, laps=3, wide_laps=2, opens=600, warm=200, idle=(10_000,), idle_seconds=1, echoes=20_000,
     watchers=1_000, updates=5, herd=2_000, present=(), churn_seconds=4, tokens=10_210, lap_tokens=2_000,
-    peers=(CENTRIFUGO,), peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), compiles=False, limit=120,
+    peers=(CENTRIFUGO,), peer_idle=1_000, peer_watchers=500, redis_nodes=(1,), joins=300, room_laps=2, members=200,
+    counted=500, room_churn=2, compiles=False, limit=120,
     without=("profile", "peers", "present", "heartbeat", "stall", "failure-detection", "neighbours", "outage", "abuse",
-        "attributes"),
+        "attributes", "rooms", "rooms-crowd", "rooms-counted", "rooms-memory", "rooms-functions", "rooms-abuse"),
 )  # fmt: skip
 FULL = Form(
     name="full", rounds=3, laps=9, wide_laps=5, opens=1_000, warm=300, idle=(10_000, 19_000), idle_seconds=16,
     echoes=60_000, watchers=5_000, updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20,
     tokens=19_700, lap_tokens=9_300, peers=(*KINDS, CENTRIFUGO), peer_idle=5_000, peer_watchers=2_000,
-    redis_nodes=(1, 2, 3), compiles=True, limit=1_500,
+    redis_nodes=(1, 2, 3), joins=1_000, room_laps=5, members=1_000, counted=10_000, room_churn=4, compiles=True,
+    limit=2_000,
 )  # fmt: skip
+
+
+class Done(msgspec.Struct, kw_only=True):
+    """A job that was run. runs, failed, extra: which of the bench's are its own, by name."""
+
+    date: str
+    seconds: int
+    load_before: str
+    """Of the last minute, 5 and 15 minutes."""
+    load_after: str
+    runs: list[str] = []
+    failed: list[str] = []
+    extra: list[str] = []
+    kept: bool = False
+    """Whether it was run on its own and put beside the jobs of an earlier run."""
+    machine: dict[str, str] = {}
+    """Of one that was: what is another than at the whole run."""
+    figures: list[str] = []
+    """Of one that was: the figures that come from its runs, in part at least."""
+
+
+def now() -> str:
+    """As results say it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 class Bench:
@@ -98,6 +139,7 @@ class Bench:
         """What is no run: the time of an import, counts of instructions."""
         self.failed: dict[str, str] = {}
         self.left_out: list[str] = []
+        self.done: dict[str, Done] = {}
         self.ours: list[str] = [GREENROOM]
         """Of our servers, those there are here: the compiled one only where a compiler is."""
         self._started = time.monotonic()
@@ -117,10 +159,21 @@ class Bench:
                 self.left_out.append(name)
                 continue
             self.say(name)
+            before, began = load_average(), time.monotonic()
+            runs, failed, extra = len(self.runs), set(self.failed), set(self.extra)
             try:
                 job(self)
             except Exception as error:
                 self.note(name, error)
+            self.done[name] = Done(
+                date=now(),
+                seconds=round(time.monotonic() - began),
+                load_before=before,
+                load_after=load_average(),
+                runs=sorted({run.job for run in self.runs[runs:]}),
+                failed=sorted(set(self.failed) - failed),
+                extra=sorted(set(self.extra) - extra),
+            )
 
     def note(self, what: str, error: Exception) -> None:
         """Keep that something failed: the bench goes on, and says so at its end."""
@@ -161,16 +214,24 @@ class Bench:
             found = measure(job, name, number, subject, scenario)
         if probe:
             found.finding.more["stall"] = stall
+        self.keep(found)
+        return found
+
+    def in_parts(self, subject: RunningServer, job: str, name: str, number: int, scenario: Parts) -> None:
+        """A scenario in several parts against a server that is there."""
+        measure_parts(job, name, number, subject, scenario, self.keep)
+
+    def keep(self, found: Run) -> None:
+        """One more run."""
         self.runs.append(found)
         finding = found.finding
         last = finding.latency.get("p99", 0.0)
         self.say(
-            f"  {name:15} {found.cpu_us:9.1f} µs CPU each, {finding.rate:9,.0f}/s, p99 {last:8.1f} ms, "
-            f"generator {finding.generator_share:.0%}"
+            f"  {found.job:22} {found.subject:18} {found.cpu_us:9.1f} µs CPU each, {finding.rate:9,.0f}/s, "
+            f"p99 {last:8.1f} ms, generator {finding.generator_share:.0%}"
             + (f", store {found.store_cpu_us:.0f} µs" if found.store_cpu_us else "")
             + (f", errors {finding.errors}" if finding.errors else "")
         )
-        return found
 
 
 def _echo(bench: Bench) -> None:
@@ -309,6 +370,12 @@ JOBS: dict[str, Callable[[Bench], None]] = {
     "outage": outage.job,
     "abuse": abuse.job,
     "attributes": attributes.job,
+    "rooms": room_laps.job,
+    "rooms-crowd": room_crowd.detailed,
+    "rooms-counted": room_crowd.counted,
+    "rooms-memory": room_memory.job,
+    "rooms-functions": room_functions.job,
+    "rooms-abuse": abuse.rooms,
 }
 
 

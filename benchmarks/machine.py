@@ -80,4 +80,4 @@ def _first_line(command: tuple[str, ...]) -> str:
     return text.partition("v=")[2].partition(" ")[0] if "v=" in text else text.lstrip("v")
 
 
-__all__ = ["describe"]
+__all__ = ["describe", "load_average"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import flame
-from benchmarks.peers.install import CENTRIFUGO, KINDS
+from benchmarks.peers.install import CENTRIFUGO, KINDS, WITH_ROOMS
 from benchmarks.process import ROOT
 from benchmarks.runs import key_of
 from benchmarks.servers import COMPILED, GREENROOM
-from benchmarks.targets import TARGETS, table
+from benchmarks.targets import LONGEST_FUNCTION, TARGETS, table
 from greenroom.bench import svg
 
 DOCS = ROOT / "docs"
@@ -70,6 +70,27 @@ request that does nothing, so there is no echo; Ed25519 keys it takes from the U
 measured with HS256.
 """
 
+_ROOMS = """
+## Rooms
+
+*A join and a leave* are two requests of a session that is open. In a room that somebody is in, one other member stays
+and is notified of both; a room of one's own is opened by the join and ended by the leave. Opens and closes of the same
+server are in the same laps, HS256.
+
+Peers keep a room's roster as a hash in Redis, and answer a join with all of it after it is in the log; they emit to the
+others through their Redis adapter. Centrifugo's rooms are channels of a namespace with `presence` and `join_leave`; its
+subscribe answers without the roster, for which clients have another request that is not counted. Only Greenroom's
+rosters have versions, survive a crash, or follow a session that ends in another process.
+
+In the room of 1,000 all join at once (256 in flight) and read the whole roster, as SDKs do; then members change their
+names one after the other, each change sent to all 1,000; then one sends a message to all others; then others come and
+go, 100 joins and leaves a second, each of which has to reach all members; then a node is killed. *Bare frames* are what
+the floor does for as many watchers. The only node of the embedded engine is started again, and all come back by the
+SDK's rules. Of two nodes on Redis, which share one core here, one is killed: a fifth of those who were on it never come
+back, and have a grace of 10 s after its lease has ended. In the counted room of 10,000 members are told the count, once
+a second, and all come back.
+"""
+
 _TRIED = """
 ## What was tried and did not pay
 
@@ -81,6 +102,20 @@ _TRIED = """
 - The events of a commit in one row: 5 to 7 µs less for an open and close in batches of 64, against events that are
   dropped, redacted and read one by one.
 """
+
+
+_LAPS_OF_PEERS = (("join", "cpu_us"), ("alone", "cpu_us"), ("memory", "kib"))
+_CROWD = (
+    ("join_per_s", "joins a second"),
+    ("join_converged_s", "all joined and told, s"),
+    ("change_last_ms", "a change reaches the last, ms"),
+    ("message_last_ms", "a message reaches the last, ms"),
+    ("churn_p99_ms", "100 changes a second, p99 ms"),
+    ("crash_back_s", "after a kill all are back, s"),
+    ("crash_converged_s", "and the roster is right, s"),
+    ("stall_p999_ms", "loop stall until then, p99.9 ms"),
+)
+"""Ends of figures, and what they are."""
 
 
 def pages(found: dict[str, Any]) -> dict[str, str]:
@@ -103,6 +138,7 @@ def write(found: dict[str, Any]) -> None:
 def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
     """The page. plots: the title of each that there is, by the name of its file."""
     figures: dict[str, float] = found["figures"]
+    marks = _marks(found)
     parts = [
         "# Performance",
         "",
@@ -113,7 +149,7 @@ def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
         *_said_before(found),
         "## Goals",
         "",
-        *table(figures),
+        *table(figures, marks=marks),
         "",
         *_misses(figures),
         *(f"![{title}](plots/{name}.svg)\n" for name, title in plots.items()),
@@ -121,16 +157,18 @@ def text_of(found: dict[str, Any], plots: dict[str, str]) -> str:
         *_opens_table(figures),
         *_spent(found),
         *_peer_table(figures),
+        *_rooms(found),
         *_detection(figures),
         *_generator(found),
         *_guard(found),
         _TRIED,
         *_machine(found),
+        *_kept(found),
         "## All figures",
         "",
         "| figure | value |",
         "|---|---|",
-        *(f"| `{name}` | {value:,g} |" for name, value in figures.items()),
+        *(f"| `{name}`{marks.get(name, '')} | {value:,g} |" for name, value in figures.items()),
     ]
     return "\n".join(parts).rstrip("\n") + "\n"
 
@@ -145,11 +183,49 @@ def _said_before(found: dict[str, Any]) -> list[str]:
     if load > 0.5 or after > 3:
         end = f", and up to {after:g} in the quarter of an hour before it ended" if after > 3 else ""
         lines += [f"**The machine was not quiet**: its load was {load:g} before the bench began{end}.", ""]
+    if jobs := _kept_jobs(found):
+        names = ", ".join(name for name, _ in jobs)
+        lines += [f"**Run on their own, at another time**: {names}. See [below](#jobs-run-on-their-own).", ""]
     for name, text in found["failed"].items():
         lines += [f"**The job {name} failed**: {text.splitlines()[0][:200]}", ""]
     if found["leftOut"]:
         lines += [f"**Left out for want of time**: {', '.join(found['leftOut'])}.", ""]
     return lines
+
+
+def _kept_jobs(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, done) for name, done in found.get("jobs", {}).items() if done["kept"]]
+
+
+def _marks(found: dict[str, Any]) -> dict[str, str]:
+    """By figure, where its job was run on its own: the number that it has in `_kept`."""
+    marks: dict[str, str] = {}
+    for number, (_, done) in enumerate(_kept_jobs(found), 1):
+        for figure in done["figures"]:
+            marks[figure] = marks.get(figure, "") + f" [({number})](#jobs-run-on-their-own)"
+    return marks
+
+
+def _kept(found: dict[str, Any]) -> list[str]:
+    """Which jobs were not part of the whole run, and when and under what load they were run."""
+    rows = [
+        f"| ({number}) | {name} | {done['date']} | {done['seconds']:,} s | {done['load_before']} |"
+        f" {done['load_after']} | {', '.join(f'{what} {text}' for what, text in done['machine'].items())} |"
+        for number, (name, done) in enumerate(_kept_jobs(found), 1)
+    ]
+    if not rows:
+        return []
+    return [
+        "## Jobs run on their own",
+        "",
+        f"All other figures are of the run of {found['date']}; those with a number are of these. The load is that of",
+        "the last minute, 5 and 15 minutes.",
+        "",
+        "| | job | ended | took | load before | load after | what else differs |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def _misses(figures: dict[str, float]) -> list[str]:
@@ -246,6 +322,56 @@ def _peer_table(figures: dict[str, float]) -> list[str]:
     ]
 
 
+def _rooms(found: dict[str, Any]) -> list[str]:
+    """What rooms cost, in three tables."""
+    figures: dict[str, float] = found["figures"]
+
+    def cells(*keys: str) -> list[float | None]:
+        return [figures.get(key) for key in keys]
+
+    laps = [
+        (GREENROOM, cells("rooms_join_cpu_us", "rooms_alone_cpu_us", "rooms_memory_kib")),
+        (COMPILED, cells("rooms_join_cpu_us_compiled", "rooms_alone_cpu_us_compiled", "rooms_memory_kib_compiled")),
+        ("greenroom on Redis", cells("rooms_redis_join_cpu_us", "rooms_redis_alone_cpu_us", "rooms_redis_memory_kib")),
+        *(
+            (name, cells(*(f"rooms_{what}_{key_of(name)}_{unit}" for what, unit in _LAPS_OF_PEERS)))
+            for name in WITH_ROOMS
+        ),
+    ]
+    crowds = [
+        (text, cells(*(f"{key}_{what}{end}" for what, _ in _CROWD)))
+        for text, key, end in (
+            ("1,000", "rooms_1000", ""),
+            ("1,000, compiled", "rooms_1000", "_compiled"),
+            ("1,000, two nodes on Redis", "rooms_redis_1000", ""),
+            ("10,000, counted", "rooms_counted", ""),
+            ("10,000, counted, two nodes on Redis", "rooms_redis_counted", ""),
+        )
+    ]
+    lines: list[str] = []
+    if rows := _lines_of(laps):
+        lines += [
+            "| | CPU µs a join and leave | in a room of one's own | KiB a membership |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    if "rooms_redis_memory_store_kib" in figures:
+        lines += [f"Beside, Redis keeps {figures['rooms_redis_memory_store_kib']:.2f} KiB of each membership.", ""]
+    if rows := _lines_of(crowds):
+        lines += [
+            "| members | " + " | ".join(text for _, text in _CROWD) + " |",
+            "|---" * (len(_CROWD) + 1) + "|",
+            *rows,
+            "",
+        ]
+    if "room_functions" in found["extra"]:
+        longest = found["extra"]["room_functions"]["longest_ms"]
+        text = ", ".join(f"`{name}` {value:.1f}" for name, value in longest.items())
+        lines += [f"Calls of functions that held Redis longest, in ms, rooms of 10,000: {text}.", ""]
+    return [_ROOMS, *lines] if lines else []
+
+
 def _losses(figures: dict[str, float]) -> list[str]:
     """Where a peer is better than plain Python, said plainly."""
     columns = {
@@ -254,6 +380,9 @@ def _losses(figures: dict[str, float]) -> list[str]:
         "peers_idle_{}_kib": ("peers_idle_greenroom_kib", "memory"),
         "peers_fanout_{}_cpu_us": ("peers_fanout_greenroom_cpu_us", "fan-out"),
         "peers_echo_{}_cpu_us": ("peers_echo_greenroom_cpu_us", "echo"),
+        "rooms_join_{}_cpu_us": ("rooms_join_cpu_us", "joins and leaves of rooms"),
+        "rooms_1000_message_{}_cpu_us": ("rooms_1000_message_cpu_us", "messages in rooms"),
+        "rooms_memory_{}_kib": ("rooms_memory_kib", "memory of memberships"),
     }
     lines = []
     for key, (own_key, what) in columns.items():
@@ -354,6 +483,20 @@ def _plots(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     nodes = [(f"{count} on Redis", f"redis_{count}_cpu_us") for count in (1, 2, 3)]
     add("redis", "CPU of an open and close, HS256, all nodes and Redis", "µs",
         [("embedded", "open_64_HS256_cpu_us"), *nodes])  # fmt: skip
+    joins = [(name, f"rooms_join_{key_of(name)}_cpu_us") for name in WITH_ROOMS]
+    joins[:0] = [("compiled", "rooms_join_cpu_us_compiled"), ("greenroom", "rooms_join_cpu_us"),
+                 ("on Redis", "rooms_redis_join_cpu_us")]  # fmt: skip
+    add("rooms-join", "CPU of a join and a leave, stores included", "µs", joins)
+    sent = [(name, f"rooms_1000_message_{key_of(name)}_cpu_us") for name in ("floor", *WITH_ROOMS)]
+    sent[1:1] = [("compiled", "rooms_1000_message_cpu_us_compiled"), ("greenroom", "rooms_1000_message_cpu_us")]
+    add("rooms-message", "CPU of a message to one of 1,000 members of a room", "µs", sent)
+    sizes = [(name, f"rooms_memory_{key_of(name)}_kib") for name in WITH_ROOMS]
+    add("rooms-memory", "Memory of a membership, rooms of ten, stores included", "KiB",
+        [("greenroom", "rooms_memory_kib"), *sizes])  # fmt: skip
+    if "room_functions" in found["extra"]:
+        longest = list(found["extra"]["room_functions"]["longest_ms"].items())[:6]
+        title = "The longest that functions hold Redis, rooms of 10,000"
+        plots["rooms-functions"] = (title, svg.bars(title, "ms", longest, goal=LONGEST_FUNCTION))
     _add_curves(found, plots)
     return plots
 
@@ -370,6 +513,19 @@ def _add_curves(found: dict[str, Any], plots: dict[str, tuple[str, str]]) -> Non
         if run["job"] in ("open-64-EdDSA", "open-256-EdDSA") and run["subject"] in ("floor", GREENROOM, COMPILED)
         if run["round"] == 0
     ]
+    changes = [
+        (text, svg.tail(run["finding"]["curve"]))
+        for run in runs
+        for job, subject, text in (
+            ("rooms-1000-churn", GREENROOM, "embedded"),
+            ("rooms-1000-churn", COMPILED, "compiled"),
+            ("rooms-redis-1000-churn", GREENROOM, "two nodes on Redis"),
+        )
+        if (run["job"], run["subject"], run["round"]) == (job, subject, 0)
+    ]
+    if changes:
+        title = "100 joins and leaves a second reach 1,000 members: 1 is the 90th percentile, 2 the 99th"
+        plots["rooms-changes"] = (title, svg.curves(title, "nines", "ms", changes))
     if tails:
         title = "Latency of an open: 1 is the 90th percentile, 2 the 99th, 3 the 99.9th"
         plots["latency"] = (title, svg.curves(title, "nines", "ms", tails))

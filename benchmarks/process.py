@@ -47,6 +47,7 @@ class Server:
         core: int | None = SERVER_CORE, limit: float = 30.0, url: str | None = None,
     ) -> None:  # fmt: skip
         self.log = log
+        self._command, self._env, self._cwd, self._core, self._limit = command, dict(env or {}), cwd, core, limit
         self._out: IO[bytes] = log.open("wb")
 
         def pin() -> None:
@@ -59,6 +60,12 @@ class Server:
             env={**os.environ, **(env or {})}, cwd=cwd or ROOT, start_new_session=True,
         )  # fmt: skip
         self.ready = self._wait(limit) if url is None else self._dial(url, limit)
+
+    def again(self, env: Mapping[str, str]) -> Server:
+        """The same program once more, after its end, with more in its environment."""
+        log = self.log.with_suffix(".again.log")
+        return Server(self._command, log=log, env={**self._env, **env}, cwd=self._cwd, core=self._core,
+                      limit=self._limit)  # fmt: skip
 
     def _dial(self, url: str, limit: float) -> dict[str, Any]:
         split = urlsplit(url)

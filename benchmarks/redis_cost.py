@@ -14,6 +14,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -107,6 +108,14 @@ async def costs(server: RedisServer, count: int) -> dict[str, Cost]:
         rows["update, watched by one node"] = await meter.measure(
             count, lambda: spread([_update(each) for each in clients])
         )
+        # Rooms of ten, as calls are; a node is subscribed to those of its own members.
+        in_rooms = [(each, f"room-{number // 10}") for number, each in enumerate(clients)]
+        rows["join of a room"] = await meter.measure(
+            count, lambda: spread([partial(each.join, room) for each, room in in_rooms])
+        )
+        rows["leave of a room"] = await meter.measure(
+            count, lambda: spread([partial(each.leave, room) for each, room in in_rooms])
+        )
         rows["close"] = await meter.measure(count, lambda: spread([each.close for each in clients]))
     return rows
 
@@ -137,13 +146,21 @@ def _idle(beat: Cost, reap: Cost, full_beat: Cost, full_pass: Cost, sessions: in
     )
 
 
-async def memory(server: RedisServer, count: int) -> float:
-    """Bytes of Redis for one session with its participant, its timeline and its two events."""
+async def memory(server: RedisServer, count: int) -> tuple[float, float]:
+    """Bytes of Redis for one session with its participant, its timeline and its two events; and for its membership in a
+    room of ten."""
+
+    def used() -> float:
+        found: Any = server.execute("INFO", "memory")
+        return float(found["used_memory"])
+
     async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as world:
-        before: Any = server.execute("INFO", "memory")
-        await spread([_client(world, n).open for n in range(count)])
-        after: Any = server.execute("INFO", "memory")
-    return float(after["used_memory"] - before["used_memory"]) / count
+        clients = [_client(world, n) for n in range(count)]
+        empty = used()
+        await spread([each.open for each in clients])
+        open_ = used()
+        await spread([partial(each.join, f"room-{number // 10}") for number, each in enumerate(clients)])
+        return (open_ - empty) / count, (used() - open_) / count
 
 
 async def embedded_rate(path: str, count: int) -> float:
@@ -165,12 +182,13 @@ def main() -> None:
     options = parser.parse_args()
     with single("--appendonly", "yes", "--appendfsync", "everysec") as server:
         rows = asyncio.run(costs(server, options.count))
-        session_bytes = asyncio.run(memory(server, options.count))
+        session_bytes, membership_bytes = asyncio.run(memory(server, options.count))
     with tempfile.TemporaryDirectory() as directory:
         embedded = asyncio.run(embedded_rate(str(Path(directory) / "data"), options.count))
     figures = {
         "rows": {name: msgspec.structs.asdict(row) for name, row in rows.items()},
         "bytes_of_memory_per_session": session_bytes,
+        "bytes_of_memory_per_membership": membership_bytes,
         "embedded_opens_per_second": embedded,
         "opens_compared_with_embedded": rows["open"].per_second / embedded,
     }
@@ -183,7 +201,8 @@ def main() -> None:
             f"{name:30}{row.fcalls:9.2f}{row.commands:10.1f}{row.bytes_in:10.0f}{row.bytes_out:8.0f}{row.cpu_us:8.0f}"
             f"{row.per_second:10.0f}"
         )
-    print(f"memory per session: {session_bytes:.0f} bytes; embedded engine: {embedded:.0f} opens a second")
+    print(f"memory per session: {session_bytes:.0f} bytes, per membership: {membership_bytes:.0f} bytes")
+    print(f"embedded engine: {embedded:.0f} opens a second")
 
 
 if __name__ == "__main__":

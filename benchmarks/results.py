@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import Any
 
+import msgspec
+
 from benchmarks import outage, targets
-from benchmarks.jobs import Bench
+from benchmarks.jobs import Bench, Done, now
 from benchmarks.laps import MINTED
 from benchmarks.peers.install import CENTRIFUGO, KINDS
 from benchmarks.process import ROOT
-from benchmarks.runs import Run, as_data, cpu, key_of, median, of, ratio, total
+from benchmarks.rooms.figures import figures as rooms_figures
+from benchmarks.runs import Run, as_data, cpu, from_data, key_of, median, of, ratio, total
 from benchmarks.servers import COMPILED, EDDSA, GREENROOM, HS256
 
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
@@ -27,7 +29,7 @@ def collect(bench: Bench, described: dict[str, str], seconds: float) -> dict[str
     figures = _figures(bench.runs, bench.extra)
     return {
         "form": bench.form.name,
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": now(),
         "seconds": round(seconds),
         "machine": described,
         "figures": figures,
@@ -35,6 +37,7 @@ def collect(bench: Bench, described: dict[str, str], seconds: float) -> dict[str
         "failed": bench.failed,
         "leftOut": bench.left_out,
         "extra": bench.extra,
+        "jobs": {name: msgspec.to_builtins(done) for name, done in bench.done.items()},
         "runs": [as_data(run) for run in bench.runs],
     }
 
@@ -66,7 +69,7 @@ def _figures(runs: list[Run], extra: dict[str, Any]) -> dict[str, float]:
             found[f"herd_from_dialing_p99_ms{end}"] = run.finding.more["fromDialing"].get("p99", 0.0)
             found[f"herd_mean_attempts{end}"] = run.finding.more["meanAttempts"]
             found[f"herd_stall_p999_ms{end}"] = run.finding.more["stall"].get("p99.9", 0.0)
-    found |= _crowded(runs)
+    found |= _crowded(runs) | rooms_figures(runs, extra)
     if "import_ms" in extra:
         found["import_ms"] = extra["import_ms"]
     return {name: round(value, 3) for name, value in found.items()}
@@ -106,7 +109,7 @@ def _crowded(runs: list[Run]) -> dict[str, float]:
     for run in of(runs, "failure-detection"):
         found |= {f"detect_{name}": value for name, value in run.finding.more.items() if name.endswith("_s")}
         found["false_leaves"] = run.finding.more["falseLeaves"]
-    stalls = [run.finding.more["stall"] for run in runs if "stall" in run.finding.more]
+    stalls = [run.finding.more["stall"] for run in runs if run.job.startswith("stall-")]
     if stalls:
         found["stall_p999_ms"] = max(one.get("p99.9", 0.0) for one in stalls)
     beside = {run.job[11:]: run.finding.latency["p99"] for run in runs if run.job.startswith("neighbours-")}
@@ -194,10 +197,63 @@ def save(found: dict[str, Any], *, whole: bool) -> bool:
     return True
 
 
+def keep(new: dict[str, Any]) -> dict[str, Any]:
+    """The results of some jobs take the place of those in the kept ones, which are written and returned. What failed as
+    a whole is left as it was."""
+    found = kept(load(), new)
+    LATEST.write_text(_text(found))
+    return found
+
+
+def kept(found: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`found` with the jobs of `new`, each of which knows its own date, load, and figures."""
+    jobs = {name: msgspec.convert(done, Done) for name, done in found.get("jobs", {}).items()}
+    runs = [from_data(run) for run in found["runs"]]
+    extra, failed = dict(found["extra"]), dict(found["failed"])
+    for name, data in new["jobs"].items():
+        if name in new["failed"]:
+            continue
+        done = msgspec.convert(data, Done)
+        before = jobs.get(name, done)
+        gone = {*before.runs, *done.runs}
+        runs = [run for run in runs if run.job not in gone]
+        runs += [from_data(run) for run in new["runs"] if run["job"] in done.runs]
+        extra = {key: value for key, value in extra.items() if key not in before.extra}
+        extra |= {key: new["extra"][key] for key in done.extra}
+        failed = {what: text for what, text in failed.items() if what != name and what not in before.failed}
+        failed |= {what: new["failed"][what] for what in done.failed}
+        done.kept = True
+        done.machine = {
+            what: text
+            for what, text in new["machine"].items()
+            if not what.startswith("load ") and found["machine"].get(what) != text
+        }
+        jobs[name] = done
+    figures = _figures(runs, extra)
+    for done in jobs.values():
+        if done.kept:
+            others = _figures(
+                [run for run in runs if run.job not in done.runs],
+                {key: value for key, value in extra.items() if key not in done.extra},
+            )
+            done.figures = [key for key, value in figures.items() if others.get(key) != value]
+    return {
+        **found,
+        "figures": figures,
+        "guard": guard(figures),
+        "failed": failed,
+        "leftOut": [name for name in found["leftOut"] if name not in jobs or not jobs[name].kept],
+        "extra": extra,
+        "jobs": {name: msgspec.to_builtins(done) for name, done in jobs.items()},
+        "runs": [as_data(run) for run in runs],
+    }
+
+
 def _text(found: dict[str, Any]) -> str:
     """As JSON, a line for each run: there are hundreds."""
     runs = ",\n".join("  " + json.dumps(run) for run in found["runs"])
-    return json.dumps({**found, "runs": []}, indent=1).removesuffix("[]\n}") + f"[\n{runs}\n ]\n}}\n"
+    rest = {name: value for name, value in found.items() if name != "runs"}
+    return json.dumps({**rest, "runs": []}, indent=1).removesuffix("[]\n}") + f"[\n{runs}\n ]\n}}\n"
 
 
 def load() -> dict[str, Any]:
@@ -231,4 +287,4 @@ def show(found: dict[str, Any]) -> None:
     print(f"{found['form']} form, {found['seconds']} s; all of it in {DRAFT.relative_to(ROOT)}")
 
 
-__all__ = ["BASELINE", "LATEST", "collect", "guard", "load", "save", "save_baseline", "show"]
+__all__ = ["BASELINE", "LATEST", "collect", "guard", "keep", "kept", "load", "save", "save_baseline", "show"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
 
 import msgspec
 import uvloop
@@ -25,6 +27,9 @@ class Run(msgspec.Struct, kw_only=True, rename="camel"):
     store_cpu_us: float = 0.0
     memory_before: int = 0
     memory_after: int = 0
+    store_memory_before: int = 0
+    """What its Redis says it uses."""
+    store_memory_after: int = 0
     server_share: float = 0.0
     """CPU of the server in the measured time, of one core."""
 
@@ -33,29 +38,72 @@ class Run(msgspec.Struct, kw_only=True, rename="camel"):
         """KiB that one operation left behind."""
         return (self.memory_after - self.memory_before) / 1024 / max(1, self.finding.operations)
 
+    @property
+    def store_kib_each(self) -> float:
+        """The same of its Redis."""
+        return (self.store_memory_after - self.store_memory_before) / 1024 / max(1, self.finding.operations)
 
+
+LONGEST = 240.0
+"""Seconds after which a scenario is given up: one that hangs fails, and the next begins."""
 Scenario = Callable[[Target], Awaitable[Measurement]]
+Parts = Callable[[Target], AsyncGenerator[Measurement, None]]
+"""A scenario of several parts, one after the other with the same connections. Each part's name is its own."""
+
+
+class _Look(NamedTuple):
+    """CPU in seconds, memory in bytes."""
+
+    cpu: float = 0.0
+    store_cpu: float = 0.0
+    memory: int = 0
+    store_memory: int = 0
+
+
+def _looking(subject: RunningServer) -> list[_Look]:
+    """Where scenarios begin and end, the server is looked at, and what was seen is in the list."""
+    server, target, store = subject.server, subject.target, subject.store
+    looks: list[_Look] = []
+
+    def look() -> None:
+        memory = server.memory()
+        cpu = server.cpu() + sum(other.cpu() for other in subject.others)
+        looks.append(_Look(cpu, 0.0, memory) if store is None else _Look(cpu, store.cpu(), memory, store.memory()))
+
+    target.begin = target.end = look
+    return looks
 
 
 def measure(job: str, name: str, number: int, subject: RunningServer, scenario: Scenario) -> Run:
     """Run it, with the server's CPU and memory looked at where the scenario begins and ends."""
-    server, target, store = subject.server, subject.target, subject.store
-    cpu: list[float] = []
-    stored: list[float] = []
-    memory: list[int] = []
-
-    def look() -> None:
-        memory.append(server.memory())
-        cpu.append(server.cpu() + sum(other.cpu() for other in subject.others))
-        stored.append(store.cpu() if store is not None else 0.0)
-
-    target.begin = target.end = look
+    looks = _looking(subject)
 
     async def go() -> Measurement:
-        return await scenario(target)
+        async with asyncio.timeout(LONGEST):
+            return await scenario(subject.target)
 
-    finding = uvloop.run(go())
-    used = cpu[-1] - cpu[0]
+    return _run(job, name, number, uvloop.run(go()), looks)
+
+
+def measure_parts(
+    job: str, name: str, number: int, subject: RunningServer, scenario: Parts, keep: Callable[[Run], None]
+) -> None:
+    """The same of each part. `keep` gets it as soon as it is measured; its job is called `job` and the part."""
+    looks = _looking(subject)
+
+    async def go() -> None:
+        async with asyncio.timeout(LONGEST), aclosing(scenario(subject.target)) as parts:
+            async for finding in parts:
+                keep(_run(f"{job}-{finding.scenario}", name, number, finding, looks))
+                looks.clear()
+
+    uvloop.run(go())
+
+
+def _run(job: str, name: str, number: int, finding: Measurement, looks: Sequence[_Look]) -> Run:
+    """looks: none where the part has no use for them."""
+    first, last = (looks[0], looks[-1]) if looks else (_Look(), _Look())
+    used = last.cpu - first.cpu
     each = 1e6 / max(1, finding.operations)
     return Run(
         job=job,
@@ -63,9 +111,11 @@ def measure(job: str, name: str, number: int, subject: RunningServer, scenario: 
         round=number,
         finding=finding,
         cpu_us=round(used * each, 2),
-        store_cpu_us=round((stored[-1] - stored[0]) * each, 2),
-        memory_before=memory[0],
-        memory_after=memory[-1],
+        store_cpu_us=round((last.store_cpu - first.store_cpu) * each, 2),
+        memory_before=first.memory,
+        memory_after=last.memory,
+        store_memory_before=first.store_memory,
+        store_memory_after=last.store_memory,
         server_share=round(used / max(1e-9, finding.seconds), 3),
     )
 
@@ -112,4 +162,23 @@ def as_data(run: Run) -> dict[str, Any]:
     return data
 
 
-__all__ = ["Run", "Scenario", "as_data", "cpu", "key_of", "measure", "median", "of", "ratio", "total"]
+def from_data(data: dict[str, Any]) -> Run:
+    """From the results file."""
+    return msgspec.convert(data, Run)
+
+
+__all__ = [
+    "Parts",
+    "Run",
+    "Scenario",
+    "as_data",
+    "cpu",
+    "from_data",
+    "key_of",
+    "measure",
+    "measure_parts",
+    "median",
+    "of",
+    "ratio",
+    "total",
+]

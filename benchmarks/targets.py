@@ -62,6 +62,23 @@ _HERD = (
     "wait for the probe's own core."
 )
 
+_JOIN = (
+    "A join and a leave are two calls that each change a session's row and a room's roster, write an event, and notify "
+    "who is there; an open and close change as much, but share commits with more."
+)
+_JOIN_REDIS = (
+    "Each is two functions of Redis, one in the participant's partition and one in the room's, so that a crash between "
+    "them leaves no ghost (R2)."
+)
+_CHANGE = "A member's record is written, read back into the roster, encoded, and compared with what each watcher has."
+_TOGETHER = "Changes are gathered for up to 0.1 s, and a thousand sockets are written to one after the other."
+_RESUME = (
+    "All come back at once, and each resume is a commit; those who never come back leave when their grace is over."
+)
+
+LONGEST_FUNCTION = 20.0
+"""Milliseconds for which one function may hold Redis (R12)."""
+
 TARGETS = (
     Goal("CPU of an open and close, HS256, over Centrifugo with Redis", "open_64_HS256_over_centrifugo", 1.3, "×", _GO,
         compiled=1.0),
@@ -106,6 +123,33 @@ TARGETS = (
         "The attacker shares the generator's core with the client that is timed."),
     Goal("a client's pings and opens beside a participant or backend that asks for too much, p99",
         "abuse_worst_p99_ms", 20, "ms", "The abuser shares the generator's core with the client that is timed."),
+    Goal("CPU of a join and a leave over an open and close; in a room that somebody is in", "rooms_join_over_open",
+        0.5, "×", _JOIN, compiled=0.5),
+    Goal("the same in a room of one's own, which opens and ends", "rooms_alone_over_open", 0.5, "×", _JOIN,
+        compiled=0.5),
+    Goal("Redis engine: CPU of node and Redis for a join and a leave over an open and close; in a room that somebody "
+        "is in", "rooms_redis_join_over_open", 0.5, "×", _JOIN_REDIS, compiled=0.5),
+    Goal("Redis engine: the same in a room of one's own, which opens and ends", "rooms_redis_alone_over_open", 0.5, "×",
+        _JOIN_REDIS, compiled=0.5),
+    Goal("an open and close while others are in rooms, over one while they are in none", "rooms_open_beside_times",
+        1.05, "×", "Who is in no room pays for the reaper's look at rooms, once a second, and for nothing else."),
+    Goal("100 joins and leaves a second reach 1,000 members of a room, p99", "rooms_1000_churn_p99_ms", 150, "ms",
+        _TOGETHER, compiled=150),
+    Goal("Redis engine, two nodes: 100 joins and leaves a second reach 1,000 members of a room, p99",
+        "rooms_redis_1000_churn_p99_ms", 150, "ms", _TOGETHER),
+    Goal("CPU of a change that reaches 1,000 members of a room, over as many bare frames",
+        "rooms_1000_change_over_bare", 1.3, "×", _CHANGE, compiled=1.3),
+    Goal("Redis engine, two nodes: CPU of nodes and Redis for a change that reaches 1,000 members, over as many bare "
+        "frames", "rooms_redis_1000_change_over_bare", 1.3, "×", _CHANGE),
+    Goal("a room of 1,000 whose only node is killed and started again: the roster is right, and all have it",
+        "rooms_1000_crash_converged_s", 20, "s", _RESUME),
+    Goal("Redis engine: a room of 1,000, one of two nodes is killed: the roster is right, and all have it",
+        "rooms_redis_1000_crash_converged_s", 26, "s", _RESUME),
+    Goal("other members of a room beside one who joins and leaves, sends, or watches without end, p99",
+        "rooms_abuse_worst_p99_ms", 20, "ms", "The abuser shares the generator's core with the client that is timed."),
+    Goal("the longest that one function holds Redis, rooms of 10,000", "room_function_longest_ms", LONGEST_FUNCTION,
+        "ms",
+        "It is measured by Redis itself, so it includes what the machine took from Redis meanwhile."),
 )  # fmt: skip
 
 FORMAT: dict[str, Callable[[float], str]] = {
@@ -119,16 +163,19 @@ FORMAT: dict[str, Callable[[float], str]] = {
 HEAD = ("| what | goal | plain Python | | goal, compiled | compiled | |", "|---|---|---|---|---|---|---|")
 
 
-def table(figures: Mapping[str, float], goals: Iterable[Goal] = TARGETS) -> list[str]:
-    """The goals as lines of a Markdown table, with what plain Python and the compiled service reach."""
-    return [*HEAD, *(row(goal, figures) for goal in goals)]
+def table(
+    figures: Mapping[str, float], goals: Iterable[Goal] = TARGETS, marks: Mapping[str, str] | None = None
+) -> list[str]:
+    """The goals as lines of a Markdown table, with what plain Python and the compiled service reach. marks: what is
+    said behind the goals of these figures."""
+    return [*HEAD, *(row(goal, figures, (marks or {}).get(goal.figure, "")) for goal in goals)]
 
 
-def row(goal: Goal, figures: Mapping[str, float]) -> str:
+def row(goal: Goal, figures: Mapping[str, float], mark: str = "") -> str:
     """One goal."""
     plain = _cells(goal, goal.bound, figures.get(goal.figure))
     compiled = _cells(goal, goal.compiled, figures.get(f"{goal.figure}_compiled"))
-    return f"| {goal.text} | {plain} | {compiled} |"
+    return f"| {goal.text}{mark} | {plain} | {compiled} |"
 
 
 def _cells(goal: Goal, bound: float | None, value: float | None) -> str:
@@ -139,4 +186,4 @@ def _cells(goal: Goal, bound: float | None, value: float | None) -> str:
     return f"{text} | not measured | " if value is None else f"{text} | {shown(value)} | {goal.verdict(value, bound)}"
 
 
-__all__ = ["FORMAT", "TARGETS", "Goal", "row", "table"]
+__all__ = ["FORMAT", "LONGEST_FUNCTION", "TARGETS", "Goal", "row", "table"]

@@ -30,6 +30,15 @@ class SocketIoDialect:
     def rename(self, name: str) -> bytes:
         return b"423" + json.dumps(["rename", name], separators=(",", ":")).encode()
 
+    def join(self, room: str) -> bytes:
+        return b'424["join","%b"]' % room.encode()
+
+    def leave(self, room: str) -> bytes:
+        return b'425["leave","%b"]' % room.encode()
+
+    def say(self, room: str, text: str) -> bytes:
+        return b'426["say","%b","%b"]' % (room.encode(), text.encode())
+
     def kind(self, message: bytes) -> Said:
         for start, said in _KINDS:
             if message.startswith(start):
@@ -61,6 +70,15 @@ class CentrifugoDialect:
 
     def rename(self, name: str) -> bytes:
         return b'{"id":4,"publish":{"channel":"%b","data":{"name":"%b"}}}' % (self._channel.encode(), name.encode())
+
+    def join(self, room: str) -> bytes:
+        return b'{"id":5,"subscribe":{"channel":"rooms:%b"}}' % room.encode()
+
+    def leave(self, room: str) -> bytes:
+        return b'{"id":6,"unsubscribe":{"channel":"rooms:%b"}}' % room.encode()
+
+    def say(self, room: str, text: str) -> bytes:
+        return b'{"id":7,"publish":{"channel":"rooms:%b","data":{"text":"%b"}}}' % (room.encode(), text.encode())
 
     def kind(self, message: bytes) -> Said:
         """Several messages may come in one frame, a line for each."""

@@ -16,8 +16,11 @@ from scripts.environments import make
 
 SOURCE = ROOT / "benchmarks" / "peers"
 BUILD = ROOT / "build" / "peers"
-KINDS = ("ws", "socket.io", "python-socketio")
+SOCKET_IO = "socket.io"
+KINDS = ("ws", SOCKET_IO, "python-socketio")
 CENTRIFUGO = "centrifugo"
+WITH_ROOMS = (SOCKET_IO, "python-socketio", CENTRIFUGO)
+"""Who has rooms, or channels with presence."""
 _LIMIT = 300
 """Seconds that an installation may take."""
 _GO_LIMIT = 600
@@ -114,4 +117,13 @@ def _done(folder: Path, lock: Path) -> None:
     (folder / ".lock").write_text(_stamp(lock))
 
 
-__all__ = ["CENTRIFUGO", "KINDS", "NoGoError", "centrifugo", "centrifugo_version", "command"]
+__all__ = [
+    "CENTRIFUGO",
+    "KINDS",
+    "SOCKET_IO",
+    "WITH_ROOMS",
+    "NoGoError",
+    "centrifugo",
+    "centrifugo_version",
+    "command",
+]

@@ -13,9 +13,10 @@ from benchmarks.process import CPUCLOCK_SCHED, GENERATOR_CORE, free_port
 
 
 class Store:
-    """redis-server on the generator's core, with `appendfsync always`, the durability the embedded engine has."""
+    """redis-server with `appendfsync always`, the durability the embedded engine has. core: the generator's, unless
+    nothing but Redis is measured."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, core: int = GENERATOR_CORE) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.port = free_port()
@@ -25,7 +26,7 @@ class Store:
         self._log = (folder / "log").open("wb")
         self.process = subprocess.Popen(
             command, stdout=self._log, stderr=self._log, start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {GENERATOR_CORE}),
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         )  # fmt: skip
         self._wait()
 
@@ -38,10 +39,8 @@ class Store:
         end = time.monotonic() + 10
         while time.monotonic() < end:
             try:
-                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                    connection.sendall(b"PING\r\n")
-                    if connection.recv(16).startswith(b"+PONG"):
-                        return
+                if self._ask(b"PING").startswith(b"+PONG"):
+                    return
             except OSError:
                 time.sleep(0.05)
         self.stop()
@@ -50,6 +49,16 @@ class Store:
     def cpu(self) -> float:
         """Seconds of CPU it has used."""
         return time.clock_gettime((~self.process.pid << 3) | CPUCLOCK_SCHED)
+
+    def memory(self) -> int:
+        """Bytes that it says it uses (`used_memory`)."""
+        return int(self._ask(b"INFO memory").partition(b"used_memory:")[2].partition(b"\r")[0])
+
+    def _ask(self, command: bytes) -> bytes:
+        """The answer to a short command, as it came."""
+        with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.sendall(command + b"\r\n")
+            return connection.recv(65_536)
 
     def stop(self) -> None:
         """Harmless when repeated."""

@@ -59,10 +59,13 @@ def _measured(clause: dict[str, Any], results: dict[str, Any]) -> str:
     if not text:
         return ""
     figures = results["figures"]
-    missing = [key for key in re.findall(r"\{(\w+)\}", text) if key not in figures]
-    if missing:
+    keys = re.findall(r"\{(\w+)\}", text)
+    if any(key not in figures for key in keys):
         return "not measured yet"
-    return re.sub(r"\{(\w+)\}", lambda found: _rounded(figures[found[1]]), text) + f" ({results['date'][:10]})"
+    # Jobs that were run again on their own have dates of their own.
+    dates = {done["date"] for done in results.get("jobs", {}).values() if not set(keys).isdisjoint(done["figures"])}
+    date = min(dates, default=results["date"])
+    return re.sub(r"\{(\w+)\}", lambda found: _rounded(figures[found[1]]), text) + f" ({date[:10]})"
 
 
 def _rounded(value: float) -> str:
@@ -79,7 +82,7 @@ def generate() -> dict[str, str]:
         "",
         "Each promise with its bounds, the setting that changes a bound, and the tests that fail if it is broken. The",
         "build fails for a clause without one. A measured figure stands beside its bound, with the day of the",
-        f"measurement: the last `make bench` ran on {results['date']}, on {results['machine']['processor']},",
+        f"measurement: the last whole `make bench` ran on {results['date']}, on {results['machine']['processor']},",
         f"{results['machine']['cores']} core. [The rules](../explanation/rules.md) are the fine print.",
     ]
     planned: list[str] = []

@@ -50,6 +50,16 @@ export async function rename(claims, name) {
   return { externalId: claims.xid, id: claims.sub, name, version: replies[1][1] };
 }
 
+// The roster is a hash; who joins gets all of it. Written before the answer, as sessions are.
+export async function enter(claims, room) {
+  const replies = await redis.multi().hset(`r:${room}`, claims.sub, claims.xid).hgetall(`r:${room}`).exec();
+  return { room, members: Object.entries(replies[1][1]).map(([id, externalId]) => ({ id, externalId })) };
+}
+
+export async function exit(claims, room) {
+  await redis.hdel(`r:${room}`, claims.sub);
+}
+
 export function ready(server) {
   server.listen({ port: 0, host: "127.0.0.1", backlog: 4096 }, () => {
     process.stdout.write(JSON.stringify({ url: `http://127.0.0.1:${server.address().port}` }) + "\n");

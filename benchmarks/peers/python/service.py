@@ -33,6 +33,7 @@ sio = socketio.AsyncServer(
     max_http_buffer_size=32_768,
 )
 claims_of: dict[str, dict[str, Any]] = {}
+rooms_of: dict[str, set[str]] = {}
 
 
 def presence(claims: dict[str, Any], state: str, sessions: int) -> dict[str, Any]:
@@ -71,6 +72,8 @@ async def connect(sid: str, _environ: dict[str, Any], auth: dict[str, str]) -> N
 @sio.event
 async def disconnect(sid: str, _reason: str = "") -> None:
     """Take the session out of the store, tell of presence."""
+    for room in rooms_of.pop(sid, ()):
+        await _left(sid, room)
     claims = claims_of.pop(sid, None)
     if claims is None:
         return
@@ -107,6 +110,46 @@ async def rename(sid: str, name: str) -> None:
         replies = await batch.execute()
     changed = {"externalId": claims["xid"], "id": claims["sub"], "name": name, "version": replies[1]}
     await sio.emit("changed", changed, room=f"watch:{claims['xid']}")
+
+
+@sio.event
+async def join(sid: str, room: str) -> dict[str, Any]:
+    """The roster is a hash; who joins gets all of it."""
+    claims = claims_of[sid]
+    async with store.pipeline(transaction=True) as batch:
+        batch.hset(f"r:{room}", claims["sub"], claims["xid"])
+        batch.hgetall(f"r:{room}")
+        replies = await batch.execute()
+    rooms_of.setdefault(sid, set()).add(room)
+    joined = {"room": room, "id": claims["sub"], "externalId": claims["xid"]}
+    await sio.emit("joined", joined, room=f"room:{room}")
+    await sio.enter_room(sid, f"room:{room}")
+    return {
+        "room": room,
+        "members": [{"id": one.decode(), "externalId": xid.decode()} for one, xid in replies[1].items()],
+    }
+
+
+@sio.event
+async def leave(sid: str, room: str) -> None:
+    """Out of the roster, and those who are left are told."""
+    await sio.leave_room(sid, f"room:{room}")
+    if room in rooms_of.get(sid, ()):
+        rooms_of[sid].discard(room)
+        await _left(sid, room)
+
+
+async def _left(sid: str, room: str) -> None:
+    claims = claims_of[sid]
+    await store.hdel(f"r:{room}", claims["sub"])
+    await sio.emit("left", {"room": room, "id": claims["sub"]}, room=f"room:{room}")
+
+
+@sio.event
+async def say(sid: str, room: str, message: str) -> None:
+    """To all others in the room."""
+    told = {"room": room, "from": claims_of[sid]["sub"], "message": message}
+    await sio.emit("message", told, room=f"room:{room}", skip_sid=sid)
 
 
 class _Server(uvicorn.Server):
