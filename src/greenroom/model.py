@@ -20,9 +20,6 @@ PARTITIONS = 64
 MAX_EXTERNAL_ID_BYTES = 1024
 """Bytes of an external id's UTF-8."""
 
-RECORD_VERSION = 1
-"""Version of stored records; unknown fields of a newer one are kept by the engines when they write it again."""
-
 
 class Presence(StrEnum):
     """Whether a participant can be reached."""

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from greenroom.core.rate_limit import ACTIVE_SECONDS, KeyedBuckets, KeyedLimits, SharedBudget
+from greenroom.core.rate_limit import ACTIVE_SECONDS, KeyedBuckets, KeyedLimits, SharedBudget, TokenBucket
 
 
 def test_who_asks_alone_has_the_whole_budget() -> None:
@@ -101,3 +101,79 @@ def test_keys_with_two_limits_are_forgotten_when_there_are_too_many_or_they_are_
     for number in range(200):
         refilled.take(f"last {number}", 10.0)
     assert len(refilled) == 200
+
+
+def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
+    bucket = TokenBucket(rate=50.0, burst=100.0, now=10.0)
+    assert sum(bucket.take(10.0) for _ in range(150)) == 100
+    assert not bucket.take(10.019)
+    assert bucket.take(10.021)
+    assert not bucket.take(10.021)
+    assert sum(bucket.take(1_000.0) for _ in range(150)) == 100
+
+
+def test_a_refusal_takes_nothing() -> None:
+    bucket = TokenBucket(rate=1.0, burst=2.0, now=0.0)
+    assert bucket.take(0.0)
+    assert not bucket.take(0.5, 2.0)
+    assert bucket.take(0.5)
+
+
+def test_a_bucket_says_how_long_to_wait() -> None:
+    bucket = TokenBucket(rate=0.5, burst=2.0, now=0.0)
+    assert bucket.wait(0.0) == 0.0
+    assert bucket.take(0.0, 2.0)
+    assert bucket.wait(0.0) == pytest.approx(2.0)
+    assert bucket.wait(1.0) == pytest.approx(1.0)
+    assert bucket.wait(0.0, 3.0) == float("inf")
+    assert TokenBucket(rate=0.0, burst=0.0, now=0.0).wait(0.0) == float("inf")
+
+
+def test_time_that_goes_backwards_earns_nothing() -> None:
+    bucket = TokenBucket(rate=1.0, burst=1.0, now=100.0)
+    assert bucket.take(100.0)
+    assert not bucket.take(50.0)
+    assert not bucket.take(100.5)
+    assert bucket.take(101.0)
+
+
+def test_no_order_of_takes_gives_more_than_rate_and_burst() -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    dice = random.Random(seed)
+    bucket = TokenBucket(rate=10.0, burst=5.0, now=0.0)
+    now, taken = 0.0, 0
+    for _ in range(2_000):
+        now += dice.choice([0.0, 0.001, 0.05, 0.3])
+        taken += bucket.take(now)
+        assert taken <= 5.0 + 10.0 * now + 1e-6
+
+
+def test_keys_do_not_share_a_bucket() -> None:
+    buckets = KeyedBuckets(rate=1 / 6, burst=10.0)
+    assert sum(buckets.take("key 192.0.2.1", 0.0) for _ in range(20)) == 10
+    assert buckets.take("key 192.0.2.2", 0.0)
+    assert buckets.wait("key 192.0.2.1", 0.0) == pytest.approx(6.0)
+    assert buckets.wait("nobody", 0.0) == 0.0
+
+
+def test_keys_are_forgotten_when_there_are_too_many_or_they_are_full() -> None:
+    buckets = KeyedBuckets(rate=0.0, burst=10.0, max_keys=100)
+    for i in range(1_000):
+        buckets.take(f"key {i}", 0.0)
+        assert len(buckets) <= 100
+    refilled = KeyedBuckets(rate=1.0, burst=10.0)
+    for i in range(100):
+        refilled.take(f"key {i}", 0.0)
+    for _ in range(100):
+        refilled.take("the only one", 1_000.0)
+    assert len(refilled) == 1
+
+
+def test_a_key_in_use_is_not_forgotten() -> None:
+    buckets = KeyedBuckets(rate=0.0, burst=2.0, max_keys=10)
+    assert buckets.take("mine", 0.0)
+    assert buckets.take("mine", 0.0)
+    for i in range(100):
+        buckets.take(f"key {i}", 0.0)
+        assert not buckets.take("mine", 0.0)

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 # Read by the tutorial's backend, by every verb in the same way, or by our tests.
 OTHER_VARIABLES = {
-    f"GREENROOM_{name}" for name in ("URL", "APP_KEY", "APP_SECRET", "CONFIG", "DEBUG", "WEBHOOK_SECRET", "WALKS")
+    f"GREENROOM_{name}"
+    for name in ("URL", "APP_KEY", "APP_SECRET", "CONFIG", "DEBUG", "WEBHOOK_SECRET", "WALKS", "TEST_AGAIN")
 }
 
 

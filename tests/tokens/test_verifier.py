@@ -20,7 +20,7 @@ from greenroom.tokens import (
 )
 from tests.tokens.corpus import corpus
 from tests.tokens.forge import ISSUER, NOW, PARTICIPANT, RING, STRANGER, stream
-from tests.tokens.test_mint_and_verify import client
+from tests.tokens.test_mint import client
 
 
 def table(*tokens: str, capacity: int = 100) -> MintedTokens:

@@ -562,17 +562,6 @@ async def test_a_trusted_proxy_that_says_nothing_is_late_too() -> None:
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-async def test_all_sessions_are_closed_at_shutdown() -> None:
-    async with serving() as running, running.session() as one, running.session() as two:
-        running.door.close_sessions(1001, "the service stops")
-        for client in (one, two):
-            assert await client.event() == ("close", (1001, "the service stops"))
-            await client.send(close_frame(1001))
-            assert await client.events() == [("eof", None)]
-        for handler in running.handlers:
-            assert (await handler.ended())[:2] == ("lost", 1001)
-
-
 async def test_a_refused_client_that_goes_on_sending_is_cut_off() -> None:
     async with serving(WebSocketOptions(close_timeout=0.05)) as running, running.client() as client:
         await client.send(b"\x00" * 100)

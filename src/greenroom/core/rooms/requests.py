@@ -230,13 +230,6 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     more: bool = False
 
 
-class RoomsJoined(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a session that was resumed: where it is, and what it lost since (room, reason)."""
-
-    rooms: tuple[str, ...] = ()
-    lost: tuple[tuple[str, str], ...] = ()
-
-
 class WatchRooms(msgspec.Struct, frozen=True, kw_only=True):
     """Subscribe, then read (R5). Answer: the rosters, in order; of those whose version is `known`, what differs.
     Answered by the node, which reads from the engine what it has no copy of."""

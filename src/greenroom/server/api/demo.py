@@ -64,12 +64,6 @@ class SignedIn(msgspec.Struct, frozen=True):
     url: str
 
 
-class DemoParticipant(msgspec.Struct, frozen=True):
-    """A participant who is here. The page gets name, face and presence by watching."""
-
-    id: str
-
-
 @lru_cache(maxsize=1)
 def files() -> dict[str, Packed]:
     """The page's files by name: beside this module in a wheel, in examples/web of a source tree."""

@@ -58,7 +58,6 @@ _SLICE = 512
 """Connections that are written to before the loop gets its turn."""
 _DONE = object()
 
-CountMessages = Callable[[int], None]
 RoomKey = tuple[str, str]
 """Application and name."""
 

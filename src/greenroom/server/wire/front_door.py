@@ -467,11 +467,6 @@ class FrontDoor:
         """One more was refused."""
         self.refused[status] = self.refused.get(status, 0) + 1
 
-    def close_sessions(self, code: int, reason: str) -> None:
-        """Close every session's connection, as `WebSocketConnection.close` does; 1001 when the service stops."""
-        for connection in tuple(self.connections):
-            connection.close(code, reason)
-
     def abort_all(self) -> None:
         """Drop every connection that aiohttp does not have, without a word."""
         for connection in tuple(self.connections):
