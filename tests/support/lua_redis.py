@@ -223,18 +223,15 @@ class LuaStore:
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
 
-    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
-        replies: list[Reply] = []
-        failure: ServiceUnavailableError | None = None
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply | ServiceUnavailableError]:
+        replies: list[Reply | ServiceUnavailableError] = []
         for number, call in enumerate(calls):
             if number % 16 == 15:
                 await asyncio.sleep(0)  # others have their turn, as between two reads of a socket
             try:
                 replies.append(await self.call(call))
             except ServiceUnavailableError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+                replies.append(error)
         return replies
 
     async def publish(self, tag: str, channel: str, data: bytes) -> None:

@@ -280,6 +280,8 @@ class Reaped(msgspec.Struct, frozen=True, kw_only=True):
     lag: float = 0.0
     """Seconds by which the oldest due time had passed."""
     more: bool = False
+    failing: str = ""
+    """What partitions failed with that did not answer: nothing of theirs is in here. Empty where all did."""
 
 
 class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -355,7 +357,8 @@ class Registry(Protocol):
 
     async def reap(self, limit: int = 500) -> Reaped:
         """Moves the clocks on and does what is due: ends graces, detaches what dead nodes left, publishes
-        `unreachable`, forgets."""
+        `unreachable`, forgets. What some partitions did is answered though others fail (`Reaped.failing`). Raises
+        ServiceUnavailableError where all do."""
 
     async def restore(self, request: RestoreRequest) -> int:
         """Writes back what is missing. How many were written."""

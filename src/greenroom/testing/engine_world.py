@@ -533,6 +533,7 @@ def add(one: Reaped, other: Reaped) -> Reaped:
         forgotten=one.forgotten + other.forgotten,
         lag=max(one.lag, other.lag),
         more=other.more,
+        failing=other.failing,
     )
 
 

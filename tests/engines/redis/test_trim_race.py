@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from greenroom.engines.base import EventLimits
 from greenroom.engines.redis.store import FunctionCall, Reply
 from greenroom.engines.redis.trimming import trim
+from greenroom.errors import ServiceUnavailableError
 from tests.engines.redis.worlds import LuaWorld
 
 
@@ -21,7 +22,7 @@ class _Between:
         for n in range(40):
             await self._world.open(f"late-{n}")
 
-    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply | ServiceUnavailableError]:
         self._calls += 1
         if self._calls == 2:
             await self.between()

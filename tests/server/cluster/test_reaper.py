@@ -92,6 +92,16 @@ async def test_a_failed_pass_is_followed_by_another() -> None:
     assert reaper.failing == ""
 
 
+async def test_what_some_partitions_ended_is_told_though_others_do_not_answer() -> None:
+    told: list[tuple[str, EndReason]] = []
+    registry = FakeRegistry(Reaped(ended=(_ended("1"),), failing="away"), Reaped())
+    reaper = _reaper(registry, told)
+    await reaper.once()
+    assert (told, reaper.failing) == ([("1", EndReason.TIMEOUT)], "away")
+    await reaper.once()
+    assert reaper.failing == ""
+
+
 async def test_a_node_that_may_not_act_reaps_nothing() -> None:
     registry = FakeRegistry()
     task = asyncio.create_task(_reaper(registry, may_act=False).run())

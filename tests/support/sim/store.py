@@ -45,30 +45,35 @@ class SimStore(LuaStore):
         return self._waits
 
     async def call(self, call: FunctionCall) -> Reply:
-        return (await self.call_many((call,)))[0]
+        (reply,) = await self.call_many((call,))
+        if isinstance(reply, ServiceUnavailableError):
+            raise reply
+        return reply
 
-    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply | ServiceUnavailableError]:
         await asyncio.sleep(self._delay())
         if not (self.reachable and self.server.up):
             await asyncio.sleep(self._dice.uniform(0.0, GIVES_UP))
-            raise unreachable("simulated")
+            return [unreachable("simulated") for _ in calls]
         breaks = self._breaks
-        try:
-            replies = [await self._carry_out(one) for one in calls]
-        except ServiceUnavailableError:
+        replies = [await self._carry_out(one) for one in calls]
+        if any(isinstance(reply, ServiceUnavailableError) for reply in replies):
             await asyncio.sleep(self._dice.uniform(0.0, GIVES_UP))
-            raise
         await asyncio.sleep(self._delay())
         confirmed = not self._waits or not any(one.durable for one in calls) or await self._confirmed()
         if breaks != self._breaks or not confirmed:
-            raise outcome_open("simulated")
+            return [
+                reply if isinstance(reply, ServiceUnavailableError) else outcome_open("simulated") for reply in replies
+            ]
         return replies
 
-    async def _carry_out(self, call: FunctionCall) -> Reply:
+    async def _carry_out(self, call: FunctionCall) -> Reply | ServiceUnavailableError:
         replica = self.server.replica
         before = 0 if replica is None else replica.offset
         try:
             return await super().call(call)
+        except ServiceUnavailableError as error:
+            return error
         finally:
             if replica is not None and call.durable and replica.offset > before:
                 self._written = replica.offset

@@ -30,7 +30,7 @@ def attach_session(tx: Transaction, request: AttachRequest) -> Attached:
         raise fenced()
     row = tx.session(request.session_id)
     if row is None:
-        raise SessionEndedError(code=ErrorCode.STATE_LOST)
+        raise tx.unknown_session(request.session_id)
     data = row.data
     if request.previous is not None:
         _check_previous(row, request.previous)

@@ -37,7 +37,7 @@ UPDATE_EVENT_PERIOD_MS = int(UPDATE_EVENT_PERIOD * 1000)
 MAX_NOTE = 256
 """Characters of a timeline entry's detail."""
 _SURPLUS_ENDED = (
-    "SELECT n, app FROM sessions WHERE p = ? AND (state > 1) = 1"
+    f"SELECT n, app, key, iif(open_key IS NULL, 0, due), data FROM sessions WHERE p = ? AND (state > 1) = 1"
     f" ORDER BY n DESC LIMIT -1 OFFSET {ENDED_OF_PARTICIPANT}"
 )
 
@@ -69,7 +69,7 @@ def owned(tx: Transaction, owner: Owner) -> SessionRow:
     """The owner's session, connected. Raises SessionEndedError that says why it is not the owner's any more."""
     row = tx.session(owner.session_id)
     if row is None:
-        raise SessionEndedError(code=ErrorCode.STATE_LOST)
+        raise tx.unknown_session(owner.session_id)
     if row.state >= ENDED:
         raise SessionEndedError(end_reason=row.data.end_reason)
     if row.state != ATTACHED or not is_owner(row, owner):
@@ -154,7 +154,7 @@ def end_row(
         row.state = REMEMBERED  # and forgotten when it is due, a day earlier than others
     row.note(tx.now, "ended", data.node, f"{reason.value}: {text[:MAX_NOTE]}" if text else reason.value)
     tx.save_session(row)
-    tx.forget_ended(tx.rows(_SURPLUS_ENDED, (row.p,)))
+    tx.forget_surplus(tx.rows(_SURPLUS_ENDED, (row.p,)))
     counts = tx.state.counts
     counts[row.app] = counts.get(row.app, 1) - 1
     extra: dict[str, Any] = {"reason": reason.value, "duration": max(0, tx.now - data.opened_at) / 1000}

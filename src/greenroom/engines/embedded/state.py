@@ -36,6 +36,9 @@ RestrictionKey = tuple[str, str, str]
 MOST_ROWS = 2_048
 """Sessions, and participants, that are kept: some 3 MiB."""
 
+MOST_ENDS = 10_000
+"""Reasons of ends that are kept of sessions that have no row any more: some 2 MiB."""
+
 decode_application = msgspec.msgpack.Decoder(Application).decode
 decode_restriction = msgspec.msgpack.Decoder(Restriction).decode
 
@@ -143,6 +146,9 @@ class State:
         self.lapsed: dict[str, None] = {}
         """Lease ids that are over, and never count again (S7); those with sessions left to detach are `draining`."""
         self.draining: set[str] = set()
+        self._ends: dict[int, tuple[int, str]] = {}
+        """By the key of an ended session that made room for later ones: until when its openId would be stored
+        (partition clock), and why it ended."""
         self.checkpoint_due = False
         """The log is to be written back and truncated after the next commit: a participant was erased."""
         self.passed_at: float | None = None
@@ -239,6 +245,19 @@ class State:
 
     def is_jti_revoked(self, app: str, jti: str) -> bool:
         return (app, "jti", jti) in self.restrictions
+
+    def remember_end(self, key: int, until: int, reason: str | None) -> None:
+        """The row of an ended session is dropped before its openId's time."""
+        if until <= self.clock or reason is None:
+            return
+        self._ends[key] = (until, reason)
+        while len(self._ends) > MOST_ENDS or next(iter(self._ends.values()))[0] <= self.clock:
+            del self._ends[next(iter(self._ends))]
+
+    def end_of(self, key: int) -> str | None:
+        """Why a session without a row ended; None where that is not known."""
+        until, reason = self._ends.get(key, (0, ""))
+        return reason if until > self.clock else None
 
     def lease_is_good(self, lease: str) -> bool:
         if lease in self.lapsed:

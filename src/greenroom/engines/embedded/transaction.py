@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from greenroom.codes import ErrorCode
 from greenroom.engines.embedded.room_rows import MOST_ROOMS, ROOM_COLUMNS, RoomRow
 from greenroom.engines.embedded.rows import (
     COLUMNS,
@@ -20,11 +21,13 @@ from greenroom.engines.embedded.rows import (
     ParticipantRow,
     SessionData,
     SessionRow,
+    decode_data,
     encode_data,
     hash_key,
 )
 from greenroom.engines.embedded.state import State
 from greenroom.engines.rooms import RoomMessage, RosterChange
+from greenroom.errors import SessionEndedError
 from greenroom.model import Event, ParticipantRecord
 
 _SELECT_PARTICIPANT = f"SELECT {PARTICIPANT_COLUMNS} FROM participants WHERE app = ? AND id = ?"
@@ -214,6 +217,18 @@ class Transaction:
             self.writes += 1
             self.execute("DELETE FROM sessions WHERE n = ?", (n,))
             self.state.ended[app] -= 1
+
+    def forget_surplus(self, rows: Sequence[tuple[int, str, int, int, bytes]]) -> None:
+        """Drops ended sessions that make room for later ones (number, application, key, until when the openId would be
+        stored, data). Why they ended stays known until then (S2)."""
+        for n, app, key, until, data in rows:
+            self.state.remember_end(key, until, decode_data(data).end_reason)
+            self.forget_ended([(n, app)])
+
+    def unknown_session(self, session_id: str) -> SessionEndedError:
+        """What is answered about a session that has no row."""
+        reason = self.state.end_of(hash_key(self.state.hash_key, session_id))
+        return SessionEndedError(code=ErrorCode.STATE_LOST) if reason is None else SessionEndedError(end_reason=reason)
 
     def due_sessions(self, limit: int) -> Sequence[SessionRow]:
         """Detached ones whose grace is over, the longest first."""

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from greenroom.engines.redis.replies import accepted
+from greenroom.engines.redis.store import FunctionCall, Store
 from greenroom.model import PARTITIONS
 
 FRESH = 2.0
 """Seconds for which a sum is good."""
 
 
-class Counts:
-    """What the partitions said last. ``at`` are seconds on the loop's clock."""
+def counted(flat: Sequence[bytes]) -> dict[str, int]:
+    """A hash of counts as HGETALL gives it."""
+    return {app.decode(): int(count) for app, count in zip(flat[::2], flat[1::2], strict=True)}
 
-    def __init__(self) -> None:
+
+class Counts:
+    """What the partitions said last. ``at`` are seconds on the loop's clock.
+
+    function: what a partition is asked for its counts with.
+    """
+
+    def __init__(self, store: Store, function: str) -> None:
+        self._store = store
+        self._function = function
+        self._summing: asyncio.Task[None] | None = None
         self._counts: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
         self._summed_at = -1e9
 
@@ -23,8 +37,34 @@ class Counts:
         self._counts = counts
         self._summed_at = at
 
-    def is_fresh(self, at: float) -> bool:
-        return at - self._summed_at < FRESH
+    def is_fresh(self) -> bool:
+        return asyncio.get_running_loop().time() - self._summed_at < FRESH
+
+    async def refresh(self) -> None:
+        """Where what others bring (beats, passes of the reaper) is too old: asks all partitions, once for all who
+        wait."""
+        if self.is_fresh():
+            return
+        if self._summing is None:
+            self._summing = asyncio.get_running_loop().create_task(self._sum_up(), name="greenroom-redis-counts")
+            self._summing.add_done_callback(self._is_summed)
+        await asyncio.shield(self._summing)
+
+    async def _sum_up(self) -> None:
+        at = asyncio.get_running_loop().time()
+        calls = [FunctionCall(self._function, f"p{number}", b"{}") for number in range(PARTITIONS)]
+        self.summed([counted(accepted(reply)[0]) for reply in await self._store.call_many(calls)], at)
+
+    def _is_summed(self, task: asyncio.Task[None]) -> None:
+        self._summing = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it
+
+    async def stop(self) -> None:
+        """Ends what is under way."""
+        if self._summing is not None:
+            self._summing.cancel()
+            await asyncio.wait([self._summing])
 
     def note(self, partition: int, app: str, count: int) -> None:
         """What a call of this node saw in passing."""

@@ -47,7 +47,7 @@ class RedisEngine:
     ) -> None:
         self._address = parse_address(url)
         self.store: Store = store or RedisStore(self._address, timeout=timeout, clock_us=clock_us)
-        counts = Counts()
+        self._counts = Counts(self.store, "counts")
         self._bus = RedisBus(self.store)
         self._outbox = RedisOutbox(self.store)
         self._directory = RedisDirectory(self.store)
@@ -55,11 +55,11 @@ class RedisEngine:
         self.outbox: Outbox = self._outbox
         self.directory: Directory = self._directory
         self.statistics: Statistics = RedisStatistics(self.store)
-        rooms = Counts()
-        self._settling = Settling(self.store, self._room_limits, rooms)
+        self._room_counts = Counts(self.store, "room_counts")
+        self._settling = Settling(self.store, self._room_limits, self._room_counts)
         self._maintenance = Maintenance(
             self.store,
-            counts,
+            self._counts,
             applications=lambda: self._directory.known,
             watched=self._bus.watched,
             beaten=self._bus.beaten,
@@ -67,9 +67,8 @@ class RedisEngine:
             event_limits=event_limits,
             settling=self._settling,
         )
-        self.registry: Registry = RedisRegistry(self.store, counts, self._maintenance, self._settling)
-        self._rooms = RedisRooms(self.store, self._maintenance, self._settling, rooms)
-        self.rooms: Rooms = self._rooms
+        self.registry: Registry = RedisRegistry(self.store, self._counts, self._maintenance, self._settling)
+        self.rooms: Rooms = RedisRooms(self.store, self._maintenance, self._settling, self._room_counts)
         self.store.listen(self.received, self._bus.lost)
 
     async def start(self) -> None:
@@ -90,7 +89,8 @@ class RedisEngine:
         return None if found is None else limits_of(found)
 
     async def stop(self) -> None:
-        await self._rooms.stop()
+        await self._counts.stop()
+        await self._room_counts.stop()
         await self._settling.stop()
         await self._outbox.stop()
         await self._bus.stop()

@@ -20,11 +20,12 @@ from greenroom.engines.base import (
     RestoreRequest,
 )
 from greenroom.engines.redis.arguments import argument, encode, milliseconds, restore_item
-from greenroom.engines.redis.counts import Counts
+from greenroom.engines.redis.counts import Counts, counted
 from greenroom.engines.redis.replies import accepted, session
 from greenroom.engines.redis.settling import Settling
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
 from greenroom.engines.redis.trimming import trim
+from greenroom.errors import ServiceUnavailableError
 from greenroom.model import PARTITIONS, Application, SessionRecord, partition_of, partition_of_session
 
 NODES = "nodes"
@@ -107,7 +108,7 @@ class Maintenance:
         calls = [FunctionCall("renew", f"p{number}", body) for number in range(PARTITIONS)]
         at = asyncio.get_running_loop().time()
         calls += [self._node_call(beat), FunctionCall("directory_version", DIRECTORY, b"{}")]
-        *renewals, node, directory = await self._store.call_many(calls)
+        *renewals, node, directory = _all_answered(await self._store.call_many(calls))
         now, nodes = self._nodes(accepted(node))
         self.oldest_protocol = min((one.protocol for one in nodes if one.lease_left > 0), default=PROTOCOL)
         version = int(accepted(directory)[0] or 0)
@@ -140,7 +141,7 @@ class Maintenance:
                 continue
             _, done, marker, newest[number], apps = reply
             renewed = renewed and done == 1
-            counts[number] = {app.decode(): int(n) for app, n in zip(apps[::2], apps[1::2], strict=True)}
+            counts[number] = counted(apps)
             if self._markers.setdefault(number, marker) != marker:
                 # Another node has set a new marker: what this one holds has to be written back too.
                 self._settling.doubt()
@@ -200,16 +201,6 @@ class Maintenance:
             )
         return now, tuple(nodes)
 
-    async def sum_up(self) -> None:
-        """Recounts sessions (S3)."""
-        at = asyncio.get_running_loop().time()
-        replies = await self._store.call_many([FunctionCall("counts", f"p{n}", b"{}") for n in range(PARTITIONS)])
-        counts = []
-        for reply in replies:
-            (apps,) = accepted(reply)
-            counts.append({app.decode(): int(n) for app, n in zip(apps[::2], apps[1::2], strict=True)})
-        self._counts.summed(counts, at)
-
     async def touch_directory(self) -> int:
         """Restrictions changed. The directory's version from now on."""
         (version,) = accepted(await self._store.call(FunctionCall("touch", DIRECTORY, b"{}")))
@@ -230,18 +221,21 @@ class Maintenance:
         keep, disabled = self._settings()
         body = argument(limit=share, keep=keep, disabled=disabled)
         replies = await self._store.call_many([FunctionCall("reap", f"p{n}", body) for n in range(PARTITIONS)])
-        if housekeeping:
-            await trim(self._store, self._event_limits)
         total = _Total()
         busy = [number for number, reply in enumerate(replies) if self._reaped(number, reply, total)]
+        if len(total.failures) == PARTITIONS:
+            raise total.failures[0]
         total.more_at_last = False
         while busy and total.done < limit:
             number = busy.pop()
             body = argument(limit=min(limit - total.done, MOST_A_CALL))
-            self._reaped(number, await self._store.call(FunctionCall("reap", f"p{number}", body)), total)
+            (reply,) = await self._store.call_many([FunctionCall("reap", f"p{number}", body)])
+            self._reaped(number, reply, total)
+        if housekeeping:
+            await trim(self._store, self._event_limits)
         return total.result(more=bool(busy) or total.more_at_last)
 
-    def _reaped(self, number: int, reply: Reply, total: _Total) -> bool:
+    def _reaped(self, number: int, reply: Reply | ServiceUnavailableError, total: _Total) -> bool:
         """Whether that partition has more."""
         for made in total.add(reply):
             self._settling.begin(number, made)
@@ -314,9 +308,15 @@ class _Total:
         self.detached = self.published = self.forgotten = self.done = 0
         self.lag = 0.0
         self.more_at_last = False
+        self.failures: list[ServiceUnavailableError] = []
+        """What partitions failed with that did not answer."""
 
-    def add(self, reply: Reply) -> list[Reply]:
+    def add(self, reply: Reply | ServiceUnavailableError) -> list[Reply]:
         """The marks that it made. A partition without a marker has nothing that is due."""
+        if isinstance(reply, ServiceUnavailableError):
+            self.failures.append(reply)
+            self.more_at_last = False
+            return []
         if reply[0] == b"no" and reply[1] == b"recovering":
             self.more_at_last = False
             return []
@@ -338,4 +338,15 @@ class _Total:
             forgotten=self.forgotten,
             lag=self.lag,
             more=more,
+            failing=self.failures[0].message if self.failures else "",
         )
+
+
+def _all_answered(replies: Sequence[Reply | ServiceUnavailableError]) -> list[Reply]:
+    """Raises what the first that failed failed with."""
+    answered: list[Reply] = []
+    for reply in replies:
+        if isinstance(reply, ServiceUnavailableError):
+            raise reply
+        answered.append(reply)
+    return answered

@@ -207,7 +207,7 @@ class RedisOutbox:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def _part(app: str, reply: Reply) -> _Part:
+def _part(app: str, reply: Reply | ServiceUnavailableError) -> _Part:
     marker, first, last, flat = accepted(reply)
     entries = [
         (number, msgspec.structs.replace(_decode_event(body), app=app))

@@ -21,7 +21,7 @@ from greenroom.engines.redis.pipelined_connection import (
 from greenroom.engines.redis.store import FunctionCall, OnLost, OnMessage, Reply, ServerFacts
 from greenroom.engines.redis.subscriber import Subscriber
 from greenroom.engines.redis.topology import Topology, make_topology
-from greenroom.errors import GreenroomError, ServiceUnavailableError
+from greenroom.errors import ServiceUnavailableError
 
 REPEATS = 4
 """How often a call that was not carried out (slot moved, library missing) is tried."""
@@ -105,12 +105,9 @@ class RedisStore:
             raise
         answer(reply)
 
-    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
-        futures: list[asyncio.Future[Any]] = []
-        for call in calls:
-            futures.append(self._submit(call))
-        replies: list[Reply] = []
-        failure: GreenroomError | None = None
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply | ServiceUnavailableError]:
+        futures = [self._submit(call) for call in calls]
+        replies: list[Reply | ServiceUnavailableError] = []
         try:
             for call, future in zip(calls, futures, strict=True):
                 try:
@@ -119,15 +116,13 @@ class RedisStore:
                     try:
                         replies.append(await self._repeat(call, error))
                     except ServiceUnavailableError as refused:
-                        failure = failure or refused
+                        replies.append(refused)
                 except ServiceUnavailableError as error:
-                    failure = failure or error
+                    replies.append(error)
         finally:
             for future in futures:
                 if not future.cancel() and not future.cancelled():
                     future.exception()  # nobody else will look at it
-        if failure is not None:
-            raise failure
         return replies
 
     def _key(self, tag: str, channel: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -87,12 +86,12 @@ class RedisRegistry:
 
     def open(self, request: OpenRequest) -> Awaitable[Attached]:
         limited = request.max_application_sessions is not None
-        if limited and not self._counts.is_fresh(asyncio.get_running_loop().time()):
+        if limited and not self._counts.is_fresh():
             return self._open_when_counted(request)
         return self._open(request)
 
     async def _open_when_counted(self, request: OpenRequest) -> Attached:
-        await self._maintenance.sum_up()
+        await self._counts.refresh()
         return await self._open(request)
 
     def _open(self, request: OpenRequest) -> Completion[Attached]:

@@ -247,8 +247,10 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
 }
 
 
-def accepted(reply: Reply) -> Reply:
-    """What follows ``ok``. Raises the error that a refusal stands for."""
+def accepted(reply: Reply | GreenroomError) -> Reply:
+    """What follows ``ok``. Raises the error that a refusal stands for, or that the call failed with."""
+    if isinstance(reply, GreenroomError):
+        raise reply
     if reply[0] == b"ok":
         return reply[1:]
     make = _ERRORS.get(reply[1])

@@ -29,7 +29,7 @@ from greenroom.core.rooms.requests import (
 from greenroom.engines.cursors import decode_cursor
 from greenroom.engines.redis import room_listing
 from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds
-from greenroom.engines.redis.counts import Counts
+from greenroom.engines.redis.counts import Counts, counted
 from greenroom.engines.redis.errors import outcome_open
 from greenroom.engines.redis.maintenance import Maintenance
 from greenroom.engines.redis.replies import accepted, decode_invitation
@@ -69,7 +69,6 @@ class RedisRooms:
         self._maintenance = maintenance
         self._settling = settling
         self._counts = counts
-        self._summing: asyncio.Task[None] | None = None
 
     # -- what sessions do --------------------------------------------------------------------------------------------
 
@@ -77,7 +76,7 @@ class RedisRooms:
         self._check_upgraded()
         if request.owner is not None:
             await self._of_session("room_owner", request.owner)
-        await self._sum_up()
+        await self._counts.refresh()
         partition = partition_of_room(request.app, request.room)
         limits = request.limits
         page, counted = await self._call(
@@ -98,7 +97,7 @@ class RedisRooms:
 
     async def join(self, request: JoinRoom) -> Roster:
         self._check_upgraded()
-        await self._sum_up()
+        await self._counts.refresh()
         limits = request.limits
         (found,) = await self._of_session("room_join", request.owner, room=request.room, limit=limits.rooms_of_session)
         joining = Joining(request.room_id, limits, request.limit)
@@ -262,32 +261,6 @@ class RedisRooms:
         if self._maintenance.oldest_protocol < ROOMS_PROTOCOL:
             raise RoomsUnavailableError(retry_after=1.0)
 
-    async def _sum_up(self) -> None:
-        """The reaper's passes count rooms; where they do not come, this does, once for all who wait."""
-        loop = asyncio.get_running_loop()
-        if self._counts.is_fresh(loop.time()):
-            return
-        if self._summing is None:
-            self._summing = loop.create_task(self._count_rooms(), name="greenroom-redis-rooms")
-            self._summing.add_done_callback(self._summed)
-        await asyncio.shield(self._summing)
-
-    def _summed(self, task: asyncio.Task[None]) -> None:
-        self._summing = None
-        if not task.cancelled():
-            task.exception()  # whoever waited has it
-
-    async def stop(self) -> None:
-        """Ends what is under way."""
-        if self._summing is not None:
-            self._summing.cancel()
-            await asyncio.wait([self._summing])
-
-    async def _count_rooms(self) -> None:
-        at = asyncio.get_running_loop().time()
-        calls = [FunctionCall("room_counts", f"p{number}", b"{}") for number in range(PARTITIONS)]
-        self._counts.summed([_counted(accepted(reply)[0]) for reply in await self._store.call_many(calls)], at)
-
     async def _of_session(self, function: str, owner: Owner, **members: Any) -> Reply:
         partition = partition_of_session(owner.session_id)
         if partition is None or partition >= PARTITIONS:
@@ -327,17 +300,13 @@ class _Pass:
         readings, lag, drops, ended, counts, more, compared = reply
         self.parts += parts_of(readings)
         self.drops += drops_of(drops)
-        self.counts.append(_counted(counts))
+        self.counts.append(counted(counts))
         self.ended += ended
         self.lag = max(self.lag, lag / 1000)
         self.more = self.more or more == 1
         if compared:
             phase, pairs = compared
             (self.rows if phase == b"rows" else self.rosters)[number] = pairs_of(pairs)
-
-
-def _counted(flat: Sequence[bytes]) -> dict[str, int]:
-    return {app.decode(): int(count) for app, count in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _refusal(verdict: Outcome) -> GreenroomError:

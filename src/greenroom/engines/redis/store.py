@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from greenroom.errors import ServiceUnavailableError
+
 Reply = list[Any]
 """What a function answers after its first word, ``ok`` or ``no``, both included: bytes, integers, None and lists."""
 
@@ -59,8 +61,8 @@ class Store(Protocol):
     def begin(self, call: FunctionCall, answer: Callable[[Any], None]) -> None:
         """As `call`, without a task: ``answer`` gets the reply or the exception, perhaps before this returns."""
 
-    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply]:
-        """All at once, answers in order. Raises what the first that failed raised, after all are answered."""
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply | ServiceUnavailableError]:
+        """All at once. In order the reply of each, or what it failed with (`replies.accepted` raises it)."""
 
     async def publish(self, tag: str, channel: str, data: bytes) -> None:
         """SPUBLISH. ``channel`` is what follows the tag."""

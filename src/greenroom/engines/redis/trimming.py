@@ -8,7 +8,8 @@ from itertools import accumulate
 from greenroom.engines.base import EventLimits
 from greenroom.engines.redis.arguments import argument, milliseconds
 from greenroom.engines.redis.replies import accepted
-from greenroom.engines.redis.store import FunctionCall, Store
+from greenroom.engines.redis.store import FunctionCall, Reply, Store
+from greenroom.errors import ServiceUnavailableError
 from greenroom.model import PARTITIONS
 
 AT_ONCE = 500
@@ -64,7 +65,7 @@ async def _trim_old(store: Store, parts: list[_Held], limits: EventLimits) -> in
         ]
         more = []
         for each, reply in zip(parts, await store.call_many(calls), strict=True):
-            count, size = accepted(reply)
+            count, size = _answered(reply) or (0, 0)
             each.dropped(count, size)
             total += count
             if count == AT_ONCE:
@@ -86,13 +87,21 @@ async def _trim_surplus(store: Store, parts: list[_Held], rank: int, limits: Eve
         calls = [_surplus_call(*each, rank) for each in zip(having, counts, sizes, strict=True)]
         more = []
         for each, reply in zip(having, await store.call_many(calls), strict=True):
-            gone, length, is_all = accepted(reply)
+            gone, length, is_all = _answered(reply) or (0, 0, True)
             each.dropped(gone, length)
             total += gone
             if not is_all and each.count:
                 more.append(each)
         having = more
     return total
+
+
+def _answered(reply: Reply | ServiceUnavailableError) -> Reply | None:
+    """None where the partition cannot be asked now: the next look is at it again."""
+    try:
+        return accepted(reply)
+    except ServiceUnavailableError:
+        return None
 
 
 def _shares(total: int, parts: list[int]) -> list[int]:
@@ -125,7 +134,7 @@ async def _held(store: Store, limits: EventLimits) -> list[_Held]:
     for number, reply in enumerate(
         await store.call_many([FunctionCall("extents", f"p{n}", body) for n in range(PARTITIONS)])
     ):
-        (flat,) = accepted(reply)
+        (flat,) = _answered(reply) or ([],)
         for app, count, size, old in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
             if count:
                 held.append(_Held(number, app.decode(), count, size, bool(old)))

@@ -70,9 +70,7 @@ class Reaper:
                 if not reaped.more:
                     return
         except GreenroomError as error:
-            if not self.failing:
-                log.warning("the reaper failed", error=error.message)
-            self.failing = error.message
+            self._failed(error.message)
         except Exception:
             log.exception("the reaper failed")
             self.failing = "unexpected error"
@@ -99,8 +97,16 @@ class Reaper:
             log.exception("rooms were not settled")
             self.rooms_failing = "unexpected error"
 
+    def _failed(self, why: str) -> None:
+        if not self.failing:
+            log.warning("the reaper failed", error=why)
+        self.failing = why
+
     def _note(self, reaped: Reaped) -> None:
-        self.failing = ""
+        if reaped.failing:
+            self._failed(reaped.failing)
+        else:
+            self.failing = ""
         self.lag = reaped.lag
         self.ended += len(reaped.ended)
         for session in reaped.ended:

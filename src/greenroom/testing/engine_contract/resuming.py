@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Displaced
-from greenroom.engines.base import RevokeToken
+from greenroom.engines.base import ENDED_OF_PARTICIPANT, OPEN_ID_MEMORY, RevokeToken
 from greenroom.model import EndReason, Presence, RegistryState, RoomGrant
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, secret
@@ -113,6 +113,22 @@ class ResumingContract(ContractBase):
             with refused(ErrorCode.SESSION_ENDED) as refusal:
                 await a.resume()
             assert refusal.end_reason == EndReason.KICKED
+
+    async def test_s2_how_a_session_ended_is_known_as_long_as_its_open_id_would_be(self) -> None:
+        """It made room for later ends of its participant: `state_lost` would make its SDK open again what was ended."""
+        async with self.make_world() as w:
+            a = await w.client("alice")
+            await a.close(EndReason.KICKED)
+            for _ in range(ENDED_OF_PARTICIPANT):
+                await (await w.client("alice")).close()
+            assert await a.stored() is None
+            for attempt in (a.resume(), a.update(name="too late")):
+                with refused(ErrorCode.SESSION_ENDED) as refusal:
+                    await attempt
+                assert refusal.end_reason == EndReason.KICKED
+            await w.advance(OPEN_ID_MEMORY + 1)
+            with refused(ErrorCode.STATE_LOST):
+                await a.resume()
 
     async def test_only_who_knows_the_secret_learns_how_it_ended(self) -> None:
         async with self.make_world() as w:
