@@ -24,6 +24,7 @@ from greenroom.core.rooms.requests import (
     SendMessage,
     Settled,
 )
+from greenroom.engines.cursors import encode_cursor
 from greenroom.model import Invitation
 
 ROSTER_BYTES = 48 * 1024
@@ -52,6 +53,12 @@ INVITATIONS_OF_INVITEE = 16
 """Kept, the latest (R9)."""
 MESSAGE_MEMORY = 60.0
 """Seconds for which a message's id is remembered (R6)."""
+
+
+def cursor_after(participant_id: str) -> str:
+    """The cursor of the page of a roster that follows on this member; empty: of the first page. It is the same in every
+    engine, so that a node may make a page of its own copy."""
+    return encode_cursor("m", participant_id)
 
 
 class Rooms(Protocol):

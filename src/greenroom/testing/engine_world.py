@@ -450,10 +450,14 @@ class Client:
         """The session joins the room."""
         return await self.world.engine.rooms.join(self.join_request(room, **changes))
 
+    def leave_request(self, room: str, **changes: Any) -> LeaveRoom:
+        """A leave of the session."""
+        request = LeaveRoom(app=self.request.app, participant_id=self.participant_id, room=room, owner=self.owner)
+        return msgspec.structs.replace(request, **changes)
+
     async def leave(self, room: str, **changes: Any) -> None:
         """The session leaves the room."""
-        request = LeaveRoom(app=self.request.app, participant_id=self.participant_id, room=room, owner=self.owner)
-        await self.world.engine.rooms.leave(msgspec.structs.replace(request, **changes))
+        await self.world.engine.rooms.leave(self.leave_request(room, **changes))
 
     async def send(self, room: str, message: bytes = b'"hello"', **changes: Any) -> int:
         """The session sends a message to the room."""

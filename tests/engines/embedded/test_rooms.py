@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from greenroom.codes import ErrorCode
@@ -15,7 +17,7 @@ from greenroom.core.rooms.requests import EndRoom, InviteRequest, KickMember, Ro
 from greenroom.engines.base import EraseParticipant
 from greenroom.engines.embedded import transaction
 from greenroom.engines.embedded.room_messages import send_message
-from greenroom.engines.embedded.room_steps import join_room, kick_member
+from greenroom.engines.embedded.room_steps import create_room, join_room, kick_member, leave_room, settle
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.rooms import ENDED_OF_PASS, REPAIR_PERIOD
 from greenroom.errors import ServiceUnavailableError
@@ -78,20 +80,154 @@ async def test_sessions_in_no_room_cost_no_statement_more() -> None:
         assert [sql for sql in statements if ABOUT_ROOMS.search(sql)], "the pattern finds statements about rooms"
 
 
-async def test_a_join_and_a_leave_are_few_statements() -> None:
+async def _statements(w: EmbeddedWorld, work: Awaitable[Any]) -> list[str]:
+    """What the file is asked for meanwhile, without what begins and ends a transaction."""
+    statements: list[str] = []
+    connection_of(w).trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
+    await work
+    connection_of(w).trace_v2(0, None)
+    assert (statements[0], statements[-1]) == ("BEGIN IMMEDIATE", "COMMIT")
+    return [re.sub(r" (SET|WHERE|\(|VALUES).*", "", sql) for sql in statements[1:-1]]
+
+
+JOIN = [
+    "UPDATE sessions",
+    "INSERT INTO members",
+    "UPDATE participants",
+    "SELECT record FROM members",
+    "UPDATE rooms",
+    "INSERT INTO events",
+]
+LEAVE = [
+    "UPDATE sessions",
+    "DELETE FROM members",
+    "INSERT OR REPLACE INTO removals",
+    "UPDATE participants",
+    "UPDATE rooms",
+    "INSERT INTO events",
+]
+
+
+async def test_a_join_and_a_leave_are_few_statements_in_however_many_rooms_the_session_is() -> None:
+    async with EmbeddedWorld() as w:
+        a, b = await w.client(), await w.client("bob")
+        for number in range(4):
+            await b.join(f"{ROOM} {number}")
+            assert await _statements(w, a.join(f"{ROOM} {number}")) == JOIN
+        for number in range(4):
+            assert await _statements(w, a.leave(f"{ROOM} {number}")) == LEAVE
+
+
+async def test_a_join_of_a_node_that_has_the_roster_reads_nobody() -> None:
+    async with EmbeddedWorld() as w:
+        a, b = await w.client(), await w.client("bob")
+        whole = await b.join(ROOM)
+        joining = [sql for sql in JOIN if not sql.startswith("SELECT")]
+        assert await _statements(w, a.join(ROOM, brief=True)) == joining
+        again = await a.join(ROOM, brief=True)
+        assert again == msgspec.structs.replace(await w.roster(ROOM), members=())
+        assert (again.count, again.version > whole.version) == (2, True)
+
+
+async def test_a_room_that_is_opened_by_a_join_is_written_once() -> None:
     async with EmbeddedWorld() as w:
         a = await w.client()
-        await (await w.client("bob")).join(ROOM)
-        statements: list[str] = []
-        connection_of(w).trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
-        await w.engine.writer.submit(lambda tx: join_room(tx, a.join_request(ROOM)))  # type: ignore[attr-defined]
-        joining, statements[:] = list(statements), []
-        await a.leave(ROOM)
-        connection_of(w).trace_v2(0, None)
-        kinds = [sql.split()[0] for sql in joining]
-        assert kinds == ["BEGIN", "UPDATE", "INSERT", "UPDATE", "UPDATE", "INSERT", "COMMIT"], joining
-        kinds = [sql.split()[0] for sql in statements]
-        assert kinds == ["BEGIN", "UPDATE", "DELETE", "INSERT", "UPDATE", "UPDATE", "INSERT", "COMMIT"], statements
+        opening = [sql if sql != "UPDATE rooms" else "INSERT INTO rooms" for sql in JOIN]
+        assert await _statements(w, a.join(ROOM)) == [*opening, "INSERT INTO events"]
+        assert await _statements(w, a.leave(ROOM)) == [*LEAVE, "INSERT INTO events"]
+
+
+async def test_the_count_of_a_room_changes_in_no_index() -> None:
+    """A row of an index costs as much as one of the table."""
+    async with EmbeddedWorld() as w:
+        a, b = await w.client(), await w.client("bob")
+        await b.join(ROOM)
+        written: list[str] = []
+        con = connection_of(w)
+        con.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: written.append(event["sql"]))
+        await a.join(ROOM)
+        con.trace_v2(0, None)
+        updates = [sql for sql in written if sql.startswith("UPDATE")]
+        indexed = {name for (name,) in con.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
+        assert {"rooms_by_id", "rooms_due", "sessions_of", "sessions_due"} <= indexed
+        for sql in updates:
+            opened = con.execute(f"EXPLAIN {sql}", (None,) * sql.count("?")).fetchall()
+            assert [row[1] for row in opened].count("OpenWrite") == 1, sql
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_joins_of_one_batch_are_answered_with_the_roster_of_their_turn() -> None:
+    async with EmbeddedWorld() as w:
+        clients = [await w.client(f"user-{number}") for number in range(5)]
+        batcher: Any = w.engine._batcher  # type: ignore[attr-defined]
+        rosters, _ = batcher.run([partial(join_room, request=each.join_request(ROOM)) for each in clients])
+        assert [roster.count for roster in rosters] == [1, 2, 3, 4, 5]
+        assert [len(roster.members) for roster in rosters] == [1, 2, 3, 4, 5]
+        versions = [roster.version for roster in rosters]
+        assert versions == sorted(set(versions))
+        assert len({roster.record.id for roster in rosters}) == 1
+        assert await w.roster(ROOM) == rosters[-1]
+        (again,), _ = batcher.run([partial(join_room, request=clients[0].join_request(ROOM))])
+        assert again == rosters[-1], "it is there already"
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_what_one_batch_opens_changes_and_ends_is_what_the_file_says() -> None:
+    async with EmbeddedWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        batcher: Any = w.engine._batcher  # type: ignore[attr-defined]
+        create = w.room_request("another", ttl=20.0)
+        results, _ = batcher.run(
+            [
+                partial(join_room, request=a.join_request(ROOM)),
+                partial(create_room, request=create),
+                partial(settle, limit=500),
+                partial(join_room, request=b.join_request(ROOM)),
+                partial(join_room, request=b.join_request("another")),
+                partial(join_room, request=b.join_request("third")),
+                partial(leave_room, request=a.leave_request(ROOM)),
+                partial(leave_room, request=b.leave_request("another")),
+                partial(leave_room, request=b.leave_request("third")),
+            ]
+        )
+        assert [each for each in results if isinstance(each, Exception)] == []
+        found = await w.engine.rooms.rooms(RoomQuery(app=APP))
+        assert {room.name: room.count for room in found.items} == {ROOM: 1, "another": 0}
+        assert rows_of(w, "rooms") == 3, "one has ended"
+        await w.advance(700)
+        assert [room.name for room in (await w.engine.rooms.rooms(RoomQuery(app=APP))).items] == [ROOM]
+        assert rows_of(w, "rooms") == 1
+
+
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_r1_leaving_one_room_changes_nothing_of_the_others() -> None:
+    async with EmbeddedWorld() as w:
+        a, second = await w.client("alice"), await w.client("alice")
+        for room in ("one", "two", "three"):
+            await a.join(room)
+        await second.join("two")
+        await second.join("four")
+        await a.leave("two")
+        assert [member.sessions for member in (await w.members("two")).values()] == [1]
+        await a.leave("one")
+        await second.leave("two")
+        listed = await w.engine.rooms.rooms(RoomQuery(app=APP, participant_id=a.participant_id))
+        assert [room.name for room in listed.items] == ["four", "three"]
+        await second.close()
+        await a.close()
+        assert (await w.engine.rooms.rooms(RoomQuery(app=APP))).items == ()
+
+
+async def test_r5_of_a_counted_room_nobody_who_left_is_kept() -> None:
+    async with EmbeddedWorld() as w:
+        await w.engine.rooms.create(w.room_request(ROOM, detailed=False))
+        a, b = await w.client("alice"), await w.client("bob")
+        known = await a.join(ROOM)
+        await b.join(ROOM)
+        await b.leave(ROOM)
+        assert rows_of(w, "removals") == 0
+        differs = await w.roster(ROOM, since=known.version)
+        assert (differs.since, differs.count, differs.left) == (known.version, 1, ())
 
 
 async def test_a_settled_service_without_rooms_writes_nothing() -> None:

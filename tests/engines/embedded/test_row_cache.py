@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -94,7 +95,7 @@ def _keep_the_first(name: str, key: str) -> Callable[[RowCache, Any], None]:
 @pytest.mark.interpreted
 async def test_without_invalidation_the_check_sees_it(monkeypatch: pytest.MonkeyPatch, write: Writer) -> None:
     """Each of these writers works on rows of its own reading: where what it saved is not taken over, it shows."""
-    monkeypatch.setattr(RowCache, "keep_session", _keep_the_first("sessions", "key"))
+    monkeypatch.setattr(RowCache, "keep_session", _keep_the_first("sessions", "id"))
     monkeypatch.setattr(RowCache, "keep_participant", _keep_the_first("participants", "n"))
     monkeypatch.setattr(RowCache, "forget_participant", lambda _cache, _participant: None)
     stale = watch_rows(monkeypatch)
@@ -136,17 +137,20 @@ async def test_a_batch_that_is_rolled_back_leaves_nothing_behind() -> None:
 
 def test_it_is_bounded_and_only_who_is_attached_is_kept() -> None:
     cache = RowCache(most=2)
-    rows = [SessionRow(n, n, None, ATTACHED, None, APP, "", b"", b"", key=100 + n) for n in range(1, 4)]
+    rows = [
+        SessionRow(n, n, None, ATTACHED, None, APP, "", b"", b"", n, cast(Any, SimpleNamespace(id=f"s{n}")))
+        for n in range(1, 4)
+    ]
     people = [ParticipantRow(n, APP, f"p{n}", None, connected=1) for n in range(1, 4)]
     for row, participant in zip(rows, people, strict=True):
         cache.keep_session(row)
         cache.keep_participant(participant)
-    assert (list(cache.sessions), list(cache.participants)) == ([102, 103], [2, 3])
+    assert (list(cache.sessions), list(cache.participants)) == (["s2", "s3"], [2, 3])
     rows[1].state = DETACHED
     people[1].connected = 0
     cache.keep_session(rows[1])
     cache.keep_participant(people[1])
-    assert (list(cache.sessions), list(cache.participants)) == ([103], [3])
+    assert (list(cache.sessions), list(cache.participants)) == (["s3"], [3])
     cache.forget_participant(people[2])
     cache.clear()
     assert not cache.sessions

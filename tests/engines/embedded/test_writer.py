@@ -20,6 +20,7 @@ from greenroom.engines.embedded.schema import open_writer
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.embedded.writer import GATHER_EACH, PORTION, Batcher, ThreadedWriter, commit_window
+from greenroom.engines.rooms import RoomMessage
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.testing.engine_world import EmbeddedWorld
 from tests.engines.embedded.running import running
@@ -194,6 +195,48 @@ async def test_a_callback_that_fails_costs_the_others_nothing(caplog: pytest.Log
     await writer.stop()
     assert answered == [0, 2]
     assert "what waited for a call failed" in caplog.text
+
+
+class RecordingListener:
+    """Implements `CommitListener`."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+        self.is_broken = False
+
+    def rooms_changed(self, tx: Transaction) -> None:
+        self.order.append("rooms")
+        if self.is_broken:
+            raise ZeroDivisionError
+
+    def committed(self, tx: Transaction) -> None:
+        self.order.append("the rest")
+
+
+async def test_news_of_rooms_come_before_the_answers_and_all_others_after(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    con = open_writer(str(tmp_path / DATABASE))
+    state = State()
+    state.load(con)
+    message = RoomMessage(app="app", room="room", number=1, sender="", session_id="", message=b"1")
+    order: list[str] = []
+    listener = RecordingListener(order)
+    writer = ThreadedWriter(Batcher(con, state, SystemClock()), listener)
+    for is_broken in (False, True):
+        listener.is_broken = is_broken
+        call = writer.submit(lambda tx: tx.room_news.append(message))
+        call.afterwards(lambda _: order.append("answer"))
+        await call
+        await asyncio.sleep(0)
+        assert order == ["rooms", "answer", "the rest"]
+        order.clear()
+    assert "news of rooms were not passed on" in caplog.text
+    await writer.submit(lambda tx: tx.now)
+    await asyncio.sleep(0)
+    assert order == ["the rest"], "of rooms there was none"
+    await writer.stop()
+    con.close()
 
 
 # -- the commit window ------------------------------------------------------------------------------------------------

@@ -12,10 +12,6 @@ class RosterChange(msgspec.Struct, frozen=True, kw_only=True):
 
     app: str
     room: str
-    partition: int
-    """Of the room."""
-    id: int
-    """Number of the change in its partition, counted with those of participants."""
     version: int
     since: int
     count: int

@@ -58,6 +58,8 @@ class JoinRoom(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 0
     """Members in the answered roster at most; 0: as many as `ROSTER_BYTES` holds, or of a counted room none and a
     cursor, with which they come by page."""
+    brief: bool = False
+    """The node has a copy of the roster, or shows nobody: of the answer it needs all but the members."""
     limits: RoomLimits = RoomLimits()
 
 

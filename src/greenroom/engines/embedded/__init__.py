@@ -221,12 +221,14 @@ class EmbeddedEngine:
         except apsw.Error as error:
             raise ServiceUnavailableError(f"The database cannot be read: {error}", retry_after=1.0) from error
 
+    def rooms_changed(self, tx: Transaction) -> None:
+        """The writer's news of rooms, in the loop's thread."""
+        self._bus.publish_rooms(tx.room_news)
+
     def committed(self, tx: Transaction) -> None:
-        """The writer's news, in the loop's thread."""
+        """Its other news."""
         if tx.changes:
             self._bus.publish(tx.changes)
-        if tx.room_news:
-            self._bus.publish_rooms(tx.room_news)
         if tx.ready:
             self._outbox.publish(tx.ready)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import structs
-
 from greenroom.core.commands import Command
 from greenroom.engines.base import BusListener, Change
 from greenroom.engines.completion import READY, Ready
@@ -79,11 +77,8 @@ class EmbeddedBus:
         for each in news:
             if (each.app, each.room) not in self._rooms:
                 continue
-            if isinstance(each, RoomMessage):
-                for listener in self._listeners:
-                    listener.room_message(each)
-                continue
-            self._newest[each.partition] += 1
-            change = structs.replace(each, id=self._newest[each.partition])
             for listener in self._listeners:
-                listener.room_changed(change)
+                if isinstance(each, RoomMessage):
+                    listener.room_message(each)
+                else:
+                    listener.room_changed(each)

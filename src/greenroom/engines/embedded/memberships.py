@@ -28,7 +28,7 @@ from greenroom.engines.embedded.room_rows import (
 from greenroom.engines.embedded.rows import ATTACHED, ParticipantRow, SessionRow
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.rooms import RECORD_PERIOD, REMOVAL_MEMORY, RosterChange
-from greenroom.model import Event, MemberRecord, Presence, partition_of_room
+from greenroom.model import Event, MemberRecord, Presence
 
 _NOTIFY_AFTER_MS = int(NOTIFY_AFTER * 1000)
 _RECORD_PERIOD_MS = int(RECORD_PERIOD * 1000)
@@ -45,61 +45,89 @@ def member_rooms(participant: ParticipantRow) -> tuple[str, ...]:
     return () if participant.rooms is None else decode_names(participant.rooms)
 
 
-def follow(tx: Transaction, participant: ParticipantRow, reason: str, row: SessionRow | None = None) -> None:
+def follow(
+    tx: Transaction,
+    participant: ParticipantRow,
+    reason: str,
+    row: SessionRow | None = None,
+    *,
+    only: str | None = None,
+) -> None:
     """Makes the rosters say what the participant's sessions say. reason: why it left the rooms that it is out of. row:
-    one of the sessions, as it was saved.
+    one of the sessions, as it was saved. only: the room that has changed; None: any may have.
 
     Repeating it changes nothing; later it may, as what lasts for some time is shown then, and records that changed
     within a second of the change before.
     """
-    parts: dict[str, list[SessionRow]] = {}
-    for each in tx.sessions_of(participant) if row is None or participant.sessions > 1 else [row]:
-        for name in each.data.rooms:
-            parts.setdefault(name, []).append(each)
+    rows = tx.sessions_of(participant) if row is None or participant.sessions > 1 else [row]
     before = member_rooms(participant)
-    for name in dict.fromkeys((*before, *parts)):
+    if only is None:
+        names = tuple(dict.fromkeys([*before, *[name for each in rows for name in each.data.rooms]]))
+    else:
+        names = (only,)
+    after = [name for name in before if name not in names]
+    for name in names:
+        inside = [each for each in rows if name in each.data.rooms]
+        if inside:
+            after.append(name)
         room = tx.room(participant.app, name)
-        rows = parts.get(name, ())
         if room is None or room.state == CLOSED:
             continue
-        if not rows:
+        if not inside:
             remove_member(tx, room, participant.id, reason)
         elif name not in before:
-            _add(tx, room, participant, rows)
+            _add(tx, room, participant, inside)
         else:
-            _update(tx, room, participant, rows)
-    if set(parts) != set(before):
-        participant.rooms = encode_names(tuple(parts))
+            _update(tx, room, participant, inside)
+    if set(after) != set(before):
+        participant.rooms = encode_names(tuple(after))
         tx.save_rooms(participant)
 
 
 # -- members ---------------------------------------------------------------------------------------------------------
 
 
-def _record(room: RoomRow, participant: ParticipantRow) -> MemberRecord:
-    """The participant as the room's roster shows it; the caller fills in what is of its sessions there."""
+def _record(
+    room: RoomRow,
+    participant: ParticipantRow,
+    *,
+    presence: Presence = Presence.ONLINE,
+    sessions: int,
+    joined_at: int,
+) -> MemberRecord:
+    """The participant as the room's roster shows it. presence, sessions: of its sessions there."""
     return MemberRecord(
         id=participant.id,
         external_id=participant.external_id,
         name=participant.name,
         avatar_url=participant.avatar_url,
         status=participant.status,
-        attributes=roster_attributes(participant.attributes_by_name(), room.shown_attributes()),
+        attributes=_shown_attributes(room, participant),
+        presence=presence,
+        sessions=sessions,
+        joined_at=joined_at,
         record_version=participant.version,
     )
 
 
+def _shown_attributes(room: RoomRow, participant: ParticipantRow) -> dict[str, str] | None:
+    if room.attributes is None or participant.attributes is None:
+        return None
+    return roster_attributes(participant.attributes_by_name(), room.shown_attributes())
+
+
 def _add(tx: Transaction, room: RoomRow, participant: ParticipantRow, rows: Sequence[SessionRow]) -> None:
-    connected = any(row.state == ATTACHED for row in rows)
-    since = None if connected else tx.clock
-    record = msgspec.structs.replace(_record(room, participant), sessions=len(rows), joined_at=tx.now)
+    since = None if ATTACHED in [row.state for row in rows] else tx.clock
+    record = _record(room, participant, sessions=len(rows), joined_at=tx.now)
     room.count += 1
-    room.due = None
+    if room.due is not None:
+        room.due = None
+        tx.save_room(room)
     before = bump_room(tx, room)
     due = None if since is None else since + _NOTIFY_AFTER_MS
     update_at = tx.clock + _RECORD_PERIOD_MS
-    row = MemberRow(room.n, participant.id, room.version, since, update_at, due, encode_member(record))
-    tx.execute(_INSERT_MEMBER, msgspec.structs.astuple(row))
+    row = (room.n, participant.id, room.version, since, update_at, due, encode_member(record))
+    tx.execute(_INSERT_MEMBER, row)
     emit_room(tx, room, participant.id, "joined")
     publish_room(tx, room, before, joined=(record,))
 
@@ -121,10 +149,10 @@ def _update(tx: Transaction, room: RoomRow, participant: ParticipantRow, rows: S
     )
     due = None if since is None or shown is Presence.UNREACHABLE else since + _NOTIFY_AFTER_MS
     changed = msgspec.structs.replace(record, presence=shown, sessions=len(rows))
-    fresh = _record(room, participant)
+    fresh = _record(room, participant, presence=shown, sessions=len(rows), joined_at=record.joined_at)
     if _profile(fresh) != _profile(record):
         if tx.clock >= member.update_at:
-            changed = msgspec.structs.replace(fresh, presence=shown, sessions=len(rows), joined_at=record.joined_at)
+            changed = fresh
             member.update_at = tx.clock + _RECORD_PERIOD_MS
         else:
             due = member.update_at if due is None else min(due, member.update_at)
@@ -157,13 +185,15 @@ def remove_member(tx: Transaction, room: RoomRow, participant_id: str, reason: s
         return
     room.count -= 1
     before = bump_room(tx, room)
-    tx.execute("INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", (room.n, participant_id, room.version))
+    if room.detailed:  # of a counted room differences name nobody
+        tx.execute("INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", (room.n, participant_id, room.version))
     emit_room(tx, room, participant_id, "left", reason)
     ended = not room.count and (room.state == ENDING or not room.ttl)
     if ended:
         end_room(tx, room)
     elif not room.count:
         room.due = tx.clock + room.ttl
+        tx.save_room(room)
     publish_room(tx, room, before, left=((participant_id, reason),), ended=ended)
 
 
@@ -179,9 +209,10 @@ def end_room(tx: Transaction, room: RoomRow) -> None:
 
 
 def bump_room(tx: Transaction, room: RoomRow) -> int:
-    """A version above the last and at or above the engine's time in microseconds. The one before."""
+    """A version above the last and at or above the engine's time in microseconds. The one before. What else of the room
+    changed than its count, the caller saves."""
     before, room.version = room.version, next_number(room.version, tx.now * 1000)
-    tx.save_room(room)
+    tx.save_room_count(room)
     return before
 
 
@@ -202,8 +233,6 @@ def publish_room(
         RosterChange(
             app=room.app,
             room=room.name,
-            partition=partition_of_room(room.app, room.name),
-            id=0,
             version=room.version,
             since=since if room.detailed else 0,
             count=room.count,

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 import apsw
 
 from greenroom.core.requests import folded
-from greenroom.core.rooms.requests import RoomPage, RoomQuery, Roster, RosterQuery
+from greenroom.core.rooms.requests import JoinRoom, RoomPage, RoomQuery, Roster, RosterQuery
 from greenroom.engines.cursors import decode_cursor, encode_cursor
 from greenroom.engines.embedded.queries import LOOKED_AT
 from greenroom.engines.embedded.room_rows import CLOSED, ROOM_COLUMNS, RoomRow, decode_member, decode_names
 from greenroom.engines.paging import page_limit
-from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES
+from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES, cursor_after
 from greenroom.model import MemberRecord, RoomRecord
 
 _ROOMS = f"SELECT {ROOM_COLUMNS} FROM rooms"
@@ -37,20 +37,27 @@ def roster(query: RosterQuery, con: apsw.Connection) -> Roster:
         found = _differences(query, room, query.since, con)
         if found is not None:
             return found
-    return _page(query, room, after or "", con)
+    return _page(query, room, after, con)
 
 
-def _page(query: RosterQuery, room: RoomRow, after: str, con: apsw.Connection) -> Roster:
+def first_page(query: JoinRoom, room: RoomRow | None, con: apsw.Connection) -> Roster:
+    """As `roster`, of a room that was read. con: the connection that sees the room's members as they are."""
+    if room is None:
+        return Roster(room=query.room)
+    return _answer(query, room) if query.brief else _page(query, room, None, con)
+
+
+def _page(query: RosterQuery | JoinRoom, room: RoomRow, after: str | None, con: apsw.Connection) -> Roster:
     sql = "SELECT record FROM members WHERE r = ? AND participant > ? ORDER BY participant"
     members: list[MemberRecord] = []
     cursor = None
     left = ROSTER_BYTES
-    if not room.detailed and not query.limit and query.cursor is None:
-        return _answer(query, room, cursor=encode_cursor("m", ""))
-    for (record,) in con.execute(sql, (room.n, after)):
+    if not room.detailed and not query.limit and after is None:
+        return _answer(query, room, cursor=cursor_after(""))
+    for (record,) in con.execute(sql, (room.n, after or "")):  # left before its end: the cursor goes with the loop
         left -= len(record)
         if members and (left < 0 or len(members) == query.limit):
-            cursor = encode_cursor("m", members[-1].id)
+            cursor = cursor_after(members[-1].id)
             break
         members.append(decode_member(record))
     return _answer(query, room, members=tuple(members), cursor=cursor)
@@ -72,7 +79,7 @@ def _differences(query: RosterQuery, room: RoomRow, since: int, con: apsw.Connec
 
 
 def _answer(
-    query: RosterQuery,
+    query: RosterQuery | JoinRoom,
     room: RoomRow,
     *,
     members: tuple[MemberRecord, ...] = (),

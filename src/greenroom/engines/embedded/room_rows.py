@@ -121,6 +121,8 @@ class RoomMemory:
         self.rows: OrderedDict[tuple[str, str], RoomRow] = OrderedDict()
         self.open: dict[str, int] = {}
         """Rooms of each application that are open or being ended."""
+        self.last = 0
+        """The highest number of a room."""
         self.known = 0
         """Rows of rooms, those that have ended too: where there are none nothing is due."""
         self.kept_out: dict[tuple[str, str, str], int] = {}
@@ -138,7 +140,7 @@ class RoomMemory:
         """What lies in the file. Of messages that were rolled back nobody knows any more."""
         self.rows.clear()
         self.open = dict(con.execute(f"SELECT app, count(*) FROM rooms WHERE state < {CLOSED} GROUP BY app"))
-        self.known = con.execute("SELECT count(*) FROM rooms").get
+        self.known, self.last = con.execute("SELECT count(*), coalesce(max(n), 0) FROM rooms").get
         self.kept_out = {
             (app, room, subject): until
             for app, room, subject, until in con.execute("SELECT app, room, subject, until FROM kept_out")

@@ -18,6 +18,7 @@ from greenroom.core.rooms.requests import (
     MembershipLost,
     Moderated,
     RoomLimits,
+    Roster,
     Settled,
 )
 from greenroom.engines.base import PROTOCOL
@@ -31,6 +32,7 @@ from greenroom.engines.embedded.memberships import (
     publish_room,
     remove_member,
 )
+from greenroom.engines.embedded.room_queries import first_page
 from greenroom.engines.embedded.room_rows import CLOSED, ENDING, OPEN, RoomRow, encode_names
 from greenroom.engines.embedded.rows import ATTACHED, ParticipantRow
 from greenroom.engines.embedded.session_steps import owned
@@ -52,8 +54,9 @@ _REMOVAL_MEMORY_US = int(REMOVAL_MEMORY * 1_000_000)
 
 def check_protocol(tx: Transaction) -> None:
     """Rooms are served only while every live node has them (R1)."""
-    if any(node.beat.protocol < PROTOCOL for node in tx.state.nodes.values()):
-        raise RoomsUnavailableError(retry_after=1.0)
+    for node in tx.state.nodes.values():
+        if node.beat.protocol < PROTOCOL:
+            raise RoomsUnavailableError(retry_after=1.0)
 
 
 # -- what sessions do ------------------------------------------------------------------------------------------------
@@ -70,40 +73,45 @@ def create_room(tx: Transaction, request: CreateRoom) -> None:
     room.due = tx.clock + max(ttl, _SHORTEST_EMPTY_MS)
 
 
-def join_room(tx: Transaction, request: JoinRoom) -> None:
+def join_room(tx: Transaction, request: JoinRoom) -> Roster:
+    """Answered is the roster as it is then: that needs no look of its own at the file."""
     check_protocol(tx)
     row = owned(tx, request.owner)
     data, app, name = row.data, row.app, request.room
     if name in data.rooms:
-        return
+        return first_page(request, tx.room(app, name), tx.con)
     if len(data.rooms) >= request.limits.rooms_of_session:
         raise RoomLimitError("The session is in as many rooms as it may be.", hint="Leave one first.")
-    until = tx.state.rooms.kept_out.get((app, name, erased_subject(data.participant_id)), 0)
+    kept_out = tx.state.rooms.kept_out
+    until = kept_out.get((app, name, erased_subject(data.participant_id)), 0) if kept_out else 0
     if until > tx.now:
         raise KeptOutError(until=until)
     participant = tx.participant_of(row)
     room = _find_open(tx, app, name)
     if room is None:
         _check_room_limit(tx, app, request.limits)
-        _open(tx, request, app, data.participant_id)
+        room = _open(tx, request, app, data.participant_id)
     elif name not in member_rooms(participant) and room.count >= most_members(room, request.limits):
         raise RoomFullError
     elif room.attributes != (shown := encode_names(request.limits.roster_attributes)):
         room.attributes = shown
         tx.save_room(room)
     data.rooms = (*data.rooms, name)
-    data.lost_rooms = tuple(lost for lost in data.lost_rooms if lost[0] != name)
-    tx.save_session(row)
-    follow(tx, participant, "lost", row)
+    if data.lost_rooms:
+        data.lost_rooms = tuple([lost for lost in data.lost_rooms if lost[0] != name])
+    tx.save_data(row)
+    follow(tx, participant, "lost", row, only=name)
+    return first_page(request, room, tx.con)
 
 
 def leave_room(tx: Transaction, request: LeaveRoom) -> None:
     check_protocol(tx)
     row = owned(tx, request.owner)
-    if request.room in row.data.rooms:
-        row.data.rooms = tuple(name for name in row.data.rooms if name != request.room)
-        tx.save_session(row)
-        follow(tx, tx.participant_of(row), request.reason, row)
+    data, name = row.data, request.room
+    if name in data.rooms:
+        data.rooms = tuple([each for each in data.rooms if each != name])
+        tx.save_data(row)
+        follow(tx, tx.participant_of(row), request.reason, row, only=name)
 
 
 def _find_open(tx: Transaction, app: str, name: str) -> RoomRow | None:
@@ -141,6 +149,7 @@ def _open(
     room.id, room.state, room.opened_by, room.opened_at = request.room_id, OPEN, opened_by, tx.now
     room.ttl, room.detailed, room.due = ttl, int(detailed), None
     room.attributes = encode_names(request.limits.roster_attributes)
+    tx.save_room(room)
     before = bump_room(tx, room)
     counts = tx.state.rooms.open
     counts[app] = counts.get(app, 0) + 1
@@ -202,8 +211,8 @@ def _take_out(tx: Transaction, participant: ParticipantRow, name: str, reason: s
         data.lost_rooms = (*data.lost_rooms, (name, reason))[-MAX_ROOMS_OF_SESSION:]
         if row.state == ATTACHED:
             lost.append(MembershipLost(data.id, data.node, data.generation, name, reason))
-        tx.save_session(row)
-    follow(tx, participant, reason)
+        tx.save_data(row)
+    follow(tx, participant, reason, only=name)
     return lost
 
 
@@ -295,18 +304,22 @@ def _due_members(tx: Transaction, limit: int) -> int:
 
 
 def _forget_removals(tx: Transaction, limit: int) -> int:
-    """Those of longer ago than `REMOVAL_MEMORY`. How many."""
-    sql = (
-        "SELECT rooms.app, rooms.name, participant, removals.version FROM removals JOIN rooms ON rooms.n = removals.r"
-        " WHERE removals.version < ? LIMIT ?"
-    )
+    """Those of longer ago than `REMOVAL_MEMORY`, in their order. How many."""
+    sql = "SELECT version FROM removals WHERE version < ? ORDER BY version LIMIT ?"
     old = tx.rows(sql, (tx.now * 1000 - _REMOVAL_MEMORY_US, limit))
-    for app, name, participant_id, version in old:
+    if not old:
+        return 0
+    ((last,),) = old[-1:]
+    sql = (
+        "SELECT app, name, max(removals.version) FROM removals JOIN rooms ON rooms.n = removals.r"
+        " WHERE removals.version <= ? GROUP BY removals.r"
+    )
+    for app, name, version in tx.rows(sql, (last,)):
         room = tx.room(app, name)
         assert room is not None, "it was just read"
         room.forgotten = max(room.forgotten, version)
         tx.save_room(room)
-        tx.execute("DELETE FROM removals WHERE r = ? AND participant = ?", (room.n, participant_id))
+    tx.execute("DELETE FROM removals WHERE version <= ?", (last,))
     return len(old)
 
 

@@ -53,9 +53,8 @@ class EmbeddedRooms:
         await self._database.writer.submit(lambda tx: create_room(tx, request))
         return await self.roster(RosterQuery(app=request.app, room=request.room))
 
-    async def join(self, request: JoinRoom) -> Roster:
-        await self._database.writer.submit(lambda tx: join_room(tx, request))
-        return await self.roster(RosterQuery(app=request.app, room=request.room, limit=request.limit))
+    def join(self, request: JoinRoom) -> Completion[Roster]:
+        return self._database.writer.submit(lambda tx: join_room(tx, request))
 
     def leave(self, request: LeaveRoom) -> Completion[None]:
         return self._database.writer.submit(lambda tx: leave_room(tx, request))

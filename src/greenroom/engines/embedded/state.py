@@ -82,17 +82,18 @@ class RowCache:
 
     def __init__(self, most: int = MOST_ROWS) -> None:
         self._most = most
-        self.sessions: OrderedDict[int, SessionRow] = OrderedDict()
-        """By the key of the session's id."""
+        self.sessions: OrderedDict[str, SessionRow] = OrderedDict()
+        """By id."""
         self.participants: OrderedDict[int, ParticipantRow] = OrderedDict()
         """By number."""
 
     def keep_session(self, row: SessionRow) -> None:
         """It was read or saved: this is what the file says."""
+        session_id = (row.decoded or row.data).id
         if row.state != ATTACHED:
-            self.sessions.pop(row.key, None)
+            self.sessions.pop(session_id, None)
             return
-        self.sessions[row.key] = row
+        self.sessions[session_id] = row
         if len(self.sessions) > self._most:
             self.sessions.popitem(last=False)
 

@@ -62,10 +62,14 @@ _FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
 class CommitListener(Protocol):
-    """Is notified of what was committed."""
+    """Is notified of what was committed, in the event loop's thread. Quick, does not raise."""
+
+    def rooms_changed(self, tx: Transaction) -> None:
+        """News of rooms, where there are some: before the calls are answered, so that a node answers a join with its own
+        copy of the roster."""
 
     def committed(self, tx: Transaction) -> None:
-        """Its news: in the event loop's thread, after the commit. Quick, does not raise."""
+        """All other news, after the answers."""
 
 
 class Batcher:
@@ -206,6 +210,8 @@ class InlineWriter:
     def submit(self, operation: Operation[T]) -> Completion[T]:
         (result,), tx = self._batcher.run([operation])
         if tx is not None:
+            if tx.room_news:
+                self._listener.rooms_changed(tx)
             self._listener.committed(tx)
         return completed(result)
 
@@ -241,7 +247,7 @@ class ThreadedWriter:
         self._window = window
         self._sleep = sleep
         self._waiting: deque[tuple[Operation[Any], Completion[Any]]] = deque()
-        self._done: deque[tuple[Iterator[tuple[Completion[Any], Any]], Transaction | None]] = deque()
+        self._done: deque[Iterator[tuple[Completion[Any], Any]]] = deque()
         self._goes_on = False
         """Whether another portion of what is done follows in the next turn of the loop."""
         self._wake = threading.Event()
@@ -280,11 +286,23 @@ class ThreadedWriter:
                 batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))]
                 size = len(batch)
                 results, tx = self._batcher.run([operation for operation, _ in batch])
-                answers = zip([completion for _, completion in batch], results, strict=True)
-                self._done.append((answers, tx))
+                self._done.append(self._answers([completion for _, completion in batch], results, tx))
                 self._loop.call_soon_threadsafe(self._hand_out)
             if self._stopping and not waiting:
                 return
+
+    def _answers(
+        self, completions: list[Completion[Any]], results: list[Any], tx: Transaction | None
+    ) -> Iterator[tuple[Completion[Any], Any]]:
+        """Of a batch. Its news are passed on as the answers are taken."""
+        if tx is not None and tx.room_news:
+            try:
+                self._listener.rooms_changed(tx)
+            except Exception:
+                log.exception("news of rooms were not passed on")
+        yield from zip(completions, results, strict=True)
+        if tx is not None:
+            self._listener.committed(tx)
 
     def _go_on(self) -> None:
         self._goes_on = False
@@ -296,8 +314,7 @@ class ThreadedWriter:
             return  # it comes to what is new by itself
         left = PORTION
         while self._done:
-            batch, tx = self._done[0]
-            for completion, result in batch:
+            for completion, result in self._done[0]:
                 try:
                     completion.complete(result)
                 except Exception:
@@ -308,5 +325,3 @@ class ThreadedWriter:
                     self._loop.call_soon(self._go_on)
                     return
             self._done.popleft()
-            if tx is not None:
-                self._listener.committed(tx)

@@ -219,8 +219,6 @@ class RedisBus:
             news = RosterChange(
                 app=room.app,
                 room=room.name,
-                partition=room.partition,
-                id=0,
                 version=change.version,
                 since=change.since,
                 count=change.count,

@@ -300,8 +300,6 @@ class Hub:
 
     def room_changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed."""
-        if self.seen.get(change.partition, 0) < change.id:
-            self.seen[change.partition] = change.id
         self.rooms.changed(change)
 
     def room_message(self, message: RoomMessage) -> None:

@@ -299,6 +299,8 @@ class RostersContract(ContractBase):
             found += [member.id for member in page.members]
             assert found == ids
             assert len((await clients[0].join(ROOM, limit=2)).members) == 2
+            brief = await clients[0].join(ROOM, limit=1, brief=True)
+            assert (brief.version, brief.count, brief.record) == (page.version, 7, page.record)
             for cursor in ("!", "ä", "\ud800", "a" * 5000):
                 with refused(ErrorCode.ILLEGAL_ARGUMENT):
                     await w.roster(ROOM, cursor=cursor)
