@@ -18,10 +18,12 @@ from greenroom.core.rooms.watching import (
     RoomBatcher,
     RoomWatches,
     WatchedRoster,
+    bytes_of,
     encode_message,
     invitation_to_wire,
     roster_to_wire,
 )
+from greenroom.messages import WireRoster
 from greenroom.model import Invitation, MemberRecord, RoomRecord
 
 RECORD = RoomRecord(app="app", name="room", id="r1-00")
@@ -37,7 +39,7 @@ def whole(version: int, *members: MemberRecord, **fields: Any) -> Roster:
 
 
 def change(since: int, version: int, count: int, **fields: Any) -> RosterChange:
-    return RosterChange(app="app", room="room", partition=1, id=version, since=since, version=version, count=count,
+    return RosterChange(app="app", room="room", since=since, version=version, count=count,
                       **fields)  # fmt: skip
 
 
@@ -48,8 +50,13 @@ def frame(roster: WatchedRoster, since: int, limit: int = 64_000) -> dict[str, A
     return found
 
 
+def wire(roster: WireRoster) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(roster))
+    return found
+
+
 def members_in(copy: WatchedRoster) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(copy.wire()))["members"]
+    found: list[dict[str, Any]] = wire(copy.wire()).get("members", [])
     return found
 
 
@@ -131,6 +138,19 @@ def test_of_a_counted_room_the_count_alone_is_sent_and_holds_for_any_version() -
     assert roster_to_wire(whole(10, member("a"), detailed=False)).members == []
 
 
+def test_r5_the_first_page_has_so_many_bytes_and_says_where_to_go_on() -> None:
+    members = [member(f"m{number:03}", name="x" * 100) for number in (7, 3, 9, 1, 5)]
+    copy = WatchedRoster(whole(10, *members), removals=10)
+    each = copy.bytes // 5
+    page = copy.first_page(3 * each, "after {}".format)
+    assert ([one["id"] for one in wire(page)["members"]], page.cursor) == (["m001", "m003", "m005"], "after m005")
+    assert (page.version, page.count, page.since, page.left, page.id) == (10, 5, None, [], "r1-00")
+    assert copy.first_page(1, "after {}".format).cursor == "after m001", "at least one"
+    assert copy.first_page(5 * each, "after {}".format) == copy.wire()
+    counted = WatchedRoster(whole(10, count=9, detailed=False, cursor="first"), removals=10)
+    assert (counted.first_page(1, "after {}".format).cursor, counted.bytes) == ("first", 0)
+
+
 def test_pages_and_changes_between_them() -> None:
     copy = WatchedRoster(whole(10, member("a"), member("b"), count=4, cursor="c"), removals=10)
     copy.apply(change(10, 11, 4, changed=(member("c", name="new"),), left=(("d", "left"),), joined=(member("e"),)))
@@ -177,6 +197,8 @@ def test_whoever_follows_the_frames_has_the_roster(seed: int) -> None:
             del truth[one]
             fields = {"left": ((one, "left"),)}
         assert copy.apply(change(version - 1, version, len(truth), **fields))
+        assert ids_in(copy) == sorted(truth)
+        assert copy.bytes == bytes_of(whole(1, *truth.values()))
         clients.append((version, {key: record.name for key, record in truth.items()}))
         if chance.random() < 0.3:
             since, held = clients.pop(chance.randrange(len(clients)))

@@ -94,7 +94,7 @@ def test_join_asks_the_engine_and_answers_with_the_roster() -> None:
     assert [one["id"] for one in result["roster"]["members"]] == [ANNA, BOB]
     assert rooms_of(rig) == [ROOM]
     assert rig.machine.context.rooms is not None
-    assert (rig.machine.context.rooms.watches.sent, rig.machine.context.rooms.touched) == ({ROOM: 7}, {ROOM})
+    assert (rig.machine.context.rooms.watches.sent, rig.machine.context.rooms.touched) == ({ROOM: 7}, (ROOM,))
 
 
 def test_a_refused_join_leaves_nothing_behind() -> None:

@@ -12,7 +12,7 @@ from greenroom.codes import ErrorCode
 from greenroom.core.commands import InvitedCommand, RoomLeftCommand
 from greenroom.core.requests import UpdateRequest
 from greenroom.core.rooms.requests import EndRoom, KickMember, Roster, RosterQuery
-from greenroom.core.rooms.watching import WAITING_BYTES
+from greenroom.core.rooms.watching import WAITING_BYTES, WatchedRoster
 from greenroom.core.states import ServerEvent
 from greenroom.engines.rooms import RosterChange
 from greenroom.model import Invitation, participant_id_of
@@ -169,7 +169,7 @@ async def test_r5_a_change_that_does_not_follow_makes_the_node_read_again() -> N
         await join(shell, bob)
         shell.hub.rooms._rooms[room.key] = room
         far = room.roster.version + 10**9
-        shell.hub.room_changed(RosterChange(app=APP, room=ROOM, partition=1, id=1, since=far, version=far + 1, count=2))
+        shell.hub.room_changed(RosterChange(app=APP, room=ROOM, since=far, version=far + 1, count=2))
         await flush(shell)
         assert ids(changes(anna[1])[-1]["joined"]) == [BOB]
 
@@ -444,7 +444,69 @@ async def test_r5_a_join_is_answered_with_the_node_s_copy() -> None:
         result = await join(shell, await shell.open("bob"))
         assert sorted(ids(result["roster"]["members"])) == sorted([ANNA, BOB])
         assert result["roster"]["id"] == (await read(RosterQuery(app=APP, room=ROOM))).record.id
-        assert asked == [1], "of the engine one member was read"
+        assert asked == [], "the engine was asked for nothing but the join"
+
+
+async def test_r5_a_join_of_a_large_room_is_answered_with_the_first_page_of_the_copy() -> None:
+    async with running_shell() as shell:
+        first: dict[str, Any] = {}
+        for number in range(60):
+            user = f"guest {number}"
+            shell.services.tokens[user] = msgspec.structs.replace(
+                shell.services.tokens["bob"], external_id=user, participant_id=participant_id_of(NAMESPACE, user)
+            )
+            guest = await shell.open(user, participant={"name": "x" * 100, "avatarUrl": "https://x/" + "y" * 900})
+            first = await join(shell, guest)
+        rooms = cast(Any, shell.inner.rooms)
+        assert first["roster"]["count"] == 60
+        assert len(msgspec.json.encode(first)) <= 64 * 1024
+        seen = ids(first["roster"]["members"])
+        assert 30 < len(seen) < 60
+        cursor = first["roster"]["cursor"]
+        while cursor is not None:
+            page = await rooms.roster(RosterQuery(app=APP, room=ROOM, cursor=cursor))
+            seen += [member.id for member in page.members]
+            cursor = page.cursor
+        assert len(seen) == 60
+        assert seen == sorted(seen), "the engine goes on where the copy's page ends"
+
+
+async def test_r5_who_joins_alone_gets_no_frame_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_shell() as shell:
+        made: list[int] = []
+        frame = WatchedRoster.frame
+
+        def counted(copy: WatchedRoster, since: int, limit: int) -> bytes:
+            made.append(since)
+            return frame(copy, since, limit)
+
+        monkeypatch.setattr(WatchedRoster, "frame", counted)
+        anna, bob = await shell.open("anna"), await shell.open("bob")
+        await join(shell, anna)
+        await flush(shell)
+        assert made == []
+        await join(shell, bob)
+        await flush(shell)
+        assert len(made) == 1
+        assert [ids(told["joined"]) for told in changes(anna[1])] == [[BOB]]
+
+
+async def test_many_rooms_that_change_in_one_instant_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_shell() as shell:
+        names = [f"room {number}" for number in range(12)]
+        anna, bob = await shell.open("anna"), await shell.open("bob")
+        for name in names:
+            await result_of(shell, anna, "rooms.watch", rooms=[name])
+        rooms = shell.hub.rooms
+        monkeypatch.setattr(rooms, "_flush", lambda: None)
+        joined = {name: (await join(shell, bob, name))["roster"]["version"] for name in names}
+        monkeypatch.undo()
+        rooms._batcher._due = [(0.0, key) for _, key in rooms._batcher._due]
+        rooms._left_in_turn = 10
+        rooms._flush()
+        assert 0 < len(changes(anna[1])) < 6, "a frame costs as much as some connections"
+        await flush(shell)
+        assert {told["room"]: told["version"] for told in changes(anna[1])} == joined
 
 
 async def test_a_join_that_the_node_does_not_hear_of_is_answered_by_the_engine(

@@ -7,8 +7,9 @@ for one connection which version of which roster it was last sent, and what wait
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 import msgspec
@@ -95,15 +96,16 @@ def encode_message(message: RoomMessage) -> bytes:
 
 class _Entry:
     """A member, or (member is None) somebody who left. stamp: version at which it became so. joined: version at which
-    this stay began, 0 where that was before the copy."""
+    this stay began, 0 where that was before the copy. size: of the member as JSON, about."""
 
-    __slots__ = ("_wire", "joined", "member", "reason", "stamp")
+    __slots__ = ("_wire", "joined", "member", "reason", "size", "stamp")
 
     def __init__(self, stamp: int, joined: int, member: MemberRecord | None, reason: str) -> None:
         self.stamp = stamp
         self.joined = joined
         self.member = member
         self.reason = reason
+        self.size = 0 if member is None else _bytes_of(member)
         self._wire: WireMember | None = None
 
     @property
@@ -118,8 +120,8 @@ class _Entry:
 class WatchedRoster:
     """A node's copy of one roster. first: the roster, or its first page. removals: how many who left are remembered."""
 
-    __slots__ = ("_entries", "_left", "_removals", "bytes", "count", "cursor", "detailed", "ended", "floor", "record",
-                 "room", "version")  # fmt: skip
+    __slots__ = ("_entries", "_ids", "_left", "_removals", "bytes", "count", "cursor", "detailed", "ended", "floor",
+                 "record", "room", "version")  # fmt: skip
 
     def __init__(self, first: Roster, removals: int) -> None:
         self.room = first.room
@@ -138,6 +140,8 @@ class WatchedRoster:
         self._removals = removals
         self._entries: dict[str, _Entry] = {}
         """In the order of their stamps."""
+        self._ids: list[str] = []
+        """Of its members, in their order."""
         self._left: deque[tuple[str, int]] = deque()
         self.take_page(first)
 
@@ -204,12 +208,15 @@ class WatchedRoster:
 
     def _put(self, one: str, entry: _Entry) -> None:
         known = self._entries.pop(one, None)
-        if known is not None and known.member is not None:
-            self.bytes -= _bytes_of(known.member)
+        was = known is not None and known.member is not None
         self._entries[one] = entry
+        self.bytes += entry.size - (known.size if known is not None else 0)
         if entry.member is not None:
-            self.bytes += _bytes_of(entry.member)
+            if not was:
+                insort(self._ids, one)
             return
+        if was:
+            del self._ids[bisect_left(self._ids, one)]
         self._left.append((one, entry.stamp))
         if len(self._left) > self._removals:
             oldest, stamp = self._left.popleft()
@@ -233,7 +240,7 @@ class WatchedRoster:
 
     def bytes_since(self, since: int) -> int:
         """Of what differs from a version, as JSON, about."""
-        return sum([_bytes_of(one.member) if one.member else len(key) + 3 for key, one in self._since(since)])
+        return sum([one.size or len(key) + 3 for key, one in self._since(since)])
 
     def wire(self, since: int | None = None) -> WireRoster:
         """All of it, by id; or what differs from a version not below `floor`."""
@@ -242,7 +249,7 @@ class WatchedRoster:
         if not self.detailed:
             since = None
         elif since is None:
-            members = [entry.wire for _, entry in sorted(self._entries.items()) if entry.member is not None]
+            members = [self._entries[one].wire for one in self._ids]
         else:
             changed = list(self._since(since))
             members = [entry.wire for _, entry in changed if entry.member is not None]
@@ -258,6 +265,22 @@ class WatchedRoster:
             detailed=self.detailed,
             id=None if self.record is None else self.record.id,
         )
+
+    def first_page(self, most: int, cursor_after: Callable[[str], str]) -> WireRoster:
+        """As `wire`, with so many bytes of members about, and a cursor where there are more. cursor_after: makes it."""
+        if self.bytes <= most:
+            return self.wire()
+        members: list[WireMember] = []
+        last = ""
+        for one in self._ids:
+            entry = self._entries[one]
+            most -= entry.size
+            if members and most < 0:
+                break
+            members.append(entry.wire)
+            last = one
+        whole = self.wire(self.version)  # nothing differs
+        return msgspec.structs.replace(whole, members=members, since=None, cursor=cursor_after(last))
 
     def frame(self, since: int, limit: int) -> bytes:
         """`rooms.changed` for whoever has this version. Of a counted room it holds for any version. Where the

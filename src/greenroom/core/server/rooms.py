@@ -102,19 +102,23 @@ class SessionRooms:
     __slots__ = ("invitations", "is_granted", "joined", "touched", "watches")
 
     def __init__(self, joined: Iterable[str] = (), *, is_granted: bool) -> None:
-        self.joined: dict[str, None] = dict.fromkeys(joined)
+        self.joined = tuple(joined)
         self.is_granted = is_granted
         """Whether the application's `rooms.access` was ``granted`` when that was looked at last."""
         self.watches = RoomWatches()
         self.invitations: dict[str, Invitation] = {}
         """By id: those that it knows of, until their time is over or they are declined."""
-        self.touched: set[str] = set()
+        self.touched = self.joined
         """Rooms that it joined, left, watches or watches no more, which the node has not seen yet."""
 
-    def take_touched(self) -> set[str]:
+    def take_touched(self) -> tuple[str, ...]:
         """What is in `touched`, which the node sees now."""
-        touched, self.touched = self.touched, set()
+        touched, self.touched = self.touched, ()
         return touched
+
+    def _touch(self, room: str) -> None:
+        if room not in self.touched:
+            self.touched += (room,)
 
     @property
     def is_waiting(self) -> bool:
@@ -137,29 +141,30 @@ class SessionRooms:
 
     def entered(self, room: str) -> None:
         """The session is in the room."""
-        self.joined[room] = None
-        self.touched.add(room)
+        if room not in self.joined:
+            self.joined += (room,)
+        self._touch(room)
 
     def left(self, room: str) -> bool:
         """The session is not in the room any more, and its watch has ended. False where it was not."""
-        self.touched.add(room)
+        self._touch(room)
         self.watches.drop(room)
         was = room in self.joined
-        self.joined.pop(room, None)
+        self.joined = tuple([one for one in self.joined if one != room])
         return was
 
     def watched(self, room: str, version: int) -> None:
         """A reply with this version of its roster is written: what is newer follows."""
         if room in self.watches.sent:
             self.watches.sent[room] = version
-            self.touched.add(room)
+            self._touch(room)
 
     def unwatched(self, rooms: Iterable[str]) -> tuple[str, ...]:
         """No longer watched. Those that were."""
         gone = tuple([room for room in rooms if room in self.watches.sent])
         for room in gone:
             self.watches.drop(room)
-            self.touched.add(room)
+            self._touch(room)
         return gone
 
 
@@ -200,7 +205,7 @@ class Rights(NamedTuple):
 
     def lost_by(self, after: Rights, now: Now) -> tuple[str, ...]:
         """Rooms in which the session is, and which it might join by these rights and may not by those."""
-        joined = () if self.rooms is None else tuple(self.rooms.joined)
+        joined = () if self.rooms is None else self.rooms.joined
         return tuple(room for room in joined if self.allow("join", room, now) and not after.allow("join", room, now))
 
     def lost_by_setting(self, now: Now) -> tuple[str, ...]:
@@ -564,7 +569,6 @@ def come_back(
         news["invitations"] = [invitation_to_wire(one) for one in attached.invitations]
     wanted = [room for room in known if rights.allow("watch", room, now)][:MAX_WATCHED_ROOMS]
     rooms.watches.hold(wanted)
-    rooms.touched.update(rooms.joined)
     watching = {room: known[room] for room in wanted}
     watch = WatchRooms(app=record.app, rooms=tuple(wanted), known=watching) if wanted else None
     return RoomsBack(rooms, watch, leave, news)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -370,31 +371,40 @@ class EngineCalls:
     # -- rooms --------------------------------------------------------------------------------------------------------
 
     def _join_room(self, connection: SessionConnection, number: int, request: JoinRoom) -> None:
-        """Subscribe, then join: what is sent to members from then on is received."""
+        """Subscribe, then join: what is sent to members from then on is received. The roster is asked for where
+        the node has no copy of it, nobody else is about to bring one, and the session may see it."""
         rooms = self._hub.rooms
         held = rooms.acquire(request.app, (request.room,))
-
-        room, has_copy = held[0], held[0].has_copy
-        if has_copy:
-            request = replace(request, limit=1)  # the node has it
-
-        def joined(result: Any) -> None:
-            if not (isinstance(result, Roster) and has_copy and watches()):
-                answered(result)
-            elif (found := rooms.answer_to_join(room, result)) is not None:
-                answered(found)
-            else:
-                self._when_done(rooms.late_answer_to_join(room, result), answered)
-
-        def answered(result: Any) -> None:
-            if isinstance(result, Roster) and not has_copy and watches():
-                rooms.took(room, result)
-            connection.answered(number, result)
-            rooms.release(held)
+        room = held[0]
 
         def watches() -> bool:
             found = connection.context.rooms
             return found is not None and request.room in found.watches.sent
+
+        whole = room.asking == 1 and not room.has_copy and watches()
+        if not whole:
+            request = replace(request, limit=1, brief=True)
+
+        def joined(result: Any) -> None:
+            if whole or not isinstance(result, Roster) or not watches():
+                answered(result)
+            elif (found := rooms.answer_to_join(room, result)) is not None:
+                answered(found)
+            else:
+                rooms.when_at(room, result.version, partial(at_last, result))
+
+        def at_last(result: Roster) -> None:
+            found = rooms.answer_to_join(room, result)
+            if found is None:
+                self._when_done(rooms.ask(room), answered)
+            else:
+                answered(found)
+
+        def answered(result: Any) -> None:
+            if whole and isinstance(result, Roster) and watches():
+                rooms.took(room, result)
+            connection.answered(number, result)
+            rooms.release(held)
 
         if room.is_subscribed:
             self._when_done(self._rooms.join(request), joined)

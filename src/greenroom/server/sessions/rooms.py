@@ -4,8 +4,8 @@ What can go wrong, and which rule prevents it
 ---------------------------------------------
 
 *A room of a thousand changes a hundred times a second.* A hundred messages a second to each of a thousand watchers
-would hold up everybody else. Changes of a room are gathered for 100 ms and encoded once for all watchers of the node;
-of a counted room the count goes once a second.
+would hold up everybody else. Changes of a room are gathered for 100 ms and encoded once for all watchers of the node,
+or for longer where those before are still to be written; of a counted room the count goes once a second.
 
 *A change happens between subscribing and reading.* The bus is asked before the engine. What comes until the roster is
 there waits, and is applied to it in order; older versions change nothing.
@@ -17,8 +17,9 @@ had changed now.
 behind, and what differs from the version that was sent goes when the buffer is empty: memory for each connection is
 bounded by the rooms that it watches. Messages wait up to 64 KiB; what is more is counted, and the client is told.
 
-*A message overtakes another.* Fan-outs of this node are carried out one after another, a slice of each in a turn of the
-loop.
+*Thousands of rooms change in one instant.* What one turn of the loop writes is bounded for all rooms together.
+
+*A message overtakes another.* Fan-outs of this node are carried out one after another, each in slices.
 
 *The last member leaves while another joins.* A room stays as long as somebody is in it, watches it, or asks for it;
 then it is unsubscribed, also where the subscription was still under way.
@@ -42,7 +43,7 @@ from greenroom.core.server.rooms import AnyRoster
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus
 from greenroom.engines.completion import READY
-from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES, Rooms
+from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES, Rooms, cursor_after
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import partition_of_room
@@ -54,9 +55,12 @@ READ_AT_ONCE = 64
 """Rosters that are read again at the same time."""
 COPY_SECONDS = 0.5
 """For which a join waits until the node has heard of it, before the roster is read from the engine."""
-_SLICE = 512
-"""Connections that are written to before the loop gets its turn."""
-_DONE = object()
+_TURN = 512
+"""Connections that are written to before the loop gets its turn: some 5 ms."""
+_SLICE = 128
+"""Connections that are written to before that is looked at."""
+_FRAME_COST = 4
+"""What it costs to encode a change, in connections that are written to."""
 
 RoomKey = tuple[str, str]
 """Application and name."""
@@ -72,8 +76,8 @@ class TaskOwner(Protocol):
 class NodeRoom:
     """One room, as this node has it."""
 
-    __slots__ = ("app", "asking", "early", "error", "flushed", "is_subscribed", "is_whole", "members", "name",
-                 "reading", "roster", "subscribing", "waiting", "watchers")  # fmt: skip
+    __slots__ = ("app", "asking", "early", "error", "flushed", "is_queued", "is_subscribed", "is_whole", "members",
+                 "name", "reading", "roster", "subscribing", "waiting", "watchers")  # fmt: skip
 
     def __init__(self, app: str, name: str) -> None:
         self.app = app
@@ -96,6 +100,8 @@ class NodeRoom:
         """Changes that wait for the roster."""
         self.flushed = 0
         """The version that was sent to watchers."""
+        self.is_queued = False
+        """Whether a change is going to be sent, which brings what has changed until then."""
         self.waiting: list[tuple[int, asyncio.Future[None]]] = []
         """Who waits until the roster is at a version."""
 
@@ -136,7 +142,10 @@ class NodeRooms:
         self._rooms: dict[RoomKey, NodeRoom] = {}
         self._batcher = RoomBatcher()
         self._timer: asyncio.TimerHandle | None = None
-        self._fan_outs: deque[Iterator[None]] = deque()
+        self._fan_outs: deque[Iterator[int]] = deque()
+        self._left_in_turn = _TURN
+        """Of what may be written in this turn of the loop."""
+        self._is_turn_due = False
         self.is_unread = False
         """Whether something could not be subscribed to, or read: to be tried again with `read_again`."""
 
@@ -211,7 +220,7 @@ class NodeRooms:
     def _tidy(self, room: NodeRoom) -> None:
         """Forget what nobody needs."""
         if not (room.watchers or room.asking):
-            room.roster, room.is_whole = None, False
+            room.roster, room.is_whole, room.is_queued = None, False, False
             room.early.clear()
         if room.is_needed or self._rooms.get(room.key) is not room or room.subscribing is not None:
             return
@@ -286,23 +295,31 @@ class NodeRooms:
         """The roster for the reply to a join that the engine answered with one member: the node's own copy. None where
         that is not at the join's version."""
         copy = room.roster
+        self._learn(room, answered)
         if copy is not None and not answered.detailed:
             return structs.replace(answered, members=(), cursor=copy.cursor)
-        if copy is None or not room.has_copy or copy.version < answered.version or copy.bytes > ROSTER_BYTES:
+        if copy is None or not room.has_copy or copy.version < answered.version:
             return None
-        return copy.wire()
+        return copy.first_page(ROSTER_BYTES, cursor_after)
 
-    async def late_answer_to_join(self, room: NodeRoom, answered: Roster) -> AnyRoster:
-        """As soon as the copy is at the join's version; read from the engine where that takes too long."""
-        if room.roster is not None and room.roster.version < answered.version:
-            reached = self._loop.create_future()
-            room.waiting.append((answered.version, reached))
-            await asyncio.wait((reached,), timeout=COPY_SECONDS)
-        found = self.answer_to_join(room, answered)
-        return await self._ask(room) if found is None else found
+    def when_at(self, room: NodeRoom, version: int, then: Callable[[], None]) -> None:
+        """Calls `then` when the copy is at the version, or `COPY_SECONDS` are over; never before this has returned."""
+        copy = room.roster
+        if copy is None or copy.version >= version:
+            self._loop.call_soon(then)
+            return
+        reached = self._loop.create_future()
+        timer = self._loop.call_later(COPY_SECONDS, reached.cancel)
 
-    async def _ask(self, room: NodeRoom, *, limit: int = 0, since: int | None = None) -> Roster:
-        """The engine's roster."""
+        def done(_reached: asyncio.Future[None]) -> None:
+            timer.cancel()
+            then()
+
+        reached.add_done_callback(done)
+        room.waiting.append((version, reached))
+
+    async def ask(self, room: NodeRoom, *, limit: int = 0, since: int | None = None) -> Roster:
+        """The engine's roster. Raises GreenroomError."""
         found = await self._source.roster(RosterQuery(app=room.app, room=room.name, limit=limit, since=since))
         self._learn(room, found)
         return found
@@ -327,15 +344,15 @@ class NodeRooms:
             raise room.error or ServiceUnavailableError()
         if known and copy.detailed:
             if known < copy.floor:
-                found = await self._ask(room, since=known)
+                found = await self.ask(room, since=known)
                 if found.cursor is None and bytes_of(found) <= most:
                     return found
             elif copy.bytes_since(known) <= most:
                 return copy.wire(known)
-        if not copy.detailed or (copy.bytes <= most and copy.is_known):
-            return copy.wire()
-        limit = 0 if most == ROSTER_BYTES else max(1, most * copy.count // max(1, copy.bytes))
-        return await self._ask(room, limit=limit)
+        if copy.detailed and not copy.is_known:
+            limit = 0 if most == ROSTER_BYTES else max(1, most * copy.count // max(1, copy.bytes))
+            return await self.ask(room, limit=limit)
+        return copy.first_page(most, cursor_after)
 
     def _read(self, room: NodeRoom) -> asyncio.Task[None]:
         """Read the whole roster: one at a time."""
@@ -443,45 +460,68 @@ class NodeRooms:
             copy, since = room.roster, room.flushed
             room.flushed = copy.version
             self._batcher.sent(key, now, detailed=copy.detailed)
-            frame = copy.frame(since, MAX_PIECE_BYTES)
-            self._fan_out(self._send_change(room, frame, since if copy.detailed else 0, copy.version))
+            if not room.is_queued:
+                room.is_queued = True
+                self._fan_out(self._send_change(room, copy, since if copy.detailed else 0))
         wait = self._batcher.wait(now)
         if wait is not None:
             self._timer = self._loop.call_later(max(0.001, wait), self._flush)
 
-    def _fan_out(self, work: Iterator[None]) -> None:
-        """A slice now, the rest in the next turns of the loop. What was begun before goes before."""
-        if not self._fan_outs and next(work, _DONE) is _DONE:
-            return
+    def _fan_out(self, work: Iterator[int]) -> None:
+        """At once, as far as this turn of the loop may write; the rest in the next turns. What was begun before goes
+        before."""
         self._fan_outs.append(work)
-        if len(self._fan_outs) == 1:
+        if not self._is_turn_due:
+            self._is_turn_due = True
             self._loop.call_soon(self._next_turn)
+        self._write()
+
+    def _write(self) -> None:
+        while self._fan_outs and self._left_in_turn > 0:
+            cost = next(self._fan_outs[0], None)
+            if cost is None:
+                self._fan_outs.popleft()
+            else:
+                self._left_in_turn -= cost
 
     def _next_turn(self) -> None:
-        if next(self._fan_outs[0], _DONE) is _DONE:
-            self._fan_outs.popleft()
-        if self._fan_outs:
+        self._left_in_turn = _TURN
+        self._is_turn_due = bool(self._fan_outs)
+        if self._is_turn_due:
             self._loop.call_soon(self._next_turn)
+            self._write()
 
-    def _send_change(self, room: NodeRoom, frame: bytes, since: int, version: int) -> Iterator[None]:
-        name = room.name
+    def _send_change(self, room: NodeRoom, copy: WatchedRoster, since: int) -> Iterator[int]:
+        """Yields what it cost. The frame is made where somebody gets it: who alone is in a room has joined it."""
+        room.is_queued = False
+        name, version, frame = room.name, copy.version, b""
         for some in _slices(room.watchers):
-            count = 0
+            count, cost = 0, len(some)
             for connection in some:
-                watches = _watches_of(connection)
-                sent = -1 if watches is None else watches.sent.get(name, -1)
-                if watches is None or not 0 <= sent < version:
+                context, link = connection.context, connection.link
+                if context.rooms is None:
+                    continue
+                watches = context.rooms.watches
+                sent = watches.sent.get(name, -1)
+                if not 0 <= sent < version:
                     continue
                 if sent < since:
                     self._catch_up(connection, room)
-                elif _may_write(connection):
+                # `_may_write`, without the call.
+                elif (
+                    link is not None and not link.paused and not link.closed
+                    and (context.state is ServerState.OPEN or context.state is ServerState.FENCED)
+                ):  # fmt: skip
+                    if not frame:
+                        version, frame = copy.version, copy.frame(since, MAX_PIECE_BYTES)
+                        cost += _FRAME_COST
                     watches.sent[name] = version
                     count += 1
-                    connection.link.send(frame)  # type: ignore[union-attr]
+                    link.send(frame)
                 else:
                     watches.behind[name] = None
             self._messages_sent(count)
-            yield
+            yield cost
 
     def _catch_up(self, connection: SessionConnection, room: NodeRoom) -> None:
         """Send what differs from the version that was sent, if anything does and it may be written."""
@@ -510,7 +550,7 @@ class NodeRooms:
             else:
                 self._catch_up(connection, room)
 
-    def _send_message(self, room: NodeRoom, message: RoomMessage) -> Iterator[None]:
+    def _send_message(self, room: NodeRoom, message: RoomMessage) -> Iterator[int]:
         name, to, sender = room.name, message.to, message.session_id
         data = b""
         for some in _slices(room.members):
@@ -529,7 +569,7 @@ class NodeRooms:
                 else:
                     watches.enqueue(name, data)
             self._messages_sent(count)
-            yield
+            yield len(some)
 
 
 def _watches_of(connection: SessionConnection) -> RoomWatches | None:
