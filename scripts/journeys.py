@@ -1,6 +1,6 @@
 """Which functions of the service one request passes, in order: what the journeys of the architecture page are made of.
 
-usage: python -m scripts.journeys [open|token|update|kick]... [--files] [--json] [--at-most FUNCTIONS FILES]
+usage: python -m scripts.journeys [open|token|update|kick|join]... [--files] [--json] [--at-most FUNCTIONS FILES]
 
 A real service (embedded engine, one free port on loopback) runs in this process; a client in a thread beside it sends
 bytes over a socket. What is counted are the functions of `greenroom` that are called from the moment the bytes are
@@ -11,6 +11,7 @@ of them passed counts: timers that happened to fire are no part of the way.
   token   `POST /v2/client-access-token`, until its reply
   update  `session.updateParticipantInfo`, until a watcher on another connection is notified
   kick    `POST /v1/participants/{id}/kick`, until the kicked device is notified
+  join    `rooms.join` of a room that somebody is in, until its reply
 
 With --at-most it fails where a journey passes more functions or files than that.
 """
@@ -42,7 +43,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = str(ROOT / "src" / "greenroom") + os.sep
-JOURNEYS = ("open", "token", "update", "kick")
+JOURNEYS = ("open", "token", "update", "kick", "join")
 ROUNDS = 5
 WAIT = 60.0
 """Seconds that the start of the service, or any one answer, may take."""
@@ -277,6 +278,18 @@ class Traveller:
         params = {"updateId": secrets.token_hex(16), "name": "Anna " + secrets.token_hex(4)}
         steps = self._travel(anna, anna.frame("session.updateParticipantInfo", params), ben)
         ben.receive()
+        anna.result()
+        anna.close()
+        ben.close()
+        return steps
+
+    def join(self) -> list[Step]:
+        room = "room-" + secrets.token_hex(4)
+        anna, ben = Client(self._port), Client(self._port)
+        for client, name in ((anna, "anna"), (ben, "ben")):
+            client.call("session.open", **self._open_params(name))
+        ben.call("rooms.join", room=room)
+        steps = self._travel(anna, anna.frame("rooms.join", {"room": room}), anna)
         anna.result()
         anna.close()
         ben.close()

@@ -37,8 +37,8 @@ def generate() -> dict[str, str]:
         *("The service has layers of its own:", ""),
         *("![The layers of the service, made from the import contract](architecture-server.svg)", ""),
         *("## Packages", "", "| package | what it holds |", "|---|---|", *_packages(), ""),
-        *("## Four journeys", ""),
-        "Main steps of four requests on the embedded engine, in the order in which a real request passes them.",
+        *("## Five journeys", ""),
+        "Main steps of five requests on the embedded engine, in the order in which a real request passes them.",
         *("`python -m scripts.journeys` prints every function on the way.", ""),
     ]
     for journey in table["journey"]:

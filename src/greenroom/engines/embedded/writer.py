@@ -65,8 +65,8 @@ class CommitListener(Protocol):
     """Is notified of what was committed, in the event loop's thread. Quick, does not raise."""
 
     def rooms_changed(self, tx: Transaction) -> None:
-        """News of rooms, where there are some: before the calls are answered, so that a node answers a join with its own
-        copy of the roster."""
+        """News of rooms, where there are some: before the calls are answered, so that a node answers a join with its
+        own copy of the roster."""
 
     def committed(self, tx: Transaction) -> None:
         """All other news, after the answers."""
