@@ -33,6 +33,8 @@ _HEAD = (
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Z3JlZW5yb29tIGJlbmNoIQ==\r\n"
     "Sec-WebSocket-Protocol: greenroom.v1\r\n\r\n"
 )
+_PING, _PONG = b"\x89\0", frame(b"", 0x8A)
+"""The service's, every 15 s, and what it waits for."""
 
 
 @contextmanager
@@ -74,9 +76,13 @@ def main() -> None:
         while not stop.is_set():
             at = time.perf_counter()
             connection.sendall(ping)
-            while b'"id":2' not in (data := connection.recv(65_536)):
+            data = b""
+            while b'"id":2' not in data:
+                data = connection.recv(65_536)
                 if not data:
                     sys.exit("the service closed the probe's connection")
+                if _PING in data:
+                    connection.sendall(_PONG)
             took = time.perf_counter() - at
             latencies.add(took)
             # A stall of 1 s is met by one ping, where there should have been a hundred: they count as well.

@@ -240,6 +240,9 @@ class Crowd:
             self._tell(number, int(head[1]), int(head[3]))
 
     def _tell(self, number: int, version: int, count: int) -> None:
+        """A notice may be read before the reply that it follows."""
+        if version < self._told.get(number, (0, 0))[0]:
+            return
         self._told[number] = version, count
         if count != self._wanted:
             self._missing.add(number)
