@@ -1,7 +1,7 @@
 """Runs every test: those of the browser SDK in Node, and those in Python in three passes.
 
 Side by side run all that are marked neither `waiting` nor `serial`, and beside them those of the browser SDK. Then
-those that wait more than they work (real faults, real timers, pages), two files at a time; then those that must have
+those that wait more than they work (real faults, real timers, pages), four files at a time; then those that must have
 the machine to themselves.
 
 usage: python scripts/run_tests.py [arguments for pytest]
@@ -35,8 +35,10 @@ RESULTS = Path("build/test")
 BROWSER_OUTPUT = RESULTS / "browser.txt"
 UNSTEADY = RESULTS / "unsteady.txt"
 NO_TESTS_COLLECTED = 5
-BASE_TIMEOUT = 300  # seconds for one test
+BASE_TIMEOUT = 600  # seconds for one test; a quiet machine needs less than a tenth for each
+NODE_TIMEOUT = 1800  # seconds for one file of the browser SDK's tests
 AGAIN_AT_MOST = 3  # failed tests of a pass; more have another cause than the machine
+WAITING_AT_ONCE = "4"
 
 # Tests of pure rules: they need no program of this machine, so they begin at once.
 EARLY = ("tests/core", "tests/tokens")
@@ -190,7 +192,7 @@ def run_browser_tests(bin_dir: Path | None) -> bool:
     if bin_dir is None:
         return False
     # With a limit for a file: where a test fails, a timer of its may keep the file's process alive for ever.
-    command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}", f"--test-timeout={BASE_TIMEOUT}000"]
+    command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}", f"--test-timeout={NODE_TIMEOUT}000"]
     with (ROOT / BROWSER_OUTPUT).open("wb") as output:
         return run([bin_dir / "node", *command, *browser_tests()], BROWSER, output)
 
@@ -231,7 +233,7 @@ def main(arguments: Sequence[str]) -> int:
                 parts["browser SDK"] = run_browser_tests(node.result())
                 note_unsteady(["the tests of the browser SDK"])
     chosen = {mark: arguments or files_marked(mark) for mark in ("waiting", "serial")}
-    parts["two at a time"] = run_pass("waiting", "waiting", "-n", "2", "--dist", "loadfile", *chosen["waiting"])
+    parts["waiting"] = run_pass("waiting", "waiting", "-n", WAITING_AT_ONCE, "--dist", "loadfile", *chosen["waiting"])
     parts["one by one"] = run_pass("serial", "serial", "-n", "0", *chosen["serial"])
     counts = outcomes(ROOT / RESULTS)
     unsteady = (ROOT / UNSTEADY).read_text("utf-8").splitlines() if (ROOT / UNSTEADY).exists() else ()

@@ -22,6 +22,7 @@ from typing import IO, Any
 from greenroom.bench.dialect import GreenroomDialect
 from greenroom.bench.wire import Dialer, loopback_sources
 from tests.cli.running import ROOT
+from tests.support.patience import PATIENCE
 
 CPUCLOCK_SCHED = 2
 CROWD = {
@@ -59,7 +60,7 @@ class ServiceProcess:
             },
         )  # fmt: skip
         assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 60)
+        line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
         assert line, f"the service has ended: {self.log[-2000:]}"
         ready = json.loads(line)
         self.url, self.key, self.secret = ready["url"], ready["appKey"], ready["appSecret"]
@@ -72,7 +73,7 @@ class ServiceProcess:
             return
         if process.returncode is None:
             process.send_signal(how)
-        await asyncio.wait_for(process.communicate(), 60)
+        await asyncio.wait_for(process.communicate(), PATIENCE)
         if self._log is not None:
             self._log.close()
             self._log = None

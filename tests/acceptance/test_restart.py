@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,13 +20,12 @@ import pytest
 from greenroom import Greenroom, Participant, Presence, SessionDelegate, SessionState
 from greenroom.bench.minting import mint
 from tests.acceptance.process import ServiceProcess, service
+from tests.support.patience import until
 
 WATCHERS = 20
 """Of them, each of which watches all others; the rest watch their five neighbours."""
-BACK_WITHIN = 30.0
 AWAY = 1.5
 """Seconds that the service is gone beside its own start."""
-SETTLED_WITHIN = 10.0
 AT_ONCE = 32
 
 
@@ -84,15 +82,6 @@ async def _in_turn(work: list[Any]) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(some())
-
-
-async def _all(condition: Any, seconds: float, what: str) -> float:
-    """Wait until it is true; how long that took. Raises AssertionError."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.05)
-    return time.monotonic() - began
 
 
 async def _types_of_events(running: ServiceProcess) -> list[str]:
@@ -152,11 +141,5 @@ async def _restart(running: ServiceProcess, how: signal.Signals, devices: list[D
     await running.stop(how)
     await asyncio.sleep(AWAY)
     await running.start()
-    await _all(
-        lambda: all(device.states[-1:] == [SessionState.CONNECTED] for device in devices), BACK_WITHIN, "all are back"
-    )
-    await _all(
-        lambda: all(one.presence is Presence.ONLINE for device in devices for one in device.last.values()),
-        SETTLED_WITHIN,
-        "all are seen online",
-    )
+    await until(lambda: all(device.states[-1:] == [SessionState.CONNECTED] for device in devices))
+    await until(lambda: all(one.presence is Presence.ONLINE for device in devices for one in device.last.values()))

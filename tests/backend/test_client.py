@@ -20,6 +20,7 @@ from greenroom.errors import (
 from greenroom.model import Presence, RoomGrant, SessionPolicy
 from tests.server.harness import RefusedError, RunningService, Tenant, running_service
 from tests.server.http_service import claims_of
+from tests.support.patience import PATIENCE
 
 
 @asynccontextmanager
@@ -143,7 +144,7 @@ async def test_events_go_on_behind_a_cursor_that_was_kept() -> None:
         following = asyncio.create_task(first())
         async with running.connect() as client:
             opened = await client.open(await backend.client_token(external_id="ben"))
-            assert (await asyncio.wait_for(following, 10)).session_id == opened.id
+            assert (await asyncio.wait_for(following, PATIENCE)).session_id == opened.id
 
 
 async def test_a_token_that_was_revoked_is_replaced_once() -> None:

@@ -8,13 +8,16 @@ async with chromium() as browser:
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import contextlib
+import ctypes
 import itertools
 import json
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -24,8 +27,8 @@ from typing import Any
 
 import aiohttp
 
-WAIT = 20.0
-"""Seconds that anything may take before a test fails: the machine may be busy."""
+from tests.support.patience import PATIENCE
+
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "test" / "screenshots"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -48,6 +51,7 @@ class Browser:
         self._numbers = itertools.count(1)
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.pages: dict[str, Page] = {}
+        self.context: str | None = None
 
     async def read(self) -> None:
         """Runs until the browser is gone."""
@@ -71,7 +75,7 @@ class Browser:
         if session is not None:
             command["sessionId"] = session
         await self._socket.send_str(json.dumps(command))
-        reply = await asyncio.wait_for(future, WAIT)
+        reply = await asyncio.wait_for(future, PATIENCE)
         if "error" in reply:
             raise RuntimeError(f"{method}: {reply['error']}")
         result: dict[str, Any] = reply["result"]
@@ -79,7 +83,10 @@ class Browser:
 
     async def open(self, url: str, *, width: int = 1180, height: int = 820) -> Page:
         """A page in a window of its own, which is not hidden behind others; loaded."""
-        target = await self.call("Target.createTarget", url="about:blank", newWindow=True, width=width, height=height)
+        target = await self.call(
+            "Target.createTarget", url="about:blank", newWindow=True, width=width, height=height,
+            browserContextId=self.context,
+        )  # fmt: skip
         attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         page = Page(self, target["targetId"], attached["sessionId"])
         self.pages[attached["sessionId"]] = page
@@ -119,12 +126,12 @@ class Page:
     async def goto(self, url: str) -> None:
         self._loaded.clear()
         await self.call("Page.navigate", url=url)
-        await asyncio.wait_for(self._loaded.wait(), WAIT)
+        await asyncio.wait_for(self._loaded.wait(), PATIENCE)
 
     async def reload(self) -> None:
         self._loaded.clear()
         await self.call("Page.reload")
-        await asyncio.wait_for(self._loaded.wait(), WAIT)
+        await asyncio.wait_for(self._loaded.wait(), PATIENCE)
 
     async def evaluate(self, expression: str) -> Any:
         """The value of an expression, of its promise where it is one. Raises ScriptError."""
@@ -136,7 +143,7 @@ class Page:
             raise ScriptError(details.get("exception", {}).get("description", details["text"]))
         return result["result"].get("value")
 
-    async def until(self, expression: str, seconds: float = WAIT) -> Any:
+    async def until(self, expression: str, seconds: float = PATIENCE) -> Any:
         """Wait until the expression is true; its value. Raises AssertionError."""
         end = time.monotonic() + seconds
         while True:
@@ -188,35 +195,67 @@ def executable() -> str:
     return found
 
 
+def _end_with_parent() -> None:
+    """Whatever ends the process that runs the tests, this one does not outlive it."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class _Program:
+    """The Chromium that all tests of this process share: to start one takes longer than most of them."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._profile = ""
+
+    def start(self) -> Path:
+        """Unless it runs. The file into which it writes the address of its DevTools."""
+        if self._process is None or self._process.poll() is not None:
+            self.end()
+            self._profile = tempfile.mkdtemp(prefix="greenroom-chromium-")
+            self._process = subprocess.Popen(
+                [executable(), *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )  # fmt: skip
+        return Path(self._profile) / "DevToolsActivePort"
+
+    def end(self) -> None:
+        """With all its processes and its profile."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            shutil.rmtree(self._profile, ignore_errors=True)
+            self._process = None
+
+
+_PROGRAM = _Program()
+atexit.register(_PROGRAM.end)
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """A Chromium with a profile of its own, ended with all its processes."""
-    with tempfile.TemporaryDirectory(prefix="greenroom-chromium-", ignore_cleanup_errors=True) as profile:
-        process = await asyncio.create_subprocess_exec(
-            executable(), *_FLAGS, f"--user-data-dir={profile}", "about:blank",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
+    """Windows of a test's own, as private ones: no other test sees what they store."""
+    address = await _devtools(_PROGRAM.start())
+    async with aiohttp.ClientSession() as http, http.ws_connect(address, max_msg_size=0) as socket:
+        browser = Browser(socket)
+        reader = asyncio.create_task(browser.read())
         try:
-            address = await _devtools(Path(profile) / "DevToolsActivePort")
-            async with aiohttp.ClientSession() as http, http.ws_connect(address, max_msg_size=0) as socket:
-                browser = Browser(socket)
-                reader = asyncio.create_task(browser.read())
-                try:
-                    yield browser
-                finally:
-                    reader.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await reader
+            made = await browser.call("Target.createBrowserContext")
+            browser.context = made["browserContextId"]
+            yield browser
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            if browser.context is not None:
+                with contextlib.suppress(RuntimeError, TimeoutError):
+                    await browser.call("Target.disposeBrowserContext", browserContextId=browser.context)
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
 
 
 async def _devtools(file: Path) -> str:
     """The address that Chromium writes down when it is ready."""
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError, ValueError):
             port, path = (await asyncio.to_thread(file.read_text, "utf-8")).split()

@@ -12,7 +12,7 @@ from scripts.run_tests import install_node_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSER = ROOT / "browser"
-LIMIT = 60.0
+LIMIT = 240.0
 """Seconds for one script."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.browser.chromium import Page
 from tests.browser.lobby import Lobby, open_lobby
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 STATUS = "sdk.session.status"
 
@@ -24,6 +24,8 @@ async def app(lobby: Lobby, options: str, scopes: tuple[str, ...] = ("*",)) -> P
             const sdk = window.sdk = new Greenroom(location.origin, {options});
             sdk.initializeToken({json.dumps(token)});
             await sdk.session.open();
+            window.statuses = [];
+            setInterval(() => sdk.session.status !== statuses.at(-1) && statuses.push(sdk.session.status), 20);
         }})()"""
     )
     return page
@@ -55,12 +57,11 @@ async def test_a_page_that_is_not_used_is_away_and_comes_back() -> None:
         await watcher.open(lobby.tenant.token("watcher"))
         await watcher.call("participants.watch", externalIds=["anna"])
         page = await app(lobby, "{ autoAway: { idle: 0.5, hidden: null } }")
-        await page.until(f"{STATUS} === 'away'")
+        await page.until("statuses.join() === 'available,away'")
         while (await watcher.notified("participants.changed"))["participants"][-1].get("status") != "away":
             pass
         await move_pointer(page)
-        await page.until(f"{STATUS} === 'available'")
-        await page.until(f"{STATUS} === 'away'")
+        await page.until("statuses.join() === 'available,away,available,away'")
         await page.evaluate("sdk.session.setStatus('in surgery')")
         await move_pointer(page, 90)
         assert await status_after(page, 1500) == "in surgery"

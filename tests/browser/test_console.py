@@ -115,7 +115,7 @@ async def test_who_comes_and_goes_is_seen_at_once() -> None:
             await page.until(is_here("Anna Karlsson"))
             await again.call("session.close")
             await page.until(f"!({row('Anna Karlsson')}) || {is_here('Anna Karlsson', 'offline')}")
-            await page.until(f"!({row('Anna Karlsson')})", 10)
+            await page.until(f"!({row('Anna Karlsson')})")
         await page.until(said("Anna Karlsson", "ended"))
         await ben.drop()
         assert page.problems == []

@@ -12,6 +12,7 @@ from tests.browser.node import ROOT, node, node_program, output_of
 from tests.server.harness import running_service
 from tests.server.http.test_wheel import unpacked
 from tests.server.sessions.test_sessions_redis import two_nodes
+from tests.support.patience import until
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ async def test_rooms_of_three_clients_on_two_nodes() -> None:
     async with two_nodes() as (one, other, _):
         app = await one.new_application()
         await one.service.control.announce_directory()
-        await other.until(lambda: other.service.tenants.get(app.key) is not None)
+        await until(lambda: other.service.tenants.get(app.key) is not None)
         tokens = {name: app.token(name) for name in ("ada", "ben", "eve")}
         argument = {"urls": [one.url, other.url, one.url], "tokens": tokens, "module": SERVED.as_uri()}
         printed = await node("rooms.mjs", argument)

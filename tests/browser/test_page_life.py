@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 
-from greenroom.engines.base import KickParticipant
+from greenroom.engines.base import NOTIFY_AFTER, KickParticipant
 from tests.browser.cable import cable_to
 from tests.browser.chromium import Page
 from tests.browser.lobby import STATE, Lobby, is_presence, open_lobby, sign_in
 from tests.server.harness import Client
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
+
+GRACE = 40.0
+"""Seconds; five for a page that was closed."""
 
 SESSION = "window.sdk.session"
 
@@ -58,13 +62,11 @@ class Watcher:
         await asyncio.sleep(seconds)
         return [self._received.get_nowait() for _ in range(self._received.qsize())]
 
-    async def until_presence(self, presence: str, seconds: float) -> float:
-        """Wait for it; how long that took. Raises TimeoutError."""
-        start = time.monotonic()
-        async with asyncio.timeout(seconds):
+    async def until_presence(self, presence: str) -> None:
+        """Wait for it. Raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE):
             while (await self._received.get())["presence"] != presence:
                 pass
-        return time.monotonic() - start
 
 
 async def app(lobby: Lobby, external_id: str | None, *, url: str | None = None, **token: Any) -> Page:
@@ -98,6 +100,14 @@ async def start_app(lobby: Lobby, page: Page, external_id: str | None, **token: 
     )
 
 
+async def reloaded(lobby: Lobby, page: Page, external_id: str) -> bool:
+    """Whether that was quick enough for nobody to see it, which a busy machine may not be."""
+    began = time.monotonic()
+    await page.reload()
+    await start_app(lobby, page, external_id)
+    return time.monotonic() - began < NOTIFY_AFTER
+
+
 async def sessions_of(lobby: Lobby, external_id: str) -> list[Any]:
     from greenroom.engines.base import SessionQuery
 
@@ -111,10 +121,10 @@ async def test_a_reload_resumes_the_same_session_and_nobody_sees_a_flicker() -> 
         page = await app(lobby, "anna")
         (before,) = await sessions_of(lobby, "anna")
         async with watcher(lobby, "anna") as watching:
-            for _ in range(3):
-                await page.reload()
-                await start_app(lobby, page, "anna")
-            assert await watching.received(3.5) == []
+            quick = [await reloaded(lobby, page, "anna") for _ in range(3)]
+            received = await watching.received(NOTIFY_AFTER + 1.5)
+            assert received == [] or not all(quick)
+            assert {one["presence"] for one in received} <= {"unreachable", "online"}
         (after,) = await sessions_of(lobby, "anna")
         assert after.id == before.id
         assert after.generation > before.generation
@@ -136,11 +146,13 @@ async def test_the_lobby_reloads_without_a_flicker() -> None:
         ben = await lobby.enter("Ben")
         await anna.until(is_presence("Ben", "online"))
         lines = await anna.evaluate("document.getElementById('log').children.length")
+        began = time.monotonic()
         await ben.reload()
         await ben.until(f"{STATE} === 'connected'")
+        is_quick = time.monotonic() - began < NOTIFY_AFTER
         await ben.until(is_presence("Anna", "online"))
-        await asyncio.sleep(3)
-        assert await anna.evaluate("document.getElementById('log').children.length") == lines
+        await asyncio.sleep(NOTIFY_AFTER + 1)
+        assert await anna.evaluate("document.getElementById('log').children.length") == lines or not is_quick
 
 
 async def test_a_duplicated_tab_has_neither_the_secret_nor_the_device() -> None:
@@ -158,10 +170,12 @@ async def test_another_participant_after_a_reload_is_another_session() -> None:
     async with open_lobby() as lobby:
         page = await app(lobby, "anna")
         async with watcher(lobby, "anna") as watching:
+            began = time.monotonic()
             await page.reload()
             await start_app(lobby, page, "ben")
             assert await page.evaluate("sdk.session.participant.info.externalId") == "ben"
-            assert await watching.until_presence("offline", 10) > 4
+            await watching.until_presence("offline")
+            assert time.monotonic() - began > 4
         (session,) = await sessions_of(lobby, "ben")
         assert session.generation == 1
 
@@ -191,20 +205,23 @@ async def test_who_signed_in_again_without_signing_out_is_there_once_after_a_rel
 
 
 async def test_a_closed_tab_is_gone_after_five_seconds() -> None:
-    async with open_lobby() as lobby:
+    async with open_lobby(grace=GRACE) as lobby:
         page = await app(lobby, "anna")
         async with watcher(lobby, "anna") as watching:
+            began = time.monotonic()
             await page.close()
-            seconds = await watching.until_presence("offline", 10)
-        assert 4 < seconds < 8
+            await watching.until_presence("offline")
+        assert 4 < time.monotonic() - began < GRACE
 
 
 async def test_close_in_the_page_is_published_at_once() -> None:
-    async with open_lobby() as lobby:
+    async with open_lobby(grace=GRACE, grace_going_away=GRACE) as lobby:
         page = await app(lobby, "anna")
         async with watcher(lobby, "anna") as watching:
+            began = time.monotonic()
             await page.evaluate("sdk.session.close()")
-            assert await watching.until_presence("offline", 3) < 2
+            await watching.until_presence("offline")
+            assert time.monotonic() - began < GRACE
         assert await page.evaluate("sdk.session.isOpen()") is False
 
 
@@ -220,29 +237,29 @@ async def test_the_network_goes_and_comes_back() -> None:
         await asyncio.sleep(1)
         assert await page.evaluate("sdk.session.state") == "reconnecting"
         await page.offline(yes=False)
-        await page.until("sdk.session.state === 'connected'", 5)
+        await page.until("sdk.session.state === 'connected'")
         (after,) = await sessions_of(lobby, "anna")
         assert after.id == before.id
 
 
 async def test_a_cable_that_is_cut_without_a_word() -> None:
     async with (
-        open_lobby(ping_interval=1.0, pong_timeout=0.8) as lobby,
+        open_lobby(grace=GRACE, ping_interval=3.2, pong_timeout=3.0) as lobby,
         cable_to(lobby.running.url) as cable,
         watcher(lobby, "anna") as watching,
     ):
         page = await app(lobby, "anna", url=cable.url)
         (before,) = await sessions_of(lobby, "anna")
-        await watching.until_presence("online", 5)
+        await watching.until_presence("online")
         cable.cut()
         # The tab is looked at: the SDK asks at once whether the connection lives, and waits 8 s for the answer.
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange')), 1")
-        await watching.until_presence("unreachable", 8)
-        await page.until("sdk.session.state === 'reconnecting'", 12)
+        await watching.until_presence("unreachable")
+        await page.until("sdk.session.state === 'reconnecting'")
         cable.mend()
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange')), 1")
-        await page.until("sdk.session.state === 'connected'", 12)
-        await watching.until_presence("online", 5)
+        await page.until("sdk.session.state === 'connected'")
+        await watching.until_presence("online")
         (after,) = await sessions_of(lobby, "anna")
         assert after.id == before.id
 
@@ -255,7 +272,7 @@ async def test_sleep_and_wake() -> None:
         await lobby.running.restart(kill=True)
         await asyncio.sleep(3)
         await page.thaw()
-        await page.until("sdk.session.state === 'connected' && events.includes('reconnecting')", 8)
+        await page.until("sdk.session.state === 'connected' && events.includes('reconnecting')")
         (after,) = await sessions_of(lobby, "anna")
         assert after.id == before.id
 
@@ -274,7 +291,7 @@ async def test_the_token_is_renewed_on_the_open_connection() -> None:
 
 async def test_a_token_that_expires_ends_the_session() -> None:
     async with open_lobby(token_grace=1.0) as lobby:
-        page = await app(lobby, "anna", life=4)
+        page = await app(lobby, "anna", life=8)
         # The callback forgets its return.
         await page.evaluate("setInterval(() => tokens.push(undefined), 50)")
         await page.until("events.includes('ended token_expired')")

@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 from greenroom.cli import main
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 WIDTH = "200"
@@ -92,7 +93,7 @@ async def started(*arguments: str, cwd: Path, **environment: str) -> AsyncIterat
 async def line_of(process: asyncio.subprocess.Process) -> str:
     """The next line of stdout."""
     assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+    line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode()
     if not line:
         assert process.stderr is not None
         raise AssertionError(f"the process has ended: {(await process.stderr.read()).decode()}")

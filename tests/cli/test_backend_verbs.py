@@ -14,6 +14,7 @@ from tests.cli.running import Ran, run, started
 from tests.server.harness import RefusedError, RunningService, Tenant, running_service
 from tests.server.issuers import AUDIENCE, ISSUER, SECRET, signer
 from tests.server.webhooks.receiver import answer, receiver
+from tests.support.patience import PATIENCE
 
 LOOPBACK: dict[str, Any] = {"webhook_allowed_networks": ("127.0.0.0/8",), "webhook_http": "allowed"}
 
@@ -251,7 +252,7 @@ async def test_a_room_is_watched(tmp_path: Path) -> None:
 
             async def next_line() -> dict[str, Any]:
                 assert process.stdout is not None
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE):
                     line: dict[str, Any] = json.loads(await process.stdout.readline())
                 return line
 

@@ -17,19 +17,20 @@ import pytest
 from greenroom.cli.exits import Exit
 from tests.cli.running import ROOT, line_of, run_here, started
 from tests.server.http_service import claims_of
+from tests.support.patience import PATIENCE, until
 
 
 async def end(process: asyncio.subprocess.Process, number: int = signal.SIGTERM) -> tuple[int, str, str]:
     """Ends the process with a signal: exit code and what was still said."""
     process.send_signal(number)
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
 
 def fetched(url: str) -> Any:
     """The JSON at a URL."""
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as response:
         return json.load(response)
 
 
@@ -97,7 +98,7 @@ async def test_the_snippet_of_serve_dev_runs(tmp_path: Path) -> None:
         user = await asyncio.create_subprocess_exec(
             sys.executable, "-c", snippet, stdout=pipe, stderr=pipe, env={"PYTHONPATH": str(ROOT / "src")}
         )
-        out, err = await asyncio.wait_for(user.communicate(), 30)
+        out, err = await asyncio.wait_for(user.communicate(), PATIENCE)
     assert user.returncode == 0, err.decode()
     assert out.decode() == "open as Anna revision 1\nnow I am Anna B. revision 2\n"
 
@@ -133,7 +134,7 @@ async def test_open_with_key_and_secret_and_an_external_id(tmp_path: Path) -> No
             code, out, _ = await end(session, signal.SIGTERM)
         assert (code, "the session is closed" in out) == (Exit.DONE, True)
         async with started("open", "--data", "data", cwd=tmp_path, **own | {"GREENROOM_APP_SECRET": "no"}) as session:
-            _, err = await asyncio.wait_for(session.communicate(), 30)
+            _, err = await asyncio.wait_for(session.communicate(), PATIENCE)
             assert session.returncode == Exit.CREDENTIALS
             assert err.decode().count("\n") == 1
 
@@ -162,7 +163,7 @@ async def test_serve_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> N
     async with started("serve", "--dev", "--port", "0", "--data", "data", "--json", cwd=tmp_path) as service:
         port = json.loads(await line_of(service))["url"].rpartition(":")[2]
         async with started("serve", "--port", port, "--data", "other", cwd=tmp_path) as second:
-            out, err = await asyncio.wait_for(second.communicate(), 30)
+            out, err = await asyncio.wait_for(second.communicate(), PATIENCE)
             assert (second.returncode, out) == (Exit.USAGE, b"")
             assert f"greenroom: Port {port} of 127.0.0.1 cannot be listened on" in err.decode()
             assert b"Traceback" not in err
@@ -193,14 +194,11 @@ async def test_serve_with_closed_streams_runs_and_stops(tmp_path: Path) -> None:
         "sh", "-c", command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
     )
     note = tmp_path / "data" / "service.json"
-    for _ in range(600):
-        if note.exists() or process.returncode is not None:
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: note.exists() or process.returncode is not None)
     url = json.loads(note.read_text())["url"]
     assert await asyncio.to_thread(fetched, url + "/readyz") == {"status": "ready"}
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
 
 
 @pytest.mark.slow

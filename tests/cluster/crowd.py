@@ -39,13 +39,15 @@ from greenroom.sdk.transport import AiohttpTransport
 from greenroom.sdk.watch import Watch
 from greenroom.server.tenants.applications import Tenants
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, mint_api_token, mint_client_token
+from tests.cluster.forms import BACK
 from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster, NodeProcess
+from tests.support.patience import PATIENCE
 from tests.support.sim import oracles
 
 T = TypeVar("T")
 
 SETTINGS = ClientSettings(attempt_timeout=4.0, ping_interval=3.0, pong_timeout=2.0, stable_after=3.0)
-PATIENCE = 1.0
+NEXT_NODE = 1.0
 """Seconds after which the proxy, which looks at its nodes' health, takes another one."""
 OPENING = 50
 """SDKs that open at the same time."""
@@ -74,7 +76,7 @@ class Balanced:
         self._dice.shuffle(names)
         for name in names:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(NEXT_NODE):
                     self.link = await self._transports[name].connect()
                 return cast(ClientWebSocket, self.link)
             except TimeoutError:
@@ -149,7 +151,7 @@ class Member(SessionDelegate):
     def is_connected(self) -> bool:
         return self.sdk.session.state is SessionState.CONNECTED
 
-    async def open(self, timeout: float = 40.0) -> None:
+    async def open(self, timeout: float = PATIENCE) -> None:
         await self.sdk.session.open(ParticipantInfo(name=self.external_id.title()), timeout=timeout)
         session_id = self.sdk._runner.machine.session_id
         if session_id is not None:
@@ -359,7 +361,7 @@ class Crowd:
                 await self._life
             self._life = None
         if self._doing:
-            await asyncio.wait(tuple(self._doing), timeout=60)
+            await asyncio.wait(tuple(self._doing), timeout=BACK)
 
     async def _living(self, pace: float) -> None:
         while True:
@@ -416,12 +418,12 @@ class Crowd:
         scene = Scene(self, registry)
         return await asyncio.to_thread(lambda: [line for oracle in what for line in oracle(scene)])
 
-    async def settled(self, seconds: float, what: Sequence[Callable[[Any], Any]] = oracles.AT_REST) -> float:
+    async def settled(self, what: Sequence[Callable[[Any], Any]] = oracles.AT_REST) -> float:
         """Returns when everybody is back and the oracles are content: after how many seconds. Raises AssertionError
         with what is wrong and the nodes' logs."""
         began = time.monotonic()
         lines = ["nobody looked"]
-        while time.monotonic() - began < seconds:
+        while time.monotonic() - began < BACK:
             away = [one.name for one in self.members if one.is_alive and one.sdk.session.is_open() != one.is_connected]
             lines = [f"{len(away)} are away: {away[:5]}"] if away else await self._looked(what)
             if not lines:
@@ -482,7 +484,7 @@ async def _until_known(cluster: Cluster, tenants: Tenants, key: str) -> None:
     token = mint_api_token(
         tenants.ring, issuer=ISSUER, app=key, scopes=tuple(API_SCOPES), now=time.time(), random_bytes=os.urandom
     ).token
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http, asyncio.timeout(20):
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http, asyncio.timeout(PATIENCE):
         for node in cluster.nodes:
             while True:
                 async with http.get(f"{node.url}/v1/counts") as reply:

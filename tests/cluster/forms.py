@@ -29,8 +29,9 @@ FORMS = [
     pytest.param(Form(120, 9.0, TIMERS["grace"]), id="short"),
     pytest.param(Form(2000, 60.0, 40.0), id="long", marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
 ]
-BACK = 45.0
-"""Seconds after a fault within which everything is as it should be."""
+BACK = 120.0
+"""Seconds after which a crowd is given up on that is not at rest: bounds of rules are judged in virtual time
+(`tests/testing/sim/test_bounds.py`)."""
 
 
 __all__ = ["BACK", "FORMS", "Form"]

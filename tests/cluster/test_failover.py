@@ -13,8 +13,9 @@ import pytest
 
 from greenroom.model import RegistryState
 from tests.cluster.crowd import Crowd, crowd_at
-from tests.cluster.forms import BACK, Form
+from tests.cluster.forms import Form
 from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import DURABLE, SentinelTrio, sentinel_trio, single, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
@@ -42,12 +43,12 @@ async def test_a_paused_master_is_failed_over_and_nothing_acknowledged_is_lost(
         await asyncio.sleep(1.0)
         old = await asyncio.to_thread(trio.master)
         old.pause()
-        await asyncio.to_thread(wait_for, lambda: trio.master() is not old, "the failover", timeout=40)
+        await asyncio.to_thread(wait_for, lambda: trio.master() is not old, "the failover")
         await asyncio.sleep(1.0)
         old.resume()
         await asyncio.sleep(3.0)
         await crowd.calm()
-        print(f"at rest after {await crowd.settled(BACK):.1f} s")
+        print(f"at rest after {await crowd.settled():.1f} s")
         crowd.nobody_was_lost()
 
 
@@ -115,7 +116,7 @@ def namespace() -> Iterator[Namespace]:
 
 async def _fenced(crowd: Crowd, node: NodeProcess) -> None:
     """The node noticed, and refuses newcomers; those it has may stay."""
-    async with asyncio.timeout(TIMERS["lease"]):
+    async with asyncio.timeout(PATIENCE):
         while await asyncio.to_thread(node.ask, "/readyz") == 200:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 
@@ -152,11 +153,11 @@ async def test_a_node_that_is_cut_off_from_redis_loses_nobody(torn: tuple[Namesp
         await _fenced(crowd, lonely)
         await asyncio.sleep(form.standstill)
         await crowd.calm()
-        await crowd.settled(BACK)
+        await crowd.settled()
         assert await _connected_to(crowd) == {"node1", "node2"}
         network.mend()
         await asyncio.to_thread(lonely.wait)
-        print(f"at rest after {await crowd.settled(BACK):.1f} s")
+        print(f"at rest after {await crowd.settled():.1f} s")
         crowd.nobody_was_lost()
 
 

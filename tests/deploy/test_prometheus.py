@@ -22,6 +22,7 @@ from tests.server.api.test_webhooks import LOOPBACK, add
 from tests.server.api_service import api_service
 from tests.server.harness import RefusedError, RunningService, Tenant
 from tests.server.webhooks.receiver import receiver
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import free_ports, wait_for
 
 pytestmark = pytest.mark.slow
@@ -62,12 +63,14 @@ def prometheus(target: str) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def ask(url: str, expression: str) -> list[Any]:
     """What a query gives now."""
-    with urllib.request.urlopen(f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}", timeout=5) as it:
+    with urllib.request.urlopen(
+        f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}", timeout=PATIENCE
+    ) as it:
         reply = json.load(it)
     assert reply["status"] == "success"
     return list(reply["data"]["result"])
@@ -114,7 +117,7 @@ async def test_each_panel_of_the_dashboard_shows_what_a_real_prometheus_scraped(
         with prometheus(running.url.removeprefix("http://")) as url:
             await asyncio.to_thread(wait_for, lambda: bool(_up(url)), "prometheus")
             empty: list[tuple[str, str]] = queries()
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(2 * PATIENCE):
                 while empty:
                     await _live(running, tenant)
                     await asyncio.sleep(1.0)

@@ -21,6 +21,7 @@ from greenroom.messages import PATH, SUBPROTOCOL
 from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import Cluster, NodeProcess
 from tests.deploy.test_lint import DEPLOY, program
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import free_ports, single, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
@@ -86,7 +87,7 @@ def _proxy(kind: str, cluster: Cluster, root: Path, port: int) -> Iterator[None]
 
 def _status(front: NodeProcess, path: str) -> int:
     try:
-        with urllib.request.urlopen(f"{front.url}{path}", timeout=5) as reply:
+        with urllib.request.urlopen(f"{front.url}{path}", timeout=PATIENCE) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -99,7 +100,7 @@ async def _open_from_elsewhere(crowd: Crowd, front: NodeProcess) -> None:
     connection = await dialer.dial(answers.put_nowait)
     params = {"token": crowd.mint("far"), "openId": "o" * 22, "resumeSecret": "A" * 43}
     connection.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "session.open", "params": params}).encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         answer = json.loads(await answers.get())
         assert "result" in answer, answer
         (session,) = [one for one in await crowd.sessions() if one.external_id == "far"]
@@ -128,8 +129,8 @@ async def test_nodes_behind_a_real_proxy(behind: tuple[Cluster, Cluster]) -> Non
         before = len(await crowd.events())
         victim = cluster.nodes[0]
         victim.terminate()
-        assert await asyncio.to_thread(victim.ended, 25) == 0
-        await crowd.settled(20)
+        assert await asyncio.to_thread(victim.ended) == 0
+        await crowd.settled()
         crowd.nobody_was_lost()
         assert {one.node for one in await crowd.sessions()} == {"node2", "node3"}
         news = {one.type for one in (await crowd.events())[before:]}
@@ -137,5 +138,5 @@ async def test_nodes_behind_a_real_proxy(behind: tuple[Cluster, Cluster]) -> Non
         await asyncio.to_thread(victim.start)
         cluster.nodes[1].kill()
         await asyncio.sleep(1.0)
-        await crowd.settled(30)
+        await crowd.settled()
         crowd.nobody_was_lost()

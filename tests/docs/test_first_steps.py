@@ -16,10 +16,10 @@ import pytest
 from tests.browser.chromium import chromium
 from tests.docs.test_site import served
 from tests.server.harness import RunningService, Tenant, running_service
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = ROOT / "docs" / "tutorials"
-WAIT = 60.0
 
 
 def _blocks(page: str, language: str) -> list[str]:
@@ -47,7 +47,7 @@ async def _run(*command: str, **environment: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), WAIT)
+    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, out.decode()
     return out.decode()
 
@@ -84,7 +84,7 @@ async def test_two_people_of_the_first_tutorial_see_each_other(tmp_path: Path) -
             for names in (("anna", "bob"), ("bob", "anna"))
         ]
         try:
-            async with asyncio.timeout(WAIT):
+            async with asyncio.timeout(PATIENCE):
                 await _until_line(people[0], "bob is online")
                 await _until_line(people[1], "anna is online")
                 people[1].send_signal(signal.SIGINT)

@@ -54,7 +54,7 @@ def test_what_pages_and_error_messages_install_is_there() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 async def test_its_program_for_pages_opens_a_session() -> None:
     (code,) = re.findall(r"```js\n(.*?)```", README, re.DOTALL)
     async with running_service() as running, chromium() as browser:

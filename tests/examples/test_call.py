@@ -16,6 +16,7 @@ import pytest
 from tests.browser.chromium import chromium
 from tests.examples.test_lobby import backend
 from tests.server.harness import running_service
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "examples" / "call" / "member.py"
@@ -36,7 +37,7 @@ class Terminal:
         self.process = process
         self.lines: list[str] = []
 
-    async def until(self, line: str, seconds: float = 40.0) -> None:
+    async def until(self, line: str, seconds: float = PATIENCE) -> None:
         """Reads until the line is printed."""
         assert self.process.stdout is not None
         async with asyncio.timeout(seconds):
@@ -69,7 +70,7 @@ async def terminal(url: str, person: str) -> AsyncIterator[Terminal]:
 
 
 async def test_a_tab_and_programs_in_one_room_talk_die_and_are_invited() -> None:
-    async with running_service(grace=10.0, ping_interval=2.0, pong_timeout=1.0) as running, chromium() as browser:
+    async with running_service(grace=10.0, ping_interval=3.2, pong_timeout=3.0) as running, chromium() as browser:
         tenant = await running.new_application()
         async with backend(running, tenant) as url, terminal(url, "chloe") as chloe:
             await chloe.until("here: Chloe")

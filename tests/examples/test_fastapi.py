@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,18 +14,13 @@ import aiohttp
 import pytest
 
 from tests.server.harness import RunningService, Tenant, running_service
+from tests.support.patience import PATIENCE, until
+from tests.support.redis_server import free_ports
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "fastapi"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -51,7 +45,7 @@ async def process(*arguments: str, **environment: str) -> AsyncIterator[asyncio.
 
 @asynccontextmanager
 async def backend(running: RunningService, tenant: Tenant) -> AsyncIterator[str]:
-    port = free_port()
+    (port,) = free_ports(1)
     settings: Mapping[str, str] = {
         "GREENROOM_URL": running.url,
         "GREENROOM_APP_KEY": tenant.key,
@@ -60,7 +54,7 @@ async def backend(running: RunningService, tenant: Tenant) -> AsyncIterator[str]
     }
     async with process("-m", "uvicorn", "backend:app", "--port", str(port), **settings):
         url = f"http://127.0.0.1:{port}"
-        await running.until(lambda: _answers(running.http, url), 20)
+        await until(lambda: _answers(running.http, url))
         yield url
 
 
@@ -87,13 +81,13 @@ async def test_who_is_online() -> None:
                 async with process("participant.py", "anna", "Anna", BACKEND_URL=url) as anna:
                     assert anna.stdout is not None
                     assert anna.stdin is not None
-                    assert (await asyncio.wait_for(anna.stdout.readline(), 20)).startswith(b"Anna is online as ")
-                    await running.until(lambda: _is(running, url, [("Anna", "online")]), 10)
+                    assert (await asyncio.wait_for(anna.stdout.readline(), PATIENCE)).startswith(b"Anna is online as ")
+                    await until(lambda: _is(running, url, [("Anna", "online")]))
                     anna.stdin.write(b"\n")
-                    await running.until(lambda: _is(running, url, []), 10)
+                    await until(lambda: _is(running, url, []))
                 text = b""
                 while b'"Anna"' not in text:
-                    text += await asyncio.wait_for(live.content.readline(), 5)
+                    text += await asyncio.wait_for(live.content.readline(), PATIENCE)
             async with running.http.post(url + "/token", json={"externalId": ""}) as reply:
                 assert reply.status == 422
             async with running.http.post(url + "/token", json={"externalId": "bob", "name": "Bob"}) as reply:

@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 
 from tests.browser.chromium import Browser, Page, chromium
-from tests.examples.test_fastapi import free_port
 from tests.server.harness import RunningService, Tenant, running_service
+from tests.support.patience import until
+from tests.support.redis_server import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "lobby"
@@ -33,7 +34,7 @@ def test_the_tutorial_prints_every_file_of_the_folder() -> None:
 @contextlib.asynccontextmanager
 async def backend(running: RunningService, tenant: Tenant) -> AsyncIterator[str]:
     """The tutorial's backend as a process; its URL."""
-    port = free_port()
+    (port,) = free_ports(1)
     settings = {
         "GREENROOM_URL": running.url,
         "GREENROOM_APP_KEY": tenant.key,
@@ -46,7 +47,7 @@ async def backend(running: RunningService, tenant: Tenant) -> AsyncIterator[str]
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        await running.until(lambda: _answers(running.http, url), 20)
+        await until(lambda: _answers(running.http, url))
         yield url
     finally:
         process.terminate()

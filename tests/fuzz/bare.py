@@ -16,8 +16,8 @@ import structlog
 from greenroom.bench.dialect import GreenroomDialect
 from greenroom.bench.wire import Dialer, WireConnection
 from tests.server.harness import RunningService, Tenant, running_service
+from tests.support.patience import PATIENCE
 
-PATIENCE = 15.0
 HOSTILE = {
     # So that hundreds of connections and messages of one address are not refused for their number alone.
     "trusted_proxies": ("127.0.0.0/8",),

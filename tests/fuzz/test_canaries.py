@@ -21,6 +21,7 @@ from tests.server.harness import ClosedError, RefusedError, RunningService, Tena
 from tests.server.http_service import basic
 from tests.server.telemetry.test_tracing import traced
 from tests.server.webhooks.receiver import Receiver, answer, receiver
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import single
 
 SETTINGS: dict[str, Any] = {
@@ -70,7 +71,7 @@ async def _raw(aviary: Aviary, running: RunningService, data: bytes) -> None:
     writer.write(data)
     writer.write_eof()
     try:
-        aviary.add_output("answer to a malformed request", await asyncio.wait_for(reader.read(), 5))
+        aviary.add_output("answer to a malformed request", await asyncio.wait_for(reader.read(), PATIENCE))
     except ConnectionError:
         pass
     writer.close()
@@ -165,7 +166,7 @@ async def _life(aviary: Aviary, running: RunningService, tenant: Tenant, api: Ap
     await api.good("POST", "/v1/participants/ext:anna/kick", {"reason": "bye"})
     aviary.add_output("end", await client.notified("session.ended"))
     await client.closed()
-    await there.wait_for(3, 15)
+    await there.wait_for(3)
     for got in there.got:
         aviary.add_output("webhook", got.raw + str(got.headers).encode())
 

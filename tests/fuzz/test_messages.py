@@ -610,8 +610,9 @@ def _resume() -> dict[str, Any]:
 # -- work -------------------------------------------------------------------------------------------------------------
 
 SIZE = 16 * 1024
-MOST = 0.005
-"""Seconds of the service's CPU for a message of 16 KiB."""
+MOST = 0.05
+"""Seconds of the service's CPU for a message of 16 KiB: ten times what it takes, and far less than a look at each pair
+of its bytes."""
 TRIES = 7
 
 
@@ -660,7 +661,7 @@ def heavy() -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.slow
 @pytest.mark.serial
-async def test_no_message_of_16_kib_takes_more_than_5_ms_of_cpu(tmp_path: Path) -> None:
+async def test_no_message_of_16_kib_takes_long(tmp_path: Path) -> None:
     """The CPU time of the service's process, the least of several tries: a busy machine makes neither larger."""
     async with service(tmp_path, messages_per_second=1_000_000, messages_burst=1_000_000) as running:
         demo = await _demo_token(running.url, running.key, running.secret)

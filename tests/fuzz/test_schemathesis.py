@@ -67,7 +67,7 @@ async def _run(running: RunningService, token: str, folder: Path, config: str, p
         env={"PATH": os.environ["PATH"]},
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), 240)
+        out, _ = await asyncio.wait_for(process.communicate(), 500)
     finally:
         if process.returncode is None:
             process.kill()

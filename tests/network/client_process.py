@@ -38,7 +38,7 @@ async def main(url: str, key: str, secret: str, external_id: str, watched: str =
     sdk = Greenroom(url, settings=SETTINGS)
     sdk.initialize(key, secret)
     sdk.session.delegate = Delegate()
-    await sdk.session.open(ParticipantInfo(name=external_id, external_id=external_id), timeout=20.0)
+    await sdk.session.open(ParticipantInfo(name=external_id, external_id=external_id), timeout=60.0)
     if watched:
         await sdk.participants.watch(external_ids=[watched])
     say(ready=True)

@@ -90,7 +90,7 @@ class Clone:
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """The exit code and what was printed."""
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
         return process.returncode, out + err
 
     def calls(self) -> list[str]:
@@ -173,7 +173,7 @@ def test_a_folder_that_was_moved_gets_a_new_one(clone: Clone) -> None:
 def test_two_at_once_make_one(clone: Clone) -> None:
     both = [clone.start(UV_SECONDS="0.5") for _ in range(2)]
     for process in both:
-        said = "".join(process.communicate(timeout=60))
+        said = "".join(process.communicate(timeout=240))
         assert process.returncode == 0, said
     assert clone.calls() == ["venv", *EVERYTHING]
 

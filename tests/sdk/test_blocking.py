@@ -24,6 +24,7 @@ from greenroom import (
 )
 from greenroom.blocking import Greenroom
 from greenroom.testing.fake_service import FakeService, make_token, participant_id
+from tests.support.patience import PATIENCE
 from tests.support.sdk import a_participant_id
 
 
@@ -78,21 +79,21 @@ def test_rooms() -> None:
             room.on_message(lambda sender, message: received.put((sender and sender.id, message)))
             room.on_change(lambda change: received.put([one.id for one in change.joined]))
             theirs = bob.rooms.join("r")
-            assert received.get(timeout=5) == [participant_id("bob")]
+            assert received.get(timeout=PATIENCE) == [participant_id("bob")]
             theirs.send({"n": 1})
-            assert received.get(timeout=5) == (participant_id("bob"), {"n": 1})
+            assert received.get(timeout=PATIENCE) == (participant_id("bob"), {"n": 1})
             done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
             theirs.on_message(lambda sender, message: theirs.send(f"echo of {message}", completion=done.put))
             room.send("one")
-            assert done.get(timeout=5) is None
-            assert received.get(timeout=5) == (participant_id("bob"), "echo of one")
+            assert done.get(timeout=PATIENCE) is None
+            assert received.get(timeout=PATIENCE) == (participant_id("bob"), "echo of one")
             assert {one.id for one in room.all_members()} == set(room.members)
             assert (room.count, room.version, room.is_closed) == (2, seen.version, False)
             room.invite([participant_id("bob")])
             closed: queue.SimpleQueue[str] = queue.SimpleQueue()
             theirs.on_closed(closed.put)
             room.kick(participant_id("bob"), seconds=0.0)
-            assert closed.get(timeout=5) == "kicked"
+            assert closed.get(timeout=PATIENCE) == "kicked"
             assert (theirs.reason, theirs.error) == ("kicked", None)
             (invitation,) = bob.rooms.invitations
             again = bob.rooms.accept(invitation)
@@ -122,9 +123,9 @@ def test_changes_of_a_room_block_until_there_are_some() -> None:
         while not room._room._changes:
             time.sleep(0.001)
         bob.rooms.join("r")
-        assert received.get(timeout=5) == [participant_id("bob")]
+        assert received.get(timeout=PATIENCE) == [participant_id("bob")]
         room.leave()
-        assert received.get(timeout=5) == ["over"]
+        assert received.get(timeout=PATIENCE) == ["over"]
         thread.join()
 
 
@@ -245,7 +246,7 @@ async def test_used_before_a_fork_with_nothing_open_it_works_in_the_child() -> N
         sdk.initialize_token(make_token(external_id="ada"))
 
         def work() -> str:
-            participant = sdk.session.open(timeout=5.0)
+            participant = sdk.session.open(timeout=PATIENCE)
             sdk.session.close()
             return str(participant.info.external_id)
 
@@ -281,12 +282,12 @@ async def test_shut_down_from_a_delegates_method_does_not_wait_for_itself() -> N
 
         sdk.session.delegate = Delegate()
         await asyncio.to_thread(sdk.session.open)
-        assert await asyncio.to_thread(returned.wait, 5)
+        assert await asyncio.to_thread(returned.wait, PATIENCE)
         assert await asyncio.to_thread(_comes_true, lambda: sdk._worker._runner is None and not sdk.session.is_open())
 
 
-def _comes_true(condition: Callable[[], bool], limit: float = 10.0) -> bool:
-    until = time.monotonic() + limit
+def _comes_true(condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < until:
         time.sleep(0.01)
     return condition()

@@ -9,6 +9,7 @@ import pytest
 
 from greenroom import Greenroom, SessionDelegate, SessionState
 from greenroom.testing.fake_service import FakeService, make_token
+from tests.support.patience import PATIENCE
 from tests.support.sdk import new_sdk
 
 
@@ -27,7 +28,7 @@ async def test_sdk_calls_may_be_awaited_inside_a_callback() -> None:
         sdk.initialize_token(make_token())
         sdk.session.delegate = Delegate()
         await sdk.session.open()
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), PATIENCE)
         assert not sdk.session.is_open()
         assert service.participants[next(iter(service.participants))].name == "from inside"
 

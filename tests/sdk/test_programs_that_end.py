@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from greenroom.testing.fake_service import FakeService, make_token
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ async def _ran(program: str) -> tuple[int | None, str, str]:
         arguments = ("-W", "default", "-c", program, service.url, make_token(external_id="ada"))
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=pipe, stderr=pipe)
-        out, err = await asyncio.wait_for(process.communicate(), 60)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     return process.returncode, out.decode().strip(), err.decode()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from greenroom import ParticipantInfo, SessionState
 from greenroom.testing.fake_service import FakeService, make_token
+from tests.support.patience import PATIENCE
 from tests.support.sdk import new_sdk, state_of
 
 
@@ -108,15 +109,15 @@ def _stands_still(url: str) -> None:
     from greenroom.sdk.client import Greenroom
 
     async def life() -> None:
-        sdk = Greenroom(url, settings=ClientSettings(ping_interval=0.2, pong_timeout=1.0))
+        sdk = Greenroom(url, settings=ClientSettings(ping_interval=0.2, pong_timeout=2.0))
         sdk.initialize_token(make_token())
         await sdk.session.open()
         link = sdk._runner.machine._attempts.live()
         assert link is not None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while link.pong_deadline is None:  # noqa: ASYNC110 - no turn may pass after it
                 await asyncio.sleep(0)
-        time.sleep(2.5)  # noqa: ASYNC251 - the answer waits to be read
+        time.sleep(3.5)  # noqa: ASYNC251 - the answer waits to be read
         await asyncio.sleep(0.2)
         await sdk.session.get_participant()
         await sdk.aclose()

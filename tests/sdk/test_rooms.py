@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,16 +29,10 @@ from greenroom import (
 from greenroom.core.rooms.names import MAX_MESSAGE_BYTES
 from greenroom.sdk.room import EARLY_MESSAGES, MAX_WAITING, MemberLeft, merge_changes
 from greenroom.testing.fake_service import FakeService, participant_id
+from tests.support.patience import until
 from tests.support.sdk import Notes, new_sdk
 
 ADA, BOB, EVE = (participant_id(name) for name in ("ada", "bob", "eve"))
-
-
-async def true(condition: Callable[[], object], limit: float = 5.0) -> None:
-    """Let the loop run until it is."""
-    async with asyncio.timeout(limit):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -73,7 +67,7 @@ async def test_join_roster_message_leave() -> None:
         theirs.on_message(lambda sender, message: received.append((sender, message)))
         await room.send({"hand": "up"})
         await room.send("for eve", to=[EVE])
-        await true(lambda: received)
+        await until(lambda: received)
         assert [(sender.id if sender else None, message) for sender, message in received] == [(ADA, {"hand": "up"})]
         await theirs.leave()
         change = await anext(changes)
@@ -118,7 +112,7 @@ async def test_a_slow_reader_gets_several_changes_as_one() -> None:
         room.on_change(lambda change: versions.append(change.version))
         await (await bob.rooms.join("r")).leave()
         await eve.rooms.join("r")
-        await true(lambda: len(versions) == 4)
+        await until(lambda: len(versions) == 4)
         change = await anext(changes)
         assert ([one.id for one in change.joined], change.left, change.version) == ([EVE], (), room.version)
         await room.leave()
@@ -179,7 +173,7 @@ async def test_a_roster_of_several_pages_fills_up() -> None:
         await eve.rooms.join("r")
         room = await ada.rooms.join("r")
         assert room.count == 3
-        await true(lambda: len(room.members) == 3)
+        await until(lambda: len(room.members) == 3)
         assert [one.id async for one in room.all_members()] == sorted([ADA, BOB, EVE])
 
 
@@ -202,12 +196,12 @@ async def test_a_lost_connection_keeps_the_membership_and_brings_what_changed() 
         room = await ada.rooms.join("r")
         theirs = await bob.rooms.join("r")
         other = await ada.rooms.join("other")
-        await true(lambda: room.count == 2)
+        await until(lambda: room.count == 2)
         changes = room.changes()
         link = service.only_session_of("ada").link
         assert link is not None
         await link.drop(1006)
-        await true(lambda: service.only_session_of("ada").link is None)
+        await until(lambda: service.only_session_of("ada").link is None)
         service.rooms.kick("other", ADA)
         await theirs.leave()
         await eve.rooms.join("r")
@@ -232,18 +226,18 @@ async def test_a_session_opened_in_place_of_a_lost_one_joins_again_what_is_not_l
         link = session.link
         assert link is not None
         await link.drop(1006)
-        await true(lambda: closed)
+        await until(lambda: closed)
         assert closed == ["kept_out"]
         assert isinstance(full.error, KeptOutError)
         assert (room.is_member, full.is_member, seen.is_closed) == (True, False, False)
-        await true(lambda: service.only_session_of("ada").watching_rooms == {"r", "seen"})
+        await until(lambda: service.only_session_of("ada").watching_rooms == {"r", "seen"})
         assert set(service.rooms["r"].members) == {ADA, BOB}
         assert ADA not in service.rooms["left"].members
         theirs = service.rooms
         received: list[Any] = []
         room.on_message(lambda sender, message: received.append((sender, message)))
         theirs.say("r", "of the backend")
-        await true(lambda: received)
+        await until(lambda: received)
         assert received == [(None, "of the backend")]
 
 
@@ -256,15 +250,15 @@ async def test_kicked_ended_and_closed_with_the_session() -> None:
         reasons: list[str] = []
         theirs.on_closed(reasons.append)
         await room.kick(room.members.get(BOB) or BOB, seconds=30)
-        await true(lambda: reasons == ["kicked"])
+        await until(lambda: reasons == ["kicked"])
         with pytest.raises(KeptOutError):
             await bob.rooms.join("r")
         service.rooms.end("ended")
-        await true(lambda: ended.is_closed)
+        await until(lambda: ended.is_closed)
         assert (ended.reason, ended.error) == ("ended", None)
         seen = await ada.rooms.watch("seen")
         await service.end(service.only_session_of("ada"), "blocked")
-        await true(lambda: room.is_closed and seen.is_closed)
+        await until(lambda: room.is_closed and seen.is_closed)
         assert (room.reason, seen.reason) == ("blocked", "closed")
         with pytest.raises(SessionNotOpenError):
             await ada.rooms.join("r")
@@ -285,15 +279,15 @@ async def test_close_closes_the_rooms() -> None:
 async def test_two_sessions_of_one_participant_are_one_member() -> None:
     async with FakeService() as service, people(service, "ada", "ada") as (one, other):
         room, theirs = await one.rooms.join("r"), await other.rooms.join("r")
-        await true(lambda: room.members[ADA].sessions == 2)
+        await until(lambda: room.members[ADA].sessions == 2)
         received: list[Any] = []
         room.on_message(lambda sender, message: received.append(("own", message)))
         theirs.on_message(lambda sender, message: received.append(("sibling", message)))
         await room.send("hello")
-        await true(lambda: received)
+        await until(lambda: received)
         assert received == [("sibling", "hello")]
         await room.leave()
-        await true(lambda: theirs.members[ADA].sessions == 1)
+        await until(lambda: theirs.members[ADA].sessions == 1)
         assert theirs.count == 1
 
 
@@ -329,15 +323,15 @@ async def test_messages_before_the_first_callback_are_kept_for_it() -> None:
         for number in range(EARLY_MESSAGES + 5):
             service.rooms.say("r", number, to=[ADA])
         await theirs.send("last")
-        await true(lambda: len(room._early) == EARLY_MESSAGES and room._early[-1][1] == "last")
+        await until(lambda: len(room._early) == EARLY_MESSAGES and room._early[-1][1] == "last")
         received: list[Any] = []
         unsubscribe = room.on_message(lambda sender, message: received.append(message))
-        await true(lambda: len(received) == EARLY_MESSAGES)
+        await until(lambda: len(received) == EARLY_MESSAGES)
         assert (received[0], received[-1]) == (6, "last")
         unsubscribe()
         unsubscribe()
         service.rooms.say("r", "kept again")
-        await true(lambda: len(room._early) == 1)
+        await until(lambda: len(room._early) == 1)
 
 
 async def test_what_the_callbacks_are_too_slow_for_is_missed_and_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -355,9 +349,9 @@ async def test_what_the_callbacks_are_too_slow_for_is_missed_and_counted(caplog:
         room.on_missed(missed.append)
         for number in range(MAX_WAITING + 20):
             service.rooms.say("r", number)
-        await true(lambda: room.local.last_number == MAX_WAITING + 20, 20.0)
+        await until(lambda: room.local.last_number == MAX_WAITING + 20)
         going_on.set()
-        await true(lambda: sum(missed) and len(received) + sum(missed) == MAX_WAITING + 20)
+        await until(lambda: sum(missed) and len(received) + sum(missed) == MAX_WAITING + 20)
         assert received == list(range(len(received)))
         caplog.clear()
 
@@ -368,7 +362,7 @@ async def test_what_the_service_did_not_send_is_missed() -> None:
         missed: list[int] = []
         room.on_missed(missed.append)
         service.notify(service.only_session, "rooms.missed", {"room": "r", "count": 7})
-        await true(lambda: missed)
+        await until(lambda: missed)
         assert missed == [7]
 
 
@@ -382,7 +376,7 @@ async def test_a_callback_that_raises_is_logged(caplog: pytest.LogCaptureFixture
         room.on_message(broken)
         with caplog.at_level(logging.ERROR, "greenroom.sdk"):
             service.rooms.say("r", 1)
-            await true(lambda: caplog.records)
+            await until(lambda: caplog.records)
         assert "broken" in caplog.text
         caplog.clear()
 
@@ -457,6 +451,6 @@ async def test_a_room_that_was_left_before_its_join_returned_is_closed() -> None
         await service.called("rooms.join")
         service.rooms.end("r")
         room = await joining
-        await true(lambda: room.is_closed)
+        await until(lambda: room.is_closed)
         assert room.reason in ("lost", "ended")
         assert repr(room).startswith("<Room 'r': ")

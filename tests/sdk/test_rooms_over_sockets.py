@@ -28,9 +28,9 @@ from greenroom import (
 from greenroom.core.rooms.requests import KickMember, RosterQuery
 from greenroom.model import Presence
 from greenroom.sdk.aiohttp_client import AiohttpWebSocket
-from tests.sdk.test_rooms import true
 from tests.server.harness import RunningService, Tenant, running_service
 from tests.server.sessions.test_sessions_redis import two_nodes
+from tests.support.patience import PATIENCE, until
 from tests.support.sdk import Notes
 
 
@@ -76,7 +76,7 @@ async def test_a_room_from_the_first_member_to_the_last() -> None:
             changes = room.changes()
             theirs = await bob.rooms.join("stand/up é")
             assert names(theirs) == ["Ada", "Bob"]
-            change = await asyncio.wait_for(anext(changes), 5)
+            change = await asyncio.wait_for(anext(changes), PATIENCE)
             assert [one.info.name for one in change.joined] == ["Bob"]
             assert theirs.id == room.id
             assert await bob.rooms.find(room.id or "") == "stand/up é"
@@ -85,14 +85,14 @@ async def test_a_room_from_the_first_member_to_the_last() -> None:
             for number in range(20):
                 await room.send({"number": number})
             await room.send("not for bob", to=[room.members[ada.session.participant.id].id])  # type: ignore[union-attr]
-            await true(lambda: len(received) >= 20)
+            await until(lambda: len(received) >= 20)
             assert received == [("Ada", {"number": number}) for number in range(20)]
             await bob.session.set_status("busy")
-            change = await asyncio.wait_for(anext(changes), 5)
+            change = await asyncio.wait_for(anext(changes), PATIENCE)
             assert [one.availability for one in change.changed] == ["busy"]
             assert {one.info.name async for one in room.all_members()} == {"Ada", "Bob"}
             await bob.session.close()
-            change = await asyncio.wait_for(anext(changes), 5)
+            change = await asyncio.wait_for(anext(changes), PATIENCE)
             assert [(one.member.info.name, one.reason) for one in change.left] == [("Bob", "closed")]
             assert (theirs.reason, room.count) == ("closed", 1)
             with pytest.raises(NotAMemberError):
@@ -108,7 +108,7 @@ async def test_a_lost_connection_is_the_same_member_and_learns_what_changed() ->
         async with people(running, tenant, "ada", "bob", "eve") as (ada, bob, eve):
             room, seen = await ada.rooms.join("r"), await ada.rooms.watch("seen")
             theirs = await bob.rooms.join("r")
-            await true(lambda: room.count == 2)
+            await until(lambda: room.count == 2)
             joined_at = room.members[ada.session.participant.id].joined_at  # type: ignore[union-attr]
             for _ in range(3):
                 cut(ada)
@@ -116,17 +116,17 @@ async def test_a_lost_connection_is_the_same_member_and_learns_what_changed() ->
                 await theirs.leave()
                 others = await eve.rooms.join("r")
                 await eve.rooms.join("seen")
-                await true(lambda: names(room) == ["Ada", "Eve"] and names(seen) == ["Eve"])
+                await until(lambda: names(room) == ["Ada", "Eve"] and names(seen) == ["Eve"])
                 await others.leave()
                 theirs = await bob.rooms.join("r")
-                await true(lambda: names(room) == ["Ada", "Bob"])
+                await until(lambda: names(room) == ["Ada", "Bob"])
             mine = theirs.members[ada.session.participant.id]  # type: ignore[union-attr]
             assert (mine.joined_at, mine.sessions) == (joined_at, 1)
-            await true(lambda: theirs.members[mine.id].presence is Presence.ONLINE)
+            await until(lambda: theirs.members[mine.id].presence is Presence.ONLINE)
             received: list[Any] = []
             room.on_message(lambda sender, message: received.append(message))
             await theirs.send("still here")
-            await true(lambda: received)
+            await until(lambda: received)
             assert room.is_member
 
 
@@ -135,14 +135,14 @@ async def test_two_sessions_of_one_participant_are_one_member() -> None:
         tenant = await running.new_application()
         async with people(running, tenant, "ada", "ada") as (one, other):
             room, theirs = await one.rooms.join("r"), await other.rooms.join("r")
-            await true(lambda: [member.sessions for member in room.members.values()] == [2])
+            await until(lambda: [member.sessions for member in room.members.values()] == [2])
             received: list[Any] = []
             room.on_message(lambda sender, message: received.append(("own", message)))
             theirs.on_message(lambda sender, message: received.append(("sibling", message)))
             await room.send("hello")
-            await true(lambda: received)
+            await until(lambda: received)
             await room.leave()
-            await true(lambda: [member.sessions for member in theirs.members.values()] == [1])
+            await until(lambda: [member.sessions for member in theirs.members.values()] == [1])
             assert received == [("sibling", "hello")]
 
 
@@ -154,7 +154,7 @@ async def test_kicks_invitations_and_counted_rooms() -> None:
             room = await ada.rooms.join("team")
             assert (room.id, room.is_detailed) == (room_id, True)
             await room.invite(external_ids=["bob", "nobody"], text="come")
-            await true(lambda: bob.rooms.invitations)
+            await until(lambda: bob.rooms.invitations)
             (invitation,) = bob.rooms.invitations
             assert (invitation.room, invitation.inviter_name, invitation.text) == ("team", "Ada", "come")
             theirs = await bob.rooms.accept(invitation)
@@ -165,14 +165,14 @@ async def test_kicks_invitations_and_counted_rooms() -> None:
             with pytest.raises(RoomPermissionError):
                 await theirs.kick(ada.session.participant.id)  # type: ignore[union-attr]
             await room.kick(bob.session.participant.id, seconds=30)  # type: ignore[union-attr]
-            await true(lambda: theirs.is_closed)
+            await until(lambda: theirs.is_closed)
             assert theirs.reason == "kicked"
             with pytest.raises(KeptOutError):
                 await bob.rooms.join("team")
             await ada.rooms.create("hall", detailed=False)
             hall = await ada.rooms.join("hall")
             await bob.rooms.join("hall")
-            await true(lambda: hall.count == 2)
+            await until(lambda: hall.count == 2)
             assert hall.members == {}
             assert len([one async for one in hall.all_members()]) == 2
 
@@ -188,7 +188,7 @@ async def test_a_cancelled_join_leaves() -> None:
                 joining.cancel()
                 await asyncio.gather(joining, return_exceptions=True)
             other = await ada.rooms.join("other")
-            await true(lambda: seen.count == 0)
+            await until(lambda: seen.count == 0)
             assert other.is_member
 
 
@@ -217,13 +217,13 @@ async def test_a_session_that_timed_out_is_opened_again_and_joins_what_was_not_l
             await (await ada.rooms.join("left")).leave()
             ada._runner.machine.offline(ada._runner.now())  # no network
             cut(ada)
-            await true(lambda: names(theirs) == ["Bob"], 15.0)
+            await until(lambda: names(theirs) == ["Bob"])
             ada._runner.machine.online(ada._runner.now())
             ada._runner.pump()
-            await true(lambda: names(theirs) == ["Ada", "Bob"], 15.0)
+            await until(lambda: names(theirs) == ["Ada", "Bob"])
             await notes_of(ada).first("reopened")
             await bob.rooms.join("seen")
-            await true(lambda: names(room) == ["Ada", "Bob"] and names(seen) == ["Bob"])
+            await until(lambda: names(room) == ["Ada", "Bob"] and names(seen) == ["Bob"])
             assert room.is_member
             assert [one.name for one in (room, seen) if one.is_closed] == []
 
@@ -235,13 +235,13 @@ async def test_a_service_that_is_killed_and_started_again_has_the_members() -> N
         async with people(running, tenant, "ada", "bob") as (ada, bob):
             room, theirs = await ada.rooms.join("r"), await bob.rooms.join("r")
             await running.restart(kill=True)
-            await notes_of(ada).comes("connected", 2, 20.0)
-            await notes_of(bob).comes("connected", 2, 20.0)
+            await notes_of(ada).comes("connected", 2)
+            await notes_of(bob).comes("connected", 2)
             received: list[Any] = []
             room.on_message(lambda sender, message: received.append(message))
             await theirs.send("back")
-            await true(lambda: received, 10.0)
-            await true(lambda: names(room) == names(theirs) == ["Ada", "Bob"], 10.0)
+            await until(lambda: received)
+            await until(lambda: names(room) == names(theirs) == ["Ada", "Bob"])
             assert (room.is_member, theirs.is_member) == (True, True)
 
 
@@ -274,7 +274,7 @@ async def test_a_program_that_is_killed_and_started_again_is_the_same_member(tmp
             for _ in range(2):
                 program = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
                 assert program.stdout is not None
-                joined_at.add(int(await asyncio.wait_for(program.stdout.readline(), 20)))
+                joined_at.add(int(await asyncio.wait_for(program.stdout.readline(), PATIENCE)))
                 program.kill()
                 await program.communicate()
             assert len(joined_at) == 1
@@ -325,7 +325,7 @@ async def _walk(nodes: Sequence[RunningService], tenant: Tenant, dice: random.Ra
             joined = sorted(_id(sdks[number]) for number, room in rooms.items() if room.is_member)
             return members == joined and all(sorted(room.members) == members for room in reported)
 
-        await nodes[0].until(agrees, 20.0)
+        await until(agrees)
         for messages in received:
             assert len(set(messages)) == len(messages), "a message came twice"
             for number in range(len(sdks)):
@@ -349,7 +349,7 @@ async def test_whatever_happens_on_two_nodes_too(seed: int) -> None:
     async with two_nodes() as (one, other, _):
         tenant = await one.new_application()
         await one.service.control.announce_directory()
-        await other.until(lambda: other.service.tenants.get(tenant.key) is not None)
+        await until(lambda: other.service.tenants.get(tenant.key) is not None)
         await _walk([one, other], tenant, random.Random(seed))
 
 

@@ -27,7 +27,7 @@ async def test_several_asyncio_run_the_service_comes_back_meanwhile() -> None:
 
         async def fails() -> None:
             with pytest.raises(Exception, match="cannot be reached"):
-                await sdk.session.open(timeout=0.3)
+                await sdk.session.open(timeout=1.0)
 
         async def works() -> None:
             await sdk.session.open()

@@ -107,7 +107,7 @@ async def test_the_half_of_a_life_brings_a_new_token_on_the_open_connection() ->
         return make_token(external_id="ada", serial=2)
 
     async with FakeService() as service:
-        half = make_token(external_id="ada", issued_at=time.time() - 1798, life=3600)
+        half = make_token(external_id="ada", issued_at=time.time() - 1795, life=3600)
         sdk, notes = await opened(service, refresh, half)
         await service.called("session.refreshToken")
         assert asked == [False]
@@ -125,7 +125,7 @@ async def test_failing_at_expiry_ends_the_session() -> None:
 
     async with FakeService() as service:
         # 3/4 are over: the next refresh is the one at the end.
-        sdk, notes = await opened(service, refresh, make_token(issued_at=time.time() - 8, life=10))
+        sdk, notes = await opened(service, refresh, make_token(issued_at=time.time() - 16, life=20))
         ended = await notes.first("ended")
         assert ended[1] == "token_expired"
         assert notes.names().index("refresh failed") < notes.names().index("ended")

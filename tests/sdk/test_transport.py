@@ -21,6 +21,7 @@ from greenroom.sdk.aiohttp_client import AiohttpWebSocket
 from greenroom.sdk.transport import AiohttpTransport
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.certificates import self_signed, server_context
+from tests.support.patience import PATIENCE
 from tests.support.sdk import new_sdk
 
 
@@ -146,7 +147,7 @@ async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPa
     for _ in range(200):
         connection.send(b"x" * 100_000)
     connection.disconnect(4000)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert [message async for message in connection.messages()] == []
         await connection.aclose()
     stuck.set()
@@ -267,7 +268,7 @@ async def main():
     sdk = Greenroom(sys.argv[1])
     {initialize}
     try:
-        await sdk.session.open(timeout=5.0)
+        await sdk.session.open(timeout=60.0)
     except Exception as error:
         print(type(error).__name__)
 
@@ -287,5 +288,5 @@ async def test_no_noise_of_aiohttp(initialize: str, output: str) -> None:
         done = await asyncio.create_subprocess_exec(
             *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
-        out, err = await asyncio.wait_for(done.communicate(), 30)
+        out, err = await asyncio.wait_for(done.communicate(), PATIENCE)
     assert (out.decode(), err.decode()) == (output, "")

@@ -25,6 +25,7 @@ from greenroom import (
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.server.api_service import api_service
 from tests.server.harness import Tenant, running_service
+from tests.support.patience import PATIENCE, until
 from tests.support.sdk import Notes, new_sdk
 
 
@@ -62,7 +63,7 @@ async def test_after_a_refresh_the_old_token_is_never_used_again_also_not_after_
 
     async with FakeService() as service:
         sdk = Greenroom(service.url)
-        old = make_token(external_id="ada", issued_at=time.time() - 1798, life=3600)
+        old = make_token(external_id="ada", issued_at=time.time() - 1795, life=3600)
         sdk.initialize_token(old, refresh)
         await sdk.session.open()
         service.refusals["session.refreshToken"] = [TokenInvalidError()]  # so that the resume must carry it
@@ -78,17 +79,19 @@ async def test_after_a_refresh_the_old_token_is_never_used_again_also_not_after_
 
 
 async def test_a_refresh_callback_without_return_is_refused_at_once() -> None:
+    calls: list[bool] = []
+
     async def refresh(is_expired: bool) -> str:
+        calls.append(is_expired)
         make_token()
         return None  # type: ignore[return-value]
 
     async with FakeService() as service:
         sdk = Greenroom(service.url)
         sdk.initialize_token(make_token(issued_at=time.time() - 90, life=60), refresh)
-        before = time.monotonic()
         with pytest.raises(TokenRefreshError, match="return statement missing"):
             await sdk.session.open()
-        assert time.monotonic() - before < 2
+        assert calls == [True]
         await sdk.session.close()
 
 
@@ -123,7 +126,7 @@ async def test_close_racing_with_close_is_one_operation_and_never_hangs() -> Non
         tenant = await running.new_application()
         sdk, _ = real_sdk(tenant)
         await sdk.session.open()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(sdk.session.close() for _ in range(5)))
             await sdk.session.close()
         assert not sdk.session.is_open()
@@ -157,7 +160,7 @@ async def test_the_sdks_own_retry_does_not_kick_its_own_earlier_attempt() -> Non
         await sdk.session.open()
         session = sdk._runner.machine.session_id
         await running.restart(kill=True)
-        await notes.until(lambda: notes.names().count("connected") == 2, 10)
+        await notes.until(lambda: notes.names().count("connected") == 2)
         assert sdk._runner.machine.session_id == session
         assert "ended" not in notes.names()
         await sdk.session.close()
@@ -237,11 +240,11 @@ async def test_not_every_client_comes_back_in_the_same_second() -> None:
         for sdk in sdks:
             await sdk.session.open()
         for link in service.live_links():
-            await link.notify("session.moveOn", {"after": 0.1, "jitter": 0.4, "reason": "draining"})
-        await asyncio.sleep(0.3)
-        at_once = service.upgrades - 20
-        await service.until(lambda: service.upgrades == 40)
-        assert 0 < at_once < 20  # 20 numbers out of 0.1 … 0.5 s: all on one side of 0.3 s once in 500,000 runs
+            await link.notify("session.moveOn", {"after": 60, "jitter": 200, "reason": "draining"})
+        timers = [sdk._runner.machine._attempts.redial for sdk in sdks]
+        await until(lambda: all(timer.due for timer in timers))
+        dues = [timer.due for timer in timers if timer.due is not None]
+        assert max(dues) - min(dues) > 50, "20 numbers out of 200: all within a quarter once in a thousand million runs"
         for sdk in sdks:
             await sdk.session.get_participant()
             await sdk.aclose()
@@ -277,18 +280,19 @@ async def test_awaiting_an_sdk_call_inside_a_callback_does_not_deadlock() -> Non
         await sdk.participants.watch(external_ids=["bob"])
         other, _ = real_sdk(tenant, "bob")
         await other.session.open()
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), PATIENCE)
         assert not sdk.session.is_open()
         await other.session.close()
 
 
 @pytest.mark.slow
+@pytest.mark.waiting
 async def test_heartbeats_are_the_services_duty_and_nobody_vanishes() -> None:
-    async with running_service(ping_interval=0.5, pong_timeout=0.3) as running:
+    async with running_service(ping_interval=3.2, pong_timeout=3.0) as running:
         tenant = await running.new_application()
         sdk, notes = real_sdk(tenant)
         await sdk.session.open()
-        await asyncio.sleep(2)
+        await asyncio.sleep(10)
         assert notes.names() == ["connecting", "connected"]
         await sdk.session.close()
 

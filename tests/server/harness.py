@@ -31,9 +31,7 @@ from greenroom.model import Application, RoomGrant, participant_id_of
 from greenroom.server.config import ServerConfig, check
 from greenroom.server.service import Service
 from greenroom.tokens import SESSION_SCOPES, SessionPolicyClaim, mint_client_token
-
-WAIT = 15.0
-"""Seconds that anything may take before a test fails."""
+from tests.support.patience import PATIENCE
 
 
 class RefusedError(Exception):
@@ -146,7 +144,7 @@ class Client:
 
     async def receive(self) -> dict[str, Any]:
         """The next message. Raises ClosedError."""
-        message = await asyncio.wait_for(self.socket.receive(), WAIT)
+        message = await asyncio.wait_for(self.socket.receive(), PATIENCE)
         if message.type is aiohttp.WSMsgType.TEXT:
             decoded: dict[str, Any] = msgspec.json.decode(message.data)
             return decoded
@@ -287,18 +285,6 @@ class RunningService:
 
         page = await self.service.engine.registry.sessions(SessionQuery(session_id=session_id, with_timeline=True))
         return page.items[0] if page.items else None
-
-    async def until(self, condition: Any, seconds: float = WAIT) -> None:
-        """Wait until ``await condition()`` (or ``condition()``) is true. Raises AssertionError."""
-        end = time.monotonic() + seconds
-        while True:
-            result = condition()
-            if asyncio.iscoroutine(result):
-                result = await result
-            if result:
-                return
-            assert time.monotonic() < end, "did not come true in time"
-            await asyncio.sleep(0.02)
 
 
 def short_config(data_dir: str, **settings: Any) -> ServerConfig:

@@ -27,6 +27,7 @@ from greenroom.server.tenants.applications import Tenants
 from greenroom.server.wire.front_door import FrontDoor
 from greenroom.server.wire.interface import Refusal
 from tests.server.raw_client import loopback, turning_wheel
+from tests.support.patience import PATIENCE
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 ISSUER = "https://greenroom.test"
@@ -229,7 +230,7 @@ class Wire:
     async def at_end(self) -> bool:
         """Whether the service has closed the connection (waits for it)."""
         try:
-            return await asyncio.wait_for(self._reader.read(), 10) == b""
+            return await asyncio.wait_for(self._reader.read(), PATIENCE) == b""
         except ConnectionResetError:
             return True
 

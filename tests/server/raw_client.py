@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from greenroom.engines.clock import ManualClock
 from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.front_door import FrontDoor
 from greenroom.server.wire.interface import (
@@ -24,15 +25,16 @@ from greenroom.server.wire.interface import (
     WebSocketOptions,
 )
 from greenroom.server.wire.timer_wheel import TimerWheel
+from tests.support.patience import PATIENCE, until
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455, section 1.3
 KINDS = {TEXT: "text", BINARY: "binary", CLOSE: "close", PING: "ping", PONG: "pong"}
+SLOT = 0.01
+"""Seconds from one look at what is due to the next."""
 LARGE = 20_000_000
 """More than the kernel and the connection hold of what is not read."""
-PATIENCE = 20.0
-"""Seconds after which a test gives up on an answer; never waited for when all is well."""
 
 
 def mask(payload: bytes, key: bytes = MASK) -> bytes:
@@ -287,6 +289,12 @@ class RunningDoor:
             yield client
 
 
+async def idle(clock: ManualClock) -> None:
+    """Nothing happens for a minute of the service's clock, and it has looked at what is due."""
+    clock.advance(60.0)
+    await asyncio.sleep(3 * SLOT)
+
+
 def loopback() -> socket.socket:
     """A bound socket on a free port of the loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -318,9 +326,9 @@ def _closing(response: web.Response) -> web.Response:
 
 
 @contextlib.contextmanager
-def turning_wheel() -> Iterator[TimerWheel]:
+def turning_wheel(clock: Callable[[], float] = time.monotonic) -> Iterator[TimerWheel]:
     """With short slots, so that short timeouts are short."""
-    wheel = TimerWheel(time.monotonic, 0.01)
+    wheel = TimerWheel(clock, SLOT)
     try:
         yield wheel
     finally:
@@ -337,9 +345,10 @@ async def serving(
     subprotocol: str | None = "greenroom.v1",
     tls: ssl.SSLContext | None = None,
     backlog: int = 100,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[RunningDoor]:
-    """Serve on a free port of the loopback; at the end nobody may be left inside."""
-    with turning_wheel() as wheel:
+    """Serve on a free port of the loopback; at the end nobody may be left inside. clock: of all timeouts."""
+    with turning_wheel(clock) as wheel:
         handlers: list[Recorder] = []
         doors: list[RunningDoor] = []
         door = FrontDoor(
@@ -360,6 +369,4 @@ async def serving(
             server.close()
             await door.finish_requests(1.0)
             door.abort_all()
-            async with asyncio.timeout(PATIENCE):
-                while door.visitors or door.connections:  # noqa: ASYNC110
-                    await asyncio.sleep(0.001)
+            await until(lambda: not door.visitors and not door.connections)

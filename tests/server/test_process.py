@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.support.patience import PATIENCE
+
 _CODE = """
 import resource
 from greenroom.server.process import raise_file_limit
@@ -16,4 +18,4 @@ assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
-    subprocess.run([sys.executable, "-c", _CODE], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", _CODE], check=True, timeout=PATIENCE)

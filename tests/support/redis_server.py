@@ -6,6 +6,7 @@ Each is a process of ours on a free port, with a directory of its own, ended by 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,8 +19,10 @@ from pathlib import Path
 
 import redis as redis_client
 
-START_TIMEOUT = 15.0
-"""Seconds within which servers have to be ready."""
+from tests.support.patience import PATIENCE
+
+PORTS = range(22_000, 32_000)
+"""Below those that Linux hands out by itself (``ip_local_port_range``)."""
 DURABLE = (
     "--appendonly", "yes", "--appendfsync", "always", "--min-replicas-to-write", "1", "--min-replicas-max-lag", "1",
 )  # fmt: skip
@@ -27,21 +30,19 @@ DURABLE = (
 
 
 def free_ports(count: int, *, also: int = 0) -> list[int]:
-    """Ports on which nobody listens; with ``also`` the port that much higher is free too (cluster bus)."""
+    """Ports on which nobody listens; with ``also`` the port that much higher is free too (cluster bus).
+
+    None that the kernel hands out by itself: until the server has it, a test beside this one could be given it.
+    """
     found: list[int] = []
     with ExitStack() as held:
         while len(found) < count:
-            one = held.enter_context(socket.socket())
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            if also:
-                if port + also > 65535:
-                    continue
-                other = held.enter_context(socket.socket())
-                try:
-                    other.bind(("127.0.0.1", port + also))
-                except OSError:
-                    continue
+            port = random.SystemRandom().choice(PORTS) - also
+            try:
+                for each in {port, port + also}:
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", each))
+            except OSError:
+                continue
             found.append(port)
     return found
 
@@ -91,7 +92,9 @@ class RedisServer:
 
     def execute(self, *command: str | int) -> object:
         """One command on a connection of its own."""
-        with redis_client.Redis("127.0.0.1", self.port, socket_timeout=2.0, socket_connect_timeout=2.0) as client:
+        with redis_client.Redis(
+            "127.0.0.1", self.port, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
+        ) as client:
             return client.execute_command(*command)
 
     def kill(self) -> None:
@@ -120,10 +123,10 @@ class RedisServer:
             process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(5)
+            process.wait(PATIENCE)
 
 
-def wait_for(ready: Callable[[], bool], what: str, *, timeout: float = START_TIMEOUT) -> None:
+def wait_for(ready: Callable[[], bool], what: str, *, timeout: float = PATIENCE) -> None:
     """Returns when ``ready`` says so. Raises TimeoutError."""
     last = time.monotonic() + timeout
     while not ready():

@@ -9,6 +9,7 @@ from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis import RedisEngine
 from greenroom.engines.redis.store import Store
 from greenroom.testing.engine_world import RecordingListener, World
+from tests.support.patience import PATIENCE
 
 START_MS = 1_700_000_000_000
 PROBE = b"probe"
@@ -23,7 +24,12 @@ class RedisWorld(World):
     """
 
     def __init__(
-        self, url: str, empty: Callable[[], object], *, store: Callable[[], Store] | None = None, timeout: float = 2.0
+        self,
+        url: str,
+        empty: Callable[[], object],
+        *,
+        store: Callable[[], Store] | None = None,
+        timeout: float = PATIENCE,
     ) -> None:
         super().__init__()
         self._empty = empty
@@ -86,7 +92,7 @@ class RedisWorld(World):
         waiting = set(engine.store.subscriptions())
         for tag, channel in waiting:
             await engine.store.publish(tag, channel, PROBE)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while waiting:
                 waiting.discard(await self._probes.get())
 

@@ -18,6 +18,7 @@ from greenroom import (
     SessionState,
 )
 from greenroom.testing.fake_service import FakeService, make_token
+from tests.support.patience import PATIENCE
 
 
 def a_participant_id(name: str) -> str:
@@ -63,16 +64,16 @@ class Notes(SessionDelegate):
     def names(self) -> list[str]:
         return [one[0] if one[0] != "updated" else one[1] for one in self.calls]
 
-    async def until(self, condition: Callable[[], object], limit: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], object], limit: float = PATIENCE) -> None:
         """Wait until the calls make the condition true."""
         async with asyncio.timeout(limit):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
 
-    async def comes(self, name: str, times: int, limit: float = 10.0) -> None:
+    async def comes(self, name: str, times: int) -> None:
         """Wait until there were so many calls of a name."""
-        await self.until(lambda: self.names().count(name) >= times, limit)
+        await self.until(lambda: self.names().count(name) >= times)
 
     async def first(self, name: str) -> tuple[Any, ...]:
         """Wait for the first call of a name (`names`)."""

@@ -247,7 +247,7 @@ class FakeService:
     def live_links(self) -> list[FakeLink]:
         return [link for link in self.links if not link.socket.closed and link.close_code is None]
 
-    async def until(self, condition: Callable[[], object], limit: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], object], limit: float = 30.0) -> None:
         """Wait until something that the fake sees makes the condition true. Raises TimeoutError after `limit` s."""
         async with asyncio.timeout(limit):
             while not condition():

@@ -60,14 +60,14 @@ async def use(anna: Greenroom, ben: Greenroom, anna_token: str, ben_token: str) 
     say(step="get", names=[one.info.name for one in found])
     assert await line() == "restarted"
     # The service was killed and started again meanwhile: the same session goes on.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not ("reconnecting" in delegate.states and delegate.states[-1] == "connected"):
             delegate.changed.clear()
             await delegate.changed.wait()
     me = await anna.session.update_participant_info(name="Anna B.")
     say(step="resumed", name=me.info.name, states=delegate.states)
     assert await line() == "kicked"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await delegate.ended.wait()
     await ben.session.close()
     say(step="closed", open=ben.session.is_open())

@@ -16,6 +16,7 @@ import pytest
 from greenroom.engines.embedded.backup import DATABASE, backup, check, restore
 from greenroom.engines.embedded.schema import open_writer
 from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError, ServiceUnavailableError
+from tests.support.patience import PATIENCE
 
 # A writer in a process of its own, as the service is one: two rows that only make sense together, again and again.
 _WRITER = """
@@ -32,6 +33,14 @@ while True:
     con.execute("INSERT INTO keys VALUES (?, 0, zeroblob(3000))", (str(number),))
     con.execute("COMMIT")
 """
+
+
+def _written(database: Path) -> None:
+    """Returns when the writer has written again."""
+    before, end = _pair(database), time.monotonic() + PATIENCE
+    while _pair(database) == before:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def _pair(database: Path) -> list[bytes]:
@@ -59,8 +68,8 @@ def test_while_another_process_writes_and_is_killed(tmp_path: Path) -> None:
     assert writer.stdout is not None
     try:
         assert writer.stdout.readline() == b"writing\n"
-        time.sleep(0.3)
         for number in range(3):
+            _written(data / DATABASE)
             backup(data, tmp_path / f"{number}.tar")
     finally:
         writer.send_signal(signal.SIGKILL)

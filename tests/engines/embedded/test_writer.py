@@ -24,6 +24,7 @@ from greenroom.engines.rooms import RoomMessage
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.testing.engine_world import EmbeddedWorld
 from tests.engines.embedded.running import running
+from tests.support.patience import PATIENCE, until
 
 
 async def test_calls_at_the_same_time_are_committed_together_and_in_order(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ async def test_answers_of_a_large_batch_are_handed_out_in_portions_and_in_order(
     turns = [0]
     for number in range(4 * PORTION):
         writer.submit(partial(_itself, number)).then(answered.append)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len(answered) < 4 * PORTION:
             await asyncio.sleep(0)
             turns.append(len(answered))
@@ -284,7 +285,7 @@ async def test_the_writer_waits_as_the_window_says() -> None:
     class HeldBatcher(FakeBatcher):
         def run(self, operations: list[Any]) -> tuple[list[Any], None]:
             sizes.append(len(operations))
-            held.acquire(timeout=20)
+            held.acquire(timeout=PATIENCE)
             return super().run(operations)
 
     writer = ThreadedWriter(cast(Any, HeldBatcher()), cast(Any, None), sleep=slept.append)
@@ -293,9 +294,7 @@ async def test_the_writer_waits_as_the_window_says() -> None:
         calls += [writer.submit(partial(_itself, number)) for _ in range(crowd)]
         if number:
             held.release()
-        async with asyncio.timeout(20):
-            while len(sizes) == number:  # noqa: ASYNC110 - another thread
-                await asyncio.sleep(0.001)
+        await until(lambda number=number: len(sizes) != number)  # type: ignore[misc]
     held.release()
     assert [await call for call in calls] == [0, 1, 1, 1, 2]
     assert (sizes, slept) == ([1, 3, 1], [3 * GATHER_EACH])

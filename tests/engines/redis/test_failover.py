@@ -20,6 +20,7 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, SessionEndedError
 from greenroom.model import make_session_id, participant_id_of, partition_of
 from greenroom.testing.engine_world import APP, NAMESPACE, owner_of, secret
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import RedisServer, SentinelTrio, sentinel_trio, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
@@ -106,7 +107,7 @@ async def pause_and_wake(trio: SentinelTrio, chance: random.Random) -> RedisServ
     old = await asyncio.to_thread(trio.master)
     await asyncio.sleep(1 + chance.random())
     old.pause()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await asyncio.to_thread(trio.master)) is old:  # noqa: ASYNC110 - another process decides
             await asyncio.sleep(0.1)
     old.resume()
@@ -120,7 +121,7 @@ def is_demoted(server: RedisServer) -> bool:
 
 async def check(engine: RedisEngine, load: Load) -> None:
     """Everything that was acknowledged is there."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await engine.healthy()
@@ -156,7 +157,7 @@ async def fail_over(trio: SentinelTrio, url: str, seed: int) -> Load:
         await asyncio.gather(*(load.work(until) for _ in range(WORKERS)))
         old = await waking
         print(len(load.opened), "opens,", len(load.revisions), "updates acknowledged,", load.refused, "refused")
-        await asyncio.to_thread(wait_for, lambda: is_demoted(old), "the old master's end", timeout=20)
+        await asyncio.to_thread(wait_for, lambda: is_demoted(old), "the old master's end")
     finally:
         alive.cancel()
         await asyncio.gather(alive, return_exceptions=True)

@@ -17,6 +17,7 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, TooManySessionsError
 from greenroom.model import Event, SessionPolicy
 from greenroom.testing.engine_contract import APP, RecordingListener
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import RedisServer, single, wait_for
 from tests.support.redis_world import RedisWorld
 
@@ -77,7 +78,7 @@ async def read_on(w: RedisWorld, cursor: str | None) -> tuple[list[Event], str |
 
 async def latest(listener: RecordingListener, participant_id: str, version: int) -> list[int]:
     """The versions that were received, once this one was."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             versions = [record.version for record in listener.records(participant_id)]
             if versions and versions[-1] >= version:
@@ -87,7 +88,7 @@ async def latest(listener: RecordingListener, participant_id: str, version: int)
 
 async def beat_until_it_answers(w: RedisWorld) -> BeatResult:
     beat = NodeBeat(node=w.node, boot="boot-of-" + w.node, lease=w.lease)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await w.engine.registry.beat(beat)

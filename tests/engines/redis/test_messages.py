@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,21 +12,16 @@ from greenroom.engines.redis import bus, outbox
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.patience import until
 from tests.support.redis_server import RedisServer, single, wait_for
 from tests.support.redis_world import RedisWorld
+from tests.support.sim.loop import Timeline
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with single("--appendonly", "yes", "--appendfsync", "always") as running:
         yield running
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Waits, bounded, for something that comes from a socket."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - it comes from a socket
-            await asyncio.sleep(0.01)
 
 
 async def _first_beat(w: RedisWorld) -> None:
@@ -172,7 +167,15 @@ async def test_s13_a_server_that_was_away_is_subscribed_again(server: RedisServe
         await until(lambda: w.listener.records(a.participant_id))
 
 
-async def test_hints_of_events_are_received_only_while_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hints_of_events_are_received_only_while_events_are_read() -> None:
+    timeline = Timeline()
+    try:
+        timeline.call(timeline.make_loop("test"), _hints())
+    finally:
+        timeline.close()
+
+
+async def _hints() -> None:
     async with LuaWorld() as w:
         engine = await w.another_node()
         hints: list[str] = []
@@ -184,7 +187,6 @@ async def test_hints_of_events_are_received_only_while_events_are_read(monkeypat
         await w.open("alice")
         await asyncio.sleep(0)
         assert not listens()
-        monkeypatch.setattr(outbox, "LISTEN", 0.2)
         cursor = await engine.outbox.newest(APP)
         await until(listens)
         await w.open("bob")

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from redis.asyncio.connection import AbstractConnection, Connection
@@ -21,6 +21,7 @@ from greenroom.engines.redis.pipelined_connection import (
     _failure,
 )
 from greenroom.errors import ServiceUnavailableError
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import RedisServer, single
 
 
@@ -32,7 +33,7 @@ def server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def connection_to(
-    server: RedisServer, *, timeout: float = 2.0, wait_replicas: int = 0
+    server: RedisServer, *, timeout: float = 30.0, wait_replicas: int = 0
 ) -> AsyncIterator[PipelinedConnection]:
     async def connect() -> AbstractConnection:
         connection = Connection(host="127.0.0.1", port=server.port, protocol=2, socket_timeout=None)
@@ -97,7 +98,7 @@ async def test_an_error_reply_fails_its_own_call_only(server: RedisServer) -> No
 @pytest.mark.slow
 async def test_a_paused_server_costs_the_timeout_and_no_more(server: RedisServer) -> None:
     async with connection_to(server, timeout=0.5) as link:
-        await echo(link, "x")
+        await answers(link)
         server.pause()
         started = time.monotonic()
         try:
@@ -108,10 +109,19 @@ async def test_a_paused_server_costs_the_timeout_and_no_more(server: RedisServer
             with pytest.raises(ServiceUnavailableError) as caught:
                 await echo(link, "z")  # reconnects: nothing was sent
             assert isinstance(caught.value, NotSentError)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < PATIENCE / 2
         finally:
             server.resume()
-        assert await echo(link, "again") == b"again"
+        await answers(link)
+
+
+async def answers(link: PipelinedConnection) -> None:
+    """Returns when it does; not at once where the machine stood still for longer than the timeout."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(ServiceUnavailableError):
+                assert await echo(link, "x") == b"x"
+                return
 
 
 async def test_a_killed_connection_fails_what_is_under_way_and_the_next_call_connects_anew(server: RedisServer) -> None:

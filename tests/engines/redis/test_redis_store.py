@@ -13,6 +13,7 @@ from greenroom.engines.redis.address import parse_address
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.engines.redis.store import FunctionCall
 from greenroom.errors import ServiceUnavailableError
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import RedisServer, single
 
 
@@ -24,7 +25,7 @@ def server() -> Iterator[RedisServer]:
 
 async def test_calls_that_are_given_up_together_leave_no_failure_that_nobody_looks_at(server: RedisServer) -> None:
     """The first is given up with who waits for it; the others fail later, when the connection ends."""
-    store = RedisStore(parse_address(server.url), timeout=20)
+    store = RedisStore(parse_address(server.url), timeout=PATIENCE)
     await store.start()
     await store.facts()  # connected
     server.pause()
@@ -42,7 +43,7 @@ async def test_calls_that_are_given_up_together_leave_no_failure_that_nobody_loo
 
 async def test_a_call_with_a_callback_is_repeated_with_the_library_where_that_is_missing(server: RedisServer) -> None:
     server.execute("FUNCTION", "FLUSH")
-    store = RedisStore(parse_address(server.url))
+    store = RedisStore(parse_address(server.url), timeout=PATIENCE)
     await store.start()
     answers: list[Any] = []
     all_there = asyncio.Event()
@@ -54,14 +55,14 @@ async def test_a_call_with_a_callback_is_repeated_with_the_library_where_that_is
 
     for _ in range(3):
         store.begin(FunctionCall("directory_version", "directory", b"{}"), answered)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await all_there.wait()
     assert [reply[0] for reply in answers] == [b"ok"] * 3
     await store.stop()
 
 
 async def test_a_call_with_a_callback_fails_when_the_store_stops(server: RedisServer) -> None:
-    store = RedisStore(parse_address(server.url), timeout=20)
+    store = RedisStore(parse_address(server.url), timeout=PATIENCE)
     await store.start()
     await store.facts()  # connected
     answers: list[Any] = []
@@ -80,7 +81,7 @@ async def test_a_call_with_a_callback_fails_when_the_store_stops(server: RedisSe
 async def test_a_callback_that_fails_takes_nothing_from_others(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = RedisStore(parse_address(server.url))
+    store = RedisStore(parse_address(server.url), timeout=PATIENCE)
     await store.start()
     call = FunctionCall("directory_version", "directory", b"{}")
     await store.call(call)  # the library is there

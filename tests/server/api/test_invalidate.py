@@ -13,6 +13,7 @@ from greenroom.engines.base import SessionQuery
 from greenroom.model import EndReason
 from tests.server.harness import ClosedError, RefusedError, RunningService, Tenant, running_service
 from tests.server.http_service import basic
+from tests.support.patience import PATIENCE
 
 
 async def post(running: RunningService, app: Tenant, path: str, **fields: str) -> tuple[int, Any]:
@@ -88,7 +89,7 @@ async def test_sessions_that_are_being_opened_while_the_token_is_revoked_end_too
             openings = [asyncio.create_task(open_one(token, f"user {number}")) for number in range(10)]
             await asyncio.sleep(0.002)
             assert await post(running, app, "/v1/oauth2/invalidate", access_token=token) == (200, {})
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*openings)
         page = await running.service.engine.registry.sessions(SessionQuery(app=app.key))
         assert not page.items

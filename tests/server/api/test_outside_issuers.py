@@ -26,13 +26,13 @@ from tests.browser.node import BROWSER, node_program, output_of
 from tests.server.api_service import Api, api_service
 from tests.server.harness import RefusedError, RunningService
 from tests.server.issuers import ALGORITHMS, SECRET, good_claims
+from tests.support.patience import PATIENCE
 
 with warnings.catch_warnings(record=True):  # it announces its own successor
     from authlib.jose import JsonWebKey
     from authlib.jose import jwt as authlib_jwt
 
 LOOPBACK: dict[str, Any] = {"webhook_http": "allowed", "webhook_allowed_networks": ("127.0.0.0/8",)}
-WAIT = 60.0
 
 
 # -- an identity provider ----------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ async def answer_of(process: asyncio.subprocess.Process) -> Any:
     """The next line of JSON; the provider's warnings are passed over."""
     assert process.stdout is not None
     while True:
-        line = await asyncio.wait_for(process.stdout.readline(), WAIT)
+        line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
         assert line, "the identity provider has ended"
         if line.startswith(b"{"):
             return json.loads(line)

@@ -62,7 +62,7 @@ async def schemathesis(
         *command, stdout=pipe, stderr=asyncio.subprocess.STDOUT, cwd=folder, env={"PATH": os.environ["PATH"]}
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), 240)
+        out, _ = await asyncio.wait_for(process.communicate(), 500)
     finally:
         if process.returncode is None:
             process.kill()

@@ -10,6 +10,7 @@ from greenroom.codes import CloseCode
 from tests.server.api_service import Api, api_of, api_service
 from tests.server.harness import RefusedError
 from tests.server.http_service import claims_of
+from tests.support.patience import until
 
 
 async def test_sessions_are_listed_with_everything_about_them() -> None:
@@ -60,7 +61,7 @@ async def test_the_timeline_tells_what_happened_where_and_why() -> None:
         async with running.connect() as client:
             opened = await client.open(tenant.token("anna"))
             client.abort()
-        await running.until(lambda: _detached(api, opened.id))
+        await until(lambda: _detached(api, opened.id))
         async with running.connect() as client:
             await client.resume(opened)
             await api.good("DELETE", f"/v1/sessions/{opened.id}", reason="enough")
@@ -138,7 +139,7 @@ async def test_revoking_the_whole_application_ends_everything_and_this_token_too
             await client.closed()
             assert await api.refused("GET", "/v1/counts") == (401, "Token_revoked")
             fresh = api_of(running, tenant, now=time.time() + 3)
-            await running.until(lambda: _is_empty(fresh))
+            await until(lambda: _is_empty(fresh))
             assert len((await api_of(running, other).good("GET", "/v1/sessions"))["items"]) == 1
 
 

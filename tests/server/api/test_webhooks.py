@@ -19,6 +19,7 @@ from standardwebhooks import Webhook
 
 from tests.server.api_service import Api, api_of, api_service
 from tests.server.webhooks.receiver import Receiver, answer, hang, receiver
+from tests.support.patience import PATIENCE, until
 
 LOOPBACK: dict[str, Any] = {"webhook_allowed_networks": ("127.0.0.0/8",), "webhook_http": "allowed"}
 
@@ -160,7 +161,7 @@ async def test_410_disables_for_all_to_see() -> None:
         endpoint, _ = await add(api, there)
         async with running.connect() as client:
             await client.open(tenant.token("anna"))
-            await running.until(lambda: _state(api, endpoint, "disabled"))
+            await until(lambda: _state(api, endpoint, "disabled"))
         assert "410" in (await api.good("GET", f"/v1/webhooks/{endpoint}"))["disabledReason"]
 
 
@@ -269,7 +270,7 @@ async def test_sigkill_in_the_middle_loses_nothing() -> None:
                 process = await _start(data, there.url, str(round_number))
                 try:
                     ids += await _ids(process, 60)
-                    await there.wait_for(5 + 40 * round_number, 20)
+                    await there.wait_for(5 + 40 * round_number)
                 finally:
                     process.send_signal(signal.SIGKILL)
                     await asyncio.to_thread(process.wait)
@@ -277,9 +278,9 @@ async def test_sigkill_in_the_middle_loses_nothing() -> None:
                     process.stdout.close()
             last = await _start(data, there.url, "drain")
             try:
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(2 * PATIENCE):
                     while not set(ids) <= {got.event["id"] for got in there.got}:
-                        await there.wait_for(len(there.got) + 1, 60)
+                        await there.wait_for(len(there.got) + 1)
             finally:
                 last.send_signal(signal.SIGKILL)
                 await asyncio.to_thread(last.wait)

@@ -12,6 +12,7 @@ import pytest
 from greenroom.server.http import dispatcher as http
 from greenroom.server.http.routes import MAX_BODY_BYTES, Call, Nothing, Route
 from tests.server.http_service import ADMIN_TOKEN, Site, basic, http_site, request_bytes
+from tests.support.patience import PATIENCE
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -316,7 +317,7 @@ async def test_expect_100_continue() -> None:
             "Expect": "100-continue",
         }
         await wire.send(request_bytes("POST", "/v2/client-access-token", b"", headers))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await wire.line()).startswith("HTTP/1.1 100")
         await wire.send(b"{}")
         assert (await wire.reply()).status == 200

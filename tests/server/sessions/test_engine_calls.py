@@ -13,6 +13,7 @@ from greenroom.model import EndReason
 from greenroom.server.sessions.connection import Subscription
 from tests.core.server.rig import SECRET
 from tests.server.shell import OPEN_ID, running_shell
+from tests.support.patience import PATIENCE
 
 
 def _owner(connection: Any) -> Owner:
@@ -172,7 +173,7 @@ async def test_what_never_comes_is_not_waited_for_for_ever() -> None:
         registry: Any = shell.calls._registry
         registry.close = lambda _request: Completion()
         shell.say(connection, "session.close", 3)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await shell.calls.settle(0.05)
         assert all(message["id"] != 3 for message in link.messages)
 

@@ -12,6 +12,7 @@ from greenroom.model import participant_id_of
 from greenroom.server.sessions import fan_out as fan_out_module
 from tests.core.server.rig import NAMESPACE, token_for
 from tests.server.shell import Shell, running_shell
+from tests.support.patience import PATIENCE
 
 WATCHERS = 7
 
@@ -46,7 +47,7 @@ async def test_the_loop_has_its_turn_within_a_large_fan_out(monkeypatch: pytest.
     async with running_shell() as shell:
         anna, links = await _watched(shell)
         hub = shell.hub
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             shell.say(anna, "session.updateParticipantInfo", 4, updateId="u" * 16, name="B")
             while not any(one.name == "B" for one in hub.fan_out._batcher._changed.values()):  # noqa: ASYNC110 - the engine's thread
                 await asyncio.sleep(0)

@@ -11,6 +11,7 @@ from greenroom.codes import ErrorCode
 from greenroom.core.rooms.requests import KickMember
 from greenroom.model import RoomGrant, RoomSettings
 from tests.server.harness import Client, RefusedError, running_service
+from tests.support.patience import until
 
 ROOM = "stand-up"
 
@@ -44,12 +45,10 @@ async def test_a_room_from_its_first_member_to_its_last() -> None:
             await joined(anna, 3)
             await joined(bob, 3)
 
-            began = time.monotonic()
             await anna.call("rooms.send", room=ROOM, messageId="m1", message={"hand": "up"})
             for client in (bob, carol):
                 message = await client.notified("rooms.message")
                 assert (message["from"], message["message"]) == (who["anna"], {"hand": "up"})
-            assert time.monotonic() - began < 5
 
             await anna.call("rooms.kick", room=ROOM, participantId=who["bob"], seconds=30)
             assert await bob.notified("rooms.left") == {"room": ROOM, "reason": "kicked"}
@@ -115,7 +114,7 @@ async def test_a_room_that_was_lost_while_away_is_told_at_the_resume() -> None:
             opened = await anna.open(app.token("anna"))
             await anna.call("rooms.join", room=ROOM)
             await anna.drop()
-        await running.until(lambda: not running.service.hub.sessions)
+        await until(lambda: not running.service.hub.sessions)
         await running.service.rooms.moderate(
             KickMember(app=app.key, room=ROOM, participant_id=app.participant_id("anna"))
         )

@@ -14,6 +14,7 @@ from greenroom.engines.base import BlockParticipant, KickParticipant
 from greenroom.messages import PATH, SUBPROTOCOL
 from greenroom.model import RegistryState, SessionPolicy
 from tests.server.harness import Client, ClosedError, RefusedError, RunningService, new_secret, running_service
+from tests.support.patience import until
 
 
 async def test_open_update_get_ping_close() -> None:
@@ -45,7 +46,7 @@ async def test_a_session_outlives_its_connection_and_the_service() -> None:
         async with running.connect() as client:
             opened = await client.open(app.token("anna"))
             await client.call("ping")
-        await running.until(lambda: not running.service.hub.sessions)
+        await until(lambda: not running.service.hub.sessions)
         async with running.connect() as client:
             assert (await client.resume(opened)).generation == 2
             await running.restart()
@@ -84,7 +85,7 @@ async def test_200_opens_in_flight_on_one_node() -> None:
                 await client.call("session.close")
 
         await asyncio.gather(*(one(number) for number in range(200)))
-        await running.until(lambda: not running.service.hub.connections)
+        await until(lambda: not running.service.hub.connections)
         assert not running.service.hub.watchers
 
 
@@ -206,7 +207,7 @@ async def test_no_hello_in_time_is_closed() -> None:
 
 
 async def test_a_client_that_does_not_answer_pings_is_dropped_and_its_session_detached() -> None:
-    async with running_service(ping_interval=0.4, pong_timeout=0.2) as running:
+    async with running_service(ping_interval=2.0, pong_timeout=1.0) as running:
         app = await running.new_application()
         socket = await running.http.ws_connect(running.url + PATH, protocols=(SUBPROTOCOL,), autoping=False)
         client = Client(socket)
@@ -216,7 +217,7 @@ async def test_a_client_that_does_not_answer_pings_is_dropped_and_its_session_de
             record = await running.session(opened.id)
             return record.state is RegistryState.DETACHED
 
-        await running.until(is_detached)
+        await until(is_detached)
         await socket.close()
 
 
@@ -235,8 +236,8 @@ async def test_leaving_a_page_leaves_five_seconds_and_closing_none() -> None:
             record = await running.session(session_id)
             return record.state is RegistryState.CLOSED
 
-        await running.until(lambda: ended(closed.id))
-        await running.until(lambda: ended(left.id))
+        await until(lambda: ended(closed.id))
+        await until(lambda: ended(left.id))
         assert (await running.session(closed.id)).end_reason == "closed"
         assert (await running.session(left.id)).end_reason == "timeout"
 
@@ -367,7 +368,7 @@ async def test_a_spent_token_is_warned_of_then_served_less_then_the_session_ends
     async with running_service(token_warning=1.0, token_grace=2.0) as running:
         app = await running.new_application()
         async with running.connect() as client:
-            await client.open(app.token("anna", life=2))
+            await client.open(app.token("anna", life=5))
             await client.notified("session.tokenExpiring")
             refusal = ""
             while not refusal:
@@ -456,7 +457,7 @@ async def test_what_the_engine_could_not_take_is_written_when_it_is_back() -> No
         node.check_fence()
         assert await closing.call("session.close") == {}
         await dropping.drop()
-        await running.until(lambda: len(running.service.writes.deferred) == 2)
+        await until(lambda: len(running.service.writes.deferred) == 2)
         assert (await running.session(closed.id)).state is RegistryState.ATTACHED
         await node.beat()
         await node.recovery.caught_up()

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from greenroom.errors import ServiceUnavailableError
 from greenroom.model import RegistryState
 from greenroom.server.service import Service
 from tests.server.harness import RunningService, Tenant, short_config
+from tests.support.patience import until
 from tests.support.redis_server import RedisServer, free_ports
 
 SECRETS = {"master_key": "ab" * 32, "admin_token": "a" * 32}
@@ -51,7 +53,7 @@ async def _application(one: RunningService, other: RunningService) -> tuple[Tena
     """The same application, seen from both nodes."""
     tenant = await one.new_application()
     await one.service.control.announce_directory()
-    await other.until(lambda: other.service.tenants.get(tenant.key) is not None)
+    await until(lambda: other.service.tenants.get(tenant.key) is not None)
     return tenant, Tenant(other, tenant.key, tenant.secret)
 
 
@@ -96,7 +98,7 @@ async def test_an_empty_redis_is_restored_from_what_the_nodes_hold() -> None:
 
             for running in (one, other):
                 for session in (first, second):
-                    await running.until(lambda running=running, session=session: is_back(running, session.id), 20.0)
+                    await until(partial(is_back, running, session.id))
             result = await here.call("session.getParticipant")
             assert (result["participant"]["name"], result["participant"]["presence"]) == ("Anna", "online")
             assert not [name for name, _ in here.notifications if name == "session.ended"]
@@ -155,7 +157,7 @@ async def test_r10_an_empty_redis_gets_its_rooms_back() -> None:
                     return False
                 return roster.count == 2
 
-            await one.until(is_back, 20.0)
+            await until(is_back)
             await anna.call("rooms.send", room="standup", messageId="m1", message=1)
             assert (await bob.notified("rooms.message"))["message"] == 1
             for client in (anna, bob):

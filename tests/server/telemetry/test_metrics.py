@@ -28,6 +28,7 @@ from greenroom.server.telemetry.metrics import Histogram, Metrics
 from greenroom.server.telemetry.metrics_table import BY_NAME, FOREIGN, TABLE, Kind
 from tests.server.harness import RefusedError, RunningService, running_service
 from tests.server.http_service import basic
+from tests.support.patience import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[3]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -102,8 +103,8 @@ async def test_a_life_is_counted() -> None:
         async with running.connect() as client:
             opened = await client.open(app.token("anna"))
             await client.call("session.updateParticipantInfo", updateId="1", name="Anna")
-            await running.until(lambda: running.service.node.application_sessions.get(app.key) == 1)
-            await running.until(lambda: not running.service.measure._updates)
+            await until(lambda: running.service.node.application_sessions.get(app.key) == 1)
+            await until(lambda: not running.service.measure._updates)
             found = await scrape(running)
             assert value(found, "greenroom_sessions", state="open") == 1
             assert value(found, "greenroom_application_sessions", app=app.key) == 1
@@ -149,12 +150,12 @@ async def test_deliveries_are_counted_for_each_application() -> None:
             async with running.connect() as client:
                 await client.open(app.token("anna"))
                 attempts = running.service.metrics.counter("greenroom_webhook_attempts_total")
-                await running.until(lambda: attempts.labels(app.key, "5xx").value == 1)
+                await until(lambda: attempts.labels(app.key, "5xx").value == 1)
                 found = await scrape(running)
                 assert value(found, "greenroom_webhook_waiting", app=app.key) == 1
             async with running.connect() as client:
                 await client.open(app.token("ben"))
-                await running.until(lambda: attempts.labels(app.key, "2xx").value >= 1, 10)
+                await until(lambda: attempts.labels(app.key, "2xx").value >= 1)
             found = await scrape(running)
             assert value(found, "greenroom_webhook_delivery_seconds_count", app=app.key) >= 1
             assert value(found, "greenroom_webhook_endpoints", app=app.key) == 1
@@ -241,7 +242,7 @@ async def test_ends_are_counted_by_reason_where_they_are_made() -> None:
             }
             return ends == {"kicked": 1, "timeout": 1, "replaced": 1, "closed": 0}
 
-        await running.until(counted)
+        await until(counted)
 
 
 async def api_token(running: RunningService, app: Any) -> str:
@@ -252,7 +253,7 @@ async def api_token(running: RunningService, app: Any) -> str:
 
 
 async def test_silence_is_measured_when_a_connection_is_dropped_for_it() -> None:
-    async with running_service(ping_interval=0.2, pong_timeout=0.1) as running:
+    async with running_service(ping_interval=1.5, pong_timeout=1.0) as running:
         app = await running.new_application()
         # One that answers no ping.
         async with running.http.ws_connect(
@@ -268,9 +269,9 @@ async def test_silence_is_measured_when_a_connection_is_dropped_for_it() -> None
                     }
                 )
             )
-            await running.until(lambda: not running.service.hub.connections and value_of_silence(running) == 1)
+            await until(lambda: not running.service.hub.connections and value_of_silence(running) == 1)
         found = await scrape(running)
-        assert 0.3 <= value(found, "greenroom_silence_seconds_sum") < 5
+        assert 2.5 <= value(found, "greenroom_silence_seconds_sum") < PATIENCE
 
 
 def value_of_silence(running: RunningService) -> int:
@@ -516,6 +517,6 @@ async def test_the_service_says_how_it_is() -> None:
 async def test_the_loops_lag_is_probed() -> None:
     async with running_service() as running:
         spread = running.service.metrics.histogram("greenroom_loop_lag_seconds").labels()
-        await running.until(lambda: spread.count > 0)
+        await until(lambda: spread.count > 0)
         assert spread.total < 60
         await asyncio.sleep(0)

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from tests.support.patience import PATIENCE
+
 
 @dataclass
 class Got:
@@ -103,7 +105,7 @@ class Receiver:
         finally:
             writer.close()
 
-    async def wait_for(self, count: int, seconds: float = 5.0) -> None:
+    async def wait_for(self, count: int, seconds: float = PATIENCE) -> None:
         """Until so many requests came."""
         async with asyncio.timeout(seconds):
             while len(self.got) < count:

@@ -12,7 +12,8 @@ import pytest
 
 from greenroom.server.wire import accept_gate
 from greenroom.server.wire.accept_gate import AT_MOST, YOUNG, AcceptGate
-from tests.server.raw_client import PATIENCE, RawClient, RunningDoor, handshake, serving
+from tests.server.raw_client import RawClient, RunningDoor, handshake, serving
+from tests.support.patience import until
 
 BOTH_LOOPS = pytest.mark.parametrize(
     "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), "asyncio"], ids=["uvloop", "asyncio"]
@@ -94,15 +95,11 @@ async def silent(running: RunningDoor, count: int) -> AsyncIterator[None]:
 
 
 async def accepted(running: RunningDoor, count: int) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while len(running.door.visitors) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until(lambda: len(running.door.visitors) >= count)
 
 
 async def answered(running: RunningDoor) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while running.door.gate.unanswered:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until(lambda: not running.door.gate.unanswered)
 
 
 @BOTH_LOOPS
@@ -178,8 +175,6 @@ async def test_it_can_be_closed_while_it_is_full(loop_name: str, monkeypatch: py
         await asyncio.sleep(0.01)
         running.server.close()
         running.door.abort_all()
-        async with asyncio.timeout(PATIENCE):
-            while running.door.visitors:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: not running.door.visitors)
         await asyncio.sleep(0.01)
         assert not running.door.visitors, "nobody is accepted any more"

@@ -9,11 +9,12 @@ import socket
 
 import pytest
 
+from greenroom.engines.clock import ManualClock
 from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.interface import Handler, Refusal, UpgradeRequest, WebSocketOptions
 from tests.server.raw_client import (
     LARGE,
-    PATIENCE,
+    SLOT,
     TEXT,
     RawClient,
     Response,
@@ -21,8 +22,10 @@ from tests.server.raw_client import (
     fragments,
     frame,
     handshake,
+    idle,
     serving,
 )
+from tests.support.patience import PATIENCE, until
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BRIEF = WebSocketOptions(head_timeout=0.05, close_timeout=0.5)
@@ -248,45 +251,49 @@ async def test_half_a_head_is_answered_with_408(sent: bytes) -> None:
         assert await client.events() == [("eof", None)]
 
 
-async def trickle(client: RawClient, data: bytes) -> None:
-    """A byte every few milliseconds, until the server has had enough."""
-    for index in range(len(data)):
+async def trickle(client: RawClient, clock: ManualClock) -> None:
+    """A byte of a head every few milliseconds of the clock, until the server has had enough."""
+    for letter in b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 2_000:
         if client.reader.at_eof() or client.writer.is_closing():
             return
-        client.writer.write(data[index : index + 1])
+        client.writer.write(bytes([letter]))
+        clock.advance(0.005)
         await asyncio.sleep(0.005)
 
 
 async def test_a_trickled_head_is_cut_off_on_time() -> None:
-    async with serving(BRIEF) as running, running.client() as client:
-        started = asyncio.get_running_loop().time()
-        task = asyncio.create_task(trickle(client, b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 2_000))
+    clock = ManualClock()
+    async with serving(BRIEF, clock=clock.monotonic) as running, running.client() as client:
+        started = clock.monotonic()
+        task = asyncio.create_task(trickle(client, clock))
         assert (await client.response()).status == 408
-        assert asyncio.get_running_loop().time() - started < 2.0
+        assert clock.monotonic() - started < 2.0
         task.cancel()
 
 
 async def test_a_trickled_later_head_is_cut_off_too() -> None:
-    async with serving(BRIEF) as running, running.client() as client:
+    clock = ManualClock()
+    async with serving(BRIEF, clock=clock.monotonic) as running, running.client() as client:
         await client.send(GET)
         await client.response()
-        task = asyncio.create_task(trickle(client, b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 2_000))
+        task = asyncio.create_task(trickle(client, clock))
         assert (await client.response()).status == 408
         task.cancel()
 
 
 async def test_idle_between_requests_is_not_a_late_head() -> None:
-    async with serving(BRIEF) as running, running.client() as client:
+    clock = ManualClock()
+    async with serving(BRIEF, clock=clock.monotonic) as running, running.client() as client:
         await client.send(GET)
         await client.response()
-        await asyncio.sleep(0.1)
+        await idle(clock)
         await client.send(GET[:10])
         await client.send(GET[10:])
         assert (await client.response()).status == 200
-        await asyncio.sleep(0.1)
+        await idle(clock)
         await client.send(handshake())
         assert (await client.response()).status == 101
-        await asyncio.sleep(0.1)
+        await idle(clock)
         await hello(client)
 
 
@@ -352,22 +359,23 @@ async def test_a_client_that_reads_nothing_of_an_answer_is_cut_off(caplog: pytes
     async with serving(WebSocketOptions(answer_timeout=0.05)) as running, running.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" + GET * 10)
-        async with asyncio.timeout(PATIENCE):
-            while running.door.visitors or not caplog.records:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: not running.door.visitors and bool(caplog.records))
     assert "an answer is not being read: address=127.0.0.1" in caplog.text
 
 
 async def test_a_client_that_reads_slowly_gets_its_answer() -> None:
     """As long as it reads something within `answer_timeout`."""
-    async with serving(WebSocketOptions(answer_timeout=0.2)) as running, running.client() as client:
+    clock = ManualClock()
+    options = WebSocketOptions(answer_timeout=0.2)
+    async with serving(options, clock=clock.monotonic) as running, running.client() as client:
         await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         async with asyncio.timeout(PATIENCE):
             await client.reader.readuntil(b"\r\n\r\n")
             got = 0
             while got < LARGE:
                 got += len(await client.reader.read(LARGE // 10))
-                await asyncio.sleep(0.03)
+                clock.advance(0.15)
+                await asyncio.sleep(3 * SLOT)
 
 
 async def test_the_kernel_keeps_little_of_what_is_not_read() -> None:
@@ -393,9 +401,7 @@ async def test_a_client_that_leaves_in_the_middle_is_forgotten(sent: bytes, capl
                 elif how == "half close":
                     await client.half_close()
                     assert await client.events() == [("eof", None)]
-        async with asyncio.timeout(PATIENCE):
-            while running.door.visitors:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: not running.door.visitors)
         assert running.door.limits.connections("127.0.0.1") == 0
     assert "Traceback" not in caplog.text
 
@@ -415,9 +421,7 @@ async def test_an_address_has_its_share_of_connections() -> None:
             assert running.door.limits.connections("127.0.0.1") == 2
             await first.send(close_frame(1000))
             assert (await first.closed_with())[1] == 1000
-        async with asyncio.timeout(PATIENCE):
-            while running.door.limits.connections("127.0.0.1"):  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: not running.door.limits.connections("127.0.0.1"))
         async with running.session() as again:
             await hello(again)
 
@@ -495,9 +499,7 @@ async def test_the_forwarded_address_has_the_share() -> None:
         await one.send(close_frame(1000))
         assert (await one.closed_with())[1] == 1000
         one.writer.close()
-        async with asyncio.timeout(PATIENCE):
-            while limits.connections("198.51.100.7"):  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: not limits.connections("198.51.100.7"))
         async with running.client() as again:
             await again.send(forwarded)
             assert (await again.response()).status == 101

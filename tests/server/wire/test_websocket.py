@@ -11,12 +11,12 @@ from typing import cast
 
 import pytest
 
+from greenroom.engines.clock import ManualClock
 from greenroom.server.wire import websocket as websocket_module
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection, WebSocketOptions
 from greenroom.server.wire.websocket import WebSocketProtocol
 from tests.server.raw_client import (
     CONTINUATION,
-    PATIENCE,
     PING,
     PONG,
     TEXT,
@@ -27,10 +27,12 @@ from tests.server.raw_client import (
     fragments,
     frame,
     handshake,
+    idle,
     serving,
     split,
     turning_wheel,
 )
+from tests.support.patience import PATIENCE, until
 
 BRIEF = WebSocketOptions(close_timeout=0.05, fragment_timeout=0.05)
 
@@ -42,9 +44,7 @@ def websocket_of(running: RunningDoor) -> WebSocketConnection:
 
 
 async def until_empty(running: RunningDoor) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while running.door.connections:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until(lambda: not running.door.connections)
 
 
 # --- WebSocketConnection ---
@@ -242,9 +242,7 @@ async def test_a_connection_leaves_nothing_behind(more: tuple[bytes, ...]) -> No
         try:
             await until_empty(running)
             running.handlers.clear()
-            async with asyncio.timeout(PATIENCE):
-                while any(isinstance(one, WebSocketProtocol) for one in gc.get_objects()):  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            await until(lambda: not any(isinstance(one, WebSocketProtocol) for one in gc.get_objects()))
         finally:
             gc.enable()
 
@@ -383,10 +381,11 @@ async def test_a_message_that_is_never_finished() -> None:
 
 
 async def test_a_finished_message_stops_the_clock() -> None:
-    async with serving(BRIEF) as running, running.session() as client:
+    clock = ManualClock()
+    async with serving(BRIEF, clock=clock.monotonic) as running, running.session() as client:
         await client.send(frame(TEXT, b"a", fin=False), frame(CONTINUATION, b"b"))
         assert await client.event() == ("text", b"ab")
-        await asyncio.sleep(0.1)
+        await idle(clock)
         await client.send(frame(TEXT, b"c"))
         assert await client.event() == ("text", b"c")
 
@@ -404,10 +403,15 @@ async def test_a_client_that_goes_on_after_being_failed_is_reset(data: bytes) ->
 @pytest.mark.uvloop
 async def test_a_client_that_floods_instead_of_answering_close_is_not_read_for_long() -> None:
     """Before its Close a client may send what was under way, and no more than that is read."""
-    async with serving(WebSocketOptions(close_timeout=0.5)) as running, running.session() as client:
+    clock = ManualClock()
+    options = WebSocketOptions(close_timeout=0.5)
+    async with serving(options, clock=clock.monotonic) as running, running.session() as client:
         (connection,) = running.door.connections
         websocket_of(running).close(4004, "too many messages")
-        await client.flood(frame(TEXT, b"x" * 1000) * 64)
+        flooding = asyncio.create_task(client.flood(frame(TEXT, b"x" * 1000) * 64))
+        await until(lambda: connection._discarded > 1_048_576)
+        await idle(clock)
+        await flooding
         await until_empty(running)
         assert 1_048_576 < connection._discarded < 2 * 1_048_576
 

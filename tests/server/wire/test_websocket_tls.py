@@ -14,7 +14,6 @@ from greenroom.server.wire.addresses import Limits
 from greenroom.server.wire.front_door import FrontDoor
 from greenroom.server.wire.interface import WebSocketOptions
 from tests.server.raw_client import (
-    PATIENCE,
     TEXT,
     PlainHttp,
     RawClient,
@@ -26,6 +25,7 @@ from tests.server.raw_client import (
     turning_wheel,
 )
 from tests.support.certificates import self_signed
+from tests.support.patience import PATIENCE, until
 
 BOTH_LOOPS = pytest.mark.parametrize(
     "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), pytest.param("asyncio")]
@@ -124,9 +124,7 @@ async def test_connections_count_before_their_tls_handshake(loop_name: str, tmp_
         assert door.refused == {429: 1}
         for _, each in silent:
             each.close()
-        async with asyncio.timeout(PATIENCE):
-            while door.limits.connections("127.0.0.1") > 1:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: door.limits.connections("127.0.0.1") <= 1)
         writer.close()
         await client.send(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await client.response()).status == 200
@@ -141,9 +139,7 @@ async def test_a_client_that_never_begins_its_tls_handshake_is_cut_off(loop_name
         with contextlib.suppress(ConnectionError):
             assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
         writer.close()
-        async with asyncio.timeout(PATIENCE):
-            while door.limits.connections("127.0.0.1"):  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: not door.limits.connections("127.0.0.1"))
 
 
 @BOTH_LOOPS
