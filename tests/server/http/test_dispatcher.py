@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from typing import Any
 
 import pytest
 
@@ -491,23 +489,3 @@ async def test_the_key_set_is_public_and_may_be_kept_for_a_while() -> None:
         assert reply.headers["access-control-allow-origin"] == "*"
         (key,) = reply.json["keys"]
         assert key.keys() == {"kty", "crv", "x", "kid", "alg", "use"}
-
-
-def test_every_refusal_of_http_alone_has_the_one_body() -> None:
-    from greenroom.server.http import problems
-
-    made: list[Any] = [
-        problems.no_such_path().problem,
-        problems.wrong_method(["GET"]).problem,
-        problems.too_slow().problem,
-        problems.too_large(1).problem,
-        problems.wrong_type("x").problem,
-        problems.wrong_expectation().problem,
-        problems.internal(),
-        problems.malformed(431),
-        problems.malformed(599),
-    ]
-    for problem in made:
-        body = json.loads(problem.body())
-        assert body.keys() == {"type", "error", "error_code", "error_reason", "error_description"}
-        assert body["error_description"].endswith((".", "?"))

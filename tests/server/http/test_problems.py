@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import inf, nan
 from typing import Any
 
@@ -100,3 +101,23 @@ def test_what_cannot_be_continued_closes() -> None:
     assert problems.wrong_expectation().problem.closes
     assert not problems.no_such_path().problem.closes
     assert not problems.internal().closes
+
+
+def test_every_refusal_of_http_alone_has_the_one_body() -> None:
+    from greenroom.server.http import problems
+
+    made: list[Any] = [
+        problems.no_such_path().problem,
+        problems.wrong_method(["GET"]).problem,
+        problems.too_slow().problem,
+        problems.too_large(1).problem,
+        problems.wrong_type("x").problem,
+        problems.wrong_expectation().problem,
+        problems.internal(),
+        problems.malformed(431),
+        problems.malformed(599),
+    ]
+    for problem in made:
+        body = json.loads(problem.body())
+        assert body.keys() == {"type", "error", "error_code", "error_reason", "error_description"}
+        assert body["error_description"].endswith((".", "?"))

@@ -7,14 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from greenroom.server.api.routes import API_ROUTES
 from greenroom.server.http.openapi import document
 from greenroom.server.http.problems import ProblemError
-from greenroom.server.http.routes import Answer, Auth, Call, Nothing, Route, Table
-from greenroom.server.version import version
-from tests.server.http_service import http_site
+from greenroom.server.http.routes import Answer, Call, Nothing, Route, Table
 
 
 async def _handler(_call: Call[Nothing, Nothing, Nothing]) -> Nothing:
@@ -121,31 +118,3 @@ def test_operation_ids_are_unique() -> None:
         for operation in operations.values()
     ]
     assert len(names) == len(set(names))
-
-
-def test_the_description_is_valid_openapi_3_1() -> None:
-    validate(document(API_ROUTES, version="1"), cls=OpenAPIV31SpecValidator)
-
-
-def test_the_description_tells_all_rows_with_their_credentials_and_errors() -> None:
-    paths = document(API_ROUTES, version="1")["paths"]
-    for row in API_ROUTES:
-        operation = paths[row.path][row.method.lower()]
-        if row.auth is Auth.NONE:
-            assert "security" not in operation
-        else:
-            needed: list[dict[str, list[str]]] = [{row.auth.value: []}]
-            if row.auth is Auth.METRICS:
-                needed = [{}, {"metrics": []}, {"admin": []}]
-            assert operation["security"] == needed
-            assert "401" in operation["responses"]
-        assert ("requestBody" in operation) == row.has_body
-        assert str(row.status) in operation["responses"]
-
-
-async def test_the_description_is_served() -> None:
-    async with http_site() as site:
-        reply = await site.send("GET", "/openapi.json")
-        assert reply.status == 200
-        assert reply.headers["content-type"] == "application/json"
-        assert reply.json == msgspec.json.decode(msgspec.json.encode(document(API_ROUTES, version=version())))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
 import pytest
 
 from greenroom.codes import ErrorCode
@@ -15,10 +19,16 @@ from greenroom.engines.base import (
     RestrictRequest,
     RevokeToken,
 )
-from greenroom.errors import ParticipantBlockedError, ServiceUnavailableError
+from greenroom.errors import (
+    ParticipantBlockedError,
+    ServiceUnavailableError,
+    TokenInvalidError,
+)
 from greenroom.model import Application, Event, Restriction, SessionRecord, erased_subject
 from greenroom.server.tenants.revocations import MAX_BUMP, Revocations, restrictions_made
 from greenroom.tokens import TokenKind, VerifiedToken
+from tests.server.http_service import START
+from tests.server.tenants.test_applications import World, cutoff
 
 NOW = 1_700_000_000
 APP = Application(key="app", name="App", namespace="n")
@@ -117,3 +127,57 @@ def test_what_is_no_longer_stored_is_forgotten() -> None:
     known.replace(())
     assert not known.is_revoked(APP, _token())
     assert known.revoked_jtis == set()
+
+
+async def test_what_is_lifted_does_not_count() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("Test")
+    cutoff = Restriction(app=app.key, kind="cutoff", subject="p", before=int(START) - 5)
+    world.directory.restricted = [cutoff]
+    await tenants.reload()
+    assert tenants.revocations.cutoff(app, "p") == START - 5
+    assert tenants.revocations.cutoff(app, "other") is None
+    world.directory.restricted = [msgspec.structs.replace(cutoff, lifted=True)]
+    await tenants.reload()
+    assert tenants.revocations.cutoff(app, "p") is None
+
+
+async def test_the_later_of_both_cut_offs_counts() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("Test")
+    world.directory.restricted = [Restriction(app=app.key, kind="cutoff", subject="p", before=int(START) - 5)]
+    app = await tenants.change(app.key, lambda stored: msgspec.structs.replace(stored, revoked_before=int(START) - 3))
+    await tenants.reload()
+    assert tenants.revocations.cutoff(app, "p") == START - 3
+    assert tenants.revocations.cutoff(app, None) == START - 3
+
+
+async def test_a_cut_off_that_lies_ahead_is_waited_for() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("Test")
+    world.directory.restricted = [Restriction(app=app.key, kind="cutoff", subject="p", before=int(START) + 60)]
+    await tenants.reload()
+    with pytest.raises(ServiceUnavailableError) as caught:
+        tenants.revocations.cutoff(app, "p")
+    assert caught.value.retry_after == 57
+    world.clock.now += 57
+    assert tenants.revocations.cutoff(app, "p") == START + 60
+
+
+async def test_a_cutoff_only_rises_and_a_block_that_is_lifted_is_gone() -> None:
+    world = World()
+    tenants = await world.loaded()
+    app, _ = await tenants.create_application("App")
+    for before in (5, 9, 7):
+        tenants.apply((cutoff(app, "p", before),), 0, 0)
+    assert [one.before for one in tenants.copy[2]] == [9]
+    jti = Restriction(app=app.key, kind="jti", subject="jti")
+    block = Restriction(app=app.key, kind="block", subject="p")
+    token = cast(Any, SimpleNamespace(app=app.key, jti="jti", participant_id="p"))
+    tenants.apply((jti, block), 0, 0)
+    assert isinstance(tenants.revocations.refusal(token), ParticipantBlockedError)
+    tenants.apply((msgspec.structs.replace(block, lifted=True),), 0, 0)
+    assert isinstance(tenants.revocations.refusal(token), TokenInvalidError)
