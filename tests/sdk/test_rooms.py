@@ -30,7 +30,7 @@ from greenroom.core.rooms.names import MAX_MESSAGE_BYTES
 from greenroom.sdk.room import EARLY_MESSAGES, MAX_WAITING, MemberLeft, merge_changes
 from greenroom.testing.fake_service import FakeService, participant_id
 from tests.support.patience import until
-from tests.support.sdk import Notes, new_sdk
+from tests.support.sdk import Notes, new_sdk, notes_of
 
 ADA, BOB, EVE = (participant_id(name) for name in ("ada", "bob", "eve"))
 
@@ -46,11 +46,6 @@ async def people(service: FakeService, *names: str, **more: Any) -> AsyncIterato
     finally:
         for sdk in sdks:
             await sdk.aclose()
-
-
-def notes_of(sdk: Greenroom) -> Notes:
-    assert isinstance(sdk.session.delegate, Notes)
-    return sdk.session.delegate
 
 
 async def test_join_roster_message_leave() -> None:

@@ -31,7 +31,7 @@ from greenroom.sdk.aiohttp_client import AiohttpWebSocket
 from tests.server.harness import RunningService, Tenant, running_service
 from tests.server.sessions.test_sessions_redis import two_nodes
 from tests.support.patience import PATIENCE, until
-from tests.support.sdk import Notes
+from tests.support.sdk import Notes, notes_of
 
 
 @asynccontextmanager
@@ -49,11 +49,6 @@ async def people(running: RunningService, tenant: Tenant, *names: str, **claims:
     finally:
         for sdk in sdks:
             await sdk.aclose()
-
-
-def notes_of(sdk: Greenroom) -> Notes:
-    assert isinstance(sdk.session.delegate, Notes)
-    return sdk.session.delegate
 
 
 def cut(sdk: Greenroom) -> None:

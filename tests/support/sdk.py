@@ -81,6 +81,12 @@ class Notes(SessionDelegate):
         return self.calls[self.names().index(name)]
 
 
+def notes_of(sdk: Greenroom) -> Notes:
+    """Of an SDK whose delegate takes them."""
+    assert isinstance(sdk.session.delegate, Notes)
+    return sdk.session.delegate
+
+
 def state_of(sdk: Greenroom) -> SessionState:
     """The state, which type checkers take for constant when it is read twice."""
     return sdk.session.state

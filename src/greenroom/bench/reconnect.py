@@ -24,7 +24,7 @@ _GIVE_UP_AFTER = 60.0
 """Seconds after which clients that are not all back are given up: the grace is 40 s."""
 
 
-class Member(msgspec.Struct):
+class CrowdSession(msgspec.Struct):
     """One device, across its connections."""
 
     number: int
@@ -68,7 +68,7 @@ async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1
     lost = time.perf_counter()
     every = max(1, len(members) // 100)
 
-    async def come_back(member: Member) -> None:
+    async def come_back(member: CrowdSession) -> None:
         device = await resume_paced(target, member, errors, lost, chance)
         if device is None:
             return
@@ -96,9 +96,9 @@ async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1
 
 async def assembled(
     target: Target, numbers: Sequence[int], errors: Counter[str], on_notice: OnNotice | None = None
-) -> tuple[list[Member], list[BenchClient]]:
+) -> tuple[list[CrowdSession], list[BenchClient]]:
     """Sessions that can be resumed, and their devices, in the same order."""
-    members: list[Member] = []
+    members: list[CrowdSession] = []
     devices: list[BenchClient] = []
 
     async def one(number: int) -> None:
@@ -107,7 +107,7 @@ async def assembled(
         await device.dial()
         reply = await device.ask(hello(target.tokens[number], chosen))
         await device.ask(target.dialect.echo())  # as the SDK does: it confirms the open (S6)
-        members.append(Member(number, _session_id(reply), chosen))
+        members.append(CrowdSession(number, _session_id(reply), chosen))
         devices.append(device)
 
     target.watcher.stage("reconnect: open", len(numbers))
@@ -116,7 +116,7 @@ async def assembled(
 
 
 async def resume_paced(
-    target: Target, member: Member, errors: Counter[str], lost: float, chance: random.Random,
+    target: Target, member: CrowdSession, errors: Counter[str], lost: float, chance: random.Random,
     on_notice: OnNotice | None = None,
 ) -> BenchClient | None:  # fmt: skip
     """The device that is back, by the SDK's own rules; None where it gave up. lost: when the connection was."""
@@ -138,7 +138,7 @@ async def resume_paced(
 
 
 async def resume_once(
-    target: Target, member: Member, errors: Counter[str], on_notice: OnNotice | None = None
+    target: Target, member: CrowdSession, errors: Counter[str], on_notice: OnNotice | None = None
 ) -> tuple[float, BenchClient | None]:
     """(seconds the service asks to wait, None) or (0, the device that is back)."""
     device = BenchClient(target, member.number, on_notice)

@@ -26,7 +26,7 @@ from greenroom.bench.client import (
 )
 from greenroom.bench.dialect import create_counted_room, next_members
 from greenroom.bench.figures import Latencies, Measurement, Stopwatch
-from greenroom.bench.reconnect import Member, assembled, resume_paced
+from greenroom.bench.reconnect import CrowdSession, assembled, resume_paced
 from greenroom.bench.scenarios import finding, storm
 from greenroom.bench.wire import ConnectFailedError
 
@@ -199,7 +199,7 @@ class Crowd:
         self._target = target
         self._plan = plan
         self._devices: dict[int, BenchClient] = {}
-        self._members: dict[int, Member] = {}
+        self._members: dict[int, CrowdSession] = {}
         self._told: dict[int, tuple[int, int]] = {}
         """By number: version and count."""
         self._wanted = 0
