@@ -60,6 +60,7 @@ USED_CODES = frozenset(
     {
         "INTERNAL_ERROR",
         "INVALID_CLIENT",
+        "NOT_FOUND",
         "SERVICE_UNAVAILABLE",
         "TOKEN_EXPIRED",
     }

@@ -189,7 +189,7 @@ export interface Member {
   readonly joinedAt: number;
 }
 
-/** Somebody who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined where it was not heard of as it happened. */
+/** Somebody who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined where it was not heard of as it happened, or the roster may not be seen any more. */
 export interface MemberLeft {
   readonly member: Member;
   readonly reason?: string;
@@ -287,6 +287,8 @@ export interface InvitationAnswer {
 /** Needs an open session. Names of rooms have 1 to 250 bytes of UTF-8, and no control characters. */
 export declare class RoomsService {
   private constructor();
+  /** The rooms in which the session is. After a reload, once `open` has resumed the session, the rooms of the page before. */
+  readonly joined: Room[];
   /** Those that wait for an answer. */
   readonly invitations: Invitation[];
   /** `invited`: also those that waited when the session was opened. */
@@ -303,8 +305,12 @@ export declare class RoomsService {
   watch(name: string, options?: { signal?: AbortSignal | null }): Promise<Room>;
   /** The name of the room that has this id. */
   find(roomId: string): Promise<string>;
-  /** Joins the room, and lets the inviter know. */
+  /**
+   * Lets the inviter know, and joins the room: also where it was accepted before, or is past its time. Rejects with
+   * InvitationAnsweredError where it was declined before.
+   */
   accept(invitation: Invitation): Promise<Room>;
+  /** Lets the inviter know, once. Rejects with InvitationAnsweredError where it was accepted before. */
   decline(invitation: Invitation): Promise<void>;
 }
 
@@ -362,6 +368,8 @@ export declare class GreenroomError extends Error {
   readonly permission?: string;
   /** Of ParticipantBlockedError and KeptOutError: Unix milliseconds, null for good. */
   readonly until?: number | null;
+  /** Of InvitationAnsweredError: what the answer was. */
+  readonly accepted?: boolean;
   /** Of RevisionConflictError: the present record. */
   readonly participant?: Participant;
   /** Of ServiceUnavailableError and RateLimitedError: seconds. */
@@ -397,6 +405,7 @@ export declare const errors: {
   readonly KeptOutError: ErrorClass;
   readonly NotAMemberError: ErrorClass;
   readonly RoomLimitError: ErrorClass;
+  readonly InvitationAnsweredError: ErrorClass;
   readonly ServiceError: ErrorClass;
   readonly ServiceUnavailableError: ErrorClass;
   readonly RoomsUnavailableError: ErrorClass;

@@ -2,6 +2,7 @@
 import { checkEvent, checkMembers, checkText } from './arguments.js';
 import { errors } from './errors.js';
 import { Room } from './room.js';
+import { NOT_FOUND } from './tables.js';
 
 const checkName = (name) => {
   if (!name) throw new errors.IllegalArgumentError('The name of a room must be a string that is not empty.');
@@ -19,6 +20,10 @@ export class RoomsService {
 
   get invitations() {
     return this._machine._invitations(this._runner._now());
+  }
+
+  get joined() {
+    return this._machine._joinedRooms().map((local) => this._roomOf(local, true));
   }
 
   on(name, handler) {
@@ -46,11 +51,12 @@ export class RoomsService {
     return this._request('rooms.find', { roomId });
   }
 
-  /** Joins the room, and says so to the inviter. */
+  /** Says so to the inviter, unless the invitation is past its time, and joins the room. */
   async accept(invitation) {
-    const room = await this.join(invitation?.room);
-    await this._answer(invitation.id, true);
-    return room;
+    await this._answer(invitation?.id, true).catch((error) => {
+      if (error.code !== NOT_FOUND) throw error;
+    });
+    return this.join(invitation.room);
   }
 
   async decline(invitation) {
@@ -94,11 +100,14 @@ export class RoomsService {
     const waiter = this._runner._lastWaiter;
     const cancel = () => this._runner._cancel(waiter, signal.reason);
     signal?.addEventListener('abort', cancel);
-    const local = await asked.finally(() => signal?.removeEventListener('abort', cancel));
+    return this._roomOf(await asked.finally(() => signal?.removeEventListener('abort', cancel)), isJoined);
+  }
+
+  _roomOf(local, isJoined) {
     const { _rooms } = this._notifier;
     const before = [..._rooms].find((one) => one._local === local && one._isJoined === isJoined);
     if (before) return before;
-    const room = new Room(this._runner, this, name, isJoined, local);
+    const room = new Room(this._runner, this, local._name, isJoined, local);
     // It may be over already: between the reply and now the session has ended, or somebody was kicked.
     if ((isJoined ? local._isJoined : local._isWatched) && this._machine.isOpen()) _rooms.add(room);
     else room._close({ reason: 'lost' });

@@ -58,6 +58,7 @@ export const MAX_MESSAGE_BYTES = 32768;
 export const INTERNAL_ERROR = -32603;
 export const SERVICE_UNAVAILABLE = -32001;
 export const TOKEN_EXPIRED = -32008;
+export const NOT_FOUND = -32067;
 export const INVALID_CLIENT = -32069;
 export const CLOSE_NORMAL = 1000;
 export const CLOSE_ABNORMAL = 1006;
@@ -86,7 +87,7 @@ export const ERRORS = {
 };
 
 /** Class:parent:first code:other codes, names without Error, codes as -32000 - n. */
-export const ERROR_TREE = "NotInitialized:Greenroom:90 IllegalArgument:Greenroom:602:63 Session:Greenroom:61 SessionNotOpen:Session:61 SessionAlreadyOpen:Session:91 OpenCancelled:Session:92 OpenTimeout:Session:40 SessionEnded:Session:57:7:58:59:65 Token:Greenroom:50 TokenInvalid:Token:50:51:60:62:64:69 TokenExpired:Token:8 TokenRefresh:Token:41 ScopeMissing:Token:52 Participant:Greenroom:55 ExternalIdMismatch:Participant:53 TooManySessions:Participant:54:66 ParticipantBlocked:Participant:55 RevisionConflict:Participant:56 Room:Greenroom:73 RoomPermission:Room:70 RoomFull:Room:71 KeptOut:Room:72 NotAMember:Room:73 RoomLimit:Room:74 Service:Greenroom:1 ServiceUnavailable:Service:1 RoomsUnavailable:ServiceUnavailable:11 RoomEnding:ServiceUnavailable:12 RateLimited:Service:2 Protocol:Service:93";
+export const ERROR_TREE = "NotInitialized:Greenroom:90 IllegalArgument:Greenroom:602:63 Session:Greenroom:61 SessionNotOpen:Session:61 SessionAlreadyOpen:Session:91 OpenCancelled:Session:92 OpenTimeout:Session:40 SessionEnded:Session:57:7:58:59:65 Token:Greenroom:50 TokenInvalid:Token:50:51:60:62:64:69 TokenExpired:Token:8 TokenRefresh:Token:41 ScopeMissing:Token:52 Participant:Greenroom:55 ExternalIdMismatch:Participant:53 TooManySessions:Participant:54:66 ParticipantBlocked:Participant:55 RevisionConflict:Participant:56 Room:Greenroom:73 RoomPermission:Room:70 RoomFull:Room:71 KeptOut:Room:72 NotAMember:Room:73 RoomLimit:Room:74 InvitationAnswered:Room:75 Service:Greenroom:1 ServiceUnavailable:Service:1 RoomsUnavailable:ServiceUnavailable:11 RoomEnding:ServiceUnavailable:12 RateLimited:Service:2 Protocol:Service:93";
 
 /** Of final close codes, which become the reason of an end. */
 export const CLOSE_REASONS = { 4005: "state_lost", 4501: "kicked", 4502: "replaced", 4503: "superseded" };

@@ -47,7 +47,7 @@ const names = (room) => [...room.members.values()].map(({ info }) => info.name).
 const record = (room) => {
   const log = [];
   for (const name of ['joined', 'left', 'message', 'missed', 'closed'])
-    room.on(name, (value, sender) => log.push([name, value.info?.name ?? value.reason ?? value, sender?.info?.name].filter(Boolean).join(' ')));
+    room.on(name, (value, sender) => log.push([name, value.info?.name ?? value.reason ?? value.member?.info.name ?? value, sender?.info?.name].filter(Boolean).join(' ')));
   return log;
 };
 
@@ -72,6 +72,20 @@ test('join, roster, message, leave', async () => {
   assert.deepEqual(log.slice(2), ['left left']);
   await assert.rejects(other.send('x'), errors.NotAMemberError);
   await other.leave();
+});
+
+test('a watch that is not allowed any more ends with its reason, and a member sees nobody', async () => {
+  const [one, two] = [await enter('anna'), await enter('ben')];
+  const [room, seen, other] = [await one.rooms.join('standup'), await one.rooms.watch('hall'), await two.rooms.join('standup')];
+  await until(() => room.count === 2);
+  assert.deepEqual(one.rooms.joined, [room]);
+  const [log, end] = [record(room), record(seen)];
+  for (const name of ['standup', 'hall']) service.rooms.unwatch(anna, name);
+  await until(() => seen.isClosed && room.count === 0);
+  await other.send('still there');
+  await until(() => log.length === 3);
+  assert.deepEqual([log, end], [['left anna', 'left ben', 'message still there'], ['closed permission_lost']]);
+  assert.deepEqual([room.isMember, room.members.size], [true, 0]);
 });
 
 test('a repeated join is the same room, and a join after a leave is another one', async () => {
@@ -137,6 +151,16 @@ test('who watches sees the roster and no messages, and goes on watching after a 
   assert.ok(!log.some((one) => one.startsWith('message')), log.join());
   await watched.leave();
   assert.ok(![...service.sessions.values()].some((socket) => socket.watchingRooms.has('r')));
+});
+
+test('a room that is opened while it is watched has its id', async () => {
+  const [one, two] = [await enter('anna'), await enter('ben')];
+  const seen = await one.rooms.watch('r');
+  assert.equal(seen.id, undefined);
+  const room = await two.rooms.join('r');
+  await until(() => seen.count === 1);
+  assert.ok(seen.id);
+  assert.equal(seen.id, room.id);
 });
 
 test('a roster of several pages fills, with what changes meanwhile', async () => {
@@ -242,11 +266,24 @@ test('invitations: accepted, declined, and one that waited for an open', async (
   assert.equal(two.rooms.invitations.length, 0);
   await until(() => answers.length === 2);
   assert.deepEqual(answers, [[ben, true], [ben, false]]);
+  // Again the same way changes nothing, and is not told again; the other way is refused.
+  assert.equal(await two.rooms.accept(invited[0]), other);
+  await two.rooms.decline(invited[1]);
+  const answered = (accepted) => (error) => error instanceof errors.InvitationAnsweredError && error.accepted === accepted;
+  await assert.rejects(two.rooms.decline(invited[0]), answered(true));
+  await other.leave();
+  await assert.rejects(two.rooms.accept(invited[1]), answered(false));
+  assert.deepEqual(two.rooms.joined, []);
+  const unknown = { ...invited[0], id: 'i0' };
+  await assert.rejects(two.rooms.decline(unknown), ({ code }) => code === -32067);
+  await (await two.rooms.accept(unknown)).leave();
+  await assert.rejects(two.rooms.accept(), errors.IllegalArgumentError);
+  assert.equal(answers.length, 2);
   const three = await enter('chloe');
   const [waiting] = three.rooms.invitations;
   assert.equal(waiting.room, 'r');
   await three.rooms.accept(waiting);
-  await until(() => names(room) === 'anna ben chloe');
+  await until(() => names(room) === 'anna chloe');
 });
 
 test('to some, from a sibling session, and from the backend', async () => {

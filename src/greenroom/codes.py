@@ -62,6 +62,7 @@ class ErrorCode(IntEnum):
     KEPT_OUT = -32072
     NOT_A_MEMBER = -32073
     ROOM_LIMIT_REACHED = -32074
+    INVITATION_ANSWERED = -32075
     # Found by an SDK itself, never on the wire.
     NOT_INITIALIZED = -32090
     SESSION_ALREADY_OPEN = -32091
@@ -304,6 +305,13 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
     _E.NOT_A_MEMBER: ErrorRow("Not_a_member", 403, 403, "The session is not in the room.", "Join the room first."),
     _E.ROOM_LIMIT_REACHED: ErrorRow(
         "Room_limit_reached", 409, 409, "There are as many rooms as there may be.", "Leave or end one first."
+    ),
+    _E.INVITATION_ANSWERED: ErrorRow(
+        "Invitation_answered",
+        409,
+        409,
+        "The invitation was answered the other way.",
+        "Ask for another one, or join the room.",
     ),
     _E.NOT_INITIALIZED: ErrorRow(
         "Not_initialized",

@@ -16,6 +16,7 @@
       RoomError
         RoomPermissionError(permission)                          KeptOutError(until)
         RoomFullError                NotAMemberError             RoomLimitError
+        InvitationAnsweredError(accepted)
       ServiceError
         ServiceUnavailableError(retry_after)                     RateLimitedError(retry_after)
         RoomsUnavailableError        RoomEndingError
@@ -347,6 +348,32 @@ class RoomLimitError(RoomError):
     default_code = ErrorCode.ROOM_LIMIT_REACHED
 
 
+class InvitationAnsweredError(RoomError):
+    """The invitation was answered before, and the other way (R9). ``accepted``: what the answer was."""
+
+    default_code = ErrorCode.INVITATION_ANSWERED
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        accepted: bool = False,
+        hint: str | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        self.accepted = accepted
+        super().__init__(
+            message or f"The invitation was {'accepted' if accepted else 'declined'} already.", hint=hint, code=code
+        )
+
+    def details(self) -> dict[str, Any]:
+        return {"accepted": self.accepted}
+
+    @classmethod
+    def restore(cls, code: ErrorCode, message: str, hint: str | None, details: Mapping[str, Any]) -> GreenroomError:
+        return cls(message, accepted=details.get("accepted") is True, hint=hint, code=code)
+
+
 class ServiceError(GreenroomError):
     """Something about the service, or the way to it."""
 
@@ -472,6 +499,7 @@ CLASS_OF_CODE: dict[ErrorCode, type[GreenroomError]] = {
     ErrorCode.KEPT_OUT: KeptOutError,
     ErrorCode.NOT_A_MEMBER: NotAMemberError,
     ErrorCode.ROOM_LIMIT_REACHED: RoomLimitError,
+    ErrorCode.INVITATION_ANSWERED: InvitationAnsweredError,
     ErrorCode.NOT_INITIALIZED: NotInitializedError,
     ErrorCode.SESSION_ALREADY_OPEN: SessionAlreadyOpenError,
     ErrorCode.OPEN_CANCELLED: OpenCancelledError,

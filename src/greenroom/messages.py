@@ -220,6 +220,9 @@ class ResumeParams(_Wire, frozen=True, kw_only=True):
     watching: list[tuple[str, int]] = []
     watching_rooms: list[tuple[str, int]] = []
     """Rooms that the client watches, with the versions of the rosters it has."""
+    rosters: bool = False
+    """Also bring the rosters of the rooms that the session is in, and watch these: of a client that was started again,
+    and does not know them."""
 
 
 class CloseParams(_Wire, frozen=True):
@@ -329,7 +332,7 @@ class OpenResult(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     lost_rooms: list[tuple[str, str]] | msgspec.UnsetType = msgspec.UNSET
     """Of a resumed session: rooms that it lost meanwhile, with the reasons."""
     rosters: list[WireRoster] | msgspec.UnsetType = msgspec.UNSET
-    """Of rooms in `watchingRooms`, as far as they differ."""
+    """Of rooms in `watchingRooms`, as far as they differ, and what `rosters` asked for. Absent: none is watched."""
     invitations: list[WireInvitation] | msgspec.UnsetType = msgspec.UNSET
     """Those that wait for an answer."""
 
@@ -394,6 +397,8 @@ class RoomChanged(_Wire, frozen=True, kw_only=True, omit_defaults=True):
     left: list[tuple[str, str]] = []
     """Participants with the reasons."""
     ended: bool = False
+    id: str | None = None
+    """The room's (the platform's conferenceId); absent where it is not open."""
 
 
 class RoomMessageReceived(_Wire, frozen=True, kw_only=True):
@@ -425,6 +430,14 @@ class RoomInvitationAnswered(_Wire, frozen=True):
 
 class RoomLeft(_Wire, frozen=True):
     """The session is no longer in the room: `kicked`, `ended`, `permission_lost`, `lost`."""
+
+    room: str
+    reason: str
+
+
+class RoomUnwatched(_Wire, frozen=True):
+    """Changes of the room follow no more: the session may not watch it (`permission_lost`). A member stays one, whose
+    roster is empty, as after a join that may not watch."""
 
     room: str
     reason: str
@@ -487,6 +500,7 @@ NOTIFICATIONS: dict[str, type[msgspec.Struct]] = {
     "rooms.invited": RoomInvited,
     "rooms.answered": RoomInvitationAnswered,
     "rooms.left": RoomLeft,
+    "rooms.unwatched": RoomUnwatched,
 }
 """Notifications from service to client: method to params."""
 

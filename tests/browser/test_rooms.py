@@ -43,7 +43,11 @@ async def test_a_reload_keeps_the_membership_and_nobody_sees_it() -> None:
         for _ in range(2):
             await ben.reload()
             await start_app(lobby, ben, "ben")
+            assert await ben.evaluate("sdk.rooms.joined.map(({ name, members }) => `${name} ${members.size}`)") == [
+                "standup 2"
+            ]
             await ben.evaluate(JOIN)
+            assert await ben.evaluate("sdk.rooms.joined[0] === room")
         await ben.until(roster("anna online 1", "ben online 1"))
         await ben.evaluate("room.send('after the reload')")
         await anna.until("log.includes('after the reload')")

@@ -73,6 +73,7 @@ def test_rooms() -> None:
         assert ada.rooms.find(room_id) == "r"
         with ada.rooms.join("r") as room:
             assert room is ada.rooms.join("r")
+            assert ada.rooms.joined == [room]
             assert (room.name, room.id, room.is_member, room.is_detailed) == ("r", room_id, True, True)
             seen = bob.rooms.watch("r")
             received: queue.SimpleQueue[object] = queue.SimpleQueue()

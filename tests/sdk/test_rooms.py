@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from greenroom import (
     Greenroom,
     IllegalArgumentError,
     InvitationAnswer,
+    InvitationAnsweredError,
     KeptOutError,
     Member,
     NotAMemberError,
@@ -28,7 +32,7 @@ from greenroom import (
 )
 from greenroom.core.rooms.names import MAX_MESSAGE_BYTES
 from greenroom.sdk.room import EARLY_MESSAGES, MAX_WAITING, MemberLeft, merge_changes
-from greenroom.testing.fake_service import FakeService, participant_id
+from greenroom.testing.fake_service import FakeService, make_token, participant_id
 from tests.support.patience import until
 from tests.support.sdk import Notes, new_sdk, notes_of
 
@@ -70,6 +74,15 @@ async def test_join_roster_message_leave() -> None:
         assert (change.left[0].member.id, theirs.is_member, theirs.reason) == (BOB, False, "left")
         await theirs.leave()
         assert service.methods().count("rooms.leave") == 1
+
+
+async def test_a_room_that_is_opened_while_it_is_watched_has_its_id() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        seen = await ada.rooms.watch("r")
+        assert seen.id is None
+        room = await bob.rooms.join("r")
+        await until(lambda: seen.count == 1)
+        assert seen.id == room.id == service.rooms["r"].id
 
 
 async def test_a_repeated_join_is_the_same_room_and_one_after_a_leave_is_another() -> None:
@@ -300,9 +313,21 @@ async def test_invitations() -> None:
         await bob.rooms.decline(second)
         await notes_of(ada).comes("answered", 2)
         assert (notes_of(ada).calls[-1][1].accepted, bob.rooms.invitations) == (False, [])
+        # Again the same way changes nothing, and is not told again; the other way is refused.
+        await bob.rooms.decline(second)
+        assert await bob.rooms.accept(first) is theirs
+        with pytest.raises(InvitationAnsweredError, match="accepted already") as refused:
+            await bob.rooms.decline(first)
+        assert refused.value.accepted is True
+        await theirs.leave()
+        with pytest.raises(InvitationAnsweredError, match="declined already"):
+            await bob.rooms.accept(second)
+        assert bob.rooms.joined == []
+        unknown = msgspec.structs.replace(first, id="i0")
         with pytest.raises(NotFoundError):
-            await bob.rooms.decline(second)
-        assert await bob.rooms.accept(first) is theirs  # answered already
+            await bob.rooms.decline(unknown)
+        assert (await bob.rooms.accept(unknown)).is_member
+        assert len([one for one in notes_of(ada).calls if one[0] == "answered"]) == 2
         await bob.session.close()
         service.rooms.invite("team", BOB)  # to somebody who is not there
         bob.session.delegate = Notes()
@@ -392,6 +417,71 @@ async def test_a_full_room_and_scopes() -> None:
             await bob.rooms.create("r")
         alone = await bob.rooms.join("alone")  # who is there is not his to know
         assert (alone.is_member, alone.count, service.only_session_of("bob").watching_rooms) == (True, 0, set())
+
+
+async def test_a_token_that_takes_the_watch_ends_it_with_its_reason() -> None:
+    async with FakeService() as service, people(service, "ada", "bob") as (ada, bob):
+        room, seen = await ada.rooms.join("r"), await ada.rooms.watch("hall")
+        theirs = await bob.rooms.join("r")
+        await until(lambda: room.count == 2)
+        changes = seen.changes()
+        received: list[Any] = []
+        left: list[MemberLeft] = []
+        room.on_message(lambda sender, message: received.append((sender and sender.id, message)))
+        room.on_change(lambda change: left.extend(change.left))
+        ada.initialize_token(make_token(external_id="ada", scope="session:update", serial=1))
+        assert [one async for one in changes] == []
+        assert (seen.is_closed, seen.reason, seen.error) == (True, "permission_lost", None)
+        await until(lambda: left)
+        assert [(one.member.id, one.reason) for one in left] == [(ADA, None), (BOB, None)]
+        assert (room.is_member, room.members, room.count) == (True, {}, 0)
+        await theirs.send("still there")
+        await until(lambda: received)
+        assert received == [(BOB, "still there")]
+        with pytest.raises(ScopeMissingError):
+            await ada.rooms.watch("r")
+
+
+async def test_a_watch_that_a_resume_does_not_get_back_ends_too() -> None:
+    async with FakeService() as service, people(service, "ada") as (ada,):
+        room, seen = await ada.rooms.join("r"), await ada.rooms.watch("hall")
+        service.only_session_of("ada").scopes = ["session:update"]
+        await service.drop_all()
+        await until(lambda: seen.is_closed)
+        assert (seen.reason, room.is_member, room.count) == ("permission_lost", True, 0)
+
+
+async def test_a_program_that_was_started_again_has_its_rooms(tmp_path: Path) -> None:
+    async with FakeService() as service, people(service, "bob") as (bob,):
+        theirs, token = await bob.rooms.join("r"), make_token(external_id="ada")
+        joined: list[Member] = []
+        theirs.on_change(lambda change: joined.extend(change.joined))
+        before = Greenroom(service.url, resume_from=tmp_path / "before")
+        before.initialize_token(token)
+        await before.session.open()
+        assert before.rooms.joined == []
+        room = await before.rooms.join("r")
+        await before.rooms.join("s")
+        assert before.rooms.joined[0] is room
+        shutil.copy(tmp_path / "before", tmp_path / "again")
+        again = Greenroom(service.url, resume_from=tmp_path / "again")
+        again.initialize_token(token)
+        await again.session.open()
+        back, other = again.rooms.joined
+        assert (back.name, other.name, set(back.members), back.is_member) == ("r", "s", {ADA, BOB}, True)
+        assert back.version == theirs.version
+        assert await again.rooms.join("r") is back
+        assert service.methods().count("rooms.join") == 3
+        assert [one.id for one in joined] == [ADA]
+        received: list[Any] = []
+        back.on_message(lambda sender, message: received.append(message))
+        await theirs.send("hello")
+        await until(lambda: received)
+        await back.leave()
+        assert again.rooms.joined == [other]
+        for sdk in (again, before):
+            await sdk.aclose()
+        assert again.rooms.joined == []
 
 
 async def test_an_older_service_has_no_rooms() -> None:

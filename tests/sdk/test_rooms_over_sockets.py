@@ -15,9 +15,9 @@ import pytest
 
 from greenroom import (
     Greenroom,
+    InvitationAnsweredError,
     KeptOutError,
     NotAMemberError,
-    NotFoundError,
     ParticipantInfo,
     Room,
     RoomChange,
@@ -155,8 +155,11 @@ async def test_kicks_invitations_and_counted_rooms() -> None:
             theirs = await bob.rooms.accept(invitation)
             _, answer = await notes_of(ada).first("answered")
             assert (answer.accepted, answer.room) == (True, "team")
-            with pytest.raises(NotFoundError):
+            assert await bob.rooms.accept(invitation) is theirs
+            with pytest.raises(InvitationAnsweredError) as refused:
                 await bob.rooms.decline(invitation)
+            assert refused.value.accepted is True
+            assert len([one for one in notes_of(ada).calls if one[0] == "answered"]) == 1
             with pytest.raises(RoomPermissionError):
                 await theirs.kick(ada.session.participant.id)  # type: ignore[union-attr]
             await room.kick(bob.session.participant.id, seconds=30)  # type: ignore[union-attr]
@@ -200,6 +203,39 @@ async def test_scopes_say_who_may_create_and_watch() -> None:
             cut(ada)
             await notes_of(ada).comes("connected", 2)
             await room.send("still a member")
+
+
+async def test_a_watched_room_has_its_id_while_it_is_open_and_another_one_when_it_is_opened_again() -> None:
+    async with running_service() as running:
+        tenant = await running.new_application()
+        async with people(running, tenant, "ada", "bob") as (ada, bob):
+            seen = await ada.rooms.watch("r")
+            ids = [seen.id]
+            for _ in range(2):
+                room = await bob.rooms.join("r")
+                await until(lambda: seen.count == 1)
+                assert seen.id == room.id
+                ids.append(seen.id)
+                await room.leave()
+                await until(lambda: seen.count == 0 and seen.id is None)
+            assert len(set(ids)) == 3
+
+
+async def test_a_token_that_takes_the_watch_ends_it() -> None:
+    async with running_service() as running:
+        tenant = await running.new_application()
+        async with people(running, tenant, "ada", "bob") as (ada, bob):
+            room, seen = await ada.rooms.join("r"), await ada.rooms.watch("hall")
+            theirs = await bob.rooms.join("r")
+            await until(lambda: room.count == 2)
+            ada.initialize_token(tenant.token("ada", scopes=("session:update",)))
+            await until(lambda: seen.is_closed and room.count == 0)
+            assert (seen.reason, room.is_member, room.members) == ("permission_lost", True, {})
+            received: list[Any] = []
+            room.on_message(lambda sender, message: received.append(message))
+            await theirs.send("still a member")
+            await until(lambda: received)
+            assert names(theirs) == ["Ada", "Bob"]
 
 
 @pytest.mark.slow
@@ -248,7 +284,8 @@ async def main():
     sdk = Greenroom(sys.argv[1], resume_from=sys.argv[2])
     sdk.initialize_token(sys.argv[3])
     await sdk.session.open(ParticipantInfo(name="Ada"))
-    room = await sdk.rooms.join("r")
+    (room,) = sdk.rooms.joined or [await sdk.rooms.join("r")]
+    assert room is await sdk.rooms.join("r")
     print(room.members[sdk.session.participant.id].joined_at, flush=True)
     await asyncio.sleep(60)
 

@@ -20,7 +20,7 @@ const checkOpenResult = (result) => {
   const { session, participant, scopes, capabilities, changed = [], limits } = result;
   if (typeof session.id !== 'string' || typeof session.grace !== 'number' || !Array.isArray(scopes)) throw new TypeError();
   [participant, ...changed].forEach(toParticipant);
-  const { rooms = [], lostRooms = [], rosters = [], invitations = [] } = result;
+  const { rooms = [], lostRooms = [], rosters, invitations = [] } = result;
   const ofRooms = { rooms, lostRooms, rosters, invitations };
   return { session, participant, scopes, capabilities: capabilities ?? [], changed, limits: limits ?? {}, ...ofRooms };
 };
@@ -78,7 +78,7 @@ export class Lifecycle {
     const newer = token !== this._tokens._accepted ? token : undefined;
     const watching = this._watches._known().slice(0, this._settings._watchesPerMessage);
     const [method, params] = session
-      ? ['session.resume', session._resume(this._tools._randomHex(32), newer, watching, this._rooms._known())]
+      ? ['session.resume', session._resume(this._tools._randomHex(32), newer, watching, this._rooms._known(), !!opening)]
       : ['session.open', opening._params(token, this._tools._sdk)];
     attempt._phase = HELLO;
     attempt._helloId = this._requests._newId();
@@ -126,7 +126,7 @@ export class Lifecycle {
       this._requests._resend();
       this._replies._watchAgain(this._watches._known());
       this._rooms._reopened(result);
-    } else this._rooms._welcome(result.invitations);
+    } else this._rooms._opened(result);
     for (const waiter of opening._waiters.keys()) this._output._resolve(waiter, participant);
   }
 

@@ -68,8 +68,11 @@ export class Session {
     // Later: _participant, _since, _reopened, _grace, _scopes, _capabilities, _status; and _nextSecret, _lostAt.
   }
 
-  /** Parameters of the next attempt: +1, with the same next secret until one is answered. */
-  _resume(nextSecret, token, watching, watchingRooms) {
+  /**
+   * Parameters of the next attempt: +1, with the same next secret until one is answered. rosters: this page does not know
+   * in which rooms the session is.
+   */
+  _resume(nextSecret, token, watching, watchingRooms, rosters) {
     this._nextSecret ??= nextSecret;
     return {
       sessionId: this.id,
@@ -79,6 +82,7 @@ export class Session {
       token,
       watching,
       watchingRooms,
+      rosters: rosters || undefined,
     };
   }
 

@@ -37,6 +37,11 @@ export class LocalRooms {
     return [...this._byName.values()];
   }
 
+  /** Those in which the session is. */
+  _ofSession() {
+    return this._all().filter((room) => room._isJoined);
+  }
+
   // -- what the app asks for
 
   /** Resolves with the LocalRoom; at once where it is joined already. */
@@ -146,12 +151,7 @@ export class LocalRooms {
     const room = this._byName.get(request._room);
     const reason = error.reason.toLowerCase();
     if (request.method === JOIN && room?._isJoined) this._lost(room, reason, error);
-    else if (request.method === WATCH && room) {
-      room._isAsked = room._hasChanges = false;
-      if (room._isWatched) this._output._notify({ type: 'roomUnwatched', room: room._name, reason, error });
-      room._isWatched = false;
-      if (!room._isJoined) this._byName.delete(room._name);
-    }
+    else if (request.method === WATCH && room) this._unwatched(room, reason, error);
   }
 
   // -- notifications
@@ -178,6 +178,9 @@ export class LocalRooms {
         break;
       case 'rooms.left':
         if (room?._isJoined) this._lost(room, params.reason);
+        break;
+      case 'rooms.unwatched':
+        if (room?._hasChanges) this._unwatched(room, params.reason);
         break;
       case 'rooms.invited':
         this._invited([params.invitation]);
@@ -247,7 +250,8 @@ export class LocalRooms {
       if (room._isJoined && !rooms.includes(room._name) && !pending.includes(room._name))
         this._lost(room, reasons.get(room._name) ?? 'lost');
     }
-    for (const roster of rosters) {
+    if (!rosters) this._inHello.clear(); // the service could not watch them now
+    for (const roster of rosters ?? []) {
       const room = this._byName.get(roster.room);
       if (room) this._took(room, room._take(roster));
     }
@@ -268,6 +272,19 @@ export class LocalRooms {
       else this._ask(room);
     }
     this._requests._putFirst(this._byName.size);
+  }
+
+  /** A session was opened; or resumed that another page had, whose rooms are there again. */
+  _opened({ rooms, rosters, invitations }) {
+    this._welcome(invitations);
+    for (const name of rooms) {
+      const room = this._get(name);
+      const roster = rosters?.find((one) => one.room === name);
+      room._isJoined = true;
+      room._hasChanges = !rosters || !!roster;
+      if (roster) this._took(room, room._take(roster), true);
+      else if (!rosters) this._ask(room); // the service could not read them now
+    }
   }
 
   /** Of a session that was opened, resumed or reopened: invitations that wait. */
@@ -304,6 +321,15 @@ export class LocalRooms {
   _lost(room, reason, error) {
     this._output._notify({ type: 'roomLeft', room: room._name, reason, error });
     this._membershipOver(room);
+  }
+
+  /** Its changes do not come any more. A member stays one, and sees nobody. */
+  _unwatched(room, reason, error) {
+    room._isAsked = room._hasChanges = false;
+    if (room._isWatched) this._output._notify({ type: 'roomUnwatched', room: room._name, reason, error });
+    room._isWatched = false;
+    if (room._isJoined) this._took(room, room._hide());
+    else this._byName.delete(room._name);
   }
 
   /** The watch of a member ends with its membership; the app's own is begun again. */

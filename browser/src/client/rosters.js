@@ -54,7 +54,7 @@ export class LocalRoom {
   _take({ id, version, count, since, members = [], left = [], cursor, detailed = true }) {
     const update = new RosterUpdate();
     this._isAsked = false;
-    this._id = id ?? this._id;
+    this._id = id ?? (count ? this._id : undefined);
     if (since && version <= this._version) update._isStale = this._version < this._seen; // changes have brought it meanwhile
     else {
       update._hasNewCount = count !== this._count;
@@ -84,7 +84,7 @@ export class LocalRoom {
   }
 
   /** rooms.changed. */
-  _change({ version, since, count, joined = [], changed = [], left = [], ended }) {
+  _change({ id, version, since, count, joined = [], changed = [], left = [], ended }) {
     this._seen = Math.max(this._seen, version);
     if (!(version > this._version)) return new RosterUpdate();
     if (this._isDetailed && since > this._version) return new RosterUpdate(true);
@@ -92,6 +92,7 @@ export class LocalRoom {
     update._hasNewCount = count !== this._count;
     this._version = version;
     this._count = count;
+    this._id = id ?? (count ? this._id : undefined);
     if (this._isDetailed) {
       const came = [...joined, ...changed];
       if (this._cursor !== undefined)
@@ -102,6 +103,17 @@ export class LocalRoom {
     if (ended) this._remove([...this._members.keys()], 'ended', update);
     const isComplete = this._isDetailed && this._cursor === undefined && version >= this._pageVersion;
     update._isStale = isComplete && this._members.size !== count;
+    return update;
+  }
+
+  /** Its roster may not be seen any more. */
+  _hide() {
+    const update = new RosterUpdate();
+    update._hasNewCount = this._count > 0;
+    this._count = 0;
+    this._cursor = undefined;
+    this._named.clear();
+    this._remove([...this._members.keys()], undefined, update);
     return update;
   }
 

@@ -264,6 +264,11 @@ export class ClientSession {
     if (this._can(now, waiter, ROOMS)) this.request(now, waiter, method, params);
   }
 
+  /** Those in which the session is, also by a page before this one. */
+  _joinedRooms() {
+    return this._rooms._ofSession();
+  }
+
   /** Invitations that wait for an answer, as far as the service has said. */
   _invitations(now) {
     this._lifecycle._clock._note(now, this._tools._wall());

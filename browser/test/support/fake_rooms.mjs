@@ -42,6 +42,13 @@ export class FakeRooms {
     for (const session of [...(room.members.get(person)?.sessions ?? [])]) this.#leave(session, name, person, 'kicked');
   }
 
+  /** The person may not watch the room any more. */
+  unwatch(person, name) {
+    for (const socket of this.#service.sessions.values())
+      if (socket.person === person && socket.watchingRooms.delete(name))
+        socket.tell({ method: 'rooms.unwatched', params: { room: name, reason: 'permission_lost' } });
+  }
+
   /** A message of the app's backend. */
   say(name, message) {
     this.#publish(this.rooms.get(name), { message });
@@ -92,13 +99,13 @@ export class FakeRooms {
   }
 
   invitationsOf(person) {
-    return [...this.#invitations.values()].filter((one) => one.invitee === person).map((one) => one.wire);
+    return [...this.#invitations.values()].filter((one) => one.invitee === person && one.accepted === undefined).map((one) => one.wire);
   }
 
   #change(room, change) {
     const since = room.version++;
     this.#versions.set(room.name, room.version);
-    const params = { room: room.name, version: room.version, since, count: room.members.size };
+    const params = { room: room.name, id: room.id, version: room.version, since, count: room.members.size };
     if (room.detailed) Object.assign(params, change);
     for (const socket of this.#service.sessions.values())
       if (socket.watchingRooms.has(room.name)) socket.tell({ method: 'rooms.changed', params });
@@ -200,7 +207,11 @@ export class FakeRooms {
     'rooms.answer': (socket, { invitationId, accept: accepted }) => {
       const found = this.#invitations.get(invitationId);
       if (found?.invitee !== socket.person) throw { code: -32067, message: 'There is no such invitation.' };
-      this.#invitations.delete(invitationId);
+      if (found.accepted !== undefined) {
+        if (found.accepted === accepted) return {};
+        throw { code: -32075, message: 'It was answered.', data: { reason: 'Invitation_answered', accepted: found.accepted } };
+      }
+      found.accepted = accepted;
       const { room, inviter } = found.wire;
       const params = { invitationId, room, participantId: socket.person, accepted };
       for (const one of this.#service.sessions.values())

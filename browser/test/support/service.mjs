@@ -145,9 +145,9 @@ export class FakeService {
         this.sessions.set(socket.session, socket);
         const session = { id: socket.session, generation: 2, grace: 40, expiresAt: Date.now() + HOUR * 1000 };
         const { capabilities } = this;
-        socket.watchingRooms = new Set((params.watchingRooms ?? []).map(([name]) => name));
-        const rosters = [...socket.watchingRooms].map((name) => this.rooms.roster(name));
         const rooms = this.rooms.roomsOf(socket.session);
+        socket.watchingRooms = new Set([...(params.watchingRooms ?? []).map(([name]) => name), ...(params.rosters ? rooms : [])]);
+        const rosters = [...socket.watchingRooms].map((name) => this.rooms.roster(name));
         const invitations = this.rooms.invitationsOf(socket.person);
         reply({ session, participant: this.#change(socket), scopes: ['*'], capabilities, rooms, rosters, invitations });
       },

@@ -8,6 +8,7 @@ from typing import Protocol
 from greenroom.core.rooms.news import RoomMessage as RoomMessage
 from greenroom.core.rooms.news import RosterChange as RosterChange
 from greenroom.core.rooms.requests import (
+    Answered,
     AnswerInvitation,
     CreateRoom,
     EndRoom,
@@ -25,7 +26,6 @@ from greenroom.core.rooms.requests import (
     Settled,
 )
 from greenroom.engines.cursors import encode_cursor
-from greenroom.model import Invitation
 
 ROSTER_BYTES = 48 * 1024
 """Bytes of members in one page of a roster, about; a reply has at most 64 KiB."""
@@ -92,8 +92,9 @@ class Rooms(Protocol):
 
     async def invite(self, request: InviteRequest) -> Invited: ...
 
-    async def answer(self, request: AnswerInvitation) -> Invitation:
-        """The invitation that was answered. Raises NotFoundError (unknown, answered or past its time)."""
+    async def answer(self, request: AnswerInvitation) -> Answered:
+        """The invitation that was answered. Raises NotFoundError (unknown, or past its time), InvitationAnsweredError
+        (the other way, before)."""
 
     async def settle(self, limit: int = 500, *, compare: bool = False) -> Settled:
         """Marks older than `MARK_AGE`, rooms whose time is over, members of ended rooms, repair (R2, R10, R11).

@@ -569,6 +569,11 @@ class BlockingRoomsService:
         self._rooms = sdk.rooms
         self._open: dict[Room, BlockingRoom] = {}
 
+    @property
+    def joined(self) -> list[BlockingRoom]:
+        """The rooms in which the session is. As `greenroom.RoomsService.joined`."""
+        return self._worker.call(lambda: [self._blocking(room) for room in self._rooms.joined])
+
     def join(self, name: str) -> BlockingRoom:
         """Be a member of the room from now on. As `greenroom.RoomsService.join`."""
         return self._entered(lambda: self._rooms.join(name))
@@ -599,14 +604,15 @@ class BlockingRoomsService:
         self._worker.run(lambda: self._rooms.decline(invitation))
 
     def _entered(self, enter: Callable[[], Coroutine[Any, Any, Room]]) -> BlockingRoom:
-        """The same BlockingRoom for the same Room."""
-
         async def work() -> BlockingRoom:
-            room = await enter()
-            self._open = {one: blocking for one, blocking in self._open.items() if not one.is_closed}
-            return self._open.setdefault(room, BlockingRoom(self._worker, room))
+            return self._blocking(await enter())
 
         return self._worker.run(work)
+
+    def _blocking(self, room: Room) -> BlockingRoom:
+        """The same BlockingRoom for the same Room."""
+        self._open = {one: blocking for one, blocking in self._open.items() if not one.is_closed}
+        return self._open.setdefault(room, BlockingRoom(self._worker, room))
 
 
 class BlockingGreenroom:

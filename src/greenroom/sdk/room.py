@@ -40,7 +40,8 @@ Unsubscribe = Callable[[], None]
 class MemberLeft:
     """Somebody who left a room.
 
-    reason: ``left``, ``kicked``, ``closed``, ``timeout``, …; None where it happened while the connection was away.
+    reason: ``left``, ``kicked``, ``closed``, ``timeout``, …; None where it happened while the connection was away, or
+    this session may not see the roster any more.
     """
 
     member: Member

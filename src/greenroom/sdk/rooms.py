@@ -67,6 +67,12 @@ class RoomsService(SessionBoundService):
         self._notifier = notifier
         self._calls = _Calls(runner, notifier)
 
+    @property
+    def joined(self) -> list[Room]:
+        """The rooms in which the session is. A program that was started again, and resumed its session (`resume_from`),
+        has its rooms here, with their rosters; `join` gives the same."""
+        return [self._room_of(local, is_joined=True) for local in self._runner.machine.joined_rooms()]
+
     async def join(self, name: str) -> Room:
         """Be a member of the room from now on; one that is not there is opened. A repeated join changes nothing, and
         gives the same `Room`.
@@ -124,17 +130,19 @@ class RoomsService(SessionBoundService):
         return self._runner.machine.invitations(self._runner.now())
 
     async def accept(self, invitation: Invitation) -> Room:
-        """Join the room, and let the inviter know, unless the invitation is answered already or past its time. An
-        invitation lets join, watch and send while it lasts. Raises what `join` raises.
+        """Let the inviter know, and join the room: also by an invitation that was accepted before, in this session or
+        another one of the participant, and by one that is past its time, of which the inviter does not hear. An
+        invitation lets join, watch and send while it lasts.
+
+        Raises InvitationAnsweredError (declined before), and what `join` raises.
         """
-        room = await self.join(invitation.room)
         with contextlib.suppress(NotFoundError):
             await self._answer(invitation, accept=True)
-        return room
+        return await self.join(invitation.room)
 
     async def decline(self, invitation: Invitation) -> None:
-        """Let the inviter know. Raises NotFoundError where the invitation is answered or past its time,
-        SessionNotOpenError, ServiceUnavailableError."""
+        """Let the inviter know; once, where it was declined before. Raises InvitationAnsweredError (accepted before),
+        NotFoundError (past its time), SessionNotOpenError, ServiceUnavailableError."""
         await self._answer(invitation, accept=False)
 
     async def _answer(self, invitation: Invitation, *, accept: bool) -> None:
@@ -146,6 +154,9 @@ class RoomsService(SessionBoundService):
         """The same Room for the same room, as long as it is open."""
         local = await self._calls.ask(put)
         assert isinstance(local, LocalRoom)
+        return self._room_of(local, is_joined=is_joined)
+
+    def _room_of(self, local: LocalRoom, *, is_joined: bool) -> Room:
         for room in self._notifier.rooms:
             if room.local is local and room.is_joined == is_joined:
                 return room

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from greenroom.core.rooms.names import check_room_name
 from greenroom.errors import (
+    InvitationAnsweredError,
     KeptOutError,
     NotAMemberError,
     NotFoundError,
@@ -91,6 +92,10 @@ class FakeRoom:
     message_ids: set[str] = field(default_factory=set)
 
 
+def _may_watch(session: RoomSession) -> bool:
+    return bool({"notifications:set", "*"} & set(session.scopes))
+
+
 class FakeRooms:
     """All rooms of the fake; empty ones are kept. Permissions: as in an application whose access is open."""
 
@@ -106,6 +111,8 @@ class FakeRooms:
         """Messages to rooms, as they were published: room and message."""
         self._invitations: dict[str, tuple[str, dict[str, Any]]] = {}
         """By id: the invitee, and what is sent."""
+        self._answers: dict[str, bool] = {}
+        """By id: whether it was accepted."""
 
     def __getitem__(self, name: str) -> FakeRoom:
         return self.by_name[name]
@@ -165,13 +172,36 @@ class FakeRooms:
         return {
             "rooms": [room.name for room in self.by_name.values() if self._is_in(room, session)],
             "lostRooms": list(lost.items()),
-            "invitations": [wire for invitee, wire in self._invitations.values() if invitee == session.participant.id],
+            "invitations": [
+                wire
+                for number, (invitee, wire) in self._invitations.items()
+                if invitee == session.participant.id and number not in self._answers
+            ],
         }
 
-    def watch_again(self, session: RoomSession, known: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
-        """A resume names rooms with versions. Rosters of those that differ."""
-        session.watching_rooms = {name for name, _ in known}
-        return [self._roster(name) for name, version in known if self._version(name) != version]
+    def watch_again(
+        self, session: RoomSession, known: Iterable[tuple[str, int]], *, bring_rosters: bool = False
+    ) -> list[dict[str, Any]]:
+        """A resume names rooms with versions. Rosters of those that differ. bring_rosters: of all it is in, too."""
+        versions = dict(known)
+        if bring_rosters:
+            own = (room.name for room in self.by_name.values() if self._is_in(room, session))
+            versions = dict.fromkeys(own, -1) | versions
+        session.watching_rooms = set(versions)
+        self.scopes_changed(session)
+        return [
+            self._roster(name)
+            for name, version in versions.items()
+            if name in session.watching_rooms and self._version(name) != version
+        ]
+
+    def scopes_changed(self, session: RoomSession) -> None:
+        """The session has another token: it may not watch any more."""
+        if _may_watch(session):
+            return
+        names, session.watching_rooms = session.watching_rooms, set()
+        for name in names:
+            self._host.notify(session, "rooms.unwatched", {"room": name, "reason": "permission_lost"})
 
     # -- what clients ask ----------------------------------------------------------------------------------------
 
@@ -205,8 +235,7 @@ class FakeRooms:
             member = room.members.setdefault(person.id, FakeMember(person, int(time.time() * 1000)))
             member.sessions.add(session.id)
             self._tell(room, session, **{"joined" if is_new else "changed": [member.wire()]})
-        may_watch = bool({"notifications:set", "*"} & set(session.scopes))
-        if may_watch:
+        if _may_watch(session):
             session.watching_rooms.add(name)
             return {"roster": self._roster(name), "watching": True}
         # Who may not watch learns nothing of who is there.
@@ -219,7 +248,7 @@ class FakeRooms:
         return {}
 
     def _do_watch(self, session: RoomSession, params: dict[str, Any]) -> dict[str, Any]:
-        if not {"notifications:set", "*"} & set(session.scopes):
+        if not _may_watch(session):
             raise ScopeMissingError(scope="notifications:set")
         known = params.get("known", [])
         names = [check_room_name(one) for one in params.get("rooms", [])]
@@ -266,13 +295,13 @@ class FakeRooms:
         invitee, wire = self._invitations.get(params["invitationId"], ("", {}))
         if invitee != session.participant.id or wire["expiresAt"] <= time.time() * 1000:
             raise NotFoundError("There is no such invitation.")
-        del self._invitations[params["invitationId"]]
-        answer = {
-            "invitationId": wire["id"],
-            "room": wire["room"],
-            "participantId": invitee,
-            "accepted": params["accept"],
-        }
+        before, accepted = self._answers.get(wire["id"]), params["accept"]
+        if before is not None:
+            if before != accepted:
+                raise InvitationAnsweredError(accepted=before)
+            return {}
+        self._answers[wire["id"]] = accepted
+        answer = {"invitationId": wire["id"], "room": wire["room"], "participantId": invitee, "accepted": accepted}
         for one in self._sessions_of(wire.get("inviter", "")):
             self._host.notify(one, "rooms.answered", answer)
         return {}
@@ -341,6 +370,7 @@ class FakeRooms:
             "version": room.version,
             "since": since,
             "count": len(room.members),
+            "id": room.id,
             **(what if room.detailed else {}),
         }
         for session in self._host.sessions.values():

@@ -440,8 +440,11 @@ class FakeService:
             session.scopes = _claims(params["token"])["scope"].split()
         session.generation += 1
         session.watching = {one for one, _ in params.get("watching", [])}
-        rosters = self.rooms.watch_again(session, params.get("watchingRooms", []))
-        return {**self._attach(link, session, params.get("watching", [])), "rosters": rosters}
+        reply = self._attach(link, session, params.get("watching", []))
+        rosters = self.rooms.watch_again(
+            session, params.get("watchingRooms", []), bring_rosters=params.get("rosters", False)
+        )
+        return {**reply, "rosters": rosters}
 
     def _attach(self, link: FakeLink, session: FakeSession, watching: list[tuple[str, int]]) -> dict[str, Any]:
         old, session.link, link.session = session.link, link, session
@@ -508,6 +511,7 @@ class FakeService:
     def _do_session_refreshToken(self, session: FakeSession, params: dict[str, Any]) -> dict[str, Any]:
         session.expires_at = peek(params["token"]).expires_at
         session.scopes = _claims(params["token"])["scope"].split()
+        self.rooms.scopes_changed(session)
         return {"expiresAt": session.expires_at * 1000, "scopes": session.scopes}
 
     def _do_session_getParticipant(self, session: FakeSession, params: dict[str, Any]) -> dict[str, Any]:

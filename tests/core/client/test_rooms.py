@@ -13,6 +13,7 @@ from tests.support.scenarios import Player
 
 TOKENS = {"t1": {"app": "app", "xid": "ada", "iat": 1700000000, "exp": 1700003600}}
 SESSION = {"id": "p1-s1", "generation": 1, "grace": 40, "expiresAt": 1700003600000}
+SAVED = {"id": "p1-s1", "secrets": ["s" * 64], "attempt": 1, "grace": 40, "info": {}, "app": "app", "externalId": "ada"}
 ADA = {"id": "ada", "revision": 0, "version": 1, "presence": "online", "sessions": 1, "lastSeen": None}
 RATE_LIMITED, UNAVAILABLE, ENDING, KEPT_OUT = (
     ErrorCode.RATE_LIMITED,
@@ -33,15 +34,19 @@ def roster(room: str, version: int, *names: str, **more: Any) -> dict[str, Any]:
 class Client:
     """A machine with an open session, and the service's side of it."""
 
-    def __init__(self, *capabilities: str) -> None:
+    def __init__(self, *capabilities: str, restored: dict[str, Any] | None = None) -> None:
+        """restored: what a process before this one saved; then the connection is not established yet."""
         self.player = Player({"tokens": TOKENS})
         self.attempt = 1
         self.sent: list[tuple[int, str, dict[str, Any]]] = []
         """Messages that were not answered, without pings: id, method, params."""
         self.received: list[dict[str, Any]] = []
         self.do("setToken", token="@t1")
+        if restored is not None:
+            self.do("restore", saved=restored)
         self.do("open", waiter=1)
-        self.connect(capabilities or ("rooms",))
+        if restored is None:
+            self.connect(capabilities or ("rooms",))
 
     def do(self, what: str, **arguments: Any) -> list[dict[str, Any]]:
         effects = self.player.play({"do": what, **arguments})
@@ -67,6 +72,9 @@ class Client:
         self.do("dialed", attempt=self.attempt)
         hello = self.sent[0][2]
         result = {"session": SESSION, "participant": ADA, "scopes": ["*"], "capabilities": list(capabilities), **more}
+        if "watchingRooms" in hello:
+            result.setdefault("rosters", [])
+        result = {name: value for name, value in result.items() if value is not None}
         self.reply(self.sent[0][1], result)
         return hello
 
@@ -278,6 +286,52 @@ def test_a_member_that_may_not_watch_asks_for_nothing() -> None:
     assert "watchingRooms" not in client.connect(rooms=["r"])
     assert client.methods() == []
     assert client.is_joined()
+
+
+def test_rooms_that_the_service_could_not_watch_at_a_resume_are_asked_for_again() -> None:
+    client = Client()
+    client.join(version=10)
+    client.dial_again()
+    client.connect(rooms=["r"], rosters=None)
+    assert client.sent[0][1:] == ("rooms.watch", {"known": [["r", 10]]})
+
+
+def test_a_watch_that_is_refused_in_the_end_leaves_a_member_that_sees_nobody() -> None:
+    client = Client()
+    client.join()
+    client.dial_again()
+    client.connect(rooms=["r"], rosters=None)
+    client.take()
+    client.refuse("rooms.watch", ErrorCode.SCOPE_MISSING)
+    (change,) = client.take()
+    assert (change["count"], change["left"]) == (0, [{"id": "ada"}])
+    local = client.player.machine.room("r")
+    assert local is not None
+    assert (local.is_joined, local.has_changes, local.members, local.count) == (True, False, {}, 0)
+    assert client.methods() == []
+
+
+def test_what_is_read_of_a_roster_that_may_not_be_seen_any_more_is_forgotten() -> None:
+    client = Client()
+    client.do("joinRoom", waiter=5, room="r")
+    client.reply("rooms.join", {"roster": roster("r", 3, "ada", cursor="c", count=2)})
+    client.message(method="rooms.unwatched", params={"room": "r", "reason": "permission_lost"})
+    client.reply("rooms.members", {"version": 3, "count": 2, "members": [member("bob")]})
+    local = client.player.machine.room("r")
+    assert local is not None
+    assert (local.members, client.methods()) == ({}, [])
+
+
+def test_a_restored_session_whose_rosters_could_not_be_read_asks_for_them() -> None:
+    client = Client(restored=SAVED)
+    hello = client.connect(rooms=["r"])
+    assert hello["rosters"] is True
+    assert client.sent[0][1:] == ("rooms.watch", {"known": [["r", 0]]})
+    client.do("joinRoom", waiter=5, room="r")
+    assert client.take()[-1]["result"]["isJoined"]
+    client.reply("rooms.watch", {"rosters": [roster("r", 4, "ada", "bob")]})
+    assert [one["id"] for one in client.take()[-1]["joined"]] == ["ada", "bob"]
+    assert [room.name for room in client.player.machine.joined_rooms()] == ["r"]
 
 
 def test_a_node_without_rooms_says_nothing_of_them() -> None:

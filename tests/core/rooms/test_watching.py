@@ -125,9 +125,15 @@ def test_a_room_that_ended_is_empty_and_says_so() -> None:
     copy = WatchedRoster(whole(10, member("a")), removals=10)
     copy.apply(change(10, 11, 0, left=(("a", "ended"),), ended=True))
     received = frame(copy, 10)
-    assert (received["ended"], received["left"], copy.record) == (True, [["a", "ended"]], None)
-    copy.apply(change(11, 12, 1, joined=(member("b"),)))
-    assert "ended" not in frame(copy, 10)
+    assert (received["ended"], received["left"], "id" in received, copy.wire().id) == (
+        True,
+        [["a", "ended"]],
+        False,
+        None,
+    )
+    copy.apply(change(11, 12, 1, joined=(member("b"),), room_id="r1-02"))
+    received = frame(copy, 10)
+    assert ("ended" in received, received["id"], copy.wire().id) == (False, "r1-02", "r1-02")
 
 
 def test_of_a_counted_room_the_count_alone_is_sent_and_holds_for_any_version() -> None:

@@ -372,6 +372,54 @@ def test_r7_a_refresh_that_takes_join_away_ends_the_membership() -> None:
     assert list(rig.machine.context.rooms.watches.sent) == ["c"], "b may not be watched any more"
     assert rig.machine.context.session is not None
     assert rig.machine.context.session.record.room_grants == (grant("b", "join"),), "what is restored (S15)"
+    assert rig.notifications("rooms.unwatched") == [{"room": "b", "reason": "permission_lost"}]
+
+
+def test_r7_a_refresh_that_takes_the_watch_alone_is_told_and_the_member_stays() -> None:
+    rig = joined(granted(grant("*", "join", "watch")), ROOM)
+    number = rig.send("rooms.watch", rooms=["hall"])
+    rig.answer([roster("hall")])
+    rig.result(number)
+    rig.services.tokens["fewer"] = token_for("anna", room_grants=(grant("*", "join"),))
+    rig.send("session.refreshToken", token="fewer")
+    rig.answer(rig.record())
+    assert rooms_of(rig) == [ROOM]
+    assert rig.notifications("rooms.left") == []
+    assert rig.notifications("rooms.unwatched") == [
+        {"room": ROOM, "reason": "permission_lost"},
+        {"room": "hall", "reason": "permission_lost"},
+    ]
+    assert rig.machine.context.rooms is not None
+    assert rig.machine.context.rooms.watches.sent == {}
+    rig.do("directory_changed", rig.now)
+    assert len(rig.notifications("rooms.unwatched")) == 2
+
+
+def test_r7_a_scope_that_is_gone_ends_watches() -> None:
+    rig = joined(Rig().open(), ROOM)
+    rig.services.tokens["fewer"] = token_for("anna", scopes=("session:update",))
+    rig.send("session.refreshToken", token="fewer")
+    rig.answer(rig.record())
+    assert rig.notifications("rooms.unwatched") == [{"room": ROOM, "reason": "permission_lost"}]
+    assert rooms_of(rig) == [ROOM]
+
+
+@pytest.mark.parametrize("method", ["rooms.join", "rooms.watch"])
+def test_r7_a_setting_that_takes_the_watch_while_its_reply_is_on_its_way_counts(method: str) -> None:
+    rig = Rig().open(room_grants=(grant("*", "join"),))
+    params = {"room": ROOM} if method == "rooms.join" else {"rooms": [ROOM]}
+    number = rig.send(method, **params)
+    rig.services.settings(rooms=RoomSettings(access="granted"))
+    rig.do("directory_changed", rig.now)
+    rig.answer(roster() if method == "rooms.join" else [roster()])
+    if method == "rooms.join":
+        result = rig.result(number)
+        assert (result["watching"], result["roster"]["count"], "members" in result["roster"]) == (False, 0, False)
+    else:
+        assert rig.error(number) == ErrorCode.ROOM_PERMISSION_MISSING
+    assert rig.notifications("rooms.unwatched") == []
+    assert rig.machine.context.rooms is not None
+    assert rig.machine.context.rooms.watches.sent == {}
 
 
 def test_a_refused_refresh_changes_nothing() -> None:

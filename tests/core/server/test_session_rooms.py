@@ -28,6 +28,7 @@ def test_r7_a_setting_that_takes_join_away_ends_the_membership() -> None:
         app=APP, participant_id=ANNA, room="b", owner=rig.owner, reason="permission_lost"
     )
     assert rig.notifications("rooms.left") == [{"room": "b", "reason": "permission_lost"}]
+    assert rig.notifications("rooms.unwatched") == []
     assert rooms_of(rig) == ["a"]
 
 
@@ -85,10 +86,35 @@ def test_a_session_without_rooms_resumes_as_before() -> None:
 def test_a_resume_watches_what_it_may() -> None:
     rig = Rig()
     result = rig.result(resumed(rig, attached(rig, rooms=("a",), scopes=()), watchingRooms=[["a", 3]]))
-    assert (result["rooms"], "rosters" in result) == (["a"], False)
+    assert (result["rooms"], result["rosters"]) == (["a"], [])
+    assert rig.notifications("rooms.unwatched") == [{"room": "a", "reason": "permission_lost"}]
     many = [[f"room-{number}", 1] for number in range(MAX_WATCHED_ROOMS + 1)]
     rig = Rig()
     assert rig.error(rig.resume(watchingRooms=many)) == ErrorCode.ILLEGAL_ARGUMENT
+
+
+def test_r5_a_program_that_was_started_again_gets_the_rosters_of_its_rooms() -> None:
+    rig = Rig()
+    number = resumed(rig, attached(rig, rooms=("a", "b")), rosters=True)
+    assert rig.requests[-1] == WatchRooms(app=APP, rooms=("a", "b"), known={})
+    rig.answer([roster("a", 5), roster("b", 6)])
+    result = rig.result(number)
+    assert (result["rooms"], [one["room"] for one in result["rosters"]]) == (["a", "b"], ["a", "b"])
+    assert rig.machine.context.rooms is not None
+    assert rig.machine.context.rooms.watches.sent == {"a": 5, "b": 6}
+
+
+def test_r7_it_gets_none_that_it_may_not_watch() -> None:
+    rig = Rig()
+    rig.services.settings(rooms=RoomSettings(access="granted"))
+    number = resumed(rig, attached(rig, rooms=("a", "b"), room_grants=(grant("a", "join", "watch"),)), rosters=True)
+    rig.answer([roster("a", 5)])
+    assert [one["room"] for one in rig.result(number)["rosters"]] == ["a"]
+    rig = Rig()
+    rig.services.settings(rooms=RoomSettings(access="granted"))
+    result = rig.result(resumed(rig, attached(rig, rooms=("c",), room_grants=(grant("c", "join"),)), rosters=True))
+    assert (result["rooms"], result["rosters"]) == (["c"], [])
+    assert rig.notifications("rooms.unwatched") == []
 
 
 def test_r7_a_resume_with_a_token_that_does_not_grant_the_room_leaves_it() -> None:

@@ -303,6 +303,9 @@ async def test_r9_invitations_arrive_and_are_answered() -> None:
         await shell.settle()
         (answered,) = anna[1].notifications("rooms.answered")
         assert (answered["participantId"], answered["accepted"]) == (BOB, False)
+        again = await result_of(shell, bob, "rooms.answer", invitationId=told["invitation"]["id"], accept=False)
+        await shell.settle()
+        assert (again, len(anna[1].notifications("rooms.answered"))) == ({}, 1)
         connection, link = shell.dial()
         shell.say(connection, "session.open", token="carol", openId="open id of carol", resumeSecret=SECRET)
         await shell.settle()
@@ -552,7 +555,8 @@ async def test_r5_of_a_counted_room_members_get_the_count_alone() -> None:
         assert roster["count"] == 2
         await flush(shell)
         told = changes(anna[1])[-1]
-        assert told == {"room": ROOM, "version": roster["version"], "since": 0, "count": 2}
+        room_id = roster["id"]
+        assert told == {"room": ROOM, "version": roster["version"], "since": 0, "count": 2, "id": room_id}
         sent = len(changes(anna[1]))
         await join(shell, carol)
         await result_of(shell, bob, "rooms.leave", room=ROOM)

@@ -224,11 +224,11 @@ class RoomLeftEvent:
 
 @dataclass(frozen=True, slots=True)
 class RoomUnwatchedEvent:
-    """Watching the room again was refused."""
+    """The room is not watched any more, and the app has not ended that. error: where watching it again was refused."""
 
     room: str
     reason: str
-    error: GreenroomError
+    error: GreenroomError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,8 @@ class Lifecycle:
             newer = token if token != self.tokens.accepted else None
             watching = self.watches.known()[: self._settings.watches_per_message]
             next_secret, rooms = self._tools.random_bytes(32).hex(), self.rooms.known()
-            method, params = "session.resume", credentials.resume(next_secret, newer, watching, rooms)
+            params = credentials.resume(next_secret, newer, watching, rooms, rosters=opening is not None)
+            method = "session.resume"
         else:
             assert opening is not None
             assert token is not None

@@ -29,8 +29,11 @@ class Credentials:
         token: str | None,
         watching: list[tuple[str, int]],
         watching_rooms: list[tuple[str, int]],
+        *,
+        rosters: bool = False,
     ) -> ResumeParams:
-        """Parameters of the next attempt: +1, with the same next secret until one is answered."""
+        """Parameters of the next attempt: +1, with the same next secret until one is answered. rosters: this process
+        does not know in which rooms the session is."""
         self.attempt += 1
         self.next_secret = self.next_secret or next_secret
         return ResumeParams(
@@ -41,6 +44,7 @@ class Credentials:
             token=token,
             watching=watching,
             watching_rooms=watching_rooms,
+            rosters=rosters,
         )
 
     def resumed(self) -> None:

@@ -41,6 +41,7 @@ from greenroom.messages import (
     RoomMessagesMissed,
     RoomParams,
     RoomsParams,
+    RoomUnwatched,
     RosterResult,
     RostersResult,
     SendParams,
@@ -73,6 +74,10 @@ class LocalRooms:
 
     def get(self, name: str) -> LocalRoom | None:
         return self._rooms.get(name)
+
+    def joined(self) -> list[LocalRoom]:
+        """Those in which the session is."""
+        return [room for room in self._rooms.values() if room.is_joined]
 
     # -- what the app asks for -----------------------------------------------------------------------------------
 
@@ -183,12 +188,7 @@ class LocalRooms:
         if request.method == JOIN and room.is_joined:
             self._lost(room, error.reason.lower(), error)
         elif request.method == WATCH:
-            room.is_asked = room.has_changes = False
-            if room.is_watched:
-                room.is_watched = False
-                self._output.notify(RoomUnwatchedEvent(room.name, error.reason.lower(), error))
-            if not room.is_joined:
-                del self._rooms[room.name]
+            self._unwatched(room, error.reason.lower(), error)
 
     # -- notifications -------------------------------------------------------------------------------------------
 
@@ -209,6 +209,10 @@ class LocalRooms:
             room = self._rooms.get(params.room)
             if room is not None and room.is_joined:
                 self._lost(room, params.reason)
+        elif isinstance(params, RoomUnwatched):
+            room = self._rooms.get(params.room)
+            if room is not None and room.has_changes:
+                self._unwatched(room, params.reason)
         elif isinstance(params, RoomInvited):
             self._invited([params.invitation])
         elif isinstance(params, RoomInvitationAnswered):
@@ -273,6 +277,8 @@ class LocalRooms:
             return  # an older node, which knows nothing of rooms: a later one will say
         for method in (WATCH, MEMBERS):
             self._requests.drop_own(method)
+        if isinstance(result.rosters, msgspec.UnsetType):
+            self._in_hello.clear()  # the service could not watch them now
         present, reasons = set(_given(result.rooms)), dict(_given(result.lost_rooms))
         present |= {one.room for one in self._requests if one.method == JOIN and one.room is not None}
         for room in list(self._rooms.values()):
@@ -306,8 +312,18 @@ class LocalRooms:
         self._requests.put_first(first)
 
     def opened(self, result: OpenResult) -> None:
-        """A session was opened, or resumed that another process had."""
+        """A session was opened; or resumed that another process had, whose rooms are there again."""
         self._welcome(result)
+        rosters = {one.room: one for one in _given(result.rosters)}
+        for name in _given(result.rooms):
+            room = self._rooms[name] = LocalRoom(name)
+            room.is_joined = True
+            if name in rosters:
+                room.has_changes = True
+                self._took(room, room.take(rosters[name]), is_new=True)
+            elif isinstance(result.rosters, msgspec.UnsetType):  # the service could not read them now
+                room.has_changes = True
+                self._ask(room)
 
     def _welcome(self, result: OpenResult) -> None:
         waiting = {one.id for one in _given(result.invitations)}
@@ -338,6 +354,17 @@ class LocalRooms:
     def _lost(self, room: LocalRoom, reason: str, error: GreenroomError | None = None) -> None:
         self._output.notify(RoomLeftEvent(room.name, reason, error))
         self._membership_over(room)
+
+    def _unwatched(self, room: LocalRoom, reason: str, error: GreenroomError | None = None) -> None:
+        """Its changes do not come any more. A member stays one, and sees nobody."""
+        room.is_asked = room.has_changes = False
+        if room.is_watched:
+            room.is_watched = False
+            self._output.notify(RoomUnwatchedEvent(room.name, reason, error))
+        if room.is_joined:
+            self._took(room, room.hide())
+        else:
+            del self._rooms[room.name]
 
     def _membership_over(self, room: LocalRoom) -> None:
         """The watch of a member ends with its membership; the app's own is begun again."""

@@ -33,7 +33,7 @@ class LocalRoom:
     def __init__(self, name: str) -> None:
         self.name = name
         self.id: str | None = None
-        """The service's (the platform's conferenceId); None where it has not said."""
+        """The service's (the platform's conferenceId); None where the room is not open, or the service has not said."""
         self.is_joined = False
         """The session is a member, as far as this client knows, and the app has not left."""
         self.is_watched = False
@@ -70,7 +70,7 @@ class LocalRoom:
         """A roster from a reply: the whole one, its first page, or what differs."""
         update = RosterUpdate()
         self.is_asked = False
-        self.id = wire.id or self.id
+        self.id = wire.id or (self.id if wire.count else None)
         if wire.since and wire.version <= self.version:
             update.is_stale = self.version < self.seen
             return update  # changes have brought it meanwhile
@@ -109,6 +109,7 @@ class LocalRoom:
         update = RosterUpdate()
         update.has_new_count = wire.count != self.count
         self.version, self.count = wire.version, wire.count
+        self.id = wire.id or (self.id if wire.count else None)
         if self.is_detailed:
             came = [*wire.joined, *wire.changed]
             if self.cursor is not None:
@@ -120,6 +121,15 @@ class LocalRoom:
             self._remove(self.members, "ended", update)
         is_complete = self.is_detailed and self.cursor is None and wire.version >= self._page_version
         update.is_stale = is_complete and len(self.members) != self.count
+        return update
+
+    def hide(self) -> RosterUpdate:
+        """Its roster may not be seen any more."""
+        update = RosterUpdate()
+        update.has_new_count = self.count != 0
+        self.count, self.cursor = 0, None
+        self._named = {}
+        self._remove(self.members, "", update)
         return update
 
     def _put(self, members: Iterable[WireMember], update: RosterUpdate) -> None:

@@ -303,6 +303,10 @@ class ClientSession:
         """A room that the app joined or watches; None for any other."""
         return self._rooms.get(name)
 
+    def joined_rooms(self) -> list[LocalRoom]:
+        """Those in which the session is, also by a process before this one."""
+        return self._rooms.joined()
+
     def invitations(self, now: float) -> list[Invitation]:
         """Those that wait for an answer, as far as the service has said."""
         self._lifecycle.clock.note(now, self._tools.wall())

@@ -21,6 +21,8 @@ class RosterChange(msgspec.Struct, frozen=True, kw_only=True):
     """(participant, reason)."""
     detailed: bool = True
     ended: bool = False
+    room_id: str = ""
+    """Empty: the room is not open."""
 
 
 class RoomMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -208,13 +208,20 @@ class Invited(msgspec.Struct, frozen=True):
 
 
 class AnswerInvitation(msgspec.Struct, frozen=True, kw_only=True):
-    """`answer` (R9): the invitation is answered by a session of its invitee, and is kept no longer."""
+    """`answer` (R9): the invitation is answered by a session of its invitee. The answer is kept as long."""
 
     app: str
     participant_id: str
     owner: Owner
     invitation_id: str
     accept: bool
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """is_new: False where the invitation had been answered before, the same way."""
+
+    invitation: Invitation
+    is_new: bool = True
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):

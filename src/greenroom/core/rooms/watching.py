@@ -10,7 +10,7 @@ import heapq
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -25,7 +25,7 @@ from greenroom.messages import (
     WireRoster,
     encode_notification,
 )
-from greenroom.model import Invitation, MemberRecord, RoomRecord
+from greenroom.model import Invitation, MemberRecord
 
 GATHER_SECONDS = 0.1
 """From one frame of a detailed room's changes to the next, at least (R5)."""
@@ -66,8 +66,12 @@ def roster_to_wire(roster: Roster) -> WireRoster:
         since=roster.since,
         cursor=roster.cursor,
         detailed=roster.detailed,
-        id=None if roster.record is None else roster.record.id,
+        id=_id_of(roster),
     )
+
+
+def _id_of(roster: Roster) -> str | None:
+    return None if roster.record is None else roster.record.id
 
 
 def invitation_to_wire(invitation: Invitation) -> WireInvitation:
@@ -121,7 +125,7 @@ class WatchedRoster:
     """A node's copy of one roster. first: the roster, or its first page. removals: how many who left are remembered."""
 
     __slots__ = ("_entries", "_ids", "_left", "_removals", "bytes", "count", "cursor", "detailed", "ended", "floor",
-                 "record", "room", "version")  # fmt: skip
+                 "id", "room", "version")  # fmt: skip
 
     def __init__(self, first: Roster, removals: int) -> None:
         self.room = first.room
@@ -131,8 +135,8 @@ class WatchedRoster:
         self.detailed = first.detailed
         self.cursor = None if first.detailed else first.cursor
         """Of a counted room: where its members begin, who come by page alone."""
-        self.record: RoomRecord | None = first.record
-        """None where the room is not open, or was opened since the copy was read."""
+        self.id = _id_of(first)
+        """The room's; None where it is not open."""
         self.ended = 0
         """Version at which the room ended last, as far as this copy saw it."""
         self.bytes = 0
@@ -144,11 +148,6 @@ class WatchedRoster:
         """Of its members, in their order."""
         self._left: deque[tuple[str, int]] = deque()
         self.take_page(first)
-
-    def learn(self, roster: Roster) -> None:
-        """What the engine says of the room, unless this copy is newer."""
-        if roster.version >= self.version:
-            self.record = roster.record
 
     def take_page(self, page: Roster) -> None:
         """Members of a later page. What a change has said of a member since the first page counts over it."""
@@ -167,7 +166,7 @@ class WatchedRoster:
         if self.detailed and change.since > self.version:
             return False
         version = self.version = change.version
-        self.count = change.count
+        self.count, self.id = change.count, change.room_id or None
         if self.detailed:
             for one, reason in change.left:
                 self._put(one, _Entry(version, 0, None, reason))
@@ -178,7 +177,7 @@ class WatchedRoster:
                 stays = known is not None and known.member is not None
                 self._put(member.id, _Entry(version, known.joined if stays and known else version, member, ""))
         if change.ended:
-            self.record, self.ended = None, version
+            self.ended = version
             for one in [key for key, entry in self._entries.items() if entry.member is not None]:
                 self._put(one, _Entry(version, 0, None, "ended"))
         return True
@@ -194,7 +193,7 @@ class WatchedRoster:
         version = first.version
         if version <= self.version:
             version = self.version + bool(changed or gone or first.count != self.count)
-        self.version, self.count, self.detailed, self.record = version, first.count, first.detailed, first.record
+        self.version, self.count, self.detailed, self.id = version, first.count, first.detailed, _id_of(first)
         self.cursor = None if first.detailed else first.cursor
         for member in changed:
             known = self._entries.get(member.id)
@@ -232,12 +231,6 @@ class WatchedRoster:
                 return
             yield one, entry
 
-    @property
-    def is_known(self) -> bool:
-        """Whether it can be answered with: not where the room was opened since the copy was read, whose id is not known
-        then."""
-        return self.record is not None or not self.count
-
     def bytes_since(self, since: int) -> int:
         """Of what differs from a version, as JSON, about."""
         return sum([one.size or len(key) + 3 for key, one in self._since(since)])
@@ -263,7 +256,7 @@ class WatchedRoster:
             since=since,
             cursor=self.cursor,
             detailed=self.detailed,
-            id=None if self.record is None else self.record.id,
+            id=self.id,
         )
 
     def first_page(self, most: int, cursor_after: Callable[[str], str]) -> WireRoster:
@@ -286,7 +279,7 @@ class WatchedRoster:
         """`rooms.changed` for whoever has this version. Of a counted room it holds for any version. Where the
         differences are not known, or are larger than ``limit``, it says only that the roster has to be asked for."""
         if not self.detailed:
-            return self._frame(RoomChanged(room=self.room, version=self.version, since=0, count=self.count))
+            return self._frame(0)
         if since >= self.floor:
             joined: list[WireMember] = []
             changed: list[WireMember] = []
@@ -297,22 +290,18 @@ class WatchedRoster:
                 else:
                     (joined if entry.joined > since else changed).append(entry.wire)
             found = self._frame(
-                RoomChanged(
-                    room=self.room,
-                    version=self.version,
-                    since=since,
-                    count=self.count,
-                    joined=joined[::-1],
-                    changed=changed[::-1],
-                    left=left[::-1],
-                    ended=self.ended > since and not self.count,
-                )
+                since,
+                joined=joined[::-1],
+                changed=changed[::-1],
+                left=left[::-1],
+                ended=self.ended > since and not self.count,
             )
             if len(found) <= limit:
                 return found
-        return self._frame(RoomChanged(room=self.room, version=self.version, since=self.version, count=self.count))
+        return self._frame(self.version)
 
-    def _frame(self, changed: RoomChanged) -> bytes:
+    def _frame(self, since: int, **what: Any) -> bytes:
+        changed = RoomChanged(room=self.room, version=self.version, since=since, count=self.count, id=self.id, **what)
         return encode_notification("rooms.changed", changed)
 
 

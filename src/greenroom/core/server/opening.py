@@ -12,7 +12,7 @@ from greenroom.core.server.joining import CAPABILITIES, MAX_ASKED, open_request
 from greenroom.core.server.refusals import not_joined
 from greenroom.core.server.rooms import come_back
 from greenroom.core.server.services import Now
-from greenroom.core.server.session_rooms import leave_rooms
+from greenroom.core.server.session_rooms import leave_rooms, notify_unwatched
 from greenroom.core.server.tokens import check_token
 from greenroom.core.watching import to_wire
 from greenroom.messages import OpenParams, OpenResult, WireLimits, WireSession
@@ -79,6 +79,6 @@ def check_again(context: SessionContext, now: Now) -> None:
     elif context.rooms is not None and context.owner is not None and context.state in ATTACHED:
         rights = context.rights()
         leave_rooms(context, rights.lost_by_setting(now))
-        rights.unwatch(now)
+        notify_unwatched(context, rights.unwatch(now))
     if now.wall >= context.token.due:
         check_token(context, now)

@@ -14,7 +14,7 @@ from greenroom.core.server.opening import check_again, join_result
 from greenroom.core.server.refusals import not_joined
 from greenroom.core.server.rooms import NO_ROOMS, WATCH_SCOPE, AnyRoster, RoomsBack, come_back
 from greenroom.core.server.services import Now
-from greenroom.core.server.session_rooms import leave_rooms
+from greenroom.core.server.session_rooms import leave_rooms, notify_unwatched
 from greenroom.core.watching import cut, encode_update
 from greenroom.errors import GreenroomError, RoomsUnavailableError, SessionEndedError
 from greenroom.messages import MAX_PIECE_BYTES, ResumeParams
@@ -46,7 +46,14 @@ def resume_session(context: SessionContext, request_id: RequestId, params: Resum
             refuse_and_drop(context, request_id, error, now)
             return
         known_rooms = dict(params.watching_rooms)
-        back = come_back(result, context.rights(), known_rooms, now, has_new_token=token is not None)
+        back = come_back(
+            result,
+            context.rights(),
+            known_rooms,
+            now,
+            bring_rosters=params.rosters,
+            has_new_token=token is not None,
+        )
         context.set_rooms(back.rooms)
         _watch_again(context, request_id, dict(params.watching), back)
 
@@ -119,3 +126,4 @@ def _answer(
         context.watches.enqueue(one)
     check_again(context, now)
     leave_rooms(context, back.leave)
+    notify_unwatched(context, back.unwatched)

@@ -216,10 +216,15 @@ class Rights(NamedTuple):
         rooms.is_granted = self.is_granted
         return tuple(room for room in rooms.joined if not self.allow("join", room, now))
 
-    def unwatch(self, now: Now) -> None:
-        """Rooms that the session may watch no more are not watched."""
-        if self.rooms is not None:
-            self.rooms.unwatched([room for room in self.rooms.watches.sent if not self.allow("watch", room, now)])
+    def unwatch(self, now: Now) -> tuple[str, ...]:
+        """Rooms that the session may watch no more are not watched. Those whose changes it got."""
+        if self.rooms is None:
+            return ()
+        sent = self.rooms.watches.sent
+        lost = [room for room in sent if not self.allow("watch", room, now)]
+        reported = tuple([room for room in lost if sent[room] >= 0])
+        self.rooms.unwatched(lost)
+        return reported
 
 
 class Asking(NamedTuple):
@@ -323,7 +328,8 @@ def join(asking: Asking, params: RoomParams, now: Now) -> RoomCall:
     def reply(roster: AnyRoster, _now: Now) -> RosterResult:
         rooms.entered(room)
         rooms.watched(room, roster.version)
-        return RosterResult(as_wire(roster) if watching else _hidden(roster), watching=watching)
+        is_watched = watching and room in rooms.watches.sent  # a setting may have taken that meanwhile
+        return RosterResult(as_wire(roster) if is_watched else _hidden(roster), watching=is_watched)
 
     return RoomCall(request, reply, lambda: _undo(rooms, held))
 
@@ -357,6 +363,8 @@ def watch(asking: Asking, params: RoomsParams, now: Now) -> RoomCall:
     known = {room: version for room, version in known.items() if room not in params.rooms}
 
     def reply(rosters: Sequence[AnyRoster], _now: Now) -> RostersResult:
+        if not rooms.watches.sent.keys() >= set(names):  # a setting took that meanwhile
+            raise RoomPermissionError(permission="watch")
         return RostersResult(took(rooms, rosters, known))
 
     return RoomCall(WatchRooms(app=asking.app, rooms=names, known=known), reply, lambda: _undo(rooms, held))
@@ -515,11 +523,13 @@ def room_cost_of(params: object) -> int:
 
 class RoomsBack(NamedTuple):
     """Of a session that was attached. rooms: None where it has to do with none. watch: what to ask for before it is
-    answered; None: nothing. leave: rooms that its token does not grant. news: for the result."""
+    answered; None: nothing. leave: rooms that its token does not grant. unwatched: those that it watched, and may watch
+    no more. news: for the result."""
 
     rooms: SessionRooms | None
     watch: WatchRooms | None
     leave: tuple[str, ...]
+    unwatched: tuple[str, ...]
     news: dict[str, Any]
 
     def with_news(self, result: OpenResult, rosters: Sequence[AnyRoster] | GreenroomError | None) -> OpenResult:
@@ -533,7 +543,7 @@ class RoomsBack(NamedTuple):
         return msgspec.structs.replace(result, **news) if news else result
 
 
-NO_ROOMS = RoomsBack(None, None, (), {})
+NO_ROOMS = RoomsBack(None, None, (), (), {})
 """Of a session that has to do with none."""
 
 
@@ -543,10 +553,12 @@ def come_back(
     known: Mapping[str, int],
     now: Now,
     *,
+    bring_rosters: bool = False,
     has_new_token: bool = False,
     resuming: bool = True,
 ) -> RoomsBack:
-    """What a session that was opened or resumed has to do with rooms. known: `watchingRooms`."""
+    """What a session that was opened or resumed has to do with rooms. known: `watchingRooms`. bring_rosters: of all
+    rooms that it is in, too."""
     record = attached.session
     if not (record.rooms or known or attached.lost_rooms or attached.invitations):
         return NO_ROOMS
@@ -567,11 +579,15 @@ def come_back(
         news["lost_rooms"] = lost
     if attached.invitations:
         news["invitations"] = [invitation_to_wire(one) for one in attached.invitations]
-    wanted = [room for room in known if rights.allow("watch", room, now)][:MAX_WATCHED_ROOMS]
+    named = dict.fromkeys([*known, *(rooms.joined if bring_rosters else ())])
+    wanted = tuple([room for room in named if rights.allow("watch", room, now)][:MAX_WATCHED_ROOMS])
+    unwatched = tuple([room for room in known if room not in wanted])
+    if named and not wanted:
+        news["rosters"] = []
     rooms.watches.hold(wanted)
-    watching = {room: known[room] for room in wanted}
-    watch = WatchRooms(app=record.app, rooms=tuple(wanted), known=watching) if wanted else None
-    return RoomsBack(rooms, watch, leave, news)
+    watching = {room: known[room] for room in wanted if room in known}
+    watch = WatchRooms(app=record.app, rooms=wanted, known=watching) if wanted else None
+    return RoomsBack(rooms, watch, leave, unwatched, news)
 
 
 def _hold(rooms: SessionRooms, names: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from greenroom.core.rooms.watching import invitation_to_wire
 from greenroom.core.server.context import ATTACHED, RequestId, SessionContext
 from greenroom.core.server.rooms import PERMISSION_LOST, ROOM_METHODS, AskAboutRoom, Asking, leaving
 from greenroom.core.server.services import Now
-from greenroom.messages import RoomInvitationAnswered, RoomInvited, RoomLeft
+from greenroom.messages import RoomInvitationAnswered, RoomInvited, RoomLeft, RoomUnwatched
 from greenroom.model import Invitation
 
 
@@ -26,6 +26,12 @@ def leave_rooms(context: SessionContext, rooms: Iterable[str]) -> None:
         for room in rooms:
             context.notify_engine(leaving(context.app, context.participant_id, room, owner, PERMISSION_LOST))
             room_left(context, room, PERMISSION_LOST)
+
+
+def notify_unwatched(context: SessionContext, rooms: Iterable[str]) -> None:
+    """Changes of these follow no more: the session may not watch them (R7)."""
+    for room in rooms:
+        context.notify_after_reply("rooms.unwatched", RoomUnwatched(room, PERMISSION_LOST))
 
 
 def invited(context: SessionContext, invitation: Invitation, now: Now) -> None:

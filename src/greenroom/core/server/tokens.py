@@ -11,7 +11,7 @@ from greenroom.core.server.joining import allows, check_same_identity, facts_of,
 from greenroom.core.server.participants import stop_watching
 from greenroom.core.server.rooms import PERMISSION_LOST, WATCH_SCOPE
 from greenroom.core.server.services import Now
-from greenroom.core.server.session_rooms import room_left
+from greenroom.core.server.session_rooms import notify_unwatched, room_left
 from greenroom.core.server.token_clock import TokenDue
 from greenroom.core.states import ServerEvent, ServerState
 from greenroom.messages import RefreshTokenParams, RefreshTokenResult, TokenExpiring
@@ -32,9 +32,9 @@ def refresh_token(context: SessionContext, request_id: RequestId, params: Refres
         context.renewed(token, now)
         if not allows(token.scopes, WATCH_SCOPE):
             stop_watching(context, context.watches.ids)
-        context.rights().unwatch(now)
         for room in leave:
             room_left(context, room, PERMISSION_LOST)
+        notify_unwatched(context, context.rights().unwatch(now))
         return RefreshTokenResult(token.expires_at * 1000, list(token.scopes))
 
     context.request(RefreshRequest(owner, facts_of(token), leave), request_id, then)

@@ -1,18 +1,26 @@
-"""Invitations to rooms (R9): kept with their invitees until they are answered or their time is over."""
+"""Invitations to rooms (R9): kept with their invitees until their time is over, and their answers with them."""
 
 from __future__ import annotations
 
 import msgspec
 
-from greenroom.core.rooms.requests import Invited, InviteRequest
+from greenroom.core.rooms.requests import Answered, AnswerInvitation, Invited, InviteRequest
 from greenroom.engines.embedded.rows import ATTACHED
 from greenroom.engines.embedded.transaction import Transaction
 from greenroom.engines.rooms import INVITATIONS_OF_INVITEE
-from greenroom.errors import NotFoundError
+from greenroom.errors import InvitationAnsweredError, NotFoundError
 from greenroom.model import Invitation
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """The member that an answer adds to a stored invitation."""
+
+    accepted: bool | None = None
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Invitation).decode
+_decode_answer = msgspec.msgpack.Decoder(_Answer).decode
 _OF = "SELECT n, body FROM invitations WHERE app = ? AND invitee = ? ORDER BY n"
 
 
@@ -20,12 +28,12 @@ def invitations_of(tx: Transaction, app: str, invitee: str) -> tuple[Invitation,
     """Those that wait for an answer, the oldest first."""
     if (app, invitee) not in tx.state.rooms.invited:
         return ()
-    kept = [_decode(body) for _, body in tx.rows(_OF, (app, invitee))]
+    kept = [_decode(body) for _, body in tx.rows(_OF, (app, invitee)) if _answer_of(body) is None]
     return tuple(each for each in kept if each.expires_at > tx.now)
 
 
 def keep_invitation(tx: Transaction, request: InviteRequest) -> Invited:
-    """Stores it, the latest `INVITATIONS_OF_INVITEE` of an invitee."""
+    """Stores it. Of an invitee's the latest `INVITATIONS_OF_INVITEE` are kept; the answered ones go first."""
     invitation = Invitation(
         id=request.invitation_id,
         room=request.room,
@@ -40,7 +48,8 @@ def keep_invitation(tx: Transaction, request: InviteRequest) -> Invited:
     key = (request.app, request.invitee)
     if invited.get(key, 0) >= INVITATIONS_OF_INVITEE:
         surplus = invited[key] - INVITATIONS_OF_INVITEE + 1
-        for n, _ in tx.rows(f"{_OF} LIMIT ?", (*key, surplus)):
+        kept = sorted(tx.rows(_OF, key), key=lambda row: (_answer_of(row[1]) is None, row[0]))
+        for n, _ in kept[:surplus]:
             forget_invitation(tx, n, *key)
     tx.writes += 1
     tx.execute(
@@ -54,16 +63,24 @@ def keep_invitation(tx: Transaction, request: InviteRequest) -> Invited:
     return Invited(invitation, connected)
 
 
-def take_invitation(tx: Transaction, app: str, invitee: str, invitation_id: str) -> Invitation:
-    """Raises NotFoundError."""
+def keep_answer(tx: Transaction, app: str, invitee: str, request: AnswerInvitation) -> Answered:
+    """Raises NotFoundError, InvitationAnsweredError."""
     for n, body in tx.rows(_OF, (app, invitee)):
         invitation = _decode(body)
-        if invitation.id == invitation_id and invitation.expires_at > tx.now:
-            forget_invitation(tx, n, app, invitee)
-            return invitation
-    raise NotFoundError(
-        "There is no such invitation.", hint="It was answered, or its time is over: ask for another one."
-    )
+        if invitation.id == request.invitation_id and invitation.expires_at > tx.now:
+            before = _answer_of(body)
+            if before is None:
+                answered = {**msgspec.to_builtins(invitation), "accepted": request.accept}
+                tx.writes += 1
+                tx.execute("UPDATE invitations SET body = ? WHERE n = ?", (_encode(answered), n))
+            elif before != request.accept:
+                raise InvitationAnsweredError(accepted=before)
+            return Answered(invitation, is_new=before is None)
+    raise NotFoundError("There is no such invitation.", hint="Its time is over: ask for another one.")
+
+
+def _answer_of(body: bytes) -> bool | None:
+    return _decode_answer(body).accepted
 
 
 def forget_invitation(tx: Transaction, n: int, app: str, invitee: str) -> None:

@@ -241,6 +241,7 @@ def publish_room(
             left=left if room.detailed else (),
             detailed=bool(room.detailed),
             ended=ended,
+            room_id="" if ended else room.id,
         )
     )
 

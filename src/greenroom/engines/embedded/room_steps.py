@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from greenroom.core.rooms.marks import next_number
 from greenroom.core.rooms.names import MAX_ROOMS_OF_SESSION, SHORTEST_EMPTY_TTL
 from greenroom.core.rooms.requests import (
+    Answered,
     AnswerInvitation,
     CreateRoom,
     EndRoom,
@@ -22,7 +23,7 @@ from greenroom.core.rooms.requests import (
     Settled,
 )
 from greenroom.engines.base import PROTOCOL
-from greenroom.engines.embedded.invitations import forget_invitations, keep_invitation, take_invitation
+from greenroom.engines.embedded.invitations import forget_invitations, keep_answer, keep_invitation
 from greenroom.engines.embedded.memberships import (
     bump_room,
     emit_room,
@@ -46,7 +47,7 @@ from greenroom.errors import (
     RoomPermissionError,
     RoomsUnavailableError,
 )
-from greenroom.model import Invitation, erased_subject
+from greenroom.model import erased_subject
 
 _SHORTEST_EMPTY_MS = int(SHORTEST_EMPTY_TTL * 1000)
 _REMOVAL_MEMORY_US = int(REMOVAL_MEMORY * 1_000_000)
@@ -166,10 +167,10 @@ def send_invitation(tx: Transaction, request: InviteRequest) -> Invited:
     return keep_invitation(tx, request)
 
 
-def answer_invitation(tx: Transaction, request: AnswerInvitation) -> Invitation:
+def answer_invitation(tx: Transaction, request: AnswerInvitation) -> Answered:
     check_protocol(tx)
     row = owned(tx, request.owner)
-    return take_invitation(tx, row.app, row.data.participant_id, request.invitation_id)
+    return keep_answer(tx, row.app, row.data.participant_id, request)
 
 
 # -- taking out ------------------------------------------------------------------------------------------------------

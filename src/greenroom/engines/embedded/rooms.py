@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from greenroom.core.rooms.requests import (
+    Answered,
     AnswerInvitation,
     CreateRoom,
     EndRoom,
@@ -36,7 +37,6 @@ from greenroom.engines.embedded.room_steps import (
     settle,
 )
 from greenroom.engines.embedded.state import State
-from greenroom.model import Invitation
 
 QUICK_MEMBERS = 32
 """Members that are read at once; more are read in the reading thread."""
@@ -80,7 +80,7 @@ class EmbeddedRooms:
     async def invite(self, request: InviteRequest) -> Invited:
         return await self._database.writer.submit(lambda tx: send_invitation(tx, request))
 
-    async def answer(self, request: AnswerInvitation) -> Invitation:
+    async def answer(self, request: AnswerInvitation) -> Answered:
         return await self._database.writer.submit(lambda tx: answer_invitation(tx, request))
 
     async def settle(self, limit: int = 500, *, compare: bool = False) -> Settled:

@@ -42,6 +42,7 @@ class _RoomChange(msgspec.Struct):
     left: tuple[tuple[str, str], ...] = ()
     detailed: bool = True
     ended: bool = False
+    id: str = ""
 
 
 class _RoomMessage(msgspec.Struct):
@@ -227,6 +228,7 @@ class RedisBus:
                 left=change.left,
                 detailed=change.detailed,
                 ended=change.ended,
+                room_id=change.id,
             )
             for listener in self._listeners:
                 listener.room_changed(news)

@@ -18,6 +18,7 @@ from greenroom.errors import (
     ConflictError,
     GreenroomError,
     IllegalArgumentError,
+    InvitationAnsweredError,
     NotAMemberError,
     NotFoundError,
     ParticipantBlockedError,
@@ -236,8 +237,9 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
     b"room_permission": lambda _: RoomPermissionError(permission="kick"),
     b"not_a_member": lambda _: NotAMemberError(),
     b"no_invitation": lambda _: NotFoundError(
-        "There is no such invitation.", hint="It was answered, or its time is over: ask for another one."
+        "There is no such invitation.", hint="Its time is over: ask for another one."
     ),
+    b"invitation_answered": lambda details: InvitationAnsweredError(accepted=details["accepted"]),
     b"no_room": lambda _: NotFoundError("There is no such room."),
     b"rate_limited": lambda details: RateLimitedError(
         "Too much is sent to the room.", retry_after=min(details["retry_after"] / 1000, 1.0)

@@ -9,6 +9,7 @@ from typing import Any
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import Owner
 from greenroom.core.rooms.requests import (
+    Answered,
     AnswerInvitation,
     CreateRoom,
     EndRoom,
@@ -48,7 +49,6 @@ from greenroom.errors import (
 )
 from greenroom.model import (
     PARTITIONS,
-    Invitation,
     partition_of,
     partition_of_room,
     partition_of_session,
@@ -209,10 +209,12 @@ class RedisRooms:
         sessions = tuple((node, session, int(generation)) for node, session, generation in batched(texts, 3))
         return Invited(decode_invitation(body), sessions)
 
-    async def answer(self, request: AnswerInvitation) -> Invitation:
+    async def answer(self, request: AnswerInvitation) -> Answered:
         self._check_upgraded()
-        (body,) = await self._of_session("answer", request.owner, invitation=request.invitation_id)
-        return decode_invitation(body)
+        body, is_new = await self._of_session(
+            "answer", request.owner, invitation=request.invitation_id, accept=request.accept
+        )
+        return Answered(decode_invitation(body), is_new=bool(is_new))
 
     async def _drop(self, drops: Sequence[Drop]) -> list[MembershipLost]:
         """Rows drop rooms that refuse them, and rooms are notified."""

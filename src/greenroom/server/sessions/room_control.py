@@ -76,9 +76,11 @@ class RoomControl:
         return tuple(made)
 
     async def answer(self, request: AnswerInvitation) -> Invitation:
-        """`Rooms.answer`; then the inviter's sessions are notified. Raises NotFoundError."""
-        invitation = await self._rooms.answer(request)
-        if not invitation.inviter:
+        """`Rooms.answer`; then the inviter's sessions are notified, once. Raises NotFoundError,
+        InvitationAnsweredError."""
+        answered = await self._rooms.answer(request)
+        invitation = answered.invitation
+        if not invitation.inviter or not answered.is_new:
             return invitation
         page = await self._registry.sessions(
             SessionQuery(app=request.app, participant_id=invitation.inviter, brief=True)

@@ -108,7 +108,7 @@ class NodeRoom:
     @property
     def has_copy(self) -> bool:
         """Whether the node's copy is what the engine has, but for what is on its way."""
-        return self.is_whole and self.roster is not None and self.reading is None and self.roster.is_known
+        return self.is_whole and self.roster is not None and self.reading is None
 
     @property
     def key(self) -> RoomKey:
@@ -281,7 +281,6 @@ class NodeRooms:
     def took(self, room: NodeRoom, roster: Roster) -> None:
         """The engine answered a join with this roster, for a session that watches: the node's copy begins with it where
         there is none."""
-        self._learn(room, roster)
         if room.roster is not None or room.reading is not None:
             return
         room.roster = WatchedRoster(roster, REMOVALS_KEPT)
@@ -295,7 +294,6 @@ class NodeRooms:
         """The roster for the reply to a join that the engine answered with one member: the node's own copy. None where
         that is not at the join's version."""
         copy = room.roster
-        self._learn(room, answered)
         if copy is not None and not answered.detailed:
             return structs.replace(answered, members=(), cursor=copy.cursor)
         if copy is None or not room.has_copy or copy.version < answered.version:
@@ -320,14 +318,7 @@ class NodeRooms:
 
     async def ask(self, room: NodeRoom, *, limit: int = 0, since: int | None = None) -> Roster:
         """The engine's roster. Raises GreenroomError."""
-        found = await self._source.roster(RosterQuery(app=room.app, room=room.name, limit=limit, since=since))
-        self._learn(room, found)
-        return found
-
-    def _learn(self, room: NodeRoom, roster: Roster) -> None:
-        """The copy may be older than the room: its id is in the engine's answers alone."""
-        if room.roster is not None:
-            room.roster.learn(roster)
+        return await self._source.roster(RosterQuery(app=room.app, room=room.name, limit=limit, since=since))
 
     async def read(self, held: Sequence[NodeRoom], request: WatchRooms) -> list[AnyRoster]:
         """The rosters of these, in order, or what differs from the versions known. Raises GreenroomError."""
@@ -349,9 +340,6 @@ class NodeRooms:
                     return found
             elif copy.bytes_since(known) <= most:
                 return copy.wire(known)
-        if copy.detailed and not copy.is_known:
-            limit = 0 if most == ROSTER_BYTES else max(1, most * copy.count // max(1, copy.bytes))
-            return await self.ask(room, limit=limit)
         return copy.first_page(most, cursor_after)
 
     def _read(self, room: NodeRoom) -> asyncio.Task[None]:

@@ -8,6 +8,7 @@ import msgspec
 
 from greenroom.codes import ErrorCode
 from greenroom.core.rooms.requests import (
+    Answered,
     AnswerInvitation,
     EndRoom,
     InviteRequest,
@@ -18,11 +19,8 @@ from greenroom.core.rooms.requests import (
 )
 from greenroom.engines.base import EraseParticipant
 from greenroom.engines.rooms import INVITATIONS_OF_INVITEE, MARK_AGE
-from greenroom.errors import KeptOutError, RateLimitedError
-from greenroom.model import (
-    Invitation,
-    participant_id_of,
-)
+from greenroom.errors import InvitationAnsweredError, KeptOutError, RateLimitedError
+from greenroom.model import participant_id_of
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_contract.room_memberships import ROOM, reason_of_leaving
 from greenroom.testing.engine_world import APP, NAMESPACE, Client, World
@@ -271,10 +269,43 @@ class InvitationsContract(ContractBase):
             assert (await a.resume()).invitations == (invitation,)
             with refused(ErrorCode.NOT_FOUND):
                 await self._answer(b, invitation.id)
-            assert await self._answer(a, invitation.id) == invitation
-            with refused(ErrorCode.NOT_FOUND):
-                await self._answer(a, invitation.id)
+            assert await self._answer(a, invitation.id) == Answered(invitation)
             assert (await a.resume()).invitations == ()
+
+    async def test_r9_an_invitation_is_answered_once_and_the_same_answer_again_changes_nothing(self) -> None:
+        async with self.make_world() as w:
+            a, sibling = await w.client("alice"), await w.client("alice")
+            made = []
+            for accept in (True, False):
+                # A text that looks like an answer is none.
+                request = self._invitation(w, a.participant_id, text='","accepted":true}')
+                invitation = (await w.engine.rooms.invite(request)).invitation
+                made.append(invitation.id)
+                assert await self._answer(a, invitation.id, accept=accept) == Answered(invitation)
+                assert await self._answer(a, invitation.id, accept=accept) == Answered(invitation, is_new=False)
+                other = msgspec.structs.replace(self._answering(sibling, invitation.id), accept=not accept)
+                with refused(ErrorCode.INVITATION_ANSWERED) as refusal:
+                    await w.engine.rooms.answer(other)
+                assert isinstance(refusal.error, InvitationAnsweredError)
+                assert refusal.error.accepted is accept
+                assert (await a.resume()).invitations == ()
+                assert (await w.client("alice")).attached.invitations == ()
+            await w.advance(62)
+            with refused(ErrorCode.NOT_FOUND):
+                await self._answer(a, made[-1], accept=False)
+
+    async def test_r9_those_that_are_answered_make_room_first(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client("alice")
+            made = [
+                (await w.engine.rooms.invite(self._invitation(w, a.participant_id))).invitation
+                for _ in range(INVITATIONS_OF_INVITEE)
+            ]
+            await self._answer(a, made[5].id)
+            made.append((await w.engine.rooms.invite(self._invitation(w, a.participant_id))).invitation)
+            assert (await a.resume()).invitations == (*made[:5], *made[6:])
+            with refused(ErrorCode.NOT_FOUND):
+                await self._answer(a, made[5].id)
 
     async def test_r9_connected_sessions_of_the_invitee_are_named(self) -> None:
         async with self.make_world() as w:
@@ -321,12 +352,15 @@ class InvitationsContract(ContractBase):
             again = await w.client("alice", token=w.token(age=0))
             assert again.attached.invitations == ()
 
-    async def _answer(self, client: Client, invitation_id: str, **changes: Any) -> Invitation:
-        request = AnswerInvitation(
+    def _answering(self, client: Client, invitation_id: str) -> AnswerInvitation:
+        return AnswerInvitation(
             app=APP,
             participant_id=client.participant_id,
             owner=client.owner,
             invitation_id=invitation_id,
             accept=True,
         )
-        return await client.world.engine.rooms.answer(msgspec.structs.replace(request, **changes))
+
+    async def _answer(self, client: Client, invitation_id: str, **changes: Any) -> Answered:
+        request = msgspec.structs.replace(self._answering(client, invitation_id), **changes)
+        return await client.world.engine.rooms.answer(request)

@@ -31,6 +31,8 @@ class RosterWatcher:
         self.version = 0
         self.members: dict[str, MemberRecord] = {}
         self.count = 0
+        self.id = ""
+        """The room's; empty where it is not open."""
         self.applied = 0
         self.read = 0
         """How often the roster had to be read again."""
@@ -43,7 +45,7 @@ class RosterWatcher:
 
     async def look(self) -> None:
         page = await self.world.roster(self.room)
-        self.version, self.count = page.version, page.count
+        self.version, self.count, self.id = page.version, page.count, "" if page.record is None else page.record.id
         self.members = await self.world.members(self.room)
 
     async def hear(self) -> list[RosterChange]:
@@ -62,14 +64,15 @@ class RosterWatcher:
                 self.members[member.id] = member
             for participant_id, _ in change.left:
                 self.members.pop(participant_id, None)
-            self.version, self.count = change.version, change.count
+            self.version, self.count, self.id = change.version, change.count, change.room_id
         return fresh
 
     async def agrees(self) -> bool:
         """Whether it holds what is stored, without having read it again."""
         page = await self.world.roster(self.room)
-        stored = (page.version, page.count, await self.world.members(self.room))
-        return self.read == 0 and (self.version, self.count, self.members) == stored
+        room_id = "" if page.record is None else page.record.id
+        stored = (page.version, page.count, room_id, await self.world.members(self.room))
+        return self.read == 0 and (self.version, self.count, self.id, self.members) == stored
 
 
 class RostersContract(ContractBase):

@@ -105,12 +105,17 @@ function rooms.put(c, p, name, joined)
   end
 end
 
+-- How an invitation was answered, 'true' or 'false', which is the last member of its JSON then; nil: not yet.
+function rooms.answer_of(body)
+  return string.match(body, ',"accepted":(%a+)}$')
+end
+
 -- Invitations (R9) as `sessions_of` has them, '<expires> <order> <JSON>' by their ids: those that wait, in their order.
 function rooms.invitations(c, invited)
   local found, out = {}, {}
   for _, value in pairs(invited or {}) do
     local expires, order, body = string.match(value, '^(%d+) (%d+) (.*)$')
-    if tonumber(expires) > c.ms then
+    if tonumber(expires) > c.ms and not rooms.answer_of(body) then
       found[#found + 1] = {tonumber(order), body}
     end
   end

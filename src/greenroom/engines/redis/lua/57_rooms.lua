@@ -142,7 +142,8 @@ local function flush(c)
         parts[#parts + 1] = ',"' .. kind .. '":[' .. table.concat(room[kind], ',') .. ']'
       end
     end
-    parts[#parts + 1] = (room.detailed and '' or ',"detailed":false') .. (room.ended and ',"ended":true}' or '}')
+    parts[#parts + 1] = room.detailed and '' or ',"detailed":false'
+    parts[#parts + 1] = room.ended and ',"ended":true}' or room.open and ',"id":' .. quote(room.id) .. '}' or '}'
     if room.detailed or room.counts then
       call('SPUBLISH', c.P .. ':r:' .. room.key, table.concat(parts))
     end

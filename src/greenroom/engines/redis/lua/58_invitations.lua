@@ -26,6 +26,10 @@ define('invite', function(c, r)
     bodies[#bodies + 1] = {tonumber(order), body}
   end
   table.sort(bodies, function(a, b)
+    local answered, other = rooms.answer_of(a[2]) ~= nil, rooms.answer_of(b[2]) ~= nil
+    if answered ~= other then
+      return answered
+    end
     return a[1] < b[1]
   end)
   for i = 1, #bodies - INVITATIONS_OF_INVITEE + 1 do
@@ -60,13 +64,18 @@ define('answer', function(c, r)
   end
   local who = owner_key(s.app, s.pid)
   local value = call('HGET', c.P .. ':ps:' .. who, 'i:' .. r.invitation)
-  local expires, _, body = string.match(value or '', '^(%d+) (%d+) (.*)$')
+  local expires, order, body = string.match(value or '', '^(%d+) (%d+) (.*)$')
   if not expires or tonumber(expires) <= c.ms then
     return refuse('no_invitation')
   end
-  c.arg.app = s.app
-  forget(c, entry_of(c, body, who))
-  return {'ok', body}
+  local before, answer = rooms.answer_of(body), tostring(r.accept)
+  if not before then
+    local answered = string.sub(body, 1, -2) .. ',"accepted":' .. answer .. '}'
+    call('HSET', c.P .. ':ps:' .. who, 'i:' .. r.invitation, expires .. ' ' .. order .. ' ' .. answered)
+  elseif before ~= answer then
+    return refuse('invitation_answered', 'accepted', before == 'true')
+  end
+  return {'ok', body, before and 0 or 1}
 end)
 
 -- Those by somebody who is erased, at most `limit`. How many.
