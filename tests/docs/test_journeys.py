@@ -39,8 +39,9 @@ def test_a_journey_leads_from_the_bytes_over_the_engine_to_the_answer() -> None:
 @pytest.mark.slow
 def test_an_open_goes_no_longer_way_than_it_did() -> None:
     steps = journeys()["open"]
-    assert len(steps) <= 92
-    assert len({step.split(":")[0] for step in steps}) <= 28
+    # Three functions and a file of these are the transport, which does what uvloop does with TLS.
+    assert len(steps) <= 93
+    assert len({step.split(":")[0] for step in steps}) <= 29
 
 
 @pytest.mark.slow

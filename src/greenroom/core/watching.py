@@ -43,12 +43,15 @@ def to_wire(record: ParticipantRecord) -> WireParticipant:
     )
 
 
-class EncodedUpdate(msgspec.Struct, frozen=True):
-    """One participant's state, encoded once for all watchers."""
+class EncodedUpdate:
+    """One participant's state, encoded once for all watchers. Plain, so that compiled code reads its fields at once."""
 
-    id: str
-    version: int
-    data: bytes
+    __slots__ = ("data", "id", "version")
+
+    def __init__(self, participant_id: str, version: int, data: bytes) -> None:
+        self.id = participant_id
+        self.version = version
+        self.data = data
 
 
 def encode_update(record: ParticipantRecord) -> EncodedUpdate:

@@ -16,14 +16,12 @@ class Completion(Generic[T]):
     with; it is quick and does not raise. Nobody has to wait: what the call does is done all the same.
     """
 
-    __slots__ = ("_afterwards", "_result", "_then", "done")
-
-    def __init__(self) -> None:
-        self.done = False
-        """Whether the result is there."""
-        self._result: Any = None
-        self._then: Callable[[Any], None] | None = None
-        self._afterwards: Callable[[Any], None] | None = None
+    # Defaults instead of an __init__: two are made for each open and close.
+    done: bool = False
+    """Whether the result is there."""
+    _result: Any = None
+    _then: Callable[[Any], None] | None = None
+    _afterwards: Callable[[Any], None] | None = None
 
     def then(self, callback: Callable[[Any], None]) -> None:
         """Call it when the result is there, never before this method has returned. One waits for it, this way or by

@@ -67,7 +67,7 @@ class MintedTokens:
     def take(self, token: object) -> VerifiedToken | None:
         """What the token says, None where it is not known. Each is given out once: who comes again with it goes the
         long way, and what is used takes no room."""
-        if not isinstance(token, str):
+        if not self._tokens or not isinstance(token, str):
             return None
         return self._tokens.pop(self._blake2b(token.encode("utf-8", "surrogatepass")).digest(), None)
 

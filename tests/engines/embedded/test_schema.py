@@ -98,8 +98,12 @@ def test_an_old_sqlite_is_refused() -> None:
         check_sqlite("3.40.1")
 
 
-WITHOUT_ROOMS = "ALTER TABLE participants DROP COLUMN rooms;" + "".join(
-    f"DROP TABLE {table};" for table in ("rooms", "members", "removals", "kept_out", "invitations")
+WITHOUT_ENDED = "ALTER TABLE participants DROP COLUMN ended;"
+"""What makes a file of schema 5 one of schema 4."""
+WITHOUT_ROOMS = (
+    WITHOUT_ENDED
+    + "ALTER TABLE participants DROP COLUMN rooms;"
+    + "".join(f"DROP TABLE {table};" for table in ("rooms", "members", "removals", "kept_out", "invitations"))
 )
 """What makes a file of schema 4 one of schema 3, but for what sessions hold."""
 
@@ -163,6 +167,23 @@ async def test_a_file_without_rooms_is_brought_up(tmp_path: Path) -> None:
         assert (resumed.session.status, resumed.session.rooms, resumed.lost_rooms) == ("away", (), ())
         assert [member.name for member in (await a.join("standup")).members] == ["Alice"]
         assert await a.rooms() == ("standup",)
+
+
+async def test_a_file_without_counts_of_ended_sessions_is_brought_up(tmp_path: Path) -> None:
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        first, last = await w.client("alice"), await w.client("alice")
+        await first.close()
+    con = apsw.Connection(str(tmp_path / DATABASE))
+    con.execute(f"{WITHOUT_ENDED} PRAGMA user_version = 4")
+    con.close()
+    async with EmbeddedWorld(str(tmp_path)) as w:
+        last.world = w
+        await last.resume()
+        await last.close()
+        assert await w.session(first.id) is not None
+    con = apsw.Connection(str(tmp_path / DATABASE))
+    assert con.execute("SELECT ended FROM participants").fetchall() == [(2,)]
+    con.close()
 
 
 def _shorten_sessions(con: apsw.Connection, fields: int) -> None:

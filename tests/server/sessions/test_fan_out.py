@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from greenroom.model import participant_id_of
 from greenroom.server.sessions import fan_out as fan_out_module
 from tests.core.server.rig import NAMESPACE, token_for
+from tests.server.harness import running_service
 from tests.server.shell import Shell, running_shell
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 
 WATCHERS = 7
 
@@ -95,3 +96,29 @@ async def test_an_older_state_in_a_batch_does_not_replace_what_the_node_knows_of
         for _ in shell.hub.fan_out._send_batches([older, other]):
             pass
         assert session.participant.name == "newest"
+
+
+async def test_what_a_reply_said_already_makes_no_fan_out() -> None:
+    """Nobody but Anna watches her: her open, and her own update, are in their replies."""
+    async with running_service() as running:
+        app = await running.new_application()
+        hub = running.service.hub
+        async with running.connect() as client:
+            await client.open(app.token("anna"))
+            await client.call("session.updateParticipantInfo", updateId="1", name="B")
+            ((connection,),) = hub.watchers.values()
+            session = connection.context.session
+            assert session is not None
+            await until(lambda: session.participant.name == "B")
+            assert list(hub.fan_out.passed_on.values()) == [session.participant.version]
+            assert hub.fan_out._batcher._next == 0.0, "no fan-out has begun"
+
+
+async def test_what_no_reply_said_is_sent_to_the_only_watcher() -> None:
+    async with running_shell() as shell:
+        anna, link = await shell.open("anna")
+        session = anna.context.session
+        assert session is not None
+        shell.hub.fan_out.note(replace(session.participant, name="C", version=session.participant.version + 1))
+        await shell.flush()
+        assert _names(link) == ["C"]

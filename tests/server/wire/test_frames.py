@@ -166,7 +166,8 @@ def _connection(options: WebSocketOptions, wheel: TimerWheel) -> tuple[_Log, Web
     connection = WebSocketProtocol(
         log, UpgradeRequest("/", "", {}, "192.0.2.1"), options, wheel, lambda _connection: None
     )
-    connection.start(log.transport, b"", b"")
+    connection.connection_made(log.transport)
+    connection.start(b"", b"")
     log.websocket = connection
     return log, connection
 

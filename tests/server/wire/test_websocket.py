@@ -57,6 +57,7 @@ async def test_send_frames_every_length(size: int) -> None:
         assert await client.event() == ("text", b"x" * size)
 
 
+@pytest.mark.interpreted
 async def test_the_first_message_of_a_process_may_be_empty() -> None:
     """As the module is in a fresh process: nothing was sent before."""
     spec = importlib.util.spec_from_file_location("fresh_websocket", websocket_module.__file__)
@@ -71,7 +72,8 @@ async def test_the_first_message_of_a_process_may_be_empty() -> None:
     with turning_wheel() as wheel:
         request = UpgradeRequest("/", "", {}, "192.0.2.1")
         connection = fresh.WebSocketProtocol(Recorder(), request, WebSocketOptions(), wheel, lambda _connection: None)
-        connection.start(transport, b"", b"")
+        connection.connection_made(transport)
+        connection.start(b"", b"")
         connection.send(b"")
         assert written[1:] == [b"\x81\x00"]
 

@@ -25,8 +25,7 @@ from greenroom.errors import GreenroomError
 from greenroom.messages import Empty, encode_error, encode_notification, encode_reply
 from greenroom.model import Application, ParticipantRecord, SessionRecord
 
-_S, _E = ServerState, ServerEvent
-ATTACHED = frozenset({_S.OPEN, _S.FENCED, _S.EXPIRED})
+ATTACHED = frozenset({ServerState.OPEN, ServerState.FENCED, ServerState.EXPIRED})
 """States in which the connection has a session that is to be detached when it is lost."""
 EMPTY = Empty()
 
@@ -80,7 +79,7 @@ class SessionContext:
         self.services = services
         self.address = address
         self.origin = origin
-        self.state = _S.HELLO
+        self.state = ServerState.HELLO
         self.owner: Owner | None = None
         """By which right the session is written; None before it is open."""
         self.session: LocalSession | None = None
@@ -116,7 +115,7 @@ class SessionContext:
         if after is None:
             return False
         self.state = after
-        if after is _S.GONE:
+        if after is ServerState.GONE:
             self.pending.clear()
             self.queue.clear()
         return True
@@ -139,7 +138,7 @@ class SessionContext:
             # Set before it is open: what changes from now on is received and waits for the reply (S12).
             self.app = request.app
             self.watches.hold((request.participant_id,))
-        self.step(_E.HELLO)
+        self.step(ServerEvent.HELLO)
         self.ask(request, then)
 
     def joined(self, attached: Attached, secret_hash: bytes, attempt: int) -> bool:
@@ -147,8 +146,8 @@ class SessionContext:
         record = attached.session
         self.app = record.app
         self.owner = Owner(record.id, record.generation, record.lease)
-        abandoned = self.state is _S.ABANDONED
-        self.step(_E.JOINED)
+        abandoned = self.state is ServerState.ABANDONED
+        self.step(ServerEvent.JOINED)
         if abandoned:
             return False
         self.participant_id = record.participant_id
@@ -165,7 +164,7 @@ class SessionContext:
     def not_joined(self) -> None:
         """The engine refused an open or a resume."""
         self.watches = Watches()
-        self.step(_E.REFUSED)
+        self.step(ServerEvent.REFUSED)
 
     def recovered(self, owner: Owner) -> None:
         """The node took the session back, by this right."""
@@ -179,7 +178,7 @@ class SessionContext:
         self.jti = token.jti
         self.token.start(token.issued_at, token.expires_at)
         if now.wall < token.expires_at:
-            self.step(_E.REFRESHED)
+            self.step(ServerEvent.REFRESHED)
 
     def note_record(self, **changes: Any) -> None:
         """The session's record has these values now."""
@@ -242,7 +241,7 @@ class SessionContext:
         generation = 0 if self.owner is None else self.owner.generation
 
         def finish(result: Any, now: Now) -> None:
-            if self.state is _S.GONE:
+            if self.state is ServerState.GONE:
                 return
             try:
                 if isinstance(result, GreenroomError):

@@ -60,8 +60,7 @@ from greenroom.messages import (
 )
 from greenroom.model import EndReason, Invitation
 
-_S, _E = ServerState, ServerEvent
-_DEAF = frozenset({_S.GONE, _S.ABANDONED, _S.ENDING})
+_DEAF = frozenset({ServerState.GONE, ServerState.ABANDONED, ServerState.ENDING})
 _SERVED_WHEN_EXPIRED = frozenset({"session.refreshToken", "session.close"})
 _STAY = encode_notification("session.stay", EMPTY)
 
@@ -87,14 +86,14 @@ class ServerSession:
         """When `tick` is due, on the clock of ``now.mono``; infinity once the connection is over."""
         context = self.context
         state = context.state
-        if state is _S.GONE or state is _S.ABANDONED:
+        if state is ServerState.GONE or state is ServerState.ABANDONED:
             return inf
         due = self._heartbeat.due
         if context.queue.waiting and not context.pending:
             due = min(due, context.queue.paused_until)
-        if state is _S.HELLO:
+        if state is ServerState.HELLO:
             return min(due, context.hello_due)
-        if state is _S.OPEN or state is _S.EXPIRED:
+        if state is ServerState.OPEN or state is ServerState.EXPIRED:
             # Tokens live on the wall clock. It may step: every heartbeat looks again.
             left = context.token.due - now.wall
             return min(due, now.mono + max(0.0, left))
@@ -120,10 +119,10 @@ class ServerSession:
             if not (bytes(request.result) or bytes(request.error)):
                 self._malformed(IllegalArgumentError("method is missing.", code=ErrorCode.INVALID_REQUEST), now)
             return  # a response to what we never asked (S19)
-        if state is _S.HELLO:
+        if state is ServerState.HELLO:
             self._first(request, now)
             return
-        if state is not _S.JOINING:
+        if state is not ServerState.JOINING:
             context.keep_for(context.services.limits.grace)  # the client has seen the reply (S6)
         if request.method == "ping":
             context.reply(request.id, EMPTY)
@@ -141,7 +140,7 @@ class ServerSession:
         """What was sent has left the buffer: the next piece of what waits may go."""
         context = self.context
         # After the token's end no update is sent: they wait for the refresh.
-        if context.state is _S.OPEN or context.state is _S.FENCED:
+        if context.state is ServerState.OPEN or context.state is ServerState.FENCED:
             piece = context.watches.next_piece()
             if piece is None and context.rooms is not None:
                 piece = context.rooms.watches.next_piece()
@@ -151,19 +150,19 @@ class ServerSession:
     def lost(self, code: int, now: Now) -> None:
         """The connection is over. code: of the client's Close, or 1005, 1006, or what our side failed it with."""
         context = self.context
-        if context.state is _S.JOINING:
+        if context.state is ServerState.JOINING:
             context.keep_for(0.0 if code == CloseCode.NORMAL else grace_of(context, code))
         elif context.state in ATTACHED:
             release(context, code, now)
-        context.step(_E.DROP)
+        context.step(ServerEvent.DROP)
 
     def tick(self, now: Now) -> None:
         """A deadline may have passed."""
         context = self.context
         state = context.state
-        if state is _S.GONE or state is _S.ABANDONED:
+        if state is ServerState.GONE or state is ServerState.ABANDONED:
             return
-        if state is _S.HELLO and now.mono >= context.hello_due:
+        if state is ServerState.HELLO and now.mono >= context.hello_due:
             drop(context, CloseCode.UNAUTHENTICATED, "no session.open or session.resume in time", now)
             return
         beat = self._heartbeat.tick(now.mono)
@@ -172,7 +171,7 @@ class ServerSession:
         elif beat is Beat.DEAD:
             if state in ATTACHED:
                 release(context, CloseCode.ABNORMAL, now)
-            context.step(_E.DROP)
+            context.step(ServerEvent.DROP)
             context.emit(Abort(now.mono - self._heartbeat.answered_at))
             return
         if now.wall >= context.token.due:
@@ -193,7 +192,7 @@ class ServerSession:
 
     def fence(self, now: Now) -> None:
         """The node is not certain of its lease any more: it does not act for the session (S9)."""
-        if not self.context.step(_E.FENCE):
+        if not self.context.step(ServerEvent.FENCE):
             return
         self._fenced_at = now.mono
         limits = self.context.services.limits
@@ -205,7 +204,7 @@ class ServerSession:
         context = self.context
         if owner is not None:
             context.recovered(owner)
-        if not context.step(_E.UNFENCE):
+        if not context.step(ServerEvent.UNFENCE):
             return
         if self._moved_on_at >= self._fenced_at:
             context.emit(Send(_STAY))
@@ -229,13 +228,13 @@ class ServerSession:
     def ended(self, reason: str, text: str, now: Now, *, by: Device | None = None) -> None:
         """The session was ended elsewhere: notify the client."""
         context = self.context
-        if context.state in ATTACHED or (context.state is _S.ENDING and context.owner is not None):
+        if context.state in ATTACHED or (context.state is ServerState.ENDING and context.owner is not None):
             close_ended(context, reason, text, by)
 
     def superseded(self, generation: int, now: Now) -> None:
         """A connection of at least ``generation`` has the session; this one ends with a final code of its own (S7)."""
         owner = self.context.owner
-        if owner is not None and owner.generation <= generation and self.context.step(_E.DROP):
+        if owner is not None and owner.generation <= generation and self.context.step(ServerEvent.DROP):
             self.context.emit(Close(CloseCode.SUPERSEDED, "a newer connection of this session took over"))
 
     def end(self, reason: EndReason, text: str, now: Now) -> None:
@@ -280,7 +279,7 @@ class ServerSession:
     def _malformed(self, error: GreenroomError, now: Now) -> None:
         request_id = error.request_id if isinstance(error, HalfPairError) else None
         self.context.emit(Send(encode_error(request_id, error)))
-        if self.context.state is _S.HELLO:
+        if self.context.state is ServerState.HELLO:
             drop(self.context, CloseCode.PROTOCOL_ERROR, close_reason(error), now)
 
     def _carry_out_waiting(self, now: Now) -> None:
@@ -313,9 +312,9 @@ class ServerSession:
             return GreenroomError(code=ErrorCode.METHOD_NOT_FOUND)
         if method in JOINS:
             return ConflictError("This connection carries a session already.", hint="Use another connection.")
-        if state is _S.FENCED and method != "session.close":
+        if state is ServerState.FENCED and method != "session.close":
             return ServiceUnavailableError(code=ErrorCode.FENCED, retry_after=1.0)
-        if state is _S.EXPIRED and method not in _SERVED_WHEN_EXPIRED:
+        if state is ServerState.EXPIRED and method not in _SERVED_WHEN_EXPIRED:
             return TokenExpiredError()
         scope = SCOPE_OF_METHOD.get(method)
         if scope is not None and not allows(self.context.scopes, scope):

@@ -61,6 +61,8 @@ class ParticipantRow(msgspec.Struct, gc=False):
     """Statuses other than `available` by session id, the latest last; None where there are none."""
     rooms: bytes | None = None
     """Rooms in which the participant is a member, as msgpack; None where in none."""
+    ended: int = 0
+    """Sessions that have ended and are kept, or more than there are: some are forgotten without being counted."""
 
     def record(self) -> ParticipantRecord:
         return ParticipantRecord(

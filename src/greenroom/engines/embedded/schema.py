@@ -12,9 +12,10 @@ from pathlib import Path
 
 import apsw
 
+from greenroom.engines.base import ENDED_OF_PARTICIPANT
 from greenroom.errors import ServiceUnavailableError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """`user_version` of the file. A newer one is refused, an older one is brought up."""
 
 APPLICATION_ID = 0x47524E52
@@ -77,7 +78,7 @@ CREATE TABLE participants (
   sessions INTEGER NOT NULL, connected INTEGER NOT NULL,
   last_seen INTEGER, anonymous INTEGER NOT NULL, since INTEGER, due INTEGER,
   update_at INTEGER NOT NULL DEFAULT 0, update_waits INTEGER NOT NULL DEFAULT 0,
-  attributes BLOB, status TEXT, statuses BLOB, rooms BLOB
+  attributes BLOB, status TEXT, statuses BLOB, rooms BLOB, ended INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX participants_by_id ON participants (app, id);
 CREATE INDEX participants_due ON participants (due) WHERE due IS NOT NULL;
@@ -138,6 +139,10 @@ ALTER TABLE participants ADD COLUMN statuses BLOB;
     3: f"""
 ALTER TABLE participants ADD COLUMN rooms BLOB;
 {_ROOM_TABLES}""",
+    # More than are kept: the next end counts them.
+    4: f"""
+ALTER TABLE participants ADD COLUMN ended INTEGER NOT NULL DEFAULT {ENDED_OF_PARTICIPANT};
+""",
 }
 """How a file of a schema becomes one of the next."""
 

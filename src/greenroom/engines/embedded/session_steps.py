@@ -40,6 +40,7 @@ _SURPLUS_ENDED = (
     f"SELECT n, app, key, iif(open_key IS NULL, 0, due), data FROM sessions WHERE p = ? AND (state > 1) = 1"
     f" ORDER BY n DESC LIMIT -1 OFFSET {ENDED_OF_PARTICIPANT}"
 )
+_COUNT_ENDED = "SELECT count(*) FROM sessions WHERE p = ? AND (state > 1) = 1"
 
 
 # -- who may (S7, S18) -----------------------------------------------------------------------------------------------
@@ -154,7 +155,10 @@ def end_row(
         row.state = REMEMBERED  # and forgotten when it is due, a day earlier than others
     row.note(tx.now, "ended", data.node, f"{reason.value}: {text[:MAX_NOTE]}" if text else reason.value)
     tx.save_session(row)
-    tx.forget_surplus(tx.rows(_SURPLUS_ENDED, (row.p,)))
+    participant.ended += 1
+    if participant.ended > ENDED_OF_PARTICIPANT:
+        tx.forget_surplus(tx.rows(_SURPLUS_ENDED, (row.p,)))
+        ((participant.ended,),) = tx.rows(_COUNT_ENDED, (row.p,))
     counts = tx.state.counts
     counts[row.app] = counts.get(row.app, 1) - 1
     extra: dict[str, Any] = {"reason": reason.value, "duration": max(0, tx.now - data.opened_at) / 1000}

@@ -38,7 +38,7 @@ _INSERT_PARTICIPANT = (
 )
 _UPDATE_COUNTS = (
     "UPDATE participants SET version = ?, presence = ?, shown = ?, sessions = ?, connected = ?, last_seen = ?,"
-    " since = ?, due = ?, update_at = ?, update_waits = ? WHERE n = ?"
+    " since = ?, due = ?, update_at = ?, update_waits = ?, ended = ? WHERE n = ?"
 )
 _UPDATE_PROFILE = "UPDATE participants SET name = ?, avatar_url = ?, revision = ?, attributes = ? WHERE n = ?"
 _UPDATE_STATUS = "UPDATE participants SET status = ?, statuses = ? WHERE n = ?"
@@ -136,6 +136,7 @@ class Transaction:
                     participant.due,
                     participant.update_at,
                     participant.update_waits,
+                    participant.ended,
                     participant.n,
                 ),
             )

@@ -250,7 +250,9 @@ class ThreadedWriter:
         self._done: deque[Iterator[tuple[Completion[Any], Any]]] = deque()
         self._goes_on = False
         """Whether another portion of what is done follows in the next turn of the loop."""
-        self._wake = threading.Event()
+        self._asleep = threading.Lock()
+        """Held while nothing was submitted since the thread looked: a lock costs a tenth of a `threading.Event`."""
+        self._asleep.acquire()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._worker = threading.Thread(target=self._run, name="greenroom-writer", daemon=True)
@@ -261,13 +263,15 @@ class ThreadedWriter:
             return completed(ServiceUnavailableError("The engine is stopped.", retry_after=5.0))
         completion: Completion[T] = Completion()
         self._waiting.append((operation, completion))
-        if not self._wake.is_set():
-            self._wake.set()
+        # The loop's thread alone releases it, and what it has appended before is found by who acquires it then.
+        if self._asleep.locked():
+            self._asleep.release()
         return completion
 
     async def stop(self) -> None:
         self._stopping = True
-        self._wake.set()
+        if self._asleep.locked():
+            self._asleep.release()
         await self._loop.run_in_executor(None, self._worker.join)
         await asyncio.sleep(0)  # the last batch is handed over by a callback that is queued now
         while self._done:  # noqa: ASYNC110 - it takes a few turns, and only here is it waited for
@@ -277,8 +281,7 @@ class ThreadedWriter:
         waiting = self._waiting
         size = 0
         while True:
-            self._wake.wait()
-            self._wake.clear()
+            self._asleep.acquire()
             while waiting:
                 window = commit_window(size, self._window) if size > 1 else 0.0
                 if window and not self._stopping:

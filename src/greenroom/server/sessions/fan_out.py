@@ -77,8 +77,18 @@ class FanOut:
 
     def note(self, record: ParticipantRecord) -> None:
         """A record that was received, or read again, is to be sent to its watchers."""
-        if (record.app, record.id) not in self._watchers:
+        watchers = self._watchers.get((record.app, record.id))
+        if watchers is None:
             return
+        if len(watchers) == 1:
+            (only,) = watchers
+            if only.context.watches.sent(record.id) >= record.version:
+                # Nobody watches but who made the change: the reply to its open, or update, said it.
+                if only.context.participant_id == record.id:
+                    only.context.participant_changed(record)
+                self._note_passed_on(record)
+                self._metrics.updates_sent((record,))
+                return
         self._batcher.changed(record)
         if self._flush_handle is None:
             self._flush_handle = self._loop.call_later(self._batcher.wait(self._clock()), self._flush)
@@ -87,14 +97,17 @@ class FanOut:
         self._flush_handle = None
         records = self._batcher.drain(self._clock())
         for record in records:
-            key = (record.app, record.id)
-            if key in self._watchers and self.passed_on.get(key, 0) < record.version:
-                self.passed_on[key] = record.version
+            self._note_passed_on(record)
         if len(records) == 1:
             self._fan_out(self._send_one(records[0]))
         else:
             self._fan_out(self._send_batches(records))
         self._metrics.updates_sent(records)
+
+    def _note_passed_on(self, record: ParticipantRecord) -> None:
+        key = (record.app, record.id)
+        if key in self._watchers and self.passed_on.get(key, 0) < record.version:
+            self.passed_on[key] = record.version
 
     def _fan_out(self, work: Iterator[None]) -> None:
         """A slice of a fan-out, and the next one after whatever else the loop has to do. What is newer may overtake

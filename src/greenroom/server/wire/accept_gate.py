@@ -17,12 +17,13 @@ import errno
 import logging
 import socket
 import ssl
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from greenroom.server.wire.interface import WebSocketOptions
+from greenroom.server.wire.loop_protocol import LoopProtocol
+from greenroom.server.wire.plain_transport import Poller, TransportProtocol
 
 log = logging.getLogger("greenroom.server")
 
@@ -92,14 +93,6 @@ class AcceptGate:
             arrivals.popleft().answered()
 
 
-class AcceptedProtocol(asyncio.BaseProtocol):
-    """The protocol of a connection that was accepted."""
-
-    @abstractmethod
-    def release(self) -> None:
-        """Its TLS handshake failed: it counts no more."""
-
-
 class GatedListener:
     """Accepts until it is closed. accept: the protocol for a peer's address, or None where the connection is to be
     closed at once. tls: None: plain text."""
@@ -108,7 +101,7 @@ class GatedListener:
         self,
         listener: socket.socket,
         gate: AcceptGate,
-        accept: Callable[[str], AcceptedProtocol | None],
+        accept: Callable[[str], TransportProtocol | None],
         *,
         tls: ssl.SSLContext | None,
         options: WebSocketOptions,
@@ -118,10 +111,16 @@ class GatedListener:
         self._gate = gate
         self._protocol_for = accept
         self._tls: dict[str, Any] = {}
+        self._poller: Poller | None = None
+        """Of connections without TLS."""
         if tls is not None:
             self._tls["ssl"] = tls
             self._tls["ssl_handshake_timeout"] = options.head_timeout
             self._tls["ssl_shutdown_timeout"] = options.close_timeout
+        else:
+            self._poller = Poller()
+            if listener.family != socket.AF_UNIX:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         self._loop = asyncio.get_running_loop()
         self._starting: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
@@ -142,6 +141,8 @@ class GatedListener:
         if self._retry is not None:
             self._retry.cancel()
         self._listener.close()
+        if self._poller is not None:
+            self._poller.close()
         for task in self._starting:
             task.cancel()
 
@@ -179,16 +180,19 @@ class GatedListener:
             if protocol is None:
                 connection.close()
                 continue
-            task = self._loop.create_task(self._start(connection, protocol))
+            if self._poller is not None:
+                protocol.connection_made(self._poller.start(connection, protocol))
+                continue
+            task = self._loop.create_task(self._start_tls(connection, protocol))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
 
-    async def _start(self, connection: socket.socket, protocol: AcceptedProtocol) -> None:
+    async def _start_tls(self, connection: socket.socket, protocol: TransportProtocol) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: protocol, connection, **self._tls)
+            await self._loop.connect_accepted_socket(lambda: LoopProtocol(protocol), connection, **self._tls)
         except OSError as error:
             log.info("TLS handshake failed: %s", error)
-            protocol.release()
+            protocol.connection_lost(None)
         except asyncio.CancelledError:
-            protocol.release()
+            protocol.connection_lost(None)
             raise

@@ -17,11 +17,11 @@ import ssl
 from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final
 
 from aiohttp import web
 
-from greenroom.server.wire.accept_gate import AcceptedProtocol, AcceptGate, Arrival, GatedListener
+from greenroom.server.wire.accept_gate import AcceptGate, Arrival, GatedListener
 from greenroom.server.wire.addresses import Limits, normalise
 from greenroom.server.wire.handshake import (
     MAX_FIELDS,
@@ -86,7 +86,7 @@ def _response(refusal: Refusal, method: str) -> bytes:
     return head if method == "HEAD" else head + refusal.body
 
 
-class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
+class _Visitor:
     """One connection, until it is a session's; for as long as it lives if it is HTTP."""
 
     __slots__ = (
@@ -131,10 +131,11 @@ class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
             self._is_counted = False
             self._door.limits.release(self.address)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """It was accepted, and its TLS handshake is done."""
+        self._transport = transport
         # Any byte that the kernel does not take pauses writing: see `pause_writing`.
-        self._transport.set_write_buffer_limits(high=1, low=0)
+        transport.set_write_buffer_limits(high=1, low=0)
         self._door.visitors.add(self)
         if self._door.limits.is_trusted(self.address):
             self._state = _State.PROXY
@@ -267,7 +268,7 @@ class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
     def _route(self, head: bytes, rest: bytes) -> None:
         self._due = _NEVER
         door = self._door
-        if not _UPGRADE_HEADER.search(head) and not door.asks_for_sessions(head):
+        if not door.asks_for_sessions(head) and not _UPGRADE_HEADER.search(head):
             self._to_http(head, rest)
             return
         try:
@@ -324,7 +325,8 @@ class _Visitor(AcceptedProtocol, asyncio.BufferedProtocol):
         door.visitors.discard(self)
         connection = WebSocketProtocol(handler, accepted.request, door.options, door.wheel, door.connection_gone)
         door.connections.add(connection)
-        connection.start(transport, switching_protocols(accepted), early)
+        connection.connection_made(transport)
+        connection.start(switching_protocols(accepted), early)
 
     # --- later heads ------------------------------------------------------------------------------------------------
 
@@ -438,6 +440,7 @@ class FrontDoor:
         self._http = http
         self._sessions = sessions
         self._ws_path = ws_path
+        self._path_bytes = None if ws_path is None else ws_path.encode()
         self._subprotocol = subprotocol
         self._cache = HandshakeCache()
         self.gate = AcceptGate(wheel.clock, queued)
@@ -476,7 +479,7 @@ class FrontDoor:
 
     def asks_for_sessions(self, head: bytes) -> bool:
         """Whether the request line names the sessions' path; a quick look, `judge` looks closely."""
-        return self._ws_path is not None and self._ws_path.encode() in head[: head.find(b"\r\n")]
+        return self._path_bytes is not None and head.find(self._path_bytes, 0, head.find(b"\r\n")) >= 0
 
     def read(self, head: bytes, peer: str) -> Accepted | Refusal | None:
         """`parse_head` and `judge`, or what they found the last time. Raises MalformedHeadError."""

@@ -12,7 +12,6 @@ shows as `transport.is_close_frame_sent`, *after* the frames before it were deli
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import logging
 from http import HTTPStatus
@@ -249,7 +248,14 @@ class Fragments:
         return b"".join(self._parts)
 
 
-def feed(reader: asyncio.BufferedProtocol | PicowsParser, data: bytes) -> None:
+class Reader(Protocol):
+    """What reads bytes into a buffer of its own (`asyncio.BufferedProtocol`, as far as that)."""
+
+    def get_buffer(self, sizehint: int) -> memoryview: ...
+    def buffer_updated(self, nbytes: int) -> None: ...
+
+
+def feed(reader: Reader, data: bytes) -> None:
     """Let it read `data` as if that came from the transport."""
     view = memoryview(data)
     while view:

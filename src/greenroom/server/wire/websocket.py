@@ -30,6 +30,7 @@ from greenroom.server.wire.frames import (
     read_frame,
 )
 from greenroom.server.wire.interface import BinaryHandler, Handler, UpgradeRequest, WebSocketOptions
+from greenroom.server.wire.loop_protocol import hand_over
 from greenroom.server.wire.picows_parser import PicowsParser, feed
 from greenroom.server.wire.timer_wheel import TimerWheel
 
@@ -60,7 +61,7 @@ class _State(Enum):
     LOST = "lost"  # the transport is gone
 
 
-class WebSocketProtocol(asyncio.BufferedProtocol):
+class WebSocketProtocol:
     """One client's WebSocket: the protocol of its transport, and its handler's `WebSocketConnection`.
 
     Made by the front door with `start`, once the handshake has been read and found in order.
@@ -118,13 +119,16 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._allowance_at = 0.0
         self._discarded = 0
 
-    def start(self, transport: asyncio.Transport, answer: bytes, early: bytes) -> None:
-        """Take the transport over: write `answer` (the 101), call the handler, read on with `early`, what came after
-        the request's head."""
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take the transport over."""
         self._transport = transport
         transport.set_write_buffer_limits(_HIGH_WATER, _LOW_WATER)
-        transport.set_protocol(self)
-        transport.write(answer)
+        hand_over(transport, self)
+
+    def start(self, answer: bytes, early: bytes) -> None:
+        """Write `answer` (the 101), call the handler, read on with `early`, what came after the request's head."""
+        assert self._transport is not None
+        self._transport.write(answer)
         assert self._handler is not None
         self._handler.opened(self)
         feed(self, early)
@@ -413,7 +417,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         """The client will send no more; the transport closes itself."""
         return False
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
         if self._handler is not None:
             log.info("websocket lost: address=%s error=%r", self.address, str(exc) if exc else "")
