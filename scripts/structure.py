@@ -128,6 +128,18 @@ def spread_classes(trees: dict[str, ast.Module]) -> list[str]:
     )
 
 
+def untested(source: Path, tests: Path) -> list[str]:
+    """Modules without a test file of their name in the same folder of `tests`. Packages, and the tools that other tests
+    are made of, need none."""
+    return [
+        str(path)
+        for path in sorted(one.relative_to(source) for one in source.rglob("*.py"))
+        if path.name not in ("__init__.py", "__main__.py")
+        and path.parts[0] != "testing"
+        and not (tests / path.with_name(f"test_{path.name}")).is_file()
+    ]
+
+
 def main(arguments: list[str]) -> int:
     root = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[1]
     source = root / "src" / PACKAGE
@@ -142,6 +154,7 @@ def main(arguments: list[str]) -> int:
     print(f"classes spread over files by inheritance: {len(spread)}", *spread, sep="\n    ")
     shared = shared_names(trees)
     print(f"names of several classes: {len(shared)}", *shared, sep="\n    ")
+    print(f"modules without a test file of their name: {len(untested(source, root / 'tests'))}")
     lines = sum(len(path.read_text("utf-8").splitlines()) for path in source.rglob("*.py"))
     lua = sum(len(path.read_text("utf-8").splitlines()) for path in source.rglob("*.lua"))
     tools = sum(len(path.read_text("utf-8").splitlines()) for path in (source / "testing").rglob("*.py"))

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
-from scripts.structure import PACKAGE, assigned_from_outside, circles, imports, modules, shared_names, spread_classes
+from scripts.structure import (
+    PACKAGE,
+    assigned_from_outside,
+    circles,
+    imports,
+    modules,
+    shared_names,
+    spread_classes,
+    untested,
+)
 from tests.scripts.test_wheel import ROOT
 
 
@@ -34,6 +44,19 @@ def test_names_and_spread_classes() -> None:
     trees = _trees(a="class Link: ...\nclass Half: ...", b="class Link: ...\nclass Whole(Half): ...")
     assert shared_names(trees) == ["Link"]
     assert spread_classes(trees) == ["greenroom.server.b.Whole < Half"]
+
+
+def test_modules_without_a_test_file_of_their_name(tmp_path: Path) -> None:
+    for name in (
+        "src/core/a.py",
+        "src/core/b.py",
+        "src/core/__init__.py",
+        "src/testing/tool.py",
+        "tests/core/test_a.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert untested(tmp_path / "src", tmp_path / "tests") == ["core/b.py"]
 
 
 def test_the_structure_of_the_source() -> None:
