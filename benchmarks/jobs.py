@@ -99,7 +99,7 @@ FULL = Form(
     echoes=60_000, watchers=5_000, updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20,
     tokens=19_700, lap_tokens=9_300, peers=(*KINDS, CENTRIFUGO), peer_idle=5_000, peer_watchers=2_000,
     redis_nodes=(1, 2, 3), joins=1_000, room_laps=5, members=1_000, counted=10_000, room_churn=4, compiles=True,
-    limit=2_000,
+    limit=2_300,
 )  # fmt: skip
 
 
