@@ -77,7 +77,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     counted: int
     """Of a counted one."""
     room_churn: float
-    """Seconds for which others come and go."""
+    """Seconds for which members go and come back."""
     without: tuple[str, ...] = ()
     """Jobs that only `--only` runs."""
     compiles: bool

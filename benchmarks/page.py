@@ -83,12 +83,12 @@ subscribe answers without the roster, for which clients have another request tha
 rosters have versions, survive a crash, or follow a session that ends in another process.
 
 In the room of 1,000 all join at once (256 in flight) and read the whole roster, as SDKs do; then members change their
-names one after the other, each change sent to all 1,000; then one sends a message to all others; then others come and
-go, 100 joins and leaves a second, each of which has to reach all members; then a node is killed. *Bare frames* are what
-the floor does for as many watchers. The only node of the embedded engine is started again, and all come back by the
-SDK's rules. Of two nodes on Redis, which share one core here, one is killed: a fifth of those who were on it never come
-back, and have a grace of 10 s after its lease has ended. In the counted room of 10,000 members are told the count, once
-a second, and all come back.
+names one after the other, each change sent to all 1,000; then one sends a message to all others; then some go and
+come back, 100 leaves and joins a second, each of which has to reach all who stay; then a node is killed. *Bare frames*
+are what the floor does for as many watchers. The only node of the embedded engine is started again, and all come back
+by the SDK's rules. Of two nodes on Redis, which share one core here, one is killed: a fifth of those who were on it
+never come back, and have a grace of 10 s after its lease has ended. In the counted room of 10,000 members are told the
+count, once a second, and all come back.
 """
 
 _TRIED = """

@@ -17,6 +17,7 @@ class SocketIoDialect:
     path = "/socket.io/?EIO=4&transport=websocket"
     subprotocol: str | None = None
     waits = True
+    pong = b"3"
 
     def hello(self, token: str, number: int) -> bytes:
         return b'40{"token":"%b"}' % token.encode()
@@ -53,6 +54,7 @@ class CentrifugoDialect:
     path = "/connection/websocket"
     subprotocol: str | None = None
     waits = False
+    pong = b"{}"
 
     def __init__(self) -> None:
         self._channel = "changes:nobody"
@@ -85,6 +87,8 @@ class CentrifugoDialect:
         at = 0 if message.startswith(b'{"id":') else message.find(b'\n{"id":')
         if at >= 0:
             return Said.REFUSED if b'"error":{' in message[at : at + 40] else Said.DONE
+        if message == self.pong:
+            return Said.PING
         return Said.NOTICE if message.startswith(b'{"push":') else Said.OTHER
 
 
@@ -94,6 +98,7 @@ _KINDS = (
     (b"40", Said.DONE),
     (b"44", Said.REFUSED),
     (b"0{", Said.WELCOME),
+    (b"2", Said.PING),
 )
 
 

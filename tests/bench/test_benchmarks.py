@@ -194,7 +194,7 @@ def test_centrifugos_messages_are_read_also_where_several_come_in_one_frame() ->
         (b'{"id":1,"error":{"code":103}}', Said.REFUSED),
         (join + b'\n{"id":3,"error":{"code":103}}', Said.REFUSED),
         (join, Said.NOTICE),
-        (b"{}", Said.OTHER),
+        (b"{}", Said.PING),
     ):
         assert dialect.kind(message) is said, message
     assert b'"channel":"changes:bench-0"' in dialect.watch(["bench-0"])

@@ -135,6 +135,8 @@ class BenchClient:
         elif kind is Said.NOTICE:
             if self.on_notice is not None:
                 self.on_notice(self, message)
+        elif kind is Said.PING and self.connection is not None:
+            self.connection.send(self._target.dialect.pong)
         elif kind is Said.REFUSED and self._answer is not None and not self._answer.done():
             self._answer.set_exception(RequestRefusedError(message[:200].decode("utf-8", "replace")))
 

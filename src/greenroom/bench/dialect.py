@@ -18,6 +18,8 @@ class Said(Enum):
     """The answer to what was asked."""
     REFUSED = "refused"
     NOTICE = "notice"
+    PING = "ping"
+    """Is the client there? Of protocols that ask by a message rather than by a frame."""
     OTHER = "other"
 
 
@@ -28,6 +30,8 @@ class Dialect(Protocol):
     subprotocol: str | None
     waits: bool
     """Whether the client waits for a welcome before it says hello."""
+    pong: bytes
+    """What answers a `Said.PING`."""
 
     def hello(self, token: str, number: int) -> bytes:
         """The message that opens a session."""
@@ -65,6 +69,7 @@ class GreenroomDialect:
     path = PATH
     subprotocol: str | None = SUBPROTOCOL
     waits = False
+    pong = b""
 
     def hello(self, token: str, number: int) -> bytes:
         return hello(token, secret())

@@ -32,13 +32,13 @@ from greenroom.bench.wire import ConnectFailedError
 
 GATHERED = 0.25
 """Seconds after which what was done last has reached everybody: changes are gathered for 0.1 s."""
-STAY = 1.0
-"""Seconds between the join and the leave of somebody who comes and goes."""
+AWAY_FOR = 1.0
+"""Seconds between the leave and the join of somebody who goes and comes back."""
 PAUSE = 0.12
 """Seconds between two changes that are to be sent on their own."""
 PATIENCE = 20.0
 """Seconds for which a change or a message is waited for."""
-LONGEST_CRASH = 90.0
+LONGEST_CRASH = 60.0
 """Seconds for which rosters may differ from sessions after a crash, before that is an error."""
 _ROSTER_HEAD = re.compile(rb'"version":(\d+)(?:,"since":(\d+))?,"count":(\d+)')
 """How a roster or a change of one begins, behind the room's name."""
@@ -131,8 +131,8 @@ class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a crowd in one room does. Times in seconds; what is 0 is left out.
 
     counted: whether watchers get the count alone. rosters: whether the server tells members of the roster, as
-    Greenroom does. changes: of members' names, one at a time. messages: to all, one at a time. churn: joins and leaves
-    a second of others. away: the share of those who lose their node that never come back.
+    Greenroom does. changes: of members' names, one at a time. messages: to all, one at a time. churn: leaves and joins
+    a second. away: the share of those who lose their node that never come back.
     """
 
     members: int
@@ -365,8 +365,9 @@ class Crowd:
         return found
 
     async def churn(self) -> Measurement:
-        """Others come and go, each once. An operation is a join or a leave; the latency, from its sending to each
-        member's receiving it. Of a counted room it is that of joins, to the count that has them."""
+        """Some of the members go and come back, each once. An operation is a leave or a join; the latency is from its
+        sending to its being received by each of those who stay. Of a counted room it is that of joins, to the count
+        that has them."""
         plan, target = self._plan, self._target
         errors: Counter[str] = Counter()
         sent: dict[tuple[str, bool], float] = {}
@@ -374,10 +375,10 @@ class Crowd:
         frames: dict[tuple[int, int], list[tuple[str, bool]]] = {}
         receipts: list[tuple[float, tuple[int, int]]] = []
 
-        def notice(_device: BenchClient, message: bytes) -> None:
+        def notice(device: BenchClient, message: bytes) -> None:
             now = time.perf_counter()
             head = _ROSTER_HEAD.search(message, 0, _HEAD_BYTES)
-            if head is None:
+            if head is None or device.number in ids:
                 return
             key = int(head[1]), int(head[2] or 0)
             if key not in frames:
@@ -387,32 +388,33 @@ class Crowd:
                 frames[key] = [(one.id, True) for one in changes.joined] + [(one, False) for one, _ in changes.left]
             receipts.append((now, key))
 
-        count = int(plan.churn / 2 * plan.churn_seconds)
-        others = await open_many(target, range(plan.members, plan.members + count), errors=errors)
-        ids = [participant_id(target.tokens[device.number]) for device in others]
+        count = min(int(plan.churn / 2 * plan.churn_seconds), len(self._devices) // 2)
+        going = list(self._devices)[-count:]
+        ids = {number: participant_id(target.tokens[number]) for number in going}
         await asyncio.sleep(1.0)
         self._want(len(self._devices), self._devices)
         self._listener = notice
 
-        async def come_and_go(turn: int) -> None:
-            device = others[turn]
-            at = sent[ids[turn], True] = time.perf_counter()
+        async def go_and_come(number: int) -> None:
+            device = self._devices[number]
+            sent[ids[number], False] = time.perf_counter()
             try:
+                await device.ask(target.dialect.leave(self.ROOM))
+                await asyncio.sleep(AWAY_FOR)
+                at = sent[ids[number], True] = time.perf_counter()
                 reply = await device.ask(target.dialect.join(self.ROOM))
                 head = _ROSTER_HEAD.search(reply, 0, _HEAD_BYTES)
                 joins.append((int(head[1]) if head else 0, at))
-                await asyncio.sleep(STAY)
-                sent[ids[turn], False] = time.perf_counter()
-                await device.ask(target.dialect.leave(self.ROOM))
+                self._learn(number, reply, 0)
             except (ConnectFailedError, RequestRefusedError, OSError) as error:
                 errors[f"{type(error).__name__}: {str(error)[:120]}"] += 1
             target.watcher.done(2)
 
         with self._measured("churn", 2 * count) as stopwatch:
             tasks: set[asyncio.Task[None]] = set()
-            while len(tasks) < len(others):
-                due = min(len(others), int(stopwatch.elapsed() * plan.churn / 2) + 1)
-                tasks |= {asyncio.create_task(come_and_go(turn)) for turn in range(len(tasks), due)}
+            while len(tasks) < count:
+                due = min(count, int(stopwatch.elapsed() * plan.churn / 2) + 1)
+                tasks |= {asyncio.create_task(go_and_come(number)) for number in going[len(tasks) : due]}
                 await asyncio.sleep(0.01)
             await asyncio.gather(*tasks)
             answered = time.perf_counter()
@@ -424,13 +426,12 @@ class Crowd:
             latencies = list(times_to_reach(joins, [(now, version) for now, (version, _) in receipts]))
         else:
             latencies = [now - sent[change] for now, key in receipts for change in frames[key] if change in sent]
-            if missed := len(sent) * len(self._devices) - len(latencies):
+            if missed := len(sent) * (len(self._devices) - count) - len(latencies):
                 errors["changes that a member did not receive"] = missed
         found = finding("churn", {**self._parameters(), "perSecond": plan.churn}, latencies, stopwatch, errors)
-        found.operations = 2 * len(others)
+        found.operations = 2 * count
         found.rate = found.operations / stopwatch.seconds
         found.more |= {"frames": len(receipts), "lag": round(max(0.0, converged - answered), 3)}
-        await close_many(others)
         return found
 
     async def crash(self, crash: Crash) -> Measurement:
@@ -475,7 +476,7 @@ class Crowd:
             await asyncio.to_thread(crash.revive)
             up = time.perf_counter()
         await coming
-        converged = await self._follow(errors, LONGEST_CRASH)
+        converged = await self._follow(errors, LONGEST_CRASH if len(latencies) == len(back) else 0.0)
         stopwatch.stop()
         parameters = {**self._parameters(), "lost": len(lost), "away": len(away)}
         found = finding("crash", parameters, latencies, stopwatch, errors)
