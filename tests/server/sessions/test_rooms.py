@@ -242,16 +242,35 @@ async def test_r6_a_reader_that_is_too_slow_learns_what_it_missed() -> None:
             sender = (anna, carol)[number % 2]
             await result_of(shell, sender, "rooms.send", room=ROOM, messageId=f"m{number}", message="x" * size)
         await shell.settle()
+        rooms = shell.hub.rooms
         assert bob[1].notifications("rooms.message") == []
+        fits = WAITING_BYTES // (size + 100)
+        assert (rooms.messages_sent, rooms.messages_missed) == (6, {"slow": 6 - fits, "away": 0})
         bob[1].paused = False
         bob[0].drained()
         received = bob[1].notifications("rooms.message")
-        fits = WAITING_BYTES // (size + 100)
         assert (len(received), [one["number"] for one in received]) == (
             fits, sorted(one["number"] for one in received),
         )  # fmt: skip
         assert bob[1].notifications("rooms.missed") == [{"room": ROOM, "count": 6 - fits}]
         assert not bob[1].closed
+        assert (rooms.messages_sent, rooms.messages_missed["away"]) == (6 + fits, 0)
+        bob[1].paused = True
+        await result_of(shell, anna, "rooms.send", room=ROOM, messageId="last", message="for nobody")
+        await shell.settle()
+        bob[0].lost(1006, "")
+        await shell.settle()
+        assert (rooms.messages_sent, rooms.messages_missed) == (7 + fits, {"slow": 6 - fits, "away": 1})
+
+
+async def test_changes_that_are_sent_are_counted() -> None:
+    async with running_shell() as shell:
+        people = [await shell.open(name) for name in ("anna", "bob", "carol")]
+        for one in people:
+            await join(shell, one)
+            await flush(shell)
+        sent = sum(len(changes(link)) for _, link in people)
+        assert (shell.hub.rooms.changes_sent, sent) == (sent, 3)
 
 
 async def test_r8_a_kick_by_the_backend_reaches_the_session() -> None:

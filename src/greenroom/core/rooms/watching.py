@@ -387,17 +387,28 @@ class RoomWatches:
         self.sent.pop(room, None)
         self.behind.pop(room, None)
 
-    def enqueue(self, room: str, data: bytes) -> None:
-        """A message waits, or is missed where too much does."""
+    @property
+    def waiting(self) -> int:
+        """Messages that wait."""
+        return len(self._waiting or ())
+
+    def enqueue(self, room: str, data: bytes) -> bool:
+        """A message waits, or (False) is missed where too much does."""
         if self.waiting_bytes + len(data) > WAITING_BYTES:
             if self._missed is None:
                 self._missed = {}
             self._missed[room] = self._missed.get(room, 0) + 1
-            return
+            return False
         self.waiting_bytes += len(data)
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(data)
+        return True
+
+    def give_up(self) -> int:
+        """The connection is gone. How many messages waited."""
+        waiting, self._waiting, self._missed, self.waiting_bytes = self.waiting, None, None, 0
+        return waiting
 
     def next_piece(self) -> bytes | None:
         """What to send now that the buffer is empty, or None. What was missed is said after what waited."""

@@ -74,8 +74,8 @@ class ConnectionRooms(Protocol):
     def settle(self, connection: SessionConnection) -> None:
         """Put the connection on, or take it off, the lists of members and watchers, as its session says."""
 
-    def drained(self, connection: SessionConnection) -> None:
-        """The connection's buffer is empty."""
+    def drained(self, connection: SessionConnection, messages: int) -> None:
+        """The connection's buffer is empty. messages: of rooms, that waited and went."""
 
 
 class CallStarter(Protocol):
@@ -312,8 +312,8 @@ class SessionConnection:
 
     def _send_pieces(self, at: Now) -> int:
         """Each piece goes when the one before has left the buffer. How many went."""
-        link = self.link
-        sent = 0
+        link, rooms = self.link, self.context.rooms
+        sent, waited = 0, 0 if rooms is None else rooms.watches.waiting
         while link is not None and not link.paused and not link.closed:
             self.machine.drained(at)
             effects = self.context.effects()
@@ -323,6 +323,6 @@ class SessionConnection:
                 if type(effect) is Send:
                     sent += 1
                     link.send(effect.data)
-        if self.context.rooms is not None:
-            self._hub.rooms.drained(self)
+        if rooms is not None:
+            self._hub.rooms.drained(self, waited - rooms.watches.waiting)
         return sent

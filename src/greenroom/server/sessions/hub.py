@@ -88,7 +88,7 @@ class Hub:
         self.received = self.sent = 0
         """Messages of all connections since the start."""
         self.fan_out = FanOut(self.watchers, metrics, clock=self._clock, messages_sent=self.messages_sent)
-        self.rooms = NodeRooms(self, bus, rooms, clock=self._clock, messages_sent=self.messages_sent)
+        self.rooms = NodeRooms(self, bus, rooms, clock=self._clock, count_sent=self.messages_sent)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._deferred: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         """What waits for its turn: more came at once than the loop should have in one."""

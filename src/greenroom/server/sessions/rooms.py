@@ -122,7 +122,7 @@ class NodeRoom:
 
 class NodeRooms:
     """One for each node. tasks: owns what is begun here. source: where rosters are read. clock: monotonic seconds.
-    messages_sent: counts them."""
+    count_sent: is given how many frames were sent."""
 
     def __init__(
         self,
@@ -131,13 +131,13 @@ class NodeRooms:
         source: Rooms,
         *,
         clock: Callable[[], float],
-        messages_sent: Callable[[int], None],
+        count_sent: Callable[[int], None],
     ) -> None:
         self._tasks = tasks
         self._bus = bus
         self._source = source
         self._clock = clock
-        self._messages_sent = messages_sent
+        self._count_sent = count_sent
         self._loop = asyncio.get_running_loop()
         self._rooms: dict[RoomKey, NodeRoom] = {}
         self._batcher = RoomBatcher()
@@ -146,6 +146,13 @@ class NodeRooms:
         self._left_in_turn = _TURN
         """Of what may be written in this turn of the loop."""
         self._is_turn_due = False
+        self.changes_sent = 0
+        """Frames of `rooms.changed`, since the start."""
+        self.messages_sent = 0
+        """Frames of `rooms.message`, since the start."""
+        self.messages_missed = {"slow": 0, "away": 0}
+        """Messages that were not sent, since the start: too much waited already; or they waited when the connection was
+        lost."""
         self.is_unread = False
         """Whether something could not be subscribed to, or read: to be tried again with `read_again`."""
 
@@ -245,6 +252,7 @@ class NodeRooms:
         if rooms is None:
             return
         if context.state is ServerState.GONE:
+            self.messages_missed["away"] += rooms.watches.give_up()
             for name in {*rooms.joined, *rooms.watches.sent, *rooms.touched}:
                 room = self._rooms.get((context.app, name))
                 if room is not None:
@@ -508,7 +516,8 @@ class NodeRooms:
                     link.send(frame)
                 else:
                     watches.behind[name] = None
-            self._messages_sent(count)
+            self.changes_sent += count
+            self._count_sent(count)
             yield cost
 
     def _catch_up(self, connection: SessionConnection, room: NodeRoom) -> None:
@@ -522,13 +531,18 @@ class NodeRooms:
         elif _may_write(connection):
             watches.behind.pop(room.name, None)
             watches.sent[room.name] = copy.version
-            self._messages_sent(1)
+            self.changes_sent += 1
+            self._count_sent(1)
             connection.link.send(copy.frame(sent, MAX_PIECE_BYTES))  # type: ignore[union-attr]
         else:
             watches.behind[room.name] = None
 
-    def drained(self, connection: SessionConnection) -> None:
-        """The connection's buffer is empty: what is behind may go, one room after another as it stays so."""
+    def drained(self, connection: SessionConnection, messages: int) -> None:
+        """The connection's buffer is empty: what is behind may go, one room after another as it stays so.
+
+        messages: that waited, and went.
+        """
+        self.messages_sent += messages
         watches = _watches_of(connection)
         while watches is not None and watches.behind and _may_write(connection):
             name = next(iter(watches.behind))
@@ -554,9 +568,10 @@ class NodeRooms:
                 if _may_write(connection) and not watches.is_waiting:
                     count += 1
                     connection.link.send(data)  # type: ignore[union-attr]
-                else:
-                    watches.enqueue(name, data)
-            self._messages_sent(count)
+                elif not watches.enqueue(name, data):
+                    self.messages_missed["slow"] += 1
+            self.messages_sent += count
+            self._count_sent(count)
             yield len(some)
 
 
