@@ -378,6 +378,28 @@ async def test_an_erase_leaves_no_invitation_text_in_the_file(tmp_path: Path) ->
     assert b"555-0199" not in b"".join(path.read_bytes() for path in files)
 
 
+@pytest.mark.usefixtures("rows_in_memory_are_those_of_the_file")
+async def test_rooms_do_not_remember_who_was_erased() -> None:
+    async with EmbeddedWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        await a.join(ROOM)
+        await b.join(ROOM)
+        await b.join("left before")
+        await a.join("left before")
+        known = await w.roster("left before")
+        await a.leave("left before")
+        held = await w.roster(ROOM)
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
+        for room, roster in ((ROOM, held), ("left before", known)):
+            found = await w.roster(room, since=roster.version)
+            assert (found.since, [member.id for member in found.members], found.left) == (None, [b.participant_id], ())
+            assert found.record is not None
+            assert found.record.opened_by == ("" if room == ROOM else b.participant_id)
+        for table, column in (("removals", "participant"), ("members", "participant"), ("rooms", "opened_by")):
+            sql = f"SELECT count(*) FROM {table} WHERE {column} = ?"
+            assert connection_of(w).execute(sql, (a.participant_id,)).get == 0, table
+
+
 async def test_r6_nothing_of_a_message_is_written(tmp_path: Path) -> None:
     async with EmbeddedWorld(str(tmp_path)) as w:
         a = await w.client()

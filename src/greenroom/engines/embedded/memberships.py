@@ -197,6 +197,29 @@ def remove_member(tx: Transaction, room: RoomRow, participant_id: str, reason: s
     publish_room(tx, room, before, left=((participant_id, reason),), ended=ended)
 
 
+def erase_from_rooms(tx: Transaction, app: str, participant_id: str) -> None:
+    """Rooms remember no longer that somebody who is erased has left them, or has opened them. Whoever knows the roster
+    from before reads all of it."""
+    if not tx.state.rooms.known:
+        return
+    left = tx.rows(
+        "SELECT name, removals.version FROM removals JOIN rooms ON rooms.n = removals.r"
+        " WHERE app = ? AND participant = ?",
+        (app, participant_id),
+    )
+    for name, version in left:
+        room = tx.room(app, name)
+        assert room is not None, "it was just read"
+        room.forgotten = max(room.forgotten, version)
+        tx.save_room(room)
+        tx.execute("DELETE FROM removals WHERE r = ? AND participant = ?", (room.n, participant_id))
+    for (name,) in tx.rows("SELECT name FROM rooms WHERE app = ? AND opened_by = ?", (app, participant_id)):
+        room = tx.room(app, name)
+        assert room is not None, "it was just read"
+        room.opened_by = ""
+        tx.save_room(room)
+
+
 # -- rooms -----------------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from greenroom.engines.base import (
 )
 from greenroom.engines.embedded.erase import begin_erasure
 from greenroom.engines.embedded.invitations import erase_invitations
+from greenroom.engines.embedded.memberships import erase_from_rooms
 from greenroom.engines.embedded.rows import SessionRow
 from greenroom.engines.embedded.session_steps import bump, end_row, finish
 from greenroom.engines.embedded.state import RestrictionKey
@@ -176,6 +177,7 @@ def _erase(tx: Transaction, request: EraseParticipant) -> Restricted:
         tx.changes.append(ParticipantRecord(app=participant.app, id=participant.id, version=participant.version))
         tx.forget_participant(participant)
     erase_invitations(tx, request.app, request.participant_id)
+    erase_from_rooms(tx, request.app, request.participant_id)
     begin_erasure(tx, request.app, request.participant_id)
     return Restricted(ended, participant is not None or bool(ended), cutoff)
 
