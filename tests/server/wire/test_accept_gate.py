@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from greenroom.server.wire import accept_gate
 from greenroom.server.wire.accept_gate import AT_MOST, YOUNG, AcceptGate
-from tests.server.raw_client import RawClient, RunningDoor, handshake, serving
+from tests.server.raw_client import RawClient, RunningDoor, close_frame, handshake, serving
 from tests.support.patience import until
 
 BOTH_LOOPS = pytest.mark.parametrize(
@@ -165,6 +166,20 @@ async def test_listeners_of_any_kind_share_the_gate(
         writer.close()
         server.close()
         await server.wait_closed()
+
+
+@BOTH_LOOPS
+async def test_systems_without_epoll_serve_on_the_transports_of_the_loop(
+    loop_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(select, "epoll")
+    async with serving() as running:
+        async with running.client() as client:
+            await client.send(HTTP)
+            assert (await client.response()).status == 200
+        async with running.session() as session:
+            await session.send(close_frame(1000))
+            assert (await session.closed_with())[1] == 1000
 
 
 @BOTH_LOOPS

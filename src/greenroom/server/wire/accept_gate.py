@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import select
 import socket
 import ssl
 from collections import deque
@@ -112,12 +113,12 @@ class GatedListener:
         self._protocol_for = accept
         self._tls: dict[str, Any] = {}
         self._poller: Poller | None = None
-        """Of connections without TLS."""
+        """Of connections without TLS, where the system has epoll. All others are the event loop's."""
         if tls is not None:
             self._tls["ssl"] = tls
             self._tls["ssl_handshake_timeout"] = options.head_timeout
             self._tls["ssl_shutdown_timeout"] = options.close_timeout
-        else:
+        elif hasattr(select, "epoll"):
             self._poller = Poller()
             if listener.family != socket.AF_UNIX:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
@@ -183,15 +184,15 @@ class GatedListener:
             if self._poller is not None:
                 protocol.connection_made(self._poller.start(connection, protocol))
                 continue
-            task = self._loop.create_task(self._start_tls(connection, protocol))
+            task = self._loop.create_task(self._start_on_loop(connection, protocol))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
 
-    async def _start_tls(self, connection: socket.socket, protocol: TransportProtocol) -> None:
+    async def _start_on_loop(self, connection: socket.socket, protocol: TransportProtocol) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: LoopProtocol(protocol), connection, **self._tls)
         except OSError as error:
-            log.info("TLS handshake failed: %s", error)
+            log.info("%s: %s", "TLS handshake failed" if self._tls else "not connected", error)
             protocol.connection_lost(None)
         except asyncio.CancelledError:
             protocol.connection_lost(None)

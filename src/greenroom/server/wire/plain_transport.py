@@ -1,8 +1,8 @@
 """Connections without TLS, on an epoll of our own that lies inside the event loop's.
 
 What uvloop makes for each connection (a task that starts it, a stream's handle, a request for each write, contexts and
-callbacks) costs a short one more than all that is done with it; here it is a socket, and a row in a dict. With TLS
-connections are the event loop's own.
+callbacks) costs a short one more than all that is done with it; here it is a socket, and a row in a dict. With TLS,
+and where the system has no epoll (macOS), connections are the event loop's own.
 
 What can go wrong, and which rule prevents it
 ---------------------------------------------
