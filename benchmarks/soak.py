@@ -1,7 +1,9 @@
-"""The long form: tests marked soak, all others on the compiled wheel, then long scenarios. Four hours at most."""
+"""The long form: tests marked soak, those of the browser SDK in their long form, all others on the compiled wheel, then
+long scenarios. Four hours at most."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from functools import partial
@@ -13,6 +15,7 @@ from benchmarks.process import PYTHON, ROOT
 from benchmarks.servers import running
 from greenroom.bench.churn import churn
 from greenroom.bench.scenarios import idle, storm
+from scripts.run_tests import install_node, run_browser_tests
 
 _TESTS_LIMIT = 7_200
 """Seconds."""
@@ -31,11 +34,14 @@ def run() -> int:
     except subprocess.TimeoutExpired:
         print(f"the soak tests took more than {_TESTS_LIMIT} s")
         code = 1
+    os.environ["GREENROOM_SOAK"] = "1"
+    in_browser = run_browser_tests(install_node())
+    del os.environ["GREENROOM_SOAK"]
     # All other tests once more, on the compiled wheel; 3: there is no compiler here, which it has said.
     compiled = subprocess.run([PYTHON, "-m", "scripts.test_compiled"], cwd=ROOT, check=False).returncode
     grown = _endurance()
     print(f"soak: {time.monotonic() - started:.0f} s")
-    return 1 if code not in (0, _NO_TESTS) or compiled not in (0, 3) or grown else 0
+    return 1 if code not in (0, _NO_TESTS) or not in_browser or compiled not in (0, 3) or grown else 0
 
 
 def _endurance() -> bool:

@@ -188,11 +188,14 @@ def browser_tests() -> list[str]:
 
 
 def run_browser_tests(bin_dir: Path | None) -> bool:
-    """The tests of the browser SDK in Node; their lines are kept in `BROWSER_OUTPUT`. Whether all went well."""
+    """The tests of the browser SDK in Node; their lines are kept in `BROWSER_OUTPUT`. Whether all went well.
+
+    With GREENROOM_SOAK=1 they build what takes long too."""
     if bin_dir is None:
         return False
     # With a limit for a file: where a test fails, a timer of its may keep the file's process alive for ever.
     command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}", f"--test-timeout={NODE_TIMEOUT}000"]
+    (ROOT / RESULTS).mkdir(parents=True, exist_ok=True)
     with (ROOT / BROWSER_OUTPUT).open("wb") as output:
         return run([bin_dir / "node", *command, *browser_tests()], BROWSER, output)
 

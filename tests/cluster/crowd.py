@@ -497,7 +497,7 @@ async def _until_known(cluster: Cluster, tenants: Tenants, key: str) -> None:
 async def crowd_at(cluster: Cluster, *, seed: int, apps: int = 1) -> AsyncIterator[list[Crowd]]:
     """Crowds of new applications of the cluster."""
     print(f"seed {seed}")
-    engine = RedisEngine(cluster.nodes[0].engine)
+    engine = RedisEngine(cluster.nodes[0].engine, timeout=PATIENCE)
     await engine.start()
     crowds: list[Crowd] = []
     try:

@@ -84,11 +84,10 @@ async def test_two_people_of_the_first_tutorial_see_each_other(tmp_path: Path) -
             for names in (("anna", "bob"), ("bob", "anna"))
         ]
         try:
-            async with asyncio.timeout(PATIENCE):
-                await _until_line(people[0], "bob is online")
-                await _until_line(people[1], "anna is online")
-                people[1].send_signal(signal.SIGINT)
-                await _until_line(people[0], "bob is offline")
+            await _until_line(people[0], "bob is online")
+            await _until_line(people[1], "anna is online")
+            people[1].send_signal(signal.SIGINT)
+            await _until_line(people[0], "bob is offline")
         finally:
             for process in people:
                 if process.returncode is None:
@@ -98,8 +97,9 @@ async def test_two_people_of_the_first_tutorial_see_each_other(tmp_path: Path) -
 
 async def _until_line(process: asyncio.subprocess.Process, words: str) -> None:
     assert process.stdout is not None
-    while words not in (line := (await process.stdout.readline()).decode()):
-        assert line, "the program ended"
+    async with asyncio.timeout(PATIENCE):
+        while words not in (line := (await process.stdout.readline()).decode()):
+            assert line, "the program ended"
 
 
 @pytest.mark.slow

@@ -21,7 +21,8 @@ from tests.server.webhooks.receiver import receiver
 pytestmark = pytest.mark.slow
 
 SEED = 20_260_102
-CASES = 15
+SHORT, LONG = 6, 25
+"""Random cases of each operation: in `make test` and in `make soak`."""
 ALL_PHASES = "coverage,fuzzing"
 CHECKS = (
     "not_a_server_error",
@@ -53,11 +54,13 @@ parameters = {{ "query.wait" = 0 }}
 """
 
 
-async def _run(running: RunningService, token: str, folder: Path, config: str, phases: str, *paths: str) -> str:
+async def _run(
+    running: RunningService, token: str, folder: Path, config: str, phases: str, cases: int, *paths: str
+) -> str:
     """Raises AssertionError with what it says."""
     (folder / "schemathesis.toml").write_text(config)
     command = [str(Path(sys.executable).with_name("st")), "run", f"{running.url}/openapi.json", "--no-color"]
-    command += ["--phases", phases, "-n", str(CASES), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
+    command += ["--phases", phases, "-n", str(cases), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
     command += ["-H", f"Authorization: Bearer {token}", "--generation-database", "none", *paths]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -76,19 +79,21 @@ async def _run(running: RunningService, token: str, folder: Path, config: str, p
     return out.decode()
 
 
-@pytest.mark.parametrize("phases", ["fuzzing", pytest.param(ALL_PHASES, marks=pytest.mark.soak)])
-async def test_the_server_api_with_real_ids(phases: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("phases", "cases"), [("fuzzing", SHORT), pytest.param(ALL_PHASES, LONG, marks=pytest.mark.soak)]
+)
+async def test_the_server_api_with_real_ids(phases: str, cases: int, tmp_path: Path) -> None:
     async with receiver() as there, api_service(**SETTINGS) as (running, tenant, api):
         client = await running.dial()
         opened = await client.open(tenant.token("anna"), participant={"name": "__proto__"})
         hook = (await api.good("POST", "/v1/webhooks", {"url": there.url}))["endpoint"]["id"]
         config = _config(opened.id, hook)
         only = ("--include-path-regex", "^/v1/(participants|sessions|blocks|counts|events|webhooks)")
-        await _run(running, api.token, tmp_path, config, phases, *only, "--exclude-method", "DELETE")
+        await _run(running, api.token, tmp_path, config, phases, cases, *only, "--exclude-method", "DELETE")
         # They were real to the end: still there, although many have tried to change them.
         assert (await api.good("GET", "/v1/participants/ext:anna"))["externalId"] == "anna"
         assert (await api.good("GET", f"/v1/webhooks/{hook}"))["id"] == hook
-        await _run(running, api.token, tmp_path, config, phases, *only, "--include-method", "DELETE")
+        await _run(running, api.token, tmp_path, config, phases, cases, *only, "--include-method", "DELETE")
         await api.refused("GET", "/v1/participants/ext:anna")
         await client.drop()
 
@@ -97,4 +102,4 @@ async def test_the_server_api_with_real_ids(phases: str, tmp_path: Path) -> None
 async def test_what_would_spoil_the_others(path: str, tmp_path: Path) -> None:
     """Revoking ends the token that calls; a keeping of 0 s forgets who is offline."""
     async with api_service() as (running, _tenant, api):
-        await _run(running, api.token, tmp_path, "", ALL_PHASES, "--include-path", path)
+        await _run(running, api.token, tmp_path, "", ALL_PHASES, SHORT, "--include-path", path)

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import structlog
 
-from greenroom.engines.base import NodeRecord
+from greenroom.engines.base import NodeBeat, NodeRecord
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.server.cluster.drain import jitter_for
@@ -41,6 +41,27 @@ async def test_stop_is_harmless_when_repeated_and_before_start() -> None:
         await service.start()
         await service.stop()
         await service.stop()
+
+
+@pytest.mark.interpreted
+async def test_a_start_whose_first_renewal_has_no_answer_tries_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as data:
+        for answers in ([False, True], [False, False]):
+            service = new_service(short_config(data))
+            real, left = service.engine.registry.beat, list(answers)
+
+            async def beat(what: NodeBeat, real: Any = real, left: list[bool] = left) -> Any:
+                if left and not left.pop(0):
+                    raise ServiceUnavailableError("The engine did not answer.")
+                return await real(what)
+
+            monkeypatch.setattr(service.engine.registry, "beat", beat)
+            if any(answers):
+                await service.start()
+                await service.stop()
+            else:
+                with pytest.raises(ServiceUnavailableError, match="no lease"):
+                    await service.start()
 
 
 async def test_secrets_are_files_of_the_owner_alone_and_stay() -> None:

@@ -36,7 +36,7 @@ AWAY_FOR = 1.0
 """Seconds between the leave and the join of somebody who goes and comes back."""
 PAUSE = 0.12
 """Seconds between two changes that are to be sent on their own."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for which a change or a message is waited for."""
 LONGEST_CRASH = 60.0
 """Seconds for which rosters may differ from sessions after a crash, before that is an error."""

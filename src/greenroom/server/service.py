@@ -153,6 +153,8 @@ class Service:
             )
         )
         await self.node.beat()
+        if self.node.current_lease() is None:  # as after a standstill of machine or engine
+            await self.node.beat()
         # An engine that is empty, as at the very first start, is written to before anything is asked of it.
         await self.node.restored()
         if self.node.current_lease() is None:

@@ -20,6 +20,7 @@ from greenroom.engines.redis.topology import ask, make_topology
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
 from tests.support.certificates import self_signed
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import RedisServer, free_ports, single
 from tests.support.redis_world import RedisWorld
 
@@ -123,7 +124,7 @@ async def test_a_plain_address_for_a_tls_port_is_a_clear_error(tls: Secured) -> 
 
 
 async def test_tls(tls: Secured) -> None:
-    engine = RedisEngine(tls.url)
+    engine = RedisEngine(tls.url, timeout=PATIENCE)
     await engine.start()
     (facts,) = await engine.store.facts()
     assert facts.version.startswith("7.")

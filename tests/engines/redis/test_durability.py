@@ -8,6 +8,7 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.engines.redis.durability import check, describe
 from greenroom.engines.redis.store import ServerFacts
 from greenroom.errors import IllegalArgumentError
+from tests.support.patience import PATIENCE
 from tests.support.redis_server import DURABLE, single
 
 DURABLE_FACTS = ServerFacts(
@@ -43,7 +44,7 @@ def test_what_is_missing_is_named() -> None:
 @pytest.mark.slow
 async def test_a_real_server_is_read() -> None:
     with single(*DURABLE) as server:
-        engine = RedisEngine(server.url)
+        engine = RedisEngine(server.url, timeout=PATIENCE)
         try:
             await engine.store.start()
             (facts,) = await engine.store.facts()
@@ -55,7 +56,7 @@ async def test_a_real_server_is_read() -> None:
 @pytest.mark.slow
 async def test_a_real_server_that_evicts_is_refused_at_start() -> None:
     with single("--maxmemory-policy", "allkeys-lru") as server:
-        engine = RedisEngine(server.url)
+        engine = RedisEngine(server.url, timeout=PATIENCE)
         try:
             with pytest.raises(IllegalArgumentError, match="noeviction"):
                 await engine.start()

@@ -167,7 +167,7 @@ async def fail_over(trio: SentinelTrio, url: str, seed: int) -> Load:
 
 async def what_is_left(url: str, load: Load) -> None:
     """Raises AssertionError where something that was acknowledged is not there."""
-    engine = RedisEngine(url)
+    engine = RedisEngine(url, timeout=PATIENCE)
     try:
         await check(engine, load)
     finally:

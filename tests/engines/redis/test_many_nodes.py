@@ -39,7 +39,7 @@ async def three_nodes(server: RedisServer) -> AsyncIterator[tuple[RedisWorld, li
         assert isinstance(w.engine, RedisEngine)
         engines = [w.engine]
         for name in NODES[1:]:
-            engine = RedisEngine(server.url, clock_us=lambda: w.now_ms() * 1000)
+            engine = RedisEngine(server.url, clock_us=lambda: w.now_ms() * 1000, timeout=PATIENCE)
             await engine.start()
             engines.append(engine)
             await w.join(name, f"lease-of-{name}")

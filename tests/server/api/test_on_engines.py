@@ -37,7 +37,7 @@ async def service_on(kind: str) -> AsyncIterator[tuple[RunningService, Tenant, A
         engine: Engine = EmbeddedEngine(data, commit_window=0.0)
         if kind == "redis":
             server = stack.enter_context(single("--appendonly", "yes", "--appendfsync", "always"))
-            engine = RedisEngine(server.url)
+            engine = RedisEngine(server.url, timeout=PATIENCE)
         service = Service(config, engine=engine)
         await service.start()
         async with aiohttp.ClientSession() as http:
@@ -75,7 +75,7 @@ async def test_the_service_keeps_the_counts_of_the_last_hour(kind: str, monkeypa
 async def test_another_node_answers_with_what_one_has_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("greenroom.server.service.Sampler", partial(Sampler, period=0.2))
     with tempfile.TemporaryDirectory(prefix="greenroom-test-") as data, single() as server:
-        nodes = [Service(short_config(data), engine=RedisEngine(server.url)) for _ in range(2)]
+        nodes = [Service(short_config(data), engine=RedisEngine(server.url, timeout=PATIENCE)) for _ in range(2)]
         async with aiohttp.ClientSession() as http:
             for node in nodes:
                 await node.start()

@@ -15,8 +15,8 @@ from tests.server.http_service import basic
 pytestmark = pytest.mark.slow
 
 SEED = 20_260_101
-CASES = 15
-"""Of each operation, beside those that cover its schema."""
+SHORT, LONG = 4, 25
+"""Random cases of each operation, beside those that cover its schema: in `make test` and in `make soak`."""
 
 # Not: that whatever fits the schema is accepted. A token that is none, or an unknown cursor, fits, and is refused.
 CHECKS = (
@@ -38,11 +38,11 @@ expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431]
 
 
 async def schemathesis(
-    running: RunningService, folder: Path, paths: str, authorization: str | None, phases: str
+    running: RunningService, folder: Path, paths: str, authorization: str | None, phases: str, cases: int
 ) -> None:
     """Runs these phases of it against the paths that match. Raises AssertionError with what it says."""
     command = [str(Path(sys.executable).with_name("st")), "run", f"{running.url}/openapi.json", "--no-color"]
-    command += ["--phases", phases, "-n", str(CASES), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
+    command += ["--phases", phases, "-n", str(cases), "--seed", str(SEED), "--checks", ",".join(CHECKS)]
     # Events are waited for by design (up to 60 s is within the schema); drain does what it says.
     command += [
         "--include-path-regex",
@@ -83,17 +83,17 @@ ALL_PHASES = "coverage,fuzzing"
 
 
 @pytest.mark.parametrize(
-    ("who", "phases"),
+    ("who", "phases", "cases"),
     [
         # Each answer is the same 401: random requests show it, and whatever covers a schema is for `make soak`.
-        ("nobody", "fuzzing"),
-        pytest.param("nobody", ALL_PHASES, marks=pytest.mark.soak),
-        ("backend", ALL_PHASES),
-        ("application", ALL_PHASES),
-        ("operator", ALL_PHASES),
+        ("nobody", "fuzzing", SHORT),
+        ("backend", "coverage", SHORT),  # random ones: tests/fuzz/test_schemathesis.py
+        ("application", ALL_PHASES, SHORT),
+        ("operator", ALL_PHASES, SHORT),
+        *(pytest.param(who, ALL_PHASES, LONG, marks=pytest.mark.soak) for who in PATHS),
     ],
 )
-async def test_the_api(who: str, phases: str, tmp_path: Path) -> None:
+async def test_the_api(who: str, phases: str, cases: int, tmp_path: Path) -> None:
     async with running_service(failed_auth_per_minute=1_000_000) as running:
         app = await running.new_application()
         form = {"grant_type": "client_credentials"}
@@ -108,6 +108,6 @@ async def test_the_api(who: str, phases: str, tmp_path: Path) -> None:
             "application": own,
             "operator": f"Bearer {running.service.admin_token}",
         }
-        await schemathesis(running, tmp_path, PATHS[who], credentials[who], phases)
+        await schemathesis(running, tmp_path, PATHS[who], credentials[who], phases, cases)
         async with running.http.get(f"{running.url}/readyz") as reply:
             assert reply.status == 200

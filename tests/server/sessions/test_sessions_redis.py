@@ -17,8 +17,7 @@ from greenroom.core.rooms.requests import KickMember, RosterQuery
 from greenroom.engines.base import KickParticipant
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import RegistryState
-from greenroom.server.service import Service
-from tests.server.harness import RunningService, Tenant, short_config
+from tests.server.harness import RunningService, Tenant, new_service, short_config
 from tests.support.patience import until
 from tests.support.redis_server import RedisServer, free_ports
 
@@ -37,7 +36,7 @@ async def two_nodes(**settings: Any) -> AsyncIterator[tuple[RunningService, Runn
             async with aiohttp.ClientSession() as http:
                 for _ in range(2):
                     url = f"redis://127.0.0.1:{port}/0"
-                    service = Service(short_config(data, engine=url, drain_limit=0.5, **SECRETS, **settings))
+                    service = new_service(short_config(data, engine=url, drain_limit=0.5, **SECRETS, **settings))
                     await service.start()
                     nodes.append(RunningService(service, http, data))
                 try:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import os
 
-WALKS = int(os.environ.get("GREENROOM_WALKS", "120"))
-"""How many random lives of one node `make test` walks, in some 40 s of one core. The variable asks for more; `make
+WALKS = int(os.environ.get("GREENROOM_WALKS", "80"))
+"""How many random lives of one node `make test` walks, in some 25 s of one core. The variable asks for more; `make
 soak` walks thousands."""

@@ -23,7 +23,7 @@ from tests.support.sim.oracles import record_of, watchers_converged
 
 SEEDS = WALKS // 20
 """How many are walked of each kind; one costs several times a life of one node."""
-CHUNK = 3
+CHUNK = 2
 """Seeds of one test, so that all workers have their share."""
 SOAK = 2000
 """How many `make soak` walks of each kind, in half an hour of one core."""

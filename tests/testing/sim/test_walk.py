@@ -8,7 +8,7 @@ from tests.support.sim import WALKS
 from tests.support.sim.walk import Walk, WalkError, walk
 
 SEEDS = WALKS
-CHUNK = 40
+CHUNK = 20
 SOAK = 5000
 """How many `make soak` walks, in a quarter of an hour of one core."""
 
