@@ -77,7 +77,7 @@ class FakeServices:
         self.admitted: list[tuple[str, str]] = []
         self.failed_resumes: list[str] = []
         self.resumed: list[str] = []
-        self.revoked: set[tuple[str, str]] = set()
+        self.revoked_jtis: set[tuple[str, str]] = set()
         self.verified_for: list[str | None] = []
         self.violations: list[str] = []
         self.bad: set[str] = set()
@@ -104,10 +104,6 @@ class FakeServices:
     def application(self, key: str) -> Application | None:
         """From the dict."""
         return self.applications.get(key)
-
-    def is_revoked(self, app: str, jti: str) -> bool:
-        """From the set."""
-        return (app, jti) in self.revoked
 
     def _check_room(self) -> None:
         if self.full:

@@ -58,10 +58,10 @@ def test_a_missing_application_is_not_read_as_deleted() -> None:
 
 def test_a_token_revoked_by_its_jti_ends_the_sessions_that_it_opened() -> None:
     rig = Rig().open(jti="jti-1")
-    rig.services.revoked.add((APP, "jti-2"))
+    rig.services.revoked_jtis.add((APP, "jti-2"))
     rig.do("directory_changed", rig.now)
     assert rig.is_in(S.OPEN)
-    rig.services.revoked.add((APP, "jti-1"))
+    rig.services.revoked_jtis.add((APP, "jti-1"))
     rig.do("directory_changed", rig.now)
     assert rig.requests[-1].reason is EndReason.TOKEN_REVOKED
 
@@ -70,7 +70,7 @@ def test_a_session_that_was_being_opened_when_its_token_was_revoked_ends_too() -
     """The report: sessions that opened during the call survived in 8 of 8 rounds."""
     rig = Rig()
     rig.hello()
-    rig.services.revoked.add((APP, "jti-1"))
+    rig.services.revoked_jtis.add((APP, "jti-1"))
     rig.join(jti="jti-1")
     assert rig.requests[-1].reason is EndReason.TOKEN_REVOKED
 
@@ -80,7 +80,7 @@ def test_after_a_refresh_the_new_token_counts() -> None:
     rig.services.tokens["new"] = token_for("anna", jti="jti-2")
     rig.send("session.refreshToken", token="new")
     rig.answer(None)
-    rig.services.revoked.add((APP, "jti-1"))
+    rig.services.revoked_jtis.add((APP, "jti-1"))
     rig.do("directory_changed", rig.now)
     assert rig.is_in(S.OPEN)
     assert rig.services.verified_for[-1] == "p1-01"

@@ -74,7 +74,10 @@ def check_again(context: SessionContext, now: Now) -> None:
         pass  # nothing missing is read as deleted (S15)
     elif application.disabled:
         end(context, EndReason.APPLICATION_DISABLED, "")
-    elif context.token.issued_at <= application.revoked_before or context.services.is_revoked(context.app, context.jti):
+    elif (
+        context.token.issued_at <= application.revoked_before
+        or (context.app, context.jti) in context.services.revoked_jtis
+    ):
         end(context, EndReason.TOKEN_REVOKED, "")
     elif context.rooms is not None and context.owner is not None and context.state in ATTACHED:
         rights = context.rights()

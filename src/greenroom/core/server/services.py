@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Protocol
 
 import msgspec
@@ -111,8 +112,9 @@ class SessionServices(Protocol):
         Raises TokenInvalidError, TokenExpiredError, RateLimitedError (a bad one, after too many),
         ServiceUnavailableError (its issuer's keys are not here yet)."""
 
-    def is_revoked(self, app: str, jti: str) -> bool:
-        """Whether this one token was revoked, as far as it is known here."""
+    @property
+    def revoked_jtis(self) -> Container[tuple[str, str]]:
+        """Application and jti of tokens that were revoked one by one, as far as it is known here."""
 
     def application(self, key: str) -> Application | None:
         """The application, disabled ones too; None where unknown or deleted."""

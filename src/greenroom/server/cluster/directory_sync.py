@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import structlog
 
 from greenroom.core.commands import DirectoryCommand
@@ -22,7 +24,7 @@ class DirectorySync:
         self._is_loaded = False
         self._applied: dict[str, tuple[bool, int]] = {}
         """What open sessions were last checked against, by application: disabled, revoked_before."""
-        self._revoked = tenants.revocations.revoked_jtis
+        self._revoked = frozenset(tenants.revocations.revoked_jtis)
         """Tokens, by application and jti, that open sessions were last checked against."""
 
     async def load(self) -> None:
@@ -69,12 +71,12 @@ class DirectorySync:
             return
         before, self._applied = self._applied, self._current()
         changed = {key for key, value in self._applied.items() if before.get(key) != value}
-        revoked_before, self._revoked = self._revoked, self._tenants.revocations.revoked_jtis
+        revoked_before, self._revoked = self._revoked, frozenset(self._tenants.revocations.revoked_jtis)
         revoked = self._revoked - revoked_before
         if changed or revoked:
             self._check_sessions(changed, revoked)
 
-    def _check_sessions(self, apps: set[str], jtis: set[tuple[str, str]]) -> None:
+    def _check_sessions(self, apps: Set[str], jtis: Set[tuple[str, str]]) -> None:
         """Let open sessions of these applications, or with these tokens, look at the directory again."""
         for connection in tuple(self._hub.sessions.values()):
             context = connection.context

@@ -78,6 +78,8 @@ class Admission:
         self._joins = KeyedBuckets(JOINS_PER_MINUTE / 60, JOINS_BURST)
         self._invitations = KeyedBuckets(INVITATIONS_PER_MINUTE / 60, INVITATIONS_PER_MINUTE)
         self._full = False
+        self.revoked_jtis = tenants.revocations.revoked_jtis
+        """See `SessionServices.revoked_jtis`."""
         self.application = tenants.get
         """See `SessionServices.application`."""
 
@@ -103,13 +105,9 @@ class Admission:
             )
         except TokenInvalidError as error:
             found = self._of_issuer(token, error, "" if self._is_exempt(address, session_id) else source, now)
-        if (found.app, found.jti) in self._revocations.revoked_jtis:
+        if (found.app, found.jti) in self.revoked_jtis:
             raise self._revocations.refusal(found)
         return found
-
-    def is_revoked(self, app: str, jti: str) -> bool:
-        """See `SessionServices.is_revoked`."""
-        return (app, jti) in self._revocations.revoked_jtis
 
     def _check_source(self, source: str, now: Now) -> None:
         wait = self._checks.wait(source, now.mono)

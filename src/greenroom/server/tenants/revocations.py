@@ -54,12 +54,13 @@ class Revocations:
         self._clock = clock
         self._cutoffs: dict[tuple[str, str], int] = {}
         self.revoked_jtis: set[tuple[str, str]] = set()
-        """Application and jti of each token that was revoked by its jti."""
+        """Application and jti of each token that was revoked by its jti. The same set for good."""
         self._blocks: dict[tuple[str, str], Restriction] = {}
 
     def replace(self, restrictions: Iterable[Restriction]) -> None:
         """These are stored now, and no others."""
-        self._cutoffs, self.revoked_jtis, self._blocks = {}, set(), {}
+        self._cutoffs, self._blocks = {}, {}
+        self.revoked_jtis.clear()
         self.apply(restrictions)
 
     def apply(self, restrictions: Iterable[Restriction]) -> None:
