@@ -117,6 +117,7 @@ async def costs(server: RedisServer, count: int) -> dict[str, Cost]:
         rows["leave of a room"] = await meter.measure(
             count, lambda: spread([partial(each.leave, room) for each, room in in_rooms])
         )
+        await world.engine.bus.unwatch(APP, ids)
         rows["close"] = await meter.measure(count, lambda: spread([each.close for each in clients]))
     return rows
 

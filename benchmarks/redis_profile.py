@@ -1,11 +1,11 @@
-"""Where an open and a close spend the time of Redis.
+"""Where an open and a close, and a join and a leave of a room, spend the time of Redis.
 
     python -m benchmarks.redis_profile                 CPU of Redis and of this side, medians of laps
     python -m benchmarks.redis_profile --instructions  instructions of redis-server by what they are for (Valgrind)
 
 Starts a redis-server of its own, as the comparison with other services does (AOF, `appendfsync always`), and opens and
-closes sessions, 64 in flight. CPU is of this machine and this moment: compare laps of one run. Instructions are the
-same in every run, to one per cent.
+closes sessions, 64 in flight; in between each joins and leaves a room of four. CPU is of this machine and this moment:
+compare laps of one run. Instructions are the same in every run, to one per cent.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ OPTIONS = ("--appendonly", "yes", "--appendfsync", "always")
 WIDTH = 64
 """Calls in flight."""
 WARM_UP = 500
+MEMBERS = 4
+"""Of each room."""
 PATIENCE = 60.0
 """Seconds for a call under Valgrind."""
 
@@ -50,12 +53,15 @@ class Opens:
         self._number = 0
 
     def lap(self, count: int, *, known: bool = False) -> dict[str, Step]:
-        """The two steps of a lap."""
+        """The steps of a lap."""
         first = self._number - count if known else self._number
         self._number = first + count
         clients = [self._client(number) for number in range(first, first + count)]
+        pairs = [(one, f"room-{(first + number) // MEMBERS}") for number, one in enumerate(clients)]
         return {
             "open": lambda: spread([one.open for one in clients], WIDTH),
+            "join": lambda: spread([partial(one.join, room) for one, room in pairs], WIDTH),
+            "leave": lambda: spread([partial(one.leave, room) for one, room in pairs], WIDTH),
             "close": lambda: spread([one.close for one in clients], WIDTH),
         }
 
@@ -68,7 +74,7 @@ class Opens:
 
 
 async def _cpu(server: RedisServer, count: int, laps: int) -> None:
-    used: dict[str, list[tuple[float, float]]] = {"open": [], "close": []}
+    used: dict[str, list[tuple[float, float]]] = {}
     calls: dict[str, str] = {}
     async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as world:
         opens = Opens(world)
@@ -76,31 +82,42 @@ async def _cpu(server: RedisServer, count: int, laps: int) -> None:
             await step()
         for _ in range(laps):
             for what, step in opens.lap(count).items():
-                before, commands = _clocks(server.pid), _commands(server)
+                await world.step(0.001)  # who leaves a room leaves it later than it joined
+                before, commands = _clocks(server.pid), _counters(server)
                 await step()
                 after = _clocks(server.pid)
-                used[what].append(tuple((b - a) * 1e6 / count for a, b in zip(before, after, strict=True)))  # type: ignore[arg-type]
-                calls[what] = _difference(commands, _commands(server), count)
+                ours, theirs = ((b - a) * 1e6 / count for a, b in zip(before, after, strict=True))
+                used.setdefault(what, []).append((ours, theirs))
+                calls[what] = _difference(commands, _counters(server), count)
     for what, rows in used.items():
         ours, theirs = (statistics.median(column) for column in zip(*rows, strict=True))
         print(f"{what:6}{ours:8.1f} µs of Redis{theirs:8.1f} µs of the engine in the node    {calls[what]}")
-    both = [a[0] + b[0] for a, b in zip(*used.values(), strict=True)]
-    print(f"both  {statistics.median(both):8.1f} µs of Redis; least {min(both):.1f}")
+    medians = []
+    for first, second in (("open", "close"), ("join", "leave")):
+        both = [a[0] + b[0] for a, b in zip(used[first], used[second], strict=True)]
+        medians.append(statistics.median(both))
+        print(f"{first} and {second}: {medians[-1]:.1f} µs of Redis; least {min(both):.1f}")
+    print(f"join and leave are {medians[1] / medians[0]:.2f} of open and close")
 
 
 def _clocks(pid: int) -> tuple[float, float]:
     return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED), time.process_time()
 
 
-def _commands(server: RedisServer) -> dict[str, int]:
+def _counters(server: RedisServer) -> dict[str, int]:
     stats: Any = server.execute("INFO", "commandstats")
-    return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
+    traffic: Any = server.execute("INFO", "stats")
+    counts = {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
+    return counts | {"in": traffic["total_net_input_bytes"], "out": traffic["total_net_output_bytes"]}
 
 
 def _difference(before: dict[str, int], after: dict[str, int], count: int) -> str:
     each = {name: (calls - before.get(name, 0)) / count for name, calls in after.items()}
-    rows = sorted((-n, name) for name, n in each.items() if n >= 0.1 and name not in ("fcall", "info"))
-    return f"{-sum(n for n, _ in rows):.1f} commands: " + ", ".join(f"{name} {-n:.1f}" for n, name in rows)
+    calls, bytes_in, bytes_out = each.pop("fcall"), each.pop("in"), each.pop("out")
+    rows = sorted((-n, name) for name, n in each.items() if n >= 0.1 and name != "info")
+    inside = ", ".join(f"{name} {-n:.1f}" for n, name in rows)
+    total = -sum(n for n, _ in rows)
+    return f"{calls:.1f} calls, {bytes_in:.0f} bytes in, {bytes_out:.0f} out, {total:.1f} commands: {inside}"
 
 
 # -- instructions ------------------------------------------------------------------------------------------------------
@@ -171,6 +188,7 @@ async def _instructions(count: int) -> None:
                 await asyncio.to_thread(server.since_last)
                 for who, known in (("of new participants", False), ("of known ones", True)):
                     for what, step in opens.lap(count, known=known).items():
+                        await world.step(0.001)
                         await step()
                         counts = await asyncio.to_thread(server.since_last)
                         print(f"{what} {who}: {_split(counts, count)}")

@@ -131,5 +131,5 @@ class RoomsWorld(RedisWorld):
         for key, value in self.server.commands.data.items():
             if key.endswith((b":rm", b":rn")) and value:
                 yield key
-            if b":rc:" in key and any(b'"p":' in mark for mark in value.values()):
+            if b":M:" in key and any(b'"p":' in mark for field, mark in value.items() if field.startswith(b"!")):
                 yield key

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 import pytest
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import EndRequest
-from greenroom.core.rooms.requests import EndRoom, KickMember, LeaveRoom, RoomLimits
+from greenroom.core.rooms.requests import EndRoom, KickMember, LeaveRoom, RoomLimits, RosterQuery
 from greenroom.engines.base import RestoreRequest
 from greenroom.engines.redis import RedisEngine, bus
+from greenroom.engines.redis.store import FunctionCall
 from greenroom.engines.rooms import ENDED_OF_PASS
 from greenroom.errors import GreenroomError
 from greenroom.model import EndReason, partition_of, partition_of_room
 from greenroom.testing.engine_contract import refused
 from greenroom.testing.engine_world import APP, Client
+from tests.support.redis_server import single
+from tests.support.redis_world import RedisWorld
 from tests.support.rooms_world import RoomStore, RoomsWorld
 
 ROOM = "standup"
@@ -99,6 +103,70 @@ async def test_r12_no_call_ends_more_memberships_than_hold_redis_for_some_millis
         rest = await w.settle()
         assert (len(rest.lost), rest.ended) == (10, 1)
         assert await w.wrong() == []
+
+
+# -- replicas (S16) ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "steps"),
+    [
+        (joins, ("room_join", "room_take", "room_done")),
+        (leaves, ("room_leave", "room_take", "room_done")),
+        (is_refused, ("room_join", "room_take", "room_drop")),
+        (kicks, ("room_kick", "room_drop", "room_take", "room_done")),
+        (ends, ("room_end", "room_drop", "room_take", "room_done")),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+async def test_s16_no_step_begins_before_replicas_have_the_one_before(act: Act, steps: tuple[str, ...]) -> None:
+    """A step that is carried out, and not by enough replicas, is the last; what it began others settle."""
+    for place, step in enumerate(steps):
+        async with RoomsWorld() as w:
+            a, b = await w.client("alice"), await w.client("bob")
+            await a.join(ROOM)
+            begun: list[FunctionCall] = []
+
+            def fate(call: FunctionCall, step: str = step, begun: list[FunctionCall] = begun) -> str | None:
+                begun.append(call)
+                return "unanswered" if call.function == step else None
+
+            w.server.fate = fate
+            with suppress(GreenroomError):
+                await act(engine_of(w), a, b)
+            w.server.fate = lambda call: None
+            seen = list(dict.fromkeys(call.function for call in begun if call.function in steps))
+            assert seen == list(steps[: place + 1])
+            assert all(call.durable for call in begun if call.function in steps)
+            await w.follow()
+            assert await w.wrong() == []
+
+
+def engine_of(world: RoomsWorld) -> RedisEngine:
+    assert isinstance(world.engine, RedisEngine)
+    return world.engine
+
+
+@pytest.mark.slow
+async def test_s16_a_join_and_a_leave_are_answered_when_replicas_have_them() -> None:
+    """A master without replicas."""
+    with single("--appendonly", "yes", "--appendfsync", "always") as server:
+        async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
+            a, b = await w.client("alice"), await w.client("bob")
+            await a.join(ROOM)
+            careful = RedisEngine(f"{server.url}?wait_replicas=1", clock_us=lambda: w.now_ms() * 1000)
+            await careful.start()
+            try:
+                for act in (joins, leaves):
+                    with refused(ErrorCode.OUTCOME_UNKNOWN):
+                        await act(careful, a, b)
+            finally:
+                await careful.stop()
+            members = (await w.engine.rooms.roster(RosterQuery(app=APP, room=ROOM))).members
+            assert [member.id for member in members] == [a.participant_id], "only the first step was done"
+            await w.advance(2)
+            members = (await w.engine.rooms.roster(RosterQuery(app=APP, room=ROOM))).members
+            assert [member.id for member in members] == [b.participant_id]
 
 
 # -- what was lost (R10, S15) ------------------------------------------------------------------------------------------

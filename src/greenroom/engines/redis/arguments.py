@@ -72,9 +72,18 @@ REQUESTS = {
     "close": "id reason text owner_generation? owner_lease? secret? app?",
     "update": """
         app pid name? avatar_url? attributes*? status? if_revision#? id? owner_generation? owner_lease? update_id?""",
+    "room_owner": "id owner_generation owner_lease",
+    "room_join": "id owner_generation owner_lease room limit#",
+    "room_leave": "id owner_generation owner_lease room reason",
+    "answer": "id owner_generation owner_lease invitation accept",
+    "room_take": """
+        roster#? | app room pid number# reason sessions shown? id? record? version? attributes? max_rooms#?
+        other_rooms#? max_members#? detailed_members#?""",
+    "room_done": "| mark number# none?",
+    "room_send": "app room sender shown sid mid message to rate# room_rate#",
 }
 """By function what its texts are, in order, named as they are stored. `#`: a number in Lua, `*`: JSON, `?`: may be
-absent."""
+absent. What follows `|` is there once for each of the request's `items`."""
 
 ENDING = (
     "app", "pid", "xid", "state", "gen", "node", "lease", "opened", "detached", "dev", "devname", "oid", "secret",
@@ -87,18 +96,31 @@ def in_lua(requests: Mapping[str, str]) -> str:
     """A table of functions that make a request of ARGV, as Lua."""
     rows = []
     for function, names in requests.items():
-        members = []
-        for place, name in enumerate(names.split(), 2):
-            value = f"args[{place}]"
-            if "*" in name:
-                value = f"cjson.decode({value})"
-            elif "#" in name:
-                value = f"tonumber({value})"
-            if "?" in name:
-                value = f"args[{place}] ~= ABSENT and {value} or nil"
-            members.append(f"{name.rstrip('#*?')} = {value}")
-        rows.append(f"  {function} = function(args)\n    return {{{', '.join(members)}}}\n  end,")
+        single, _, repeated = (part.split() for part in names.partition("|"))
+        members = [_member_in_lua(name, f"args[{place}]") for place, name in enumerate(single, 2)]
+        lines = []
+        if repeated:
+            each = [_member_in_lua(name, f"args[i + {place}]") for place, name in enumerate(repeated)]
+            lines.append("local items = {}")
+            lines.append(f"for i = {2 + len(single)}, #args, {len(repeated)} do")
+            lines.append(f"  items[#items + 1] = {{{', '.join(each)}}}")
+            lines.append("end")
+            members.append("items = items")
+        lines.append(f"return {{{', '.join(members)}}}")
+        body = "".join(f"    {line}\n" for line in lines)
+        rows.append(f"  {function} = function(args)\n{body}  end,")
     return "\n".join(["local ABSENT = '\\0'", "local REQUESTS = {", *rows, "}"])
+
+
+def _member_in_lua(name: str, value: str) -> str:
+    given = value
+    if "*" in name:
+        value = f"cjson.decode({value})"
+    elif "#" in name:
+        value = f"tonumber({value})"
+    if "?" in name:
+        value = f"{given} ~= ABSENT and {value} or nil"
+    return f"{name.rstrip('#*?')} = {value}"
 
 
 def given(text: str | None) -> str:
@@ -112,6 +134,11 @@ def _flag(value: bool) -> str:
 
 def _json(value: object) -> str:
     return ABSENT if value is None else encode(value).decode()
+
+
+def owner_texts(owner: Owner) -> Texts:
+    """How the functions about what a session does in rooms begin."""
+    return (owner.session_id, *_owner(owner))
 
 
 def _owner(owner: Owner | None) -> tuple[str | int, str]:
@@ -188,11 +215,11 @@ def attach_texts(request: AttachRequest) -> Texts:
 
 
 def refresh_texts(owner: Owner, token: TokenFacts, leave: Sequence[str]) -> Texts:
-    return (owner.session_id, *_owner(owner), *_token(token), _json(leave) if leave else ABSENT)
+    return (*owner_texts(owner), *_token(token), _json(leave) if leave else ABSENT)
 
 
 def detach_texts(owner: Owner, grace: float) -> Texts:
-    return (owner.session_id, *_owner(owner), milliseconds(grace))
+    return (*owner_texts(owner), milliseconds(grace))
 
 
 def close_texts(request: EndRequest) -> Texts:

@@ -29,7 +29,7 @@ from greenroom.core.rooms.requests import (
 )
 from greenroom.engines.cursors import decode_cursor
 from greenroom.engines.redis import room_listing
-from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds
+from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds, owner_texts
 from greenroom.engines.redis.counts import Counts, counted
 from greenroom.engines.redis.errors import outcome_open
 from greenroom.engines.redis.maintenance import Maintenance
@@ -99,7 +99,7 @@ class RedisRooms:
         self._check_upgraded()
         await self._counts.refresh()
         limits = request.limits
-        (found,) = await self._of_session("room_join", request.owner, room=request.room, limit=limits.rooms_of_session)
+        (found,) = await self._of_session("room_join", request.owner, request.room, limits.rooms_of_session)
         joining = Joining(request.room_id, limits, request.limit)
         verdict = await self._settle(parts_of(found), joining)
         if verdict is None or verdict.roster is None:
@@ -108,7 +108,7 @@ class RedisRooms:
 
     async def leave(self, request: LeaveRoom) -> None:
         self._check_upgraded()
-        (found,) = await self._of_session("room_leave", request.owner, room=request.room, reason=request.reason)
+        (found,) = await self._of_session("room_leave", request.owner, request.room, request.reason)
         await self._settle(parts_of(found), None, is_leave=True)
 
     async def _settle(
@@ -147,20 +147,20 @@ class RedisRooms:
 
     async def send(self, request: SendMessage) -> int:
         self._check_upgraded()
-        (number,) = await self._ask(
-            "room_send",
-            partition_of_room(request.app, request.room),
-            app=request.app,
-            room=request.room,
-            sender=request.sender,
-            shown=request.sender or request.on_behalf_of,
-            sid=request.session_id,
-            mid=request.message_id,
-            message=request.message.decode(),
-            to=encode(request.to).decode(),
-            rate=request.limits.message_bytes_per_second,
-            room_rate=request.limits.room_bytes_per_second,
+        texts = (
+            request.app,
+            request.room,
+            request.sender,
+            request.sender or request.on_behalf_of,
+            request.session_id,
+            request.message_id,
+            request.message.decode(),
+            encode(request.to).decode(),
+            request.limits.message_bytes_per_second,
+            request.limits.room_bytes_per_second,
         )
+        call = FunctionCall("room_send", f"p{partition_of_room(request.app, request.room)}", texts)
+        (number,) = accepted(await self._store.call(call))
         return int(number)
 
     # -- others ------------------------------------------------------------------------------------------------------
@@ -211,9 +211,8 @@ class RedisRooms:
 
     async def answer(self, request: AnswerInvitation) -> Answered:
         self._check_upgraded()
-        body, is_new = await self._of_session(
-            "answer", request.owner, invitation=request.invitation_id, accept=request.accept
-        )
+        accept = "true" if request.accept else "false"
+        body, is_new = await self._of_session("answer", request.owner, request.invitation_id, accept)
         return Answered(decode_invitation(body), is_new=bool(is_new))
 
     async def _drop(self, drops: Sequence[Drop]) -> list[MembershipLost]:
@@ -263,18 +262,12 @@ class RedisRooms:
         if self._maintenance.oldest_protocol < ROOMS_PROTOCOL:
             raise RoomsUnavailableError(retry_after=1.0)
 
-    async def _of_session(self, function: str, owner: Owner, **members: Any) -> Reply:
+    async def _of_session(self, function: str, owner: Owner, *texts: str | int) -> Reply:
         partition = partition_of_session(owner.session_id)
         if partition is None or partition >= PARTITIONS:
             raise SessionEndedError(code=ErrorCode.STATE_LOST)
-        return await self._call(
-            function,
-            partition,
-            id=owner.session_id,
-            owner_generation=str(owner.generation),
-            owner_lease=owner.lease,
-            **members,
-        )
+        call = FunctionCall(function, f"p{partition}", (*owner_texts(owner), *texts), True)
+        return accepted(await self._store.call(call))
 
     async def _call(self, function: str, partition: int, **members: Any) -> Reply:
         """A write, that replicas have when this returns (`wait_replicas`)."""

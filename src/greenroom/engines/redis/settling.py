@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from greenroom.core.rooms.requests import MembershipLost, RoomLimits
-from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds, subject
+from greenroom.engines.redis.arguments import ABSENT, Texts, argument, batched, encode, milliseconds, subject
 from greenroom.engines.redis.counts import Counts
 from greenroom.engines.redis.replies import accepted
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
@@ -54,8 +54,8 @@ class Part(NamedTuple):
     number: int
     reason: str
     """Why it has none."""
-    sessions: tuple[str, ...]
-    """``+`` or ``-`` (connected, or not for 2 s) and the id."""
+    sessions: str
+    """As rosters have them: ``+`` or ``-`` (connected, or not for 2 s) and the id, with commas between."""
     profile: tuple[str, ...]
     """External id, name, avatar, status, attributes, version; what is not there is empty."""
 
@@ -115,7 +115,7 @@ def parts_of(reply: Sequence[Any]) -> list[Part]:
             room.decode(),
             int(number),
             reason.decode(),
-            tuple(one.decode() for one in sessions),
+            sessions.decode(),
             tuple(one.decode() for one in profile),
         )
         for app, participant, room, number, reason, sessions, profile in reply
@@ -314,15 +314,11 @@ class Settling:
             for number, found in by_room.items()
             for some in batched(sorted(found, key=lambda part: (part.app, part.room)), MARKS_OF_CALL)
         ]
-        calls = [
-            _call(
-                "room_take",
-                number,
-                items=[self._item(part, joining) for part in some],
-                roster=None if joining is None else joining.roster,
-            )
-            for number, some in pieces
-        ]
+        roster = ABSENT if joining is None else joining.roster
+        calls = []
+        for number, some in pieces:
+            items = (text for part in some for text in self._item(part, joining))
+            calls.append(FunctionCall("room_take", f"p{number}", (roster, *items), True))
         taken: list[tuple[Part, Reply | Exception, Reply | None]] = []
         for (number, some), reply in zip(pieces, await self.ask(calls), strict=True):
             if isinstance(reply, Exception):
@@ -332,38 +328,31 @@ class Settling:
                 taken += [(part, each, reply[1]) for part, each in zip(some, reply[0], strict=True)]
         return taken
 
-    def _item(self, part: Part, joining: Joining | None) -> dict[str, Any]:
+    def _item(self, part: Part, joining: Joining | None) -> Texts:
         """What `room_take` takes for one part."""
-        item: dict[str, Any] = {
-            "app": part.app,
-            "room": part.room,
-            "pid": part.participant_id,
-            "number": part.number,
-            "reason": part.reason,
-            "sessions": part.sessions,
-        }
+        said = (part.app, part.room, part.participant_id, part.number, part.reason, part.sessions)
         if not part.sessions:
-            return item
-        limits = self._limits_of(part.app) if joining is None else joining.limits
-        if limits is not None:
-            item["shown"] = encode(limits.roster_attributes).decode()
-        limits = limits or RoomLimits()
+            return (*said, *[ABSENT] * 9)
+        known = self._limits_of(part.app) if joining is None else joining.limits
+        limits = known or RoomLimits()
         external_id, name, avatar_url, status, attributes, version = part.profile
         record: dict[str, str] = {"id": part.participant_id, "name": name, "avatar_url": avatar_url}
         if external_id:
             record["external_id"] = external_id
         if status:
             record["status"] = status
-        if attributes:
-            item["attributes"] = attributes
-        item["record"] = encode(record).decode()
-        item["version"] = int(version or 0)
-        item["id"] = str(uuid4()) if joining is None else joining.room_id
-        item["max_rooms"] = limits.rooms
-        item["other_rooms"] = self._counts.others(part.room_partition, part.app)
-        item["max_members"] = limits.members
-        item["detailed_members"] = limits.detailed_members
-        return item
+        return (
+            *said,
+            ABSENT if known is None else encode(limits.roster_attributes).decode(),
+            str(uuid4()) if joining is None else joining.room_id,
+            encode(record).decode(),
+            version or 0,
+            attributes or ABSENT,
+            limits.rooms,
+            self._counts.others(part.room_partition, part.app),
+            limits.members,
+            limits.detailed_members,
+        )
 
     async def _hold(self, held: Mapping[tuple[int, int], Sequence[str]]) -> None:
         """Marks whose room's partition is away wait as long as that is left alone."""
@@ -374,7 +363,10 @@ class Settling:
         await self.ask(calls)
 
     async def _remove(self, done: Mapping[int, Sequence[tuple[str, int, bool]]], verdicts: dict[str, Outcome]) -> None:
-        calls = [_call("room_done", partition, items=items) for partition, items in done.items()]
+        calls = []
+        for partition, items in done.items():
+            texts = [text for mark, number, none in items for text in (mark, number, "1" if none else ABSENT)]
+            calls.append(FunctionCall("room_done", f"p{partition}", tuple(texts), True))
         for items, reply in zip(done.values(), await self.ask(calls), strict=True):
             if isinstance(reply, Exception):
                 for mark, _, _ in items:

@@ -41,21 +41,17 @@ local function unhook(c, s)
   end
 end
 
-local function session_data(s, extra)
-  local parts = {extra}
-  if s.xid then
-    parts[#parts + 1] = '"externalId":' .. quote(s.xid)
-  end
-  if s.dev or s.devname then
-    parts[#parts + 1] = '"device":{"id":' .. (s.dev and quote(s.dev) or 'null') .. ',"name":'
-      .. (s.devname and quote(s.devname) or 'null') .. '}'
-  end
-  return '{' .. table.concat(parts, ',') .. '}'
+local function device_json(s)
+  return '"device":{"id":' .. (s.dev and quote(s.dev) or 'null') .. ',"name":' .. (s.devname and quote(s.devname) or 'null')
+    .. '}'
 end
 
 local function emit_session(c, s, what, id, extra)
+  local has_device = s.dev or s.devname
   emit(c, s.app, 'session.' .. what, s.id .. ':' .. id, s.pid,
-    ',"sessionId":"' .. s.id .. '","data":' .. session_data(s, extra))
+    ',"sessionId":"' .. s.id .. '","data":{' .. (extra or '')
+    .. (s.xid and ((extra and ',' or '') .. '"externalId":' .. quote(s.xid)) or '')
+    .. (has_device and (((extra or s.xid) and ',' or '') .. device_json(s)) or '') .. '}')
 end
 
 local function emit_ended(c, s, reason, text, by)

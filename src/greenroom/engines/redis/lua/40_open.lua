@@ -31,6 +31,9 @@ end
 
 -- Which sessions yield, or nil where none of the rest may. Nothing is written yet.
 local function who_yields(c, r, live)
+  if not next(live) then
+    return r.max_sessions > 0 and {} or nil
+  end
   local replaced, rest = {}, {}
   for sid, device in pairs(live) do
     local same = r.dev and device == r.dev and r.same_device ~= 'allow'

@@ -1,8 +1,9 @@
--- Rooms in the participant's partition: steps one, two and four of R2 (what a mark is: 15_marks).
+-- Rooms in the participant's partition: steps one, two and four of R2 (what a mark is: 15_room_marks).
 
 do -- a block of its own: one Lua function has at most 200 local names
 
 local MEMBER = {'xid', 'name', 'avatar', 'status', 'attrs', 'ver'}
+local RECORD = {'xid', 'name', 'avatar', 'status', 'attrs', 'ver', 'n', 'rooms'}
 
 -- Of a participant what its memberships are made of: the record, and its sessions with their rooms. A session counts as
 -- connected until it has been detached for 2 s.
@@ -39,7 +40,7 @@ function rooms.read(c, out, mark, value, known)
     end
   end
   local last, reason = rooms.parse(value)
-  out[#out + 1] = {app, pid, name, int(last), reason, ids, known[who].profile}
+  out[#out + 1] = {app, pid, name, int(last), reason, table.concat(ids, ','), known[who].profile}
 end
 
 function rooms.read_all(c, marks)
@@ -55,11 +56,15 @@ function rooms.read_all(c, marks)
   return out
 end
 
--- Reads for the caller: nobody else is asked to settle these.
-function rooms.read_own(c)
-  local marks = c.marks or {}
-  c.marks = nil
-  return rooms.read_all(c, marks)
+-- A mark for the caller, who settles it: its number and reason.
+function rooms.mark_own(c, who, name, reason)
+  local mark = who .. '\0' .. name
+  local last, why = rooms.parse(call('HGET', c.P .. ':rn', mark))
+  local number = int(max(last + 1, c.us))
+  why = reason or why
+  call('HSET', c.P .. ':rn', mark, number .. ' ' .. why)
+  call('ZADD', c.P .. ':rm', int(clock_now(c) + MARK_AGE_MS), mark)
+  return number, why
 end
 
 -- For so long only the caller settles them.
@@ -84,63 +89,72 @@ local function without(list, wanted)
   return out
 end
 
--- The session's rooms from here on; what it lost of the room is told no more where it joins.
+-- The session's rooms from here on, a JSON list or nothing; what it lost of the room is told no more where it joins.
 function rooms.store(c, sid, names, lost)
-  call('HSET', session_key(c, sid), 'rooms', #names > 0 and cjson.encode(names) or '')
   if lost then
-    call('HSET', session_key(c, sid), 'lost', #lost > 0 and cjson.encode(lost) or '')
+    call('HSET', session_key(c, sid), 'rooms', names, 'lost', #lost > 0 and cjson.encode(lost) or '')
+  else
+    call('HSET', session_key(c, sid), 'rooms', names)
   end
 end
 
--- Whether the participant's record is there: the room is in it then, with the number of the join.
-function rooms.note_join(c, who, name, joined)
-  local key = participant_key(c, who)
-  local found = call('HMGET', key, 'id', 'rooms')
-  if found[1] then
-    local p = {who = who, rooms = found[2]}
-    rooms.put(c, p, name, joined)
-    call('HSET', key, 'rooms', p.rooms)
-  end
-  return found[1]
+-- The room is in the participant's record, with the number of the join. stored: the rooms that it has.
+function rooms.note_join(c, who, stored, name, joined)
+  local p = {who = who, rooms = stored}
+  rooms.put(c, p, name, joined)
+  call('HSET', participant_key(c, who), 'rooms', p.rooms)
 end
 
 -- What step one needs of a session: nil and the refusal where it is not its owner's.
 function rooms.owned(c, r)
-  local found = call('HMGET', session_key(c, r.id), 'state', 'gen', 'lease', 'app', 'pid', 'rooms', 'lost')
+  local found = call('HMGET', session_key(c, r.id), 'state', 'gen', 'lease', 'app', 'pid', 'told', 'rooms', 'lost')
   if found[1] == 'attached' and found[2] == r.owner_generation and found[3] == r.owner_lease then
-    return {id = r.id, app = found[4], pid = found[5], rooms = some(found[6]), lost = some(found[7])}
+    return {id = r.id, app = found[4], pid = found[5], sign = some(found[6]) and '-' or '+', rooms = some(found[7]),
+      lost = some(found[8])}
   end
   return nil, not_owner(c, load_session(c, r.id), r.id)
 end
 
+-- What the session lost, but for this room.
+local function lost_elsewhere(s, name)
+  local lost = {}
+  for _, each in ipairs(cjson.decode(s.lost)) do
+    lost[#lost + 1] = each[1] ~= name and each or nil
+  end
+  return lost
+end
+
+-- The only session of a participant is the whole of its part in a room: nothing else is read for it.
 define('room_join', function(c, r)
   local s, no = rooms.owned(c, r)
   if not s then
     return no
   end
-  local names = some(s.rooms) and cjson.decode(s.rooms) or {}
-  local others = without(names, r.room)
-  local who = owner_key(s.app, s.pid)
-  if #others == #names then
+  local name, who = r.room, owner_key(s.app, s.pid)
+  local names = s.rooms and cjson.decode(s.rooms) or {}
+  if #without(names, name) == #names then
     if #names >= r.limit then
       return refuse('room_limit')
     end
-    names[#names + 1] = r.room
-    local lost = nil
-    if some(s.lost) then
-      lost = {}
-      for _, each in ipairs(cjson.decode(s.lost)) do
-        lost[#lost + 1] = each[1] ~= r.room and each or nil
-      end
-    end
-    rooms.store(c, s.id, names, lost)
+    local added = s.rooms and string.sub(s.rooms, 1, -2) .. ',' .. quote(name) .. ']' or '[' .. quote(name) .. ']'
+    rooms.store(c, s.id, added, s.lost and lost_elsewhere(s, name))
   end
-  rooms.mark(c, who, {r.room})
-  if not rooms.note_join(c, who, r.room, c.us) then
-    local p = participant_of(c, load_session(c, s.id)) -- the record was lost: a new one
-    finish(c, p, snapshot(p))
+  local number, why = rooms.mark_own(c, who, name)
+  local p = call('HMGET', participant_key(c, who), unpack(RECORD))
+  if p[7] then
+    rooms.note_join(c, who, p[8], name, c.us)
+  else
+    local fresh = participant_of(c, load_session(c, s.id)) -- the record was lost: a new one
+    finish(c, fresh, snapshot(fresh))
   end
-  return {'ok', rooms.read_own(c)}
+  if p[7] ~= '1' then
+    return {'ok', rooms.read_all(c, {who .. '\0' .. name})}
+  end
+  for i = 1, #MEMBER do
+    p[i] = p[i] or ''
+  end
+  p[7], p[8] = nil, nil
+  return {'ok', {{s.app, s.pid, name, number, why, s.sign .. s.id, p}}}
 end)
 
 -- A repeated leave settles what the first one left.
@@ -149,11 +163,19 @@ define('room_leave', function(c, r)
   if not s then
     return no
   end
-  if some(s.rooms) and rooms.leave(c, s, {r.room}, r.reason) then
-    return {'ok', rooms.read_own(c)}
+  local name, who = r.room, owner_key(s.app, s.pid)
+  local names = s.rooms and cjson.decode(s.rooms) or {}
+  local others = without(names, name)
+  if #others == #names then
+    mark_repeated(c)
+    return {'ok', rooms.read_all(c, {who .. '\0' .. name})}
   end
-  mark_repeated(c)
-  return {'ok', rooms.read_all(c, {owner_key(s.app, s.pid) .. '\0' .. r.room})}
+  rooms.store(c, s.id, #others > 0 and cjson.encode(others) or '')
+  local number, why = rooms.mark_own(c, who, name, r.reason)
+  if call('HGET', participant_key(c, who), 'n') ~= '1' then
+    return {'ok', rooms.read_all(c, {who .. '\0' .. name})}
+  end
+  return {'ok', {{s.app, s.pid, name, number, why, '', {}}}}
 end)
 
 -- Whether the session is its owner's, for what is written in other partitions.
@@ -180,18 +202,21 @@ define('room_read', function(c, r)
   return {'ok', out}
 end)
 
--- Step four. Items are {mark, number, whether nothing was left}. A mark that has another number now stays.
+-- Step four. Items are marks, their numbers, and whether nothing was left. A mark that has another number now stays.
 define('room_done', function(c, r)
   local written = false
   for _, item in ipairs(r.items) do
-    local mark, settled, none = unpack(item)
+    local mark = item.mark
     local value = call('HGET', c.P .. ':rn', mark)
     written = written or value
-    if value and rooms.parse(value) == settled then
+    if value and rooms.parse(value) == item.number then
       call('HDEL', c.P .. ':rn', mark)
       call('ZREM', c.P .. ':rm', mark)
-      local who, _, _, name = rooms.split(mark)
-      local stored = none and call('HGET', participant_key(c, who), 'rooms')
+      local who, name
+      if item.none then
+        who, _, _, name = rooms.split(mark)
+      end
+      local stored = who and call('HGET', participant_key(c, who), 'rooms')
       if some(stored) then
         local p = {who = who, rooms = stored}
         rooms.put(c, p, name, nil)
@@ -219,7 +244,7 @@ define('room_renumber', function(c, r)
       rooms.mark(c, who, {name}, nil, false, above)
       local stored = call('HGET', participant_key(c, who), 'rooms')
       if some(stored) and cjson.decode(stored)[name] then
-        rooms.note_join(c, who, name, rooms.parse(call('HGET', c.P .. ':rn', mark)))
+        rooms.note_join(c, who, stored, name, rooms.parse(call('HGET', c.P .. ':rn', mark)))
       end
     end
     if last > 0 then
@@ -247,7 +272,9 @@ define('room_drop', function(c, r)
         if s.names[name] then
           local lost = without(s.lost and cjson.decode(s.lost) or {}, nil)
           lost[#lost + 1] = {name, reason}
-          rooms.store(c, s.id, without(cjson.decode(s.rooms), name), {unpack(lost, max(1, #lost - MAX_LOST + 1))})
+          local others = without(cjson.decode(s.rooms), name)
+          rooms.store(c, s.id, #others > 0 and cjson.encode(others) or '',
+            {unpack(lost, max(1, #lost - MAX_LOST + 1))})
           if s.attached then
             for _, value in ipairs({s.id, s.node, s.gen, name, reason}) do
               told[#told + 1] = value

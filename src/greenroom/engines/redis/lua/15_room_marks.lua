@@ -94,7 +94,14 @@ end
 
 -- The room is in the participant's `rooms` from here on, or no more (nil). The caller stores it. :rp has those with rooms.
 function rooms.put(c, p, name, joined)
-  local all = some(p.rooms) and cjson.decode(p.rooms) or {}
+  if not some(p.rooms) then
+    p.rooms = joined and '{' .. quote(name) .. ':"' .. int(joined) .. '"}' or ''
+    if joined then
+      call('ZADD', c.P .. ':rp', 0, p.who)
+    end
+    return
+  end
+  local all = cjson.decode(p.rooms)
   local before = next(all)
   all[name] = joined and int(joined)
   p.rooms = next(all) and cjson.encode(all) or ''
@@ -113,7 +120,10 @@ end
 -- Invitations (R9) as `sessions_of` has them, '<expires> <order> <JSON>' by their ids: those that wait, in their order.
 function rooms.invitations(c, invited)
   local found, out = {}, {}
-  for _, value in pairs(invited or {}) do
+  if not invited then
+    return out
+  end
+  for _, value in pairs(invited) do
     local expires, order, body = string.match(value, '^(%d+) (%d+) (.*)$')
     if tonumber(expires) > c.ms and not rooms.answer_of(body) then
       found[#found + 1] = {tonumber(order), body}

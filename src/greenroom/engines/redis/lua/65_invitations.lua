@@ -68,7 +68,7 @@ define('answer', function(c, r)
   if not expires or tonumber(expires) <= c.ms then
     return refuse('no_invitation')
   end
-  local before, answer = rooms.answer_of(body), tostring(r.accept)
+  local before, answer = rooms.answer_of(body), r.accept
   if not before then
     local answered = string.sub(body, 1, -2) .. ',"accepted":' .. answer .. '}'
     call('HSET', c.P .. ':ps:' .. who, 'i:' .. r.invitation, expires .. ' ' .. order .. ' ' .. answered)

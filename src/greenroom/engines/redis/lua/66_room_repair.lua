@@ -83,7 +83,7 @@ define('room_differs', function(c, r)
   for i, pair in ipairs(r.pairs) do
     local app, pid, name, sessions = unpack(pair)
     local packed = call('HGET', c.P .. ':M:' .. owner_key(app, name), pid)
-    if not packed or rooms.parse_member(packed).sessions ~= table.concat(sessions, ',') then
+    if not packed or rooms.unpack_member(packed).sessions ~= table.concat(sessions, ',') then
       out[#out + 1] = i
     end
   end
