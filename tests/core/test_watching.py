@@ -134,6 +134,7 @@ def test_dropped_means_nothing_more_is_reported() -> None:
     assert len(watches) == 1
 
 
+@pytest.mark.interpreted
 def test_an_idle_connections_watches_are_small() -> None:
     import sys
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 
 from greenroom.server.wire.plain_transport import AT_ONCE, PlainTransport, Poller
+from tests.support.patience import PATIENCE, until
 
 BOTH_LOOPS = pytest.mark.parametrize(
     "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), "asyncio"], ids=["uvloop", "asyncio"]
 )
-PATIENCE = 30.0
 MANY_BYTES = bytes(range(256)) * 20_000
 """More than the kernel takes for a client that does not read."""
 
@@ -84,12 +84,6 @@ class Pair:
     def reset(self) -> None:
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.client.close()
-
-
-async def until(what: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not what():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager
