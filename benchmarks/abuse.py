@@ -375,7 +375,7 @@ def job(bench: Bench, seconds: float = 10.0) -> None:
     _each(bench, "abuse", ABUSES, scenario, DEFAULT_LIMITS, min(TOKENS, bench.form.tokens))
 
 
-def rooms(bench: Bench, seconds: float = 6.0) -> None:
+def rooms(bench: Bench, seconds: float = 5.0) -> None:
     """The same in a room, for its other members."""
     scenario = partial(beside, seconds=seconds, neighbours=members)
     _each(bench, "rooms-abuse", ROOM_ABUSES, scenario, ROOM_LIMITS, FIRST_NEIGHBOUR + MEMBERS)

@@ -98,7 +98,7 @@ FULL = Form(
     name="full", rounds=3, laps=9, wide_laps=5, opens=1_000, warm=300, idle=(10_000, 19_000), idle_seconds=16,
     echoes=60_000, watchers=5_000, updates=20, herd=10_000, present=(100, 10_000, 19_000), churn_seconds=20,
     tokens=19_700, lap_tokens=9_300, peers=(*KINDS, CENTRIFUGO), peer_idle=5_000, peer_watchers=2_000,
-    redis_nodes=(1, 2, 3), joins=1_000, room_laps=5, members=1_000, counted=10_000, room_churn=4, compiles=True,
+    redis_nodes=(1, 2, 3), joins=500, room_laps=5, members=1_000, counted=10_000, room_churn=4, compiles=True,
     limit=2_300,
 )  # fmt: skip
 
