@@ -49,7 +49,8 @@ def test_partitions_are_spread_over_the_masters() -> None:
 
 @pytest.fixture
 def trio() -> Iterator[Cluster]:
-    with cluster() as running:
+    # A master that stands still for as long as a call waits is not taken for dead, and the cluster for down.
+    with cluster("--cluster-node-timeout", "60000") as running:
         yield running
 
 
