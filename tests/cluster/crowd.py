@@ -347,6 +347,16 @@ class Crowd:
             member.watch(self.dice.sample(people, min(watched, count))) for member in members[: min(watchers, count)]
         )
 
+    async def gather(self) -> None:
+        """Everybody joins a room."""
+        gate = asyncio.Semaphore(OPENING)
+
+        async def join(member: Member, name: str) -> None:
+            async with gate:
+                await member.join_room(name)
+
+        await _all(join(member, f"room {number % ROOMS}") for number, member in enumerate(self.members))
+
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def live(self, pace: float = 20.0) -> None:

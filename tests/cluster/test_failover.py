@@ -16,7 +16,9 @@ from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.forms import Form
 from tests.cluster.nodes import TIMERS, Cluster, NodeProcess
 from tests.support.patience import PATIENCE
-from tests.support.redis_server import DURABLE, SentinelTrio, sentinel_trio, single, wait_for
+from tests.support.redis_server import DURABLE, RedisServer, SentinelTrio, sentinel_trio, single, wait_for
+from tests.support.redis_server import Cluster as RedisCluster
+from tests.support.redis_server import cluster as redis_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
@@ -50,6 +52,47 @@ async def test_a_paused_master_is_failed_over_and_nothing_acknowledged_is_lost(
         await crowd.calm()
         print(f"at rest after {await crowd.settled():.1f} s")
         crowd.nobody_was_lost()
+
+
+@pytest.fixture
+def sharded(form: Form) -> Iterator[tuple[RedisCluster, Cluster]]:
+    """Three nodes on a Redis Cluster with the durable profile: three masters, a replica each."""
+    with (
+        tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory,
+        redis_cluster(*DURABLE, replicated=True) as redis,
+    ):
+        nodes = Cluster.of(f"{redis.url}?wait_replicas=1", Path(directory), grace=form.grace)
+        try:
+            yield redis, nodes.start()
+        finally:
+            nodes.end()
+
+
+def _is_master(server: RedisServer) -> bool:
+    role = server.execute("ROLE")
+    return isinstance(role, list | tuple) and role[0] in (b"master", "master")
+
+
+async def test_r2_a_redis_cluster_that_loses_a_master_leaves_rosters_as_their_sessions_say(
+    sharded: tuple[RedisCluster, Cluster], form: Form
+) -> None:
+    """A third of the partitions is away, of rooms and of their members' sessions, in the middle of joins and leaves."""
+    redis, cluster = sharded
+    async with crowd_at(cluster, seed=303) as (crowd,):
+        await crowd.come(form.people)
+        await crowd.gather()
+        crowd.live()
+        await asyncio.sleep(1.0)
+        old, new = redis.servers[0], redis.replicas[0]
+        old.pause()
+        await asyncio.to_thread(wait_for, lambda: _is_master(new), "the failover")
+        await asyncio.sleep(1.0)
+        old.resume()
+        await asyncio.sleep(3.0)
+        await crowd.calm()
+        print(f"at rest after {await crowd.settled():.1f} s")
+        crowd.nobody_was_lost()
+        assert any(room.is_member for member in crowd.members for room in member.rooms.values())
 
 
 class Namespace:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import redis as redis_client
@@ -206,18 +207,19 @@ def _is_watched(trio: SentinelTrio) -> bool:
         text = str(info)
         if "slaves" not in text or "'slaves': 1" not in text or "'sentinels': 3" not in text:
             return False
-    return "online" in str(trio.servers[0].execute("INFO", "replication"))
+    return _has_replica(trio.servers[0])
 
 
 class Cluster:
-    """Three masters that share the slots."""
+    """Masters that share the slots, and their replicas if there are any, in the same order."""
 
-    def __init__(self, servers: list[RedisServer]) -> None:
+    def __init__(self, servers: list[RedisServer], replicas: list[RedisServer]) -> None:
         self.servers = servers
+        self.replicas = replicas
 
     @property
     def url(self) -> str:
-        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in (*self.servers, *self.replicas))
         return f"redis+cluster://{hosts}"
 
     def flush(self) -> None:
@@ -227,26 +229,41 @@ class Cluster:
 
 
 @contextmanager
-def cluster(*options: str, masters: int = 3) -> Iterator[Cluster]:
-    """A cluster without replicas; all slots are served when this returns."""
+def cluster(*options: str, masters: int = 3, replicated: bool = False) -> Iterator[Cluster]:
+    """A cluster whose slots are all served when this returns. replicated: each master has a replica, which is in
+    step."""
     with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, ExitStack() as stack:
         servers = []
-        for number, port in enumerate(free_ports(masters, also=10_000)):
+        for number, port in enumerate(free_ports(2 * masters if replicated else masters, also=10_000)):
             extra = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options]
             server = RedisServer(Path(directory) / f"n{number}", port, extra)
             stack.callback(server.kill)
             servers.append(server.start())
-        for number, server in enumerate(servers):
-            first = 16384 * number // masters
-            last = 16384 * (number + 1) // masters - 1
-            server.execute("CLUSTER", "ADDSLOTSRANGE", first, last)
+            if number < masters:
+                first = 16384 * number // masters
+                last = 16384 * (number + 1) // masters - 1
+                server.execute("CLUSTER", "ADDSLOTSRANGE", first, last)
             server.execute("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             if number:
                 servers[0].execute("CLUSTER", "MEET", "127.0.0.1", server.port)
-        wait_for(lambda: all(_agrees(server, masters) for server in servers), "the cluster")
-        yield Cluster(servers)
+        wait_for(lambda: all(_agrees(server, masters, len(servers)) for server in servers), "the cluster")
+        made = Cluster(servers[:masters], servers[masters:])
+        for master, replica in zip(made.servers, made.replicas, strict=False):
+            replica.execute("CLUSTER", "REPLICATE", _text(master.execute("CLUSTER", "MYID")))
+        for master in made.servers if replicated else ():
+            wait_for(partial(_has_replica, master), "a replica")
+        yield made
 
 
-def _agrees(server: RedisServer, masters: int) -> bool:
+def _text(reply: object) -> str:
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
+
+
+def _has_replica(master: RedisServer) -> bool:
+    return "online" in str(master.execute("INFO", "replication"))
+
+
+def _agrees(server: RedisServer, masters: int, all_of_them: int) -> bool:
     text = str(server.execute("CLUSTER", "INFO"))
-    return "cluster_state:ok" in text and f"cluster_size:{masters}" in text and "cluster_slots_ok:16384" in text
+    wanted = ("cluster_state:ok", f"cluster_size:{masters}", "cluster_slots_ok:16384", f"known_nodes:{all_of_them}")
+    return all(each in text for each in wanted)
