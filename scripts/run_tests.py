@@ -54,8 +54,9 @@ def environment() -> dict[str, str]:
 
 
 def workers() -> str:
-    """How many tests run side by side: GREENROOM_TEST_WORKERS, else one per core, two at least and four at most."""
-    return os.environ.get("GREENROOM_TEST_WORKERS") or str(max(2, min(4, os.cpu_count() or 2)))
+    """How many tests run side by side: GREENROOM_TEST_WORKERS, else one more than there are cores, since many wait for
+    a process or a socket: three at least and four at most."""
+    return os.environ.get("GREENROOM_TEST_WORKERS") or str(max(3, min(4, (os.cpu_count() or 2) + 1)))
 
 
 def run(command: Sequence[str | Path], folder: Path = ROOT, output: IO[bytes] | None = None) -> bool:
@@ -194,7 +195,7 @@ def run_browser_tests(bin_dir: Path | None) -> bool:
     if bin_dir is None:
         return False
     # With a limit for a file: where a test fails, a timer of its may keep the file's process alive for ever.
-    command = ["--test", "--test-reporter=spec", f"--test-concurrency={workers()}", f"--test-timeout={NODE_TIMEOUT}000"]
+    command = ["--test", "--test-reporter=spec", "--test-concurrency=2", f"--test-timeout={NODE_TIMEOUT}000"]
     (ROOT / RESULTS).mkdir(parents=True, exist_ok=True)
     with (ROOT / BROWSER_OUTPUT).open("wb") as output:
         return run([bin_dir / "node", *command, *browser_tests()], BROWSER, output)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.support.patience import PATIENCE
 from tests.support.redis_server import free_ports, wait_for
@@ -36,6 +37,16 @@ TIMERS: Mapping[str, float] = {
 }
 """Shorter than the defaults, so that a test takes seconds; in the same proportions, but for graces: no test waits for
 their end, and nobody is to vanish because a busy machine brings him back late."""
+
+
+PATIENT: Mapping[str, Any] = {
+    "ping_interval": 20.0,
+    "pong_timeout": 15.0,
+    "lease": 20.0,
+    "renew_interval": 2.0,
+    "fence_after": 15.0,
+}
+"""Nobody is to vanish for want of a processor: for tests of something else. With the fixture `patient`."""
 
 
 class NodeProcess:

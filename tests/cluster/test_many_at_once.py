@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,12 +18,11 @@ from greenroom.core.requests import ParticipantQuery
 from greenroom.engines.base import EventPage, KickParticipant
 from greenroom.errors import GreenroomError, SessionEndedError, TooManySessionsError
 from greenroom.model import Event, Presence, SessionPolicy, participant_id_of
-from tests.cluster import crowd as crowd_module
 from tests.cluster.crowd import Crowd, Member, crowd_at
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import PATIENT, Cluster
 from tests.support.redis_server import single
 
-pytestmark = [pytest.mark.slow, pytest.mark.waiting]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting, pytest.mark.usefixtures("patient")]
 
 AT_ONCE = 200
 LIMIT = 5
@@ -37,19 +35,11 @@ ROUNDS = [
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, single("--appendonly", "yes") as redis:
-        # Nobody is to vanish for want of a processor: that is not what is tested here.
-        made = Cluster.of(redis.url, Path(directory), lease=20.0, renew_interval=2.0, fence_after=15.0)
+        made = Cluster.of(redis.url, Path(directory), **PATIENT)
         try:
             yield made.start()
         finally:
             made.end()
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No open is repeated because a slow machine answers late: one that is repeated after 64 later sessions of its
-    participant have ended is another session (S2)."""
-    monkeypatch.setattr(crowd_module, "SETTINGS", replace(crowd_module.SETTINGS, attempt_timeout=30.0))
 
 
 async def _policy(crowd: Crowd, policy: SessionPolicy) -> None:

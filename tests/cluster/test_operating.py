@@ -17,22 +17,22 @@ from greenroom.engines.base import SessionQuery
 from greenroom.model import partition_of
 from tests.cli.running import Ran, run
 from tests.cluster.crowd import Crowd, crowd_at
-from tests.cluster.nodes import ADMIN_TOKEN, Cluster, NodeProcess
+from tests.cluster.nodes import ADMIN_TOKEN, PATIENT, Cluster, NodeProcess
 from tests.support.patience import PATIENCE, until
 from tests.support.redis_server import RedisServer, single
 
-pytestmark = [pytest.mark.slow, pytest.mark.waiting]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting, pytest.mark.usefixtures("patient")]
 
 NEVER = 3600.0
 """Seconds from one comparison to the next: what a test puts wrong stays wrong until the doctor comes."""
-LEASE = 15.0
+LEASE = PATIENT["lease"]
 """Seconds for which a node that stands still is silent and not yet dead: a busy machine looks twice in them."""
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[RedisServer, Cluster]]:
     with tempfile.TemporaryDirectory(prefix="greenroom-cluster-") as directory, single("--appendonly", "yes") as redis:
-        cluster = Cluster.of(redis.url, Path(directory), compare_interval=NEVER, grace=20.0, lease=LEASE)
+        cluster = Cluster.of(redis.url, Path(directory), compare_interval=NEVER, **PATIENT)
         try:
             yield redis, cluster.start()
         finally:

@@ -9,6 +9,7 @@ import signal
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,13 @@ async def test_two_people_of_the_first_tutorial_see_each_other(tmp_path: Path) -
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
         people = [
             await asyncio.create_subprocess_exec(
-                sys.executable, see, *names, env=environment, stdout=asyncio.subprocess.PIPE
+                sys.executable,
+                see,
+                *names,
+                env=environment,
+                stdout=asyncio.subprocess.PIPE,
+                # Ctrl-C ends it, also where the tests themselves run in the background of a shell.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
             for names in (("anna", "bob"), ("bob", "anna"))
         ]
