@@ -513,6 +513,22 @@ async def test_r5_who_joins_alone_gets_no_frame_made(monkeypatch: pytest.MonkeyP
         assert [ids(told["joined"]) for told in changes(anna[1])] == [[BOB]]
 
 
+async def test_r5_what_nobody_watched_yet_is_not_told_again_with_the_next_change() -> None:
+    async with running_shell() as shell:
+        crowd = [await shell.open("anna", openId=f"open id number {number}") for number in range(4)]
+        crowd += [await shell.open("bob", openId=f"another open id {number}") for number in range(4)]
+        for connection, _ in crowd:
+            shell.say(connection, "rooms.join", 9, room=ROOM)
+        await flush(shell)
+        held = {link: len(changes(link)) for _, link in crowd}
+        await join(shell, await shell.open("carol"))
+        await flush(shell)
+        for _, link in crowd:
+            (told,) = changes(link)[held[link] :]
+            assert ids(told["joined"]) == [CAROL]
+            assert "changed" not in told
+
+
 async def test_many_rooms_that_change_in_one_instant_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_shell() as shell:
         names = [f"room {number}" for number in range(12)]

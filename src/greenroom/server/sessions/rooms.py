@@ -433,7 +433,11 @@ class NodeRooms:
         copy = room.roster
         if copy is not None and room.waiting:
             self._wake(room, copy.version)
-        if copy is None or copy.version <= room.flushed or not room.watchers:
+        if copy is None or copy.version <= room.flushed:
+            return
+        if not room.watchers:
+            # Whoever watches from now on is sent what differs from the reply: a crowd that joined at once, all of it.
+            room.flushed = copy.version
             return
         now = self._clock()
         self._batcher.changed(room.key, now)
