@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.core.states import SessionState
-from greenroom.model import Participant, ParticipantInfo
+from greenroom.errors import InvitationAnsweredError
+from greenroom.model import Invitation, InvitationAnswer, Participant, ParticipantInfo
 from greenroom.sdk.client import Greenroom
 from greenroom.sdk.delegate import SessionDelegate
 from greenroom.sdk.environment import Environment
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 FAST, SLOW, LATE = 0.002, 0.08, 1.5
 """Seconds: between the first two delays of the network are drawn, one in a hundred between the last two."""
+CLOCKS_DIFFER = 20.0
+"""Seconds: from the clock of the engine to those of nodes, at most, after some failovers."""
 
 
 class Watcher(SessionDelegate):
@@ -50,6 +53,14 @@ class Watcher(SessionDelegate):
         self._app.reopened.append(reason)
         self._app.previous_ids.append(previous_id)
         self._app.notified(f"reopened: {reason}")
+
+    def room_invited(self, invitation: Invitation) -> None:
+        self._app.invited.append(invitation)
+        self._app.notified(f"is invited to {invitation.room} by {invitation.inviter_name}")
+
+    def room_invitation_answered(self, answer: InvitationAnswer) -> None:
+        self._app.answered.append(answer)
+        self._app.notified(f"the invitation to {answer.room} is {'accepted' if answer.accepted else 'declined'}")
 
     def participants_changed(self, participants: list[Participant]) -> None:
         for participant in participants:
@@ -85,6 +96,10 @@ class SimApp:
         """By name, the last it was given."""
         self.room_versions: dict[str, list[int]] = {}
         """Of rosters, as they changed."""
+        self.invited: list[Invitation] = []
+        """All that it was ever told of."""
+        self.answered: list[InvitationAnswer] = []
+        """Of its participant's own invitations."""
         self.log: list[str] = []
         self.is_marking = False
         """An update of the attribute is under way: there is one at a time, so that the number only rises."""
@@ -181,7 +196,10 @@ class SimApp:
 
     async def join_room(self, name: str) -> None:
         """Be in a room; what is held of it is kept for the oracles."""
-        room = await self.sdk.rooms.join(name)
+        self._entered(await self.sdk.rooms.join(name))
+
+    def _entered(self, room: Room) -> None:
+        name = room.name
         self.world.note(f"{self.name} is in the room {name}")
         if self.rooms.get(name) is not room:
             self.rooms[name] = room
@@ -195,6 +213,28 @@ class SimApp:
         if room is not None:
             await room.leave()
             self.world.note(f"{self.name} has left the room {name}")
+
+    async def invite(self, name: str, external_id: str) -> None:
+        """Invite somebody to a room in which it is."""
+        room = self.rooms.get(name)
+        if room is not None and room.is_member:
+            await room.invite(external_ids=[external_id])
+            self.world.note(f"{self.name} invites {external_id} to the room {name}")
+
+    async def answer(self, invitation: Invitation, *, accept: bool) -> None:
+        """Answer it, answered or not; what the service says is kept for the oracles."""
+        answers = self.world.answers.setdefault(invitation.id, set())
+        try:
+            if accept:
+                self._entered(await self.sdk.rooms.accept(invitation))
+            else:
+                await self.sdk.rooms.decline(invitation)
+        except InvitationAnsweredError as error:
+            answers.add(error.accepted)
+            raise
+        # One that is past its time lets join where everybody may, and the service has not kept that answer.
+        if not accept or self.world.node.clock.wall() < invitation.expires_at / 1000 - CLOCKS_DIFFER:
+            answers.add(accept)
 
     async def set_status(self, status: str) -> None:
         """Set the status; while nobody has answered both may be in force."""

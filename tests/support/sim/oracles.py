@@ -276,6 +276,28 @@ def room_versions_only_grow(world: World) -> Iterator[str]:
                     yield f"{app.name} saw {name} at {after} after {before}"
 
 
+def who_is_kept_out_is_not_there(world: World) -> Iterator[str]:
+    """Whom an acknowledged kick keeps out of a room is not in it (R8)."""
+    for session in sessions_of(world):
+        for room in session.rooms:
+            if world.kept_out.get((room, session.participant_id), 0.0) > world.timeline.now + 60.0:
+                yield f"{session.external_id} was kicked from {room}, and is there"
+
+
+def invitations_are_answered_once(world: World) -> Iterator[str]:
+    """An invitation has one answer, whoever gave it and whoever asks; its inviter's devices are notified once (R9)."""
+    answers = {key: set(found) for key, found in world.answers.items()}
+    for app in world.apps:
+        for key, times in Counter(answer.invitation_id for answer in app.answered).items():
+            if times > 1:
+                yield f"{app.name} was told {times} times of the answer to {key}"
+        for answer in app.answered:
+            answers.setdefault(answer.invitation_id, set()).add(answer.accepted)
+    for key, found in answers.items():
+        if len(found) > 1:
+            yield f"the invitation {key} was accepted, and declined"
+
+
 def removed_issuers_admit_nobody(world: World) -> Iterator[str]:
     """After rest, which is longer than the life of a token and its grace: nobody is in with a token of an issuer whose
     removal was acknowledged."""
@@ -313,7 +335,7 @@ def nothing_left_over(world: World) -> Iterator[str]:
 KEPT = (
     one_end_each, order_of_events, updates_are_kept, attributes_are_kept, statuses_are_kept, opens_are_kept,
     kicks_are_kept, events_have_the_names, removed_issuers_admit_nobody, room_events_come_in_pairs,
-    room_versions_only_grow,
+    room_versions_only_grow, who_is_kept_out_is_not_there, invitations_are_answered_once,
 )  # fmt: skip
 """What was acknowledged, and its events."""
 AT_REST = (

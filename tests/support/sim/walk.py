@@ -23,6 +23,8 @@ STEPS = 24
 """Things that happen in one walk."""
 REST = 130.0
 """Seconds in which a healed world comes to rest: the longest bound of promise 4, and two delays of the backoff."""
+LONG = 3600.0
+"""Seconds for which somebody is kept out of a room for good."""
 LAST = 75.0
 """Seconds after which nobody is left: the longest bound of promise 4 for those who died, and a reaper's pass."""
 
@@ -106,6 +108,31 @@ class Walk:
         app = self._pick()
         if app is not None and app.sdk.session.is_open():
             self._begin(app, app.leave_room(self.dice.choice(ROOMS)))
+
+    def kick_from_room(self) -> None:
+        """A backend puts a participant out of a room, and keeps them out: not at all, for a moment, or for good."""
+        seconds = self.dice.choice((0.0, 0.0, 3.0, 3.0, LONG))
+        self.world.kick_from_room(self.dice.choice(ROOMS), self.dice.choice(PEOPLE), seconds)
+
+    def end_room(self) -> None:
+        """A backend ends a room."""
+        self.world.end_room(self.dice.choice(ROOMS))
+
+    def invite(self) -> None:
+        """A member invites somebody, there or not, in the room or not. Where nobody is a member, a device joins."""
+        awake = [app for app in self._alive() if not app.is_paused]
+        members = [(app, name) for app in awake for name, room in app.rooms.items() if room.is_member]
+        if members:
+            app, name = self.dice.choice(members)
+            self._begin(app, app.invite(name, self.dice.choice(PEOPLE)))
+        else:
+            self.join_room()
+
+    def answer(self) -> None:
+        """A device, or two at once, answer an invitation that may be answered already."""
+        invited = [app for app in self._alive() if not app.is_paused and app.sdk.session.is_open() and app.invited]
+        for app in self.dice.choices(invited, k=self.dice.choice((1, 2))) if invited else ():
+            self._begin(app, app.answer(self.dice.choice(app.invited), accept=self.dice.random() < 0.6))
 
     def close(self) -> None:
         """A device closes its session."""
@@ -199,6 +226,7 @@ class Walk:
         return [
             (6, self.join), (4, self.watch), (5, self.update), (3, self.close), (3, self.reopen), (5, self.drop),
             (3, self.mark), (3, self.set_status), (5, self.join_room), (2, self.leave_room),
+            (2, self.kick_from_room), (1, self.end_room), (7, self.invite), (8, self.answer),
             (3, self.silence), (3, self.heal), (2, self.sleep), (2, self.wake), (2, self.die), (1, self.jump),
             (1, self.kick), (1, self.node_dies), (1, self.node_sleeps), (2, self.issuers_change),
         ]  # fmt: skip

@@ -16,8 +16,10 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
+from greenroom.core.rooms.requests import EndRoom, KickMember
 from greenroom.engines.base import Engine, KickParticipant
 from greenroom.engines.embedded import EmbeddedEngine
+from greenroom.errors import GreenroomError
 from greenroom.model import Application, participant_id_of
 from greenroom.server.config import ServerConfig
 from greenroom.tokens import mint_client_token
@@ -53,6 +55,10 @@ class World:
         """Sessions that were acknowledged to an app."""
         self.kicked: set[str] = set()
         """Sessions that an acknowledged kick has ended."""
+        self.kept_out: dict[tuple[str, str], float] = {}
+        """By room and participant: until when (the world's time) acknowledged kicks keep somebody out."""
+        self.answers: dict[str, set[bool]] = {}
+        """By invitation: the answers that the service acknowledged."""
         self._issuers_made = 0
         self.issuers: list[SimIssuer] = []
         """That the application has; those that it had are known to their apps."""
@@ -141,6 +147,28 @@ class World:
         )
         restricted = self.node.run(self.node.service.control.restrict(request))
         self.kicked.update(session.id for session in restricted.ended)
+
+    def kick_from_room(self, room: str, external_id: str, seconds: float) -> None:
+        """What the server API does for an app's backend. The participant may be in it, or not."""
+        participant_id = participant_id_of(self.application.namespace, external_id)
+        self.note(f"{external_id} is kicked from the room {room} for {seconds:.0f} s")
+        request = KickMember(app=self.application.key, room=room, participant_id=participant_id, seconds=seconds)
+        is_acknowledged = self._moderate(request)
+        self.kept_out[room, participant_id] = self.timeline.now + seconds if is_acknowledged else 0.0
+
+    def end_room(self, room: str) -> None:
+        """What the server API does for an app's backend."""
+        self.note(f"the room {room} is ended")
+        self._moderate(EndRoom(app=self.application.key, room=room))
+
+    def _moderate(self, request: KickMember | EndRoom) -> bool:
+        """Whether it was acknowledged."""
+        try:
+            self.node.run(self.node.service.rooms.moderate(request))
+        except GreenroomError as error:
+            self.note(f"perhaps not: {error.reason}")
+            return False
+        return True
 
     def add_issuer(self) -> SimIssuer:
         """The application takes another provider's tokens from now on."""
