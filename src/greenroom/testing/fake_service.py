@@ -483,7 +483,8 @@ class FakeService:
             self._soon(link.try_to_notify(method, params))
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        # Not `create_task`: with eager tasks what is to follow a reply would be sent before it.
+        task = asyncio.Task(work, loop=asyncio.get_running_loop())
         self._drops.add(task)
         task.add_done_callback(self._drops.discard)
 
