@@ -362,8 +362,9 @@ class InvitationAnsweredError(RoomError):
         code: ErrorCode | None = None,
     ) -> None:
         self.accepted = accepted
+        answer = "accepted" if accepted else "declined"
         super().__init__(
-            message or f"The invitation was {'accepted' if accepted else 'declined'} already.", hint=hint, code=code
+            message or f"The invitation was answered the other way. It was {answer} before.", hint=hint, code=code
         )
 
     def details(self) -> dict[str, Any]:
