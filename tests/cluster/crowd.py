@@ -24,6 +24,7 @@ from greenroom.messages import Device as DeviceInfo
 from greenroom.model import (
     Application,
     Event,
+    InvitationAnswer,
     Participant,
     ParticipantInfo,
     ParticipantRecord,
@@ -114,6 +115,7 @@ class Member(SessionDelegate):
         """An update of its attribute is under way: there is one at a time, so that the number only rises."""
         self.rooms: dict[str, Room] = {}
         self.room_versions: dict[str, list[int]] = {}
+        self.answered: list[InvitationAnswer] = []
         self.open_statuses: set[str] = set()
         """Set since the last one that was acknowledged: each may be in force or not."""
         self.way = Balanced(crowd.cluster, random.Random(crowd.dice.getrandbits(64)))
@@ -262,7 +264,9 @@ class Scene:
         self.marks = crowd.marks
         self.opened = crowd.opened
         self.kicked: frozenset[str] = frozenset()
-        """A crowd kicks nobody."""
+        """A crowd kicks nobody, and invites nobody."""
+        self.kept_out: dict[tuple[str, str], float] = {}
+        self.answers: dict[str, set[bool]] = {}
         self.apps = crowd.members
         self.engine = _Engine(crowd.engine, registry)
         self.node = self

@@ -280,7 +280,8 @@ def who_is_kept_out_is_not_there(world: World) -> Iterator[str]:
     """Whom an acknowledged kick keeps out of a room is not in it (R8)."""
     for session in sessions_of(world):
         for room in session.rooms:
-            if world.kept_out.get((room, session.participant_id), 0.0) > world.timeline.now + 60.0:
+            until = world.kept_out.get((room, session.participant_id))
+            if until is not None and until > world.timeline.now + 60.0:
                 yield f"{session.external_id} was kicked from {room}, and is there"
 
 
