@@ -74,12 +74,15 @@ def _looking(subject: RunningServer) -> list[_Look]:
     return looks
 
 
-def measure(job: str, name: str, number: int, subject: RunningServer, scenario: Scenario) -> Run:
-    """Run it, with the server's CPU and memory looked at where the scenario begins and ends."""
+def measure(
+    job: str, name: str, number: int, subject: RunningServer, scenario: Scenario, longest: float = LONGEST
+) -> Run:
+    """Run it, with the server's CPU and memory looked at where the scenario begins and ends. Raises TimeoutError after
+    `longest` seconds."""
     looks = _looking(subject)
 
     async def go() -> Measurement:
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(longest):
             return await scenario(subject.target)
 
     return _run(job, name, number, uvloop.run(go()), looks)
