@@ -30,8 +30,7 @@ STAYING = 64
 JOINING = 250
 """Sessions that take turns: one participant may join 160 times at once."""
 LONGEST = 45.0
-"""Seconds for one server's part of a lap. Who hangs is left out from then on, as python-socketio
-sometimes is."""
+"""Seconds for one server's part of a lap. A server that hangs is left out of the laps that follow."""
 PRESENT = 500
 """Sessions beside which others open and close."""
 
