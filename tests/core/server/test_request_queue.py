@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.core.server.request_queue import RequestQueue
+from greenroom.core.rooms.requests import JoinRoom
+from greenroom.core.server.request_queue import ROSTER_COST, RequestQueue
 from greenroom.core.server.services import SessionLimits
 from greenroom.messages import Request
-from tests.core.server.rig import (
-    FakeServices,
-    Rig,
-    person,
-)
+from tests.core.server.rig import FakeServices, Rig, person
+from tests.core.server.room_rig import joined, roster
 
 
 def _queue(most: int = 3) -> RequestQueue:
@@ -111,3 +109,15 @@ def test_a_request_of_more_participants_than_the_burst_waits_no_longer_than_for_
         rig.pass_time(1)
         rig.answer([person(one, 1) for one in ids])
     assert rig.result(number) == {"participants": []}
+
+
+def test_s19_rosters_cost_as_much_as_participants() -> None:
+    rig = Rig(FakeServices(ids_per_second=ROSTER_COST, ids_burst=2 * ROSTER_COST)).open()
+    for room in ("a", "b"):
+        joined(rig, room)
+    number = rig.send("rooms.join", room="c")
+    assert not isinstance(rig.requests[-1], JoinRoom) or rig.requests[-1].room != "c"
+    rig.pass_alive(1.1)
+    assert rig.requests[-1].room == "c"
+    rig.answer(roster("c"))
+    assert rig.result(number)["watching"]

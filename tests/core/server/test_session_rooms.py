@@ -1,144 +1,41 @@
-"""What happens to a session in rooms: opens and resumes, invitations, memberships that end."""
+"""The rooms of one session: what it is in and watches, what its node has to see, and invitations while they last."""
 
 from __future__ import annotations
 
-from greenroom.codes import ErrorCode
-from greenroom.core.rooms.names import MAX_WATCHED_ROOMS
-from greenroom.core.rooms.requests import (
-    LeaveRoom,
-    WatchRooms,
-)
-from greenroom.core.states import ServerState
-from greenroom.errors import RoomsUnavailableError, ServiceUnavailableError
-from greenroom.messages import RoomInvitationAnswered
-from greenroom.model import RoomSettings
-from tests.core.server.rig import ANNA, APP, BOB, Rig
-from tests.core.server.test_rooms import ROOM, attached, grant, invitation, joined, resumed, rooms_of, roster
+from greenroom.core.server.services import Now
+from greenroom.core.server.session_rooms import SessionRooms
+from tests.core.server.rig import WALL
+from tests.core.server.room_rig import invitation, roster
 
 
-def test_r7_a_setting_that_takes_join_away_ends_the_membership() -> None:
-    rig = Rig().open(room_grants=(grant("a", "join", "watch"),))
-    for room in ("a", "b"):
-        joined(rig, room)
-    rig.do("directory_changed", rig.now)
-    assert rooms_of(rig) == ["a", "b"]
-    rig.services.settings(rooms=RoomSettings(access="granted"))
-    rig.do("directory_changed", rig.now)
-    assert rig.requests[-1] == LeaveRoom(
-        app=APP, participant_id=ANNA, room="b", owner=rig.owner, reason="permission_lost"
-    )
-    assert rig.notifications("rooms.left") == [{"room": "b", "reason": "permission_lost"}]
-    assert rig.notifications("rooms.unwatched") == []
-    assert rooms_of(rig) == ["a"]
+def test_what_it_entered_left_or_watches_is_touched_once() -> None:
+    rooms = SessionRooms(("a",), is_granted=False)
+    assert rooms.take_touched() == ("a",)
+    rooms.entered("b")
+    rooms.watches.hold(("b", "c"))
+    rooms.watched("b", 3)
+    assert (rooms.joined, rooms.take_touched(), rooms.take_touched()) == (("a", "b"), ("b",), ())
+    assert rooms.left("b")
+    assert not rooms.left("b")
+    assert (rooms.joined, rooms.watches.sent, rooms.take_touched()) == (("a",), {"c": -1}, ("b",))
 
 
-def test_a_kick_is_notified_once() -> None:
-    rig = joined(Rig().open())
-    rig.do("room_left", ROOM, "kicked")
-    rig.do("room_left", ROOM, "kicked")
-    assert rig.notifications("rooms.left") == [{"room": ROOM, "reason": "kicked"}]
-    assert rooms_of(rig) == []
+def test_a_watch_that_is_over_is_not_answered() -> None:
+    rooms = SessionRooms(is_granted=False)
+    rooms.watches.hold(("a", "b"))
+    assert rooms.unwatched(("a", "z")) == ("a",)
+    taken = rooms.took([roster("a", 2), roster("b", 5), roster("c", 1)], {"b": 5})
+    assert [one.room for one in taken] == ["a", "c"], "what is known is not said again"
+    assert rooms.watches.sent == {"b": 5}
 
 
-def test_an_answered_invitation_is_notified() -> None:
-    rig = Rig().open()
-    rig.do("invitation_answered", RoomInvitationAnswered("i1", ROOM, BOB, True))
-    assert rig.notifications("rooms.answered") == [
-        {"invitationId": "i1", "room": ROOM, "participantId": BOB, "accepted": True}
-    ]
-
-
-def test_invitations_that_wait_come_with_the_open() -> None:
-    rig = Rig()
-    number = rig.hello()
-    rig.answer(attached(rig, invitations=(invitation(),)))
-    result = rig.result(number)
-    assert [one["id"] for one in result["invitations"]] == ["i1"]
-    assert ("rooms" in result, "lostRooms" in result, "rosters" in result) == (False, False, False)
-    assert "rooms" in result["capabilities"]
-
-
-def test_r1_a_resumed_session_is_where_it_was() -> None:
-    rig = Rig()
-    number = resumed(
-        rig,
-        attached(rig, rooms=("a", "b"), lost_rooms=(("c", "kicked"),)),
-        watchingRooms=[["a", 3], ["d", 4]],
-    )
-    assert rig.requests[-1] == WatchRooms(app=APP, rooms=("a", "d"), known={"a": 3, "d": 4})
-    rig.answer([roster("a", 5, members=(), left=(BOB,), since=3), roster("d", 4, since=4)])
-    result = rig.result(number)
-    assert (result["rooms"], result["lostRooms"]) == (["a", "b"], [["c", "kicked"]])
-    assert [(one["room"], one["since"], one["left"]) for one in result["rosters"]] == [("a", 3, [BOB])]
-    assert rig.machine.context.rooms is not None
-    assert (rooms_of(rig), rig.machine.context.rooms.watches.sent) == (["a", "b"], {"a": 5, "d": 4})
-    assert set(rig.machine.context.rooms.touched) == {"a", "b", "d"}
-
-
-def test_a_session_without_rooms_resumes_as_before() -> None:
-    rig = Rig()
-    result = rig.result(resumed(rig, attached(rig)))
-    assert not {"rooms", "lostRooms", "rosters", "invitations"} & set(result)
-    assert rig.machine.context.rooms is None
-    assert len(rig.calls) == 2
-
-
-def test_a_resume_watches_what_it_may() -> None:
-    rig = Rig()
-    result = rig.result(resumed(rig, attached(rig, rooms=("a",), scopes=()), watchingRooms=[["a", 3]]))
-    assert (result["rooms"], result["rosters"]) == (["a"], [])
-    assert rig.notifications("rooms.unwatched") == [{"room": "a", "reason": "permission_lost"}]
-    many = [[f"room-{number}", 1] for number in range(MAX_WATCHED_ROOMS + 1)]
-    rig = Rig()
-    assert rig.error(rig.resume(watchingRooms=many)) == ErrorCode.ILLEGAL_ARGUMENT
-
-
-def test_r5_a_program_that_was_started_again_gets_the_rosters_of_its_rooms() -> None:
-    rig = Rig()
-    number = resumed(rig, attached(rig, rooms=("a", "b")), rosters=True)
-    assert rig.requests[-1] == WatchRooms(app=APP, rooms=("a", "b"), known={})
-    rig.answer([roster("a", 5), roster("b", 6)])
-    result = rig.result(number)
-    assert (result["rooms"], [one["room"] for one in result["rosters"]]) == (["a", "b"], ["a", "b"])
-    assert rig.machine.context.rooms is not None
-    assert rig.machine.context.rooms.watches.sent == {"a": 5, "b": 6}
-
-
-def test_r7_it_gets_none_that_it_may_not_watch() -> None:
-    rig = Rig()
-    rig.services.settings(rooms=RoomSettings(access="granted"))
-    number = resumed(rig, attached(rig, rooms=("a", "b"), room_grants=(grant("a", "join", "watch"),)), rosters=True)
-    rig.answer([roster("a", 5)])
-    assert [one["room"] for one in rig.result(number)["rosters"]] == ["a"]
-    rig = Rig()
-    rig.services.settings(rooms=RoomSettings(access="granted"))
-    result = rig.result(resumed(rig, attached(rig, rooms=("c",), room_grants=(grant("c", "join"),)), rosters=True))
-    assert (result["rooms"], result["rosters"]) == (["c"], [])
-    assert rig.notifications("rooms.unwatched") == []
-
-
-def test_r7_a_resume_with_a_token_that_does_not_grant_the_room_leaves_it() -> None:
-    rig = Rig()
-    rig.services.settings(rooms=RoomSettings(access="granted"))
-    result = attached(rig, rooms=("a", "b"), room_grants=(grant("b", "join"),))
-    reply = rig.result(resumed(rig, result, token="anna"))
-    assert (reply["rooms"], reply["lostRooms"]) == (["b"], [["a", "permission_lost"]])
-    assert [one.room for one in rig.requests if isinstance(one, LeaveRoom)] == ["a"]
-    assert rig.notifications("rooms.left") == []
-
-
-def test_r1_a_resume_succeeds_while_rooms_are_not_served() -> None:
-    rig = Rig()
-    number = resumed(rig, attached(rig, rooms=("a",)), watchingRooms=[["a", 3]])
-    rig.answer(RoomsUnavailableError())
-    assert (rig.result(number)["rooms"], "rosters" in rig.result(number)) == (["a"], False)
-    assert rig.machine.context.rooms is not None
-    assert rig.machine.context.rooms.watches.sent == {}
-
-
-def test_a_resume_whose_rosters_cannot_be_read_is_refused_and_detached() -> None:
-    rig = Rig()
-    number = resumed(rig, attached(rig, rooms=("a",)), watchingRooms=[["a", 3]])
-    rig.answer(ServiceUnavailableError())
-    assert rig.error(number) == ErrorCode.SERVICE_UNAVAILABLE
-    assert rig.is_in(ServerState.GONE)
+def test_invitations_last_until_their_time_is_over() -> None:
+    rooms = SessionRooms(is_granted=True)
+    early, late = Now(0.0, WALL), Now(0.0, WALL + 60)
+    assert rooms.note(invitation("i1", "a"), early)
+    assert not rooms.note(invitation("i1", "a"), early), "it is known"
+    assert (rooms.is_invited("a", early), rooms.is_invited("b", early), rooms.is_invited("a", late)) == (
+        True, False, False,
+    )  # fmt: skip
+    assert rooms.note(invitation("i2", "b", ends=120), late)
+    assert list(rooms.invitations) == ["i2"], "what is over is forgotten"

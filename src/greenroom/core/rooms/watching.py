@@ -35,6 +35,8 @@ AT_ONCE_SECONDS = 0.002
 """For which the first change after a quiet time waits for others of the same instant."""
 WAITING_BYTES = 64 * 1024
 """Of messages that wait for one reader (R6)."""
+AnyRoster = Roster | WireRoster
+"""The engine's, or of the node's own copy."""
 _encode = msgspec.json.Encoder().encode
 _MEMBER_BYTES = 160
 """Of a member's JSON besides its texts, about."""
@@ -55,8 +57,10 @@ def member_to_wire(record: MemberRecord) -> WireMember:
     )
 
 
-def roster_to_wire(roster: Roster) -> WireRoster:
+def roster_to_wire(roster: AnyRoster) -> WireRoster:
     """The roster as clients see it. Of a counted room nobody is named."""
+    if isinstance(roster, WireRoster):
+        return roster
     return WireRoster(
         room=roster.room,
         version=roster.version,

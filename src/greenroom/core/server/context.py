@@ -16,8 +16,9 @@ from greenroom.core.rooms.requests import RoomRequest
 from greenroom.core.server.effects import Effect, EngineCall, Send
 from greenroom.core.server.endings import for_client
 from greenroom.core.server.request_queue import RequestQueue
-from greenroom.core.server.rooms import Rights, SessionRooms
+from greenroom.core.server.room_rights import Rights
 from greenroom.core.server.services import ClientToken, Now, SessionServices
+from greenroom.core.server.session_rooms import SessionRooms
 from greenroom.core.server.token_clock import TokenClock
 from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState
 from greenroom.core.watching import Watches

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from greenroom.core.server import participants, room_requests
 from greenroom.core.server.closing import close_session
 from greenroom.core.server.context import RequestId, SessionContext
 from greenroom.core.server.opening import open_session
 from greenroom.core.server.own_participant import get_participant, set_status, update_participant_info
-from greenroom.core.server.participants import get, unwatch, watch
 from greenroom.core.server.resuming import resume_session
 from greenroom.core.server.services import Now
-from greenroom.core.server.session_rooms import REQUESTS
 from greenroom.core.server.tokens import refresh_token
 
 METHODS: dict[str, Callable[[SessionContext, RequestId, Any, Now], None]] = {
@@ -23,10 +22,20 @@ METHODS: dict[str, Callable[[SessionContext, RequestId, Any, Now], None]] = {
     "session.updateParticipantInfo": update_participant_info,
     "session.setStatus": set_status,
     "session.getParticipant": get_participant,
-    "participants.get": get,
-    "participants.watch": watch,
-    "participants.unwatch": unwatch,
-    **REQUESTS,
+    "participants.get": participants.get,
+    "participants.watch": participants.watch,
+    "participants.unwatch": participants.unwatch,
+    "rooms.create": room_requests.create,
+    "rooms.join": room_requests.join,
+    "rooms.leave": room_requests.leave,
+    "rooms.watch": room_requests.watch,
+    "rooms.unwatch": room_requests.unwatch,
+    "rooms.members": room_requests.members,
+    "rooms.find": room_requests.find,
+    "rooms.send": room_requests.send,
+    "rooms.kick": room_requests.kick,
+    "rooms.invite": room_requests.invite,
+    "rooms.answer": room_requests.answer,
 }
 """Each asks the engine, or raises what refuses it. Arguments: the connection, and the id and params of the request."""
 JOINS = frozenset({"session.open", "session.resume"})

@@ -10,9 +10,9 @@ from greenroom.core.server.closing import end, let_go
 from greenroom.core.server.context import ATTACHED, RequestId, SessionContext
 from greenroom.core.server.joining import CAPABILITIES, MAX_ASKED, open_request
 from greenroom.core.server.refusals import not_joined
-from greenroom.core.server.rooms import come_back
+from greenroom.core.server.room_changes import leave_rooms, notify_unwatched
+from greenroom.core.server.room_resuming import come_back
 from greenroom.core.server.services import Now
-from greenroom.core.server.session_rooms import leave_rooms, notify_unwatched
 from greenroom.core.server.tokens import check_token
 from greenroom.core.watching import to_wire
 from greenroom.messages import OpenParams, OpenResult, WireLimits, WireSession

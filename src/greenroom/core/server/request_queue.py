@@ -6,9 +6,24 @@ from collections import deque
 from math import inf
 
 from greenroom.core.rate_limit import TokenBucket
-from greenroom.core.server.rooms import room_cost_of
 from greenroom.core.server.services import SessionLimits
-from greenroom.messages import ParticipantsParams, Request, UpdateParams
+from greenroom.messages import (
+    CreateRoomParams,
+    InviteParams,
+    ParticipantsParams,
+    Request,
+    RoomMembersParams,
+    RoomParams,
+    RoomsParams,
+    SendParams,
+    UpdateParams,
+)
+
+ROSTER_COST = 100
+"""What a roster costs of the budget for participants: it has as many, about."""
+_INVITATION_COST = 20
+_BYTES_FOR_ONE = 64
+"""Of a message, that cost as much as a participant."""
 
 
 def cost_of(params: object) -> int:
@@ -17,7 +32,15 @@ def cost_of(params: object) -> int:
         return len(params.ids) + len(params.external_ids) + len(params.known)
     if isinstance(params, UpdateParams) and params.attributes:
         return sum(len(name) + len(value or "") for name, value in params.attributes.items()) // 4
-    return room_cost_of(params)
+    if isinstance(params, SendParams):
+        return len(bytes(params.message)) // _BYTES_FOR_ONE + len(params.to)
+    if isinstance(params, RoomsParams):
+        return ROSTER_COST * (len(params.rooms) + len(params.known))
+    if isinstance(params, CreateRoomParams | RoomParams | RoomMembersParams):
+        return ROSTER_COST
+    if isinstance(params, InviteParams):
+        return _INVITATION_COST * (len(params.participant_ids) + len(params.external_ids))
+    return 0
 
 
 class RequestQueue:

@@ -7,14 +7,16 @@ from itertools import islice
 from typing import Any
 
 from greenroom.core.requests import Attached, WatchRequest
+from greenroom.core.rooms.watching import AnyRoster
 from greenroom.core.server.closing import let_go, refuse_and_drop
 from greenroom.core.server.context import ATTACHED, RequestId, SessionContext
 from greenroom.core.server.joining import allows, attach_request, check_same_identity
 from greenroom.core.server.opening import check_again, join_result
 from greenroom.core.server.refusals import not_joined
-from greenroom.core.server.rooms import NO_ROOMS, WATCH_SCOPE, AnyRoster, RoomsBack, come_back
+from greenroom.core.server.room_changes import leave_rooms, notify_unwatched
+from greenroom.core.server.room_resuming import NO_ROOMS, RoomsBack, come_back
+from greenroom.core.server.room_rights import WATCH_SCOPE
 from greenroom.core.server.services import Now
-from greenroom.core.server.session_rooms import leave_rooms, notify_unwatched
 from greenroom.core.watching import cut, encode_update
 from greenroom.errors import GreenroomError, RoomsUnavailableError, SessionEndedError
 from greenroom.messages import MAX_PIECE_BYTES, ResumeParams

@@ -31,8 +31,8 @@ from greenroom.core.server.methods import JOINS, METHODS
 from greenroom.core.server.opening import check_again
 from greenroom.core.server.refusals import refuse
 from greenroom.core.server.request_queue import cost_of
+from greenroom.core.server.room_changes import invitation_answered, invited, room_left
 from greenroom.core.server.services import Now, SessionServices
-from greenroom.core.server.session_rooms import invitation_answered, invited, room_left
 from greenroom.core.server.tokens import check_token
 from greenroom.core.states import ServerEvent, ServerState
 from greenroom.errors import (

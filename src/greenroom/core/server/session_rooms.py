@@ -1,71 +1,91 @@
-"""What happens to a session in rooms: its requests about them, and what others do."""
+"""The rooms of one session: those it is in and watches, and invitations that grant it something.
+
+`SessionRooms` is made when a session first has to do with a room: sessions in no room have none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from greenroom.core.rooms.watching import invitation_to_wire
-from greenroom.core.server.context import ATTACHED, RequestId, SessionContext
-from greenroom.core.server.rooms import PERMISSION_LOST, ROOM_METHODS, AskAboutRoom, Asking, leaving
+from greenroom.core.rooms.watching import AnyRoster, RoomWatches, roster_to_wire
 from greenroom.core.server.services import Now
-from greenroom.messages import RoomInvitationAnswered, RoomInvited, RoomLeft, RoomUnwatched
+from greenroom.messages import WireRoster
 from greenroom.model import Invitation
 
 
-def room_left(context: SessionContext, room: str, reason: str) -> None:
-    """The session lost its membership of a room."""
-    if context.rooms is not None and context.rooms.left(room) and context.state in ATTACHED:
-        context.notify_after_reply("rooms.left", RoomLeft(room, reason))
+class SessionRooms:
+    """joined: rooms that the session is in already."""
 
+    __slots__ = ("invitations", "is_granted", "joined", "touched", "watches")
 
-def leave_rooms(context: SessionContext, rooms: Iterable[str]) -> None:
-    """These are not granted any more (R7)."""
-    owner = context.owner
-    if owner is not None:
-        for room in rooms:
-            context.notify_engine(leaving(context.app, context.participant_id, room, owner, PERMISSION_LOST))
-            room_left(context, room, PERMISSION_LOST)
+    def __init__(self, joined: Iterable[str] = (), *, is_granted: bool) -> None:
+        self.joined = tuple(joined)
+        self.is_granted = is_granted
+        """Whether the application's `rooms.access` was ``granted`` when that was looked at last."""
+        self.watches = RoomWatches()
+        self.invitations: dict[str, Invitation] = {}
+        """By id: those that it knows of, until their time is over or they are declined."""
+        self.touched = self.joined
+        """Rooms that it joined, left, watches or watches no more, which the node has not seen yet."""
 
+    def take_touched(self) -> tuple[str, ...]:
+        """What is in `touched`, which the node sees now."""
+        touched, self.touched = self.touched, ()
+        return touched
 
-def notify_unwatched(context: SessionContext, rooms: Iterable[str]) -> None:
-    """Changes of these follow no more: the session may not watch them (R7)."""
-    for room in rooms:
-        context.notify_after_reply("rooms.unwatched", RoomUnwatched(room, PERMISSION_LOST))
+    def _touch(self, room: str) -> None:
+        if room not in self.touched:
+            self.touched += (room,)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something waits until the connection's buffer is empty."""
+        return bool(self.watches.behind) or self.watches.is_waiting
 
-def invited(context: SessionContext, invitation: Invitation, now: Now) -> None:
-    """The session's participant was invited to a room."""
-    if context.state in ATTACHED and context.session_rooms().note(invitation, now):
-        context.notify_after_reply("rooms.invited", RoomInvited(invitation_to_wire(invitation)))
+    def note(self, invitation: Invitation, now: Now) -> bool:
+        """An invitation came. False where it is known."""
+        if invitation.id in self.invitations:
+            return False
+        ended = [key for key, one in self.invitations.items() if one.expires_at <= now.wall * 1000]
+        for key in ended:
+            del self.invitations[key]
+        self.invitations[invitation.id] = invitation
+        return True
 
+    def is_invited(self, room: str, now: Now) -> bool:
+        """Whether an invitation to the room lasts (R9)."""
+        return any(one.room == room and one.expires_at > now.wall * 1000 for one in self.invitations.values())
 
-def invitation_answered(context: SessionContext, answered: RoomInvitationAnswered) -> None:
-    """An invitation by the session's participant was answered."""
-    if context.state in ATTACHED:
-        context.notify_after_reply("rooms.answered", answered)
+    def entered(self, room: str) -> None:
+        """The session is in the room."""
+        if room not in self.joined:
+            self.joined += (room,)
+        self._touch(room)
 
+    def left(self, room: str) -> bool:
+        """The session is not in the room any more, and its watch has ended. False where it was not."""
+        self._touch(room)
+        self.watches.drop(room)
+        was = room in self.joined
+        self.joined = tuple([one for one in self.joined if one != room])
+        return was
 
-def _about_room(ask: AskAboutRoom) -> Callable[[SessionContext, RequestId, Any, Now], None]:
-    def carry_out(context: SessionContext, request_id: RequestId, params: Any, now: Now) -> None:
-        session, owner = context.session, context.owner
-        assert session is not None
-        assert owner is not None
-        rooms = context.session_rooms()
-        asking = Asking(
-            context.app,
-            context.participant_id,
-            session.participant.name,
-            owner,
-            context.rights(),
-            rooms,
-            context.services,
-        )
-        call = ask(asking, params, now)
-        context.request(call.request, request_id, call.reply, call.undo)
+    def watched(self, room: str, version: int) -> None:
+        """A reply with this version of its roster is written: what is newer follows."""
+        if room in self.watches.sent:
+            self.watches.sent[room] = version
+            self._touch(room)
 
-    return carry_out
+    def unwatched(self, rooms: Iterable[str]) -> tuple[str, ...]:
+        """No longer watched. Those that were."""
+        gone = tuple([room for room in rooms if room in self.watches.sent])
+        for room in gone:
+            self.watches.drop(room)
+            self._touch(room)
+        return gone
 
-
-REQUESTS = {method: _about_room(ask) for method, ask in ROOM_METHODS.items()}
-"""`rooms.…`"""
+    def took(self, rosters: Sequence[AnyRoster], known: Mapping[str, int]) -> list[WireRoster]:
+        """Rosters for a reply, which is written: those that differ from what is known."""
+        for roster in rosters:
+            self.watched(roster.room, roster.version)
+        return [roster_to_wire(one) for one in rosters if known.get(one.room) != one.version]

@@ -9,9 +9,9 @@ from greenroom.core.server.closing import end
 from greenroom.core.server.context import RequestId, SessionContext
 from greenroom.core.server.joining import allows, check_same_identity, facts_of, known_application
 from greenroom.core.server.participants import stop_watching
-from greenroom.core.server.rooms import PERMISSION_LOST, WATCH_SCOPE
+from greenroom.core.server.room_changes import PERMISSION_LOST, notify_unwatched, room_left
+from greenroom.core.server.room_rights import WATCH_SCOPE
 from greenroom.core.server.services import Now
-from greenroom.core.server.session_rooms import notify_unwatched, room_left
 from greenroom.core.server.token_clock import TokenDue
 from greenroom.core.states import ServerEvent, ServerState
 from greenroom.messages import RefreshTokenParams, RefreshTokenResult, TokenExpiring

@@ -38,8 +38,7 @@ from msgspec import structs
 
 from greenroom.core.rooms.news import RoomMessage, RosterChange
 from greenroom.core.rooms.requests import Roster, RosterQuery, WatchRooms
-from greenroom.core.rooms.watching import RoomBatcher, RoomWatches, WatchedRoster, bytes_of, encode_message
-from greenroom.core.server.rooms import AnyRoster
+from greenroom.core.rooms.watching import AnyRoster, RoomBatcher, RoomWatches, WatchedRoster, bytes_of, encode_message
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus
 from greenroom.engines.completion import READY
