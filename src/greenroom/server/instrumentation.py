@@ -392,11 +392,11 @@ def register_gauges(
     single("greenroom_reaper_failing", lambda: bool(reaper.failing))
     single("greenroom_rooms_here", lambda: len(hub.rooms))
     single("greenroom_room_memberships", lambda: hub.rooms.memberships)
-    metrics.count("greenroom_room_changes_sent_total", lambda: (((), hub.rooms.changes_sent),))
-    metrics.count("greenroom_room_messages_sent_total", lambda: (((), hub.rooms.messages_sent),))
+    metrics.count("greenroom_room_changes_sent_total", lambda: (((), hub.rooms.fan_out.changes_sent),))
+    metrics.count("greenroom_room_messages_sent_total", lambda: (((), hub.rooms.fan_out.messages_sent),))
     metrics.count(
         "greenroom_room_messages_missed_total",
-        lambda: [((reason,), count) for reason, count in hub.rooms.messages_missed.items()],
+        lambda: [((reason,), count) for reason, count in hub.rooms.fan_out.messages_missed.items()],
     )
     single("greenroom_rooms_lag_seconds", lambda: reaper.rooms_lag)
     single("greenroom_rooms_failing", lambda: bool(reaper.rooms_failing))

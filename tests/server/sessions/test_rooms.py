@@ -1,4 +1,4 @@
-"""Rooms on one node: subscriptions, copies of rosters, fan-out, messages, and what others do to members."""
+"""Rooms on one node: subscriptions, copies of rosters, and what joins and resumes are answered with."""
 
 from __future__ import annotations
 
@@ -11,73 +11,13 @@ import pytest
 from greenroom.codes import ErrorCode
 from greenroom.core.commands import InvitedCommand, RoomLeftCommand
 from greenroom.core.requests import UpdateRequest
-from greenroom.core.rooms.requests import EndRoom, KickMember, Roster, RosterQuery
-from greenroom.core.rooms.watching import WAITING_BYTES, WatchedRoster
-from greenroom.core.states import ServerEvent
+from greenroom.core.rooms.requests import Roster, RosterQuery
 from greenroom.engines.rooms import RosterChange
 from greenroom.model import Invitation, participant_id_of
 from greenroom.server.sessions import rooms as node_rooms
-from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.rooms import NodeRoom
 from tests.core.server.rig import APP, NAMESPACE, NEXT_SECRET, SECRET
-from tests.server.fakes import FakeLink
-from tests.server.shell import Shell, running_shell
-
-ANNA, BOB, CAROL = (participant_id_of(NAMESPACE, one) for one in ("anna", "bob", "carol"))
-ROOM = "standup"
-Client = tuple[SessionConnection, FakeLink]
-
-
-async def ask(shell: Shell, client: Client, method: str, number: int = 9, **params: Any) -> dict[str, Any]:
-    """The reply to a request."""
-    connection, link = client
-    before = len(link.frames)
-    shell.say(connection, method, number, **params)
-    for _ in range(200):
-        await asyncio.sleep(0)
-        found = [one for one in link.messages[before:] if one.get("id") == number]
-        if found:
-            return found[0]
-        await asyncio.sleep(0.001)
-    raise AssertionError(f"no reply to {method}")
-
-
-async def result_of(shell: Shell, client: Client, method: str, **params: Any) -> Any:
-    reply = await ask(shell, client, method, **params)
-    assert "result" in reply, reply
-    return reply["result"]
-
-
-async def join(shell: Shell, client: Client, room: str = ROOM) -> dict[str, Any]:
-    result: dict[str, Any] = await result_of(shell, client, "rooms.join", room=room)
-    return result
-
-
-async def flush(shell: Shell) -> None:
-    """Deliver what was gathered, without waiting for it."""
-    rooms = shell.hub.rooms
-    for _ in range(20):
-        await shell.settle()
-        await asyncio.sleep(0.001)
-        if rooms._timer is not None:
-            rooms._timer.cancel()
-            rooms._batcher._next.clear()
-            rooms._batcher._due = [(0.0, key) for _, key in rooms._batcher._due]
-            rooms._flush()
-
-
-def changes(link: FakeLink) -> list[dict[str, Any]]:
-    return link.notifications("rooms.changed")
-
-
-def ids(entries: list[dict[str, Any]]) -> list[str]:
-    return [one["id"] for one in entries]
-
-
-def node_room(shell: Shell, room: str = ROOM) -> NodeRoom:
-    found = shell.hub.rooms.get(APP, room)
-    assert found is not None
-    return found
+from tests.server.room_clients import ANNA, BOB, CAROL, ROOM, ask, changes, flush, ids, join, node_room, result_of
+from tests.server.shell import running_shell
 
 
 async def test_members_see_who_comes_changes_and_goes() -> None:
@@ -102,23 +42,6 @@ async def test_members_see_who_comes_changes_and_goes() -> None:
         await flush(shell)
         assert changes(anna[1])[-1]["left"] == [[BOB, "left"]]
         assert len(changes(bob[1])) == 1, "leaving ends the watch"
-
-
-async def test_r5_changes_are_gathered_and_encoded_once() -> None:
-    async with running_shell() as shell:
-        watchers = [await shell.open("anna", openId=f"open id number {number}") for number in range(3)]
-        for one in watchers:
-            await result_of(shell, one, "rooms.watch", rooms=[ROOM])
-        for number in range(4):
-            await join(shell, await shell.open("bob", openId=f"another open id {number}"))
-        await join(shell, await shell.open("carol"))
-        await flush(shell)
-        frames = [[one for one in link.frames if b"rooms.changed" in one] for _, link in watchers]
-        assert [len(one) for one in frames] == [1, 1, 1]
-        assert all(one[0] is frames[0][0] for one in frames), "one encoding for all"
-        (told,) = changes(watchers[0][1])
-        assert sorted(ids(told["joined"])) == sorted([BOB, CAROL])
-        assert {one["id"]: one.get("sessions", 1) for one in told["joined"]} == {BOB: 4, CAROL: 1}
 
 
 async def test_a_room_is_subscribed_to_while_somebody_needs_it() -> None:
@@ -185,151 +108,6 @@ async def test_s13_what_may_have_been_missed_is_read_again() -> None:
         shell.listener.lost(())
         await flush(shell)
         assert ids(changes(anna[1])[-1]["joined"]) == [BOB]
-
-
-async def test_a_watcher_that_reads_slowly_gets_what_differs_when_it_reads() -> None:
-    async with running_shell() as shell:
-        anna, bob = await shell.open("anna"), await shell.open("bob")
-        await join(shell, anna)
-        anna[1].paused = True
-        await join(shell, bob)
-        await flush(shell)
-        await result_of(shell, bob, "rooms.leave", room=ROOM)
-        carol = await shell.open("carol")
-        await join(shell, carol)
-        await flush(shell)
-        assert changes(anna[1]) == []
-        anna[1].paused = False
-        anna[0].drained()
-        (told,) = changes(anna[1])
-        assert (ids(told["joined"]), told["left"], told["count"]) == ([CAROL], [[BOB, "left"]], 2)
-        anna[0].drained()
-        assert len(changes(anna[1])) == 1
-
-
-async def test_r6_messages_go_to_members_but_not_to_the_sender() -> None:
-    async with running_shell() as shell:
-        anna, twin = await shell.open("anna"), await shell.open("anna", openId="open id of the twin")
-        bob, carol = await shell.open("bob"), await shell.open("carol")
-        for one in (anna, twin, bob):
-            await join(shell, one)
-        await result_of(shell, carol, "rooms.watch", rooms=[ROOM])
-        await result_of(shell, anna, "rooms.send", room=ROOM, messageId="m1", message={"hand": "up"})
-        await shell.settle()
-        received = [link.notifications("rooms.message") for _, link in (anna, twin, bob, carol)]
-        assert [len(one) for one in received] == [0, 1, 1, 0]
-        number = received[2][0]["number"]
-        assert received[2][0] == {"room": ROOM, "number": number, "from": ANNA, "message": {"hand": "up"}}
-        await result_of(shell, anna, "rooms.send", room=ROOM, messageId="m1", message={"hand": "up"})
-        await shell.settle()
-        assert len(bob[1].notifications("rooms.message")) == 1, "a repeat is published once"
-        await result_of(shell, bob, "rooms.send", room=ROOM, messageId="m2", message=2, to=[ANNA])
-        await shell.settle()
-        assert [len(link.notifications("rooms.message")) for _, link in (anna, twin, bob, carol)] == [1, 2, 1, 0]
-        assert (await ask(shell, carol, "rooms.send", room=ROOM, messageId="m", message=1))["error"]["code"] == (
-            ErrorCode.NOT_A_MEMBER
-        )
-
-
-async def test_r6_a_reader_that_is_too_slow_learns_what_it_missed() -> None:
-    async with running_shell() as shell:
-        anna, bob, carol = await shell.open("anna"), await shell.open("bob"), await shell.open("carol")
-        for one in (anna, bob, carol):
-            await join(shell, one)
-        bob[1].paused = True
-        size = 15_000
-        for number in range(6):
-            sender = (anna, carol)[number % 2]
-            await result_of(shell, sender, "rooms.send", room=ROOM, messageId=f"m{number}", message="x" * size)
-        await shell.settle()
-        rooms = shell.hub.rooms
-        assert bob[1].notifications("rooms.message") == []
-        fits = WAITING_BYTES // (size + 100)
-        assert (rooms.messages_sent, rooms.messages_missed) == (6, {"slow": 6 - fits, "away": 0})
-        bob[1].paused = False
-        bob[0].drained()
-        received = bob[1].notifications("rooms.message")
-        assert (len(received), [one["number"] for one in received]) == (
-            fits, sorted(one["number"] for one in received),
-        )  # fmt: skip
-        assert bob[1].notifications("rooms.missed") == [{"room": ROOM, "count": 6 - fits}]
-        assert not bob[1].closed
-        assert (rooms.messages_sent, rooms.messages_missed["away"]) == (6 + fits, 0)
-        bob[1].paused = True
-        await result_of(shell, anna, "rooms.send", room=ROOM, messageId="last", message="for nobody")
-        await shell.settle()
-        bob[0].lost(1006, "")
-        await shell.settle()
-        assert (rooms.messages_sent, rooms.messages_missed) == (7 + fits, {"slow": 6 - fits, "away": 1})
-
-
-async def test_changes_that_are_sent_are_counted() -> None:
-    async with running_shell() as shell:
-        people = [await shell.open(name) for name in ("anna", "bob", "carol")]
-        for one in people:
-            await join(shell, one)
-            await flush(shell)
-        sent = sum(len(changes(link)) for _, link in people)
-        assert (shell.hub.rooms.changes_sent, sent) == (sent, 3)
-
-
-async def test_r8_a_kick_by_the_backend_reaches_the_session() -> None:
-    async with running_shell() as shell:
-        anna, bob = await shell.open("anna"), await shell.open("bob")
-        for one in (anna, bob):
-            await join(shell, one)
-        await shell.calls.room_control.moderate(KickMember(app=APP, room=ROOM, participant_id=BOB))
-        await flush(shell)
-        assert bob[1].notifications("rooms.left") == [{"room": ROOM, "reason": "kicked"}]
-        assert changes(anna[1])[-1]["left"] == [[BOB, "kicked"]]
-        assert bob[0] not in node_room(shell).members
-        assert (await ask(shell, bob, "rooms.join", room=ROOM))["error"]["code"] == ErrorCode.KEPT_OUT
-
-
-async def test_r8_who_opened_the_room_kicks() -> None:
-    async with running_shell() as shell:
-        anna, bob = await shell.open("anna"), await shell.open("bob")
-        for one in (anna, bob):
-            await join(shell, one)
-        refused = await ask(shell, bob, "rooms.kick", room=ROOM, participantId=ANNA)
-        assert refused["error"]["code"] == ErrorCode.ROOM_PERMISSION_MISSING
-        await result_of(shell, anna, "rooms.kick", room=ROOM, participantId=BOB)
-        await shell.settle()
-        assert bob[1].notifications("rooms.left") == [{"room": ROOM, "reason": "kicked"}]
-
-
-async def test_r11_members_of_an_ended_room_are_told() -> None:
-    async with running_shell() as shell:
-        anna = await shell.open("anna")
-        await join(shell, anna)
-        await shell.calls.room_control.moderate(EndRoom(app=APP, room=ROOM))
-        shell.calls.room_control.notify_lost((await shell.inner.rooms.settle()).lost)
-        await flush(shell)
-        assert anna[1].notifications("rooms.left") == [{"room": ROOM, "reason": "ended"}]
-
-
-async def test_r9_invitations_arrive_and_are_answered() -> None:
-    async with running_shell() as shell:
-        anna, bob = await shell.open("anna"), await shell.open("bob")
-        await join(shell, anna)
-        await result_of(shell, anna, "rooms.invite", room=ROOM, externalIds=["bob", "carol"], text="Come")
-        await shell.settle()
-        (told,) = bob[1].notifications("rooms.invited")
-        assert (told["invitation"]["room"], told["invitation"]["inviter"], told["invitation"]["text"]) == (
-            ROOM, ANNA, "Come",
-        )  # fmt: skip
-        await result_of(shell, bob, "rooms.answer", invitationId=told["invitation"]["id"], accept=False)
-        await shell.settle()
-        (answered,) = anna[1].notifications("rooms.answered")
-        assert (answered["participantId"], answered["accepted"]) == (BOB, False)
-        again = await result_of(shell, bob, "rooms.answer", invitationId=told["invitation"]["id"], accept=False)
-        await shell.settle()
-        assert (again, len(anna[1].notifications("rooms.answered"))) == ({}, 1)
-        connection, link = shell.dial()
-        shell.say(connection, "session.open", token="carol", openId="open id of carol", resumeSecret=SECRET)
-        await shell.settle()
-        waiting = link.messages[0]["result"]["invitations"]
-        assert [(one["room"], one["text"]) for one in waiting] == [(ROOM, "Come")]
 
 
 async def test_a_command_that_overtakes_the_attach_is_carried_out_after_it() -> None:
@@ -493,60 +271,6 @@ async def test_r5_a_join_of_a_large_room_is_answered_with_the_first_page_of_the_
         assert seen == sorted(seen), "the engine goes on where the copy's page ends"
 
 
-async def test_r5_who_joins_alone_gets_no_frame_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running_shell() as shell:
-        made: list[int] = []
-        frame = WatchedRoster.frame
-
-        def counted(copy: WatchedRoster, since: int, limit: int) -> bytes:
-            made.append(since)
-            return frame(copy, since, limit)
-
-        monkeypatch.setattr(WatchedRoster, "frame", counted)
-        anna, bob = await shell.open("anna"), await shell.open("bob")
-        await join(shell, anna)
-        await flush(shell)
-        assert made == []
-        await join(shell, bob)
-        await flush(shell)
-        assert len(made) == 1
-        assert [ids(told["joined"]) for told in changes(anna[1])] == [[BOB]]
-
-
-async def test_r5_what_nobody_watched_yet_is_not_told_again_with_the_next_change() -> None:
-    async with running_shell() as shell:
-        crowd = [await shell.open("anna", openId=f"open id number {number}") for number in range(4)]
-        crowd += [await shell.open("bob", openId=f"another open id {number}") for number in range(4)]
-        for connection, _ in crowd:
-            shell.say(connection, "rooms.join", 9, room=ROOM)
-        await flush(shell)
-        held = {link: len(changes(link)) for _, link in crowd}
-        await join(shell, await shell.open("carol"))
-        await flush(shell)
-        for _, link in crowd:
-            (told,) = changes(link)[held[link] :]
-            assert ids(told["joined"]) == [CAROL]
-            assert "changed" not in told
-
-
-async def test_many_rooms_that_change_in_one_instant_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running_shell() as shell:
-        names = [f"room {number}" for number in range(12)]
-        anna, bob = await shell.open("anna"), await shell.open("bob")
-        for name in names:
-            await result_of(shell, anna, "rooms.watch", rooms=[name])
-        rooms = shell.hub.rooms
-        monkeypatch.setattr(rooms, "_flush", lambda: None)
-        joined = {name: (await join(shell, bob, name))["roster"]["version"] for name in names}
-        monkeypatch.undo()
-        rooms._batcher._due = [(0.0, key) for _, key in rooms._batcher._due]
-        rooms._left_in_turn = 10
-        rooms._flush()
-        assert 0 < len(changes(anna[1])) < 6, "a frame costs as much as some connections"
-        await flush(shell)
-        assert {told["room"]: told["version"] for told in changes(anna[1])} == joined
-
-
 async def test_a_join_that_the_node_does_not_hear_of_is_answered_by_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -575,47 +299,3 @@ async def test_the_id_of_a_room_that_opened_later_is_in_every_roster() -> None:
         assert again != room_id
         (roster,) = (await result_of(shell, watcher, "rooms.watch", rooms=[ROOM]))["rosters"]
         assert (roster["id"], roster["count"]) == (again, 1)
-
-
-async def test_r5_of_a_counted_room_members_get_the_count_alone() -> None:
-    async with running_shell() as shell:
-        shell.services.tokens["anna"] = msgspec.structs.replace(shell.services.tokens["anna"], scopes=("*",))
-        anna, bob, carol = await shell.open("anna"), await shell.open("bob"), await shell.open("carol")
-        created = await result_of(shell, anna, "rooms.create", room=ROOM, detailed=False)
-        assert (created["roster"]["detailed"], created["roster"]["count"]) == (False, 0)
-        first = (await join(shell, anna))["roster"]
-        roster = (await join(shell, bob))["roster"]
-        for found in (first, roster):
-            assert (found["detailed"], "members" in found, found["cursor"]) == (False, False, first["cursor"])
-        assert roster["count"] == 2
-        await flush(shell)
-        told = changes(anna[1])[-1]
-        room_id = roster["id"]
-        assert told == {"room": ROOM, "version": roster["version"], "since": 0, "count": 2, "id": room_id}
-        sent = len(changes(anna[1]))
-        await join(shell, carol)
-        await result_of(shell, bob, "rooms.leave", room=ROOM)
-        await flush(shell)
-        assert [one["count"] for one in changes(anna[1])[sent:]] in ([2], [3, 2])
-        page = await result_of(shell, anna, "rooms.members", room=ROOM, cursor=roster["cursor"])
-        assert sorted(ids(page["members"])) == sorted([ANNA, CAROL]), "members by page"
-        (roster,) = (await result_of(shell, bob, "rooms.watch", rooms=[ROOM]))["rosters"]
-        assert (roster["count"], roster["detailed"], "members" in roster) == (2, False, False)
-
-
-async def test_an_expired_token_gets_changes_and_messages_after_the_refresh() -> None:
-    async with running_shell() as shell:
-        anna, bob = await shell.open("anna"), await shell.open("bob")
-        for one in (anna, bob):
-            await join(shell, one)
-        await flush(shell)
-        anna[1].frames.clear()
-        assert anna[0].context.step(ServerEvent.EXPIRE)
-        await result_of(shell, bob, "rooms.send", room=ROOM, messageId="m1", message=1)
-        await join(shell, await shell.open("carol"))
-        await flush(shell)
-        assert anna[1].frames == []
-        await result_of(shell, anna, "session.refreshToken", token="anna")
-        await shell.settle()
-        assert [one["message"] for one in anna[1].notifications("rooms.message")] == [1]
-        assert ids(changes(anna[1])[-1]["joined"]) == [CAROL]

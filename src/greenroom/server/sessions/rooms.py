@@ -1,25 +1,13 @@
-"""Rooms that sessions of this node are in or watch: subscriptions, copies of rosters, fan-out (R5, R6).
+"""Rooms that sessions of this node are in or watch: subscriptions, members and watchers, copies of rosters (R5).
 
 What can go wrong, and which rule prevents it
 ---------------------------------------------
-
-*A room of a thousand changes a hundred times a second.* A hundred messages a second to each of a thousand watchers
-would hold up everybody else. Changes of a room are gathered for 100 ms and encoded once for all watchers of the node,
-or for longer where those before are still to be written; of a counted room the count goes once a second.
 
 *A change happens between subscribing and reading.* The bus is asked before the engine. What comes until the roster is
 there waits, and is applied to it in order; older versions change nothing.
 
 *A change does not follow on what is held.* `since` says so: the roster is read again, and what differs is sent as if it
 had changed now.
-
-*A watcher reads slowly.* Nothing is written to a connection whose buffer is full. Of rosters it is noted which one is
-behind, and what differs from the version that was sent goes when the buffer is empty: memory for each connection is
-bounded by the rooms that it watches. Messages wait up to 64 KiB; what is more is counted, and the client is told.
-
-*Thousands of rooms change in one instant.* What one turn of the loop writes is bounded for all rooms together.
-
-*A message overtakes another.* Fan-outs of this node are carried out one after another, each in slices.
 
 *The last member leaves while another joins.* A room stays as long as somebody is in it, watches it, or asks for it;
 then it is unsubscribed, also where the subscription was still under way.
@@ -28,8 +16,7 @@ then it is unsubscribed, also where the subscription was still under way.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -38,15 +25,16 @@ from msgspec import structs
 
 from greenroom.core.rooms.news import RoomMessage, RosterChange
 from greenroom.core.rooms.requests import Roster, RosterQuery, WatchRooms
-from greenroom.core.rooms.watching import AnyRoster, RoomBatcher, RoomWatches, WatchedRoster, bytes_of, encode_message
+from greenroom.core.rooms.watching import AnyRoster, WatchedRoster, bytes_of
 from greenroom.core.states import ServerState
 from greenroom.engines.base import Bus
 from greenroom.engines.completion import READY
 from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES, Rooms, cursor_after
 from greenroom.errors import GreenroomError, ServiceUnavailableError
-from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import partition_of_room
 from greenroom.server.sessions.connection import SessionConnection
+from greenroom.server.sessions.node_room import NodeRoom, RoomKey
+from greenroom.server.sessions.room_fan_out import RoomFanOut
 
 log = structlog.stdlib.get_logger("greenroom.rooms")
 
@@ -54,15 +42,6 @@ READ_AT_ONCE = 64
 """Rosters that are read again at the same time."""
 COPY_SECONDS = 0.5
 """For which a join waits until the node has heard of it, before the roster is read from the engine."""
-_TURN = 512
-"""Connections that are written to before the loop gets its turn: some 5 ms."""
-_SLICE = 128
-"""Connections that are written to before that is looked at."""
-_FRAME_COST = 4
-"""What it costs to encode a change, in connections that are written to."""
-
-RoomKey = tuple[str, str]
-"""Application and name."""
 
 
 class TaskOwner(Protocol):
@@ -70,53 +49,6 @@ class TaskOwner(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it."""
-
-
-class NodeRoom:
-    """One room, as this node has it."""
-
-    __slots__ = ("app", "asking", "early", "error", "flushed", "is_queued", "is_subscribed", "is_whole", "members",
-                 "name", "reading", "roster", "subscribing", "waiting", "watchers")  # fmt: skip
-
-    def __init__(self, app: str, name: str) -> None:
-        self.app = app
-        self.name = name
-        self.members: dict[SessionConnection, None] = {}
-        """Connections whose session is in the room."""
-        self.watchers: dict[SessionConnection, None] = {}
-        self.asking = 0
-        """Requests under way that need it."""
-        self.is_subscribed = False
-        self.subscribing: asyncio.Task[None] | None = None
-        self.error: GreenroomError | None = None
-        """What the last subscribing or reading failed with."""
-        self.roster: WatchedRoster | None = None
-        """While somebody watches the room, or asks to."""
-        self.is_whole = False
-        """Whether all pages of the roster were read."""
-        self.reading: asyncio.Task[None] | None = None
-        self.early: list[RosterChange] = []
-        """Changes that wait for the roster."""
-        self.flushed = 0
-        """The version that was sent to watchers."""
-        self.is_queued = False
-        """Whether a change is going to be sent, which brings what has changed until then."""
-        self.waiting: list[tuple[int, asyncio.Future[None]]] = []
-        """Who waits until the roster is at a version."""
-
-    @property
-    def has_copy(self) -> bool:
-        """Whether the node's copy is what the engine has, but for what is on its way."""
-        return self.is_whole and self.roster is not None and self.reading is None
-
-    @property
-    def key(self) -> RoomKey:
-        return self.app, self.name
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether the node has to know of it."""
-        return bool(self.members or self.watchers or self.asking)
 
 
 class NodeRooms:
@@ -135,23 +67,9 @@ class NodeRooms:
         self._tasks = tasks
         self._bus = bus
         self._source = source
-        self._clock = clock
-        self._count_sent = count_sent
         self._loop = asyncio.get_running_loop()
         self._rooms: dict[RoomKey, NodeRoom] = {}
-        self._batcher = RoomBatcher()
-        self._timer: asyncio.TimerHandle | None = None
-        self._fan_outs: deque[Iterator[int]] = deque()
-        self._left_in_turn = _TURN
-        """Of what may be written in this turn of the loop."""
-        self._is_turn_due = False
-        self.changes_sent = 0
-        """Frames of `rooms.changed`, since the start."""
-        self.messages_sent = 0
-        """Frames of `rooms.message`, since the start."""
-        self.messages_missed = {"slow": 0, "away": 0}
-        """Messages that were not sent, since the start: too much waited already; or they waited when the connection was
-        lost."""
+        self.fan_out = RoomFanOut(self._rooms, clock=clock, count_sent=count_sent)
         self.is_unread = False
         """Whether something could not be subscribed to, or read: to be tried again with `read_again`."""
 
@@ -169,8 +87,7 @@ class NodeRooms:
 
     def stop(self) -> None:
         """No more timers."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self.fan_out.stop()
 
     # -- subscribing --------------------------------------------------------------------------------------------------
 
@@ -251,7 +168,7 @@ class NodeRooms:
         if rooms is None:
             return
         if context.state is ServerState.GONE:
-            self.messages_missed["away"] += rooms.watches.give_up()
+            self.fan_out.give_up(rooms.watches)
             for name in {*rooms.joined, *rooms.watches.sent, *rooms.touched}:
                 room = self._rooms.get((context.app, name))
                 if room is not None:
@@ -278,10 +195,14 @@ class NodeRooms:
             if room.roster is None:
                 self._read(room)
             else:
-                self._catch_up(connection, room)
+                self.fan_out.catch_up(connection, room)
         else:
             room.watchers.pop(connection, None)
         self._tidy(room)
+
+    def drained(self, connection: SessionConnection, messages: int) -> None:
+        """The connection's buffer is empty. messages: that waited, and went."""
+        self.fan_out.drained(connection, messages)
 
     # -- rosters ------------------------------------------------------------------------------------------------------
 
@@ -424,178 +345,16 @@ class NodeRooms:
         """A message to the members of a room."""
         room = self._rooms.get((message.app, message.room))
         if room is not None and room.members:
-            self._fan_out(self._send_message(room, message))
-
-    # -- fan-out ------------------------------------------------------------------------------------------------------
+            self.fan_out.message(room, message)
 
     def _note(self, room: NodeRoom) -> None:
         copy = room.roster
         if copy is not None and room.waiting:
             self._wake(room, copy.version)
-        if copy is None or copy.version <= room.flushed:
-            return
-        if not room.watchers:
-            # Whoever watches from now on is sent what differs from the reply: a crowd that joined at once, all of it.
-            room.flushed = copy.version
-            return
-        now = self._clock()
-        self._batcher.changed(room.key, now)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._batcher.wait(now) or 0.0, self._flush)
+        self.fan_out.changed(room)
 
     def _wake(self, room: NodeRoom, version: int) -> None:
         for wanted, reached in room.waiting:
             if wanted <= version and not reached.done():
                 reached.set_result(None)
         room.waiting = [one for one in room.waiting if not one[1].done()]
-
-    def _flush(self) -> None:
-        self._timer = None
-        now = self._clock()
-        for key in self._batcher.drain(now):
-            room = self._rooms.get(key)
-            if room is None or room.roster is None or room.roster.version <= room.flushed:
-                continue
-            copy, since = room.roster, room.flushed
-            room.flushed = copy.version
-            self._batcher.sent(key, now, detailed=copy.detailed)
-            if not room.is_queued:
-                room.is_queued = True
-                self._fan_out(self._send_change(room, copy, since if copy.detailed else 0))
-        wait = self._batcher.wait(now)
-        if wait is not None:
-            self._timer = self._loop.call_later(max(0.001, wait), self._flush)
-
-    def _fan_out(self, work: Iterator[int]) -> None:
-        """At once, as far as this turn of the loop may write; the rest in the next turns. What was begun before goes
-        before."""
-        self._fan_outs.append(work)
-        if not self._is_turn_due:
-            self._is_turn_due = True
-            self._loop.call_soon(self._next_turn)
-        self._write()
-
-    def _write(self) -> None:
-        while self._fan_outs and self._left_in_turn > 0:
-            cost = next(self._fan_outs[0], None)
-            if cost is None:
-                self._fan_outs.popleft()
-            else:
-                self._left_in_turn -= cost
-
-    def _next_turn(self) -> None:
-        self._left_in_turn = _TURN
-        self._is_turn_due = bool(self._fan_outs)
-        if self._is_turn_due:
-            self._loop.call_soon(self._next_turn)
-            self._write()
-
-    def _send_change(self, room: NodeRoom, copy: WatchedRoster, since: int) -> Iterator[int]:
-        """Yields what it cost. The frame is made where somebody gets it: who alone is in a room has joined it."""
-        room.is_queued = False
-        name, version, frame = room.name, copy.version, b""
-        for some in _slices(room.watchers):
-            count, cost = 0, len(some)
-            for connection in some:
-                context, link = connection.context, connection.link
-                if context.rooms is None:
-                    continue
-                watches = context.rooms.watches
-                sent = watches.sent.get(name, -1)
-                if not 0 <= sent < version:
-                    continue
-                if sent < since:
-                    self._catch_up(connection, room)
-                # `_may_write`, without the call.
-                elif (
-                    link is not None and not link.paused and not link.closed
-                    and (context.state is ServerState.OPEN or context.state is ServerState.FENCED)
-                ):  # fmt: skip
-                    if not frame:
-                        version, frame = copy.version, copy.frame(since, MAX_PIECE_BYTES)
-                        cost += _FRAME_COST
-                    watches.sent[name] = version
-                    count += 1
-                    link.send(frame)
-                else:
-                    watches.behind[name] = None
-            self.changes_sent += count
-            self._count_sent(count)
-            yield cost
-
-    def _catch_up(self, connection: SessionConnection, room: NodeRoom) -> None:
-        """Send what differs from the version that was sent, if anything does and it may be written."""
-        watches, copy = _watches_of(connection), room.roster
-        if watches is None or copy is None:
-            return
-        sent = watches.sent.get(room.name, -1)
-        if not 0 <= sent < copy.version:
-            watches.behind.pop(room.name, None)
-        elif _may_write(connection):
-            watches.behind.pop(room.name, None)
-            watches.sent[room.name] = copy.version
-            self.changes_sent += 1
-            self._count_sent(1)
-            connection.link.send(copy.frame(sent, MAX_PIECE_BYTES))  # type: ignore[union-attr]
-        else:
-            watches.behind[room.name] = None
-
-    def drained(self, connection: SessionConnection, messages: int) -> None:
-        """The connection's buffer is empty: what is behind may go, one room after another as it stays so.
-
-        messages: that waited, and went.
-        """
-        self.messages_sent += messages
-        watches = _watches_of(connection)
-        while watches is not None and watches.behind and _may_write(connection):
-            name = next(iter(watches.behind))
-            room = self._rooms.get((connection.context.app, name))
-            if room is None or room.roster is None:
-                del watches.behind[name]
-            else:
-                self._catch_up(connection, room)
-
-    def _send_message(self, room: NodeRoom, message: RoomMessage) -> Iterator[int]:
-        name, to, sender = room.name, message.to, message.session_id
-        data = b""
-        for some in _slices(room.members):
-            count = 0
-            for connection in some:
-                context = connection.context
-                owner, watches = context.owner, _watches_of(connection)
-                if owner is None or watches is None or owner.session_id == sender:
-                    continue
-                if to and context.participant_id not in to:
-                    continue
-                data = data or encode_message(message)
-                if _may_write(connection) and not watches.is_waiting:
-                    count += 1
-                    connection.link.send(data)  # type: ignore[union-attr]
-                elif not watches.enqueue(name, data):
-                    self.messages_missed["slow"] += 1
-            self.messages_sent += count
-            self._count_sent(count)
-            yield len(some)
-
-
-def _watches_of(connection: SessionConnection) -> RoomWatches | None:
-    rooms = connection.context.rooms
-    return None if rooms is None else rooms.watches
-
-
-def _may_write(connection: SessionConnection) -> bool:
-    """Whether something can be written at once: the buffer is not full, and the token is good."""
-    link, state = connection.link, connection.context.state
-    return (
-        link is not None
-        and not link.paused
-        and not link.closed
-        and (state is ServerState.OPEN or state is ServerState.FENCED)
-    )
-
-
-def _slices(connections: Iterable[SessionConnection]) -> Iterator[Sequence[SessionConnection]]:
-    """All that are there now, `_SLICE` at a time."""
-    everybody = iter(tuple(connections))
-    while some := tuple(islice(everybody, _SLICE)):
-        yield some
