@@ -276,6 +276,13 @@ class Commands:
         score = self._get(key, SortedSet).scores.get(member)
         return None if score is None else _format(score)
 
+    def do_zmscore(self, key: bytes, *members: bytes) -> Reply:
+        return [self.do_zscore(key, member) for member in members]
+
+    def do_zscan(self, key: bytes, cursor: bytes, *options: bytes) -> Reply:
+        """All at once, as a small one is answered."""
+        return [b"0", _scored(self._get(key, SortedSet).order, (b"WITHSCORES",))]
+
     def do_zcard(self, key: bytes) -> Reply:
         return len(self._get(key, SortedSet).order)
 

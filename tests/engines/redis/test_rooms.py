@@ -12,8 +12,8 @@ import pytest
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import EndRequest
-from greenroom.core.rooms.requests import EndRoom, KickMember, LeaveRoom, RoomLimits, RosterQuery
-from greenroom.engines.base import RestoreRequest
+from greenroom.core.rooms.requests import CreateRoom, EndRoom, KickMember, LeaveRoom, RoomLimits, RosterQuery
+from greenroom.engines.base import EraseParticipant, RestoreRequest
 from greenroom.engines.redis import RedisEngine, bus
 from greenroom.engines.redis.store import FunctionCall
 from greenroom.engines.rooms import ENDED_OF_PASS
@@ -103,6 +103,83 @@ async def test_r12_no_call_ends_more_memberships_than_hold_redis_for_some_millis
         rest = await w.settle()
         assert (len(rest.lost), rest.ended) == (10, 1)
         assert await w.wrong() == []
+
+
+# -- erasures ----------------------------------------------------------------------------------------------------------
+
+
+def traces(w: RoomsWorld, client: Client) -> list[str]:
+    """Where rooms name the participant, but for numbers that are kept for 10 min (R2) and for events."""
+    pid, found = client.participant_id.encode(), []
+    for key, value in w.server.commands.data.items():
+        what = key.split(b"}:")[-1].split(b":")[0]
+        if what in (b"R", b"M", b"I", b"V", b"G", b"re", b"rej", b"rm", b"rn", b"rp", b"rd"):
+            stored = value.scores if hasattr(value, "scores") else value
+            if pid in repr(stored).encode():
+                found.append(key.decode())
+    return found
+
+
+async def test_who_is_erased_is_forgotten_in_more_rooms_than_one_step_looks_at() -> None:
+    async with RoomsWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        names = [f"room {number}" for number in range(250)]
+        for name in names:
+            await w.engine.rooms.create(CreateRoom(app=APP, room=name, room_id=name, opened_by=a.participant_id, ttl=900))
+        for name in names[::10]:
+            await b.join(name)
+            await a.join(name)
+            await a.leave(name)
+            await b.leave(name)
+        for name in names[5::10]:
+            await w.engine.rooms.moderate(EndRoom(app=APP, room=name))
+        await w.follow()
+        assert len(traces(w, a)) > 225
+        rooms = w.engine.rooms
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=b.participant_id))
+        steps = 0
+        while (await rooms.settle()).more:
+            steps += 1
+        assert steps >= 2
+        assert traces(w, a) == traces(w, b) == []
+        assert await w.wrong() == []
+
+
+async def test_a_room_that_is_opened_again_while_rooms_forget_who_was_erased_does_too() -> None:
+    """The pass has been where open rooms are, and this one was none."""
+    async with RoomsWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        await a.join(ROOM)
+        await a.leave(ROOM)
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
+        await w.engine.rooms.settle()
+        await b.join(ROOM)
+        while (await w.engine.rooms.settle()).more:
+            pass
+        assert traces(w, a) == []
+
+
+async def test_a_membership_that_ends_long_after_the_erase_is_not_remembered() -> None:
+    """The room's partition was away."""
+    async with RoomsWorld() as w:
+        a, b = await w.client("alice"), await w.client("bob")
+        room = room_elsewhere(a)
+        await b.join(room)
+        await a.join(room)
+        held = await w.roster(room)
+        w.server.fate = lambda call: "away" if call.function == "room_take" else None
+        await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
+        while (await w.engine.rooms.settle()).more:
+            pass
+        assert len((await w.roster(room)).members) == 2
+        w.server.fate = lambda call: None
+        await w.follow(70)
+        assert traces(w, a) == []
+        found = await w.roster(room, since=held.version)
+        assert (found.since, [member.id for member in found.members]) == (None, [b.participant_id])
+        left = [event.data["reason"] for event in await w.room_events(room) if event.type == "room.left"]
+        assert left == ["kicked"]
 
 
 # -- replicas (S16) ----------------------------------------------------------------------------------------------------
@@ -299,8 +376,8 @@ async def test_r10_everything_is_compared_once_in_ten_minutes() -> None:
 
 
 WHAT = (
-    ("open", "join", "leave", "close", "detach", "resume", "rename", "kick", "end", "settle", "clock", "dies"),
-    (5, 9, 6, 3, 2, 2, 3, 1, 1, 3, 1, 1),
+    ("open", "join", "leave", "close", "detach", "resume", "rename", "kick", "end", "erase", "settle", "clock", "dies"),
+    (5, 9, 6, 3, 2, 2, 3, 1, 1, 1, 3, 1, 1),
 )
 """What happens, and how often."""
 
@@ -390,6 +467,8 @@ class Walk:
             await engine.rooms.moderate(kick)
         elif what == "end":
             await engine.rooms.moderate(EndRoom(app=APP, room=room))
+        elif what == "erase":
+            await engine.registry.restrict(EraseParticipant(app=APP, participant_id=client.participant_id))
         elif what == "clock":
             self.offset += self.dice.choice((-300_000, 5, 200_000))
         elif what == "dies" and sum(node[1].reachable for node in self.nodes) > 1:

@@ -12,6 +12,7 @@ from greenroom.core.rooms.requests import (
     RoomLimits,
     Roster,
 )
+from greenroom.engines.base import EraseParticipant
 from greenroom.engines.rooms import RosterChange
 from greenroom.model import (
     MemberRecord,
@@ -257,6 +258,41 @@ class RostersContract(ContractBase):
             await w.advance(20)
             whole = await w.roster(ROOM, since=known)
             assert (whole.since, whole.left, [member.id for member in whole.members]) == (None, (), [a.participant_id])
+
+    async def test_r5_rooms_forget_who_was_erased(self) -> None:
+        async with self.make_world() as w:
+            a, b = await w.client("alice"), await w.client("bob")
+            for room in (ROOM, "left before", "ended"):
+                await a.join(room)
+                await b.join(room)
+            held = {room: (await w.roster(room)).version for room in (ROOM, "left before", "ended")}
+            await a.leave("left before")
+            await a.leave("ended")
+            await b.leave("ended")
+            await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
+            await w.advance(5)
+            for room, version in held.items():
+                found = await w.roster(room, since=version)
+                assert (found.since, found.left) == (None, ()), "there may be removals that are not known any more"
+                assert [member.id for member in found.members] == ([] if room == "ended" else [b.participant_id])
+                assert found.record is None or not found.record.opened_by
+            await b.leave(ROOM)
+            assert await w.room_types(ROOM) == ["opened", "joined", "joined", "left", "left", "ended"]
+
+    async def test_r5_what_comes_after_an_erase_is_remembered(self) -> None:
+        async with self.make_world() as w:
+            a = await w.client("alice")
+            await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
+            await w.step(2)
+            again, b = await w.client("alice", token=w.token(age=0)), await w.client("bob")
+            await again.join(ROOM)
+            held = await b.join(ROOM)
+            await w.advance(5)
+            await again.leave(ROOM)
+            found = await w.roster(ROOM, since=held.version)
+            assert found.left == (again.participant_id,)
+            assert found.record is not None
+            assert found.record.opened_by == again.participant_id
 
     async def test_r5_versions_only_grow_across_the_end_of_a_room(self) -> None:
         async with self.make_world() as w:

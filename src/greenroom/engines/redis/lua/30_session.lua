@@ -140,7 +140,7 @@ local function end_session(c, s, p, reason, text, by)
   call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
   local left = call('HINCRBY', c.P .. ':apps', s.app, -1)
   s.state = 'closed'
-  rooms.mark_session(c, s, reason)
+  rooms.mark_session(c, s, c.erases and 'erased' or reason)
   call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
   remember_ended(c, s)
   emit_ended(c, s, reason, text, by)

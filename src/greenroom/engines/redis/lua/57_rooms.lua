@@ -108,6 +108,7 @@ function rooms.open(c, room, r)
   room.counts = true
   if room.known then
     call('ZREM', c.P .. ':rd', 'f' .. room.key)
+    rooms.forget_erased(c, room)
     put(room, 'ending', '', 'ended', '')
   else
     room.gone = room.ver -- what was held of a room of this name before it was forgotten says nothing about this one
@@ -130,7 +131,7 @@ function rooms.end_room(c, room)
     call('ZREM', c.P .. ':rd', 'r' .. room.key, 'e' .. room.key)
   end
   room.ended, room.open, room.ending = '1', false, nil
-  put(room, 'ended', '1', 'ending', '')
+  put(room, 'ended', '1', 'ending', '', 'by', '')
   call('ZREM', c.P .. ':rooms', room.app .. '\0' .. room.name)
   call('HDEL', c.P .. ':rid', owner_key(room.app, room.id))
   count_room(c, room.app, -1)
@@ -245,10 +246,13 @@ local function trim_removals(c, room, added)
   end
 end
 
--- Members leave under numbers: {pid, number}, …, at most some hundred. The last one out starts the room's end.
+-- Members leave under numbers: {pid, number}, …, at most some hundred. The last one out starts the room's end. Who was
+-- erased leaves as kicked, and no roster remembers it: whoever knows it from before reads all of it.
 function rooms.remove_members(c, room, gone, reason)
   touch(c, room)
   room.counts = true
+  local is_erased = reason == 'erased'
+  reason = is_erased and 'kicked' or reason
   local pids, removals, numbers = {}, {}, {}
   for i, each in ipairs(gone) do
     local pid, at = each[1], int(each[2])
@@ -263,9 +267,13 @@ function rooms.remove_members(c, room, gone, reason)
   call('HDEL', c.P .. ':M:' .. room.key, unpack(pids))
   call('ZREM', c.P .. ':I:' .. room.key, unpack(pids))
   call('ZREM', c.P .. ':V:' .. room.key, unpack(pids))
-  call('ZADD', c.P .. ':G:' .. room.key, unpack(removals))
   call('ZADD', c.P .. ':rl', unpack(numbers))
-  trim_removals(c, room, #gone)
+  if is_erased then
+    room.gone = room.ver
+  else
+    call('ZADD', c.P .. ':G:' .. room.key, unpack(removals))
+    trim_removals(c, room, #gone)
+  end
   room.n = max(0, room.n - #gone)
   if room.n == 0 then
     if room.ttl == 0 or room.ending then

@@ -135,6 +135,7 @@ end
 
 function kinds.erase(c, r, block, cutoff)
   r.cut = math.max(cutoff and cutoff.before or 0, math.ceil(c.us / 1000000))
+  c.erases = true
   local flats = end_all(c, r, 'kicked', everything)
   local p, who = load_participant(c, r.app, r.participant_id)
   for _, sid in ipairs(call('ZRANGE', ended_of(c, who), 0, -1)) do

@@ -68,6 +68,7 @@ rooms.define('room_due', function(c, r)
   local readings, lag = {}, 0
   if not out.more then
     readings, lag = rooms.read_due(c, r.limit)
+    out.more = rooms.erase_piece(c)
   end
   local old = call('ZRANGEBYSCORE', c.P .. ':rl', '-inf', int(c.us - MEMORY_US), 'LIMIT', 0, r.limit)
   if #old > 0 then

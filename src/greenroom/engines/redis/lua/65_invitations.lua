@@ -78,12 +78,15 @@ define('answer', function(c, r)
   return {'ok', body, before and 0 or 1}
 end)
 
--- Those by somebody who is erased, at most `limit`. How many.
+-- Somebody is erased: invitations by them go, at most `limit`, and rooms forget them. How many went.
 define('uninvite', function(c, r)
   local prefix = r.app .. '\0' .. r.inviter .. '\0'
   local found = call('ZRANGEBYLEX', c.P .. ':ib', '[' .. prefix, '(' .. string.sub(prefix, 1, -2) .. '\1', 'LIMIT', 0, r.limit)
   for _, entry in ipairs(found) do
     forget(c, entry)
+  end
+  if #found < r.limit then
+    rooms.begin_erasure(c, r.app, r.inviter)
   end
   return {'ok', #found}
 end)
