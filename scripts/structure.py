@@ -128,15 +128,53 @@ def spread_classes(trees: dict[str, ast.Module]) -> list[str]:
     )
 
 
+def is_declaration(statement: ast.stmt) -> bool:
+    """Whether a statement does nothing but declare: an import, a constant, a field, a method without a body, a class of
+    such."""
+    match statement:
+        case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Assign(value=value) | ast.AnnAssign(value=value):
+            return value is None or not any(map(_computes, ast.walk(value)))
+        case ast.ClassDef(body=body):
+            return all(map(is_declaration, body))
+        case ast.FunctionDef(body=body) | ast.AsyncFunctionDef(body=body):
+            return all(isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in body)
+    return False
+
+
+def _computes(node: ast.AST) -> bool:
+    """A call, unless it only makes an object of a class, as defaults do; or a function in an expression."""
+    if isinstance(node, ast.Call):
+        return not (isinstance(node.func, ast.Name) and node.func.id[:1].isupper())
+    return isinstance(node, ast.Lambda | ast.comprehension)
+
+
+CONTRACT = {
+    "engines/embedded": frozenset(
+        {
+            "attach", "close", "invitations", "memberships", "queries", "registry", "restrict", "room_messages",
+            "room_queries", "room_steps", "session_steps", "statistics", "update",
+        }
+    ),
+    "engines/redis": frozenset({"registry", "room_listing", "statistics"}),
+}  # fmt: skip
+"""Modules that are steps of the engine contract and nothing else: the suite that every engine passes is their test."""
+
+
 def untested(source: Path, tests: Path) -> list[str]:
-    """Modules without a test file of their name in the same folder of `tests`. Packages, and the tools that other tests
-    are made of, need none."""
+    """Modules without a test file of their name in the same folder of `tests`. Packages, the tools that other tests are
+    made of, files that only declare, and steps of the engine contract where its suite is run need none."""
     return [
         str(path)
         for path in sorted(one.relative_to(source) for one in source.rglob("*.py"))
         if path.name not in ("__init__.py", "__main__.py")
         and path.parts[0] != "testing"
         and not (tests / path.with_name(f"test_{path.name}")).is_file()
+        and not (
+            path.stem in CONTRACT.get(str(path.parent), ()) and (tests / path.with_name("test_contract.py")).is_file()
+        )
+        and not all(map(is_declaration, ast.parse((source / path).read_text("utf-8")).body))
     ]
 
 

@@ -15,11 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import redis as redis_client
 
+from tests.support.certificates import self_signed
 from tests.support.patience import PATIENCE
 
 PORTS = range(22_000, 32_000)
@@ -145,6 +147,29 @@ def single(*options: str) -> Iterator[RedisServer]:
             yield server.start()
         finally:
             server.kill()
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A server that speaks TLS at a port of its own."""
+
+    server: RedisServer
+    port: int
+    certificate: Path
+
+    @property
+    def url(self) -> str:
+        return f"rediss://127.0.0.1:{self.port}/0?ssl_ca_certs={self.certificate}"
+
+
+@contextmanager
+def secured(directory: Path) -> Iterator[Secured]:
+    """One server with a certificate of its own, which goes into the directory."""
+    certificate = self_signed(directory)
+    (port,) = free_ports(1)
+    options = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(certificate))
+    with single(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no") as running:
+        yield Secured(running, port, certificate)
 
 
 class SentinelTrio:

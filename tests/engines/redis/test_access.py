@@ -1,27 +1,18 @@
-"""What stands before Redis: an ACL as documented, and TLS; and how connections to it end."""
+"""What stands before Redis: an ACL as documented, and TLS."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
-from asyncio.trsock import TransportSocket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redis.asyncio.connection import AbstractConnection
 
 from greenroom.engines.redis import RedisEngine
-from greenroom.engines.redis.address import parse_address
-from greenroom.engines.redis.topology import ask, make_topology
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
-from tests.support.certificates import self_signed
 from tests.support.patience import PATIENCE
-from tests.support.redis_server import RedisServer, free_ports, single
+from tests.support.redis_server import RedisServer, Secured, secured, single
 from tests.support.redis_world import RedisWorld
 
 pytestmark = pytest.mark.slow
@@ -34,26 +25,10 @@ def server() -> Iterator[RedisServer]:
         yield running
 
 
-@dataclass(frozen=True)
-class Secured:
-    """A server that speaks TLS at a port of its own."""
-
-    server: RedisServer
-    port: int
-    certificate: Path
-
-    @property
-    def url(self) -> str:
-        return f"rediss://127.0.0.1:{self.port}/0?ssl_ca_certs={self.certificate}"
-
-
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    certificate = self_signed(tmp_path_factory.mktemp("tls"))
-    (port,) = free_ports(1)
-    options = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(certificate))
-    with single(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no") as running:
-        yield Secured(running, port, certificate)
+    with secured(tmp_path_factory.mktemp("tls")) as running:
+        yield running
 
 
 async def test_the_documented_acl_is_enough(server: RedisServer) -> None:
@@ -134,53 +109,3 @@ async def test_tls(tls: Secured) -> None:
 async def test_tls_with_a_certificate_of_nobody_we_know_is_refused(tls: Secured) -> None:
     said = await refusal(f"rediss://127.0.0.1:{tls.port}/0")
     assert "ssl_ca_certs" in said, said
-
-
-@asynccontextmanager
-async def dialed(url: str) -> AsyncIterator[tuple[AbstractConnection, TransportSocket]]:
-    """A connection as the engine makes them, and its socket."""
-    topology = make_topology(parse_address(url), timeout=20.0, client_name="test")
-    connection = await topology.connect(topology.masters()[0])
-    assert connection._writer is not None
-    try:
-        yield connection, connection._writer.get_extra_info("socket")
-    finally:
-        await connection.disconnect()
-        await topology.stop()
-
-
-@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])
-async def test_the_end_of_a_tls_connection_leaves_no_socket_behind(tls: Secured, loop: str) -> None:
-    async with dialed(tls.url) as (connection, socket):
-        assert socket.fileno() >= 0
-        await connection.disconnect()
-        assert socket.fileno() == -1
-
-
-@pytest.mark.parametrize("by", ["the reader", "the owner"])
-async def test_a_server_that_stands_still_holds_up_no_end_of_a_tls_connection(tls: Secured, by: str) -> None:
-    """It takes no goodbye; redis-py itself ends a connection on which a read is given up."""
-    async with dialed(tls.url) as (connection, socket):
-        tls.server.pause()
-        try:
-            at = time.monotonic()
-            if by == "the owner":
-                await connection.disconnect()
-            else:
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(ask(connection, "PING"), 0.05)
-            assert socket.fileno() == -1
-            assert time.monotonic() - at < 15, "asyncio waits 30 s for the goodbye"
-        finally:
-            tls.server.resume()
-
-
-async def test_what_a_server_does_not_take_holds_up_no_end_of_a_connection(server: RedisServer) -> None:
-    async with dialed(server.url) as (connection, socket):
-        server.pause()
-        try:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(ask(connection, "ECHO", "x" * 30_000_000), 0.5)
-            assert socket.fileno() == -1
-        finally:
-            server.resume()

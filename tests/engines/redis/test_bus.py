@@ -1,27 +1,18 @@
-"""Messages that are lost, subscriptions that are lost or silent, and hints (S12, S13)."""
+"""Changes and commands over the bus: those that are lost, and those that nobody can read (S13)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from greenroom.core.commands import DirectoryCommand, DrainCommand, EndedCommand
-from greenroom.engines.redis import bus, outbox
+from greenroom.engines.redis import bus
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
 from tests.engines.redis.worlds import LuaWorld
 from tests.support.patience import until
-from tests.support.redis_server import RedisServer, single, wait_for
 from tests.support.redis_world import RedisWorld
-from tests.support.sim.loop import Timeline
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with single("--appendonly", "yes", "--appendfsync", "always") as running:
-        yield running
 
 
 async def _first_beat(w: RedisWorld) -> None:
@@ -139,60 +130,3 @@ async def test_commands_reach_their_node_and_star_reaches_all() -> None:
         await w.wait_for_delivery()
         assert [type(command) for command in w.listener.commands] == [EndedCommand, DirectoryCommand]
         await other.stop()
-
-
-@pytest.mark.slow
-async def test_s13_a_lost_subscription_is_renewed_and_reported(server: RedisServer) -> None:
-    async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
-        a = await w.client()
-        await w.engine.bus.watch(APP, [a.participant_id])
-        await asyncio.to_thread(server.execute, "CLIENT", "KILL", "TYPE", "pubsub")
-        await until(lambda: w.listener.losses)
-        assert list(w.listener.losses[0]) == [partition_of(APP, a.participant_id)]
-        await a.update(name="heard again")
-        await until(lambda: w.listener.records(a.participant_id))
-
-
-@pytest.mark.slow
-async def test_s13_a_server_that_was_away_is_subscribed_again(server: RedisServer) -> None:
-    async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
-        a = await w.client(name="kept")
-        await w.engine.bus.watch(APP, [a.participant_id])
-        await asyncio.to_thread(server.kill)
-        await asyncio.to_thread(server.start)
-        await asyncio.to_thread(wait_for, server.answers, "redis")
-        await until(lambda: w.listener.losses)
-        assert (await a.record()).name == "kept"  # AOF always: everything is there
-        await a.update(name="heard again")
-        await until(lambda: w.listener.records(a.participant_id))
-
-
-def test_hints_of_events_are_received_only_while_events_are_read() -> None:
-    timeline = Timeline()
-    try:
-        timeline.call(timeline.make_loop("test"), _hints())
-    finally:
-        timeline.close()
-
-
-async def _hints() -> None:
-    async with LuaWorld() as w:
-        engine = await w.another_node()
-        hints: list[str] = []
-        engine.outbox.subscribe(hints.append)
-
-        def listens() -> bool:
-            return any(channel == outbox.EVENTS for _, channel in engine.store.subscriptions())
-
-        await w.open("alice")
-        await asyncio.sleep(0)
-        assert not listens()
-        cursor = await engine.outbox.newest(APP)
-        await until(listens)
-        await w.open("bob")
-        await until(lambda: hints)
-        assert set(hints) == {APP}
-        await until(lambda: not listens())
-        await engine.outbox.read(APP, cursor)
-        await until(listens)
-        await engine.stop()

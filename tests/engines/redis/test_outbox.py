@@ -1,21 +1,55 @@
-"""With `wait_replicas` an event is given out when replicas have it, and while it is the one that was read (S16)."""
+"""Events of all partitions as one list: pages, cursors, hints, and what replicas have (S16)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.redis import RedisEngine
+from greenroom.engines.redis import RedisEngine, outbox
 from greenroom.engines.redis.arguments import argument
 from greenroom.engines.redis.store import FunctionCall
 from greenroom.errors import ServiceUnavailableError
 from greenroom.model import partition_of
 from greenroom.testing.engine_contract import APP
 from tests.engines.redis.worlds import LuaWorld
+from tests.support.patience import until
 from tests.support.redis_server import RedisServer, single
 from tests.support.redis_world import RedisWorld
+from tests.support.sim.loop import Timeline
+
+
+def test_hints_of_events_are_received_only_while_events_are_read() -> None:
+    timeline = Timeline()
+    try:
+        timeline.call(timeline.make_loop("test"), _hints())
+    finally:
+        timeline.close()
+
+
+async def _hints() -> None:
+    async with LuaWorld() as w:
+        engine = await w.another_node()
+        hints: list[str] = []
+        engine.outbox.subscribe(hints.append)
+
+        def listens() -> bool:
+            return any(channel == outbox.EVENTS for _, channel in engine.store.subscriptions())
+
+        await w.open("alice")
+        await asyncio.sleep(0)
+        assert not listens()
+        cursor = await engine.outbox.newest(APP)
+        await until(listens)
+        await w.open("bob")
+        await until(lambda: hints)
+        assert set(hints) == {APP}
+        await until(lambda: not listens())
+        await engine.outbox.read(APP, cursor)
+        await until(listens)
+        await engine.stop()
 
 
 @pytest.fixture(scope="module")

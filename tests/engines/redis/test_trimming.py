@@ -1,21 +1,19 @@
-"""What is bounded: events of an application (S17), Redis' memory."""
+"""What is kept of the events of an application is bounded (S17)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import pytest
 
-from greenroom.codes import ErrorCode
 from greenroom.engines.base import EventLimits
 from greenroom.engines.redis import trimming
+from greenroom.engines.redis.store import FunctionCall, Reply
 from greenroom.engines.redis.trimming import trim
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
 from tests.engines.redis.worlds import LuaWorld
-from tests.support.redis_server import RedisServer, single
-from tests.support.redis_world import RedisWorld
 
 
 def limited(**limits: int) -> tuple[LuaWorld, EventLimits]:
@@ -65,25 +63,45 @@ async def test_two_nodes_that_trim_at_once_drop_no_more_than_one() -> None:
         assert len(await w.events()) >= 60 - 64 // 2
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with single() as running:
-        yield running
+class _Between:
+    """The store, with something that happens between the counting and the trimming."""
+
+    def __init__(self, world: LuaWorld) -> None:
+        self._world = world
+        self._calls = 0
+
+    async def between(self) -> None:
+        for n in range(40):
+            await self._world.open(f"late-{n}")
+
+    async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply | ServiceUnavailableError]:
+        self._calls += 1
+        if self._calls == 2:
+            await self.between()
+        return await self._world.node_store.call_many(calls)
 
 
-@pytest.mark.slow
-async def test_when_redis_is_full_opens_are_refused_retryably_and_ends_still_go_through(server: RedisServer) -> None:
-    async with RedisWorld(server.url, lambda: server.execute("FLUSHALL")) as w:
-        a, b = await w.client("alice"), await w.client("bob")
-        server.execute("CONFIG", "SET", "maxmemory", "1mb")
-        with pytest.raises(ServiceUnavailableError) as caught:
-            await w.open("carol")
-        assert caught.value.code is ErrorCode.STORAGE_FULL
-        assert caught.value.retryable
-        with pytest.raises(ServiceUnavailableError):
-            await w.engine.healthy()
-        await a.close()
-        await b.detach(2)
-        assert [session.id for session in (await w.advance(4)).ended] == [b.id]
-        server.execute("CONFIG", "SET", "maxmemory", "0")
-        await w.open("carol")
+async def test_s17_events_that_come_while_it_is_trimmed_push_none_out() -> None:
+    async with LuaWorld() as w:
+        for n in range(20):
+            await w.open(f"early-{n}")
+        before = [event.id for event in await w.events()]
+        between: object = _Between(w)
+        assert await trim(between, EventLimits(count=30)) == 10  # type: ignore[arg-type]
+        after = [event.id for event in await w.events()]
+        assert len(set(before) & set(after)) == 30
+        assert len(after) == 110
+
+
+async def test_s17_events_that_another_node_has_dropped_are_not_dropped_twice() -> None:
+    async with LuaWorld() as w:
+        for n in range(20):
+            await w.open(f"early-{n}")
+
+        class Raced(_Between):
+            async def between(self) -> None:
+                await trim(w.node_store, EventLimits(count=30))
+
+        raced: object = Raced(w)
+        await trim(raced, EventLimits(count=30))  # type: ignore[arg-type]
+        assert len(await w.events()) == 30

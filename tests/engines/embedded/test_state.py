@@ -1,4 +1,4 @@
-"""Rows kept in the writer's thread: always what the file says, whoever wrote last, and never too many."""
+"""What the writer keeps in memory. Rows are always what the file says, whoever wrote last, and never too many."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from greenroom.core.requests import UpdateRequest
-from greenroom.engines.base import BlockParticipant, CutOffTokens, EraseParticipant, KickParticipant
+from greenroom.engines.base import BlockParticipant, CutOffTokens, EraseParticipant, KickParticipant, NodeBeat
 from greenroom.engines.embedded.rows import ATTACHED, DETACHED, ParticipantRow, SessionRow
-from greenroom.engines.embedded.state import RowCache
+from greenroom.engines.embedded.state import MOST_ENDS, NodeLease, RowCache, State
 from greenroom.errors import ServiceUnavailableError, SessionEndedError
-from greenroom.model import SessionPolicy
+from greenroom.model import Application, Restriction, SessionPolicy, erased_subject
 from greenroom.testing.engine_contract import EmbeddedWorld
 from greenroom.testing.engine_world import APP, Client
 from tests.support.row_cache import watch_rows
@@ -155,3 +155,93 @@ def test_it_is_bounded_and_only_who_is_attached_is_kept() -> None:
     cache.clear()
     assert not cache.sessions
     assert not cache.participants
+
+
+# -- what is small, and kept whole ------------------------------------------------------------------------------------
+
+
+def _state(clock: int = 1_000_000) -> State:
+    state = State()
+    state.clock = clock
+    return state
+
+
+def _restriction(kind: str, subject: str = "anna", **changes: Any) -> Restriction:
+    return Restriction(app=APP, kind=kind, subject=subject, **changes)
+
+
+def test_s8_the_partition_clock_goes_on_by_two_seconds_at_most_and_never_back() -> None:
+    state = _state(5000)
+    assert state.clock_at(99.0) == 5000, "before the first pass it stands"
+    state.passed_at = 10.0
+    assert [state.clock_at(at) for at in (9.0, 10.0, 10.5, 12.0, 99.0)] == [5000, 5000, 5500, 7000, 7000]
+
+
+@pytest.mark.parametrize(
+    ("block", "is_blocked"),
+    [
+        (_restriction("block"), True),
+        (_restriction("block", until=101), True),
+        (_restriction("block", until=100), False),
+        (_restriction("block", lifted=True), False),
+        (_restriction("block", subject=erased_subject("anna")), True),
+        (_restriction("cutoff", before=9), False),
+        (_restriction("block", subject="bob"), False),
+    ],
+)
+def test_a_block_holds_until_it_ends_or_is_lifted_for_who_was_erased_too(block: Restriction, is_blocked: bool) -> None:
+    state = _state()
+    state.add_restriction(block)
+    assert state.block_of(APP, "anna", now=100) == (block if is_blocked else None)
+    assert state.block_of("another", "anna", now=100) is None
+
+
+def test_the_latest_cut_off_counts_whatever_it_is_of() -> None:
+    state = _state()
+    assert state.cutoff_of(APP, "anna") == 0
+    state.applications[APP] = Application(key=APP, name="", namespace="", revoked_before=5)
+    assert state.cutoff_of(APP, "anna") == 5
+    state.add_restriction(_restriction("cutoff", before=3))
+    assert state.cutoff_of(APP, "anna") == 5
+    state.add_restriction(_restriction("cutoff", subject=erased_subject("anna"), before=9))
+    assert state.cutoff_of(APP, "anna") == 9
+    assert state.cutoff_of(APP, "bob") == 5
+
+
+def test_restrictions_are_counted_once_each_and_the_first_to_expire_is_first() -> None:
+    state = _state()
+    for until in (30, 10, None, 20):
+        state.add_restriction(_restriction("block", subject=f"until-{until}", until=until))
+    key = state.add_restriction(_restriction("block", subject="until-10", until=10))
+    assert state.restricted == {APP: 4}
+    assert [expires for expires, _ in sorted(state.expiring)] == [10, 10, 20, 30]
+    assert state.expiring[0] == (10, key)
+    assert state.remove_restriction(key)
+    assert not state.remove_restriction(key)
+    assert state.restricted == {APP: 3}
+
+
+def test_reasons_of_ends_are_known_until_their_time_and_bounded() -> None:
+    state = _state(100)
+    state.remember_end(1, 100, "closed")
+    state.remember_end(2, 101, None)
+    state.remember_end(3, 101, "kicked")
+    assert [state.end_of(key) for key in (1, 2, 3)] == [None, None, "kicked"]
+    state.clock = 101
+    assert state.end_of(3) is None
+    for key in range(MOST_ENDS + 5):
+        state.remember_end(key, 200, "closed")
+    assert [state.end_of(key) for key in (4, 5, MOST_ENDS + 4)] == [None, "closed", "closed"]
+
+
+def test_s7_a_lease_that_is_over_never_counts_again() -> None:
+    state = _state(1000)
+    assert not state.lease_is_good("lease")
+    beat = NodeBeat(node="n", boot="b", lease="lease", url="")
+    state.nodes["n"] = NodeLease(beat, 1000, 1000)
+    assert state.lease_is_good("lease")
+    state.clock = 1001
+    assert not state.lease_is_good("lease")
+    state.clock = 1000
+    state.lapsed["lease"] = None
+    assert not state.lease_is_good("lease")
