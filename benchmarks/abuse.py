@@ -155,7 +155,7 @@ async def _backend(abuser: Abuser) -> aiohttp.ClientSession:
 
 
 async def kicks(abuser: Abuser) -> None:
-    """A backend that kicks somebody else each time."""
+    """A backend that kicks someone else each time."""
     async with await _backend(abuser) as session:
         number = 0
         while True:

@@ -73,7 +73,7 @@ measured with HS256.
 _ROOMS = """
 ## Rooms
 
-*A join and a leave* are two requests of a session that is open. In a room that somebody is in, one other member stays
+*A join and a leave* are two requests of a session that is open. In a room that someone is in, one other member stays
 and is notified of both; a room of one's own is opened by the join and ended by the leave. Opens and closes of the same
 server are in the same laps, HS256.
 

@@ -123,11 +123,11 @@ TARGETS = (
         "The attacker shares the generator's core with the client that is timed."),
     Goal("a client's pings and opens beside a participant or backend that asks for too much, p99",
         "abuse_worst_p99_ms", 20, "ms", "The abuser shares the generator's core with the client that is timed."),
-    Goal("CPU of a join and a leave over an open and close; in a room that somebody is in", "rooms_join_over_open",
+    Goal("CPU of a join and a leave over an open and close; in a room that someone is in", "rooms_join_over_open",
         0.5, "×", _JOIN, compiled=0.5),
     Goal("the same in a room of one's own, which opens and ends", "rooms_alone_over_open", 0.5, "×", _JOIN,
         compiled=0.5),
-    Goal("Redis engine: CPU of node and Redis for a join and a leave over an open and close; in a room that somebody "
+    Goal("Redis engine: CPU of node and Redis for a join and a leave over an open and close; in a room that someone "
         "is in", "rooms_redis_join_over_open", 0.5, "×", _JOIN_REDIS, compiled=0.5),
     Goal("Redis engine: the same in a room of one's own, which opens and ends", "rooms_redis_alone_over_open", 0.5, "×",
         _JOIN_REDIS, compiled=0.5),

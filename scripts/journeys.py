@@ -11,7 +11,7 @@ of them passed counts: timers that happened to fire are no part of the way.
   token   `POST /v2/client-access-token`, until its reply
   update  `session.updateParticipantInfo`, until a watcher on another connection is notified
   kick    `POST /v1/participants/{id}/kick`, until the kicked device is notified
-  join    `rooms.join` of a room that somebody is in, until its reply
+  join    `rooms.join` of a room that someone is in, until its reply
 
 With --at-most it fails where a journey passes more functions or files than that.
 """

@@ -1,7 +1,7 @@
 """How long one function holds Redis at the limits of rooms: 10,000 in a room, and all of them leave at once.
 
 The engine runs in this process, Redis alone on the servers' core, before all other processes where that is allowed:
-what a call took is what `SLOWLOG` says, and that counts the time for which somebody else had the core too. A call that
+what a call took is what `SLOWLOG` says, and that counts the time for which someone else had the core too. A call that
 took less than `SEEN` is not looked at.
 """
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SEED = 16
 STAYING = 64
-"""Rooms in which somebody stays."""
+"""Rooms in which someone stays."""
 JOINING = 250
 """Sessions that take turns: one participant may join 160 times at once."""
 LONGEST = 45.0

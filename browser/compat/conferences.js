@@ -45,7 +45,7 @@ export class Conferences {
   #undelivered = []; // invitations that nobody listened to
 
   /**
-   * report(event, ...values): what happens; whether somebody listens. media: what the app gives for media, if anything.
+   * report(event, ...values): what happens; whether someone listens. media: what the app gives for media, if anything.
    * getRandomValues: for the names of conferences without an alias.
    */
   constructor(sdk, report, { media, getRandomValues = (bytes) => globalThis.crypto.getRandomValues(bytes) } = {}) {
@@ -306,7 +306,7 @@ export class Conferences {
     this.deliver();
   }
 
-  /** Somebody listens to invitations, or may. */
+  /** Someone listens to invitations, or may. */
   deliver() {
     this.#undelivered = this.#undelivered.filter((body) => !this.#report('invitation', body));
   }

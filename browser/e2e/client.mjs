@@ -22,7 +22,7 @@ const ada = make(tokens.ada);
 const ben = make(tokens.ben);
 await fails(ada.session.getParticipant(), 'SessionNotOpenError');
 await fails(ada.participants.get({ externalIds: ['x'] }), 'SessionNotOpenError');
-await fails(ada.session.open({ externalId: 'somebody else' }), 'ExternalIdMismatchError');
+await fails(ada.session.open({ externalId: 'someone else' }), 'ExternalIdMismatchError');
 await fails(ada.session.open({ name: 3 }), 'IllegalArgumentError');
 await fails(ada.session.open({ name: '\ud800' }), 'IllegalArgumentError');
 

@@ -88,7 +88,7 @@ await until(() => two.isClosed);
 await assert.rejects(ben.sdk.rooms.join('standup'), (error) => error instanceof errors.KeptOutError && error.until > Date.now());
 await holds(one, 'ada');
 
-// Invitations: to somebody who is there, and to somebody who comes later.
+// Invitations: to someone who is there, and to someone who comes later.
 const answers = [];
 ada.sdk.rooms.on('answered', ({ accepted }) => answers.push(accepted));
 const invited = new Promise((resolve) => eve.sdk.rooms.on('invited', resolve));

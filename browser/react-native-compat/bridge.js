@@ -46,7 +46,7 @@ class Emitter {
     return { remove: () => all.delete(listener) };
   }
 
-  /** Whether somebody listens. */
+  /** Whether someone listens. */
   emit(name, body) {
     const all = [...(this.#listeners.get(name) ?? [])];
     for (const listener of all) listener(body);
@@ -108,7 +108,7 @@ export class Bridge {
     this.#options = rest;
   }
 
-  /** For the app's media layer: an event of the native modules, e.g. EVENT_CONFERENCE_STREAM_ADDED. Whether somebody listens. */
+  /** For the app's media layer: an event of the native modules, e.g. EVENT_CONFERENCE_STREAM_ADDED. Whether someone listens. */
   emit(name, body) {
     return this.#events.emit(name, body);
   }

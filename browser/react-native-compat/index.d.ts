@@ -47,7 +47,7 @@ export declare class Bridge {
   os: string;
   configure(options: CompatOptions): void;
   wake(): void;
-  /** For the media layer: sends an event of the native modules, e.g. `EVENT_CONFERENCE_STREAM_ADDED`. Whether somebody listens. */
+  /** For the media layer: sends an event of the native modules, e.g. `EVENT_CONFERENCE_STREAM_ADDED`. Whether someone listens. */
   emit(name: string, body: unknown): boolean;
 }
 

@@ -65,7 +65,7 @@ const Room = ({ name = 'standup', ...options }) => {
   const names = members.map(({ info }) => info.name).join(' ');
   return isLoading ? 'loading' : [`${entered.count}: ${names}`, closed?.reason, error?.name].filter(Boolean).join(' ');
 };
-/** Somebody else in a room. */
+/** Someone else in a room. */
 const other = async (externalId, name = 'standup') => {
   const sdk = new Greenroom('http://service', { webSocket: service.WebSocket });
   others.push(sdk);

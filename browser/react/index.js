@@ -67,7 +67,7 @@ export const useParticipants = (who) => {
   return useWatched('useParticipants', keysOf(who));
 };
 
-/** Whether somebody is there: a participant id, or { externalId }. undefined: not known (yet), or nobody asked for. */
+/** Whether someone is there: a participant id, or { externalId }. undefined: not known (yet), or nobody asked for. */
 export const usePresence = (who) => {
   if (typeof who !== 'string') checkMembers('who', who, ['id', 'externalId']);
   const { id, externalId } = typeof who === 'string' ? { id: who } : (who ?? {});

@@ -63,7 +63,7 @@ export const splitWho = (who) => {
     if (!ID.test(id))
       refuse(
         `'${id}' is not a participant's id, which is a UUID.`,
-        `For somebody's external id pass { externalIds: ['${id.replace(/^ext:/, '')}'] }.`,
+        `For someone's external id pass { externalIds: ['${id.replace(/^ext:/, '')}'] }.`,
       );
   return [own.map((id) => id.toLowerCase()), list('externalIds', externalIds)];
 };

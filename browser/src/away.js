@@ -1,5 +1,5 @@
 /**
- * `away` by itself, while the page is hidden or nobody uses it; `available` again when somebody does. What the app has set
+ * `away` by itself, while the page is hidden or nobody uses it; `available` again when someone does. What the app has set
  * itself stays: only a session that is `available` becomes away, and only one that this made so comes back.
  */
 const USE = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'scroll'];

@@ -6,7 +6,7 @@ export type SessionState = 'disconnected' | 'connecting' | 'connected' | 'reconn
 /** `online`: a session has a connection. `unreachable`: sessions, none connected. `offline`: no session. */
 export type Presence = 'online' | 'unreachable' | 'offline';
 
-/** Who somebody is. For `open`: what is left out stays as it is, "" clears. */
+/** Who someone is. For `open`: what is left out stays as it is, "" clears. */
 export interface ParticipantInfo {
   /** At most 256 characters. */
   readonly name?: string;
@@ -165,7 +165,7 @@ export declare class Watch implements AsyncIterableIterator<Participant> {
 /** Needs an open session, and the session scope `notifications:set`. */
 export declare class ParticipantsService {
   private constructor();
-  /** The present records. Somebody who never opened a session reads as offline, version 0, without a name; with the externalId it was asked by. */
+  /** The present records. Someone who never opened a session reads as offline, version 0, without a name; with the externalId it was asked by. */
   get(who: Who): Promise<Participant[]>;
   watch(who: Who, onChange?: (participant: Participant) => void): Promise<Watch>;
   /** Stops watching these, for every `Watch`. */
@@ -189,7 +189,7 @@ export interface Member {
   readonly joinedAt: number;
 }
 
-/** Somebody who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined where it was not heard of as it happened, or the roster may not be seen any more. */
+/** Someone who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined where it was not heard of as it happened, or the roster may not be seen any more. */
 export interface MemberLeft {
   readonly member: Member;
   readonly reason?: string;

@@ -108,7 +108,7 @@ export class RoomsService {
     const before = [..._rooms].find((one) => one._local === local && one._isJoined === isJoined);
     if (before) return before;
     const room = new Room(this._runner, this, local._name, isJoined, local);
-    // It may be over already: between the reply and now the session has ended, or somebody was kicked.
+    // It may be over already: between the reply and now the session has ended, or someone was kicked.
     if ((isJoined ? local._isJoined : local._isWatched) && this._machine.isOpen()) _rooms.add(room);
     else room._close({ reason: 'lost' });
     return room;

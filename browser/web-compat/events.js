@@ -1,6 +1,6 @@
 /** Services are event emitters on the platform: these are Node's methods, as far as apps use them. */
 
-/** Adds them to a service. onListener(name): somebody listens from now on. */
+/** Adds them to a service. onListener(name): someone listens from now on. */
 export const withEvents = (service, onListener = () => {}) => {
   const byName = new Map();
   const of = (name) => byName.get(name) ?? [];
@@ -27,7 +27,7 @@ export const withEvents = (service, onListener = () => {}) => {
     setMaxListeners: () => service,
     listeners: (name) => of(name).map((one) => one.listener),
     listenerCount: (name) => of(name).length,
-    /** Whether somebody listens. What a listener throws is logged and goes no further. */
+    /** Whether someone listens. What a listener throws is logged and goes no further. */
     emit: (name, ...values) => {
       const all = of(name);
       byName.set(name, all.filter(({ once }) => !once));

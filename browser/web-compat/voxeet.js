@@ -63,7 +63,7 @@ export const createVoxeetSDK = (url, Sdk = Greenroom) => {
     return sdk;
   };
 
-  /** What happens in conferences, as events of the services. Whether somebody listens. */
+  /** What happens in conferences, as events of the services. Whether someone listens. */
   const report = (event, value, more, error) => {
     const { conference, command, notification } = services;
     if (event === 'status') return !!STATUS_EVENTS[more] && conference.emit(STATUS_EVENTS[more], ...(error ? [error] : []));

@@ -1,6 +1,6 @@
 """One participant in the room of a call, on a terminal: python member.py ben
 
-It signs in at the lobby's backend. What you type is sent to all; /invite NAME invites somebody, /leave leaves.
+It signs in at the lobby's backend. What you type is sent to all; /invite NAME invites someone, /leave leaves.
 """
 
 import asyncio

@@ -4,7 +4,7 @@
     export GREENROOM_URL=http://127.0.0.1:7465 GREENROOM_APP_KEY=… GREENROOM_APP_SECRET=…
     uvicorn backend:app --port 8000
 
-An app of your own asks who somebody is (a password, a cookie) before it gives out a token. This one believes everybody:
+An app of your own asks who someone is (a password, a cookie) before it gives out a token. This one trusts whoever asks:
 it is an example, and stays on your machine.
 """
 
@@ -169,7 +169,7 @@ app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "P
 
 
 class SignIn(BaseModel):
-    """Who somebody says they are."""
+    """Who someone says they are."""
 
     externalId: str = Field(min_length=1, max_length=200)
     name: str = Field(default="", max_length=256)

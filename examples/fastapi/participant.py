@@ -1,4 +1,4 @@
-"""Somebody who comes online: gets a token from the backend and opens a session with the SDK.
+"""Someone who comes online: gets a token from the backend and opens a session with the SDK.
 
 python participant.py anna "Anna"
 """

@@ -23,7 +23,7 @@ async def index(request: web.Request) -> web.FileResponse:
 
 
 async def sign_in(request: web.Request) -> web.Response:
-    """A client access token. A real app checks a password or a cookie first; this one believes everybody."""
+    """A client access token. A real app checks a password or a cookie first; this one trusts whoever asks."""
     person = (await request.json())["person"]
     if person not in PEOPLE:
         raise web.HTTPNotFound

@@ -2,14 +2,14 @@
  * The lobby: sign in, see who is here, change name and face, pull the plug and watch it come back.
  *
  * Who is here says the room `lobby`. The backend has one call: POST token {externalId, name} -> {token, url}, which signs
- * somebody in (yours would check a password). `greenroom serve --dev` has it beside this page; examples/fastapi is one of
+ * someone in (yours would check a password). `greenroom serve --dev` has it beside this page; examples/fastapi is one of
  * your own: put its address into the <meta name="backend"> of index.html.
  */
 import { SwitchableSocket } from './plug.js';
 
 const FACES = Array.from({ length: 6 }, (_, number) => new URL(`face-${number + 1}.svg`, location.href).href);
 const ROOM = 'lobby';
-const GONE_AFTER = 6000; // ms that somebody who left is still shown
+const GONE_AFTER = 6000; // ms that someone who left is still shown
 const ME = 'lobby-me';
 const BACKEND = new URL(document.querySelector('meta[name=backend]').content, location.href);
 
@@ -140,7 +140,7 @@ const put = (participant) => {
   draw();
 };
 
-const nameOf = ({ info }) => info.name ?? 'Somebody';
+const nameOf = ({ info }) => info.name ?? 'Someone';
 
 const initials = (name) => {
   const words = name.split(/\s+/).filter(Boolean);

@@ -16,13 +16,13 @@ TABLE = Path(__file__).with_suffix(".toml")
 
 _HEAD = """# Architecture
 
-The map for those who change Greenroom. The rules of a session live in `core`, which does no I/O: time and chance are
+The map for contributors. The rules of a session live in `core`, which does no I/O: time and chance are
 arguments, and effects come out as data. `server` and `sdk` are the shells around it: they own sockets and timers, and
-decide nothing. An engine stores the state that nodes share, and keeps one contract. [The rules](rules.md) say what must
-hold, [the decisions](decisions.md) why it is built like this, [states](states.md) what may follow from what.
+decide nothing. An engine stores the state that nodes share, and implements one contract. [The rules](rules.md) say what
+must hold, [the decisions](decisions.md) why it is built like this, [states](states.md) which transitions there are.
 
-The drawings are made from the import contract in `pyproject.toml`, the lines on packages from their docstrings, and
-tests check every place that this page names.
+The drawings are made from the import contract in `pyproject.toml`, the table of packages from their docstrings, and
+tests check every place that this page names. Paths are relative to `src/greenroom/`.
 """
 
 
@@ -32,13 +32,13 @@ def generate() -> dict[str, str]:
     whole, service = layers("greenroom"), layers("greenroom.server")
     lines = [
         *(_HEAD, "## Layers", ""),
-        *("A package imports what stands below it. Packages side by side do not import each other.", ""),
+        *("A package imports only packages below it. Packages side by side do not import each other.", ""),
         *("![The layers of greenroom, made from the import contract](architecture-layers.svg)", ""),
         *("The service has layers of its own:", ""),
         *("![The layers of the service, made from the import contract](architecture-server.svg)", ""),
         *("## Packages", "", "| package | what it holds |", "|---|---|", *_packages(), ""),
         *("## Five journeys", ""),
-        "Main steps of five requests on the embedded engine, in the order in which a real request passes them.",
+        "The main steps of five requests on the embedded engine, in the order in which a real request passes them.",
         *("`python -m scripts.journeys` prints every function on the way.", ""),
     ]
     for journey in table["journey"]:

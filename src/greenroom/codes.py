@@ -297,7 +297,7 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Grant the permission for the room when the token is made.",
     ),
     _E.ROOM_FULL: ErrorRow(
-        "Room_full", 409, 409, "The room has as many members as it may.", "Wait until somebody leaves."
+        "Room_full", 409, 409, "The room has as many members as it may.", "Wait until someone leaves."
     ),
     _E.KEPT_OUT: ErrorRow(
         "Kept_out", 403, 403, "The participant was kicked out of the room.", "Wait until the time given is over."

@@ -73,7 +73,7 @@ class ParticipantType(StrEnum):
 
 
 class ParticipantInfo(msgspec.Struct, frozen=True):
-    """Who somebody is (platform: ``VTParticipantInfo``, ``ParticipantInfo``). All optional.
+    """Who someone is (platform: ``VTParticipantInfo``, ``ParticipantInfo``). All optional.
 
     name: at most 256 characters; None leaves as it is, "" clears.
     avatar_url: at most 2,048 characters, https, http or relative; None leaves as it is, "" clears.

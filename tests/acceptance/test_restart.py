@@ -105,7 +105,7 @@ async def _types_of_events(running: ServiceProcess) -> list[str]:
 
 def _judge(devices: list[Device], sessions: list[str | None], how: str) -> None:
     assert [device.over for device in devices if device.over] == [], how
-    assert [device.session for device in devices] == sessions, f"{how}: somebody has another session"
+    assert [device.session for device in devices] == sessions, f"{how}: someone has another session"
     seen = sum((device.seen for device in devices), Counter())
     assert seen["offline"] == 0, f"{how}: watchers saw {seen}"
 

@@ -23,7 +23,7 @@ class Lobby:
     browser: Browser
 
     async def enter(self, name: str, **size: int) -> Page:
-        """A tab in which somebody has signed in."""
+        """A tab in which someone has signed in."""
         page = await self.browser.open(self.running.url + "/lobby/", **size)
         await sign_in(page, name)
         return page
@@ -38,7 +38,7 @@ async def sign_in(page: Page, name: str) -> None:
 
 
 def presence_of(name: str) -> str:
-    """An expression: what a page shows of somebody, null where nothing."""
+    """An expression: what a page shows of someone, null where nothing."""
     return f"document.querySelector('.person[data-name={json.dumps(name)}]')?.dataset.presence ?? null"
 
 

@@ -39,7 +39,7 @@ class Site:
     clients: list[Client] = field(default_factory=list)
 
     async def arrive(self, external_id: str, called: str, **device: str) -> tuple[Client, Opened]:
-        """Somebody opens a session."""
+        """Someone opens a session."""
         client = await self.running.dial()
         self.clients.append(client)  # one that nobody holds is collected, and lost
         return client, await client.open(
@@ -47,7 +47,7 @@ class Site:
         )
 
     async def choose(self, name: str) -> None:
-        """Click on somebody in the list."""
+        """Click on someone in the list."""
         await self.page.until(is_here(name))
         await self.page.evaluate(f"({row(name)}).querySelector('button').click()")
         await self.page.until(f"document.querySelector('#detail .portrait .name bdi')?.textContent === {quoted(name)}")

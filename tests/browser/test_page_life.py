@@ -29,7 +29,7 @@ SESSION = "window.sdk.session"
 
 @asynccontextmanager
 async def watcher(lobby: Lobby, external_id: str) -> AsyncIterator[Watcher]:
-    """Somebody who watches a participant over a raw connection."""
+    """Someone who watches a participant over a raw connection."""
     async with lobby.running.connect() as client:
         await client.open(lobby.tenant.token("watcher"))
         participant = lobby.tenant.participant_id(external_id)

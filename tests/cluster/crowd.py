@@ -289,7 +289,7 @@ class Crowd:
         self.acknowledged: dict[str, tuple[int, str]] = {}
         self.marks: dict[tuple[str, str], int] = {}
         self.opened: set[str] = set()
-        """Sessions that somebody was given."""
+        """Sessions that someone was given."""
         self._number = 0
         self._life: asyncio.Task[None] | None = None
         self._doing: set[asyncio.Task[Any]] = set()

@@ -15,7 +15,7 @@ NAMES = {
     "join of a room": "join of a room of ten",
     "leave of a room": "leave of a room of ten",
     "update, watched by one node": "a change, for a node that watches the partition",
-    "beat (node)": "a node: beat, every 3 s",
+    "beat (node)": "a node: renewal of its leases, every 3 s",
     "reaper pass (node)": "a node: reaper pass, every second",
 }
 """Rows that the docs name otherwise."""

@@ -31,7 +31,7 @@ def test_the_tutorial_prints_the_program() -> None:
 
 
 class Terminal:
-    """The program as somebody sees it who types."""
+    """The program as someone sees it who types."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process

@@ -142,11 +142,11 @@ def nothing_alarming(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @asynccontextmanager
 async def fuzzed_service(**settings: Any) -> AsyncIterator[tuple[RunningService, Tenant]]:
-    """A service that takes many messages of one client, and an application. Somebody else is served at the end."""
+    """A service that takes many messages of one client, and an application. Someone else is served at the end."""
     async with running_service(**{**HOSTILE, **settings}) as running:
         tenant = await running.new_application()
         yield running, tenant
-        async with opened(tenant, tenant.token("somebody else")) as client:
+        async with opened(tenant, tenant.token("someone else")) as client:
             await client.is_alive()
 
 

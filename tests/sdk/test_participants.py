@@ -74,7 +74,7 @@ async def test_what_two_watches_share_is_unwatched_with_the_second() -> None:
         await sdk.session.close()
 
 
-async def test_unwatch_by_external_id_also_of_somebody_never_seen() -> None:
+async def test_unwatch_by_external_id_also_of_someone_never_seen() -> None:
     async with FakeService() as service:
         sdk, notes = new_sdk(service)
         await sdk.session.open()

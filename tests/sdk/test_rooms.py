@@ -329,7 +329,7 @@ async def test_invitations() -> None:
         assert (await bob.rooms.accept(unknown)).is_member
         assert len([one for one in notes_of(ada).calls if one[0] == "answered"]) == 2
         await bob.session.close()
-        service.rooms.invite("team", BOB)  # to somebody who is not there
+        service.rooms.invite("team", BOB)  # to someone who is not there
         bob.session.delegate = Notes()
         await bob.session.open()
         _, invitation = await notes_of(bob).first("invited")

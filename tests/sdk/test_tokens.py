@@ -80,7 +80,7 @@ async def test_a_spent_token_without_refresh() -> None:
         (make_token(app="other", external_id="ada"), TokenInvalidError, "app"),
         (OSError("no network"), TokenRefreshError, "raised OSError"),
     ],
-    ids=["None", "bytes", "no token", "somebody else", "another application", "raises"],
+    ids=["None", "bytes", "no token", "someone else", "another application", "raises"],
 )
 async def test_what_a_callback_gives_is_checked_at_once(answer: Any, error: type[Exception], text: str) -> None:
     def refresh(is_expired: bool) -> Any:

@@ -30,7 +30,7 @@ def _watch(queue: CallbackQueue, on_change: OnChange | None = None) -> Watch:
 
 async def test_who_reads_slowly_gets_the_latest_of_each_in_the_order_of_change() -> None:
     watch = _watch(CallbackQueue())
-    for name, version in (("ada", 2), ("bob", 2), ("ada", 3), ("somebody else", 9)):
+    for name, version in (("ada", 2), ("bob", 2), ("ada", 3), ("someone else", 9)):
         watch.update(participant(name, version), "s1")
     watch.finish()
     assert [(one.id, one.version) async for one in watch] == [("bob", 2), ("ada", 3)]

@@ -114,7 +114,7 @@ def wrong_kind() -> Iterator[Case]:
     yield Case("a client token as API token", GOOD, "client access token", kind=TokenKind.API)
     yield Case("an API header on session claims", forge(api), "aud", kind=TokenKind.API)
     api_claims = claims_with(aud="greenroom:api", sub=APP)
-    yield Case("an API token of somebody", forge(api, claims_with(aud="greenroom:api")), "sub", kind=TokenKind.API)
+    yield Case("an API token of someone", forge(api, claims_with(aud="greenroom:api")), "sub", kind=TokenKind.API)
     yield Case("API claims under a session header", forge(claims=api_claims), "aud")
     yield Case("an API token as client token", forge(api, api_claims), "API token")
 

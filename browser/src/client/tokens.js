@@ -27,7 +27,7 @@ export const peek = (token) => {
   const claim = (name, isRight) =>
     isRight(claims[name]) ? claims[name] : refuse(`The token's claim ${name} is missing or not of its type.`);
   const isText = (value) => typeof value === 'string';
-  // An application's own issuer made it: enough to see that a token is for somebody else.
+  // An application's own issuer made it: enough to see that a token is for someone else.
   const [app, externalId] = claims.app === undefined ? ['iss', 'sub'] : ['app', 'xid'];
   claim('sub', (value) => isText(value) || app === 'iss');
   return {

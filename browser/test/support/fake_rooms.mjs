@@ -92,7 +92,7 @@ export class FakeRooms {
     for (const name of this.roomsOf(session)) this.#leave(session, name, person, 'closed', true);
   }
 
-  /** Somebody's record changed. */
+  /** Someone's record changed. */
   recordChanged(person) {
     for (const room of this.rooms.values())
       if (room.members.has(person)) this.#change(room, { changed: [this.wire(room, person)] });

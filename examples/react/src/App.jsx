@@ -4,7 +4,7 @@ import { GreenroomProvider, useParticipants, useSession } from '@greenroom/react
 const SERVICE = 'http://127.0.0.1:7465';
 const TEAM = ['anna', 'ben', 'chloe'];
 
-/** Your backend knows who has signed in. That of `greenroom serve --dev` believes everybody. */
+/** Your backend knows who has signed in. That of `greenroom serve --dev` trusts whoever asks. */
 const fetchToken = async (externalId) => {
   const reply = await fetch('/lobby/token', {
     method: 'POST',

@@ -118,7 +118,7 @@ class RoomInfo(_Reply, frozen=True, kw_only=True):
 
 
 class InvitationInfo(_Reply, frozen=True, kw_only=True):
-    """An invitation that was made, whether or not somebody of that id was ever here."""
+    """An invitation that was made, whether or not someone of that id was ever here."""
 
     id: str
     participant_id: str

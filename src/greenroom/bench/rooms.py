@@ -33,7 +33,7 @@ from greenroom.bench.wire import ConnectFailedError
 GATHERED = 0.25
 """Seconds after which what was done last has reached everybody: changes are gathered for 0.1 s."""
 AWAY_FOR = 1.0
-"""Seconds between the leave and the join of somebody who goes and comes back."""
+"""Seconds between the leave and the join of someone who goes and comes back."""
 PAUSE = 0.12
 """Seconds between two changes that are to be sent on their own."""
 PATIENCE = 60.0

@@ -531,7 +531,7 @@ class BlockingRoom:
     def kick(
         self, participant: str | Member | Participant, seconds: float = 60.0, *, completion: Completion | None = None
     ) -> None:
-        """Put somebody out of the room. As `greenroom.Room.kick`."""
+        """Put someone out of the room. As `greenroom.Room.kick`."""
         self._do(lambda: self._room.kick(participant, seconds), completion)
 
     def all_members(self) -> list[Member]:

@@ -56,5 +56,5 @@ class SessionDelegate:
         return None
 
     def room_invitation_answered(self, answer: InvitationAnswer) -> _Maybe:
-        """Somebody answered an invitation of this participant."""
+        """Someone answered an invitation of this participant."""
         return None

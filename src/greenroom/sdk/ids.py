@@ -30,6 +30,6 @@ def checked_ids(field: str, ids: Iterable[str]) -> list[str]:
             external = one.removeprefix("ext:")
             raise IllegalArgumentError(
                 f"{one!r} is not a participant's id, which is a UUID.",
-                hint=f"For somebody's external id pass external_ids=[{external!r}].",
+                hint=f"For someone's external id pass external_ids=[{external!r}].",
             )
     return list(dict.fromkeys(one.lower() for one in names))

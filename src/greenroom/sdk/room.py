@@ -38,7 +38,7 @@ Unsubscribe = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class MemberLeft:
-    """Somebody who left a room.
+    """Someone who left a room.
 
     reason: ``left``, ``kicked``, ``closed``, ``timeout``, …; None where it happened while the connection was away, or
     this session may not see the roster any more.
@@ -125,7 +125,7 @@ class Room:
     """A room that was joined, or is watched. An async context manager, which leaves at the end.
 
     It survives reconnecting, and is joined (watched) again in a session opened in place of a lost one. It is closed by
-    `leave`, where somebody else ends the membership, and with the session. Callbacks run in the SDK's queue; each may
+    `leave`, where someone else ends the membership, and with the session. Callbacks run in the SDK's queue; each may
     be ``def`` or ``async def``.
     """
 
@@ -262,7 +262,7 @@ class Room:
     async def invite(
         self, participants: Iterable[str] = (), *, external_ids: Iterable[str] = (), text: str | None = None
     ) -> None:
-        """Invite participants, by id or external id. It never tells whether somebody exists or is there: they get it
+        """Invite participants, by id or external id. It never tells whether someone exists or is there: they get it
         with their next open, as long as it lasts (60 s, a setting of the application).
 
         text: for them, up to 1 KiB of UTF-8; None for none.
@@ -276,10 +276,10 @@ class Room:
             await self._calls.request("rooms.invite", params)
 
     async def kick(self, participant: str | Member | Participant, seconds: float = 60.0) -> None:
-        """Put somebody out of the room, and keep them out.
+        """Put someone out of the room, and keep them out.
 
-        participant: a member, or its participant id. seconds: for which they cannot join, 60 by default. Somebody
-        anonymous comes back as somebody else.
+        participant: a member, or its participant id. seconds: for which they cannot join, 60 by default. Someone
+        anonymous comes back as someone else.
         Raises RoomPermissionError, IllegalArgumentError, ServiceUnavailableError, SessionNotOpenError.
         """
         (one,) = checked_ids("participant", [participant if isinstance(participant, str) else participant.id])

@@ -161,7 +161,7 @@ class RoomsService(SessionBoundService):
             if room.local is local and room.is_joined == is_joined:
                 return room
         room = Room(self._calls, local, self._notifier.callbacks, is_joined=is_joined)
-        # It may be over already: between the reply and now somebody was kicked, or the session has ended.
+        # It may be over already: between the reply and now someone was kicked, or the session has ended.
         if (local.is_joined if is_joined else local.is_watched) and self._runner.machine.is_open():
             self._notifier.rooms.append(room)
         else:

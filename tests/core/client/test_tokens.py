@@ -82,7 +82,7 @@ def test_the_callbacks_own_words_are_in_the_error() -> None:
 
 
 @pytest.mark.parametrize("claims", [{"app": "other"}, {"xid": "bob"}])
-def test_a_token_for_somebody_else_names_the_claim(claims: dict[str, str]) -> None:
+def test_a_token_for_someone_else_names_the_claim(claims: dict[str, str]) -> None:
     manager, _ = _manager()
     _adopt(manager)
     with pytest.raises(TokenInvalidError, match=next(iter(claims))):

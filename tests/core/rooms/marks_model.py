@@ -34,7 +34,7 @@ class Guard(Enum):
     NEW_NUMBER = "each change of the row gives the mark a new number"
     ONE_FUNCTION = "the part is read together with the mark's number, not before it"
     ABOVE_LAST = "only a number above the last is taken"
-    NOT_TOO_OLD = "an old number of somebody unknown is refused"
+    NOT_TOO_OLD = "an old number of someone unknown is refused"
     MEMORY = "last numbers are kept after leaving, also when the room has ended"
     LONG_MEMORY = "they are kept for longer than a number may be old"
     RENUMBER = "a number that is not above the last is given again, above it"

@@ -29,7 +29,7 @@ def test_a_number_is_the_time_or_above_the_last() -> None:
     ],
 )
 def test_what_is_taken(number: int, last: int | None, verdict: Verdict) -> None:
-    """However old the number of somebody known: only its order counts."""
+    """However old the number of someone known: only its order counts."""
     assert judge(number, last, 1000, OLDEST) is verdict
 
 

@@ -44,7 +44,7 @@ def test_an_attribute_that_is_null_is_removed_also_where_another_null_means_abse
     assert request.attributes == {"role": None, "team": "blue"}
 
 
-def test_nothing_of_it_is_said_of_somebody_without() -> None:
+def test_nothing_of_it_is_said_of_someone_without() -> None:
     rig = Rig()
     number = rig.hello()
     rig.join()

@@ -83,7 +83,7 @@ def test_a_resume_without_the_scope_watches_only_itself() -> None:
     assert rig.requests[1] == WatchRequest(APP, (ANNA,))
 
 
-def test_a_resume_with_somebody_elses_token_is_parted_from_the_session() -> None:
+def test_a_resume_with_someone_elses_token_is_parted_from_the_session() -> None:
     services = FakeServices()
     services.tokens["anonymous"] = Token()
     rig = Rig(services)

@@ -22,7 +22,7 @@ CANARIES = {
 
 
 async def canary(w: EmbeddedWorld, participant: str = CANARIES["external id"]) -> str:
-    """Somebody who was here, with sessions that ended long ago and lately. The participant's id."""
+    """Someone who was here, with sessions that ended long ago and lately. The participant's id."""
     participant_id = ""
     for seconds in (1000, 10):
         client = await w.client(
@@ -54,7 +54,7 @@ async def test_an_erase_leaves_nothing_in_the_files_while_it_runs_and_after_a_st
         assert found_in(tmp_path) == list(CANARIES), "the canaries are seen"
         await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=person))
         await w.advance(3)
-        await w.open("somebody")
+        await w.open("someone")
         assert found_in(tmp_path) == []
     assert found_in(tmp_path) == []
 

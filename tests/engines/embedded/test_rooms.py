@@ -371,7 +371,7 @@ async def test_what_is_over_goes_from_the_file() -> None:
 async def test_an_erase_leaves_no_invitation_text_in_the_file(tmp_path: Path) -> None:
     async with EmbeddedWorld(str(tmp_path)) as w:
         a = await w.client("alice")
-        await w.engine.rooms.invite(_invitation(w, "somebody", inviter=a.participant_id, text="call 555-0199"))
+        await w.engine.rooms.invite(_invitation(w, "someone", inviter=a.participant_id, text="call 555-0199"))
         await w.engine.registry.restrict(EraseParticipant(app=APP, participant_id=a.participant_id))
         await w.advance(3)
     files = list(tmp_path.iterdir())  # noqa: ASYNC240 - small, and nobody waits
@@ -434,7 +434,7 @@ async def test_r10_a_roster_that_differs_from_the_sessions_is_repaired() -> None
             await client.join(ROOM)
         await c.join("another")
         con = connection_of(w)
-        # A ghost of somebody who was forgotten, one of somebody who is in another room alone, and a record of before.
+        # A ghost of someone who was forgotten, one of someone who is in another room alone, and a record of before.
         (n,) = con.execute("SELECT n FROM rooms WHERE name = ?", (ROOM,)).fetchall()[0]
         for ghost in ("00000000-0000-0000-0000-000000000000", c.participant_id):
             con.execute(

@@ -9,7 +9,7 @@ LONG_IN_PROCESS = {
     "test_s2_open_ids_are_kept_ten_minutes_after_the_end",
     "test_an_ended_session_can_be_looked_at_for_a_day",
     "test_s17_a_full_stream_drops_updates_before_all_else_and_ends_last",
-    "test_a_record_of_somebody_offline_is_kept_and_then_forgotten",
+    "test_a_record_of_someone_offline_is_kept_and_then_forgotten",
     "test_a_living_nodes_sessions_cost_nothing_and_stay",
     "test_r5_versions_only_grow_across_the_end_of_a_room",
     "test_a_random_life_in_rooms_keeps_every_promise",

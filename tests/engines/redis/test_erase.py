@@ -36,7 +36,7 @@ def world_on(server: RedisServer, limits: EventLimits = EVENT_LIMITS) -> RedisWo
 
 
 async def canary(w: World) -> str:
-    """Somebody who was here, with sessions that ended long ago and lately. The participant's id."""
+    """Someone who was here, with sessions that ended long ago and lately. The participant's id."""
     participant_id = ""
     for seconds in (1000, 10):
         client = await w.client(

@@ -125,7 +125,9 @@ async def test_who_is_erased_is_forgotten_in_more_rooms_than_one_step_looks_at()
         a, b = await w.client("alice"), await w.client("bob")
         names = [f"room {number}" for number in range(250)]
         for name in names:
-            await w.engine.rooms.create(CreateRoom(app=APP, room=name, room_id=name, opened_by=a.participant_id, ttl=900))
+            await w.engine.rooms.create(
+                CreateRoom(app=APP, room=name, room_id=name, opened_by=a.participant_id, ttl=900)
+            )
         for name in names[::10]:
             await b.join(name)
             await a.join(name)

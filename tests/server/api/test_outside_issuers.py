@@ -52,7 +52,7 @@ class Provider:
         return await answer_of(self._process)
 
     async def sign_in(self, who: str) -> str:
-        """The access token of somebody who signs in with the authorization code flow and PKCE, as a page does."""
+        """The access token of someone who signs in with the authorization code flow and PKCE, as a page does."""
         verifier = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         callback = "http://127.0.0.1/callback"

@@ -343,7 +343,7 @@ async def test_a_body_cut_as_the_platforms_node_client_cuts_it_is_a_clean_400() 
             assert reply.status == 400
             assert reply.error["error_code"] == 90
             assert "Content-Length" in reply.error["error_description"]
-            # What is left of the body must not become the beginning of somebody's next request.
+            # What is left of the body must not become the beginning of someone's next request.
             assert await wire.at_end()
         assert (await site.send("GET", "/healthz")).status == 200
 

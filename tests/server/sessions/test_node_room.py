@@ -10,7 +10,7 @@ from tests.core.server.rig import APP
 from tests.core.server.room_rig import roster
 
 
-def test_it_is_needed_while_somebody_is_there_watches_or_asks() -> None:
+def test_it_is_needed_while_someone_is_there_watches_or_asks() -> None:
     room = NodeRoom(APP, "standup")
     assert (room.key, room.is_needed) == ((APP, "standup"), False)
     room.asking = 1

@@ -44,7 +44,7 @@ async def test_members_see_who_comes_changes_and_goes() -> None:
         assert len(changes(bob[1])) == 1, "leaving ends the watch"
 
 
-async def test_a_room_is_subscribed_to_while_somebody_needs_it() -> None:
+async def test_a_room_is_subscribed_to_while_someone_needs_it() -> None:
     async with running_shell() as shell:
         anna, bob = await shell.open("anna"), await shell.open("bob")
         watched = cast(Any, shell.inner.bus)._rooms

@@ -335,7 +335,7 @@ async def test_dead_letters_are_kept_and_replayed(clock: VirtualTime) -> None:
 
 
 @virtual
-async def test_dead_letters_about_somebody_who_was_erased_since_do_not_name_them(clock: VirtualTime) -> None:
+async def test_dead_letters_about_someone_who_was_erased_since_do_not_name_them(clock: VirtualTime) -> None:
     async with world(clock) as here, working(here, capacity=6) as worker:
         await here.open("anna")
         await here.open("bob")

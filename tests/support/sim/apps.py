@@ -215,7 +215,7 @@ class SimApp:
             self.world.note(f"{self.name} has left the room {name}")
 
     async def invite(self, name: str, external_id: str) -> None:
-        """Invite somebody to a room in which it is."""
+        """Invite someone to a room in which it is."""
         room = self.rooms.get(name)
         if room is not None and room.is_member:
             await room.invite(external_ids=[external_id])

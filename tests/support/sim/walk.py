@@ -24,7 +24,7 @@ STEPS = 24
 REST = 130.0
 """Seconds in which a healed world comes to rest: the longest bound of promise 4, and two delays of the backoff."""
 LONG = 3600.0
-"""Seconds for which somebody is kept out of a room for good."""
+"""Seconds for which someone is kept out of a room for good."""
 LAST = 75.0
 """Seconds after which nobody is left: the longest bound of promise 4 for those who died, and a reaper's pass."""
 
@@ -119,7 +119,7 @@ class Walk:
         self.world.end_room(self.dice.choice(ROOMS))
 
     def invite(self) -> None:
-        """A member invites somebody, there or not, in the room or not. Where nobody is a member, a device joins."""
+        """A member invites someone, there or not, in the room or not. Where nobody is a member, a device joins."""
         awake = [app for app in self._alive() if not app.is_paused]
         members = [(app, name) for app in awake for name, room in app.rooms.items() if room.is_member]
         if members:

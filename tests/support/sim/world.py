@@ -56,7 +56,7 @@ class World:
         self.kicked: set[str] = set()
         """Sessions that an acknowledged kick has ended."""
         self.kept_out: dict[tuple[str, str], float] = {}
-        """By room and participant: until when (the world's time) acknowledged kicks keep somebody out."""
+        """By room and participant: until when (the world's time) acknowledged kicks keep someone out."""
         self.answers: dict[str, set[bool]] = {}
         """By invitation: the answers that the service acknowledged."""
         self._issuers_made = 0

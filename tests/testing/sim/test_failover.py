@@ -389,7 +389,7 @@ def test_s13_it_is_not_where_numbers_of_the_old_master_count(monkeypatch: pytest
 
 
 def _farewell_lost(offset: float) -> list[str]:
-    """The same of somebody who has gone, so that no node holds a session of theirs."""
+    """The same of someone who has gone, so that no node holds a session of theirs."""
     with ClusterWorld(28, durable=False) as world:
         anna, bob = _open(world, "anna", "bob")
         bob.run(bob.watch("anna"))

@@ -1,4 +1,4 @@
-"""Rosters that somebody watches: a node's copy, what differs, when it is sent (R5); messages that wait (R6). Pure.
+"""Rosters that someone watches: a node's copy, what differs, when it is sent (R5); messages that wait (R6). Pure.
 
 `WatchedRoster` is a node's copy of one roster. `RoomBatcher` says when a room's changes are due. `RoomWatches` knows
 for one connection which version of which roster it was last sent, and what waits until its buffer is empty.
@@ -103,7 +103,7 @@ def encode_message(message: RoomMessage) -> bytes:
 
 
 class _Entry:
-    """A member, or (member is None) somebody who left. stamp: version at which it became so. joined: version at which
+    """A member, or (member is None) someone who left. stamp: version at which it became so. joined: version at which
     this stay began, 0 where that was before the copy. size: of the member as JSON, about."""
 
     __slots__ = ("_wire", "joined", "member", "reason", "size", "stamp")

@@ -343,7 +343,7 @@ def _hold(rooms: SessionRooms, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _hidden(roster: AnyRoster) -> WireRoster:
-    """What somebody sees who may not watch the room."""
+    """What someone sees who may not watch the room."""
     return replace(roster_to_wire(roster), members=[], left=[], cursor=None, count=0)
 
 

@@ -94,7 +94,7 @@ def forget_invitation(tx: Transaction, n: int, app: str, invitee: str) -> None:
 
 
 def erase_invitations(tx: Transaction, app: str, participant_id: str) -> None:
-    """Those by and to somebody who is erased."""
+    """Those by and to someone who is erased."""
     sql = "SELECT n, invitee FROM invitations WHERE app = ? AND {} = ?"
     for who in ("invitee", "inviter"):
         for n, invitee in tx.rows(sql.format(who), (app, participant_id)):

@@ -198,7 +198,7 @@ def remove_member(tx: Transaction, room: RoomRow, participant_id: str, reason: s
 
 
 def erase_from_rooms(tx: Transaction, app: str, participant_id: str) -> None:
-    """Rooms remember no longer that somebody who is erased has left them, or has opened them. Whoever knows the roster
+    """Rooms remember no longer that someone who is erased has left them, or has opened them. Whoever knows the roster
     from before reads all of it."""
     if not tx.state.rooms.known:
         return

@@ -171,7 +171,7 @@ class InvitationRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 
 
 class InvitationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One invitation that was made, whether or not somebody of that id was ever here. expires_at: Unix milliseconds."""
+    """One invitation that was made, whether or not someone of that id was ever here. expires_at: Unix milliseconds."""
 
     id: str
     participant_id: str
@@ -275,7 +275,7 @@ async def kick_member(call: Call[RoomPath, Nothing, KickMemberRequest]) -> KickM
 
 async def invite(call: Call[RoomPath, Nothing, InvitationRequest]) -> InvitationsReply:
     """Invites participants, online or not: each of their sessions gets the invitation, at once or as it opens, until
-    one answers or the time is over. The reply does not say whether there is somebody of that id."""
+    one answers or the time is over. The reply does not say whether there is someone of that id."""
     body = call.body
     invitees = [*map(checked_id, body.participant_ids), *(participant_id_for(call, one) for one in body.external_ids)]
     made = await call.context.rooms.invite(

@@ -32,7 +32,7 @@ class NodeRoom:
         self.error: GreenroomError | None = None
         """What the last subscribing or reading failed with."""
         self.roster: WatchedRoster | None = None
-        """While somebody watches the room, or asks to."""
+        """While someone watches the room, or asks to."""
         self.is_whole = False
         """Whether all pages of the roster were read."""
         self.reading: asyncio.Task[None] | None = None

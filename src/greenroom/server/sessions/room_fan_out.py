@@ -107,7 +107,7 @@ class RoomFanOut:
             self._timer = self._loop.call_later(max(0.001, wait), self._flush)
 
     def _send_change(self, room: NodeRoom, copy: WatchedRoster, since: int) -> Iterator[int]:
-        """Yields what it cost. The frame is made where somebody gets it: who alone is in a room has joined it."""
+        """Yields what it cost. The frame is made where someone gets it: who alone is in a room has joined it."""
         room.is_queued = False
         name, version, frame = room.name, copy.version, b""
         for some in _slices(room.watchers):

@@ -9,7 +9,7 @@ there waits, and is applied to it in order; older versions change nothing.
 *A change does not follow on what is held.* `since` says so: the roster is read again, and what differs is sent as if it
 had changed now.
 
-*The last member leaves while another joins.* A room stays as long as somebody is in it, watches it, or asks for it;
+*The last member leaves while another joins.* A room stays as long as someone is in it, watches it, or asks for it;
 then it is unsubscribed, also where the subscription was still under way.
 """
 

@@ -85,14 +85,14 @@ class DirectoryContract(ContractBase):
             newer = await directory.save_application(w.changed(saved, name="Two"))
             other = w.application(key="app-2", name="Lost", version=7)
             key = SealedKey(kid="a", alg="EdDSA", sealed=b"1", created_at=1)
-            block = Restriction(app=APP, kind="block", subject="somebody", created_at=w.now_ms())
+            block = Restriction(app=APP, kind="block", subject="someone", created_at=w.now_ms())
             await directory.put_back([saved, other], [key], [block])
             assert await directory.application(APP) == newer
             assert await directory.application("app-2") == other
             assert await directory.keys() == (key,)
             assert block in await directory.restrictions(APP)
             with refused(ErrorCode.PARTICIPANT_BLOCKED):
-                await w.engine.registry.open(w.changed_request(participant_id="somebody"))
+                await w.engine.registry.open(w.changed_request(participant_id="someone"))
 
     async def test_an_issuer_with_its_audience_belongs_to_one_application(self) -> None:
         async with self.make_world() as w:

@@ -51,7 +51,7 @@ class OpeningContract(ContractBase):
             a = await w.client(name="Alice")
             before = await w.events()
             first = a.session
-            again = await a.open(name="Somebody else", session_id=a.request.session_id[:-1] + "f")
+            again = await a.open(name="Someone else", session_id=a.request.session_id[:-1] + "f")
             assert not again.created
             assert (again.session.id, again.session.generation) == (first.id, 2)
             assert again.displaced == Displaced(w.node, first.id, 1)

@@ -277,7 +277,7 @@ class RecordsContract(ContractBase):
             assert await found(participant_id=alice[0].participant_id) == set()
             assert not ended & await found()
 
-    async def test_a_record_of_somebody_offline_is_kept_and_then_forgotten(self) -> None:
+    async def test_a_record_of_someone_offline_is_kept_and_then_forgotten(self) -> None:
         async with self.make_world() as w:
             settings = w.application_settings(keep_offline_participants=300.0)
             await w.engine.directory.save_application(w.application(settings=settings))

@@ -64,7 +64,7 @@ class RestrictionsContract(ContractBase):
             with refused(ErrorCode.TOKEN_REVOKED):
                 await w.open(token=w.token(age=1))
 
-    async def test_a_new_token_lets_somebody_who_was_kicked_in_again(self) -> None:
+    async def test_a_new_token_lets_someone_who_was_kicked_in_again(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             done = await restrict(w, "kick", a.participant_id)
@@ -126,7 +126,7 @@ class RestrictionsContract(ContractBase):
             with refused(ErrorCode.NOT_FOUND):
                 await restrict(w, "lift", a.participant_id)
 
-    async def test_a_block_of_somebody_never_seen(self) -> None:
+    async def test_a_block_of_someone_never_seen(self) -> None:
         async with self.make_world() as w:
             request = w.open_request()
             await restrict(w, "block", request.participant_id)
@@ -265,7 +265,7 @@ class RestrictionsContract(ContractBase):
             await w.advance(5)
             assert (await old.stored(), await w.types()) == (None, await w.types())
 
-    async def test_erasing_reaches_somebody_whose_record_is_gone_already(self) -> None:
+    async def test_erasing_reaches_someone_whose_record_is_gone_already(self) -> None:
         async with self.make_world() as w:
             settings = w.application_settings(keep_offline_participants=1.0)
             await w.engine.directory.save_application(w.application(settings=settings))
@@ -346,7 +346,7 @@ class RestrictionsContract(ContractBase):
             await w.advance(40)
             assert await w.engine.directory.restrictions(APP) == ()
 
-    async def test_watchers_forget_the_name_of_somebody_who_was_erased(self) -> None:
+    async def test_watchers_forget_the_name_of_someone_who_was_erased(self) -> None:
         async with self.make_world() as w:
             a = await w.client(name="Alice")
             await w.engine.bus.watch(APP, [a.participant_id])

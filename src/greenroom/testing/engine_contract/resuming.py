@@ -158,7 +158,7 @@ class ResumingContract(ContractBase):
             with refused(ErrorCode.TOKEN_MISMATCH):
                 await a.resume(token=w.token(), app="app-2", participant_id=a.participant_id)
             with refused(ErrorCode.TOKEN_MISMATCH):
-                await a.resume(token=w.token(), app=APP, participant_id="somebody else")
+                await a.resume(token=w.token(), app=APP, participant_id="someone else")
             assert (await a.resume()).session.generation == 2
 
     async def test_s7_only_a_node_with_a_good_lease_attaches(self) -> None:

@@ -78,7 +78,7 @@ define('answer', function(c, r)
   return {'ok', body, before and 0 or 1}
 end)
 
--- Somebody is erased: invitations by them go, at most `limit`, and rooms forget them. How many went.
+-- Someone is erased: invitations by them go, at most `limit`, and rooms forget them. How many went.
 define('uninvite', function(c, r)
   local prefix = r.app .. '\0' .. r.inviter .. '\0'
   local found = call('ZRANGEBYLEX', c.P .. ':ib', '[' .. prefix, '(' .. string.sub(prefix, 1, -2) .. '\1', 'LIMIT', 0, r.limit)

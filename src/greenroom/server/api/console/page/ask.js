@@ -28,7 +28,7 @@ export const ask = ({ title, text, yes, withTerm = false, withReason = true, lab
   dialog.addEventListener(
     'close',
     () => {
-      // The event comes late: by then somebody else may have been asked, and the dialog be open again.
+      // The event comes late: by then someone else may have been asked, and the dialog be open again.
       if (dialog.open) return;
       over.abort();
       // What was drawn anew meanwhile has not got the focus back.

@@ -153,7 +153,7 @@ const readHistory = async () => chart.history(await api.get('/v1/counts/history'
 
 const look = async () => {
   const [, service] = await Promise.all([showFigures(), api.get('/v1/service')]);
-  // How long a session has lasted; but what somebody is about to copy stays.
+  // How long a session has lasted; but what someone is about to copy stays.
   if (getSelection().isCollapsed) detail.draw();
   drawNode(service);
   drawBounds(service.bounds);
@@ -167,7 +167,7 @@ const readBlocks = async () => {
 const readIssuers = async () => drawIssuers((await api.get('/v1/issuers')).items);
 
 const showBlocks = () => {
-  const name = (id) => (people.get(id) ? shown(people.get(id)) : id.startsWith('sha256:') ? 'Somebody who was erased' : id);
+  const name = (id) => (people.get(id) ? shown(people.get(id)) : id.startsWith('sha256:') ? 'Someone who was erased' : id);
   drawBlocks(blocks, api.mayChange, lift, name);
 };
 
@@ -244,7 +244,7 @@ const end = (session) =>
   ask(
     {
       title: 'End this session?',
-      text: `${session.device.name || 'The device'} is signed out. Its token stays good: to keep somebody out, kick or block them.`,
+      text: `${session.device.name || 'The device'} is signed out. Its token stays good: to keep someone out, kick or block them.`,
       yes: 'End session',
     },
     async ({ reason }) => {

@@ -50,7 +50,7 @@ export class Detail {
     this.#round += 1;
     $('detail-title').textContent = 'A participant';
     $('detail-body').replaceChildren(
-      el('p', { class: 'muted' }, 'Choose somebody to see their sessions and what happened to them.'),
+      el('p', { class: 'muted' }, 'Choose someone to see their sessions and what happened to them.'),
     );
   }
 
@@ -67,7 +67,7 @@ export class Detail {
     const id = this.#id;
     try {
       const { items } = await this.#api.get('/v1/sessions', { participantId: id, limit: 50 });
-      // Sessions that ended while somebody looks on stay, so that it can be read why.
+      // Sessions that ended while someone looks on stay, so that it can be read why.
       const here = new Set(items.map((one) => one.id));
       const gone = this.#sessions.filter((one) => !here.has(one.id));
       const ended = await Promise.all(gone.map((one) => this.#read(one)));

@@ -58,7 +58,7 @@ const isLoadable = (url) => {
   }
 };
 
-/** What to call somebody. */
+/** What to call someone. */
 /** The status where it says more than the presence. */
 export const statusOf = ({ status }) => (status && status !== 'available' ? status : '');
 

@@ -7,11 +7,11 @@ const SHOWN = 120;
 export class Events {
   #all = [];
   #names;
-  #told = new Map(); // id -> how events called somebody, for those who have left
+  #told = new Map(); // id -> how events called someone, for those who have left
   #choose;
   #frame;
 
-  /** names(id): the participant, where known. choose(id): somebody was chosen. */
+  /** names(id): the participant, where known. choose(id): someone was chosen. */
   constructor(names, choose) {
     this.#names = names;
     this.#choose = choose;

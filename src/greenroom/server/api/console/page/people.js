@@ -3,7 +3,7 @@ import { $, el, face, plural, shown, statusOf, time } from './dom.js';
 
 const STEP = 300; // rows that are shown at once
 const SEARCH_AFTER = 250; // ms without a key
-const LINGER = 5000; // ms for which somebody who has left is still shown
+const LINGER = 5000; // ms for which someone who has left is still shown
 const RANK = { online: 0, unreachable: 1, offline: 2 };
 const order = new Intl.Collator();
 const WORD = { online: 'online', unreachable: 'unreachable', offline: 'left' };
@@ -19,7 +19,7 @@ export class People {
   #frame;
   #timer;
 
-  /** asked: {choose(id): somebody was chosen. more(): the next who are here. search(text, found): look on the service}. */
+  /** asked: {choose(id): someone was chosen. more(): the next who are here. search(text, found): look on the service}. */
   constructor(asked) {
     this.#asked = asked;
     this.chosen = undefined;
@@ -171,7 +171,7 @@ export class People {
   }
 }
 
-/** The head of somebody's page. */
+/** The head of someone's page. */
 export const portrait = (one) =>
   el(
     'div',
