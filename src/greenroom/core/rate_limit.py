@@ -124,10 +124,12 @@ class KeyedLimits:
         for _ in range(2):
             oldest = next(iter(levels))
             at, one, other = levels[oldest]
-            passed = max(0.0, now - at)
-            is_full = one + passed * self._one_rate >= self._one_burst
-            is_full = is_full and other + passed * self._other_rate >= self._other_burst
-            if len(levels) == 1 or (len(levels) <= self._max_keys and not is_full):
+            passed = now - at if now > at else 0.0
+            is_full = (
+                one + passed * self._one_rate >= self._one_burst
+                and other + passed * self._other_rate >= self._other_burst
+            )
+            if len(levels) == 1 or (not is_full and len(levels) <= self._max_keys):
                 break
             del levels[oldest]
 
@@ -185,11 +187,13 @@ class SharedBudget:
         share = shares.get(group)
         if share is None:
             share = shares[group] = _Share(self._burst, now)
-        shares.move_to_end(group)
-        passed = max(0.0, now - share.at)
-        share.at = max(share.at, now)
-        while next(iter(shares.values())).at < now - ACTIVE_SECONDS:
-            shares.popitem(last=False)
+        passed = 0.0
+        if now > share.at:
+            passed, share.at = now - share.at, now
+        if len(shares) > 1:
+            shares.move_to_end(group)
+            while next(iter(shares.values())).at < now - ACTIVE_SECONDS:
+                shares.popitem(last=False)
         part = len(shares)
         share.level = min(max(1.0, self._burst / part), share.level + passed * self._rate / part)
         second = int(now)

@@ -264,6 +264,11 @@ class SessionContext:
 
     # -- effects ------------------------------------------------------------------------------------------------------
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self._effects)
+
     def effects(self) -> list[Effect]:
         """What to do now, in order. Each is given out once."""
         effects = self._effects

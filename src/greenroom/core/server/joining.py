@@ -59,9 +59,7 @@ def hash_of(secret: str, name: str = "resumeSecret") -> bytes:
 
 def check_text(value: str | None, name: str, most: int, least: int = 0) -> str | None:
     """A short text of the client's own, as it is. Raises IllegalArgumentError."""
-    if value is None:
-        return None
-    if not least <= len(value) <= most or not value.isprintable():
+    if value is not None and (not least <= len(value) <= most or not value.isprintable()):
         raise IllegalArgumentError(f"{name} must have {least} to {most} printable characters.")
     return value
 

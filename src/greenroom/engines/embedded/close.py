@@ -29,7 +29,7 @@ def close_session(tx: Transaction, request: EndRequest) -> SessionRecord | None:
         return None
     participant = tx.participant_of(row)
     record = end_row(tx, row, participant, request.reason, request.text)
-    finish(tx, participant, changed=True, left=request.reason.value)
+    finish(tx, participant, changed=True, left=request.reason)
     return record
 
 

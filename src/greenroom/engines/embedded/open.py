@@ -128,7 +128,7 @@ def _create(
     if came:
         emit_participant(tx, participant, "online")
     if participant.rooms is not None:
-        follow(tx, participant, EndReason.REPLACED.value)
+        follow(tx, participant, EndReason.REPLACED)
     record = participant.record()
     tx.changes.append(record)
     return Attached(

@@ -188,7 +188,7 @@ def _end(tx: Transaction, row: SessionRow, reason: EndReason) -> SessionRecord:
     participant = tx.participant_of(row)
     record = end_row(tx, row, participant, reason)
     seen = participant.last_seen
-    finish(tx, participant, changed=True, left=reason.value)
+    finish(tx, participant, changed=True, left=reason)
     if seen is not None and not (participant.anonymous and not participant.sessions):
         # A session that ran out was not seen now, but when it was lost.
         tx.save_last_seen(participant, seen)
@@ -233,7 +233,7 @@ def _publish_overdue(tx: Transaction, participant: ParticipantRow) -> int:
     if news is not None:
         participant.shown = PRESENCE_NUMBER[news]
         bump(tx, participant)
-        emit_participant(tx, participant, news.value)
+        emit_participant(tx, participant, news)
         tx.changes.append(participant.record())
     elif participant.since is not None and participant.shown != participant.presence:
         later = participant.since + NOTIFY_AFTER_MS

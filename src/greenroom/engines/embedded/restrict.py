@@ -199,7 +199,7 @@ def _end_sessions(
             _revoke_jti(tx, request, jti)
     rows.sort(key=lambda row: row.order)
     ended = tuple(end_row(tx, row, participant, reason, request.reason) for row in rows)
-    finish(tx, participant, changed=True, left=reason.value)
+    finish(tx, participant, changed=True, left=reason)
     return ended
 
 

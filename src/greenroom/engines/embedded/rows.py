@@ -23,6 +23,7 @@ from greenroom.model import (
 ATTACHED, DETACHED, ENDED, REMEMBERED = 0, 1, 2, 3
 """State column of a session. ENDED: its openId is still known; REMEMBERED: only its timeline is still looked at."""
 
+_REASONS = {str(reason): reason for reason in EndReason}
 _STATES = (RegistryState.ATTACHED, RegistryState.DETACHED, RegistryState.CLOSED, RegistryState.CLOSED)
 PRESENCES = (Presence.OFFLINE, Presence.UNREACHABLE, Presence.ONLINE)
 PRESENCE_NUMBER = {presence: number for number, presence in enumerate(PRESENCES)}
@@ -205,7 +206,7 @@ class SessionRow(msgspec.Struct, gc=False):
             opened_at=data.opened_at,
             detached_at=data.detached_at,
             ended_at=data.ended_at,
-            end_reason=None if data.end_reason is None else EndReason(data.end_reason),
+            end_reason=None if data.end_reason is None else _REASONS[data.end_reason],
             end_text=data.end_text,
             device_id=data.device_id,
             device_name=data.device_name,

@@ -139,8 +139,8 @@ def end_row(
     by: id and name of the device that took its place.
     Returned is the session as it was while owned, with when and why it ended.
     """
-    data = row.data
-    data.ended_at, data.end_reason, data.end_text = tx.now, reason.value, text
+    data, why = row.data, str(reason)
+    data.ended_at, data.end_reason, data.end_text = tx.now, why, text
     record = row.record()
     if row.state == ATTACHED:
         participant.connected -= 1
@@ -153,7 +153,7 @@ def end_row(
     ended[row.app] = ended.get(row.app, 0) + 1
     if ended[row.app] > ENDED_OF_APPLICATION:
         row.state = REMEMBERED  # and forgotten when it is due, a day earlier than others
-    row.note(tx.now, "ended", data.node, f"{reason.value}: {text[:MAX_NOTE]}" if text else reason.value)
+    row.note(tx.now, "ended", data.node, f"{why}: {text[:MAX_NOTE]}" if text else why)
     tx.save_session(row)
     participant.ended += 1
     if participant.ended > ENDED_OF_PARTICIPANT:
@@ -161,7 +161,7 @@ def end_row(
         ((participant.ended,),) = tx.rows(_COUNT_ENDED, (row.p,))
     counts = tx.state.counts
     counts[row.app] = counts.get(row.app, 1) - 1
-    extra: dict[str, Any] = {"reason": reason.value, "duration": max(0, tx.now - data.opened_at) / 1000}
+    extra: dict[str, Any] = {"reason": why, "duration": max(0, tx.now - data.opened_at) / 1000}
     if text:
         extra["text"] = text
     if by is not None:
@@ -245,7 +245,7 @@ def compute_presence(tx: Transaction, participant: ParticipantRow, *, changed: b
 def publish(tx: Transaction, participant: ParticipantRow, news: Presence | None) -> ParticipantRecord:
     """The last step of `finish`: the event and the change."""
     if news is not None:
-        emit_participant(tx, participant, news.value)
+        emit_participant(tx, participant, news)
     record = participant.record()
     tx.changes.append(record)
     return record

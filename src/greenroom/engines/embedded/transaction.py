@@ -306,16 +306,17 @@ class Transaction:
 
     def emit(self, event: Event) -> None:
         """An event of this step: stored with it, or not at all."""
-        body = _encode_event(event)
-        stream = self.state.streams.get(event.app) or self.state.stream(event.app)
-        stream.last += 1
-        stream.at = max(stream.at, event.at)
+        body, app = _encode_event(event), event.app
+        stream = self.state.streams.get(app) or self.state.stream(app)
+        number = stream.last = stream.last + 1
+        if event.at > stream.at:
+            stream.at = event.at
         if not stream.count:
             stream.oldest_at = stream.at
         stream.count += 1
         stream.bytes += len(body)
-        self.events.append((event.app, stream.last, stream.at, body))
-        self.ready.add(event.app)
+        self.events.append((app, number, stream.at, body))
+        self.ready.add(app)
         self.writes += 1
 
     def flush(self) -> None:

@@ -134,8 +134,9 @@ class SessionConnection:
     def opened(self, websocket: WebSocketConnection) -> None:
         """The handshake is done."""
         self.link = websocket
-        self._hub.arrived(self)
-        self._apply_effects(self._hub.now())
+        hub = self._hub
+        hub.arrived(self)
+        hub.wheel.schedule(self, self.machine.deadline(hub.now()))
 
     def text(self, message: bytes) -> None:
         """A message came."""
@@ -166,9 +167,11 @@ class SessionConnection:
 
     def answered(self, number: int, result: Any) -> None:
         """The engine's answer."""
+        was_over = self.is_over
         at = self._hub.now()
         self.machine.answer(number, result, at)
-        self._apply_effects(at)
+        if not was_over or self.context.has_effects:
+            self._apply_effects(at)
 
     def planned(self, at: float) -> None:
         """See `Ticked.planned`."""
@@ -283,15 +286,16 @@ class SessionConnection:
         sent = 0
         for effect in context.effects():
             kind = type(effect)
-            if kind is EngineCall:
+            if kind is Send:
+                if link is not None:
+                    sent += 1
+                    link.send(effect.data)  # type: ignore[union-attr]
+            elif kind is EngineCall:
                 hub.defer(self._calls.start, self, effect.number, effect.request)  # type: ignore[union-attr]
             elif kind is Refused:
                 hub.metrics.refused(effect.reason, resuming=effect.resuming)  # type: ignore[union-attr]
             elif link is None:
                 pass
-            elif kind is Send:
-                sent += 1
-                link.send(effect.data)  # type: ignore[union-attr]
             elif kind is Ping:
                 link.ping()
             elif kind is Close:
@@ -302,13 +306,15 @@ class SessionConnection:
         rooms = context.rooms
         if context.watches.waiting or (rooms is not None and rooms.is_waiting):
             sent += self._send_pieces(at)
-        if (sent or context.owner is not None or context.state is ServerState.GONE) and hub.settle(self, sent):
+        is_over = context.state is ServerState.GONE
+        if (sent or is_over or context.owner is not None) and hub.settle(self, sent):
             self._node.joined(self)
-        if rooms is not None and (rooms.touched or context.state is ServerState.GONE):
+        if rooms is not None and (is_over or rooms.touched):
             hub.rooms.settle(self)
-        due = self.machine.deadline(at)
-        if due < self.tick_at:
-            hub.wheel.schedule(self, due)
+        if not is_over:
+            due = self.machine.deadline(at)
+            if due < self.tick_at:
+                hub.wheel.schedule(self, due)
 
     def _send_pieces(self, at: Now) -> int:
         """Each piece goes when the one before has left the buffer. How many went."""

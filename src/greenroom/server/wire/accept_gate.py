@@ -94,9 +94,22 @@ class AcceptGate:
             arrivals.popleft().answered()
 
 
+class _Listener(socket.socket):
+    """Accepts connections as objects of the `socket` module's class in C: what its class in Python adds to each, enums
+    and a dictionary, costs as much as the call of the operating system."""
+
+    def accept_plain(self, family: int) -> tuple[socket.SocketType, Any]:
+        """The connection, and its peer's address. family: the listener's. Raises OSError."""
+        number, peer = self._accept()  # type: ignore[attr-defined]  # what `accept` calls; typeshed does not list it
+        return socket.SocketType(family, socket.SOCK_STREAM, 0, number), peer
+
+
 class GatedListener:
-    """Accepts until it is closed. accept: the protocol for a peer's address, or None where the connection is to be
-    closed at once. tls: None: plain text."""
+    """Accepts until it is closed.
+
+    listener: bound; it is this object's from now on. accept: the protocol for a peer's address, or None where the
+    connection is to be closed at once. tls: None: plain text.
+    """
 
     def __init__(
         self,
@@ -108,7 +121,8 @@ class GatedListener:
         options: WebSocketOptions,
         backlog: int,
     ) -> None:
-        self._listener = listener
+        self._family = int(listener.family)
+        self._listener = _Listener(listener.family, listener.type, listener.proto, listener.detach())
         self._gate = gate
         self._protocol_for = accept
         self._tls: dict[str, Any] = {}
@@ -120,14 +134,14 @@ class GatedListener:
             self._tls["ssl_shutdown_timeout"] = options.close_timeout
         elif hasattr(select, "epoll"):
             self._poller = Poller()
-            if listener.family != socket.AF_UNIX:
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+            if self._family != socket.AF_UNIX:
+                self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         self._loop = asyncio.get_running_loop()
         self._starting: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
-        listener.setblocking(False)
-        listener.listen(backlog)
-        self._loop.add_reader(listener, self._accept)
+        self._listener.setblocking(False)
+        self._listener.listen(backlog)
+        self._loop.add_reader(self._listener, self._accept)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -166,9 +180,10 @@ class GatedListener:
         if self._gate.is_full():
             self._pause(_LOOK_AGAIN)
             return
+        listener, poller = self._listener, self._poller
         for _ in range(_AT_ONCE):
             try:
-                connection, peer = self._listener.accept()
+                connection, peer = listener.accept() if poller is None else listener.accept_plain(self._family)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -180,13 +195,12 @@ class GatedListener:
             protocol = self._protocol_for(peer[0] if peer else "")
             if protocol is None:
                 connection.close()
-                continue
-            if self._poller is not None:
-                protocol.connection_made(self._poller.start(connection, protocol))
-                continue
-            task = self._loop.create_task(self._start_on_loop(connection, protocol))
-            self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+            elif poller is not None:
+                protocol.connection_made(poller.start(connection, protocol))
+            elif isinstance(connection, socket.socket):
+                task = self._loop.create_task(self._start_on_loop(connection, protocol))
+                self._starting.add(task)
+                task.add_done_callback(self._starting.discard)
 
     async def _start_on_loop(self, connection: socket.socket, protocol: TransportProtocol) -> None:
         try:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
+from msgspec import Struct
+
 from greenroom.server.wire.interface import Refusal, UpgradeRequest
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
@@ -151,8 +153,7 @@ def _what_is_wrong(lines: list[str]) -> str:
     return "a header's value has control characters"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct):
     """The handshake is in order."""
 
     request: UpgradeRequest

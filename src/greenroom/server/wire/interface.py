@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 
 @dataclass(frozen=True, slots=True)
 class WebSocketOptions:
@@ -54,8 +56,7 @@ class Listener(Protocol):
         """Wait until it is closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeRequest:
+class UpgradeRequest(Struct):
     """A WebSocket handshake that is in order (RFC 6455, section 4.2.1), not answered yet."""
 
     path: str

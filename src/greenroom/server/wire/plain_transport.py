@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from errno import ECONNRESET
+from socket import MSG_DONTWAIT, SHUT_WR, SocketType
 from typing import Any, Final, Protocol, cast
 
 AT_ONCE: Final = 64
@@ -72,9 +72,9 @@ class PlainTransport:
         "_unsent", "_wanted",
     )  # fmt: skip
 
-    def __init__(self, poller: Poller, connection: socket.socket, protocol: TransportProtocol) -> None:
+    def __init__(self, poller: Poller, connection: SocketType, protocol: TransportProtocol) -> None:
         self._poller = poller
-        self._socket: socket.socket | None = connection
+        self._socket: SocketType | None = connection
         self._number = connection.fileno()
         self._protocol = protocol
         self._unsent: bytearray | None = None
@@ -102,7 +102,7 @@ class PlainTransport:
             return
         protocol = self._protocol
         try:
-            count = connection.recv_into(protocol.get_buffer(-1))
+            count = connection.recv_into(protocol.get_buffer(-1), 0, MSG_DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -134,7 +134,7 @@ class PlainTransport:
         if connection is None or unsent is None:
             return
         try:
-            del unsent[: connection.send(unsent)]
+            del unsent[: connection.send(unsent, MSG_DONTWAIT)]
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -179,7 +179,7 @@ class PlainTransport:
         else:
             sent = 0
             try:
-                sent = connection.send(data)
+                sent = connection.send(data, MSG_DONTWAIT)
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as error:
@@ -210,7 +210,7 @@ class PlainTransport:
     def _shut_down(self) -> None:
         if self._socket is not None:
             with suppress(OSError):  # the client has reset it, which is found when it is read
-                self._socket.shutdown(socket.SHUT_WR)
+                self._socket.shutdown(SHUT_WR)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Bytes above which the protocol is paused, and at which it is resumed."""
@@ -303,9 +303,9 @@ class Poller:
         self._is_open = True
         self.loop.add_reader(self._epoll.fileno(), self._ready)
 
-    def start(self, connection: socket.socket, protocol: TransportProtocol) -> asyncio.Transport:
-        """A connection that was accepted is the protocol's, which is not called yet."""
-        connection.setblocking(False)
+    def start(self, connection: SocketType, protocol: TransportProtocol) -> asyncio.Transport:
+        """A connection that was accepted is the protocol's, which is not called yet. Whether the socket blocks does not
+        matter: no call here waits."""
         number = connection.fileno()
         transport = self._there[number] = PlainTransport(self, connection, protocol)
         self._epoll.register(number, _IN)

@@ -52,6 +52,8 @@ Close: closing a socket with unread bytes resets it, and a reset throws the Clos
 
 _NEVER: Final = float("inf")
 _INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1: a bug of ours
+_NO_STATUS: Final = int(CloseCode.NO_STATUS)
+_ABNORMAL: Final = int(CloseCode.ABNORMAL)
 
 
 class _State(Enum):
@@ -339,7 +341,7 @@ class WebSocketProtocol:
 
     def _on_close(self, payload: bytes, more: bool) -> None:
         """The client's Close (RFC 6455, sections 5.5.1 and 7.1), of a valid length and with a reason in UTF-8."""
-        code, reason = CloseCode.NO_STATUS.value, ""
+        code, reason = _NO_STATUS, ""
         if payload:
             code, reason = CLOSE_CODE.unpack_from(payload)[0], payload[2:].decode()
             if not is_valid_close_code(code):
@@ -428,5 +430,5 @@ class WebSocketProtocol:
             self._parser.close()
             self._parser = None
         self._transport = None
-        self._end(CloseCode.ABNORMAL.value, str(exc) if exc else "")
+        self._end(_ABNORMAL, str(exc) if exc else "")
         self._on_gone(self)
