@@ -13,7 +13,7 @@ import heapq
 import itertools
 import threading
 from asyncio import events
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any, TypeVar
 
@@ -219,6 +219,16 @@ class Timeline:
             if not self.step(until) and self.now >= until:
                 raise StuckError(f"{work!r} was not done within {within} s of virtual time")
         return task.result()
+
+
+def in_virtual_time(work: Coroutine[Any, Any, Result], within: float = 600.0) -> Result:
+    """What the coroutine returns, in a loop of its own."""
+    timeline = Timeline()
+    try:
+        result: Result = timeline.call(timeline.make_loop("test"), work, within)
+        return result
+    finally:
+        timeline.close()
 
 
 def start(loop: SimLoop, work: Any) -> asyncio.Task[Any]:
