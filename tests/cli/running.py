@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +17,9 @@ from typing import Any
 from unittest import mock
 
 from greenroom.cli import main
-from tests.support.patience import PATIENCE
+from greenroom.cli.exits import Exit
+from tests.server.harness import RunningService, Tenant
+from tests.support.patience import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent.parent
 WIDTH = "200"
@@ -49,9 +52,65 @@ def _surroundings(arguments: tuple[str, ...], environment: Mapping[str, str], st
         yield
 
 
-def run_here(*arguments: str, stdin: str = "", **environment: str) -> Ran:
+def run_here(*arguments: str, stdin: str = "", encoding: str = "utf-8", **environment: str) -> Ran:
     """The command line in this process and thread. Raises nothing but what is a bug in `main`."""
-    out, err = io.StringIO(), io.StringIO()
+    return _run(_Streams(encoding), arguments, stdin, environment)
+
+
+async def run(*arguments: str, stdin: str = "", encoding: str = "utf-8", **environment: str) -> Ran:
+    """The same in another thread, so that a service in this loop can answer it."""
+    return await asyncio.to_thread(_run, _Streams(encoding), arguments, stdin, environment)
+
+
+async def as_operator(running: RunningService, *arguments: str) -> Ran:
+    """A verb that finds the admin token in the service's data directory."""
+    return await run(*arguments, "--url", running.url, "--data", running.data_dir)
+
+
+async def as_backend(running: RunningService, tenant: Tenant, *arguments: str) -> Ran:
+    """A verb with key and secret of an application."""
+    return await run(*arguments, "--url", running.url, "--key", tenant.key, "--secret", tenant.secret)
+
+
+class Followed:
+    """What a verb that goes on without end prints."""
+
+    def __init__(self, streams: _Streams) -> None:
+        self._streams = streams
+        self._read = 0
+
+    async def line(self) -> str:
+        """The next line of stdout."""
+        await until(lambda: self._streams.out.getvalue().count(b"\n") > self._read)
+        self._read += 1
+        return self._streams.out.getvalue().decode().splitlines()[self._read - 1]
+
+
+@asynccontextmanager
+async def following(running: RunningService, tenant: Tenant, *arguments: str) -> AsyncIterator[Followed]:
+    """A verb that goes on without end, as the application's backend. At the end of the block the service is killed, and
+    the verb must end because of that. No other verb may run meanwhile."""
+    streams = _Streams("utf-8")
+    options = ("--url", running.url, "--key", tenant.key, "--secret", tenant.secret)
+    verb = asyncio.create_task(asyncio.to_thread(_run, streams, (*arguments, *options), "", {}))
+    try:
+        yield Followed(streams)
+    finally:
+        await running.service.kill()
+        ran = await verb
+    assert (ran.code, ran.err.count("\n")) == (Exit.UNREACHABLE, 1), ran
+
+
+class _Streams:
+    """What stdout and stderr lead to, instead of a pipe."""
+
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding
+        self.out, self.err = io.BytesIO(), io.BytesIO()
+
+
+def _run(streams: _Streams, arguments: tuple[str, ...], stdin: str, environment: Mapping[str, str]) -> Ran:
+    out, err = (io.TextIOWrapper(one, encoding=streams.encoding) for one in (streams.out, streams.err))
     with _surroundings(arguments, environment, stdin):
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -59,12 +118,12 @@ def run_here(*arguments: str, stdin: str = "", **environment: str) -> Ran:
             code = 0
         except SystemExit as error:
             code = int(error.code or 0)
-    return Ran(code, out.getvalue(), err.getvalue())
-
-
-async def run(*arguments: str, stdin: str = "", **environment: str) -> Ran:
-    """The same in another thread, so that a service in this loop can answer it."""
-    return await asyncio.to_thread(run_here, *arguments, stdin=stdin, **environment)
+    out.flush()
+    err.flush()
+    ran = Ran(code, *(one.getvalue().decode(streams.encoding) for one in (streams.out, streams.err)))
+    out.detach()
+    err.detach()
+    return ran
 
 
 @asynccontextmanager
@@ -98,3 +157,11 @@ async def line_of(process: asyncio.subprocess.Process) -> str:
         assert process.stderr is not None
         raise AssertionError(f"the process has ended: {(await process.stderr.read()).decode()}")
     return line
+
+
+async def end(process: asyncio.subprocess.Process, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+    """Ends the process with a signal: exit code and what was still said."""
+    process.send_signal(number)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()

@@ -5,17 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from greenroom.cli import explain, make_app
-from greenroom.cli.exits import CliError, Exit, exit_of
-from greenroom.codes import ERRORS, ErrorCode
-from greenroom.errors import CLASS_OF_CODE, IllegalArgumentError
-from tests.cli.running import ROOT, run_here
+from greenroom.cli.exits import CliError, Exit
+from greenroom.errors import IllegalArgumentError
+from tests.cli.running import ROOT, run, run_here
+from tests.server.harness import running_service
 
 
 def verbs() -> Iterator[tuple[str, Any]]:
@@ -57,12 +56,6 @@ def test_every_option_says_what_it_is(verb: str) -> None:
             assert parameter.help, f"{verb} {parameter.name}"
 
 
-def test_without_a_verb_the_help_is_shown() -> None:
-    ran = run_here()
-    assert ran.code == 2
-    assert "Usage: greenroom" in ran.out + ran.err
-
-
 @pytest.mark.parametrize(
     "arguments", [["fly"], ["apps", "fly"], ["apps", "create"], ["serve", "--port", "x"], ["--fly"]]
 )
@@ -71,38 +64,6 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
     assert ran.code == Exit.USAGE
     assert ran.err
     assert not ran.out
-
-
-def test_nobody_there_is_3_in_one_line() -> None:
-    ran = run_here("apps", "list", "--url", "http://127.0.0.1:1", GREENROOM_ADMIN_TOKEN="x" * 20)
-    assert ran.code == Exit.UNREACHABLE
-    assert ran.err.startswith("greenroom: No service answers at http://127.0.0.1:1: ")
-    assert ran.err.count("\n") == 1
-
-
-@pytest.mark.parametrize("url", ["", "greenroom.example", "ftp://x", "http://", "http://x:99999", "http://x?a=b"])
-def test_a_url_that_is_none_is_2(url: str) -> None:
-    ran = run_here("apps", "list", "--url", url, GREENROOM_ADMIN_TOKEN="x" * 20)
-    assert ran.code == Exit.USAGE
-    assert ran.err.count("\n") == 1
-
-
-def test_without_an_admin_token_the_error_says_where_it_is_looked_for(tmp_path: Path) -> None:
-    ran = run_here("apps", "list", "--data", str(tmp_path))
-    assert ran.code == Exit.CREDENTIALS
-    assert "GREENROOM_ADMIN_TOKEN" in ran.err
-    assert "--data" in ran.err
-
-
-@pytest.mark.parametrize("code", ErrorCode)
-def test_every_error_has_an_exit_code_and_one_line(code: ErrorCode) -> None:
-    error = CLASS_OF_CODE[code](code=code)
-    text, exit_code = explain(error)
-    assert "\n" not in text
-    assert exit_code is exit_of(error)
-    assert exit_code not in (Exit.DONE, Exit.BUG, Exit.INTERRUPTED)
-    if ERRORS[code].http_status == 401:
-        assert exit_code is Exit.CREDENTIALS
 
 
 def test_other_errors_are_explained_too() -> None:
@@ -143,32 +104,18 @@ def test_starting_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_config_shows_settings_with_their_origin_and_no_secret(tmp_path: Path) -> None:
-    file = tmp_path / "greenroom.toml"
-    file.write_text('grace = 60\nadmin_token = "canary-of-the-file"\n')
-    secret = "ca" * 32
-    options = {"GREENROOM_MASTER_KEY": secret, "GREENROOM_PORT": "8443"}
-    ran = run_here("config", "--config", str(file), "--json", **options)
-    found = {setting["name"]: setting for setting in ran.json}
-    assert (found["grace"]["value"], found["grace"]["origin"]) == ("60", "greenroom.toml")
-    assert (found["port"]["value"], found["port"]["origin"]) == ("8443", "GREENROOM_PORT")
-    assert found["lease"]["origin"] == "default"
-    assert found["admin_token"]["value"] == found["master_key"]["value"] == "***"
-    people = run_here("config", "--config", str(file), "--changed", **options)
-    assert people.code == 0
-    assert "grace" in people.out
-    assert "lease" not in people.out
-    for text in (ran.out, people.out):
-        assert secret not in text
-        assert "canary" not in text
+async def test_an_emoji_on_a_terminal_that_cannot_show_it() -> None:
+    async with running_service() as running, running.connect() as client:
+        tenant = await running.new_application()
+        await client.open(tenant.token("anna"), participant={"name": "Anna 🎉"})
+        arguments = ("participants", "list", "--url", running.url, "--key", tenant.key, "--secret", tenant.secret)
+        for more in ((), ("--json",)):
+            ran = await run(*arguments, *more, encoding="cp1252")
+            assert (ran.code, ran.err) == (0, "")
+            assert "Anna \\U0001f389" in ran.out
 
 
-def test_config_says_what_is_wrong_with_a_setting() -> None:
-    ran = run_here("config", GREENROOM_PORT="a lot")
-    assert ran.code == Exit.USAGE
-    assert "port" in ran.err
-    assert "GREENROOM_PORT" in ran.err
-
-
-def test_config_without_changes_says_so() -> None:
-    assert "defaults" in run_here("config", "--changed").out
+def test_an_argument_that_is_not_utf_8_is_not_a_bug() -> None:
+    undecodable = b"\xff".decode(errors="surrogateescape")
+    ran = run_here("sessions", "show", undecodable, "--url", "http://127.0.0.1:1", "--app", "k", "--admin-token", "t")
+    assert (ran.code, ran.err) == (Exit.USAGE, "greenroom: An argument or a variable is not UTF-8 text.\n")

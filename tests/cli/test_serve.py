@@ -1,4 +1,4 @@
-"""``greenroom serve`` and ``greenroom open`` as processes."""
+"""``greenroom serve`` as a process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -15,17 +16,9 @@ from typing import Any
 import pytest
 
 from greenroom.cli.exits import Exit
-from tests.cli.running import ROOT, line_of, run_here, started
+from tests.cli.running import ROOT, end, line_of, run_here, started
 from tests.server.http_service import claims_of
 from tests.support.patience import PATIENCE, until
-
-
-async def end(process: asyncio.subprocess.Process, number: int = signal.SIGTERM) -> tuple[int, str, str]:
-    """Ends the process with a signal: exit code and what was still said."""
-    process.send_signal(number)
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
 
 
 def fetched(url: str) -> Any:
@@ -36,8 +29,7 @@ def fetched(url: str) -> Any:
 
 @pytest.mark.slow
 async def test_serve_dev_prints_one_line_of_json_when_it_is_ready(tmp_path: Path) -> None:
-    arguments = ("serve", "--dev", "--port", "0", "--data", "data", "--json")
-    async with started(*arguments, cwd=tmp_path) as first:
+    async with started("serve", "--dev", "--port", "0", "--data", "data", "--json", cwd=tmp_path) as first:
         one = json.loads(await line_of(first))
         assert one.keys() == {"url", "appKey", "appSecret", "token", "externalId"}
         assert claims_of(one["token"])["xid"] == one["externalId"]
@@ -51,19 +43,6 @@ async def test_serve_dev_prints_one_line_of_json_when_it_is_ready(tmp_path: Path
         assert secret not in err
     assert "Traceback" not in err
     assert not (tmp_path / "data" / "service.json").exists()
-
-    async with started(*arguments, cwd=tmp_path) as second:
-        two = json.loads(await line_of(second))
-        # Another port, and what was saved still works: the application, its secret, and tokens.
-        assert (two["appKey"], two["appSecret"]) == (one["appKey"], one["appSecret"])
-        assert two["url"] != one["url"]
-        before, after = claims_of(one["token"]), claims_of(two["token"])
-        assert (after["sub"], after["iss"]) == (before["sub"], before["iss"])
-        async with started("open", "--url", two["url"], "--json", cwd=tmp_path, GREENROOM_TOKEN=one["token"]) as user:
-            while json.loads(await line_of(user))["event"] != "open":
-                pass
-            await end(user, signal.SIGINT)
-    assert (tmp_path / "data" / "demo-secret").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.slow
@@ -87,69 +66,6 @@ async def test_serve_dev_for_people_shows_everything_to_begin_with(tmp_path: Pat
     compile(snippet, "snippet", "exec")
 
 
-@pytest.mark.slow
-async def test_the_snippet_of_serve_dev_runs(tmp_path: Path) -> None:
-    async with started("serve", "--dev", "--port", "0", "--data", "data", cwd=tmp_path) as process:
-        said = ""
-        while "Ctrl-C" not in said:
-            said += await line_of(process)
-        snippet = said[said.index("import asyncio") : said.index("asyncio.run(main())")] + "asyncio.run(main())\n"
-        pipe = asyncio.subprocess.PIPE
-        user = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", snippet, stdout=pipe, stderr=pipe, env={"PYTHONPATH": str(ROOT / "src")}
-        )
-        out, err = await asyncio.wait_for(user.communicate(), PATIENCE)
-    assert user.returncode == 0, err.decode()
-    assert out.decode() == "open as Anna revision 1\nnow I am Anna B. revision 2\n"
-
-
-@pytest.mark.slow
-async def test_open_shows_the_participant_and_what_happens_and_closes_at_ctrl_c(tmp_path: Path) -> None:
-    async with started("serve", "--dev", "--port", "0", "--data", "data", "--json", cwd=tmp_path) as service:
-        demo = json.loads(await line_of(service))
-        arguments = ("open", "--data", "data", "--name", "Žofie", "--json")
-        async with started(*arguments, cwd=tmp_path, GREENROOM_TOKEN=demo["token"]) as session:
-            events: list[dict[str, Any]] = []
-            while not events or events[-1]["event"] != "open":
-                events.append(json.loads(await line_of(session)))
-            participant = events[-1]["participant"]
-            assert (participant["name"], participant["externalId"]) == ("Žofie", demo["externalId"])
-            assert participant["presence"] == "online"
-            assert {"event": "state", "state": "connected"} in events
-            code, out, err = await end(session, signal.SIGINT)
-        assert (code, err) == (Exit.DONE, "")
-        assert json.loads(out.splitlines()[-1]) == {"event": "closed"}
-
-
-@pytest.mark.slow
-async def test_open_with_key_and_secret_and_an_external_id(tmp_path: Path) -> None:
-    async with started("serve", "--dev", "--port", "0", "--data", "data", "--json", cwd=tmp_path) as service:
-        demo = json.loads(await line_of(service))
-        own = {"GREENROOM_APP_KEY": demo["appKey"], "GREENROOM_APP_SECRET": demo["appSecret"]}
-        async with started("open", "--data", "data", "--external-id", "bob", cwd=tmp_path, **own) as session:
-            said = ""
-            while "bob, id " not in said:
-                said += await line_of(session)
-            assert "online, 1 session" in said
-            code, out, _ = await end(session, signal.SIGTERM)
-        assert (code, "the session is closed" in out) == (Exit.DONE, True)
-        async with started("open", "--data", "data", cwd=tmp_path, **own | {"GREENROOM_APP_SECRET": "no"}) as session:
-            _, err = await asyncio.wait_for(session.communicate(), PATIENCE)
-            assert session.returncode == Exit.CREDENTIALS
-            assert err.decode().count("\n") == 1
-
-
-def test_open_needs_a_token_or_key_and_secret() -> None:
-    ran = run_here("open", "--key", "x")
-    assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1)
-
-
-def test_open_without_a_service_says_so_in_one_line() -> None:
-    ran = run_here("open", "--token", "nonsense", "--url", "http://127.0.0.1:1")
-    assert ran.code == Exit.CREDENTIALS
-    assert ran.err.count("\n") == 1
-
-
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "greenroom.example"])
 def test_serve_dev_listens_on_this_machine_only(host: str, tmp_path: Path) -> None:
     ran = run_here("serve", "--dev", "--host", host, "--data", str(tmp_path / "data"))
@@ -160,13 +76,13 @@ def test_serve_dev_listens_on_this_machine_only(host: str, tmp_path: Path) -> No
 
 @pytest.mark.slow
 async def test_serve_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> None:
-    async with started("serve", "--dev", "--port", "0", "--data", "data", "--json", cwd=tmp_path) as service:
-        port = json.loads(await line_of(service))["url"].rpartition(":")[2]
-        async with started("serve", "--port", port, "--data", "other", cwd=tmp_path) as second:
-            out, err = await asyncio.wait_for(second.communicate(), PATIENCE)
-            assert (second.returncode, out) == (Exit.USAGE, b"")
-            assert f"greenroom: Port {port} of 127.0.0.1 cannot be listened on" in err.decode()
-            assert b"Traceback" not in err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with started("serve", "--port", str(port), "--data", "data", cwd=tmp_path) as process:
+            out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert (process.returncode, out) == (Exit.USAGE, b"")
+    assert f"greenroom: Port {port} of 127.0.0.1 cannot be listened on" in err.decode()
+    assert b"Traceback" not in err
 
 
 @pytest.mark.slow

@@ -138,6 +138,8 @@ def explain(error: Exception) -> tuple[str, Exit]:
     if isinstance(error, ImportError):
         name = error.name or "a package"
         return f"{name} is not installed. Run in a clone of Greenroom: pip install '.[server]'", Exit.USAGE
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return "An argument or a variable is not UTF-8 text.", Exit.USAGE
     if isinstance(error, OSError):
         return " ".join(str(error).split()), Exit.FAILED
     return f"a bug: {type(error).__name__}. GREENROOM_DEBUG=1 shows where; please report it.", Exit.BUG

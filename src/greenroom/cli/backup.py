@@ -32,7 +32,8 @@ def backup(file: BackupFile, json: Json = False, data: Data = None) -> None:
     from greenroom.cli.output import print_json
     from greenroom.engines.embedded.backup import backup as write
 
-    with Progress(console=Console(stderr=True), transient=True, disable=json) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=json or not console.is_terminal) as progress:
         task = progress.add_task("copying", total=None)
         size = write(data or DEFAULT_DATA, file, lambda done, total: progress.update(task, completed=done, total=total))
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +59,8 @@ def run(
         scenarios=tuple(scenarios or _ALL), clients=clients, opens=opens, in_flight=in_flight, ramp=ramp,
         seconds=seconds, updates=updates, limit=limit,
     )  # fmt: skip
+    for path in (output, html):
+        _check_writable(path)
     report = _carry_out(plan, _find(url, data), key, secret, quiet=json)
     _write(report, output, html)
     _show(report, json)
@@ -74,10 +77,20 @@ def _check_installed() -> None:
         )
 
 
+def _check_writable(path: Path | None) -> None:
+    """Before the load, not after it."""
+    if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise CliError(f"{path} cannot be written.", Exit.USAGE)
+
+
 def _find(url: str | None, data: Path | None) -> str:
     from greenroom.cli.discovery import find_url
+    from greenroom.cli.service import split_url
 
-    return find_url(url, data)
+    found = find_url(url, data)
+    if split_url(found).path:
+        raise CliError(f"{found} has a path. Load is put on a service by its own host and port.", Exit.USAGE)
+    return found
 
 
 def _carry_out(plan: Any, url: str, key: str, secret: str, *, quiet: bool) -> Report:

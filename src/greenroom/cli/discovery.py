@@ -22,7 +22,7 @@ def find_url(url: str | None, data: Path | None) -> str:
 
 
 def find_admin_token(token: str | None, data: Path | None) -> str | None:
-    """The admin token, or None where it is not to be found."""
+    """The admin token, or None where it is not to be found. Raises CliError."""
     if token := token or secret_in_file("GREENROOM_ADMIN_TOKEN"):
         return token.strip()
     path = (data or DEFAULT_DATA) / "admin-token"
@@ -30,6 +30,8 @@ def find_admin_token(token: str | None, data: Path | None) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None
+    except UnicodeDecodeError:
+        raise CliError(f"{path} is not UTF-8 text.", Exit.USAGE) from None
 
 
 def secret_in_file(variable: str) -> str | None:

@@ -13,6 +13,8 @@ import msgspec
 from greenroom.cli.discovery import DEFAULT_DATA
 from greenroom.cli.exits import CliError, Exit
 from greenroom.engines.base import Engine, SessionQuery
+from greenroom.engines.embedded.backup import DATABASE
+from greenroom.errors import NotFoundError
 from greenroom.server.api.cluster import report_of
 from greenroom.server.cluster.doctor.examination import examine_engine, repair
 from greenroom.server.cluster.doctor.history import history_of
@@ -22,7 +24,10 @@ from greenroom.server.engine_factory import make_engine
 
 def look(engine: str, data: Path | None, session: str | None, *, repair: bool) -> dict[str, Any]:
     """The report, or one session's life, as JSON has it. Raises GreenroomError, CliError."""
-    loaded = load(None, os.environ, {"engine": engine, "data_dir": str(data or DEFAULT_DATA)})
+    data = data or DEFAULT_DATA
+    if engine == "embedded" and not (data / DATABASE).is_file():  # an engine that starts would make it
+        raise NotFoundError(f"There is no database in {data}.", hint="Name the service's data directory with --data.")
+    loaded = load(None, os.environ, {"engine": engine, "data_dir": str(data)})
     work = _look(make_engine(loaded.config), session, grace=loaded.config.grace, wanted=repair)
     built: dict[str, Any] = msgspec.to_builtins(asyncio.run(work))
     return built

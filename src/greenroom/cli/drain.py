@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,13 +56,16 @@ def drain(
     began = time.monotonic()
     *_, left = (total, *_watched(service, name, total, limit, as_json=json))
     took = round(time.monotonic() - began, 1)
-    gone = left == 0
     if json:
-        print_json({"node": name, "sessions": total, "left": left, "seconds": took, "gone": gone})
-    if not gone:
-        raise CliError(f"{name} has {left} sessions after {took:.0f} s. It goes on draining.", Exit.TRY_LATER)
+        print_json({"node": name, "sessions": total, "left": left or 0, "seconds": took, "gone": left is None})
+    if left is not None:
+        raise CliError(f"{name} has {_sessions(left)} after {took:.0f} s. It goes on draining.", Exit.TRY_LATER)
     if not json:
-        print(f"{name} is gone; {total} sessions had {took:.0f} s to move.")
+        print(f"{name} is gone; {_sessions(total)} had {took:.0f} s to move.")
+
+
+def _sessions(number: int) -> str:
+    return f"{number} session{'' if number == 1 else 's'}"
 
 
 def _is_last(service: ServiceClient, node: str | None) -> bool:
@@ -70,24 +74,23 @@ def _is_last(service: ServiceClient, node: str | None) -> bool:
     return len(alive) == 1 and node in (None, alive[0])
 
 
-def _watched(service: Any, name: str, total: int, limit: float, *, as_json: bool) -> Iterator[int]:
-    """What is left, again and again, until the node is gone (0, last) or the limit is over."""
-    if as_json:
-        yield from _left(service, name, total, limit)
+def _watched(service: Any, name: str, total: int, limit: float, *, as_json: bool) -> Iterator[int | None]:
+    """How many sessions are left, again and again, until the node is gone (None, last) or the limit is over."""
+    if as_json or not sys.stdout.isatty():
+        yield from _left(service, name, limit)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("moved"))
     with Progress(*columns, TimeElapsedColumn(), transient=True) as progress:
         task = progress.add_task(f"draining {name}", total=max(total, 1))
-        for left in _left(service, name, total, limit):
-            progress.update(task, completed=max(total, 1) - left)
+        for left in _left(service, name, limit):
+            progress.update(task, completed=total - (left or 0))
             yield left
 
 
-def _left(service: Any, name: str, total: int, limit: float) -> Iterator[int]:
+def _left(service: Any, name: str, limit: float) -> Iterator[int | None]:
     until = time.monotonic() + limit
-    left = max(total, 1)
     while time.monotonic() < until:
         try:
             items = service.admin("GET", "/nodes")["items"]
@@ -95,12 +98,11 @@ def _left(service: Any, name: str, total: int, limit: float) -> Iterator[int]:
             if error.exit is not Exit.UNREACHABLE:
                 raise
             # The node that was asked is the one that is gone.
-            yield 0
+            yield None
             return
         found = next((one for one in items if one["node"] == name and one["leaseLeft"] > 0), None)
         if found is None:
-            yield 0
+            yield None
             return
-        left = max(1, found["sessions"])
-        yield left
+        yield found["sessions"]
         time.sleep(LOOK_EVERY)

@@ -8,8 +8,8 @@ import os
 import ssl
 from base64 import b64encode
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from greenroom.cli.discovery import find_admin_token, find_url
 from greenroom.cli.exits import CliError, Exit, exit_of_status
@@ -27,14 +27,9 @@ class ServiceClient:
         self.url = url
         self._check_certificate = check_certificate
         self._admin_token = admin_token
-        split = urlsplit(url)
-        if split.scheme not in ("http", "https") or not split.hostname or split.query or split.fragment:
-            raise CliError(f"{url!r} is not the URL of a service. Write it as https://greenroom.example.", Exit.USAGE)
-        try:
-            self._port = split.port
-        except ValueError:
-            raise CliError(f"{url!r} has no valid port.", Exit.USAGE) from None
-        self._scheme, self._host, self._base = split.scheme, split.hostname, split.path.rstrip("/")
+        split = split_url(url)
+        self._scheme, self._host, self._port = split.scheme, split.hostname or "", split.port
+        self._base = split.path.rstrip("/")
 
     @classmethod
     def find(cls, url: str | None, data: Path | None, admin_token: str | None = None) -> ServiceClient:
@@ -85,7 +80,9 @@ class ServiceClient:
                 "If it is of your own authority, name that: SSL_CERT_FILE=authority.pem.",
                 Exit.UNREACHABLE,
             ) from None
-        except (OSError, http.client.HTTPException, UnicodeEncodeError) as error:
+        except ValueError:  # http.client: a header has neither line breaks nor letters beyond Latin-1
+            raise CliError("The admin token or the app key has characters that neither can have.", Exit.USAGE) from None
+        except (OSError, http.client.HTTPException) as error:
             raise CliError(
                 f"No service answers at {self.url}: {_words_of(error)}. Is it running, and is --url right?",
                 Exit.UNREACHABLE,
@@ -107,11 +104,27 @@ class ServiceClient:
             reply = json.loads(raw) if raw else {}
         except ValueError:
             raise CliError(f"What answers at {self.url} is not Greenroom.", Exit.UNREACHABLE) from None
+        if not isinstance(reply, dict):
+            raise CliError(f"What answers at {self.url} is not Greenroom.", Exit.UNREACHABLE)
         if status < 400:
             return reply
-        error = cast("dict[str, Any]", reply) if isinstance(reply, dict) else {}
-        text = error.get("error_description") or f"The service answered with status {status}."
+        text = reply.get("error_description") or f"The service answered with status {status}."
         raise CliError(str(text), exit_of_status(status))
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a service's URL. Raises CliError for what is none."""
+    try:
+        split = urlsplit(url)
+        (split.hostname or "").encode("idna")
+        if (
+            split.scheme in ("http", "https") and split.hostname and split.port != 0 and split.path.isascii()
+            and url.isprintable() and not set(url) & set(" ?#")
+        ):  # fmt: skip
+            return split
+    except ValueError:  # brackets that do not match, a port beyond 65,535, a name that the DNS cannot hold
+        pass
+    raise CliError(f"{url!r} is not the URL of a service. Write it as https://greenroom.example.", Exit.USAGE)
 
 
 def local_service(file: Path | None) -> ServiceClient:
@@ -126,7 +139,9 @@ def local_service(file: Path | None) -> ServiceClient:
 
 
 def segment(text: str) -> str:
-    """A path segment."""
+    """A path segment. Raises CliError where nothing is named, as by a variable that is not set."""
+    if not text:
+        raise CliError("An id or a name that was given is empty.", Exit.USAGE)
     return quote(text, safe="")
 
 

@@ -33,12 +33,14 @@ def run(config: ServerConfig, *, dev: bool, as_json: bool, warnings: Iterable[st
     """Runs the service until SIGTERM or Ctrl-C; says when it is ready. warnings: see `Loaded.warnings`."""
     data = Path(config.data_dir)
     try:
-        run_service(config, _announcer(data, dev=dev, as_json=as_json), warnings=warnings)
+        run_service(config, announcer(data, dev=dev, as_json=as_json), warnings=warnings)
     finally:
-        _forget_service(data)
+        forget_service(data)
 
 
-def _announcer(data: Path, *, dev: bool, as_json: bool) -> Callable[[Service], Awaitable[None]]:
+def announcer(data: Path, *, dev: bool, as_json: bool) -> Callable[[Service], Awaitable[None]]:
+    """What is done when the service is ready: the demo is made, other verbs can find the service, people are told."""
+
     async def announce(service: Service) -> None:
         demo = await _demo(service, data) if dev else None
         _note_service(data, service.url)
@@ -119,7 +121,8 @@ def _note_service(data: Path, url: str) -> None:
         pass
 
 
-def _forget_service(data: Path) -> None:
+def forget_service(data: Path) -> None:
+    """This process runs no service any more."""
     path = data / SERVICE_FILE
     try:
         if json.loads(path.read_text(encoding="utf-8"))["pid"] == os.getpid():

@@ -11,6 +11,7 @@ from typing import Any
 from greenroom.cli.exits import CliError, Exit
 
 _INSTANTS = ("iat", "exp", "nbf")
+_NO_INSTANT = "not a time in seconds since 1970"
 
 
 def looked_into(text: str) -> dict[str, Any]:
@@ -20,14 +21,14 @@ def looked_into(text: str) -> dict[str, Any]:
         raise CliError("This is no token: it has not three parts with dots between.", Exit.USAGE)
     try:
         header, claims = (_decoded(part) for part in parts[:2])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CliError("This is no token: its header and claims are not base64url of JSON.", Exit.USAGE) from None
     found: dict[str, Any] = {**header, **claims}
     for name in _INSTANTS:
-        if isinstance(found.get(name), int):
-            found[f"{name}Text"] = datetime.fromtimestamp(found[name], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    if isinstance(found.get("exp"), int):
-        left = found["exp"] - int(time.time())
+        if name in found:
+            found[f"{name}Text"] = _instant(found[name])
+    if found.get("expText", _NO_INSTANT) != _NO_INSTANT:
+        left = int(found["exp"] - time.time())
         found["life"] = f"over for {-left} s" if left <= 0 else f"{left} s left"
     return found
 
@@ -50,6 +51,15 @@ def verified(text: str, jwks: dict[str, Any]) -> str:
     except GreenroomError as error:
         raise CliError(str(error), Exit.CREDENTIALS) from None
     return "good"
+
+
+def _instant(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _NO_INSTANT
+    try:
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return _NO_INSTANT
 
 
 def _decoded(part: str) -> dict[str, Any]:

@@ -191,8 +191,12 @@ def replay(
             body = {**body, "from": reply["next"]}
     if json:
         print_json({"queued": queued})
+        return
+    one = queued == 1
+    if is_range:
+        print(f"{queued} event{' is' if one else 's are'} queued; the endpoint gets those of its types.")
     else:
-        print(f"{queued} events will be sent again.")
+        print(f"{queued} dead letter{'' if one else 's'} will be sent again.")
 
 
 @with_backend(_READ)

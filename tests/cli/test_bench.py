@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.bench.figures import Measurement
+from greenroom.bench.report import Report, save
 from greenroom.cli.exits import Exit
-from tests.cli.running import run
+from tests.cli.running import run, run_here
 from tests.server.harness import running_service
 
 
@@ -34,18 +36,6 @@ async def test_every_scenario_runs_against_a_service(tmp_path: Path) -> None:
     assert page.read_text().count("<svg") >= len(findings)
     compared = await run("bench", "compare", str(report), str(report), "--json")
     assert {one["ratio"] for one in compared.json} <= {1.0, None}
-
-
-@pytest.mark.slow
-async def test_the_limit_of_time_ends_a_run(tmp_path: Path) -> None:
-    async with running_service() as running:
-        app = await running.new_application()
-        ran = await run(
-            "bench", "run", "idle", "--url", running.url, "--key", app.key, "--secret", app.secret, "--clients", "2",
-            "--seconds", "60", "--limit", "1", "--output", str(tmp_path / "report.json"),
-        )  # fmt: skip
-    assert ran.code == Exit.FAILED
-    assert json.loads((tmp_path / "report.json").read_text())["stopped"] == "the limit of 1 s"
 
 
 @pytest.mark.parametrize(
@@ -84,3 +74,35 @@ async def test_what_is_to_be_installed_is_printed(monkeypatch: pytest.MonkeyPatc
     ran = await run("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s")
     assert ran.code == Exit.USAGE
     assert "pip install '.[server,bench]'" in ran.err
+
+
+@pytest.mark.parametrize("url", ["greenroom.example", "http://[::1", "http://a..b", "http://127.0.0.1:1/below"])
+def test_a_url_on_which_no_load_can_be_put(url: str) -> None:
+    ran = run_here("bench", "run", "storm", "--url", url, "--key", "k", "--secret", "s")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (Exit.USAGE, "", 1)
+
+
+@pytest.mark.parametrize("option", ["--output", "--html"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_load(option: str, tmp_path: Path) -> None:
+    file = tmp_path / "missing" / "report"
+    ran = run_here("bench", "run", "--url", "http://127.0.0.1:1", "--key", "k", "--secret", "s", option, str(file))
+    assert (ran.code, ran.err) == (Exit.USAGE, f"greenroom: {file} cannot be written.\n")
+
+
+def test_key_and_secret_are_needed() -> None:
+    ran = run_here("bench", "run", "storm", "--url", "http://127.0.0.1:1", "--key", "k")
+    assert (ran.code, "--key and --secret" in ran.err) == (Exit.USAGE, True)
+
+
+def test_two_reports_are_compared_on_a_table(tmp_path: Path) -> None:
+    for name, rate in (("before", 100.0), ("after", 150.0)):
+        finding = Measurement(
+            scenario="storm", parameters={}, operations=10, seconds=0.1, rate=rate, latency={"p50": 4.0}
+        )
+        report = Report(target="http://127.0.0.1:1", date="2026-01-01 00:00 UTC", generator={}, findings=[finding])
+        save(report, tmp_path / name)
+    ran = run_here("bench", "compare", str(tmp_path / "before"), str(tmp_path / "after"))
+    rows = [line.split() for line in ran.out.splitlines() if "storm" in line]
+    assert rows == [["storm", "rate", "100", "150", "1.50"], ["storm", "p50", "ms", "4", "4", "1.00"]]
+    nothing = run_here("bench", "compare", str(tmp_path / "before"), str(tmp_path / "nothing"))
+    assert (nothing.code, nothing.err.count("\n")) == (Exit.USAGE, 1)
