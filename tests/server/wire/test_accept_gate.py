@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import select
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from greenroom.server.wire import accept_gate
-from greenroom.server.wire.accept_gate import AT_MOST, YOUNG, AcceptGate
+from greenroom.server.wire.accept_gate import AT_MOST, YOUNG, AcceptGate, GatedListener
+from greenroom.server.wire.interface import WebSocketOptions
 from tests.server.raw_client import RawClient, RunningDoor, close_frame, handshake, serving
-from tests.support.patience import until
+from tests.support.patience import PATIENCE, until
 
 BOTH_LOOPS = pytest.mark.parametrize(
     "loop_name", [pytest.param("uvloop", marks=pytest.mark.uvloop), "asyncio"], ids=["uvloop", "asyncio"]
 )
+make_epoll: Any = getattr(select, "epoll", None)
 HTTP = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -180,6 +185,100 @@ async def test_systems_without_epoll_serve_on_the_transports_of_the_loop(
         async with running.session() as session:
             await session.send(close_frame(1000))
             assert (await session.closed_with())[1] == 1000
+
+
+class FullEpoll:
+    """An epoll that takes no more connections, as where ``fs.epoll.max_user_watches`` is reached."""
+
+    is_full = False
+
+    def __init__(self) -> None:
+        self._epoll = make_epoll()
+
+    def register(self, number: int, events: int) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._epoll.register(number, events)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._epoll, name)
+
+
+@BOTH_LOOPS
+async def test_a_connection_that_the_kernel_does_not_watch_is_closed_and_counts_no_more(
+    loop_name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(accept_gate, "YOUNG", 3_600.0)
+    monkeypatch.setattr(accept_gate, "_PAUSE", 0.01)
+    monkeypatch.setattr(select, "epoll", FullEpoll)
+    async with serving() as running:
+        monkeypatch.setattr(FullEpoll, "is_full", True)
+        async with running.client() as client:
+            assert await asyncio.wait_for(client.reader.read(), PATIENCE) == b""
+        await answered(running)
+        assert not running.door.limits._open
+        assert "No space left" in caplog.text
+        monkeypatch.setattr(FullEpoll, "is_full", False)
+        async with running.client() as client:
+            await client.send(HTTP)
+            assert (await client.response()).status == 200
+
+
+class Unable:
+    """A protocol that fails as it is called first."""
+
+    def __init__(self) -> None:
+        self.lost: list[Exception | None] = []
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        raise RuntimeError("a mistake")
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(bytearray(16))
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Never, if it is closed in time."""
+
+    def eof_received(self) -> bool | None:
+        return None
+
+    def pause_writing(self) -> None:
+        """Nothing is written."""
+
+    def resume_writing(self) -> None:
+        """Nothing is written."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("has_epoll", [True, False], ids=["epoll", "loop"])
+async def test_a_protocol_that_fails_as_it_is_called_first_loses_its_connection(
+    loop_name: str, has_epoll: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_epoll:
+        monkeypatch.delattr(select, "epoll")
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    protocols = [Unable(), Unable()]
+    waiting = list(protocols)
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+    gate = AcceptGate(time.monotonic)
+    options = WebSocketOptions()
+    listener = GatedListener(listening, gate, lambda _: waiting.pop(), tls=None, options=options, backlog=9)
+    try:
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(*address)
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+            writer.close()
+        await until(lambda: all(protocol.lost for protocol in protocols))
+        assert {str(one.get("exception")) for one in told} == {"a mistake"}
+    finally:
+        listener.close()
+        await listener.wait_closed()
 
 
 @BOTH_LOOPS

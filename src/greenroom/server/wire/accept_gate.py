@@ -196,11 +196,30 @@ class GatedListener:
             if protocol is None:
                 connection.close()
             elif poller is not None:
-                protocol.connection_made(poller.start(connection, protocol))
+                if not self._start(poller, connection, protocol):
+                    self._pause(_PAUSE)
+                    return
             elif isinstance(connection, socket.socket):
                 task = self._loop.create_task(self._start_on_loop(connection, protocol))
                 self._starting.add(task)
                 task.add_done_callback(self._starting.discard)
+
+    def _start(self, poller: Poller, connection: socket.SocketType, protocol: TransportProtocol) -> bool:
+        """Whether more can be accepted."""
+        try:
+            transport = poller.start(connection, protocol)
+        except OSError as error:
+            log.error("a connection that was accepted is closed: %s", error)
+            connection.close()
+            protocol.connection_lost(None)
+            return False
+        try:
+            protocol.connection_made(transport)
+        except Exception as error:
+            context = {"message": "a protocol failed", "exception": error, "transport": transport}
+            self._loop.call_exception_handler(context)
+            transport.abort()
+        return True
 
     async def _start_on_loop(self, connection: socket.socket, protocol: TransportProtocol) -> None:
         try:
@@ -208,6 +227,6 @@ class GatedListener:
         except OSError as error:
             log.info("%s: %s", "TLS handshake failed" if self._tls else "not connected", error)
             protocol.connection_lost(None)
-        except asyncio.CancelledError:
+        except BaseException:
             protocol.connection_lost(None)
             raise

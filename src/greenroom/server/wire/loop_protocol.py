@@ -18,7 +18,11 @@ class LoopProtocol(asyncio.BufferedProtocol):
         self._target = target
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._target.connection_made(cast(asyncio.Transport, transport))
+        try:
+            self._target.connection_made(cast(asyncio.Transport, transport))
+        except BaseException:
+            cast(asyncio.Transport, transport).abort()  # asyncio would keep it, read by nobody
+            raise
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._target.get_buffer(sizehint)

@@ -305,10 +305,11 @@ class Poller:
 
     def start(self, connection: SocketType, protocol: TransportProtocol) -> asyncio.Transport:
         """A connection that was accepted is the protocol's, which is not called yet. Whether the socket blocks does not
-        matter: no call here waits."""
+        matter: no call here waits. Raises OSError where the kernel watches no more (``fs.epoll.max_user_watches``,
+        memory): the connection is the caller's then."""
         number = connection.fileno()
-        transport = self._there[number] = PlainTransport(self, connection, protocol)
         self._epoll.register(number, _IN)
+        transport = self._there[number] = PlainTransport(self, connection, protocol)
         return cast(asyncio.Transport, transport)
 
     def close(self) -> None:
