@@ -1,7 +1,7 @@
 """Runs every test: those of the browser SDK in Node, and those in Python in three passes.
 
 Side by side run all that are marked neither `waiting` nor `serial`, and beside them those of the browser SDK. Then
-those that wait more than they work (real faults, real timers, pages), three files at a time; then those that must have
+those that wait more than they work (real faults, real timers, pages), six files at a time; then those that must have
 the machine to themselves.
 
 usage: python scripts/run_tests.py [arguments for pytest]
@@ -38,7 +38,9 @@ NO_TESTS_COLLECTED = 5
 BASE_TIMEOUT = 600  # seconds for one test; a quiet machine needs less than a tenth for each
 NODE_TIMEOUT = 1800  # seconds for one file of the browser SDK's tests
 AGAIN_AT_MOST = 3  # failed tests of a pass; more have another cause than the machine
-WAITING_AT_ONCE = "3"
+WAITING_AT_ONCE = "6"
+WAITING_FIRST = ("tests/cluster/", "tests/network/", "tests/browser/")
+"""In this order: the files that take longest, so that none of them is begun when all others have ended."""
 
 # Tests of pure rules: they need no program of this machine, so they begin at once.
 EARLY = ("tests/core", "tests/tokens")
@@ -48,15 +50,18 @@ SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the system's sbin at the end of PATH."""
+    """This process's environment, with the system's sbin at the end of PATH; and bytecode is kept: without it each
+    worker, and each process that a test starts, would compile everything again."""
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.environ | {"PATH": os.pathsep.join([*path, *(folder for folder in SBIN if folder not in path)])}
+    found = os.environ | {"PATH": os.pathsep.join([*path, *(folder for folder in SBIN if folder not in path)])}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found
 
 
 def workers() -> str:
-    """How many tests run side by side: GREENROOM_TEST_WORKERS, else one more than there are cores, since many wait for
-    a process or a socket: three at least and four at most."""
-    return os.environ.get("GREENROOM_TEST_WORKERS") or str(max(3, min(4, (os.cpu_count() or 2) + 1)))
+    """How many tests run side by side: GREENROOM_TEST_WORKERS, else two more than there are cores, since many wait for
+    a process, a disk or a socket: four at least and six at most."""
+    return os.environ.get("GREENROOM_TEST_WORKERS") or str(max(4, min(6, (os.cpu_count() or 2) + 2)))
 
 
 def run(command: Sequence[str | Path], folder: Path = ROOT, output: IO[bytes] | None = None) -> bool:
@@ -203,9 +208,9 @@ def run_browser_tests(bin_dir: Path | None) -> bool:
 
 def files_marked(mark: str) -> list[str]:
     """Files that have tests with this mark. To collect these alone takes a second, to collect all a third of a minute.
-    `tests/conftest.py` fails a marked test of another file."""
-    files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return [str(path.relative_to(ROOT)) for path in files if has_mark(path, mark)]
+    `tests/conftest.py` fails a marked test of another file. Those of `WAITING_FIRST` come first."""
+    files = [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py") if has_mark(path, mark)]
+    return sorted(files, key=lambda name: ([not name.startswith(first) for first in WAITING_FIRST], name))
 
 
 def has_mark(path: Path, mark: str) -> bool:
@@ -237,7 +242,8 @@ def main(arguments: Sequence[str]) -> int:
                 parts["browser SDK"] = run_browser_tests(node.result())
                 note_unsteady(["the tests of the browser SDK"])
     chosen = {mark: arguments or files_marked(mark) for mark in ("waiting", "serial")}
-    parts["waiting"] = run_pass("waiting", "waiting", "-n", WAITING_AT_ONCE, "--dist", "loadfile", *chosen["waiting"])
+    in_files = ["-n", WAITING_AT_ONCE, "--dist", "loadfile", "--no-loadscope-reorder"]
+    parts["waiting"] = run_pass("waiting", "waiting", *in_files, *chosen["waiting"])
     parts["one by one"] = run_pass("serial", "serial", "-n", "0", *chosen["serial"])
     counts = outcomes(ROOT / RESULTS)
     unsteady = (ROOT / UNSTEADY).read_text("utf-8").splitlines() if (ROOT / UNSTEADY).exists() else ()

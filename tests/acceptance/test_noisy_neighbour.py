@@ -70,7 +70,7 @@ async def _peak(running: ServiceProcess, work: asyncio.Task[None], client: Bare)
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_promise_10_one_client_at_line_speed_costs_2_mib_at_most(name: str, tmp_path: Path) -> None:
     async with _neighbourhood(tmp_path, ["good", "bad"], **SHORT) as (running, tokens), bare(running.url) as client:
@@ -97,7 +97,7 @@ AVATAR = "https://example.com/" + "a" * 2000
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 async def test_promise_10_a_watcher_that_reads_slowly_costs_2_mib_and_has_the_latest_in_the_end(tmp_path: Path) -> None:
     """A hundred participants change all the time, some 230 KiB a round; one of two who watch them does not read."""
     names = [f"user {number}" for number in range(CROWD)]

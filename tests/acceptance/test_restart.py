@@ -111,7 +111,7 @@ def _judge(devices: list[Device], sessions: list[str | None], how: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 @pytest.mark.parametrize("sdks", [200, pytest.param(500, marks=pytest.mark.soak)])
 async def test_promise_8_a_restart_under_sdks_ends_no_session_and_shows_nobody_offline(
     tmp_path: Path, sdks: int

@@ -508,8 +508,10 @@ async def _until_known(cluster: Cluster, tenants: Tenants, key: str) -> None:
 
 
 @asynccontextmanager
-async def crowd_at(cluster: Cluster, *, seed: int, apps: int = 1) -> AsyncIterator[list[Crowd]]:
-    """Crowds of new applications of the cluster."""
+async def crowd_at(
+    cluster: Cluster, *, seed: int, apps: int = 1, behind: Cluster | None = None
+) -> AsyncIterator[list[Crowd]]:
+    """Crowds of new applications of the cluster. behind: its nodes, where it is a proxy in front of them."""
     print(f"seed {seed}")
     engine = RedisEngine(cluster.nodes[0].engine, timeout=PATIENCE)
     await engine.start()
@@ -525,7 +527,7 @@ async def crowd_at(cluster: Cluster, *, seed: int, apps: int = 1) -> AsyncIterat
         for number in range(apps):
             app, _ = await tenants.create_application(f"crowd {seed}.{number}")
             crowds.append(Crowd(cluster, engine, tenants, app, seed + number))
-            await _until_known(cluster, tenants, app.key)
+            await _until_known(behind or cluster, tenants, app.key)
         yield crowds
     finally:
         for crowd in crowds:

@@ -121,7 +121,7 @@ async def test_nodes_behind_a_real_proxy(behind: tuple[Cluster, Cluster]) -> Non
     assert await asyncio.to_thread(_status, proxy, "/admin/v1/status") == 404
     assert await asyncio.to_thread(_status, proxy, "/metrics") == 404
     assert await asyncio.to_thread(_status, proxy, "/.well-known/jwks.json") == 200
-    async with crowd_at(front, seed=501) as (crowd,):
+    async with crowd_at(front, seed=501, behind=cluster) as (crowd,):
         await _open_from_elsewhere(crowd, proxy)
         await crowd.come(60)
         spread = {one.node for one in await crowd.sessions()}

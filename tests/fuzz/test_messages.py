@@ -660,7 +660,7 @@ def heavy() -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 async def test_no_message_of_16_kib_takes_long(tmp_path: Path) -> None:
     """The CPU time of the service's process, the least of several tries: a busy machine makes neither larger."""
     async with service(tmp_path, messages_per_second=1_000_000, messages_burst=1_000_000) as running:

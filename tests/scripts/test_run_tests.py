@@ -87,6 +87,12 @@ def test_servers_in_sbin_are_found_too() -> None:
     assert set(run_tests.SBIN) <= set(run_tests.environment()["PATH"].split(":"))
 
 
+def test_bytecode_is_kept_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four workers compiled 300 files of tests each, and every service that they started its own modules."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in run_tests.environment()
+
+
 def test_of_the_browser_sdk_only_tests_are_started() -> None:
     """Node would start every module below `test/`, and a server among them never ends by itself."""
     found = run_tests.browser_tests()
@@ -99,6 +105,7 @@ def test_of_the_browser_sdk_only_tests_are_started() -> None:
 def test_passes_of_marked_tests_collect_their_files_alone(tmp_path: Path) -> None:
     assert "tests/cluster/test_faults.py" in run_tests.files_marked("waiting")
     assert "tests/acceptance/test_kill.py" in run_tests.files_marked("serial")
+    assert run_tests.files_marked("waiting")[0].startswith(run_tests.WAITING_FIRST[0])
     path = tmp_path / "test_a.py"
     path.write_text("@pytest.mark.waiting_room\ndef test_a() -> None: ...\n")
     assert not run_tests.has_mark(path, "waiting")
