@@ -51,6 +51,7 @@ def test_open_update_and_close() -> None:
         with sdk.session.opened(ParticipantInfo(name="Ada")) as participant:
             assert participant.info.name == "Ada"
             assert sdk.session.is_open()
+            assert sdk.session.scopes == ("*",)
             assert sdk.session.update_participant_info(name="Ada L").revision == 1
             assert sdk.session.update_participant_info(attributes={"role": "nurse"}).attributes == {"role": "nurse"}
             assert sdk.session.set_status("away").availability == "away"

@@ -275,6 +275,11 @@ class BlockingSessionService:
         """The session's participant as last known; None without an open session."""
         return self._session.participant
 
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The session scopes of the token, as the service said; empty without an open session."""
+        return self._session.scopes
+
     def is_open(self) -> bool:
         """True from a successful `open` until `close` or a final end, also while reconnecting."""
         return self._session.is_open()
