@@ -251,11 +251,14 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BeatResult(msgspec.Struct, frozen=True, kw_only=True):
-    """renewed: False where the lease had lapsed or is unknown: the node must join with a new lease id."""
+    """renewed: False where the lease had lapsed or is unknown: the node must join with a new lease id.
+
+    Partitions that did not answer are `missing`: the lease is not renewed there, and all else is as it was last."""
 
     renewed: bool
-    now: int
-    """The engine's time, Unix milliseconds (S5: a node more than 5 s off is not ready)."""
+    missing: frozenset[int] = frozenset()
+    now: int | None
+    """The engine's time, Unix milliseconds (S5: a node more than 5 s off is not ready). None: nobody said."""
     nodes: tuple[NodeRecord, ...] = ()
     newest: dict[int, int] = {}
     """Newest change id of each watched partition (S13)."""
@@ -352,7 +355,7 @@ class Registry(Protocol):
         """Renews (or first takes) the node's lease. A lease id never seen is taken, one that is over is refused.
 
         `open` and `attach` with a lease that is not alive raise ServiceUnavailableError (code FENCED): a node beats
-        before anything else.
+        before anything else. Raises ServiceUnavailableError where no partition answers.
         """
 
     async def reap(self, limit: int = 500) -> Reaped:

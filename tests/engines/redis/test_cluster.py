@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 from redis.crc import key_slot
 
+from greenroom.engines.base import LEASE, NodeBeat
 from greenroom.errors import ServiceUnavailableError
-from greenroom.model import PARTITIONS, partition_of
+from greenroom.model import PARTITIONS, partition_of, partition_of_room
 from greenroom.testing.engine_contract import APP
+from greenroom.testing.engine_world import Client
 from tests.support.patience import until
 from tests.support.redis_server import Cluster, RedisServer, cluster
 from tests.support.redis_world import RedisWorld
@@ -87,3 +89,32 @@ async def test_a_master_that_is_away_costs_its_partitions_only(trio: Cluster) ->
         finally:
             trio.servers[away].resume()
         await asyncio.gather(*(c.update(name="y") for c in clients))
+
+
+async def test_a_master_that_is_away_costs_a_beat_its_partitions_only(trio: Cluster) -> None:
+    """In the others the lease is renewed, and sessions are opened, at a limit too, and join rooms."""
+    away = trio.servers[1]
+    lost = frozenset(n for n in range(PARTITIONS) if owner_of_slot(trio, slot_of(n)) == 1)
+    async with RedisWorld(trio.url, trio.flush, timeout=5.0) as w:
+        clients = [await w.client(f"user-{n}") for n in range(12)]
+        there = [client for client in clients if partition_of(APP, client.participant_id) not in lost]
+        beat = NodeBeat(node=w.node, boot="boot-of-" + w.node, lease=w.lease)
+        away.pause()
+        try:
+            result = await w.engine.registry.beat(beat)
+        finally:
+            away.resume()
+        assert (result.renewed, result.missing) == (True, lost)
+        result = await w.engine.registry.beat(beat)
+        assert (result.renewed, result.missing) == (True, frozenset())
+        away.kill()
+        reaped = await w.advance(2 * LEASE)
+        assert reaped.detached == 0
+        for client in there:
+            await client.update(name="still here")
+        requests = [w.open_request(f"new-{n}", max_application_sessions=100) for n in range(9)]
+        request = next(one for one in requests if partition_of(APP, one.participant_id) not in lost)
+        opened = Client(w, request)
+        opened.last = await w.engine.registry.open(request)
+        room = next(f"room-{n}" for n in range(99) if partition_of_room(APP, f"room-{n}") not in lost)
+        assert (await opened.join(room)).count == 1

@@ -106,6 +106,48 @@ async def test_an_engine_away_for_less_than_the_fence_is_noticed_by_nobody() -> 
         assert shell.node.state is NodeState.ACTING
 
 
+@pytest.mark.parametrize("others", [(), ("nodes", "directory")], ids=["sessions", "sessions and the list of nodes"])
+async def test_a_partition_that_is_away_costs_its_own_sessions_alone(others: tuple[str, ...]) -> None:
+    server: LuaServer
+    away = {f"p{partition_of(APP, participant_id_of(NAMESPACE, 'anna'))}", *others}
+
+    def on_redis(clock: ManualClock) -> Engine:
+        nonlocal server
+        server = LuaServer(lambda: clock.now_ms() * 1000)
+        return RedisEngine("redis://in-process", store=LuaStore(server))
+
+    async with running_shell(on_redis) as shell:
+        anna, anna_link = await shell.open()
+        leaving, _ = await shell.open(openId="anna's second session")
+        bob, bob_link = await shell.open("bob")
+        lease, known = shell.node.lease, shell.node.known
+        server.fate = lambda call: "away" if call.tag in away else None
+        await _pass(shell, 5)
+        assert is_in(anna, ServerState.OPEN), "for less than the fence it is noticed by nobody"
+        leaving.lost(1006, "")
+        await _pass(shell, 85)
+        assert is_in(anna, ServerState.FENCED)
+        assert anna_link.notifications("session.moveOn")
+        assert len(shell.writes.deferred) == 1
+        assert is_in(bob, ServerState.OPEN)
+        assert not bob_link.frames
+        assert (shell.node.state, shell.node.not_ready()) == (NodeState.ACTING, None)
+        assert (await shell.record(bob)).state is RegistryState.ATTACHED
+        assert [one.node for one in shell.node.known] == [one.node for one in known] == ["n1"]
+        carol, _ = await shell.open("carol")
+        bob.lost(1006, "")
+        await shell.settle()
+        assert (await shell.record(bob)).state is RegistryState.DETACHED, "nothing of others waits for what is deferred"
+        server.fate = lambda call: None
+        await _pass(shell, 3)
+        assert is_in(anna, ServerState.OPEN)
+        assert len(anna_link.notifications("session.stay")) == 1
+        assert not shell.writes.deferred
+        assert (await shell.record(leaving)).state is RegistryState.DETACHED
+        assert is_in(carol, ServerState.OPEN)
+        assert (shell.node.lease, (await shell.record(anna)).lease) == (lease, lease)
+
+
 async def test_losing_the_engine_ends_no_session() -> None:
     async with running_shell() as shell:
         connection, link = await shell.open()

@@ -24,18 +24,20 @@ def _owner(connection: Any) -> Owner:
 async def test_what_the_engine_cannot_take_is_written_first_and_in_its_order_when_it_is_back() -> None:
     async with running_shell() as shell:
         anna, _ = await shell.open("anna")
+        again, _ = await shell.open("anna", openId="another open id here")
         bob, _ = await shell.open("bob")
         shell.away = True
         anna.lost(1006, "")
         await shell.settle()
         shell.away = False
-        bob.lost(1000, "")  # nothing overtakes what waits
+        again.lost(1000, "")  # nothing of a partition overtakes what waits there
+        bob.lost(1000, "")
         await shell.settle()
         assert [type(one) for one in shell.writes.deferred] == [DetachRequest, EndRequest]
-        assert (await shell.record(bob)).state == "attached"
+        assert ((await shell.record(again)).state, (await shell.record(bob)).state) == ("attached", "closed")
         await shell.writes.write_deferred()
         assert not shell.writes.deferred
-        assert ((await shell.record(anna)).state, (await shell.record(bob)).state) == ("detached", "closed")
+        assert ((await shell.record(anna)).state, (await shell.record(again)).state) == ("detached", "closed")
 
 
 async def test_a_write_that_is_not_ours_any_more_is_dropped() -> None:

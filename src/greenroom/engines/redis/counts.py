@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greenroom.engines.redis.replies import accepted
@@ -31,10 +31,14 @@ class Counts:
         self._summing: asyncio.Task[None] | None = None
         self._counts: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
         self._summed_at = -1e9
+        self._asked = tuple(range(PARTITIONS))
+        """Those that answered last. The others are not waited for: what they said last counts."""
 
-    def summed(self, counts: list[dict[str, int]], at: float) -> None:
-        """All partitions were asked at ``at``."""
-        self._counts = counts
+    def summed(self, counts: Mapping[int, dict[str, int]], at: float) -> None:
+        """All partitions were asked at ``at``, and these answered."""
+        for number, count in counts.items():
+            self._counts[number] = count
+        self._asked = tuple(counts) or self._asked
         self._summed_at = at
 
     def is_fresh(self) -> bool:
@@ -52,8 +56,12 @@ class Counts:
 
     async def _sum_up(self) -> None:
         at = asyncio.get_running_loop().time()
-        calls = [FunctionCall(self._function, f"p{number}", b"{}") for number in range(PARTITIONS)]
-        self.summed([counted(accepted(reply)[0]) for reply in await self._store.call_many(calls)], at)
+        asked = self._asked
+        replies = await self._store.call_many([FunctionCall(self._function, f"p{number}", b"{}") for number in asked])
+        answered = {n: reply for n, reply in zip(asked, replies, strict=True) if not isinstance(reply, Exception)}
+        if not answered:
+            accepted(replies[0])
+        self.summed({number: counted(accepted(reply)[0]) for number, reply in answered.items()}, at)
 
     def _is_summed(self, task: asyncio.Task[None]) -> None:
         self._summing = None

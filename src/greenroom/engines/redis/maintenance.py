@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -95,6 +95,8 @@ class Maintenance:
         self._markers: dict[int, bytes] = {}
         self._to_restore = False
         self._directory_version = 0
+        self._listed: tuple[NodeRecord, ...] | None = None
+        """The nodes as the last beat listed them."""
         self.oldest_protocol = PROTOCOL
         """Of the live nodes, as the last beat listed them."""
         self._turn = 0
@@ -103,15 +105,18 @@ class Maintenance:
     # -- beats -------------------------------------------------------------------------------------------------------
 
     async def beat(self, beat: NodeBeat) -> BeatResult:
-        """Renews the lease in each partition: 64 small calls in one write, whatever the number of sessions."""
+        """Renews the lease in each partition: 64 small calls in one write, whatever the number of sessions. Partitions
+        whose master is away are missing; what else it would have said is as it was last."""
         body = argument(node=beat.node, lease=beat.lease, leaving=beat.leaving, ms=milliseconds(self._lease))
         calls = [FunctionCall("renew", f"p{number}", body) for number in range(PARTITIONS)]
         at = asyncio.get_running_loop().time()
         calls += [self._node_call(beat), FunctionCall("directory_version", DIRECTORY, b"{}")]
-        *renewals, node, directory = _all_answered(await self._store.call_many(calls))
-        now, nodes = self._nodes(accepted(node))
-        self.oldest_protocol = min((one.protocol for one in nodes if one.lease_left > 0), default=PROTOCOL)
-        version = int(accepted(directory)[0] or 0)
+        *replies, node, directory = await self._store.call_many(calls)
+        renewals = {number: reply for number, reply in enumerate(replies) if not isinstance(reply, Exception)}
+        now, nodes = self._time_and_nodes(node)
+        version = self._directory_version if isinstance(directory, Exception) else int(accepted(directory)[0] or 0)
+        if not renewals:
+            accepted(replies[0])
         renewed, newest = self._renewals(renewals, at)
         lost = self._to_restore or version < self._directory_version
         self._directory_version = max(version, self._directory_version)
@@ -121,6 +126,7 @@ class Maintenance:
         await self._beaten(beat.node, found)
         return BeatResult(
             renewed=renewed,
+            missing=frozenset(range(PARTITIONS)) - renewals.keys(),
             now=now,
             nodes=nodes,
             newest=found,
@@ -129,13 +135,24 @@ class Maintenance:
             recovering=lost,
         )
 
-    def _renewals(self, replies: Sequence[Reply], at: float) -> tuple[bool, dict[int, int]]:
+    def _time_and_nodes(self, reply: Reply | ServiceUnavailableError) -> tuple[int | None, tuple[NodeRecord, ...]]:
+        """The engine's time, None where it did not say it, and the nodes."""
+        if isinstance(reply, ServiceUnavailableError):
+            if self._listed is None:
+                raise reply
+            return None, self._listed
+        now, self._listed = self._nodes(accepted(reply))
+        self.oldest_protocol = min((one.protocol for one in self._listed if one.lease_left > 0), default=PROTOCOL)
+        return now, self._listed
+
+    def _renewals(self, replies: Mapping[int, Reply], at: float) -> tuple[bool, dict[int, int]]:
         """Whether all were renewed (one without a marker does not count), and the newest change ids."""
         renewed = True
         newest: dict[int, int] = {}
-        counts: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
-        for number, reply in enumerate(replies):
+        counts: dict[int, dict[str, int]] = {}
+        for number, reply in replies.items():
             if reply[0] != b"ok":
+                counts[number] = {}
                 self._markers.pop(number, None)
                 self._to_restore = True
                 continue
@@ -150,9 +167,9 @@ class Maintenance:
         self._counts.summed(counts, at)
         return renewed, newest
 
-    async def _note_boot(self, beat: NodeBeat, now: int) -> None:
+    async def _note_boot(self, beat: NodeBeat, now: int | None) -> None:
         """When the boot began is known after the first beat of it."""
-        if self._boots.get(beat.node, ("", 0))[0] != beat.boot:
+        if now is not None and self._boots.get(beat.node, ("", 0))[0] != beat.boot:
             self._boots[beat.node] = (beat.boot, now)
             if not beat.leaving:
                 await self._store.call(self._node_call(beat))
@@ -340,13 +357,3 @@ class _Total:
             more=more,
             failing=self.failures[0].message if self.failures else "",
         )
-
-
-def _all_answered(replies: Sequence[Reply | ServiceUnavailableError]) -> list[Reply]:
-    """Raises what the first that failed failed with."""
-    answered: list[Reply] = []
-    for reply in replies:
-        if isinstance(reply, ServiceUnavailableError):
-            raise reply
-        answered.append(reply)
-    return answered

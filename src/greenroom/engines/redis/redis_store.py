@@ -107,23 +107,24 @@ class RedisStore:
 
     async def call_many(self, calls: Sequence[FunctionCall]) -> list[Reply | ServiceUnavailableError]:
         futures = [self._submit(call) for call in calls]
-        replies: list[Reply | ServiceUnavailableError] = []
         try:
-            for call, future in zip(calls, futures, strict=True):
-                try:
-                    replies.append(await future)
-                except (RedirectError, MissingFunctionError) as error:
-                    try:
-                        replies.append(await self._repeat(call, error))
-                    except ServiceUnavailableError as refused:
-                        replies.append(refused)
-                except ServiceUnavailableError as error:
-                    replies.append(error)
+            return await asyncio.gather(*map(self._reply_or_error, calls, futures))
         finally:
             for future in futures:
                 if not future.cancel() and not future.cancelled():
                     future.exception()  # nobody else will look at it
-        return replies
+
+    async def _reply_or_error(self, call: FunctionCall, future: asyncio.Future[Any]) -> Reply | ServiceUnavailableError:
+        try:
+            reply: Reply = await future
+        except (RedirectError, MissingFunctionError) as error:
+            try:
+                return await self._repeat(call, error)
+            except ServiceUnavailableError as refused:
+                return refused
+        except ServiceUnavailableError as error:
+            return error
+        return reply
 
     def _key(self, tag: str, channel: str = "") -> str:
         key = f"{self._address.prefix}:{{{tag}}}"

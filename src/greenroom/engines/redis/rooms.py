@@ -241,8 +241,7 @@ class RedisRooms:
             if not isinstance(reply, Exception):
                 self._settling.keep_kicks(number, reply.pop())
                 total.add(number, reply)
-        if len(total.counts) == PARTITIONS:
-            self._counts.summed(total.counts, at)
+        self._counts.summed(total.counts, at)
         await self._settling.settle(total.parts)
         lost = await self._drop(total.drops)
         repaired = await self._settling.compare(total.rows, total.rosters)
@@ -286,7 +285,7 @@ class _Pass:
         self.drops: list[Drop] = []
         self.rows: dict[int, list[Pair]] = {}
         self.rosters: dict[int, list[Pair]] = {}
-        self.counts: list[dict[str, int]] = []
+        self.counts: dict[int, dict[str, int]] = {}
         self.ended = 0
         self.lag = 0.0
         self.more = False
@@ -295,7 +294,7 @@ class _Pass:
         readings, lag, drops, ended, counts, more, compared = reply
         self.parts += parts_of(readings)
         self.drops += drops_of(drops)
-        self.counts.append(counted(counts))
+        self.counts[number] = counted(counts)
         self.ended += ended
         self.lag = max(self.lag, lag / 1000)
         self.more = self.more or more == 1

@@ -10,6 +10,8 @@ been stored and the answer lost, the process may have been paused, the machine m
   that wakes up writes nothing, though no timer has fired yet.
 * **At `fence_after` it is fenced**: calls of its sessions fail with a retryable error, connections stay, clients are
   asked to move on. Fencing ends no session; only an end that the engine stored does.
+* **A partition that is away costs its own sessions alone.** Where it does not answer while others do (a master of a
+  Redis Cluster), the sessions in it are fenced when the last renewal *there* is too old; all others go on.
 * **A lapsed lease id is never used again.** The node joins with a new one, and its sessions are its own only where
   the compare-and-set on their old lease succeeds (`recovery`). If the old id could be renewed, a write that was sent
   under it before the pause and arrives late would be taken.
@@ -28,6 +30,7 @@ import structlog
 
 from greenroom.engines.base import BeatResult, Engine, NodeBeat, NodeRecord
 from greenroom.errors import GreenroomError
+from greenroom.model import partition_of_session
 from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks
 from greenroom.server.cluster.recovery import DirectoryCopy, Recovery
 from greenroom.server.config import ServerConfig
@@ -102,6 +105,10 @@ class Node:
         self._wall = clocks.wall
         self._lease = lease
         self._restoring: asyncio.Task[None] | None = None
+        self._missing: dict[int, float] = {}
+        """Partitions in which the lease was not renewed with the last beat, and until when it is good there."""
+        self._fenced: set[int] = set()
+        """Those of them whose sessions are fenced."""
 
     # -- the lease ----------------------------------------------------------------------------------------------------
 
@@ -113,6 +120,10 @@ class Node:
     def current_lease(self) -> str | None:
         """The lease to write under; None while the node must not act."""
         return self._lease.current()
+
+    def is_missing(self, session_id: str) -> bool:
+        """Whether the session's partition did not answer the last beat."""
+        return partition_of_session(session_id) in self._missing
 
     @property
     def lease_age(self) -> float:
@@ -155,12 +166,20 @@ class Node:
             await asyncio.sleep(0.25)
 
     def check_fence(self) -> None:
-        """Fence if the last good renewal is too long ago."""
+        """Fence if the last good renewal is too long ago: everywhere, or in some partitions."""
         if self.state is NodeState.ACTING and self.current_lease() is None:
             log.warning("fenced: the lease could not be renewed in time", sessions=len(self._hub.sessions))
             self.state = NodeState.FENCED
             for connection in tuple(self._hub.sessions.values()):
                 connection.fence()
+        now = self._clock()
+        late = {number for number, good_until in self._missing.items() if good_until <= now} - self._fenced
+        if late:
+            log.warning("fenced in partitions that do not answer", partitions=len(late))
+            self._fenced |= late
+            for session_id, connection in tuple(self._hub.sessions.items()):
+                if partition_of_session(session_id) in late:
+                    connection.fence()
 
     async def beat(self) -> None:
         """One renewal. Never raises: the next one tries again."""
@@ -199,9 +218,11 @@ class Node:
         before = self.state
         if before is NodeState.STOPPED:
             return
+        is_back = self._note_missing(result.missing)
         self._lease.renewed(sent + self._config.fence_after)
         self.state = NodeState.ACTING
-        self.clock_difference = self._wall() - result.now / 1000
+        if result.now is not None:
+            self.clock_difference = self._wall() - result.now / 1000
         self.application_sessions = result.application_sessions
         self.known = result.nodes
         self.others = tuple(one for one in result.nodes if one.node != self.name)
@@ -211,7 +232,19 @@ class Node:
             self._directory.version_seen(result.directory_version)
         if before is NodeState.FENCED:
             log.info("the lease is good again")
-        self.recovery.after_beat(result, was_fenced=before is NodeState.FENCED)
+        self.recovery.after_beat(result, was_fenced=is_back or before is NodeState.FENCED)
+
+    def _note_missing(self, missing: frozenset[int]) -> bool:
+        """Whether a partition is back whose sessions are fenced."""
+        if missing:
+            log.warning("the lease was not renewed everywhere", partitions=len(missing))
+        if not missing.issuperset(self._missing):
+            self.recovery.beat_missed()
+        good_until = self._lease.good_until
+        self._missing = {number: self._missing.get(number, good_until) for number in missing}
+        is_back = not missing.issuperset(self._fenced)
+        self._fenced &= missing
+        return is_back
 
     def _missed(self) -> None:
         self.recovery.beat_missed()

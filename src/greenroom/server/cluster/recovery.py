@@ -80,6 +80,9 @@ class Membership(Protocol):
     def current_lease(self) -> str | None:
         """The lease to write under; None while the node must not act."""
 
+    def is_missing(self, session_id: str) -> bool:
+        """Whether the session's partition did not answer the last beat."""
+
 
 class Recovery:
     """One for each node. directory_copy: what is put back into an engine that lost its directory. clock: seconds that
@@ -141,7 +144,11 @@ class Recovery:
         """Deferred writes first, then sessions are reclaimed, then everything is compared (S7)."""
         if self._writes.deferred:
             await self._writes.write_deferred()
-        fenced = [one for one in self._hub.sessions.values() if one.context.state is ServerState.FENCED]
+        fenced = [
+            one
+            for session_id, one in self._hub.sessions.items()
+            if one.context.state is ServerState.FENCED and not self._node.is_missing(session_id)
+        ]
         if fenced:
             await self._each(fenced, self.unfence)
             await self.read_again(None)
@@ -150,9 +157,10 @@ class Recovery:
     # -- taking back --------------------------------------------------------------------------------------------------
 
     async def unfence(self, connection: SessionConnection) -> None:
-        """Unfence one connection: at once where its lease is the present one, else by taking the session back."""
+        """Unfence one connection: at once where its lease is the present one, else by taking the session back. Nothing
+        where its partition is away."""
         owner = connection.context.owner
-        if owner is None or connection.is_over:
+        if owner is None or connection.is_over or self._node.is_missing(owner.session_id):
             return
         if owner.lease == self._node.lease:
             connection.unfence()

@@ -5,8 +5,10 @@ An end or a detach that cannot be written now is deferred, and written first whe
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import structlog
@@ -17,6 +19,7 @@ from greenroom.core.commands import RoomLeftCommand
 from greenroom.core.requests import AttachRequest, DetachRequest, EndRequest, Owner
 from greenroom.engines.base import Registry
 from greenroom.errors import GreenroomError, ServiceUnavailableError, SessionEndedError
+from greenroom.model import partition_of_session
 from greenroom.server.sessions.hub import Hub
 
 log = structlog.stdlib.get_logger("greenroom.session")
@@ -40,8 +43,8 @@ class SessionWrites:
     """One for each node. node: its name."""
 
     def __init__(self, registry: Registry, hub: Hub, node: str, lease: CurrentLease) -> None:
-        self.deferred: deque[MustWrite] = deque()
-        """What the engine could not take."""
+        self._deferred: dict[int | None, deque[MustWrite]] = {}
+        """By partition, what the engine could not take."""
         self._registry = registry
         self._hub = hub
         self._node = node
@@ -66,11 +69,19 @@ class SessionWrites:
             await self.write(request, self.ask(request))
 
     def defer(self, request: MustWrite) -> bool:
-        """Whether it has to wait. In order: nothing overtakes what waits."""
-        if self._lease.current() is not None and not self.deferred:
+        """Whether it has to wait. In order: nothing overtakes what waits in its partition."""
+        if self._lease.current() is not None and _partition(request) not in self._deferred:
             return False
-        self.deferred.append(request)
+        self._keep(request)
         return True
+
+    @property
+    def deferred(self) -> Sequence[MustWrite]:
+        """What the engine could not take."""
+        return tuple(chain.from_iterable(self._deferred.values()))
+
+    def _keep(self, request: MustWrite) -> None:
+        self._deferred.setdefault(_partition(request), deque()).append(request)
 
     def ask(self, request: MustWrite) -> Awaitable[Any]:
         """Begin to write it."""
@@ -80,13 +91,19 @@ class SessionWrites:
 
     async def write(self, request: MustWrite, work: Awaitable[Any]) -> bool:
         """See it through. work: what `ask` returned. False where it was deferred."""
+        is_over = await self._is_over(request, work)
+        if not is_over:
+            self._keep(request)
+        return is_over
+
+    async def _is_over(self, request: MustWrite, work: Awaitable[Any]) -> bool:
+        """Written, or not to be written any more."""
         assert request.owner is not None
         session = request.owner.session_id
         try:
             await self._finish(request, work)
         except ServiceUnavailableError as error:
             log.info("write deferred", request=type(request).__name__, session=session, error=error.message)
-            self.deferred.append(request)
             return False
         except GreenroomError as error:
             # Another connection owns it, or it has ended: it is not ours to write any more.
@@ -107,8 +124,19 @@ class SessionWrites:
             await self._registry.close(replace(request, owner=await self.take_back(request.owner, lease)))
 
     async def write_deferred(self) -> None:
-        """The engine is back: write what was deferred, before anything else."""
-        for _ in range(len(self.deferred)):
-            request = self.deferred.popleft()
-            if not await self.write(request, self.ask(request)):
+        """The engine is back: write what was deferred, before anything else. A partition that is not holds up no
+        other."""
+        await asyncio.gather(*map(self._write_deferred, tuple(self._deferred)))
+
+    async def _write_deferred(self, partition: int | None) -> None:
+        waiting = self._deferred[partition]
+        while waiting:
+            if not await self._is_over(waiting[0], self.ask(waiting[0])):
                 return
+            waiting.popleft()
+        del self._deferred[partition]
+
+
+def _partition(request: MustWrite) -> int | None:
+    assert request.owner is not None
+    return partition_of_session(request.owner.session_id)

@@ -196,30 +196,24 @@ class GatedListener:
             if protocol is None:
                 connection.close()
             elif poller is not None:
-                if not self._start(poller, connection, protocol):
+                try:
+                    transport = poller.start(connection, protocol)
+                except OSError as error:
+                    log.error("a connection that was accepted is closed: %s", error)
+                    connection.close()
+                    protocol.connection_lost(None)
                     self._pause(_PAUSE)
                     return
+                try:
+                    protocol.connection_made(transport)
+                except Exception as error:
+                    context = {"message": "a protocol failed", "exception": error, "transport": transport}
+                    self._loop.call_exception_handler(context)
+                    transport.abort()
             elif isinstance(connection, socket.socket):
                 task = self._loop.create_task(self._start_on_loop(connection, protocol))
                 self._starting.add(task)
                 task.add_done_callback(self._starting.discard)
-
-    def _start(self, poller: Poller, connection: socket.SocketType, protocol: TransportProtocol) -> bool:
-        """Whether more can be accepted."""
-        try:
-            transport = poller.start(connection, protocol)
-        except OSError as error:
-            log.error("a connection that was accepted is closed: %s", error)
-            connection.close()
-            protocol.connection_lost(None)
-            return False
-        try:
-            protocol.connection_made(transport)
-        except Exception as error:
-            context = {"message": "a protocol failed", "exception": error, "transport": transport}
-            self._loop.call_exception_handler(context)
-            transport.abort()
-        return True
 
     async def _start_on_loop(self, connection: socket.socket, protocol: TransportProtocol) -> None:
         try:

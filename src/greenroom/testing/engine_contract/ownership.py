@@ -154,6 +154,7 @@ class OwnershipContract(ContractBase):
             beat = NodeBeat(node="node-2", boot="b", lease="l2", url="http://two", version="1", sessions=7)
             result = await w.engine.registry.beat(beat)
             assert result.renewed
+            assert result.now is not None
             assert abs(result.now - w.now_ms()) < 2000
             assert result.application_sessions == {"app-1": 1, "app-2": 1}
             two = next(node for node in result.nodes if node.node == "node-2")

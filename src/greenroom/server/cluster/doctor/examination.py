@@ -130,6 +130,7 @@ async def examine_engine(engine: Engine, *, grace: float, random_hex: Callable[[
         findings.append(recovering())
     else:
         sessions = await all_sessions(engine)
+        assert beaten.now is not None, "an engine's first beat says it, or fails"
         findings += about_sessions(sessions, nodes, {}, now=beaten.now, grace=grace)
         findings += about_rooms(sessions, await all_rosters(engine, sessions))
     durability = await engine.durability()
