@@ -69,21 +69,21 @@ export const CLOSE_HEARTBEAT = 4003;
 export const ERRORS = {
   602: ["Illegal_argument", "An argument is missing, mistyped or out of range.", "Pass what the message asks for."],
   1: ["Service_unavailable", "The service cannot do this at the moment.", "Try again after the delay given."],
-  8: ["Token_expired", "The token's life is over.", "Get a new token from your backend and try again."],
+  8: ["Token_expired", "The token has expired.", "Get a new token from your backend and try again."],
   40: ["Open_timeout", "No session was opened in the time given.", "Check URL and network, then try again."],
-  41: ["Token_refresh_failed", "The app's refresh callback gave no new token.", "Let the refresh callback return a new token from your backend."],
+  41: ["Token_refresh_failed", "The app's refresh callback returned no new token.", "Let the refresh callback return a new token from your backend."],
   50: ["Invalid_token", "The token is not one that this service accepts.", "Get a new token."],
   53: ["External_id_mismatch", "The external id given is not the token's.", "Leave the external id out of open, or get a token for it."],
   57: ["Session_ended", "The session has ended.", "Open a new session."],
   60: ["Application_disabled"],
   61: ["Session_not_open", "No session is open.", "Open a session first."],
   66: ["Application_limit_reached"],
-  69: ["Invalid_client", "App key or secret are wrong.", "Check app key and secret; make a new one if lost."],
+  69: ["Invalid_client", "The app key or the app secret is wrong.", "Check both; if the secret is lost, make a new one."],
   73: ["Not_a_member", "The session is not in the room.", "Join the room first."],
   90: ["Not_initialized", "The SDK has no token yet.", "Call initializeToken(token, refresh) or initialize(appKey, appSecret) first."],
   91: ["Session_already_open", "A session is open already with other info.", "Use updateParticipantInfo to change name or avatar, or close first."],
   92: ["Open_cancelled", "The open was ended by close.", "Call open again if a session is wanted."],
-  93: ["Protocol_error", "The other side broke the protocol.", "Check the URL and both sides' versions."],
+  93: ["Protocol_error", "The other side violated the protocol.", "Check the URL and both sides' versions."],
 };
 
 /** Class:parent:first code:other codes, names without Error, codes as -32000 - n. */

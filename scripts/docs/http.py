@@ -26,7 +26,7 @@ has the replies' types in full.
 
   ```json
   {"type": "ErrorResponse", "error": "invalid_client", "error_code": 89, "error_reason": "Invalid_token",
-   "error_description": "App key or secret are wrong. Check app key and secret; make a new one if lost."}
+   "error_description": "The app key or the app secret is wrong. Check both; if the secret is lost, make a new one."}
   ```
 
 * Bodies are strict: JSON (on token endpoints also a form) in UTF-8, of the type that is declared, without duplicate or

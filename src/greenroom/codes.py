@@ -134,7 +134,7 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         400,
         90,
         "The message is not a JSON-RPC 2.0 request.",
-        "Send an object with jsonrpc, id, method and params; batches are not taken.",
+        "Send an object with jsonrpc, id, method and params; batches are not supported.",
     ),
     _E.METHOD_NOT_FOUND: ErrorRow(
         "Unknown_method", 404, 404, "There is no such method.", "Check the method's name and the SDK's version."
@@ -150,8 +150,8 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Internal_error",
         500,
         500,
-        "The service failed in a way it did not expect.",
-        "Try again; if it stays, look into the service's log.",
+        "The service failed unexpectedly.",
+        "Try again; if it persists, check the service's log.",
     ),
     _E.SERVICE_UNAVAILABLE: ErrorRow(
         "Service_unavailable", 503, 503, "The service cannot do this at the moment.", "Try again after the delay given."
@@ -160,20 +160,28 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Rate_limited", 429, 429, "Too many requests in too short a time.", "Try again after the delay given."
     ),
     _E.OVER_CAPACITY: ErrorRow(
-        "over_capacity", 503, 503, "The node takes no more at the moment.", "Try again after the delay given."
+        "over_capacity",
+        503,
+        503,
+        "The node accepts no more sessions at the moment.",
+        "Try again after the delay given.",
     ),
     _E.DRAINING: ErrorRow(
         "draining", 503, 503, "The node is being shut down.", "Connect again; another node will answer."
     ),
     _E.FENCED: ErrorRow(
-        "fenced", 503, 503, "The node has lost touch with the engine and does not act for now.", "Try again shortly."
+        "fenced",
+        503,
+        503,
+        "The node has lost contact with the engine and serves no calls for now.",
+        "Try again shortly.",
     ),
     _E.ENGINE_RECOVERING: ErrorRow(
         "engine_recovering", 503, 503, "The engine is being restored.", "Try again within 20 seconds."
     ),
     _E.STATE_LOST: ErrorRow("state_lost", 404, 404, "The session is not known to the service.", "Open a new session."),
     _E.TOKEN_EXPIRED: ErrorRow(
-        "Token_expired", 401, 89, "The token's life is over.", "Get a new token from your backend and try again."
+        "Token_expired", 401, 89, "The token has expired.", "Get a new token from your backend and try again."
     ),
     _E.OUTCOME_UNKNOWN: ErrorRow(
         "outcome_unknown",
@@ -189,10 +197,10 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Rooms_unavailable",
         503,
         503,
-        "A node of the service is still of a version without rooms.",
-        "Try again when all nodes were upgraded.",
+        "A node of the service still runs a version without rooms.",
+        "Try again when all nodes are upgraded.",
     ),
-    _E.ROOM_ENDING: ErrorRow("Room_ending", 503, 503, "The room is being ended.", "Try again in some seconds."),
+    _E.ROOM_ENDING: ErrorRow("Room_ending", 503, 503, "The room is being ended.", "Try again in a few seconds."),
     _E.OPEN_TIMEOUT: ErrorRow(
         "Open_timeout", 504, 504, "No session was opened in the time given.", "Check URL and network, then try again."
     ),
@@ -200,7 +208,7 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Token_refresh_failed",
         401,
         89,
-        "The app's refresh callback gave no new token.",
+        "The app's refresh callback returned no new token.",
         "Let the refresh callback return a new token from your backend.",
     ),
     _E.TOKEN_INVALID: ErrorRow(
@@ -260,7 +268,7 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Watch_limit_reached",
         409,
         409,
-        "The session watches as many participants as it may.",
+        "The session watches as many participants as the application allows.",
         "Unwatch some first, or raise max_watched.",
     ),
     _E.TOKEN_MISMATCH: ErrorRow(
@@ -274,20 +282,24 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Attempt_superseded",
         409,
         409,
-        "A newer attempt has taken the session already.",
+        "A newer attempt already has the session.",
         "Nothing: the newer connection continues.",
     ),
     _E.APPLICATION_LIMIT_REACHED: ErrorRow(
         "Application_limit_reached",
         409,
         409,
-        "The application has as many sessions as it may.",
+        "The application has reached its limit of sessions.",
         "Raise the application's limit, or wait until sessions end.",
     ),
     _E.NOT_FOUND: ErrorRow("Not_found", 404, 404, "There is no such thing.", "Check the id."),
     _E.CONFLICT: ErrorRow("Conflict", 409, 409, "The change conflicts with the present state.", "Read it again first."),
     _E.INVALID_CLIENT: ErrorRow(
-        "Invalid_client", 401, 89, "App key or secret are wrong.", "Check app key and secret; make a new one if lost."
+        "Invalid_client",
+        401,
+        89,
+        "The app key or the app secret is wrong.",
+        "Check both; if the secret is lost, make a new one.",
     ),
     _E.ROOM_PERMISSION_MISSING: ErrorRow(
         "Room_permission_missing",
@@ -296,21 +308,19 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "The token does not grant this in the room.",
         "Grant the permission for the room when the token is made.",
     ),
-    _E.ROOM_FULL: ErrorRow(
-        "Room_full", 409, 409, "The room has as many members as it may.", "Wait until someone leaves."
-    ),
+    _E.ROOM_FULL: ErrorRow("Room_full", 409, 409, "The room is full.", "Wait until someone leaves."),
     _E.KEPT_OUT: ErrorRow(
         "Kept_out", 403, 403, "The participant was kicked out of the room.", "Wait until the time given is over."
     ),
     _E.NOT_A_MEMBER: ErrorRow("Not_a_member", 403, 403, "The session is not in the room.", "Join the room first."),
     _E.ROOM_LIMIT_REACHED: ErrorRow(
-        "Room_limit_reached", 409, 409, "There are as many rooms as there may be.", "Leave or end one first."
+        "Room_limit_reached", 409, 409, "A limit of rooms is reached.", "Leave or end a room first."
     ),
     _E.INVITATION_ANSWERED: ErrorRow(
         "Invitation_answered",
         409,
         409,
-        "The invitation was answered the other way.",
+        "The invitation already has the opposite answer.",
         "Ask for another one, or join the room.",
     ),
     _E.NOT_INITIALIZED: ErrorRow(
@@ -331,19 +341,19 @@ ERRORS: dict[ErrorCode, ErrorRow] = {
         "Open_cancelled", 409, 409, "The open was ended by close.", "Call open again if a session is wanted."
     ),
     _E.PROTOCOL_ERROR: ErrorRow(
-        "Protocol_error", 400, 400, "The other side broke the protocol.", "Check the URL and both sides' versions."
+        "Protocol_error", 400, 400, "The other side violated the protocol.", "Check the URL and both sides' versions."
     ),
 }
 
 CLOSES: dict[CloseCode, CloseRow] = {
     _C.NORMAL: CloseRow("closed", "Sent by a client: ends its session at once."),
-    _C.GOING_AWAY: CloseRow("going_away", "A page was left or reloaded: the session waits 5 s for it."),
-    _C.WS_PROTOCOL_ERROR: CloseRow("websocket_protocol_error", "A frame broke RFC 6455."),
-    _C.UNSUPPORTED_DATA: CloseRow("unsupported_data", "Binary messages are not taken."),
+    _C.GOING_AWAY: CloseRow("going_away", "A page was closed or reloaded: the session waits 5 s for it."),
+    _C.WS_PROTOCOL_ERROR: CloseRow("websocket_protocol_error", "A frame violated RFC 6455."),
+    _C.UNSUPPORTED_DATA: CloseRow("unsupported_data", "Binary messages are not supported."),
     _C.NO_STATUS: CloseRow("no_status", "Never sent: the peer closed without a status."),
     _C.ABNORMAL: CloseRow("abnormal", "Never sent: the connection was lost without a Close."),
     _C.INVALID_UTF8: CloseRow("invalid_utf8", "A text message was not UTF-8."),
-    _C.POLICY_VIOLATION: CloseRow("policy_violation", "A limit on frames or control frames was broken."),
+    _C.POLICY_VIOLATION: CloseRow("policy_violation", "A limit on fragments or control frames was exceeded."),
     _C.MESSAGE_TOO_BIG: CloseRow("message_too_big", "A message was larger than allowed."),
     _C.COME_BACK: CloseRow("come_back", "Sent by SDKs when they drop a connection whose session continues."),
     _C.DRAINING: CloseRow("draining", "The node shuts down."),
@@ -351,15 +361,15 @@ CLOSES: dict[CloseCode, CloseRow] = {
     _C.HEARTBEAT: CloseRow("heartbeat", "The client did not answer a ping in time."),
     _C.RATE_LIMITED: CloseRow("rate_limited", "Too many messages or opens."),
     _C.STATE_LOST: CloseRow("state_lost", "The service lost the session: open a new one."),
-    _C.TOKEN_EXPIRED: CloseRow("token_expired", "The token's life is over: come back with a new one."),
-    _C.FENCED: CloseRow("fenced", "The node lost touch with the engine."),
-    _C.OVER_CAPACITY: CloseRow("over_capacity", "The node takes no more."),
-    _C.UNAUTHENTICATED: CloseRow("unauthenticated", "No valid token, or no hello in time."),
+    _C.TOKEN_EXPIRED: CloseRow("token_expired", "The token has expired: reconnect with a new one."),
+    _C.FENCED: CloseRow("fenced", "The node lost contact with the engine."),
+    _C.OVER_CAPACITY: CloseRow("over_capacity", "The node accepts no more sessions."),
+    _C.UNAUTHENTICATED: CloseRow("unauthenticated", "No valid token, or no first message in time."),
     _C.KICKED: CloseRow("kicked", "Kicked, blocked, or the token was revoked."),
     _C.REPLACED: CloseRow("replaced", "Another device of the participant took the session's place."),
     _C.SUPERSEDED: CloseRow("superseded", "A newer connection of the same session took over."),
     _C.IDENTITY_MISMATCH: CloseRow("identity_mismatch", "The token does not belong to the session's participant."),
-    _C.PROTOCOL_ERROR: CloseRow("protocol_error", "The client broke the session protocol."),
+    _C.PROTOCOL_ERROR: CloseRow("protocol_error", "The client violated the session protocol."),
     _C.LIMIT_REACHED: CloseRow("limit_reached", "A limit of the application is reached."),
     _C.APPLICATION_DISABLED: CloseRow("application_disabled", "The application was disabled."),
 }

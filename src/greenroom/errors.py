@@ -325,7 +325,7 @@ class RoomPermissionError(RoomError):
 
 
 class RoomFullError(RoomError):
-    """The room has as many members as it may."""
+    """The room is full."""
 
     default_code = ErrorCode.ROOM_FULL
 
@@ -364,7 +364,7 @@ class InvitationAnsweredError(RoomError):
         self.accepted = accepted
         answer = "accepted" if accepted else "declined"
         super().__init__(
-            message or f"The invitation was answered the other way. It was {answer} before.", hint=hint, code=code
+            message or f"The invitation already has the opposite answer. It was {answer}.", hint=hint, code=code
         )
 
     def details(self) -> dict[str, Any]:

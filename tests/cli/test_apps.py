@@ -43,7 +43,7 @@ async def test_refusals_have_their_exit_codes() -> None:
     async with running_service() as running:
         missing = await as_operator(running, "apps", "disable", "unknown")
         assert (missing.code, missing.out) == (Exit.NOT_FOUND, "")
-        assert missing.err.startswith("greenroom: There is no application of that key.")
+        assert missing.err.startswith("greenroom: There is no application with that key.")
         assert (await as_operator(running, "apps", "create", "")).code == Exit.USAGE
         wrong = await run("apps", "list", "--url", running.url, GREENROOM_ADMIN_TOKEN="x" * 20)
         assert (wrong.code, wrong.err.count("\n")) == (Exit.CREDENTIALS, 1)

@@ -62,7 +62,7 @@ async def test_a_node_that_is_not_gone_in_time_goes_on_draining() -> None:
         assert ran.code == Exit.TRY_LATER
         found = json.loads(ran.out)
         assert (found["sessions"], found["left"], found["gone"]) == (0, 0, False)
-        said = rf"greenroom: {found['node']} has 0 sessions after \d+ s. It goes on draining."
+        said = rf"greenroom: {found['node']} has 0 sessions after \d+ s. It continues to drain."
         assert re.match(said, ran.err)
         assert running.service.stop_requested.is_set()
 

@@ -56,7 +56,7 @@ async def test_a_key_pair_is_made_here_and_its_private_half_printed_once() -> No
         made = await as_backend(running, tenant, "apps", "keys", "generate", "--max-life", "1h")
         key = json.loads(made.out)
         assert {"kty", "crv", "x", "d", "kid", "alg", "iss", "aud"} == key.keys()
-        assert "keep it where your backend reads it" in made.err
+        assert "store it where your backend reads it" in made.err
         (listed,) = (await as_backend(running, tenant, "apps", "issuers", "list", "--json")).json
         assert (listed["issuer"], listed["maxLife"], listed["keys"][0]["kid"]) == (key["iss"], 3_600, key["kid"])
         assert listed["id"] in made.err

@@ -15,11 +15,11 @@ async def test_participants_are_listed_kicked_blocked_and_erased() -> None:
     async with running_service() as running, running.connect() as client:
         tenant = await running.new_application()
         participants = partial(as_backend, running, tenant, "participants")
-        assert "There is nobody." in (await participants("list")).out
+        assert "There are no participants." in (await participants("list")).out
         await client.open(tenant.token("anna"), participant={"name": "[bold]Anna[/]"})
         assert "[bold]Anna[/]" in (await participants("list", "--presence", "online")).out
         assert "[bold]Anna[/]" in (await participants("list", "--search", "ANNA")).out
-        assert "There is nobody." in (await participants("list", "--search", "ben")).out
+        assert "There are no participants." in (await participants("list", "--search", "ben")).out
         assert (await participants("show", "ext:anna", "--json")).json["sessions"] == 1
         assert "1 session was ended." in (await participants("kick", "ext:anna", "--reason", "bye")).out
         assert (await client.notified("session.ended"))["message"] == "bye"

@@ -36,7 +36,7 @@ async def test_rooms() -> None:
         assert (await rooms("send", "stand/up", "x" * 16_382)).code == 0  # with quotation marks 16 KiB
         assert len((await client.notified("rooms.message"))["message"]) == 16_382
         assert (await rooms("send", "stand/up", "x" * 16_383)).code == Exit.USAGE
-        assert "1 session was put out." in (await rooms("kick", "stand/up", "ext:anna", "--for", "1h")).out
+        assert "1 session was removed." in (await rooms("kick", "stand/up", "ext:anna", "--for", "1h")).out
         assert (await client.notified("rooms.left"))["reason"] == "kicked"
         assert (await rooms("kick", "stand/up", "ext:anna", "--json")).json["sessions"] == []
         await client.call("rooms.join", room="other")

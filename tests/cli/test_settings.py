@@ -30,7 +30,7 @@ def test_what_names_no_setting_is_refused(change: str) -> None:
 
 
 def test_a_setting_is_not_set_as_a_whole_and_in_part() -> None:
-    with pytest.raises(CliError, match="policy is set as a whole and in part"):
+    with pytest.raises(CliError, match="policy is set both as a whole and in part"):
         patch_of(["policy=1", "policy.maxSessions=1"])
 
 

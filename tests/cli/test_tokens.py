@@ -23,7 +23,7 @@ def token(**claims: Any) -> str:
 def test_inspect_what_is_no_token(text: str) -> None:
     ran = run_here("token", "inspect", text)
     assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1)
-    assert ran.err.startswith("greenroom: This is no token: ")
+    assert ran.err.startswith("greenroom: This is not a token: ")
 
 
 def test_header_and_claims_with_times_as_text() -> None:

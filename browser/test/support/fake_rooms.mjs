@@ -206,7 +206,7 @@ export class FakeRooms {
     },
     'rooms.answer': (socket, { invitationId, accept: accepted }) => {
       const found = this.#invitations.get(invitationId);
-      if (found?.invitee !== socket.person) throw { code: -32067, message: 'There is no such invitation.' };
+      if (found?.invitee !== socket.person) throw { code: -32067, message: 'The invitation does not exist.' };
       if (found.accepted !== undefined) {
         if (found.accepted === accepted) return {};
         throw { code: -32075, message: 'It was answered.', data: { reason: 'Invitation_answered', accepted: found.accepted } };

@@ -227,7 +227,7 @@ class Backend:
             yield one
 
     async def end_session(self, session_id: str, reason: str = "") -> SessionInfo:
-        """End one session. Its token stays good: to keep the participant out, kick or block them."""
+        """End one session. Its token stays valid: to keep the participant out, kick or block them."""
         path = with_query(f"/v1/sessions/{_segment(session_id)}", {"reason": reason or None})
         return await self._call("DELETE", path, SessionInfo)
 
@@ -277,7 +277,7 @@ class Backend:
     async def kick_from_room(
         self, name: str, participant_id: str | None = None, *, external_id: str | None = None, seconds: float = 60.0
     ) -> tuple[str, ...]:
-        """Put a participant out of a room, and keep them out for so many seconds. Its sessions stay open: the ids of
+        """Kick a participant out of a room, and keep them out for so many seconds. Its sessions stay open: the ids of
         those that were in the room."""
         body = without_none(participantId=participant_id, externalId=external_id, seconds=seconds)
         return (await self._call("POST", _room(name, "kick"), _PutOut, body)).sessions
@@ -298,7 +298,7 @@ class Backend:
         return decoded(bytes(page.items), list[InvitationInfo])
 
     async def end_room(self, name: str) -> bool:
-        """End a room: it takes nobody more, and its members leave. Whether it was open."""
+        """End a room: it refuses joins, and its members are removed. Returns whether it was open."""
         return (await self._call("DELETE", _room(name), _RoomState)).state == "ending"
 
     # -- events -------------------------------------------------------------------------------------------------------

@@ -34,10 +34,10 @@ def add_to(app: typer.Typer) -> None:
 @with_service
 def create(
     service: ServiceClient,
-    name: Annotated[str, typer.Argument(help="What it is called, for people.")],
+    name: Annotated[str, typer.Argument(help="The application's display name.")],
     json: Json = False,
 ) -> None:
-    """Create an application. Its secret is shown this once.
+    """Create an application. Its secret is shown only once.
 
     Example: greenroom apps create "My app" --json
     """
@@ -72,11 +72,11 @@ def rotate_secret(
     app_key: Key,
     overlap: Annotated[
         float,
-        duration(help="For how long the replaced secret stays good.", shown="1d"),
+        duration(help="How long the replaced secret stays valid.", shown="1d"),
     ] = 86_400.0,
     json: Json = False,
 ) -> None:
-    """Make a new secret for an application. It is shown this once; the old one stays good for a while.
+    """Make a new secret for an application. It is shown only once; the old one stays valid for --overlap.
 
     Example: greenroom apps rotate-secret 5f2c… --overlap 1h
     """
@@ -89,7 +89,7 @@ def settings(
     app_key: Key,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE; repeatable. A name within another: policy.maxSessions=3."),
+        typer.Option("--set", help="NAME=VALUE; repeatable. Nested names have dots: policy.maxSessions=3."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -140,7 +140,7 @@ def _print_secret(reply: dict[str, Any], as_json: bool) -> None:
         print_json(reply)
         return
     print_pairs({"Application": reply["name"], "App key": reply["appKey"], "App secret": reply["appSecret"]})
-    print("The secret is not shown again: keep it where your backend reads it.")
+    print("The secret is not shown again: store it where your backend reads it.")
 
 
 def _print_state(reply: dict[str, Any], as_json: bool) -> None:

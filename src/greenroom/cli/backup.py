@@ -10,7 +10,7 @@ import typer
 from greenroom.cli.discovery import DEFAULT_DATA
 from greenroom.cli.options import Data, Json
 
-BackupFile = Annotated[Path, typer.Argument(help="The backup: one file, to be kept as secrets are.")]
+BackupFile = Annotated[Path, typer.Argument(help="The backup: one file. Keep it as a secret.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def backup(file: BackupFile, json: Json = False, data: Data = None) -> None:
-    """Write a backup of the embedded engine's data directory; the service may run.
+    """Write a backup of the embedded engine's data directory. The service may be running.
 
     The file holds the database as it was at one instant, and the master key. With the redis engine, back up Redis.
 
@@ -39,11 +39,11 @@ def backup(file: BackupFile, json: Json = False, data: Data = None) -> None:
     if json:
         print_json({"file": str(file), "bytes": size})
     else:
-        print(f"{file}: {size / 1024:,.0f} KiB. It holds the master key: keep it as you keep secrets.")
+        print(f"{file}: {size / 1024:,.0f} KiB. It holds the master key: keep it as a secret.")
 
 
 def restore(file: BackupFile, json: Json = False, data: Data = None) -> None:
-    """Put a backup back into the data directory; stop the service first. What was there is kept beside it.
+    """Restore a backup into the data directory; stop the service first. The old data is kept in a folder beside it.
 
     Sessions opened since the backup are unknown afterwards: their clients open new ones by themselves.
 
@@ -56,4 +56,4 @@ def restore(file: BackupFile, json: Json = False, data: Data = None) -> None:
     if json:
         print_json({"restored": str(data or DEFAULT_DATA), "kept": None if kept is None else str(kept)})
     else:
-        print("Restored." + ("" if kept is None else f" What was there is in {kept}."))
+        print("Restored." + ("" if kept is None else f" The old data is in {kept}."))

@@ -27,24 +27,32 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     scenarios: Annotated[
-        list[str] | None, typer.Argument(help=f"Of {', '.join(_ALL)}; none means all.", show_default=False)
+        list[str] | None, typer.Argument(help=f"One or more of {', '.join(_ALL)}. Left out: all.", show_default=False)
     ] = None,
     key: AppKey = None,
     secret: AppSecret = None,
-    clients: Annotated[int, typer.Option(min=2, help="Participants, and connections at the same time at most.")] = 500,
-    opens: Annotated[int, typer.Option(min=1, max=1_000_000, help="Opens of the storm.")] = 2_000,
-    in_flight: Annotated[int, typer.Option(min=1, max=10_000, help="Opens under way at the same time.")] = 64,
-    ramp: Annotated[float, typer.Option(min=0, help="Seconds over which opens grow to that.")] = 0.0,
-    seconds: Annotated[float, typer.Option(min=1, help="Of echo, idle and churn, each.")] = 10.0,
-    updates: Annotated[int, typer.Option(min=1, max=10_000, help="Updates that are fanned out.")] = 10,
-    limit: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds after which all ends.")] = 300.0,
+    clients: Annotated[
+        int, typer.Option(min=2, help="The number of participants, and the most connections at the same time.")
+    ] = 500,
+    opens: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="The number of opens in the scenario storm.")
+    ] = 2_000,
+    in_flight: Annotated[int, typer.Option(min=1, max=10_000, help="The most opens in flight at the same time.")] = 64,
+    ramp: Annotated[
+        float, typer.Option(min=0, help="Seconds over which the opens in flight grow to --in-flight.")
+    ] = 0.0,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds that each of the scenarios echo, idle and churn takes.")
+    ] = 10.0,
+    updates: Annotated[int, typer.Option(min=1, max=10_000, help="The number of updates in the scenario fanout.")] = 10,
+    limit: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds after which the whole run stops.")] = 300.0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report as JSON.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page with plots.")] = None,
     json: Json = False,
     url: Url = None,
     data: Data = None,
 ) -> None:
-    """Put load on a service. Participants are made for it: use an application of its own. Exit code 1: some failed.
+    """Put load on a service. It creates participants: use a separate application. Exit code 1: some operations failed.
 
     A default service takes 1,000 connections of one address (of eight, on this machine) and 2,000 opens a second.
 
@@ -104,7 +112,7 @@ def _carry_out(plan: Any, url: str, key: str, secret: str, *, quiet: bool) -> Re
     from greenroom.cli.bench_view import LiveView
 
     if not plans.is_loopback(url):
-        print(f"greenroom: {url} is not this machine. Put load on what is yours alone.", file=sys.stderr)
+        print(f"greenroom: {url} is not this machine. Put load only on a service that is yours.", file=sys.stderr)
     try:
         plans.check(plan)
         with LiveView(quiet=quiet) as view, asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -153,7 +161,7 @@ def _show(report: Report, as_json: bool) -> None:
         for one in report.findings
     ]
     columns = ("Scenario", "Operations", "A second", "p50 ms", "p99 ms", "max ms", "Generator", "Note")
-    print_table(columns, rows, empty="Nothing was done.")
+    print_table(columns, rows, empty="No operation was completed.")
     for one in report.findings:
         for name, count in one.errors.items():
             print(f"{one.scenario}: {count} × {name}")
@@ -163,7 +171,7 @@ def _show(report: Report, as_json: bool) -> None:
 
 def compare(
     before: Annotated[Path, typer.Argument(help="A report that bench run --output wrote.")],
-    after: Annotated[Path, typer.Argument(help="Another one.")],
+    after: Annotated[Path, typer.Argument(help="The report to compare it with.")],
     json: Json = False,
 ) -> None:
     """Compare two reports: each figure of the scenarios in both, and its ratio, after over before.
@@ -194,4 +202,4 @@ def compare(
         for one in changes
     ]
     columns = ("Scenario", "Figure", "Before", "After", "Ratio")
-    print_table(columns, rows, empty="No scenario is in both with the same parameters.")
+    print_table(columns, rows, empty="The reports have no scenario with the same parameters.")

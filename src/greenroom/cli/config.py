@@ -21,7 +21,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def config(
-    changed: Annotated[bool, typer.Option("--changed", help="Only those that are not the default.")] = False,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Show only settings that differ from the default.")
+    ] = False,
     file: ConfigFile = None,
     json: Json = False,
 ) -> None:

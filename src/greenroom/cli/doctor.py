@@ -22,14 +22,14 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(
     session: Annotated[
-        str | None, typer.Option("--session", help="Explain this session's life instead.", show_default=False)
+        str | None, typer.Option("--session", help="Print this session's timeline instead.", show_default=False)
     ] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what a node or the reaper would repair.")] = False,
     engine: Annotated[
         str | None,
         typer.Option(
             "--engine",
-            help="Look into this engine itself: embedded, or the URL of a Redis. For a cluster that is down.",
+            help="Read this engine directly: embedded, or the URL of a Redis. For a cluster that is down.",
             show_default=False,
         ),
     ] = None,
@@ -38,11 +38,11 @@ def doctor(
     admin_token: AdminToken = None,
     data: Data = None,
 ) -> None:
-    """Compare registry, leases and live sockets over the whole cluster, and explain what does not agree.
+    """Compare registry, leases and live sockets over the whole cluster, and explain differences.
 
-    Also: the durability that the engine really has, clocks, versions, settings that contradict each other. Looks
-    twice before it says that something is wrong. Changes nothing without --repair. Exit code 1: there are problems.
-    With --data the pages of the embedded engine's database are checked first, whether the service runs or not.
+    Also checks the engine's durability, clocks, versions, and settings that contradict each other. A difference is
+    reported only if it is found twice. Changes nothing without --repair. Exit code 1: there are problems. With --data
+    the pages of the embedded engine's database are checked first, whether the service runs or not.
 
     Example: greenroom doctor --engine redis://10.0.0.5
     """

@@ -29,27 +29,32 @@ def drain(
     service: ServiceClient,
     node: Annotated[
         str | None,
-        typer.Argument(help="Its name; see greenroom nodes. Left out: the node at --url.", show_default=False),
+        typer.Argument(help="The node's name; see greenroom nodes. Left out: the node at --url.", show_default=False),
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Sessions a second; else as many as the others take.", show_default=False),
+        typer.Option(
+            min=0.1,
+            help="Sessions that move a second. Left out: as many as the other nodes accept.",
+            show_default=False,
+        ),
     ] = None,
-    limit: Annotated[float, duration(least=1, help="How long to wait for its end.", shown="2m")] = 120.0,
+    limit: Annotated[float, duration(least=1, help="How long to wait until the node has stopped.", shown="2m")] = 120.0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the last node is stopped.")] = False,
     json: Json = False,
 ) -> None:
-    """Drain a node: not ready at once, its clients move to other nodes, no session ends, then it stops.
+    """Drain a node: it stops being ready, its clients move to other nodes, and it stops. No session ends.
 
-    Shows what is left until the node is gone. Before the only node is stopped it asks, as then there is no service:
-    its clients are notified of when to come back. Exit code 7: it was not gone within --limit; it is still draining.
+    Shows how many sessions are left until the node has stopped. Asks before it stops the only node, which ends the
+    service: its clients are notified when to reconnect. Exit code 7: the node has not stopped within --limit; it
+    continues to drain.
 
     Example: greenroom drain node2 --rate 50
     """
     from greenroom.cli.output import print_json
 
     if not yes and _is_last(service, node):
-        typer.confirm("This is the only node: draining it stops the service. Go on?", abort=True)
+        typer.confirm("This is the only node: draining it stops the service. Continue?", abort=True)
     order = {} if node is None else {"node": node}
     ordered = service.admin("POST", "/drain", {**order, **({} if rate is None else {"rate": rate})})
     name, total = ordered["node"], ordered["sessions"]
@@ -59,7 +64,7 @@ def drain(
     if json:
         print_json({"node": name, "sessions": total, "left": left or 0, "seconds": took, "gone": left is None})
     if left is not None:
-        raise CliError(f"{name} has {_sessions(left)} after {took:.0f} s. It goes on draining.", Exit.TRY_LATER)
+        raise CliError(f"{name} has {_sessions(left)} after {took:.0f} s. It continues to drain.", Exit.TRY_LATER)
     if not json:
         print(f"{name} is gone; {_sessions(total)} had {took:.0f} s to move.")
 

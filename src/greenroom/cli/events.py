@@ -24,14 +24,21 @@ def add_to(app: typer.Typer) -> None:
 @with_backend("events:read")
 def events(
     backend: ServerApi,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new events.")] = False,
     type: Annotated[
-        list[str] | None, typer.Option(help="Types wanted, like session.ended or 'session.*'; repeatable.")
+        list[str] | None,
+        typer.Option(help="An event type, like session.ended or 'session.*'; repeatable. Left out: all."),
     ] = None,
-    after: Annotated[str | None, typer.Option(help="A cursor; `now`: only new ones.", show_default=False)] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            help="Start after this cursor, or `now` for only new events. Left out: all stored events.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Print events, oldest first: all that are kept (72 hours), and with --follow what happens from then on.
+    """Print events, oldest first: all stored ones (72 hours), and with --follow new ones as they happen.
 
     Example: greenroom events --follow --after now
     """

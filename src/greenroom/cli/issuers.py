@@ -30,48 +30,52 @@ def add_to(apps: typer.Typer) -> None:
 @with_backend(_ADMIN)
 def add(
     backend: ServerApi,
-    issuer: Annotated[str, typer.Argument(help="The claim iss of its tokens, character by character.")],
+    issuer: Annotated[str, typer.Argument(help="The claim iss of its tokens; must match exactly.")],
     audience: Annotated[str, typer.Option("--audience", help="The claim aud, or one of its values.")],
     algorithm: Annotated[
         list[str] | None,
-        typer.Option("--algorithm", help="EdDSA, ES256, RS256 or PS256; repeatable. Else RS256; HS256 with --secret."),
+        typer.Option(
+            "--algorithm",
+            help="EdDSA, ES256, RS256 or PS256; repeatable. Left out: RS256, or HS256 with --hs256-secret.",
+        ),
     ] = None,
     jwks_url: Annotated[
-        str | None, typer.Option("--jwks-url", help="Where its key set is: https://…", show_default=False)
+        str | None, typer.Option("--jwks-url", help="The URL of its key set: https://…", show_default=False)
     ] = None,
     jwks: Annotated[
         Path | None,
-        typer.Option("--jwks", help="A file with its public keys: a key set, or a JWK.", show_default=False),
+        typer.Option("--jwks", help="A file with its public keys: a key set or a JWK.", show_default=False),
     ] = None,
     hs256_secret: Annotated[
         str | None,
         typer.Option(
-            "--hs256-secret", envvar="GREENROOM_ISSUER_SECRET", help="The secret of HS256.", show_default=False
+            "--hs256-secret", envvar="GREENROOM_ISSUER_SECRET", help="The shared secret, for HS256.", show_default=False
         ),
     ] = None,
     external_id_claim: Annotated[
-        str, typer.Option("--external-id-claim", help="The claim that is the external id.")
+        str, typer.Option("--external-id-claim", help="The claim with the external id.")
     ] = "sub",
-    external_id_prefix: Annotated[str, typer.Option("--external-id-prefix", help="What stands before it.")] = "",
+    external_id_prefix: Annotated[str, typer.Option("--external-id-prefix", help="A prefix of the external id.")] = "",
     name_claim: Annotated[
-        str | None, typer.Option("--name-claim", help="The claim that is the name.", show_default=False)
+        str | None, typer.Option("--name-claim", help="The claim with the name.", show_default=False)
     ] = None,
     avatar_url_claim: Annotated[
-        str | None, typer.Option("--avatar-url-claim", help="The claim that is the avatar URL.", show_default=False)
+        str | None, typer.Option("--avatar-url-claim", help="The claim with the avatar URL.", show_default=False)
     ] = None,
     rooms_claim: Annotated[
         str | None,
-        typer.Option("--rooms-claim", help="The claim that lists what is granted in rooms.", show_default=False),
+        typer.Option("--rooms-claim", help="The claim with the permissions in rooms.", show_default=False),
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="A session scope; repeatable. Else all.", show_default=False)
+        list[str] | None,
+        typer.Option("--scope", help="A session scope; repeatable. Left out: all.", show_default=False),
     ] = None,
     max_life: Annotated[
-        float, duration("--max-life", help="How long its tokens may live.", least=60, most=86_400, shown="1d")
+        float, duration("--max-life", help="The longest lifetime of its tokens.", least=60, most=86_400, shown="1d")
     ] = 86_400.0,
     json: Json = False,
 ) -> None:
-    """Add an issuer: an identity provider, or your own backend. A key set is fetched at once, to see that it is there.
+    """Add an issuer: an identity provider, or your own backend. A key set is fetched at once, to check that it exists.
 
     Example: greenroom apps issuers add https://tenant.eu.auth0.com/ --audience https://api.app.example
     --jwks-url https://tenant.eu.auth0.com/.well-known/jwks.json --name-claim name
@@ -89,7 +93,7 @@ def add(
 
 @with_backend(_READ)
 def list_(backend: ServerApi, json: Json = False) -> None:
-    """List an application's issuers, with how their key sets stand on the node asked.
+    """List an application's issuers, with the state of their key sets on the node that answers.
 
     Example: greenroom apps issuers list
     """
@@ -109,7 +113,7 @@ def remove(
     issuer: Annotated[str, typer.Argument(help="The issuer's id, as `apps issuers list` shows it.")],
     json: Json = False,
 ) -> None:
-    """Remove an issuer. Its tokens open nothing any more; sessions that are open go on to the end of their tokens.
+    """Remove an issuer. Its tokens no longer open sessions; open sessions continue until their tokens expire.
 
     Example: greenroom apps issuers remove iss_5d1c…
     """
@@ -126,10 +130,10 @@ def remove(
 @with_backend(_READ)
 def try_(
     backend: ServerApi,
-    token: Annotated[str, typer.Argument(help="The token; - reads it from standard input.")],
+    token: Annotated[str, typer.Argument(help="The token, or - to read it from standard input.")],
     json: Json = False,
 ) -> None:
-    """Say, claim by claim, what the service makes of a token, and everything that is wrong with it. Exit code 1 where
+    """Show, claim by claim, how the service reads a token, and everything that is wrong with it. Exit code 1 if
     it is refused.
 
     Example: greenroom apps issuers test eyJhbGciOi…
@@ -153,11 +157,14 @@ def try_(
 def generate(
     backend: ServerApi,
     max_life: Annotated[
-        float, duration("--max-life", help="How long tokens of the key may live.", least=60, most=86_400, shown="1d")
+        float,
+        duration(
+            "--max-life", help="The longest lifetime of tokens that the key signs.", least=60, most=86_400, shown="1d"
+        ),
     ] = 86_400.0,
     json: Json = False,
 ) -> None:
-    """Make a key pair, register its public half as an issuer, and print the private half, this once. It never leaves
+    """Make a key pair, register its public half as an issuer, and print the private half, only once. It never leaves
     this machine. To replace a key: generate another, let the backend use it, remove the issuer of the old one.
 
     Example: greenroom apps keys generate --max-life 1h
@@ -184,7 +191,7 @@ def generate(
         return
     print(json_module.dumps(private, separators=(",", ":")))
     typer.echo(
-        f"The line above is the private key, shown this once: keep it where your backend reads it. Its issuer is"
+        f"The line above is the private key, shown only once: store it where your backend reads it. Its issuer is"
         f" {made['id']}.",
         err=True,
     )
@@ -217,7 +224,7 @@ def _print_added(made: dict[str, Any], as_json: bool) -> None:
         return
     print_pairs({"issuer": made["id"], "keys": _keys_of(made)})
     if made["keySet"] is not None and made["keySet"]["failures"]:
-        print("The key set was not fetched. Tokens are refused, retryably, until it can be.")
+        print("The key set was not fetched. Until it can be, tokens are refused with a retryable error.")
 
 
 def _keys_of(one: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_service
 def list_(service: ServiceClient, json: Json = False) -> None:
-    """List the keys that tokens are signed with and accepted from.
+    """List the keys with which tokens are signed and verified.
 
     Example: greenroom keys list
     """

@@ -19,7 +19,7 @@ def add_to(app: typer.Typer) -> None:
 
 @with_service
 def nodes(service: ServiceClient, json: Json = False) -> None:
-    """List the nodes of the cluster: boots, leases, sessions, lag.
+    """List the nodes of the cluster: state, sessions, lease, lag of the reaper, clock, version.
 
     Example: greenroom nodes
     """

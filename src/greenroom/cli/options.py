@@ -37,7 +37,7 @@ Url = Annotated[
     typer.Option(
         "--url",
         envvar="GREENROOM_URL",
-        help=f"Where the service is; else what the data directory says, else {DEFAULT_URL}.",
+        help=f"The service's URL. Left out: the one in the data directory, else {DEFAULT_URL}.",
         show_default=False,
     ),
 ]
@@ -46,7 +46,7 @@ AdminToken = Annotated[
     typer.Option(
         "--admin-token",
         envvar="GREENROOM_ADMIN_TOKEN",
-        help="The admin token; else the file admin-token of the data directory.",
+        help="The admin token. Left out: the file admin-token in the data directory.",
         show_default=False,
         show_envvar=True,
     ),
@@ -56,7 +56,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         envvar="GREENROOM_DATA_DIR",
-        help=f"The service's data directory; else ./{DEFAULT_DATA}.",
+        help=f"The service's data directory. Left out: ./{DEFAULT_DATA}.",
         show_default=False,
     ),
 ]

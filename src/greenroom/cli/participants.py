@@ -53,9 +53,9 @@ def list_(
         list[str] | None, typer.Option(help="online, unreachable or offline; repeatable. Left out: all.")
     ] = None,
     search: Annotated[
-        str | None, typer.Option(help="In name, external id or id, upper or lower case. Left out: all.")
+        str | None, typer.Option(help="A part of the name, external id or id, in upper or lower case. Left out: all.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="The most items to list.")] = 100,
     json: Json = False,
 ) -> None:
     """List participants.
@@ -79,7 +79,9 @@ def list_(
         )
         for one in items
     ]
-    print_table(("Name", "External id", "Presence", "Sessions", "Last seen", "Id"), rows, empty="There is nobody.")
+    print_table(
+        ("Name", "External id", "Presence", "Sessions", "Last seen", "Id"), rows, empty="There are no participants."
+    )
 
 
 @with_backend(_READ)
@@ -106,13 +108,15 @@ def update(
         str | None, typer.Option(help='The new avatar URL; "" clears it.', show_default=False)
     ] = None,
     attribute: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; repeatable.")] = None,
-    remove_attribute: Annotated[list[str] | None, typer.Option(help="NAME of one to remove; repeatable.")] = None,
+    remove_attribute: Annotated[
+        list[str] | None, typer.Option(help="NAME of an attribute to remove; repeatable.")
+    ] = None,
     if_revision: Annotated[
-        int | None, typer.Option(help="Only if this is the present revision.", show_default=False)
+        int | None, typer.Option(help="Change it only if this is the present revision.", show_default=False)
     ] = None,
     json: Json = False,
 ) -> None:
-    """Change a participant's name, avatar and attributes; what is not named stays.
+    """Change a participant's name, avatar and attributes; what is left out stays as it is.
 
     Example: greenroom participants update ext:anna --attribute role=nurse --attribute team=blue
     """
@@ -144,7 +148,7 @@ def block(
     who: Who,
     seconds: Annotated[
         float | None,
-        duration("--for", least=1, help="Like 1h or 2d; left out means for good."),
+        duration("--for", least=1, help="How long, like 1h or 2d. Left out: for good."),
     ] = None,
     reason: Why = "",
     json: Json = False,
@@ -160,7 +164,7 @@ def block(
 @with_backend(_READ)
 def blocks(
     backend: ServerApi,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="The most items to list.")] = 1000,
     json: Json = False,
 ) -> None:
     """List blocks.
@@ -197,7 +201,7 @@ def unblock(
     if json:
         print_json(reply)
     else:
-        print("The block is lifted. Tokens from before it stay revoked.")
+        print("The block is lifted. Earlier tokens stay revoked.")
 
 
 @with_backend(_ADMIN)
@@ -207,7 +211,8 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """End a participant's sessions and remove the record and what names it. A block stays, by hashed id.
+    """End a participant's sessions, and remove the record and everything that names the participant. A block stays,
+    under the hash of the id.
 
     Example: greenroom participants erase ext:anna --yes
     """

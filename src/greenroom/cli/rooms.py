@@ -37,12 +37,16 @@ def add_to(app: typer.Typer) -> None:
 @with_backend(_READ)
 def list_(
     backend: ServerApi,
-    search: Annotated[str | None, typer.Option(help="In the name, upper or lower case. Left out: all.")] = None,
+    search: Annotated[
+        str | None, typer.Option(help="A part of the name, in upper or lower case. Left out: all.")
+    ] = None,
     participant: Annotated[
         str | None,
-        typer.Option(help="In which that participant is: id, or ext: and external id.", callback=check_participant),
+        typer.Option(
+            help="Only rooms that this participant is in: id, or ext: and the external id.", callback=check_participant
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="The most items to list.")] = 100,
     json: Json = False,
 ) -> None:
     """List the rooms that are open, by name.
@@ -73,7 +77,7 @@ def list_(
 def show(
     backend: ServerApi,
     room: Which,
-    limit: Annotated[int, typer.Option(min=1, help="How many members at most.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="The most members to list.")] = 1000,
     json: Json = False,
 ) -> None:
     """Show a room and who is in it.
@@ -110,7 +114,7 @@ def show(
         for one in members
     ]
     columns = ("Name", "External id", "Presence", "Status", "Sessions", "Since", "Id")
-    print_table(columns, rows, empty="Nobody is in it.")
+    print_table(columns, rows, empty="It has no members.")
 
 
 @with_backend(_FOLLOW)
@@ -119,7 +123,7 @@ def watch(
     room: Which,
     json: Json = False,
 ) -> None:
-    """Print who is in a room, and then who comes and goes, with the reason; also of a room that is not open yet.
+    """Print who is in a room, and then who joins and leaves, with the reason. The room need not be open yet.
 
     Example: greenroom rooms watch standup
     """
@@ -157,7 +161,7 @@ def send(
     to: Annotated[
         list[str] | None,
         typer.Option(
-            help="A participant, id or ext: and external id; repeatable. Left out: all members.",
+            help="A participant: id, or ext: and the external id; repeatable. Left out: all members.",
             callback=lambda given: [check_participant(one) for one in given or ()],
         ),
     ] = None,
@@ -188,11 +192,11 @@ def kick(
     room: Which,
     who: Who,
     seconds: Annotated[
-        float, duration("--for", shown="1m", help="For how long the participant stays out, like 90s or 1h.")
+        float, duration("--for", shown="1m", help="How long the participant is kept out, like 90s or 1h.")
     ] = 60.0,
     json: Json = False,
 ) -> None:
-    """Put a participant out of a room. Its sessions stay open.
+    """Kick a participant out of a room. Its sessions stay open.
 
     Example: greenroom rooms kick standup ext:anna --for 10m
     """
@@ -203,7 +207,7 @@ def kick(
         print_json(reply)
         return
     number = len(reply["sessions"])
-    print("1 session was put out." if number == 1 else f"{number or 'No'} sessions were put out.")
+    print("1 session was removed." if number == 1 else f"{number or 'No'} sessions were removed.")
 
 
 @with_backend(_ADMIN)
@@ -212,7 +216,7 @@ def end(
     room: Which,
     json: Json = False,
 ) -> None:
-    """End a room: it takes nobody more, and its members leave. Their sessions stay open.
+    """End a room: it refuses joins, and its members are removed. Their sessions stay open.
 
     Example: greenroom rooms end standup
     """

@@ -26,11 +26,12 @@ def serve(
     ] = False,
     host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default=False)] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The one port; 0 takes a free one.", show_default=False)
+        int | None,
+        typer.Option(min=0, max=65535, help="The port, for sessions and HTTP; 0 takes a free one.", show_default=False),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="The data directory; made if it does not exist.", show_default=False),
+        typer.Option("--data", help="The data directory; created if it does not exist.", show_default=False),
     ] = None,
     engine: Annotated[str | None, typer.Option(help="embedded, or the URL of a Redis.", show_default=False)] = None,
     file: ConfigFile = None,

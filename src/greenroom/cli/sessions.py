@@ -28,16 +28,21 @@ def add_to(app: typer.Typer) -> None:
 @with_backend(_READ)
 def list_(
     backend: ServerApi,
-    external_id: Annotated[str | None, typer.Option(help="Of that participant alone.", show_default=False)] = None,
-    node: Annotated[str | None, typer.Option(help="Held by that node.", show_default=False)] = None,
+    external_id: Annotated[
+        str | None, typer.Option(help="Only sessions of the participant with this external id.", show_default=False)
+    ] = None,
+    node: Annotated[str | None, typer.Option(help="Only sessions that this node holds.", show_default=False)] = None,
     state: Annotated[str | None, typer.Option(help="attached, detached or closed.", show_default=False)] = None,
     ended: Annotated[
-        bool, typer.Option("--ended", help="Those that have ended within the last day, the latest first: when and why.")
+        bool,
+        typer.Option(
+            "--ended", help="Only sessions that ended within the last day, the latest first, with time and reason."
+        ),
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="The most items to list.")] = 100,
     json: Json = False,
 ) -> None:
-    """List sessions. With --ended those that have ended, of a participant the latest 64.
+    """List sessions. With --ended: sessions that have ended, for a participant the latest 64.
 
     Example: greenroom sessions list --external-id anna --ended
     """
@@ -45,7 +50,7 @@ def list_(
     from greenroom.cli.output import instant, print_json, print_table
 
     if ended and state not in (None, "closed"):
-        raise CliError(f"--ended lists sessions that are closed, not {state}: leave --state out.", Exit.USAGE)
+        raise CliError(f"--ended lists closed sessions, not {state}: leave --state out.", Exit.USAGE)
     query: dict[str, str | None] = {"externalId": external_id, "node": node, "state": "closed" if ended else state}
     if query["state"] == "closed":
         # They come in no order: the latest are known when all were seen.
@@ -91,7 +96,7 @@ def show(
     session: Which,
     json: Json = False,
 ) -> None:
-    """Show a session, and what happened to it: when, on which node, why. Ended ones for a day.
+    """Show a session and its timeline: what happened, when, on which node and why. Ended sessions are kept for a day.
 
     Example: greenroom sessions show p17-0f3c…
     """
@@ -124,7 +129,7 @@ def end(
     reason: Annotated[str, typer.Option(help="A text for the participant.")] = "",
     json: Json = False,
 ) -> None:
-    """End one session. Its token stays good: to keep the participant out, kick or block them.
+    """End one session. Its token stays valid: to keep the participant out, kick or block them.
 
     Example: greenroom sessions end p17-0f3c…
     """

@@ -22,7 +22,7 @@ def patch_of(changes: Iterable[str]) -> dict[str, Any]:
         for part in outer:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                raise CliError(f"{part} is set as a whole and in part. Do one of both.", Exit.USAGE)
+                raise CliError(f"{part} is set both as a whole and in part. Set it in one way.", Exit.USAGE)
         place[last] = _value(text)
     return patch
 

@@ -20,7 +20,7 @@ def status(
         bool,
         typer.Option(
             "--local",
-            help="Only whether the service that these settings describe is alive on this machine: for health checks.",
+            help="Check only whether the service of these settings is alive on this machine. For health checks.",
         ),
     ] = False,
     file: ConfigFile = None,
@@ -29,7 +29,7 @@ def status(
     admin_token: AdminToken = None,
     data: Data = None,
 ) -> None:
-    """Show what the service is and does.
+    """Show the state of the service.
 
     With --local neither URL nor admin token is needed: address, port and TLS come from the settings, no proxy is used,
     and the certificate is not checked. Exit code 3: it does not answer.

@@ -12,10 +12,10 @@ from greenroom.cli.options import AppKey, AppSecret, Data, Json, Url, duration, 
 if TYPE_CHECKING:
     from greenroom.cli.backend import ServerApi
 
-Scope = Annotated[str | None, typer.Option(help="Scopes with spaces between; left out means all.", show_default=False)]
+Scope = Annotated[str | None, typer.Option(help="Scopes, separated by spaces. Left out: all.", show_default=False)]
 ExpiresIn = Annotated[
     float | None,
-    duration(least=1, most=86_400, help="Like 3600 or 1h; else the service's default."),
+    duration(least=1, most=86_400, help="The token's lifetime, like 3600 or 1h. Left out: the service's default."),
 ]  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def api(
     url: Url = None,
     data: Data = None,
 ) -> None:
-    """Get an API token, which a backend calls the service with.
+    """Get an API token, with which a backend calls the service.
 
     Example: greenroom token api --key 5f2c… --secret 8b1e… --scope "sessions:read"
     """
@@ -51,13 +51,14 @@ def api(
 def client(
     backend: ServerApi,
     external_id: Annotated[
-        str | None, typer.Option(help="Your own id of the participant; left out means anonymous.", show_default=False)
+        str | None,
+        typer.Option(help="Your own id of the participant. Left out: an anonymous participant.", show_default=False),
     ] = None,
     scope: Scope = None,
     expires_in: ExpiresIn = None,
     json: Json = False,
 ) -> None:
-    """Get a client access token, which one participant's SDK opens a session with.
+    """Get a client access token, with which a participant's SDK opens a session.
 
     Example: greenroom token client --key 5f2c… --secret 8b1e… --external-id anna
     """
@@ -67,13 +68,13 @@ def client(
 
 
 def inspect(
-    token: Annotated[str, typer.Argument(help="The token, or - to read it from stdin.")] = "-",
-    verify: Annotated[bool, typer.Option("--verify", help="Check its signature with the service's keys.")] = False,
+    token: Annotated[str, typer.Argument(help="The token, or - to read it from standard input.")] = "-",
+    verify: Annotated[bool, typer.Option("--verify", help="Verify the signature with the service's keys.")] = False,
     json: Json = False,
     url: Url = None,
     data: Data = None,
 ) -> None:
-    """Show what a token says. Without --verify nothing is sent anywhere, and nothing says that it is genuine.
+    """Show what a token contains. Without --verify nothing is sent, and the token may be forged.
 
     Example: greenroom token client --external-id anna | greenroom token inspect --verify
     """

@@ -18,11 +18,11 @@ def looked_into(text: str) -> dict[str, Any]:
     """What the token says of itself, header first; times as text, and whether it is over. Raises CliError."""
     parts = text.split(".")
     if len(parts) != 3:
-        raise CliError("This is no token: it has not three parts with dots between.", Exit.USAGE)
+        raise CliError("This is not a token: it does not have three parts with dots between them.", Exit.USAGE)
     try:
         header, claims = (_decoded(part) for part in parts[:2])
     except (ValueError, RecursionError):
-        raise CliError("This is no token: its header and claims are not base64url of JSON.", Exit.USAGE) from None
+        raise CliError("This is not a token: its header and claims are not JSON in base64url.", Exit.USAGE) from None
     found: dict[str, Any] = {**header, **claims}
     for name in _INSTANTS:
         if name in found:
@@ -40,14 +40,14 @@ def verified(text: str, jwks: dict[str, Any]) -> str:
 
     keys = [SigningKey.from_jwk(jwk) for jwk in jwks.get("keys", ())]
     if not keys:
-        raise CliError("The service signs with a shared secret (HS256): only it can verify.", Exit.FAILED)
+        raise CliError("The service signs with a shared secret (HS256): only the service can verify.", Exit.FAILED)
     ring = KeyRing(keys[0], keys[1:])
     said = looked_into(text)
     kind = TokenKind.API if said.get("typ") == TokenKind.API.typ else TokenKind.CLIENT
     try:
         verify(text, ring, kind=kind, issuer=str(said.get("iss", "")), now=time.time())
     except TokenExpiredError:
-        return "good, but the token's life is over"
+        return "valid, but the token has expired"
     except GreenroomError as error:
         raise CliError(str(error), Exit.CREDENTIALS) from None
     return "good"

@@ -41,14 +41,15 @@ def add_to(app: typer.Typer) -> None:
 @with_backend(_ADMIN)
 def add(
     backend: ServerApi,
-    address: Annotated[str, typer.Argument(help="Where events are to be posted: https://…")],
+    address: Annotated[str, typer.Argument(help="The URL to which events are posted: https://…")],
     event: Annotated[
-        list[str] | None, typer.Option("--event", help="Types wanted, like session.ended or 'session.*'; repeatable.")
+        list[str] | None,
+        typer.Option("--event", help="An event type, like session.ended or 'session.*'; repeatable. Left out: all."),
     ] = None,
     asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Ed25519 (v1a), not HMAC-SHA256 (v1).")] = False,
     json: Json = False,
 ) -> None:
-    """Add an endpoint. Its secret is shown this once.
+    """Add an endpoint. Its secret is shown only once.
 
     Example: greenroom webhooks add https://app.example/hooks/greenroom --event "session.*"
     """
@@ -94,7 +95,7 @@ def try_(
     endpoint: Endpoint,
     json: Json = False,
 ) -> None:
-    """Send a test event now and say what came of it. Exit code 1 where it was not taken.
+    """Send a test event now and print the result. Exit code 1 if it was not delivered.
 
     Example: greenroom webhooks test wh_5d1c…
     """
@@ -117,7 +118,7 @@ def enable(
     endpoint: Endpoint,
     json: Json = False,
 ) -> None:
-    """Enable an endpoint again. It goes on from where it stopped, as far as events are still kept.
+    """Enable an endpoint again. It continues where it stopped, as far as events are still stored.
 
     Example: greenroom webhooks enable wh_5d1c…
     """
@@ -135,7 +136,7 @@ def rotate_secret(
     ] = 86_400.0,
     json: Json = False,
 ) -> None:
-    """Make a new secret. Both sign until the overlap is over.
+    """Make a new secret. Messages are signed with both secrets until the overlap is over.
 
     Example: greenroom webhooks rotate-secret wh_5d1c…
     """
@@ -146,10 +147,10 @@ def rotate_secret(
 def dead_letters(
     backend: ServerApi,
     endpoint: Endpoint,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The most items to list.")] = 100,
     json: Json = False,
 ) -> None:
-    """List events that were given up.
+    """List events that could not be delivered.
 
     Example: greenroom webhooks dead-letters wh_5d1c…
     """
@@ -170,10 +171,13 @@ def replay(
     first: Annotated[
         int | None, typer.Option("--from", help="From this instant, Unix milliseconds.", show_default=False)
     ] = None,
-    last: Annotated[int | None, typer.Option("--to", help="Up to this one; else now.", show_default=False)] = None,
+    last: Annotated[
+        int | None,
+        typer.Option("--to", help="Up to this instant, Unix milliseconds. Left out: now.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Send events again: all dead letters, or with --from and --to everything between two instants.
+    """Send events again: all dead letters, or with --from and --to all events between two instants.
 
     Example: greenroom webhooks replay wh_5d1c… --from 1735689600000
     """
@@ -205,7 +209,7 @@ def tail(
     endpoint: Endpoint,
     json: Json = False,
 ) -> None:
-    """Watch deliveries as they are made, until Ctrl-C. In a cluster: those of the node asked.
+    """Watch deliveries as they are made, until Ctrl-C. In a cluster: those of the node that answers.
 
     Example: greenroom webhooks tail wh_5d1c…
     """
@@ -256,7 +260,7 @@ def _print_secret(made: dict[str, Any], as_json: bool) -> None:
     name = "public key" if endpoint["signature"] == "v1a" else "secret"
     print_pairs({"endpoint": endpoint["id"], "url": endpoint["url"], name: made["secret"]})
     if name == "secret":
-        print("The secret is shown this once.")
+        print("The secret is shown only once.")
 
 
 def _path(endpoint: str) -> str:

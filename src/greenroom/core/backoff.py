@@ -16,7 +16,7 @@ MAX_RETRY_AFTER = 300.0
 
 
 def bounded_retry(seconds: object) -> float:
-    """A delay that came over the network: 0.0 for what is no number or negative, at most `MAX_RETRY_AFTER`."""
+    """A delay that came over the network: 0.0 for what is not a number or negative, at most `MAX_RETRY_AFTER`."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return 0.0
     # In this order: a whole number may be too large for a float.

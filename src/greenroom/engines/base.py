@@ -124,7 +124,7 @@ def issuer_taken() -> ConflictError:
     """Why an application is not stored that has another one's issuer. It does not say whose."""
     return ConflictError(
         "An application of this service has this issuer with this audience already.",
-        hint="From the two follows whose token it is: let the issuer name another audience for this application.",
+        hint="The two decide whose token it is: let the issuer use another audience for this application.",
     )
 
 

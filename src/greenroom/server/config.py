@@ -58,7 +58,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     # -- where
     host: Annotated[str, _doc("The address to listen on.")] = "127.0.0.1"
-    port: Annotated[Port, _doc("The one port, for sessions and HTTP; 0 takes a free one.")] = DEFAULT_PORT
+    port: Annotated[Port, _doc("The port, for sessions and HTTP; 0 takes a free one.")] = DEFAULT_PORT
     port_sharing: Annotated[
         Literal["off", "on"],
         _doc("Whether other nodes on this machine may listen on the same port (SO_REUSEPORT); not with `embedded`."),
@@ -85,11 +85,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = "embedded"
     tls_cert: Annotated[str | None, _doc("PEM file with the certificate chain; read again on SIGHUP.")] = None
-    tls_key: Annotated[str | None, _doc("PEM file with its private key; read again on SIGHUP.")] = None
+    tls_key: Annotated[str | None, _doc("PEM file with the private key of `tls_cert`; read again on SIGHUP.")] = None
     trusted_proxies: Annotated[
         tuple[str, ...],
         _doc(
-            "Addresses or networks whose X-Forwarded-For and PROXY header are believed, and which limits do not count."
+            "Addresses or networks whose X-Forwarded-For and PROXY headers are trusted, and which limits do not count."
         ),
     ] = ()
 
@@ -119,10 +119,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Literal["off", "on"],
         _doc(
             "Whether /metrics answers requests of this machine without a token. Off where a proxy on this machine"
-            " passes requests on: they would count as local."
+            " forwards requests: they would count as local."
         ),
     ] = "off"
-    signing_alg: Annotated[Literal["EdDSA", "HS256"], _doc("How new signing keys sign tokens.")] = "EdDSA"
+    signing_alg: Annotated[Literal["EdDSA", "HS256"], _doc("The algorithm of new signing keys for tokens.")] = "EdDSA"
 
     # -- trying things out
     demo_page: Annotated[
@@ -131,9 +131,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "off"
 
     # -- logs
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("The lowest level that is logged.")] = (
-        "info"
-    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _doc("Messages of this level and above are logged.")
+    ] = "info"
     log_format: Annotated[
         Literal["auto", "json", "text"], _doc("Format of log lines. `auto`: text on a terminal, else JSON.")
     ] = "auto"
@@ -198,29 +198,50 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = _W.close_timeout
 
     # -- limits
-    max_message_bytes: Annotated[Bytes, _doc("Largest message of a client (1009).", "bytes")] = _W.max_message_bytes
-    max_fragments: Annotated[Count, _doc("Most frames of one message (1008).")] = _W.max_fragments
+    max_message_bytes: Annotated[
+        Bytes, _doc("Largest message of a client; with a larger one the connection is closed (1009).", "bytes")
+    ] = _W.max_message_bytes
+    max_fragments: Annotated[
+        Count, _doc("Most frames that one message may have; with more the connection is closed (1008).")
+    ] = _W.max_fragments
     max_buffered_bytes: Annotated[
-        Bytes, _doc("Most that may wait to be written on one connection; then it is closed (4002).", "bytes")
+        Bytes, _doc("Most data that may wait to be written on one connection; with more it is closed (4002).", "bytes")
     ] = _W.max_buffered_bytes
-    max_head_bytes: Annotated[Bytes, _doc("Largest request head.", "bytes")] = _W.max_head_bytes
-    messages_per_second: Annotated[Rate, _doc("Messages a second of one connection, on average (4004).", "1/s")] = (
-        _S.messages_per_second
-    )
-    messages_burst: Annotated[Count, _doc("Messages of one connection at once.")] = _S.messages_burst
+    max_head_bytes: Annotated[
+        Bytes, _doc("Largest head of an HTTP request, the handshake of a session included (431).", "bytes")
+    ] = _W.max_head_bytes
+    messages_per_second: Annotated[
+        Rate, _doc("Messages a second that one connection may send, on average; with more it is closed (4004).", "1/s")
+    ] = _S.messages_per_second
+    messages_burst: Annotated[
+        Count, _doc("Messages that one connection may send at once, above the average of `messages_per_second`.")
+    ] = _S.messages_burst
     ids_per_second: Annotated[
         Rate,
-        _doc("Participants a second that requests of one connection name, on average; requests beyond it wait.", "1/s"),
+        _doc(
+            "Participants a second that requests of one connection may name, on average; further requests wait.", "1/s"
+        ),
     ] = _S.ids_per_second
-    ids_burst: Annotated[Count, _doc("Participants that requests of one connection name at once.")] = _S.ids_burst
-    max_waiting: Annotated[Count, _doc("Requests of one connection that may wait while one is executed.")] = (
-        _S.max_waiting
-    )
+    ids_burst: Annotated[
+        Count,
+        _doc("Participants that requests of one connection may name at once, above the average of `ids_per_second`."),
+    ] = _S.ids_burst
+    max_waiting: Annotated[
+        Count, _doc("Requests of one connection that may wait while another is executed; further ones are refused.")
+    ] = _S.max_waiting
     control_frames_per_second: Annotated[
-        Rate, _doc("Pings and pongs a second of one connection, on average (1008).", "1/s")
+        Rate,
+        _doc(
+            "Pings and pongs a second that one connection may send, on average; with more it is closed (1008).", "1/s"
+        ),
     ] = _W.control_frames_per_second
-    control_frames_burst: Annotated[Count, _doc("Pings and pongs of one connection at once.")] = _W.control_frames_burst
-    connections_per_address: Annotated[Count, _doc("Connections from one IPv4 address or IPv6 /64 (429).")] = 1_000
+    control_frames_burst: Annotated[
+        Count,
+        _doc("Pings and pongs that one connection may send at once, above the average of `control_frames_per_second`."),
+    ] = _W.control_frames_burst
+    connections_per_address: Annotated[
+        Count, _doc("Connections from one IPv4 address or IPv6 /64; further ones are refused (429).")
+    ] = 1_000
     opens_per_second: Annotated[
         Rate, _doc("Opens a second that a node accepts, with a burst of the same number.", "1/s")
     ] = 2_000.0
@@ -234,10 +255,17 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 60
     failed_resumes_per_minute: Annotated[
         Count,
-        _doc("Resumes a minute from one address with a wrong session id or secret; further ones must wait.", "1/min"),
+        _doc(
+            "Resumes a minute from one address that may have a wrong session id or secret; further ones must wait.",
+            "1/min",
+        ),
     ] = 600
     failed_auth_per_minute: Annotated[
-        Count, _doc("Bad tokens a minute from one address for one application; further ones must wait.", "1/min")
+        Count,
+        _doc(
+            "Bad tokens and secrets a minute that one address may send for one application; further ones must wait.",
+            "1/min",
+        ),
     ] = 10
 
     protocol_violations_per_minute: Annotated[
@@ -251,19 +279,20 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     # -- ceilings of what applications may set for themselves
     max_application_sessions_ceiling: Annotated[
-        Count | None, _doc("The most sessions that any application may have, whatever it sets. None: no ceiling.")
+        Count | None,
+        _doc("The most sessions that any application may have, whatever its settings say. None: no ceiling."),
     ] = None
     max_watched_ceiling: Annotated[
-        Count, _doc("The most participants that one session may watch, whatever its application sets.")
+        Count, _doc("The most participants that one session may watch, whatever the application's settings say.")
     ] = 100_000
     max_sessions_ceiling: Annotated[
         Count, _doc("The most sessions that one participant may have, whatever the application's policy says.")
     ] = 1_000
     max_room_members_ceiling: Annotated[
-        Count, _doc("The most members that one room may have, whatever its application sets.")
+        Count, _doc("The most members that one room may have, whatever the application's settings say.")
     ] = 10_000
     max_rooms_ceiling: Annotated[
-        Count, _doc("The most rooms that any application may have open, whatever it sets.")
+        Count, _doc("The most rooms that any application may have open, whatever its settings say.")
     ] = 1_000_000
 
     # -- webhooks
@@ -274,7 +303,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     webhook_http: Annotated[
         Literal["refused", "allowed"], _doc("Whether webhooks may be sent without TLS, to http:// addresses.")
     ] = "refused"
-    webhook_concurrency: Annotated[Count, _doc("Webhook messages in flight to one endpoint.")] = 8
+    webhook_concurrency: Annotated[Count, _doc("Most webhook messages in flight to one endpoint.")] = 8
 
     # -- what follows from them ---------------------------------------------------------------------------------------
 
@@ -362,8 +391,8 @@ def load(
     for name, variable, text in _variables(environment):
         if _is_port(name) and "://" in text:
             warnings.append(
-                f"{variable} is {text!r}, an address that Kubernetes or a docker link has put there, and is ignored. "
-                "Set enableServiceLinks: false in the pod, or name the Service otherwise."
+                f"{variable} is {text!r}, an address that Kubernetes or a docker link set, and is ignored. "
+                "Set enableServiceLinks: false in the pod, or give the Service another name."
             )
         else:
             take({name: text}, variable)
@@ -382,7 +411,7 @@ def check(config: ServerConfig) -> None:
     """Refuses settings that contradict each other. Raises IllegalArgumentError."""
     problems = [text for bad, text in _contradictions(config) if bad]
     if problems:
-        raise IllegalArgumentError(" ".join(problems), hint="Change one of the settings named.")
+        raise IllegalArgumentError(" ".join(problems), hint="Change one of these settings.")
     for name in ("trusted_proxies", "webhook_allowed_networks"):
         try:
             parse_networks(getattr(config, name))
@@ -397,8 +426,8 @@ def _contradictions(c: ServerConfig) -> list[tuple[bool, str]]:
         (c.fence_after >= c.lease - 2, "fence_after must be more than 2 s below lease."),
         (c.fence_after <= c.renew_interval, "fence_after must be above renew_interval."),
         (c.pong_timeout >= c.ping_interval, "pong_timeout must be below ping_interval."),
-        (c.grace_going_away > c.grace, "grace_going_away must not be above grace."),
-        (c.grace_unconfirmed > c.grace, "grace_unconfirmed must not be above grace."),
+        (c.grace_going_away > c.grace, "grace_going_away must be at most grace."),
+        (c.grace_unconfirmed > c.grace, "grace_unconfirmed must be at most grace."),
         (c.reap_interval > 2, "reap_interval must be at most 2 s: a pass moves a partition's clock by 2 s at most."),
         (c.port_sharing == "on" and c.engine == "embedded", "port_sharing needs an engine that nodes share: Redis."),
         ((c.tls_cert is None) != (c.tls_key is None), "tls_cert and tls_key go together."),
@@ -425,7 +454,7 @@ def _refuse_renamed(found: Mapping[str, str]) -> None:
     for name, place in found.items():
         new = RENAMED[name]
         raise IllegalArgumentError(
-            f"{place}: this setting has another name now.", hint=f"Write {new}, or {PREFIX}{new.upper()}."
+            f"{place}: this setting was renamed.", hint=f"Write {new}, or {PREFIX}{new.upper()}."
         )
 
 

@@ -78,7 +78,7 @@ class Certificate:
             context.load_cert_chain(cert, key, no_passphrase)
         except _PassphraseNeededError:
             raise IllegalArgumentError(
-                f"The private key in tls_key ({key}) has a passphrase, and there is nobody to enter it.",
+                f"The private key in tls_key ({key}) has a passphrase, which the service cannot ask for.",
                 hint="Write the key without one: openssl pkey -in KEY -out NEW, and give NEW mode 0600.",
             ) from None
         except OSError as error:
@@ -108,5 +108,5 @@ def warn_of_plain_text(config: ServerConfig, certificate: Certificate) -> None:
     if certificate.context is None and not config.trusted_proxies and not is_loopback(config.host):
         log.warning(
             "listening beyond this machine without TLS: tokens can be read on the way",
-            hint="Set tls_cert and tls_key, or trusted_proxies where a proxy does TLS.",
+            hint="Set tls_cert and tls_key, or trusted_proxies if a proxy terminates TLS.",
         )

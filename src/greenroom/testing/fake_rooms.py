@@ -294,7 +294,7 @@ class FakeRooms:
     def _do_answer(self, session: RoomSession, params: dict[str, Any]) -> dict[str, Any]:
         invitee, wire = self._invitations.get(params["invitationId"], ("", {}))
         if invitee != session.participant.id or wire["expiresAt"] <= time.time() * 1000:
-            raise NotFoundError("There is no such invitation.")
+            raise NotFoundError("The invitation does not exist.")
         before, accepted = self._answers.get(wire["id"]), params["accept"]
         if before is not None:
             if before != accepted:

@@ -175,22 +175,22 @@ async def test_the_pair_belongs_to_one_application_of_the_service() -> None:
     [
         ({"keys": None}, "one of keys, jwksUrl and secret"),
         ({"secret": SECRET}, "one of keys, jwksUrl and secret"),
-        ({"algorithms": ["HS256"]}, "HS256 goes with secret"),
-        ({"algorithms": ["HS256", "RS256"], "keys": None, "secret": SECRET}, "HS256 goes with secret"),
-        ({"algorithms": ["RS256"], "keys": None, "secret": SECRET}, "HS256 goes with secret"),
+        ({"algorithms": ["HS256"]}, "HS256 needs secret"),
+        ({"algorithms": ["HS256", "RS256"], "keys": None, "secret": SECRET}, "HS256 needs secret"),
+        ({"algorithms": ["RS256"], "keys": None, "secret": SECRET}, "HS256 needs secret"),
         ({"algorithms": ["HS256"], "keys": None, "secret": "short"}, "32 bytes or more"),
         ({"algorithms": ["none"]}, "none"),
         ({"algorithms": []}, "algorithms"),
         ({"algorithms": ["EdDSA"]}, "none of the issuer's algorithms"),
         ({"keys": [{"kty": "RSA"}]}, "it has 0 bits"),
-        ({"keys": [signer("RS256").public, signer("RS256").public]}, "kid of its own"),
+        ({"keys": [signer("RS256").public, signer("RS256").public]}, "needs a different kid"),
         ({"keys": [{**signer("RS256").public, "d": "AAAA"}]}, "is private"),
         ({"sessionScopes": ["session:udpate"]}, "The scope session:udpate does not exist"),
         ({"maxLife": 86_401}, "maxLife"),
         ({"maxLife": 59}, "maxLife"),
         ({"keys": None, "jwksUrl": "http://id.example/jwks"}, "is without TLS"),
-        ({"keys": None, "jwksUrl": "http://127.0.0.1/jwks"}, "without TLS and leads to a private address"),
-        ({"keys": None, "jwksUrl": "https://169.254.169.254/jwks"}, "leads to a private address"),
+        ({"keys": None, "jwksUrl": "http://127.0.0.1/jwks"}, "without TLS and resolves to a private address"),
+        ({"keys": None, "jwksUrl": "https://169.254.169.254/jwks"}, "resolves to a private address"),
         ({"keys": None, "jwksUrl": "ftp://id.example/"}, "must begin with https://"),
         ({"issuer": "a\nb"}, "printable"),
         ({"unknown": 1}, "unknown"),
@@ -284,9 +284,9 @@ async def test_a_key_set_is_fetched_when_the_issuer_is_added_and_for_a_key_that_
             assert (made["keySet"]["keys"], made["keySet"]["why"]) == (1, "")
             await opened(running, signer("ES256").token())
             provider.keys.append(signer("ES256", "key-2").public)
-            assert "not here yet" in await refused(running, signer("ES256", "key-2").token())
+            assert "not been fetched yet" in await refused(running, signer("ES256", "key-2").token())
             running.service.tenants.issuers.key_sets._sets[_tenant.key, made["id"]].began_at = -100.0
-            assert "not here yet" in await refused(running, signer("ES256", "key-2").token())
+            assert "not been fetched yet" in await refused(running, signer("ES256", "key-2").token())
             await until(lambda: provider.asked == 2 and _is_idle(running))
             await opened(running, signer("ES256", "key-2").token())
             metrics = await _metrics(running)
@@ -314,9 +314,9 @@ async def test_an_issuer_that_answers_nothing_useful_is_added_and_says_why() -> 
             provider.status = 404
             made = await _add(api, url)
             assert made["keySet"] == {"age": None, "keys": 0, "failures": 1, "why": "status 404"}
-            assert "not here yet" in await refused(running, signer("ES256").token())
+            assert "not been fetched yet" in await refused(running, signer("ES256").token())
             tested = await api.good("POST", "/v1/issuers/test", {"token": signer("ES256").token()})
-            assert "not here yet" in str(tested)
+            assert "not been fetched yet" in str(tested)
             assert f'greenroom_key_sets_failing{{app="{tenant.key}"}} 1' in await _metrics(running)
             [failing] = (await admin(running, "GET", "/status"))[1]["keySetsFailing"]
             assert (failing["app"], failing["issuer"], failing["age"]) == (tenant.key, made["id"], None)
@@ -336,7 +336,7 @@ async def test_a_slow_issuer_delays_nobody_else_s_sign_in() -> None:
             await until(lambda: provider.asked == 1)
             other = await running.new_application("Other")
             await opened(running, other.token("anna"))
-            assert "not here yet" in await refused(running, signer("ES256").token())
+            assert "not been fetched yet" in await refused(running, signer("ES256").token())
             assert not adding.done(), "the slow one has not answered"
             adding.cancel()
             await asyncio.gather(adding, return_exceptions=True)

@@ -37,7 +37,7 @@ async def test_an_application_cannot_exceed_the_service_s_ceilings() -> None:
         async with running.connect() as one, running.connect() as two, running.connect() as three:
             await one.open(tenant.token("a"))
             await two.open(tenant.token("b"))
-            with pytest.raises(RefusedError, match="as many sessions as it may"):
+            with pytest.raises(RefusedError, match="reached its limit of sessions"):
                 await three.open(tenant.token("c"))
 
 

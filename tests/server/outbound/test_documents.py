@@ -114,7 +114,7 @@ async def test_a_name_that_leads_to_a_private_address_is_refused() -> None:
     answers = [(2, 1, 6, "", ("169.254.169.254", 443))]
     fetcher = DocumentFetcher(lookups=NameLookups(look_up=lambda *_a, **_k: answers))
     try:
-        with pytest.raises(FetchFailedError, match="the issuer's name leads to a private address"):
+        with pytest.raises(FetchFailedError, match="the issuer's name resolves to a private address"):
             await fetcher.fetch("https://id.example/jwks", app="app")
     finally:
         await fetcher.close()
@@ -130,7 +130,7 @@ async def test_a_name_that_leads_to_a_private_address_is_refused() -> None:
         ("http://localhost:8080/jwks", True, None),
         ("http://127.0.0.1:8080/jwks", False, "is without TLS"),
         ("https://user:pass@id.example/jwks", False, "must have no user name"),
-        ("https://10.0.0.1/jwks", False, "leads to a private address"),
+        ("https://10.0.0.1/jwks", False, "resolves to a private address"),
         ("https:///jwks", False, "names no host"),
         ("file:///etc/passwd", True, "must begin with https"),
     ],

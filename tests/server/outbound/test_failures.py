@@ -24,16 +24,16 @@ def _caused(error: Exception, cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (AddressRefusedError("10.0.0.1"), "the peer's name leads to a private address"),
-        (_caused(OSError("no"), AddressRefusedError("10.0.0.1")), "the peer's name leads to a private address"),
-        (aiohttp.ClientConnectorError(KEY, AddressRefusedError()), "the peer's name leads to a private address"),
+        (AddressRefusedError("10.0.0.1"), "the peer's name resolves to a private address"),
+        (_caused(OSError("no"), AddressRefusedError("10.0.0.1")), "the peer's name resolves to a private address"),
+        (aiohttp.ClientConnectorError(KEY, AddressRefusedError()), "the peer's name resolves to a private address"),
         (ssl.SSLError("wrong version"), "the peer's TLS certificate or handshake failed"),
         (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError("bad")), "the peer's TLS certificate or handshake failed"),
         (aiohttp.ClientConnectorDNSError(KEY, socket.gaierror("none")), "the peer's name has no address"),
         (aiohttp.ClientConnectorError(KEY, OSError("refused")), "the peer refuses connections or cannot be reached"),
         (aiohttp.ServerDisconnectedError(), "the peer closed the connection without an answer"),
         (ConnectionResetError("reset"), "the peer closed the connection without an answer"),
-        (ValueError("HTTP/9"), "the peer's answer is no HTTP"),
+        (ValueError("HTTP/9"), "the peer's answer is not HTTP"),
     ],
 )  # fmt: skip
 def test_words(error: Exception, words: str) -> None:

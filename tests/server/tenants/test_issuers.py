@@ -61,7 +61,7 @@ async def test_of_two_applications_with_the_same_pair_neither_has_it() -> None:
     for name in ("One", "Two"):
         app, _ = await tenants.create_application(name)
         await add(tenants, app, KEY.record(id=f"iss_{name}"))
-    with pytest.raises(TokenInvalidError, match="known here"):
+    with pytest.raises(TokenInvalidError, match="registered here"):
         tenants.issuers.verify(TOKEN, START)
     assert tenants.issuers.application_of(TOKEN) is None
 

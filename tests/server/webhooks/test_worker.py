@@ -358,7 +358,7 @@ async def test_gone_disables_the_endpoint_and_ends_the_worker(clock: VirtualTime
         here.outcome = DeliveryOutcome(410, "status 410")
         await here.open("anna")
         await here.clock.go(1)
-        assert here.disabled == ["The receiver answered 410: it wants no more."]
+        assert here.disabled == ["The receiver answered 410: it accepts no more events."]
         attempts = here.attempts
         here.outcome = GOOD
         await here.update("anna")

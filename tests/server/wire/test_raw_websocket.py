@@ -250,7 +250,7 @@ FRAMES: dict[str, tuple[bytes, list[Event], int | None]] = {
     "over 32 KiB in two fragments": (fragments(TEXT, [b"x" * 32_768, b"x"]), [], 1009),
     "over 32 KiB in 33 fragments": (fragments(TEXT, [b"x" * 1_000] * 33), [], 1009),
     "a fragment over 32 KiB": (frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x" * 32_769), [], 1009),
-    "a continuation of nothing": (frame(CONTINUATION, b"x"), [], 1002),
+    "a continuation frame without a first frame": (frame(CONTINUATION, b"x"), [], 1002),
     "an open continuation of nothing": (frame(CONTINUATION, b"x", fin=False), [], 1002),
     "an empty continuation of nothing": (frame(CONTINUATION), [], 1002),
     "a continuation after a whole message": (T + frame(CONTINUATION, b"x"), HELLO, 1002),

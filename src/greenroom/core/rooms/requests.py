@@ -41,7 +41,7 @@ class CreateRoom(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner | None = None
     """The session that asks; None: the backend."""
     ttl: float = 0.0
-    """Seconds that the room outlasts its last member."""
+    """How many seconds the room outlasts its last member."""
     detailed: bool = True
     limits: RoomLimits = RoomLimits()
 

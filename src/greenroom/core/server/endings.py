@@ -29,7 +29,7 @@ TEXT_OF_REASON: dict[EndReason, str] = {
     EndReason.TOKEN_EXPIRED: "The token expired and was not refreshed. Refresh it before it expires.",
     EndReason.TOKEN_REVOKED: "The session's token was revoked.",
     EndReason.APPLICATION_DISABLED: "The application was disabled.",
-    EndReason.PROTOCOL_ERROR: "The client broke the session protocol.",
+    EndReason.PROTOCOL_ERROR: "The client violated the session protocol.",
 }
 
 _E, _C = ErrorCode, CloseCode

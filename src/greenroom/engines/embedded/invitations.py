@@ -76,7 +76,7 @@ def keep_answer(tx: Transaction, app: str, invitee: str, request: AnswerInvitati
             elif before != request.accept:
                 raise InvitationAnsweredError(accepted=before)
             return Answered(invitation, is_new=before is None)
-    raise NotFoundError("There is no such invitation.", hint="Its time is over: ask for another one.")
+    raise NotFoundError("The invitation does not exist.", hint="It has expired or was withdrawn: ask for another one.")
 
 
 def _answer_of(body: bytes) -> bool | None:

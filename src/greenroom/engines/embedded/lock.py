@@ -41,7 +41,7 @@ class FileLock:
                 if quiet and waited >= _SAY_SO_AFTER:
                     quiet = False
                     log.warning(
-                        "process %s uses the data directory %s: waiting up to %g s for its end",
+                        "process %s uses the data directory %s: waiting up to %g s for it to end",
                         _owner(fd),
                         self._path.parent,
                         timeout,

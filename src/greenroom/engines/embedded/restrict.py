@@ -98,7 +98,7 @@ def _make_room(tx: Transaction, app: str) -> None:
     if not mine:
         raise IllegalArgumentError(
             f"The application has {RESTRICTIONS_OF_APPLICATION} blocks that never end.",
-            hint="Lift blocks that are not needed any more, or give them an end.",
+            hint="Lift blocks that are no longer needed, or give them an end.",
         )
     for _, key in mine:
         _remove_restriction(tx, key)

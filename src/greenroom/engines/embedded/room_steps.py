@@ -82,7 +82,7 @@ def join_room(tx: Transaction, request: JoinRoom) -> Roster:
     if name in data.rooms:
         return first_page(request, tx.room(app, name), tx.con)
     if len(data.rooms) >= request.limits.rooms_of_session:
-        raise RoomLimitError("The session is in as many rooms as it may be.", hint="Leave one first.")
+        raise RoomLimitError("The session is in as many rooms as a session may be.", hint="Leave one first.")
     kept_out = tx.state.rooms.kept_out
     until = kept_out.get((app, name, erased_subject(data.participant_id)), 0) if kept_out else 0
     if until > tx.now:
@@ -130,7 +130,7 @@ def most_members(room: RoomRow, limits: RoomLimits) -> int:
 
 def _check_room_limit(tx: Transaction, app: str, limits: RoomLimits) -> None:
     if tx.state.rooms.open.get(app, 0) >= limits.rooms:
-        raise RoomLimitError("The application has as many rooms as it may have.")
+        raise RoomLimitError("The application has reached its limit of rooms.")
 
 
 def _open(

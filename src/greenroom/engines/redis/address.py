@@ -57,7 +57,7 @@ def parse_address(url: str) -> Address:
     names = [part for part in path if not part.isdigit()]
     options: dict[str, Any] = {"username": user, "password": password, "db": _number(db, "the database")}
     if kind == "cluster" and options["db"]:
-        raise _bad("a cluster has no database but 0")
+        raise _bad("a cluster has only database 0")
     tls_options: dict[str, Any] = {name: query[name] for name in _TLS_OPTIONS if name in query}
     if "ssl_check_hostname" in tls_options:
         tls_options["ssl_check_hostname"] = tls_options["ssl_check_hostname"].lower() in ("1", "true", "yes")
@@ -90,7 +90,7 @@ def _host_port(text: str, default: int) -> HostPort:
 
 def _number(text: str, what: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise _bad(f"{what} is no number")
+        raise _bad(f"{what} is not a number")
     return int(text)
 
 

@@ -61,7 +61,7 @@ def from_reply(text: str, *, full: bool = False) -> RefusedError:
 
 _HINTS = (
     (("invalid username-password", "WRONGPASS"), "Correct user and password in the engine's address."),
-    (("without any password configured",), "Leave the password out of the engine's address: Redis asks for none."),
+    (("without any password configured",), "Leave the password out of the engine's address: Redis needs none."),
     (("Authentication required", "NOAUTH"), "Put the password into the engine's address: redis://:PASSWORD@HOST."),
     (
         ("no permissions", "NOPERM"),

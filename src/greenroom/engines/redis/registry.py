@@ -236,8 +236,8 @@ class RedisRegistry:
         named = request.attributes is not None or request.status is not None
         if named and self._maintenance.oldest_protocol < ATTRIBUTES_PROTOCOL:
             raise ServiceUnavailableError(
-                "A node of an older version is running, which does not know attributes and statuses.",
-                hint="Upgrade every node; then it is taken.",
+                "A node of an older version is running, which does not support attributes and statuses.",
+                hint="Upgrade every node, then try again.",
                 retry_after=5.0,
             )
 

@@ -229,15 +229,17 @@ _ERRORS: dict[bytes, Callable[[dict[str, Any]], GreenroomError]] = {
     b"attributes": lambda details: too_many_attributes(details["count"], details["size"]),
     b"restrictions": lambda _: IllegalArgumentError(
         "The application has too many blocks that never end.",
-        hint="Lift blocks that are not needed any more, or give them an end.",
+        hint="Lift blocks that are no longer needed, or give them an end.",
     ),
-    b"room_limit": lambda _: RoomLimitError("The session is in as many rooms as it may be.", hint="Leave one first."),
-    b"rooms_limit": lambda _: RoomLimitError("The application has as many rooms as it may have."),
+    b"room_limit": lambda _: RoomLimitError(
+        "The session is in as many rooms as a session may be.", hint="Leave one first."
+    ),
+    b"rooms_limit": lambda _: RoomLimitError("The application has reached its limit of rooms."),
     b"room_ending": lambda _: RoomEndingError(retry_after=1.0),
     b"room_permission": lambda _: RoomPermissionError(permission="kick"),
     b"not_a_member": lambda _: NotAMemberError(),
     b"no_invitation": lambda _: NotFoundError(
-        "There is no such invitation.", hint="Its time is over: ask for another one."
+        "The invitation does not exist.", hint="It has expired or was withdrawn: ask for another one."
     ),
     b"invitation_answered": lambda details: InvitationAnsweredError(accepted=details["accepted"]),
     b"no_room": lambda _: NotFoundError("There is no such room."),

@@ -310,7 +310,7 @@ def _refusal(verdict: Outcome) -> GreenroomError:
 
 _REFUSALS: dict[str, Callable[[Outcome], GreenroomError]] = {
     "room_full": lambda _: RoomFullError(),
-    "room_limit": lambda _: RoomLimitError("The application has as many rooms as it may have."),
+    "room_limit": lambda _: RoomLimitError("The application has reached its limit of rooms."),
     "kicked": lambda verdict: KeptOutError(until=verdict.until),
     "ended": lambda _: RoomEndingError(retry_after=1.0),
 }

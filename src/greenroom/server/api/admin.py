@@ -34,7 +34,7 @@ class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RotateSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long the replaced secret stays good."""
+    """How long the replaced secret stays valid."""
 
     overlap: Annotated[float, Meta(ge=0, le=2_592_000, description="Seconds.")] = SECRET_OVERLAP
 
@@ -87,8 +87,8 @@ class RoomsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
         Annotated[
             Literal["open", "granted"],
             Meta(
-                description="`open`: whoever has a session may join what they can name; `granted`: what the token's"
-                " `rooms` lists. Changed to `granted`, it ends memberships that no token grants."
+                description="`open`: every session may join any room by its name; `granted`: what the token's"
+                " `rooms` lists. A change to `granted` ends memberships that no token grants."
             ),
         ]
         | UnsetType
@@ -98,7 +98,7 @@ class RoomsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
             tuple[Annotated[str, Meta(min_length=1, max_length=MAX_ATTRIBUTE_NAME)], ...],
             Meta(
                 max_length=MAX_ATTRIBUTES,
-                description="Attributes of a participant that rosters show, 1 KiB of them together.",
+                description="Names of the attributes that rosters show, 1 KiB together for each member.",
             ),
         ]
         | UnsetType
@@ -112,7 +112,7 @@ class RoomsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
             Meta(
                 ge=1,
                 le=MAX_DETAILED_MEMBERS,
-                description="Members that a room may have whose changes name them.",
+                description="The most members of a detailed room, whose changes name the members.",
             ),
         ]
         | UnsetType
@@ -130,8 +130,7 @@ class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
             tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
             Meta(
                 max_length=100,
-                description="Attributes of a participant that its clients may set; the others are the backend's. null:"
-                " all.",
+                description="Names of the attributes that clients may set; only the backend may set others. null: all.",
             ),
         ]
         | UnsetType
@@ -184,7 +183,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ApplicationSecret(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A new secret. It is shown this once."""
+    """A new secret. It is shown only once."""
 
     app_key: str
     app_secret: str
@@ -228,26 +227,26 @@ async def get_application(call: Call[AppPath, Nothing, Nothing]) -> ApplicationV
     """One application."""
     application = call.context.tenants.get(call.path.app_key)
     if application is None:
-        raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
+        raise NotFoundError("There is no application with that key.", hint="See: greenroom apps list.")
     return view_of(application, call.now)
 
 
 async def rotate_secret(call: Call[AppPath, Nothing, RotateSecret]) -> ApplicationSecret:
-    """Makes a new secret; the one it replaces stays good for `overlap` seconds."""
+    """Makes a new secret; the one that it replaces stays valid for `overlap` seconds."""
     application, secret = await call.context.tenants.rotate_secret(call.path.app_key, overlap=call.body.overlap)
     await call.context.control.announce_directory()
     return ApplicationSecret(app_key=application.key, app_secret=secret, name=application.name)
 
 
 async def disable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
-    """Ends the application's sessions, and gives and takes no tokens until it is enabled again."""
+    """Ends the application's sessions, and issues and accepts no tokens of it until it is enabled again."""
     application = await call.context.tenants.disable(call.path.app_key)
     await call.context.control.announce_directory()
     return view_of(application, call.now)
 
 
 async def enable(call: Call[AppPath, Nothing, Nothing]) -> ApplicationView:
-    """Undoes disable."""
+    """Enables an application that was disabled."""
     application = await call.context.tenants.enable(call.path.app_key)
     await call.context.control.announce_directory()
     return view_of(application, call.now)
@@ -277,7 +276,7 @@ async def list_keys(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
 
 
 async def rotate_key(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
-    """Makes a new signing key. It is published now and signs ten minutes later; the present one stays accepted until
+    """Makes a new signing key. It is published now and signs ten minutes later; the previous one is accepted until
     no token of it can be left."""
     await call.context.tenants.rotate_key()
     await call.context.control.announce_directory()
@@ -285,7 +284,7 @@ async def rotate_key(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
 
 
 async def status(call: Call[Nothing, Nothing, Nothing]) -> NodeStatus:
-    """What this node is and does."""
+    """The state of this node."""
     return call.context.cluster.status()
 
 
@@ -357,10 +356,10 @@ ROUTES = (
     admin(
         "PATCH /applications/{app_key}/ceilings",
         change_ceilings,
-        "Change what an application may set at most",
+        "Change an application's ceilings",
         errors=_CHANGED,
     ),
     admin("GET /keys", list_keys, "List signing keys"),
     admin("POST /keys/rotate", rotate_key, "Make a new signing key", status=201),
-    admin("GET /status", status, "What this node is and does"),
+    admin("GET /status", status, "Show the state of this node"),
 )

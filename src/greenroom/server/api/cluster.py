@@ -50,7 +50,9 @@ class NodeList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class DrainOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which node is to stop, and how fast its clients are moved."""
 
-    node: Annotated[str, Meta(max_length=200, description="Its name; null: the node that answers.")] | None = None
+    node: Annotated[str, Meta(max_length=200, description="The node's name; null: the node that answers.")] | None = (
+        None
+    )
     rate: Annotated[float, Meta(gt=0, le=100_000, description="Sessions a second; null: the default.")] | None = None
 
 
@@ -174,6 +176,6 @@ ROUTES = (
     admin("GET /nodes", list_nodes, "List the nodes"),
     admin("POST /drain", drain, "Drain a node", status=202, errors=_NOT_FOUND),
     admin("GET /doctor", look, "Compare registry, leases and sockets"),
-    admin("POST /doctor/repair", look_and_repair, "Repair what does not agree"),
-    admin("GET /doctor/sessions/{session_id}", history, "Explain a session's life", errors=_NOT_FOUND),
+    admin("POST /doctor/repair", look_and_repair, "Repair differences"),
+    admin("GET /doctor/sessions/{session_id}", history, "Explain a session's timeline", errors=_NOT_FOUND),
 )

@@ -23,8 +23,8 @@ EXTERNAL = "ext:"
 MAX_PAGE = 1000
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Items of a page at most.")]
-Cursor = Annotated[str, Meta(max_length=4096, description="`cursor` of the page before; opaque.")]
+Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="The most items of a page.")]
+Cursor = Annotated[str, Meta(max_length=4096, description="`cursor` of the previous page; opaque.")]
 Reason = Annotated[str, Meta(max_length=256, description="A text for the participant.")]
 PresenceName = Literal["online", "unreachable", "offline"]
 

@@ -45,7 +45,8 @@ class ConferenceParameters(msgspec.Struct, frozen=True, kw_only=True):
 
     ttl: (
         Annotated[
-            float, Meta(ge=0, le=LONGEST_TTL, description="Seconds that the conference outlasts its last participant.")
+            float,
+            Meta(ge=0, le=LONGEST_TTL, description="How many seconds the conference outlasts its last participant."),
         ]
         | None
     ) = None
@@ -62,9 +63,18 @@ class ConferenceInvitee(msgspec.Struct, frozen=True, kw_only=True):
 class CreateConference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The body of `POST /v2/conferences/create`."""
 
-    owner_external_id: Annotated[_ExternalId | None, Meta(description="Who gets `ownerToken`.")] = None
+    owner_external_id: Annotated[
+        _ExternalId | None, Meta(description="The external id of the owner, who gets `ownerToken`.")
+    ] = None
     alias: (
-        Annotated[str, Meta(min_length=1, max_length=250, description="The room's name, without upper case and `#`.")]
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=250,
+                description="The room's name; it is converted to lower case, and `#` is removed.",
+            ),
+        ]
         | None
     ) = None
     parameters: ConferenceParameters = ConferenceParameters()
@@ -151,7 +161,7 @@ async def create_conference(call: Call[Nothing, Nothing, CreateConference]) -> C
 
 
 async def list_conference_participants(call: Call[ConferencePath, Nothing, Nothing]) -> ConferenceParticipants:
-    """Who is there now, all pages of the roster."""
+    """The present participants of the conference, all pages of the roster."""
     room = await _conference(call)
     query = RosterQuery(app=call.app.key, room=room.name, limit=MAX_PAGE)
     found = [one async for one in paging.all_members(call.context.engine.rooms, query)]
@@ -171,7 +181,7 @@ async def list_conference_participants(call: Call[ConferencePath, Nothing, Nothi
 
 
 async def kick_from_conference(call: Call[ConferencePath, Nothing, ConferenceKick]) -> Nothing:
-    """Ends these participants' memberships; they stay out for a minute."""
+    """Ends these participants' memberships, and keeps them out for a minute."""
     room = await _conference(call)
     for external_id in call.body.external_ids:
         participant_id = participant_id_for(call, external_id)

@@ -27,18 +27,26 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     after: (
         Annotated[
             str,
-            Meta(max_length=4096, description="`cursor` of the answer before; `now`: only new ones; none: all kept."),
+            Meta(
+                max_length=4096,
+                description="`cursor` of the previous answer; `now`: only new events. Left out: all stored events.",
+            ),
         ]
         | UnsetType
     ) = UNSET
     latest: (
-        Annotated[int, Meta(ge=1, le=MAX_PAGE, description="In place of `after`: the last so many, or fewer.")] | None
+        Annotated[
+            int, Meta(ge=1, le=MAX_PAGE, description="Instead of `after`: at most this many of the latest events.")
+        ]
+        | None
     ) = None
-    wait: Annotated[float, Meta(ge=0, le=MAX_WAIT, description="Seconds to wait where there are none.")] = 0.0
+    wait: Annotated[float, Meta(ge=0, le=MAX_WAIT, description="Seconds to wait if there are no events.")] = 0.0
     limit: Limit = 100
     type: Annotated[
         tuple[str, ...],
-        Meta(max_length=20, description="Types wanted, like `session.ended` or `session.*`; repeatable."),
+        Meta(
+            max_length=20, description="An event type, like `session.ended` or `session.*`; repeatable. Left out: all."
+        ),
     ] = ()
 
 

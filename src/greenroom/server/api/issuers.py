@@ -210,21 +210,21 @@ def _check(context: HttpContext, body: NewIssuer) -> None:
     key than it was made for."""
     for name, text in (("issuer", body.issuer), ("audience", body.audience), ("prefix", body.external_id_prefix)):
         if not text.isprintable():
-            raise IllegalArgumentError(f"{name} must have printable characters alone.")
+            raise IllegalArgumentError(f"{name} must have printable characters only.")
     if body.issuer == context.issuer:
         raise IllegalArgumentError(
             "issuer is this service's own.", hint="Name another one: tokens of the service need no issuer here."
         )
     if sum((bool(body.keys), body.jwks_url is not None, body.secret is not None)) != 1:
-        raise IllegalArgumentError("An issuer needs one of keys, jwksUrl and secret.")
+        raise IllegalArgumentError("An issuer needs exactly one of keys, jwksUrl and secret.")
     if ("HS256" in body.algorithms) != (body.secret is not None) or (body.secret and len(set(body.algorithms)) > 1):
         raise IllegalArgumentError(
-            "HS256 goes with secret, alone; the others with keys or jwksUrl.",
-            hint="Where an issuer uses both, add it twice, with two audiences.",
+            "HS256 needs secret, and no other algorithm; the others need keys or jwksUrl.",
+            hint="If an issuer uses both, add it twice, with two audiences.",
         )
     kids = [key_of(jwk, body.algorithms).kid for jwk in body.keys]
     if len(set(kids)) < len(kids) or (len(kids) > 1 and None in kids):
-        raise IllegalArgumentError("Each of several keys needs a kid of its own.")
+        raise IllegalArgumentError("If there are several keys, each needs a different kid.")
     unknown = [scope for scope in body.session_scopes or () if scope not in SESSION_SCOPES]
     if unknown:
         raise IllegalArgumentError(
@@ -271,18 +271,18 @@ async def list_issuers(call: Call[Nothing, Nothing, Nothing]) -> IssuerList:
 
 async def add_issuer(call: Call[Nothing, Nothing, NewIssuer]) -> IssuerView:
     """Adds an issuer. Its tokens open sessions from now on, on every node within seconds. A key set is fetched before
-    the answer, which says what came of it."""
+    the answer, which has the result."""
     return await _add(call.context, call.app.key, call.body, call.now)
 
 
 async def remove_issuer(call: Call[IssuerPath, Nothing, Nothing]) -> Nothing:
-    """Removes an issuer: its tokens open and resume nothing any more. Sessions opened with them go on to the end of
-    their tokens; revoke those to end them now."""
+    """Removes an issuer: its tokens no longer open or resume sessions. Sessions opened with them continue until their
+    tokens expire; revoke the tokens to end them now."""
     return await _remove(call.context, call.app.key, call.path.id)
 
 
 async def test_token(call: Call[Nothing, Nothing, TokenToTest]) -> TestedToken:
-    """Says, part by part, what is made of a token, and everything that is wrong with it."""
+    """Shows, part by part, how a token is read, and everything that is wrong with it."""
     return await _test(call.context, call.app, call.body.token, call.now)
 
 
@@ -292,7 +292,7 @@ async def test_token(call: Call[Nothing, Nothing, TokenToTest]) -> TestedToken:
 def _application(call: Call[Any, Any, Any]) -> Application:
     found = call.context.tenants.get(call.path.app_key)
     if found is None:
-        raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
+        raise NotFoundError("There is no application with that key.", hint="See: greenroom apps list.")
     return found
 
 
@@ -312,7 +312,7 @@ async def remove_issuer_of(call: Call[AppIssuerPath, Nothing, Nothing]) -> Nothi
 
 
 async def test_token_of(call: Call[AppPath, Nothing, TokenToTest]) -> TestedToken:
-    """Says, part by part, what is made of a token of an application."""
+    """Shows, part by part, how a token of an application is read."""
     return await _test(call.context, _application(call), call.body.token, call.now)
 
 

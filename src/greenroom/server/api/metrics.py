@@ -6,8 +6,8 @@ from greenroom.server.http.routes import Answer, Auth, Call, Nothing, public
 
 
 async def metrics(call: Call[Nothing, Nothing, Nothing]) -> Answer:
-    """What the node counts and measures, for Prometheus. Without a token from this machine itself where the setting
-    `metrics_from_loopback` is on, unless through a proxy."""
+    """What the node counts and measures, for Prometheus. A request from this machine itself, not through a proxy, needs
+    no token if the setting `metrics_from_loopback` is on."""
     body, content_type = call.context.metrics.page(call.headers.get("accept", ""))
     return Answer(body, content_type=content_type)
 

@@ -20,7 +20,7 @@ def normalised_origin(text: str) -> str:
     if origin == "*":
         _refuse(text, "there are no wildcards", "List the origins, or none to allow any")
     if origin == "null":
-        _refuse(text, "any sandboxed or local page sends that", "Serve the page from an origin of its own")
+        _refuse(text, "any sandboxed or local page sends that", "Serve the page from its own origin")
     scheme, divider, rest = origin.partition("://")
     if not divider:
         _refuse(text, "it lacks its scheme", f"Write https://{rest or scheme}")

@@ -38,11 +38,21 @@ _REVISION = re.compile(r'"(0|[1-9][0-9]{0,15})"')
 class ParticipantsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which participants."""
 
-    presence: Annotated[tuple[PresenceName, ...], Meta(max_length=3, description="Repeatable; none is all.")] = ()
-    external_id: Annotated[str, Meta(min_length=1, description="That one alone.")] | None = None
+    presence: Annotated[
+        tuple[PresenceName, ...],
+        Meta(max_length=3, description="Only participants of this presence; repeatable. Left out: all."),
+    ] = ()
+    external_id: (
+        Annotated[str, Meta(min_length=1, description="Only the participant with this external id.")] | None
+    ) = None
     search: (
         Annotated[
-            str, Meta(min_length=1, max_length=256, description="In name, external id or id, upper or lower case.")
+            str,
+            Meta(
+                min_length=1,
+                max_length=256,
+                description="A part of the name, external id or id, in upper or lower case.",
+            ),
         ]
         | None
     ) = None
@@ -68,7 +78,7 @@ class ParticipantPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
         Annotated[
             dict[str, str | None],
             Meta(
-                description="Merged into those that are there; null removes one. At most 32 with 4 KiB together, names"
+                description="Merged into the stored attributes; null removes one. At most 32 with 4 KiB together, names"
                 " of 1 to 64 characters, values of up to 1,024 bytes."
             ),
         ]
@@ -161,7 +171,7 @@ async def change_participant(call: Call[ParticipantPath, Nothing, ParticipantPat
 
 async def kick_participant(call: Call[ParticipantPath, Nothing, KickRequest]) -> KickReply:
     """Ends the participant's sessions and revokes the tokens issued so far. Without a block a new token lets the
-    participant in again; with one, none does until it ends. Also for a participant who was never here."""
+    participant in again; with one, none does until it ends. Also for a participant who has never opened a session."""
     block = call.body.block
     participant_id = participant_id_in(call, call.path.id)
     until = None if block is None else until_of(block, call.now)

@@ -52,7 +52,7 @@ async def readyz(call: Call[Nothing, Nothing, Nothing]) -> Readiness:
 
 
 async def jwks(call: Call[Nothing, Nothing, Nothing]) -> JwkSet:
-    """The key set, for services that check tokens themselves. A new key is here well before it signs."""
+    """The key set, for services that verify tokens themselves. A new key is published well before it signs."""
     return msgspec.convert(call.context.tenants.ring.jwks(), JwkSet)
 
 
@@ -63,7 +63,7 @@ ROUTES = (
     public(
         "GET /readyz",
         readyz,
-        "Whether the node takes traffic",
+        "Whether the node accepts traffic",
         tag="service",
         errors=(ErrorCode.SERVICE_UNAVAILABLE,),
         headers=_PROBE,

@@ -43,10 +43,13 @@ class RoomPath(msgspec.Struct, frozen=True):
 class RoomsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which rooms."""
 
-    participant_id: Annotated[str, Meta(min_length=1, description="In which that participant is.")] | None = None
+    participant_id: Annotated[str, Meta(min_length=1, description="Only rooms that this participant is in.")] | None = (
+        None
+    )
     external_id: Annotated[str, Meta(min_length=1, description="The same, by external id.")] | None = None
     search: (
-        Annotated[str, Meta(min_length=1, max_length=256, description="In the name, upper or lower case.")] | None
+        Annotated[str, Meta(min_length=1, max_length=256, description="A part of the name, in upper or lower case.")]
+        | None
     ) = None
     cursor: Cursor | None = None
     limit: Limit = 100
@@ -110,20 +113,30 @@ class MemberPageView(msgspec.Struct, frozen=True, kw_only=True):
 class OpenRoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a room is opened; of one that is open nothing changes."""
 
-    ttl: Annotated[float, Meta(ge=0, le=LONGEST_TTL, description="Seconds that the room outlasts its last member.")] = (
-        0.0
-    )
-    detailed: Annotated[bool, Meta(description="false: changes bring the count, and no names.")] = True
+    ttl: Annotated[
+        float, Meta(ge=0, le=LONGEST_TTL, description="How many seconds the room outlasts its last member.")
+    ] = 0.0
+    detailed: Annotated[
+        bool, Meta(description="false: a counted room, whose changes carry the count but no members.")
+    ] = True
 
 
 class RoomMessageRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """A message to the members of a room."""
 
-    message: Annotated[Any, Meta(description="Any JSON, at most 16 KiB of it.")]
+    message: Annotated[Any, Meta(description="Any JSON value of at most 16 KiB.")]
     message_id: (
-        Annotated[str, Meta(min_length=1, max_length=64, description="A repeat with the same id is sent once.")] | None
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=64,
+                description="An id of your own: a repeat with the same id is not sent again.",
+            ),
+        ]
+        | None
     ) = None
-    to: Annotated[tuple[str, ...], Meta(max_length=100, description="Ids of participants; none is all members.")] = ()
+    to: Annotated[tuple[str, ...], Meta(max_length=100, description="Ids of participants. Left out: all members.")] = ()
     to_external_ids: Annotated[tuple[str, ...], Meta(max_length=100, description="The same, by external id.")] = ()
 
 
@@ -139,7 +152,7 @@ class KickMemberRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     participant_id: str | None = None
     external_id: str | None = None
     seconds: Annotated[
-        float, Meta(ge=0, le=LONGEST_KICK, description="For which the participant cannot join again.")
+        float, Meta(ge=0, le=LONGEST_KICK, description="Seconds for which the participant cannot join again.")
     ] = 60.0
 
 
@@ -164,7 +177,7 @@ class InvitationRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     ttl: (
         Annotated[
             float,
-            Meta(gt=0, le=LONGEST_INVITATION_TTL, description="Seconds; left out: the application's invitationTtl."),
+            Meta(gt=0, le=LONGEST_INVITATION_TTL, description="Seconds. Left out: the application's `invitationTtl`."),
         ]
         | None
     ) = None
@@ -289,7 +302,7 @@ async def invite(call: Call[RoomPath, Nothing, InvitationRequest]) -> Invitation
 
 
 async def end_room(call: Call[RoomPath, Nothing, Nothing]) -> EndRoomReply:
-    """Ends the room: it takes nobody more, and its members leave, 500 at a time. Their sessions stay open."""
+    """Ends the room: it refuses joins, and its members are removed, 500 at a time. Their sessions stay open."""
     moderated = await call.context.rooms.moderate(EndRoom(app=call.app.key, room=check_room_name(call.path.room)))
     return EndRoomReply(state="ending" if moderated.changed else "absent")
 

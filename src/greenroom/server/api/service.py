@@ -25,7 +25,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 async def get_service(call: Call[Nothing, Nothing, Nothing]) -> ServiceView:
-    """How the node is that answers, which others there are, and within what time everybody knows the truth."""
+    """The state of the node that answers, the other nodes, and the time within which everybody sees the truth."""
     status = call.context.cluster.status()
     health = {name: getattr(status, name) for name in NodeHealth.__struct_fields__}
     return ServiceView(
@@ -35,4 +35,4 @@ async def get_service(call: Call[Nothing, Nothing, Nothing]) -> ServiceView:
     )
 
 
-ROUTES = (api("GET /v1/service", get_service, "Look at the service itself", PARTICIPANTS_READ, tag="participants"),)
+ROUTES = (api("GET /v1/service", get_service, "Show the state of the service", PARTICIPANTS_READ, tag="participants"),)

@@ -30,12 +30,16 @@ class SessionPath(msgspec.Struct, frozen=True):
 class SessionsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which sessions."""
 
-    participant_id: Annotated[str, Meta(min_length=1, description="Of that participant.")] | None = None
-    external_id: Annotated[str, Meta(min_length=1, description="Of the participant with that external id.")] | None = (
+    participant_id: Annotated[str, Meta(min_length=1, description="Only sessions of this participant.")] | None = None
+    external_id: (
+        Annotated[str, Meta(min_length=1, description="Only sessions of the participant with this external id.")] | None
+    ) = None
+    node: Annotated[str, Meta(min_length=1, description="Only sessions that this node holds, or held last.")] | None = (
         None
     )
-    node: Annotated[str, Meta(min_length=1, description="Held by that node, or last held by it.")] | None = None
-    state: Annotated[StateName, Meta(description="In that state. `closed`: those that have ended.")] | None = None
+    state: (
+        Annotated[StateName, Meta(description="Only sessions in this state. `closed`: those that have ended.")] | None
+    ) = None
     cursor: Cursor | None = None
     limit: Limit = 100
 
@@ -137,7 +141,7 @@ async def get_timeline(call: Call[SessionPath, Nothing, Nothing]) -> SessionTime
 
 
 async def end_session(call: Call[SessionPath, EndSessionQuery, Nothing]) -> SessionView:
-    """Ends one session, reason `kicked`. Its token stays good: to keep the participant out, kick or block them.
+    """Ends one session, reason `kicked`. Its token stays valid: to keep the participant out, kick or block them.
     For one that has ended already: a success that changes nothing."""
     await call.context.control.end_session(
         EndRequest(session_id=call.path.id, reason=EndReason.KICKED, text=call.query.reason, app=call.app.key)
@@ -149,7 +153,7 @@ async def _session(call: Call[SessionPath, Any, Any], *, with_timeline: bool) ->
     query = SessionQuery(app=call.app.key, session_id=call.path.id, with_timeline=with_timeline)
     page = await call.context.engine.registry.sessions(query)
     if not page.items:
-        raise NotFoundError("There is no such session.", hint="Ended sessions can be looked at for a day.")
+        raise NotFoundError("There is no such session.", hint="Ended sessions are kept for a day.")
     return page.items[0]
 
 

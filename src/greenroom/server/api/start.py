@@ -75,4 +75,4 @@ def routes(*, demo_page: bool) -> tuple[Route, ...]:
     """Not in /openapi.json: they are pages, and no interface."""
     more: dict[str, Any] = {"tag": "start"}
     rows = (public("GET /", start, "The start page", **more), public("GET /docs", docs, "The way to it", **more))
-    return (*rows, public("GET /lobby", lobby, "The way to the example page", **more)) if demo_page else rows
+    return (*rows, public("GET /lobby", lobby, "Redirect to the example page", **more)) if demo_page else rows

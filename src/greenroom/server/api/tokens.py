@@ -49,7 +49,7 @@ _ClientLife = Annotated[
 _GrantType = Annotated[
     str | None, Meta(description=f"`{GRANT_TYPE}`. A form needs it.", extra_json_schema={"enum": [GRANT_TYPE, None]})
 ]
-_InHeader = Annotated[str | None, Meta(description="Taken in the `Authorization` header alone: leave it out.")]
+_InHeader = Annotated[str | None, Meta(description="Accepted only in the `Authorization` header: leave it out.")]
 
 # RFC 6749, section 3.3, without the demand for single spaces.
 _SCOPE_TEXT = re.compile(r"[ !#-\[\]-~]*")
@@ -67,7 +67,7 @@ class ApiTokenForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     grant_type: _GrantType = None
     expires_in: _ApiLife | None = None
-    scope: Annotated[str | None, Meta(description="Space-separated; none means all.")] = None
+    scope: Annotated[str | None, Meta(description="Scopes, separated by spaces. Left out: all.")] = None
 
 
 class ClientTokenForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,8 +80,10 @@ class ClientTokenForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class RefreshForm(_Form, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /v1/oauth2/refresh`."""
 
-    refresh_token: Annotated[str, Meta(min_length=1, description="What came with the client access token.")]
-    grant_type: Annotated[str | None, Meta(description="`refresh_token`, or none.")] = None
+    refresh_token: Annotated[
+        str, Meta(min_length=1, description="The refresh token that came with the client access token.")
+    ]
+    grant_type: Annotated[str | None, Meta(description="`refresh_token`, or left out.")] = None
     expires_in: _ClientLife | None = None
 
 
@@ -103,19 +105,19 @@ class ClientAccessTokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid
     """The body of `POST /v2/client-access-token`, at least ``{}``."""
 
     sessionScope: Annotated[
-        str | None, Meta(description="Space-separated session scopes; none means all, empty means none.")
+        str | None, Meta(description="Session scopes, separated by spaces. Left out: all; empty: none.")
     ] = None
     externalId: Annotated[
         str | None, Meta(description="The app's own id of the participant, at most 1,024 bytes of UTF-8.")
     ] = None
     expires_in: _ClientLife | None = None
-    expiresIn: Annotated[_ClientLife | None, Meta(description="The same as expires_in.")] = None
+    expiresIn: Annotated[_ClientLife | None, Meta(description="The same as `expires_in`.")] = None
     sessionPolicy: SessionPolicyRequest | None = None
     rooms: Annotated[
         tuple[RoomGrant, ...] | None,
         Meta(
             description="What the token grants in rooms, at most 32 entries, where the application's rooms.access is"
-            " granted. A name is a room's, or ends with a *, which is any rest."
+            " granted. A name is that of a room, or ends with a `*`, which stands for any rest."
         ),
     ] = None
 
@@ -166,8 +168,8 @@ async def client_token(call: Call[Nothing, Nothing, ClientTokenForm]) -> Refresh
 
 
 async def refresh(call: Call[Nothing, Nothing, RefreshForm]) -> RefreshableTokenReply:
-    """A new client access token v1 for the refresh token of one before, and a new refresh token. A refresh token is
-    good for a day, and no more once its client access token was revoked."""
+    """A new client access token v1 for the refresh token of the previous one, and a new refresh token. A refresh token
+    is valid for a day, unless its client access token is revoked."""
     _check_client(call)
     if call.body.grant_type not in (None, REFRESH_GRANT):
         raise _unsupported(REFRESH_GRANT)
@@ -230,8 +232,8 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
 
 
 async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
-    """Revokes one client access token of the application, and ends the sessions opened with it. One whose time is over
-    needs no revoking: a success too."""
+    """Revokes one client access token of the application, and ends the sessions opened with it. One that
+    has expired need not be revoked: that succeeds too."""
     _check_client(call)
     text = call.body.access_token
     tenants = call.context.tenants
@@ -305,7 +307,7 @@ def _check_grant(call: Call[Any, Any, Any], given: str | None, wanted: str) -> N
 
 
 def _unsupported(wanted: str) -> ProblemError:
-    return illegal(f"Only grant_type={wanted} is taken here.", error="unsupported_grant_type")
+    return illegal(f"Only grant_type={wanted} is accepted here.", error="unsupported_grant_type")
 
 
 def _scopes(scope: str | None, known: Sequence[str]) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ _WILDCARDS = ("session.*", "participant.*")
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048, description="https://…, publicly reachable.")]
 Filters = Annotated[
-    tuple[str, ...], Meta(max_length=20, description="Types wanted, like `session.ended` or `session.*`; empty is all.")
+    tuple[str, ...],
+    Meta(max_length=20, description="Event types, like `session.ended` or `session.*`; empty means all."),
 ]
 
 
@@ -54,7 +55,7 @@ class NewEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class EndpointPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change; the rest stays. Enabling goes on from where it stopped."""
+    """What to change; the rest stays. An endpoint that is enabled again continues where it stopped."""
 
     url: Url | UnsetType = UNSET
     events: Filters | UnsetType = UNSET
@@ -83,7 +84,7 @@ class EndpointList(msgspec.Struct, frozen=True):
 
 
 class EndpointSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint with what its messages are verified with: a secret, which is shown this once, or a public key."""
+    """An endpoint with what its messages are verified with: a secret, which is shown only once, or a public key."""
 
     endpoint: EndpointView
     secret: str
@@ -105,7 +106,7 @@ class TestReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that was given up, and why."""
+    """An event that could not be delivered, and why."""
 
     event: EventView
     why: str
@@ -191,7 +192,7 @@ async def get_webhook(call: Call[EndpointPath, Nothing, Nothing]) -> EndpointVie
 
 
 async def change_webhook(call: Call[EndpointPath, Nothing, EndpointPatch]) -> EndpointView:
-    """Changes address, filters or state of an endpoint. Enabled again, it goes on from where it stopped, as far as
+    """Changes address, filters or state of an endpoint. Enabled again, it continues where it stopped, as far as
     events are still kept."""
     body = call.body
     _endpoint(call)
@@ -242,7 +243,7 @@ async def rotate_webhook_secret(call: Call[EndpointPath, Nothing, RotateWebhookS
 
 
 async def try_webhook(call: Call[EndpointPath, Nothing, Nothing]) -> TestReply:
-    """Sends a `webhook.test` event now, once, also to an endpoint that is disabled, and says what came of it."""
+    """Sends a `webhook.test` event now, once, also to an endpoint that is disabled, and returns the result."""
     endpoint = _endpoint(call)
     tenants = call.context.tenants
     event = Event(
@@ -253,7 +254,7 @@ async def try_webhook(call: Call[EndpointPath, Nothing, Nothing]) -> TestReply:
 
 
 async def list_dead_letters(call: Call[EndpointPath, DeadLettersQuery, Nothing]) -> DeadLetterList:
-    """Events that were given up, oldest first. At most 10,000 are kept for an endpoint."""
+    """Events that could not be delivered, oldest first. At most 10,000 are kept for an endpoint."""
     endpoint = _endpoint(call)
     kept = await call.context.engine.outbox.aside(call.app.key, reader_of(endpoint.id), call.query.limit)
     redacted = call.context.tenants.revocations.redacted
@@ -436,7 +437,7 @@ ROUTES = (
     api(
         "GET /v1/webhooks/{id}/attempts",
         list_attempts,
-        "Look at the latest attempts",
+        "List the latest attempts",
         EVENTS_READ,
         tag="webhooks",
         errors=_NOT_FOUND,

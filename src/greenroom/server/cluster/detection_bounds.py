@@ -35,12 +35,12 @@ def bounds_of(config: ServerConfig) -> tuple[Bound, ...]:
         _bound("closed", "The client closed", None, PROMPT),
         _bound("reset", "The connection closed or was reset", PROMPT, PROMPT + over),
         _bound(
-            "left", "The page was left or reloaded", PROMPT, PROMPT + config.grace_going_away + config.reap_interval
+            "left", "The page was closed or reloaded", PROMPT, PROMPT + config.grace_going_away + config.reap_interval
         ),
-        _bound("silent", "The client vanished without a word", silence, silence + over),
+        _bound("silent", "The client disappeared without closing", silence, silence + over),
         _bound("node", "Its node was killed, paused or cut off", lapse, lapse + over),
         _bound("restart", "The only node was restarted", 0.0, over, "the start"),
-        _bound("engine", "The engine was away", silence, silence + over, "its return"),
+        _bound("engine", "The engine could not be reached", silence, silence + over, "its return"),
     )
 
 

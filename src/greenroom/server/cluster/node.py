@@ -231,7 +231,7 @@ class Node:
         else:
             self._directory.version_seen(result.directory_version)
         if before is NodeState.FENCED:
-            log.info("the lease is good again")
+            log.info("the lease is valid again")
         self.recovery.after_beat(result, was_fenced=is_back or before is NodeState.FENCED)
 
     def _note_missing(self, missing: frozenset[int]) -> bool:
@@ -256,7 +256,7 @@ class Node:
         self.check_fence()
         old = self.lease
         self._lease.replaced(self._random_hex())
-        log.warning("the lease had lapsed: joining with a new one", old=old[:8], new=self.lease[:8])
+        log.warning("the lease had expired: joining with a new one", old=old[:8], new=self.lease[:8])
         sent = self._clock()
         try:
             async with asyncio.timeout(self._config.renew_interval):
@@ -306,4 +306,4 @@ class Node:
             async with asyncio.timeout(self._config.renew_interval):
                 await self._engine.registry.beat(self._beat(leaving=True))
         except (GreenroomError, TimeoutError) as error:
-            log.info("the lease was not given back", error=str(error))
+            log.info("the lease was not released", error=str(error))

@@ -27,7 +27,7 @@ class SessionUpgrades:
         if node.draining:
             return _unavailable("draining", "The node is being shut down. Connect again.", 1)
         if node.current_lease() is None:
-            return _unavailable("fenced", "The node has lost touch with the engine.", self._fenced_for())
+            return _unavailable("fenced", "The node has lost contact with the engine.", self._fenced_for())
         return SessionConnection(self._hub, self._calls, node, request)
 
     def _fenced_for(self) -> int:

@@ -170,5 +170,5 @@ def _bearer(given: str | None, what: str) -> str:
     """The token of an Authorization header (RFC 6750, section 2.1); the scheme in any letter case."""
     scheme, _, token = (given or "").strip(" \t").partition(" ")
     if scheme.lower() != "bearer" or not token.strip(" "):
-        raise TokenInvalidError(f"Here {what} is needed.", hint="Send it as Authorization: Bearer <token>.")
+        raise TokenInvalidError(f"This call needs {what}.", hint="Send it as Authorization: Bearer <token>.")
     return token.strip(" ")

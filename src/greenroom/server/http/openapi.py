@@ -24,10 +24,10 @@ _SECURITY_SCHEMES = {
 
 _TAGS = (
     {"name": "tokens", "description": "Tokens, as the platform documented them, and the keys they are signed with."},
-    {"name": "participants", "description": "Who there is: find, read, change, kick, block, erase."},
-    {"name": "sessions", "description": "Sessions: list, look into, end; tokens: revoke; settings of the application."},
-    {"name": "events", "description": "What happened, to be fetched."},
-    {"name": "webhooks", "description": "What happened, posted to addresses of the app's own."},
+    {"name": "participants", "description": "Participants: find, read, change, kick, block, erase."},
+    {"name": "sessions", "description": "Sessions: list, show, end; tokens: revoke; settings of the application."},
+    {"name": "events", "description": "Events, to be fetched."},
+    {"name": "webhooks", "description": "Events, posted to the app's own addresses."},
     {"name": "service", "description": "Probes and this description."},
     {"name": "admin", "description": "For operators and the command line."},
 )

@@ -155,7 +155,7 @@ def no_such_path() -> ProblemError:
 def wrong_method(allowed: Sequence[str]) -> ProblemError:
     """405 with Allow (RFC 9110, section 15.5.6)."""
     allow = ", ".join(allowed)
-    text = f"The path does not know this method. It knows {allow}."
+    text = f"The path does not support this method. It supports {allow}."
     return ProblemError(Problem(405, "method_not_allowed", 405, "Method_not_allowed", text, {"Allow": allow}))
 
 
@@ -167,7 +167,7 @@ def too_slow() -> ProblemError:
 
 def too_large(limit: int) -> ProblemError:
     """413."""
-    text = f"The request's body is too large. At most {limit} bytes are taken here."
+    text = f"The request's body is too large. At most {limit} bytes are accepted here."
     return ProblemError(Problem(413, "invalid_request", 413, "Body_too_large", text, closes=True))
 
 
@@ -177,14 +177,14 @@ def wrong_type(expected: Sequence[str], given: str = "", *, looks_like_json: boo
         kind = given[:60].encode("ascii", "replace").decode() or "no Content-Type"
         text = f"The body is JSON sent as {kind}. Send the header Content-Type: application/json."
     else:
-        text = f"The request's body is not of a type taken here. Send it as {' or '.join(expected)}"
+        text = f"The type of the request's body is not accepted here. Send it as {' or '.join(expected)}"
         text += ", without Content-Encoding."
     return ProblemError(Problem(415, "invalid_request", 415, "Unsupported_media_type", text))
 
 
 def wrong_expectation() -> ProblemError:
     """417: an Expect other than 100-continue."""
-    text = "The Expect header asks for something unknown. Leave it out."
+    text = "The Expect header has an unknown value. Leave it out."
     return ProblemError(Problem(417, "invalid_request", 417, "Expectation_failed", text, closes=True))
 
 

@@ -13,7 +13,7 @@ def words_of(error: Exception, peer: str) -> str:
     """What went wrong, in words that name no address and repeat nothing that was sent. peer: whose it is."""
     cause = getattr(error, "os_error", None) or error.__cause__
     if isinstance(error, AddressRefusedError) or isinstance(cause, AddressRefusedError):
-        return f"the {peer}'s name leads to a private address"
+        return f"the {peer}'s name resolves to a private address"
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return f"the {peer}'s TLS certificate or handshake failed"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -22,4 +22,4 @@ def words_of(error: Exception, peer: str) -> str:
         return f"the {peer} refuses connections or cannot be reached"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
         return f"the {peer} closed the connection without an answer"
-    return f"the {peer}'s answer is no HTTP"
+    return f"the {peer}'s answer is not HTTP"

@@ -103,7 +103,7 @@ def check_url(
         problems.append("is without TLS")
         settings.append("GREENROOM_WEBHOOK_HTTP=allowed")
     if literal is not None and not is_public(literal, allowed):
-        problems.append("leads to a private address")
+        problems.append("resolves to a private address")
         settings.append(f"GREENROOM_WEBHOOK_ALLOWED_NETWORKS={_network_of(literal)}")
     if problems:
         # Everything at once: each setting costs the operator a restart.
@@ -164,7 +164,7 @@ class GuardedResolver(AbstractResolver):
         for answer_family, _kind, proto, _name, address in answers:
             text = str(address[0])
             if not is_public(ipaddress.ip_address(text.partition("%")[0]), self._allowed):
-                raise AddressRefusedError("the name leads to a private address")
+                raise AddressRefusedError("the name resolves to a private address")
             found.append(
                 ResolveResult(
                     hostname=host, host=text, port=port, family=answer_family, proto=proto, flags=socket.AI_NUMERICHOST

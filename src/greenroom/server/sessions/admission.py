@@ -142,7 +142,7 @@ class Admission:
             wait = self._failed.wait(key, now.mono)
             raise RateLimitedError(
                 "The token is not valid, and too many bad ones came from this address.",
-                hint=f"Use a good token; a bad one is looked at again in {int(wait) + 1} s.",
+                hint=f"Use a valid token, which is accepted at once; a bad one is checked again in {int(wait) + 1} s.",
                 retry_after=wait,
             )
 
@@ -230,7 +230,7 @@ class Admission:
         wait = self._violations.wait(key, now.mono)
         if wait > 0:
             raise RateLimitedError(
-                "Too many connections were closed for breaking the protocol.",
+                "Too many connections were closed for protocol violations.",
                 hint="Correct the client: the close code of each said what was wrong.",
                 retry_after=wait,
             )
@@ -263,4 +263,4 @@ class Admission:
 
 def _no_room() -> RateLimitedError:
     # The SDK adds a random part: a crowd that came in one second is spread over those it takes to let it in.
-    return RateLimitedError("The node takes no more opens in this second.", retry_after=1.0)
+    return RateLimitedError("The node accepts no more opens in this second.", retry_after=1.0)

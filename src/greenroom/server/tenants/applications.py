@@ -218,7 +218,7 @@ class Tenants:
     async def create_application(
         self, name: str, *, settings: ApplicationSettings | None = None
     ) -> tuple[Application, str]:
-        """A new application and its secret, which is shown this once. name: 1 to 100 characters, for people; several
+        """A new application and its secret, which is shown only once. name: 1 to 100 characters, for people; several
         may share one. Raises `IllegalArgumentError`."""
         secret = new_secret(self.random_bytes)
         application = Application(
@@ -233,7 +233,7 @@ class Tenants:
             return await self._save(application), secret
 
     async def rotate_secret(self, app_key: str, *, overlap: float = SECRET_OVERLAP) -> tuple[Application, str]:
-        """A new secret, shown this once. The newest of the old ones is good for `overlap` seconds more, others end
+        """A new secret, shown only once. The newest of the old ones is valid for `overlap` seconds more, others end
         now: two are valid at a time. Raises `NotFoundError`, `IllegalArgumentError`."""
         if not 0 <= overlap <= MAX_OVERLAP:
             raise IllegalArgumentError(f"The overlap must be 0 to {MAX_OVERLAP} s, and is {overlap:g}.")
@@ -271,7 +271,7 @@ class Tenants:
     async def _change(self, app_key: str, how: Callable[[Application], Application]) -> Application:
         stored = await self._directory.application(app_key)
         if stored is None or stored.deleted:
-            raise NotFoundError("There is no application of that key.", hint="See: greenroom apps list.")
+            raise NotFoundError("There is no application with that key.", hint="See: greenroom apps list.")
         wanted = how(stored)
         if wanted == stored:
             return self._keep(stored)

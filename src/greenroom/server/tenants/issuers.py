@@ -87,7 +87,7 @@ class Issuers:
         if entry is None or application is None:
             if pairs:
                 refuse(
-                    "The token's issuer and audience (iss, aud) are those of no application here.",
+                    "The token's issuer and audience (iss, aud) belong to no application here.",
                     "See: greenroom apps issuers test.",
                 )
             return None
@@ -145,8 +145,8 @@ class Issuers:
         found = [entry for pair in pairs for entry in self._by_pair.get(pair, ())]
         if len(found) > 1:
             refuse(
-                "The token's claim aud names several audiences that are known here.",
-                "Let its issuer make it for one of them.",
+                "The token's claim aud names several audiences that are registered here.",
+                "Let its issuer use only one of them.",
             )
         return found[0] if found else None
 

@@ -112,7 +112,7 @@ class KeySets:
         wait = COME_BACK
         if one.task is None and one.began_at is not None:
             wait = max(COME_BACK, one.began_at + AGAIN - now)
-        raise ServiceUnavailableError("The key set of the token's issuer is not here yet.", retry_after=wait)
+        raise ServiceUnavailableError("The key set of the token's issuer has not been fetched yet.", retry_after=wait)
 
     async def fetch_now(self, app: str, issuer: TokenIssuer, kid: str | None = None) -> KeySetState:
         """Waits for what `find` would ask for, and says how the set stands. For people who wait, not for sign-ins."""

@@ -91,7 +91,7 @@ class Revocations:
         ahead = cutoff + 1 - floor(self._clock())
         if ahead > MAX_BUMP:
             raise ServiceUnavailableError(
-                "Tokens of this participant are revoked until a moment that has not come yet.",
+                "Tokens of this participant are revoked up to a time in the future.",
                 hint=f"Try again in {ahead - MAX_BUMP} s.",
                 retry_after=float(ahead - MAX_BUMP),
             )

@@ -171,4 +171,4 @@ class WebhookDispatcher:
         try:
             await self._announce()
         except GreenroomError:
-            log.info("other nodes will read the directory with their next beat")
+            log.info("other nodes will read the directory at their next renewal")

@@ -265,7 +265,7 @@ class EndpointWorker:
         if outcome.delivered:
             machine.succeeded(attempt.number, now)
         elif outcome.gone:
-            machine.gone(attempt.number, "The receiver answered 410: it wants no more.")
+            machine.gone(attempt.number, "The receiver answered 410: it accepts no more events.")
         else:
             machine.failed(attempt.number, now, outcome.why, retry_after=outcome.retry_after)
         self._wake.set()
@@ -356,4 +356,4 @@ class EndpointWorker:
                 # Handed over: the next node need not wait until the claim lapses.
                 await self._tools.outbox.claim(self.app_key, self._reader, self._tools.node, 0.0)
             except GreenroomError:
-                self._log.info("the last deliveries could not be written down and will be repeated")
+                self._log.info("the last deliveries could not be acknowledged and will be repeated")

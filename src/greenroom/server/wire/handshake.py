@@ -226,7 +226,7 @@ def _refuse_version(head: Head) -> Refusal | None:
     return Refusal.error(
         426,
         reason="Version_not_supported",
-        description="Only version 13 of the WebSocket protocol is spoken here (RFC 6455).",
+        description="Only version 13 of the WebSocket protocol is supported (RFC 6455).",
         headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
     )
 

@@ -337,7 +337,11 @@ class PicowsParser(WSListener):
         if fin and kind is _TEXT and self._fragments is None:
             self._owner.on_text(payload)
         elif (kind is _CONTINUATION) != (self._fragments is not None):
-            what = "a continuation of nothing" if kind is _CONTINUATION else "a new message inside a fragmented one"
+            what = (
+                "a continuation frame without a first frame"
+                if kind is _CONTINUATION
+                else "a new message inside a fragmented one"
+            )
             self._violation(CloseCode.WS_PROTOCOL_ERROR, what)
         elif kind is _BINARY and not self._owner.takes_binary:
             self._violation(CloseCode.UNSUPPORTED_DATA, "messages must be text")

@@ -200,7 +200,7 @@ class WebSocketProtocol:
     def _check_reader(self, transport: asyncio.Transport) -> None:
         """Fail the connection whose client leaves too much unread."""
         if transport.get_write_buffer_size() > self._options.max_buffered_bytes:
-            self._fail(CloseCode.SLOW_READER, "what was sent is not being read", later=True)
+            self._fail(CloseCode.SLOW_READER, "the client does not read what it is sent", later=True)
 
     def _write_close(self, code: int, reason: str | None) -> None:
         """Write a Close; `reason` None writes one without a code (1005)."""
@@ -411,7 +411,9 @@ class WebSocketProtocol:
         if self._wheel.clock() < self._due:
             self._wheel.schedule(self, self._due)
         elif self._state is _State.OPEN:
-            self._fail(CloseCode.POLICY_VIOLATION, f"a message must be whole in {self._options.fragment_timeout:g} s")
+            self._fail(
+                CloseCode.POLICY_VIOLATION, f"a message must be complete within {self._options.fragment_timeout:g} s"
+            )
         else:
             self.abort()
 

@@ -20,4 +20,4 @@ async def test_rosters_of_all_rooms_agree_with_the_sessions_in_them() -> None:
         del rosters[APP, "lobby"]
         (missing,) = about_rooms(sessions, rosters)
         (done,) = await repair(w.engine, [missing], grace=40.0)
-        assert done == "Sessions and rosters were compared: 0 members were put right."
+        assert done == "Sessions and rosters were compared: 0 members were corrected."

@@ -220,7 +220,7 @@ functions.node = function(keys, args)
   return {'ok', ms, call('HGETALL', records), call('ZRANGE', seen, 0, -1, 'WITHSCORES')}
 end
 
--- Whether a write is taken here.
+-- Whether a write is accepted here.
 functions.probe = function(keys, args)
   call('SETEX', keys[1] .. ':probe', 60, '1')
   return {'ok'}

@@ -173,7 +173,7 @@ async def _settle(engine: Engine) -> str:
             break
         settled = await engine.rooms.settle()
         repaired += settled.repaired
-    return f"Sessions and rosters were compared: {repaired} members were put right."
+    return f"Sessions and rosters were compared: {repaired} members were corrected."
 
 
 async def _detach(engine: Engine, finding: Finding, grace: float) -> str:

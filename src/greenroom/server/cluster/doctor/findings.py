@@ -159,7 +159,7 @@ def about_nodes(nodes: Sequence[NodeRecord], answers: Mapping[str, NodeAnswer]) 
     """Leases, readiness, versions, clocks, and settings that have to be the same."""
     alive = [one for one in nodes if one.lease_left > 0]
     if not any(one.ready and not one.draining for one in alive):
-        yield _node("no_node_ready", Severity.PROBLEM, "cluster", "No node is ready: nobody can sign in.")
+        yield _node("no_node_ready", Severity.PROBLEM, "cluster", "No node is ready: no session can be opened.")
     for one in nodes:
         if one.lease_left <= 0:
             text = f"Its lease expired {-one.lease_left:.0f} s ago."
@@ -210,7 +210,7 @@ def _differences(reports: Sequence[NodeStatus]) -> Iterator[Finding]:
     versions = {one.version for one in reports}
     if len(versions) > 1:
         text = f"Nodes run versions {', '.join(sorted(versions))}."
-        yield _node("versions_differ", Severity.WARNING, "cluster", text, "Fine during an upgrade, and only then.")
+        yield _node("versions_differ", Severity.WARNING, "cluster", text, "This is normal only during an upgrade.")
     for name in sorted({name for one in reports for name in one.settings}):
         values: dict[str, list[str]] = {}
         for one in reports:

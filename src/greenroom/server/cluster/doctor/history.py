@@ -13,7 +13,7 @@ MEANING = {
     "opened": "The client signed in.",
     "attached": "A connection was attached to the session.",
     "resumed": "The client came back with its resume secret.",
-    "taken_back": "The node had lost its lease and took its session back under a new one.",
+    "taken_back": "The node had lost its lease and acquired its session again under a new one.",
     "detached": "The connection was lost; the grace began.",
     "restored": "The engine had lost the session; the node that held it wrote it back.",
     "token_refreshed": "The client presented a newer token.",
