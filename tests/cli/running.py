@@ -9,8 +9,9 @@ import json
 import os
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from unittest import mock
 from greenroom.cli import main
 from greenroom.cli.exits import Exit
 from tests.server.harness import RunningService, Tenant
+from tests.support import processes
 from tests.support.patience import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,27 +128,10 @@ def _run(streams: _Streams, arguments: tuple[str, ...], stdin: str, environment:
     return ran
 
 
-@asynccontextmanager
-async def started(*arguments: str, cwd: Path, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+def started(*arguments: str, cwd: Path, **environment: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """The command line as a process; killed at the end where it still runs."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "greenroom",
-        *arguments,
-        stdout=pipe,
-        stderr=pipe,
-        cwd=cwd,
-        env={**kept, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": WIDTH, **environment},
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    variables = {"PYTHONPATH": str(ROOT / "src"), "COLUMNS": WIDTH, **environment}
+    return processes.started("-m", "greenroom", *arguments, cwd=cwd, stderr=PIPE, environment=variables)
 
 
 async def line_of(process: asyncio.subprocess.Process) -> str:

@@ -11,7 +11,7 @@ import pytest
 from greenroom.cli.exits import CliError, Exit
 from greenroom.cli.tokens import looked_into, verified
 from tests.cli.running import run_here
-from tests.server.issuers import encode
+from tests.tokens.forge import encode
 
 
 def token(**claims: Any) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import sys
 import time
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.compat.last_version import npm_package, unpack
 from tests.server.harness import running_service
 from tests.server.issuers import AUDIENCE, ISSUER, good_claims, signer
 from tests.support.patience import PATIENCE
+from tests.support.processes import started
 from tests.support.redis_server import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,6 @@ DRIVER = ROOT / "tests" / "compat" / "drivers" / "session_life.py"
 SERVED = ROOT / "src" / "greenroom" / "server" / "http" / "static_files" / "greenroom.js"
 BROWSER_DRIVER = DRIVER.with_name("browser_life.mjs")
 THIS = ROOT / "src"
-Process = asyncio.subprocess.Process
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +42,8 @@ def _serve(data: Path) -> tuple[str, ...]:
     return ("-m", "greenroom", "serve", "--port", str(free_ports(1)[0]), "--data", str(data), "--json", "--dev")
 
 
-@asynccontextmanager
-async def _process(tree: Path, *arguments: str, program: str | Path = sys.executable) -> AsyncIterator[Process]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**kept, "PYTHONPATH": str(tree)},
-        cwd=tree,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def _process(tree: Path, *arguments: str, program: str | Path = sys.executable) -> AbstractAsyncContextManager[Process]:
+    return started(*arguments, cwd=tree, program=program, stdin=PIPE, environment={"PYTHONPATH": str(tree)})
 
 
 @asynccontextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from tests.server.harness import RunningService, Tenant, running_service
 from tests.support.patience import PATIENCE, until
+from tests.support.processes import started
 from tests.support.redis_server import free_ports
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "fastapi"
@@ -23,24 +25,9 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 pytestmark = pytest.mark.slow
 
 
-@asynccontextmanager
-async def process(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
-    made = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        cwd=EXAMPLE,
-        env={**kept, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield made
-    finally:
-        if made.returncode is None:
-            made.kill()
-        await made.communicate()
+def process(*arguments: str, **environment: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    variables = {"PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    return started(*arguments, cwd=EXAMPLE, stdin=PIPE, stderr=DEVNULL, environment=variables)
 
 
 @asynccontextmanager

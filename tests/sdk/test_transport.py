@@ -8,6 +8,8 @@ import hashlib
 import socket
 import ssl
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +25,20 @@ from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.certificates import self_signed, server_context
 from tests.support.patience import PATIENCE
 from tests.support.sdk import new_sdk
+
+
+@asynccontextmanager
+async def upgraded_by(upgrade: Callable[[web.Request], Awaitable[web.WebSocketResponse]]) -> AsyncIterator[str]:
+    """The address of a server whose sessions this makes."""
+    app = web.Application()
+    app.router.add_get("/v1/session", upgrade)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @pytest.mark.parametrize(
@@ -89,17 +105,12 @@ async def test_a_websocket_server_that_is_no_greenroom() -> None:
             pass
         return socket
 
-    app = web.Application()
-    app.router.add_get("/v1/session", upgrade)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    sdk = Greenroom(f"http://127.0.0.1:{runner.addresses[0][1]}")
-    sdk.initialize_token(make_token())
-    with pytest.raises(ProtocolError, match="is it a Greenroom service"):
-        await sdk.session.open()
-    await sdk.session.close()
-    await runner.cleanup()
+    async with upgraded_by(upgrade) as url:
+        sdk = Greenroom(url)
+        sdk.initialize_token(make_token())
+        with pytest.raises(ProtocolError, match="is it a Greenroom service"):
+            await sdk.session.open()
+        await sdk.session.close()
 
 
 async def test_a_close_is_answered_with_4000_never_1000() -> None:
@@ -112,17 +123,11 @@ async def test_a_close_is_answered_with_4000_never_1000() -> None:
         answered.append(socket.close_code)
         return socket
 
-    app = web.Application()
-    app.router.add_get("/v1/session", upgrade)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    transport = AiohttpTransport(f"http://127.0.0.1:{runner.addresses[0][1]}")
-    connection = await transport.connect()
-    assert [message async for message in connection.messages()] == []
-    assert (connection.close_code(), connection.close_reason()) == (4001, "why")
-    await connection.aclose()
-    await runner.cleanup()
+    async with upgraded_by(upgrade) as url:
+        connection = await AiohttpTransport(url).connect()
+        assert [message async for message in connection.messages()] == []
+        assert (connection.close_code(), connection.close_reason()) == (4001, "why")
+        await connection.aclose()
     assert answered == [4000]
 
 
@@ -221,14 +226,9 @@ async def test_a_netrc_file_is_never_read(tmp_path: Path, monkeypatch: pytest.Mo
         await socket.close()
         return socket
 
-    app = web.Application()
-    app.router.add_get("/v1/session", upgrade)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    connection = await AiohttpTransport(f"http://127.0.0.1:{runner.addresses[0][1]}").connect()
-    await connection.aclose()
-    await runner.cleanup()
+    async with upgraded_by(upgrade) as url:
+        connection = await AiohttpTransport(url).connect()
+        await connection.aclose()
     assert seen == [None]
     async with FakeService() as service:
         assert await AiohttpTransport(service.url).fetch_token("key", "secret")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import json
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from greenroom.model import TokenIssuer
 from greenroom.server.outbound.documents import Document, FetchFailedError
+from tests.tokens.forge import as_bytes, encode
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256", "PS256", "HS256")
 ISSUER = "https://id.example"
@@ -47,18 +47,6 @@ class ScriptedFetcher(NoFetcher):
         if isinstance(self.answer, str):
             raise FetchFailedError(self.answer)
         return Document(json.dumps(self.answer).encode(), self.max_age)
-
-
-def encode(raw: bytes) -> str:
-    """Base64url without padding."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def as_bytes(value: Any) -> bytes:
-    """Bytes as they are, text as UTF-8, anything else as JSON."""
-    if isinstance(value, bytes):
-        return value
-    return (value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)).encode()
 
 
 def _number(value: int, size: int) -> str:

@@ -55,6 +55,7 @@ CLAIMS: dict[str, Any] = {
 
 
 def encode(raw: bytes) -> str:
+    """Base64url without padding."""
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from greenroom.errors import TokenError, TokenExpiredError, TokenInvalidError
 from greenroom.tokens.reader import OWN_TYPES
-from tests.server.issuers import ALGORITHMS, AUDIENCE, ISSUER, SECRET, Signer, as_bytes, encode, good_claims, signer
-from tests.tokens.forge import NOW, forge_hmac
+from tests.server.issuers import ALGORITHMS, AUDIENCE, ISSUER, SECRET, Signer, good_claims, signer
+from tests.tokens.forge import NOW, as_bytes, encode, forge_hmac
 
 OWN_ISSUER = "https://greenroom.example"
 

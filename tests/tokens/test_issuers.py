@@ -18,9 +18,9 @@ from greenroom.server.wire.addresses import Limits
 from greenroom.tokens import SESSION_SCOPES, TokenKind, VerifiedToken, verify
 from greenroom.tokens.issuers import ISSUER_ALGORITHMS, key_of, shared_secret
 from greenroom.tokens.reader import OWN_TYPES, peek
-from tests.server.issuers import ALGORITHMS, AUDIENCE, ISSUER, SECRET, Signer, encode, good_claims, signer
+from tests.server.issuers import ALGORITHMS, AUDIENCE, ISSUER, SECRET, Signer, good_claims, signer
 from tests.tokens.corpus import corpus
-from tests.tokens.forge import NOW, Work
+from tests.tokens.forge import NOW, Work, encode
 from tests.tokens.issuer_corpus import CATEGORIES, OWN_ISSUER, issuer_corpus
 
 NAMESPACE = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"

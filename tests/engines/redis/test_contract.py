@@ -9,7 +9,6 @@ import pytest
 pytest.register_assert_rewrite("greenroom.testing.engine_contract", "greenroom.testing.engine_world")
 
 from greenroom.engines.base import SessionQuery  # noqa: E402
-from greenroom.model import Presence  # noqa: E402
 from greenroom.testing.engine_contract import EngineContract, World  # noqa: E402
 from greenroom.testing.engine_contract.directory import DirectoryContract  # noqa: E402
 from greenroom.testing.engine_contract.opening import OpeningContract  # noqa: E402
@@ -34,14 +33,7 @@ class RedisContract(EngineContract):
     async def test_s10_after_a_restart_every_session_has_its_grace(self) -> None:
         """S10 is the embedded engine's. Here other nodes go on while one is restarted, so graces do too (S8)."""
         async with self.make_world() as w:
-            attached = await w.client("alice")
-            detached = await w.client("bob")
-            await detached.detach(40)
-            await w.advance(35)
-            await w.step(100_000)
-            await w.restart()
-            assert (await attached.record()).presence is Presence.UNREACHABLE
-            assert (await attached.record()).shown is Presence.ONLINE
+            attached, _ = await self.attached_and_detached_at_a_restart(w)
             await w.advance(8)
             page = await w.engine.registry.sessions(SessionQuery())
             assert {session.id for session in page.items} == {attached.id}

@@ -16,7 +16,7 @@ from tests.support.sim.oracles import (
     KEPT,
     versions_only_grow,
 )
-from tests.support.sim.walk import Walk
+from tests.support.sim.walk import Walk, finish
 from tests.support.sim.world import World
 
 
@@ -163,19 +163,9 @@ LESS_IS_ASKED: dict[Any, Any] = {versions_only_grow: versions_grow_between_losse
 
 def walk_lossy(seed: int) -> list[tuple[float, str]]:
     """As `walk_cluster`, over a Redis that loses data."""
-    one = LossyWalk(seed)
-    try:
-        one.run()
-        return one.world.notes
-    finally:
-        one.close_world()
+    return finish(LossyWalk(seed))
 
 
 def walk_cluster(seed: int) -> list[tuple[float, str]]:
     """One walk to its end. The timeline. Raises WalkError."""
-    one = ClusterWalk(seed)
-    try:
-        one.run()
-        return one.world.notes
-    finally:
-        one.close_world()
+    return finish(ClusterWalk(seed))

@@ -280,9 +280,20 @@ class Walk:
 
 def walk(seed: int, make_world: Callable[[int], World] = World) -> list[tuple[float, str]]:
     """One walk to its end. The timeline. Raises WalkError."""
-    one = Walk(seed, make_world)
+    return finish(Walk(seed, make_world))
+
+
+def finish(one: Walk) -> list[tuple[float, str]]:
+    """Walks it to its end. The timeline. Raises WalkError."""
     try:
         one.run()
         return one.world.notes
     finally:
         one.close_world()
+
+
+def walk_all(walk: Callable[[int], object], first: int, last: int) -> None:
+    """The seeds from the first to the one before the last."""
+    print(f"seeds {first} to {last - 1}")
+    for seed in range(first, last):
+        walk(seed)

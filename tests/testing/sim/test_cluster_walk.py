@@ -20,6 +20,7 @@ from tests.support.sim import WALKS
 from tests.support.sim.cluster import ClusterWorld
 from tests.support.sim.cluster_walk import walk_cluster, walk_lossy
 from tests.support.sim.oracles import record_of, watchers_converged
+from tests.support.sim.walk import walk_all
 
 SEEDS = WALKS // 20
 """How many are walked of each kind; one costs several times a life of one node."""
@@ -32,27 +33,21 @@ SOAK = 2000
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_walks_of_a_cluster_are_fine(first: int) -> None:
-    print(f"seeds {first} to {first + CHUNK - 1}")
-    for seed in range(first, first + CHUNK):
-        walk_cluster(seed)
+    walk_all(walk_cluster, first, first + CHUNK)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_s15_walks_over_a_redis_that_loses_data_are_fine(first: int) -> None:
     """Failovers that lose the last writes, and a Redis that comes back empty."""
-    print(f"seeds {first} to {first + CHUNK - 1}")
-    for seed in range(first, first + CHUNK):
-        walk_lossy(seed)
+    walk_all(walk_lossy, first, first + CHUNK)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("one_walk", [walk_cluster, walk_lossy])
 def test_many_more_walks_are_fine(one_walk: Callable[[int], object]) -> None:
-    print(f"seeds {SEEDS} to {SOAK - 1}")
-    for seed in range(SEEDS, SOAK):
-        one_walk(seed)
+    walk_all(one_walk, SEEDS, SOAK)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sim import WALKS
-from tests.support.sim.walk import Walk, WalkError, walk
+from tests.support.sim.walk import Walk, WalkError, walk, walk_all
 
 SEEDS = WALKS
 CHUNK = 20
@@ -16,17 +16,13 @@ SOAK = 5000
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_walks_are_fine(first: int) -> None:
-    print(f"seeds {first} to {first + CHUNK - 1}")
-    for seed in range(first, first + CHUNK):
-        walk(seed)
+    walk_all(walk, first, first + CHUNK)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_many_more_walks_are_fine() -> None:
-    print(f"seeds {SEEDS} to {SOAK - 1}")
-    for seed in range(SEEDS, SOAK):
-        walk(seed)
+    walk_all(walk, SEEDS, SOAK)
 
 
 def test_a_seed_is_one_life() -> None:

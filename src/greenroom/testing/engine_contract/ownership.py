@@ -7,6 +7,7 @@ from greenroom.core.requests import Owner
 from greenroom.engines.base import NodeBeat, SessionQuery
 from greenroom.model import EndReason, Presence, RegistryState
 from greenroom.testing.engine_contract.base import ContractBase, refused
+from greenroom.testing.engine_world import Client, World
 
 
 class OwnershipContract(ContractBase):
@@ -186,18 +187,23 @@ class OwnershipContract(ContractBase):
             assert (await a.record()).presence is Presence.ONLINE
             assert (await w.engine.registry.beat(NodeBeat(node=w.node, boot="b", lease=w.lease))).renewed
 
+    async def attached_and_detached_at_a_restart(self, w: World) -> tuple[Client, Client]:
+        """One that was attached when the engine stopped, and one with five seconds left of its grace."""
+        attached = await w.client("alice")
+        detached = await w.client("bob")
+        await detached.detach(40)
+        await w.advance(35)
+        await w.step(100_000)
+        await w.restart()
+        assert (await attached.record()).presence is Presence.UNREACHABLE
+        assert (await attached.record()).shown is Presence.ONLINE
+        return attached, detached
+
     async def test_s10_after_a_restart_every_session_has_its_grace(self) -> None:
         async with self.make_world() as w:
             if not w.restartable:
                 return
-            attached = await w.client("alice")
-            detached = await w.client("bob")
-            await detached.detach(40)
-            await w.advance(35)
-            await w.step(100_000)
-            await w.restart()
-            assert (await attached.record()).presence is Presence.UNREACHABLE
-            assert (await attached.record()).shown is Presence.ONLINE
+            attached, detached = await self.attached_and_detached_at_a_restart(w)
             await w.advance(38)
             page = await w.engine.registry.sessions(SessionQuery())
             assert {session.id for session in page.items} == {attached.id, detached.id}

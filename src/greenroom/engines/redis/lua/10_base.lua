@@ -243,8 +243,19 @@ local function decode(args)
   return cjson.decode(args[2])
 end
 
--- A function of a partition: body(c, request) runs where the partition has its marker (S15); hints of the events that it
--- stored go out after it. The marks that it made (R2) are the last of its reply: the node that asked settles them at once.
+-- Hints of the events that a function stored go out after it. The marks that it made (R2) are the last of its reply: the
+-- node that asked settles them at once.
+local function run(c, body, request)
+  c.arg = request
+  local reply = body(c, request)
+  hint_events(c)
+  if c.marks then
+    reply[#reply + 1] = c.marks
+  end
+  return reply
+end
+
+-- A function of a partition: body(c, request) runs where the partition has its marker (S15).
 local function define(name, body)
   local request_of = REQUESTS[name] or decode
   functions[name] = function(keys, args)
@@ -252,13 +263,7 @@ local function define(name, body)
     if not c then
       return no
     end
-    c.arg = request_of(args)
-    local reply = body(c, c.arg)
-    hint_events(c)
-    if c.marks then
-      reply[#reply + 1] = c.marks
-    end
-    return reply
+    return run(c, body, request_of(args))
   end
 end
 
@@ -266,13 +271,6 @@ end
 local function define_unmarked(name, body)
   functions[name] = function(keys, args)
     local c, _, bare = enter(keys, args)
-    c = c or bare
-    c.arg = decode(args)
-    local reply = body(c, c.arg)
-    hint_events(c)
-    if c.marks then
-      reply[#reply + 1] = c.marks
-    end
-    return reply
+    return run(c or bare, body, decode(args))
   end
 end
