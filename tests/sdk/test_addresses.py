@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -54,3 +55,32 @@ def test_what_is_wrong_is_said(url: Any, text: str) -> None:
 def test_an_absurd_retry_after_breaks_nothing(value: str) -> None:
     seconds = retry_after_of(value, 0.0)
     assert seconds is None or 0 <= seconds < 1e12
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("http://a.example:8080/", "http://a.example:8080"),
+        ("ws://a.example/sessions/", "http://a.example/sessions"),
+        ("wss://a.example/x", "https://a.example/x"),
+        ("https://[::1]:1/", "https://[::1]:1"),
+    ],
+)
+def test_the_base_of_an_address(url: str, base: str) -> None:
+    assert service_base(url) == base
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 10.0),
+        ("soon", None),
+        ("Wed, 01 Jan 2014 00:00:00 GMT", 0),
+    ],
+)
+def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:
+    wall = datetime(2015, 10, 21, 7, 27, 50, tzinfo=UTC).timestamp()
+    assert retry_after_of(value, wall) == seconds

@@ -15,12 +15,10 @@ from greenroom import (
     OpenCancelledError,
     OpenTimeoutError,
     ParticipantInfo,
-    ProtocolError,
     RevisionConflictError,
     SessionAlreadyOpenError,
     SessionNotOpenError,
     SessionState,
-    TokenInvalidError,
 )
 from greenroom.testing.fake_service import FakeService, make_token
 from tests.support.sdk import a_participant_id, new_sdk, state_of
@@ -98,21 +96,6 @@ async def test_not_initialised() -> None:
         await sdk.session.open()
 
 
-async def test_calls_without_a_session_send_nothing() -> None:
-    async with FakeService() as service:
-        sdk = sdk_for(service)
-        for call in (
-            sdk.session.get_participant(),
-            sdk.session.update_participant_info(name="x"),
-            sdk.participants.get([a_participant_id("a")]),
-            sdk.participants.watch([a_participant_id("a")]),
-            sdk.participants.unwatch([a_participant_id("a")]),
-        ):
-            with pytest.raises(SessionNotOpenError):
-                await call
-        assert service.upgrades == 0
-
-
 async def test_open_while_open() -> None:
     async with FakeService() as service:
         sdk = sdk_for(service)
@@ -184,15 +167,6 @@ async def test_cancelling_the_last_caller_cancels_the_open() -> None:
         assert len(service.live_links()) == 0
 
 
-async def test_a_wrong_url_is_said_at_once() -> None:
-    async with FakeService() as service:
-        sdk = Greenroom(service.url + "/wrong")
-        sdk.initialize_token(make_token())
-        with pytest.raises(ProtocolError, match="404"):
-            await sdk.session.open()
-        await sdk.session.close()
-
-
 async def test_external_id_rules() -> None:
     async with FakeService() as service:
         sdk = sdk_for(service)
@@ -204,24 +178,6 @@ async def test_external_id_rules() -> None:
         await sdk.session.close()
 
 
-@pytest.mark.parametrize("url", ["", "localhost:1", "ftp://a", "http://", "http://u@h", "http://h?q", "http://h:x"])
-def test_an_url_that_is_none(url: str) -> None:
-    with pytest.raises(IllegalArgumentError, match="https://sessions|scheme, host"):
-        Greenroom(url)
-
-
-@pytest.mark.parametrize("token", ["", "a.b", "a.b.c", "a.b.c.d"])
-def test_a_token_that_is_none(token: str) -> None:
-    with pytest.raises(TokenInvalidError):
-        Greenroom("http://h").initialize_token(token)
-
-
-@pytest.mark.parametrize("token", [5, b"a.b.c"])
-def test_a_token_that_is_no_string_is_refused_at_once(token: Any) -> None:
-    with pytest.raises(TokenInvalidError, match="not a string"):
-        Greenroom("http://h").initialize_token(token)
-
-
 async def test_a_conflict_carries_the_present_record() -> None:
     async with FakeService() as service:
         sdk = sdk_for(service)
@@ -231,42 +187,6 @@ async def test_a_conflict_carries_the_present_record() -> None:
             await sdk.session.update_participant_info(name="two", if_revision=0)
         assert caught.value.participant == sdk.session.participant
         await sdk.session.close()
-
-
-async def test_key_and_secret_get_tokens_by_themselves() -> None:
-    async with FakeService() as service:
-        sdk = Greenroom(service.url)
-        sdk.initialize(" key", "secret\n")
-        participant = await sdk.session.open(ParticipantInfo(name="Ada", external_id="legacy"))
-        assert participant.info.external_id == "legacy"
-        assert service.tokens_minted == 1
-        await sdk.session.close()
-        wrong = Greenroom(service.url)
-        wrong.initialize("key", "other")
-        with pytest.raises(TokenInvalidError, match="[Kk]ey"):
-            await wrong.session.open()
-        await wrong.session.close()
-
-
-@pytest.mark.parametrize(("key", "secret"), [("", "s"), ("k", ""), (" ", "s")])
-def test_an_empty_key_or_secret(key: str, secret: str) -> None:
-    with pytest.raises(IllegalArgumentError, match="empty"):
-        Greenroom("http://h").initialize(key, secret)
-
-
-async def test_after_a_kick_the_next_call_says_how_the_session_ended() -> None:
-    async with FakeService() as service:
-        sdk, notes = new_sdk(service)
-        await sdk.session.open()
-        await service.end(service.only_session, "kicked", message="Be kind.")
-        await notes.comes("ended", 1)
-        for call in (sdk.session.get_participant, lambda: sdk.participants.get(external_ids=["bob"])):
-            with pytest.raises(SessionNotOpenError, match=r"the last one has ended \(kicked\)\. Be kind\."):
-                await call()
-        await sdk.session.open()
-        await sdk.session.close()
-        with pytest.raises(SessionNotOpenError, match=r"No session is open\. Open a session first\."):
-            await sdk.session.get_participant()
 
 
 async def test_async_with_session_open_closes_at_the_end() -> None:
@@ -298,23 +218,6 @@ async def test_a_name_alone_as_on_the_platform() -> None:
         await sdk.session.close()
 
 
-async def test_without_a_token_the_callback_is_asked() -> None:
-    async with FakeService() as service:
-        sdk = Greenroom(service.url)
-        asked: list[bool] = []
-
-        def refresh(is_expired: bool) -> str:
-            asked.append(is_expired)
-            return make_token()
-
-        sdk.initialize_token(None, refresh)
-        await sdk.session.open()
-        assert asked == [True]
-        await sdk.session.close()
-    with pytest.raises(NotInitializedError, match="no refresh callback"):
-        Greenroom("http://h").initialize_token(None)
-
-
 @pytest.mark.parametrize(
     ("info", "meant"),
     [
@@ -338,29 +241,6 @@ async def test_an_id_that_cannot_be_one_is_refused() -> None:
             with pytest.raises(IllegalArgumentError, match=r"'bob' is not a participant's id.*external_ids=\['bob'\]"):
                 await call("bob")
         await sdk.session.close()
-
-
-@pytest.mark.parametrize(
-    ("token", "text"),
-    [
-        ('"a.b.c"', 'begins with ": pass it without quotes'),
-        ("Bearer a.b.c", "begins with Bearer"),
-        ('{"access_token": "a.b.c"}', "is JSON: pass its access_token alone"),
-    ],
-)
-def test_what_is_pasted_around_a_token_is_named(token: str, text: str) -> None:
-    with pytest.raises(TokenInvalidError, match=text):
-        Greenroom("http://h").initialize_token(token)
-
-
-def test_a_token_that_was_not_awaited_is_named() -> None:
-    async def get_token() -> str:
-        return "a.b.c"
-
-    token: Any = get_token()
-    with pytest.raises(TokenInvalidError, match="coroutine, not a string: await it first"):
-        Greenroom("http://h").initialize_token(token)
-    token.close()
 
 
 async def test_1500_lookups_at_once_lose_none() -> None:

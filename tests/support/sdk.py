@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from greenroom import (
@@ -17,8 +18,10 @@ from greenroom import (
     SessionDelegate,
     SessionState,
 )
-from greenroom.testing.fake_service import FakeService, make_token
+from greenroom.testing.fake_service import FakeService, make_token, participant_id
 from tests.support.patience import PATIENCE
+
+ADA, BOB, EVE = (participant_id(name) for name in ("ada", "bob", "eve"))
 
 
 def a_participant_id(name: str) -> str:
@@ -99,3 +102,16 @@ def new_sdk(service: FakeService, external_id: str | None = "ada", **more: Any) 
     notes = Notes()
     sdk.session.delegate = notes
     return sdk, notes
+
+
+@asynccontextmanager
+async def people(service: FakeService, *names: str, **more: Any) -> AsyncIterator[list[Greenroom]]:
+    """An SDK with an open session for each."""
+    sdks = [new_sdk(service, external_id=name, **more)[0] for name in names]
+    for sdk in sdks:
+        await sdk.session.open()
+    try:
+        yield sdks
+    finally:
+        for sdk in sdks:
+            await sdk.aclose()
