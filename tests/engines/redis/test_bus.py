@@ -8,7 +8,8 @@ import pytest
 
 from greenroom.core.commands import DirectoryCommand, DrainCommand, EndedCommand
 from greenroom.engines.redis import bus
-from greenroom.model import partition_of
+from greenroom.engines.redis.store import FunctionCall
+from greenroom.model import partition_of, partition_of_room
 from greenroom.testing.engine_contract import APP
 from tests.engines.redis.worlds import LuaWorld
 from tests.support.patience import until
@@ -105,6 +106,25 @@ async def test_s13_what_was_received_is_not_silent(monkeypatch: pytest.MonkeyPat
         await asyncio.sleep(0.05)
         assert w.listener.losses == []
         assert len(w.listener.changes) == 5
+
+
+async def test_s13_a_beat_asks_nothing_more_of_a_partition_that_is_away() -> None:
+    """Each question may take as long as a call waits, and a beat has to be over in time."""
+    async with LuaWorld() as w:
+        rooms = ["one", "two"]
+        away, other = (f"p{partition_of_room(APP, room)}" for room in rooms)
+        assert away != other
+        await w.engine.bus.watch_rooms(APP, rooms)
+        asked: list[tuple[str, str]] = []
+
+        def fate(call: FunctionCall) -> str | None:
+            asked.append((call.tag, call.function))
+            return "away" if call.tag == away else None
+
+        w.server.fate = fate
+        await w.join(w.node, w.lease)
+        assert [function for tag, function in asked if tag == away] == ["renew"]
+        assert [function for tag, function in asked if tag == other] == ["renew", "room_versions"]
 
 
 async def test_a_message_that_nobody_can_read_harms_nobody() -> None:

@@ -268,7 +268,9 @@ class RedisBus:
     # -- S13 ---------------------------------------------------------------------------------------------------------
 
     async def beaten(self, node: str, newest: dict[int, int]) -> None:
-        """After a beat: the node's commands are received, and what is silent will be noticed."""
+        """After a beat: the node's commands are received, and what is silent will be noticed.
+
+        newest: of each partition that answered, its newest change. Nothing is asked of the others."""
         if node not in self._nodes:
             await self._store.subscribe(EVERYBODY, COMMANDS)
             await self._store.subscribe(f"node:{node}", COMMANDS)
@@ -287,14 +289,14 @@ class RedisBus:
         self._missed(missed)
         if expected:
             self._check_later(expected)
-        if self._rooms:
-            await self._compare_rooms()
+        if rooms := [room for room in self._rooms.values() if room.partition in newest]:
+            await self._compare_rooms(rooms)
 
-    async def _compare_rooms(self) -> None:
+    async def _compare_rooms(self, rooms: Sequence[_WatchedRoom]) -> None:
         """Rooms have channels and versions of their own: what is stored must have been received in 2 s. A partition
         that is being restored says nothing, and must not keep the beat from saying so: the next one compares."""
         try:
-            stored = await self._stored(list(self._rooms.values()))
+            stored = await self._stored(rooms)
         except ServiceUnavailableError:
             return
         behind = {room: version for room, version in stored if version > room.version}

@@ -123,7 +123,7 @@ class Maintenance:
         await self._note_boot(beat, now)
         watched = set(beat.watched) | set(self._watched())
         found = {number: newest[number] for number in watched if number in newest}
-        await self._beaten(beat.node, found)
+        await self._beaten(beat.node, newest)
         return BeatResult(
             renewed=renewed,
             missing=frozenset(range(PARTITIONS)) - renewals.keys(),
