@@ -18,9 +18,9 @@ FIELD = b"of_the_future"
 VALUE = b"kept"
 _FIELD, _VALUE = FIELD.decode(), VALUE.decode()
 CHANGES = (
-    # sessions
-    ("'v', '1', 'id', s.id,", f"'v', '2', '{_FIELD}', '{_VALUE}', 'id', s.id,"),
-    ("  }, 35\n", "  }, 37\n"),
+    # sessions: one field beside what their open made, and one in it
+    ("'v2', s.id .. ", f"'{_FIELD}', '{_VALUE}', 'v2', s.id .. "),
+    (" .. (s.status or '') .. '\\0')", f" .. (s.status or '') .. '\\0{_VALUE}\\0')"),
     # participants
     ("    v = '1', app = app, id = pid", f"    v = '2', {_FIELD} = '{_VALUE}', app = app, id = pid"),
     ("local WHOLE = {'v',", f"local WHOLE = {{'v', '{_FIELD}',"),
@@ -33,7 +33,7 @@ CHANGES = (
         """, '{"id":' .. int(id) .. ',"participant":'""",
         f""", '{{"{_FIELD}":{{}},"id":' .. int(id) .. ',"participant":'""",
     ),
-    ("""',"data":{"version":' .. p.ver ..""", f"""',"data":{{"{_FIELD}":[1],"version":' .. p.ver .."""),
+    ("""'","data":{"version":' .. p.ver""", f"""'","data":{{"{_FIELD}":[1],"version":' .. p.ver"""),
 )
 """In the Lua files: what is there, and what the next version has in its place."""
 

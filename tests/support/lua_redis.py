@@ -124,9 +124,13 @@ class LuaServer:
         cjson = table({b"encode": to_json, b"decode": lambda text: from_json(text, table), b"null": NULL})
         scope = self._lua.globals()
         scope[b"redis"], scope[b"cjson"] = redis, cjson
+        scope[b"struct"] = table({b"unpack": split})
         _, _, code = library().code.partition("\n")
         # As in Redis, nothing of Lua's own is there while the library is loaded.
-        own = {name: scope[name] for name in (b"string", b"table", b"math", b"pairs", b"ipairs", b"unpack", b"cjson")}
+        own = {
+            name: scope[name]
+            for name in (b"string", b"table", b"math", b"pairs", b"ipairs", b"unpack", b"cjson", b"struct")
+        }
         for name in own:
             scope[name] = None
         self._lua.execute(code.encode())
@@ -171,6 +175,14 @@ class LuaServer:
 
     def publish(self, channel: str, data: bytes) -> None:
         self._publish(channel.encode(), data)
+
+
+def split(form: bytes, text: bytes) -> tuple[bytes, ...]:
+    """struct.unpack of Redis, of as many texts as the form has an `s` for, each with a null behind it."""
+    assert set(form) == {ord("s")}
+    *texts, _ = text.split(b"\0", len(form))
+    assert len(texts) == len(form)
+    return tuple(texts)
 
 
 def _sha1(text: bytes) -> bytes:

@@ -379,8 +379,11 @@ class BusListener(Protocol):
     """What a node does about news on the bus. Every method is quick, sync and does not raise."""
 
     def changed(self, change: Change) -> None:
-        """A participant changed who is watched, or who shares the partition with one who is: its number counts
-        for S13. May come twice and late; versions decide."""
+        """A watched participant changed. May come twice and late; versions decide."""
+
+    def counted(self, partition: int, change: int) -> None:
+        """A change of somebody who is not watched was received, in the partition of one who is: its number counts for
+        S13."""
 
     def room_changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed. May come twice and late; versions decide (R5)."""

@@ -68,6 +68,7 @@ class RecordingListener:
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
+        self.counts: list[tuple[int, int]] = []
         self.commands: list[Command] = []
         self.losses: list[Sequence[int]] = []
         self.room_changes: list[RosterChange] = []
@@ -81,6 +82,9 @@ class RecordingListener:
 
     def changed(self, change: Change) -> None:
         self.changes.append(change)
+
+    def counted(self, partition: int, change: int) -> None:
+        self.counts.append((partition, change))
 
     def command(self, command: Command) -> None:
         self.commands.append(command)

@@ -12,6 +12,7 @@ from greenroom.core.requests import AttachRequest, EndRequest, OpenRequest, Owne
 from greenroom.engines.base import CutOffTokens, EraseParticipant
 from greenroom.engines.redis import arguments
 from greenroom.engines.redis.replies import session
+from greenroom.errors import IllegalArgumentError
 from greenroom.model import (
     Application,
     EndReason,
@@ -23,6 +24,7 @@ from greenroom.model import (
     SessionRecord,
     erased_subject,
 )
+from tests.support.lua_redis import split
 from tests.support.lua_values import from_json
 
 OWNER = Owner("p1-s", 4, "lease-1")
@@ -39,14 +41,16 @@ def in_lua(function: str, texts: tuple[str | int, ...]) -> dict[str, Any]:
     """What the function is given, by name."""
     lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=True)
     decode = lua.table_from({b"decode": lambda text: from_json(text, lua.table_from)})
-    lua.globals()[b"cjson"] = decode
+    lua.globals()[b"cjson"], lua.globals()[b"split"] = decode, split
     read = lua.execute((arguments.in_lua(arguments.REQUESTS) + f"\nreturn REQUESTS['{function}']").encode())
-    table = read(lua.table_from([b"", *(str(text).encode() for text in texts)]))
+    one_each = "|" in arguments.REQUESTS[function]
+    given = [str(text).encode() for text in texts] if one_each else [arguments.joined(texts)]
+    table = read(lua.table_from([b"", *given]))
     return {name.decode(): value.decode() if isinstance(value, bytes) else value for name, value in table.items()}
 
 
 def test_an_open_arrives_with_what_is_given_and_nothing_else() -> None:
-    assert in_lua("open", arguments.open_texts(OPEN, 7)) == {
+    assert in_lua("open", arguments.open_texts(OPEN, 7, packed=False)) == {
         "app": "app", "pid": "anna", "hashed": arguments.hashed("anna"), "oid": "o", "secret": "00ff", "id": "p1-s",
         "node": "n", "lease": "l", "jti": "j", "iat": "1", "exp": "2",
         "scopes": arguments.rights(TOKEN.scopes, GRANTS), "grace": "40000", "max_sessions": POLICY.max_sessions,
@@ -57,7 +61,7 @@ def test_an_open_arrives_with_what_is_given_and_nothing_else() -> None:
         avatar_url="u", attributes={"team": None}, if_new=True, may_change_profile=False, anonymous=True,
         max_application_sessions=3,
     )  # fmt: skip
-    given = in_lua("open", arguments.open_texts(full, 0))
+    given = in_lua("open", arguments.open_texts(full, 0, packed=True))
     names = {name.rstrip("#*?") for name in arguments.REQUESTS["open"].split()}
     assert given.keys() == names
     assert (given["max_application_sessions"], given["status"], given["keep_profile"]) == (3, "busy", "1")
@@ -66,7 +70,7 @@ def test_an_open_arrives_with_what_is_given_and_nothing_else() -> None:
 
 def test_an_empty_text_is_one_and_available_is_no_status() -> None:
     request = msgspec.structs.replace(OPEN, name="", status="available")
-    given = in_lua("open", arguments.open_texts(request, 0))
+    given = in_lua("open", arguments.open_texts(request, 0, packed=False))
     assert given["name"] == ""
     assert "status" not in given
 
@@ -109,6 +113,20 @@ def test_each_request_arrives_under_its_names(
     function: str, texts: tuple[str | int, ...], expected: dict[str, Any]
 ) -> None:
     assert in_lua(function, texts) == expected
+
+
+def test_a_null_in_a_text_would_be_its_end_and_is_refused() -> None:
+    request = EndRequest(session_id="p1-s", reason=EndReason.KICKED, text="why\0\0not")
+    with pytest.raises(IllegalArgumentError):
+        arguments.joined(arguments.close_texts(request))
+
+
+def test_a_session_with_an_empty_text_is_not_packed() -> None:
+    """There an empty text is one that is absent."""
+    for name in ("external_id", "device_id", "device_name"):
+        request = msgspec.structs.replace(OPEN, **{name: ""})
+        assert "packed" not in in_lua("open", arguments.open_texts(request, 0, packed=True))
+    assert in_lua("open", arguments.open_texts(OPEN, 0, packed=True))["packed"] == "1"
 
 
 def test_what_is_repeated_is_a_list() -> None:

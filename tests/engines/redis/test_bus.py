@@ -41,6 +41,22 @@ async def test_s13_a_change_that_is_lost_between_two_that_are_received_is_notice
         assert w.listener.losses == [[partition]]
 
 
+async def test_s13_a_change_of_somebody_who_is_not_watched_counts_and_is_not_read() -> None:
+    async with LuaWorld() as w:
+        a = await w.client()
+        partition = partition_of(APP, a.participant_id)
+        await w.engine.bus.watch(APP, [a.participant_id])
+        await _first_beat(w)
+        names = (f"other-{number}" for number in range(1000))
+        other = next(n for n in names if partition_of(APP, w.open_request(n).participant_id) == partition)
+        await w.client(other)
+        await a.update(name="after it")
+        await w.wait_for_delivery()
+        assert [change.participant.id for change in w.listener.changes] == [a.participant_id]
+        assert [number for _, number in w.listener.counts] == [w.listener.changes[0].id - 1]
+        assert w.listener.losses == []
+
+
 async def test_s13_a_partition_that_lost_its_past_is_read_again_with_its_first_message() -> None:
     """Also where it has caught up by the next beat: the newest change then has the number that was received before."""
     async with LuaWorld() as w:

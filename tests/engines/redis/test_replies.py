@@ -10,7 +10,7 @@ import pytest
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import EndRequest, OpenRequest, TokenFacts
 from greenroom.engines.redis import replies
-from greenroom.engines.redis.arguments import ENDING
+from greenroom.engines.redis.arguments import CREATED
 from greenroom.errors import (
     GreenroomError,
     InvitationAnsweredError,
@@ -90,11 +90,25 @@ def test_what_was_ended_is_as_it_was_owned() -> None:
     stored = {"app": b"app", "pid": b"anna", "state": b"detached", "gen": b"3", "node": b"n", "lease": b"l"}
     stored |= {"opened": b"1", "detached": b"2", "rooms": b'["r"]'}
     request = EndRequest(session_id="p1-x", reason=EndReason.KICKED, text="why")
-    record = replies.ended(request, [stored.get(name) for name in ENDING], 9)
+    flat = [value for name, text in stored.items() for value in (name.encode(), text)]
+    record = replies.ended(request, flat, 9)
     assert (record.state, record.detached_at, record.ended_at) == (RegistryState.DETACHED, 2, 9)
     assert (record.end_reason, record.end_text, record.rooms) == (EndReason.KICKED, "why", ("r",))
     with pytest.raises(ValueError, match="zip"):
         replies.ended(request, [b"app"], 9)
+
+
+def test_what_was_written_since_the_open_counts_and_what_a_later_version_added_is_left_out() -> None:
+    texts = {name.rstrip("?"): "1" for name in CREATED} | {
+        "state": "attached",
+        "scopes": "a",
+        "dev": "",
+        "status": "busy",
+    }
+    packed = "\0".join([*texts.values(), "later", ""]).encode()
+    record = replies.session([b"state", b"detached", b"v2", packed, b"status", b"", b"detached", b"7"])
+    assert (record.id, record.state, record.detached_at) == ("1", RegistryState.DETACHED, 7)
+    assert (record.device_id, record.device_name, record.status) == (None, "1", None)
 
 
 def refusal(word: bytes, **details: Any) -> GreenroomError:

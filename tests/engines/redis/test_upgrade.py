@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
 
 from greenroom.codes import ErrorCode
-from greenroom.engines.base import OPEN_ID_MEMORY, NodeBeat
+from greenroom.engines.base import OPEN_ID_MEMORY, PROTOCOL, NodeBeat, SessionQuery
 from greenroom.engines.redis import library as library_module
+from greenroom.engines.redis import maintenance
 from greenroom.engines.redis.library import LIBRARY_VERSION, OPEN_IDS_AT_HAND, Library, library
 from greenroom.engines.redis.redis_store import RedisStore
 from greenroom.errors import SessionEndedError
-from greenroom.model import Application
+from greenroom.model import Application, RegistryState
 from greenroom.testing.engine_contract import APP, refused
 from tests.engines.redis.worlds import LuaWorld
 from tests.support.lua_commands import Commands
@@ -77,7 +79,7 @@ async def test_s21_large_numbers_are_written_whole() -> None:
 async def test_records_say_their_version() -> None:
     async with LuaWorld() as w:
         await w.client()
-        assert fields(w.server.commands, ":s:")[b"v"] == b"1"
+        assert list(fields(w.server.commands, ":s:")) == [b"v2"]
         assert fields(w.server.commands, ":p:")[b"v"] == b"1"
 
 
@@ -158,6 +160,95 @@ async def test_attributes_and_statuses_wait_until_no_older_node_is_left() -> Non
         await w.advance(11)  # it is lost without a word
         assert (await a.update(status="away", update_id=None)).status == "away"
         await other.stop()
+
+
+async def test_a_session_is_stored_as_a_node_of_0_2_reads_it_while_there_is_one() -> None:
+    async with LuaWorld() as w:
+        older = NodeBeat(node="node-2", boot="b", lease="lease-2", protocol=2)
+        other = await w.another_node()
+        await other.registry.beat(older)
+        await w.advance(1)
+        await w.client("alice", device_id="laptop")
+        stored = fields(w.server.commands, ":s:")
+        assert (stored[b"v"], stored[b"state"], stored[b"dev"]) == (b"1", b"attached", b"laptop")
+        await other.registry.beat(replace(older, leaving=True))
+        await w.advance(1)
+        await w.client("bob")
+        assert [b"v2" in hash_ for key, hash_ in w.server.commands.data.items() if b":s:" in key] == [False, True]
+        await other.stop()
+
+
+async def test_sessions_are_stored_as_0_2_reads_them_when_a_node_of_it_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(maintenance, "PACKED_OF_CALL", 3)  # several pages
+    async with LuaWorld() as w:
+        live = [await w.client(f"user-{n}", device_id="d") for n in range(200)]
+        ended = [await w.client("alice", device_id="d") for _ in range(12)]
+        await asyncio.gather(*(one.close() for one in ended))
+        await live[0].resume()
+        before = [await one.stored() for one in (*live, *ended)]
+        hashes = [key for key in w.server.commands.data if b":s:" in key]
+        assert len(hashes) == 212
+        other = await w.another_node()
+        await other.registry.beat(NodeBeat(node="node-2", boot="b", lease="lease-2", protocol=2))
+        await w.advance(2)
+        for key in hashes:
+            stored = w.server.commands.data[key]
+            assert b"v2" not in stored
+            assert {b"v", b"id", b"app", b"pid", b"state", b"gen", b"node", b"lease", b"secret", b"hashed"} <= set(
+                stored
+            )
+        assert [await one.stored() for one in (*live, *ended)] == before
+        await other.stop()
+
+
+@pytest.mark.parametrize("protocol", [2, PROTOCOL])
+async def test_a_session_goes_on_whichever_version_stored_it(protocol: int) -> None:
+    """What its open stored as one field, or as many, is found by everything that is done with it."""
+    async with LuaWorld() as w:
+        w.engine._maintenance.oldest_protocol = protocol  # type: ignore[attr-defined]
+        a = await w.client("alice", name="Alice", device_id="d", device_name="laptop")
+        w.engine._maintenance.oldest_protocol = PROTOCOL  # type: ignore[attr-defined]
+        assert (b"v2" in fields(w.server.commands, ":s:")) is (protocol == PROTOCOL)
+        opened = a.attached.session
+        stored = await a.stored()
+        assert stored is not None
+        assert replace(stored, timeline=()) == opened
+        await a.join("standup")
+        await a.detach(40)
+        await w.advance(4)
+        (page,) = [await w.engine.registry.sessions(SessionQuery(app=APP, node=w.node))]
+        assert [(one.id, one.state, one.rooms) for one in page.items] == [(a.id, RegistryState.DETACHED, ("standup",))]
+        await a.resume()
+        stored = await a.stored()
+        assert stored is not None
+        kept = replace(stored, timeline=(), generation=1, rooms=(), address=opened.address)
+        assert (stored.generation, kept) == (2, opened)
+        ended = await a.close()
+        assert ended is not None
+        assert (ended.device_id, ended.device_name, ended.external_id) == ("d", "laptop", "alice")
+        types = [event.type for event in await w.events()]
+        assert types.count("session.ended") == types.count("session.resumed") == 1
+
+
+async def test_what_a_later_version_puts_behind_the_fields_of_a_session_stays() -> None:
+    async with LuaWorld() as w:
+        a = await w.client(device_id="d")
+        fields(w.server.commands, ":s:")[b"v2"] += b"of the future\0"
+        await a.resume()
+        assert a.attached.session.device_id == "d"
+        await a.close()
+        assert fields(w.server.commands, ":s:")[b"v2"].endswith(b"\0of the future\0")
+
+
+async def test_an_empty_text_stays_one() -> None:
+    """In the one field an empty text is one that is absent, so such a session is stored in many."""
+    async with LuaWorld() as w:
+        a = await w.client(device_id="")
+        stored = await a.stored()
+        assert stored is not None
+        assert (stored.device_id, stored.device_name) == ("", None)
 
 
 @pytest.mark.slow

@@ -377,6 +377,8 @@ async def test_changes_received_move_the_partitions_count() -> None:
         shell.hub.changed(Change(3, 17, ParticipantRecord(app=APP, id="x", version=1)))
         shell.hub.changed(Change(3, 16, ParticipantRecord(app=APP, id="x", version=2)))
         assert shell.hub.seen[3] == 17
+        shell.hub.counted(3, 18)
+        assert shell.hub.seen[3] == 18
 
 
 async def _in_room(shell: Shell, room: str = "standup") -> tuple[SessionConnection, Any]:

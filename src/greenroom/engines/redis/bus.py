@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -78,6 +79,7 @@ class _WatchedRoom:
 _decode_room_change = msgspec.json.Decoder(_RoomChange).decode
 _decode_room_message = msgspec.json.Decoder(_RoomMessage).decode
 _decode_change = msgspec.json.Decoder(_Change).decode
+_head_of_change = re.compile(rb'{"id":(\d+),"participant":{"app":"([^"\\]*)","id":"([^"\\]*)"').match
 _decode_command = msgspec.json.Decoder(Command).decode
 
 
@@ -198,17 +200,26 @@ class RedisBus:
             return
 
     def _changed(self, partition: int, data: bytes) -> None:
+        """Of those who are not watched, most on a cluster of many nodes, only the number is read."""
+        head = _head_of_change(data)
+        if head is not None and (head[2].decode(), head[3].decode()) not in self._watched:
+            self._count(partition, int(head[1]))
+            for listener in self._listeners:
+                listener.counted(partition, int(head[1]))
+            return
         message = _decode_change(data)
-        before = self._received.get(partition)
-        if before is not None:
-            self._received[partition] = message.id
-            if message.id != before + 1:
-                # One before it was lost, or the partition lost its past. Its own change is passed on all the same.
-                self._missed([partition])
-        # Also of those who are not watched: the node counts the changes of the partition (S13).
+        self._count(partition, message.id)
         change = Change(partition, message.id, message.participant)
         for listener in self._listeners:
             listener.changed(change)
+
+    def _count(self, partition: int, number: int) -> None:
+        before = self._received.get(partition)
+        if before is not None:
+            self._received[partition] = number
+            if number != before + 1:
+                # One before it was lost, or the partition lost its past. Its own change is passed on all the same.
+                self._missed([partition])
 
     def _of_room(self, channel: str, data: bytes) -> None:
         room = self._rooms.get(channel)

@@ -24,7 +24,7 @@ from greenroom.engines.base import (
     UPDATE_EVENT_PERIOD,
     UPDATE_MEMORY,
 )
-from greenroom.engines.redis.arguments import ENDING, REQUESTS, in_lua
+from greenroom.engines.redis.arguments import CREATED, REQUESTS, in_lua, unpacked_in_lua
 from greenroom.engines.rooms import (
     ENDED_OF_PASS,
     INVITATIONS_OF_INVITEE,
@@ -64,7 +64,9 @@ def library() -> Library:
     """The library of this release. A changed file is a new name, so that no node ever runs another's functions."""
     folder = resources.files("greenroom.engines.redis") / "lua"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".lua")), key=lambda entry: entry.name)
-    text = "\n".join([_constants(), *(entry.read_text(encoding="utf-8") for entry in files)])
+    first, *others = (entry.read_text(encoding="utf-8") for entry in files)
+    made = [in_lua(REQUESTS), unpacked_in_lua("CREATED", CREATED)]
+    text = "\n".join([_constants(), first, *made, *others])
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"greenroom_{LIBRARY_VERSION}_{digest}"
     return Library(name, f"#!lua name={name}\nlocal LIBRARY = '{name}'\n{text}")
@@ -108,7 +110,5 @@ def _constants() -> str:
         "OPEN_IDS_AT_HAND": OPEN_IDS_AT_HAND,
     }
     lines = [f"local {name} = {value:.0f}" for name, value in names.items()]
-    lists = {"NAMING_FIELDS": NAMING_FIELDS, "ENDING": ENDING}
-    for name, texts in lists.items():
-        lines.append(f"local {name} = {{{', '.join(repr(text) for text in texts)}}}")
-    return "\n".join([*lines, in_lua(REQUESTS)])
+    lines.append(f"local NAMING_FIELDS = {{{', '.join(repr(text) for text in NAMING_FIELDS)}}}")
+    return "\n".join(lines)

@@ -40,6 +40,11 @@ HOUSEKEEPING = 30
 MOST_A_CALL = 50
 """Sessions and participants that one call processes: no call may hold Redis for long."""
 
+PACKED_PROTOCOL = 3
+"""The first `NodeBeat.protocol` that reads a session in one field (`arguments.CREATED`)."""
+PACKED_OF_CALL = 100
+"""Sessions that one call looks at, which are to be stored otherwise: some 4 ms of Redis."""
+
 Applications = Callable[[], Sequence[Application]]
 
 
@@ -99,6 +104,8 @@ class Maintenance:
         """The nodes as the last beat listed them."""
         self.oldest_protocol = PROTOCOL
         """Of the live nodes, as the last beat listed them."""
+        self._is_readable = False
+        """Whether a node of 0.2, which is there, can read all sessions."""
         self._turn = 0
         self._passes = 0
 
@@ -250,7 +257,40 @@ class Maintenance:
             self._reaped(number, reply, total)
         if housekeeping:
             await trim(self._store, self._event_limits)
+        if self.may_pack():
+            self._is_readable = False
+        elif not self._is_readable:
+            self._is_readable = not await self._store_fields()
         return total.result(more=bool(busy) or total.more_at_last)
+
+    def may_pack(self) -> bool:
+        """Whether every node reads a session in one field (`arguments.CREATED`)."""
+        return self.oldest_protocol >= PACKED_PROTOCOL
+
+    async def _store_fields(self) -> int:
+        """A node of 0.2 came: sessions are stored as it reads them, again until there were none of the others, for
+        nodes that have not noticed it yet may write some. How many were written."""
+        written = 0
+        for ended, start in ((False, "-"), (True, "0")):
+            places = dict.fromkeys(range(PARTITIONS), start)
+            while places:
+                calls = [
+                    FunctionCall(
+                        "store_fields", f"p{n}", argument(ended=ended, place=place, limit=PACKED_OF_CALL), durable=True
+                    )
+                    for n, place in places.items()
+                ]
+                for number, reply in zip(tuple(places), await self._store.call_many(calls), strict=True):
+                    try:
+                        changed, *more = accepted(reply)
+                    except ServiceUnavailableError:
+                        changed, more = 1, []  # it is away: the next pass finds it
+                    written += changed
+                    if more:
+                        places[number] = more[0].decode()
+                    else:
+                        del places[number]
+        return written
 
     def _reaped(self, number: int, reply: Reply | ServiceUnavailableError, total: _Total) -> bool:
         """Whether that partition has more."""

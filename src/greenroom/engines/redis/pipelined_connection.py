@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from greenroom.engines.redis.errors import NOT_HERE, from_reply, outcome_open, unreachable
+from greenroom.engines.redis.reply_reader import ReplyReader
 
 log = logging.getLogger("greenroom.engine")
 
@@ -239,16 +239,15 @@ class PipelinedConnection:
         return b"".join(parts)
 
     async def _read(self, connection: AbstractConnection, pending: deque[_Pending]) -> None:
-        read = connection.read_response
-        while True:
-            try:
-                reply = await read(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
-            except RedisConnectionError:
-                raise
-            except ResponseError as error:
-                self._answer_error(pending.popleft(), error)
-            else:
-                self._answer(pending.popleft(), reply)
+        reader = ReplyReader(connection)
+        while self._pending is pending:
+            for reply in await reader.read():
+                if isinstance(reply, ResponseError):
+                    self._answer_error(pending.popleft(), reply)
+                else:
+                    self._answer(pending.popleft(), reply)
+                if self._pending is not pending:
+                    return  # what is under way has failed: nobody waits for the rest
 
     def _answer(self, entry: _Pending, reply: Any) -> None:
         if entry.waits is not None:

@@ -110,7 +110,8 @@ class RedisRegistry:
                 return self._attached(partition, reply, created(request, reply[1]))
             return self._attached(partition, reply, session(reply[1]), lost_rooms(reply[1]))
 
-        return self._begin("open", partition, arguments.open_texts(request, others), opened, durable=True)
+        texts = arguments.open_texts(request, others, packed=self._maintenance.may_pack())
+        return self._begin("open", partition, texts, opened, durable=True)
 
     def attach(self, request: AttachRequest) -> Completion[Attached]:
         try:
@@ -169,9 +170,9 @@ class RedisRegistry:
         def closed(reply: Reply) -> SessionRecord | None:
             if not reply:
                 return None
-            values, ended_at, count, *marks = reply
+            flat, ended_at, count, *marks = reply
             self._settle(partition, marks)
-            record = ended(request, values, ended_at)
+            record = ended(request, flat, ended_at)
             self._counts.note(partition, record.app, count)
             return record
 
@@ -266,13 +267,18 @@ class RedisRegistry:
                 result = error
             completion.complete(result)
 
-        self._store.begin(FunctionCall(function, tag_of(partition), texts, durable), answered)
+        try:
+            call = FunctionCall(function, tag_of(partition), arguments.joined(texts), durable)
+        except GreenroomError as refusal:
+            return completed(refusal)
+        self._store.begin(call, answered)
         return completion
 
     async def _call(
         self, function: str, partition: int, argument: bytes | arguments.Texts, *, durable: bool = False
     ) -> Reply:
-        return accepted(await self._store.call(FunctionCall(function, tag_of(partition), argument, durable)))
+        body = argument if isinstance(argument, bytes) else arguments.joined(argument)
+        return accepted(await self._store.call(FunctionCall(function, tag_of(partition), body, durable)))
 
 
 def _partition(session_id: str) -> int:

@@ -12,7 +12,7 @@ from greenroom.core.presence import AVAILABLE
 from greenroom.core.profile import too_many_attributes
 from greenroom.core.requests import EndRequest, OpenRequest
 from greenroom.engines.base import issuer_taken
-from greenroom.engines.redis.arguments import ENDING, GRANTS
+from greenroom.engines.redis.arguments import CREATED, GRANTS
 from greenroom.engines.redis.store import Reply
 from greenroom.errors import (
     ConflictError,
@@ -118,9 +118,22 @@ def lost_rooms(flat: list[bytes]) -> tuple[tuple[str, str], ...]:
     return _lost_decoder.decode(stored) if stored else ()
 
 
+_CREATED = tuple(name.rstrip("?").encode() for name in CREATED)
+
+
+def _fields(flat: list[bytes]) -> dict[bytes, bytes]:
+    """Of a session's hash as HGETALL gives it."""
+    stored = dict(zip(flat[::2], flat[1::2], strict=True))
+    packed = stored.get(b"v2")
+    if packed is None:
+        return stored
+    made = zip(_CREATED, packed.split(b"\0"), strict=False)  # what a later version puts behind them is its own
+    return {name: value for name, value in made if value} | stored
+
+
 def session(flat: list[bytes], timeline: list[bytes] | None = None) -> SessionRecord:
     """A session's hash as HGETALL gives it."""
-    get = dict(zip(flat[::2], flat[1::2], strict=True)).get
+    get = _fields(flat).get
     reason = get(b"reason")
     scopes, grants = _rights(get(b"scopes", b"").decode())
     return SessionRecord(
@@ -177,27 +190,27 @@ def created(request: OpenRequest, opened_at: int) -> SessionRecord:
     )
 
 
-def ended(request: EndRequest, values: list[bytes | None], ended_at: int) -> SessionRecord:
-    """A session that was closed, as it was while owned. values: of `ENDING`. What an end does not need is left out."""
-    stored = dict(zip(ENDING, values, strict=True))
-    text = {name: value.decode() for name, value in stored.items() if value is not None}
+def ended(request: EndRequest, flat: list[bytes], ended_at: int) -> SessionRecord:
+    """A session that was closed, as it was while owned. What an end does not need is left out."""
+    stored = _fields(flat)
+    get = stored.get
     return SessionRecord(
         id=request.session_id,
-        app=text["app"],
-        participant_id=text["pid"],
-        external_id=text.get("xid"),
-        generation=int(text["gen"]),
-        state=RegistryState(text["state"]),
-        node=text["node"],
-        lease=text["lease"],
-        opened_at=int(text["opened"]),
-        detached_at=_number(stored["detached"]),
+        app=stored[b"app"].decode(),
+        participant_id=stored[b"pid"].decode(),
+        external_id=_text(get(b"xid")),
+        generation=int(stored[b"gen"]),
+        state=_STATES[stored[b"state"]],
+        node=stored[b"node"].decode(),
+        lease=stored[b"lease"].decode(),
+        opened_at=int(stored[b"opened"]),
+        detached_at=_number(get(b"detached")),
         ended_at=ended_at,
         end_reason=request.reason,
         end_text=request.text,
-        device_id=text.get("dev"),
-        device_name=text.get("devname"),
-        rooms=_rooms_of(stored["rooms"]),
+        device_id=_text(get(b"dev")),
+        device_name=_text(get(b"devname")),
+        rooms=_rooms_of(get(b"rooms")),
     )
 
 

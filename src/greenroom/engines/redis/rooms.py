@@ -29,7 +29,7 @@ from greenroom.core.rooms.requests import (
 )
 from greenroom.engines.cursors import decode_cursor
 from greenroom.engines.redis import room_listing
-from greenroom.engines.redis.arguments import argument, batched, encode, milliseconds, owner_texts
+from greenroom.engines.redis.arguments import argument, batched, encode, joined, milliseconds, owner_texts
 from greenroom.engines.redis.counts import Counts, counted
 from greenroom.engines.redis.errors import outcome_open
 from greenroom.engines.redis.maintenance import Maintenance
@@ -159,7 +159,7 @@ class RedisRooms:
             request.limits.message_bytes_per_second,
             request.limits.room_bytes_per_second,
         )
-        call = FunctionCall("room_send", f"p{partition_of_room(request.app, request.room)}", texts)
+        call = FunctionCall("room_send", f"p{partition_of_room(request.app, request.room)}", joined(texts))
         (number,) = accepted(await self._store.call(call))
         return int(number)
 
@@ -265,7 +265,7 @@ class RedisRooms:
         partition = partition_of_session(owner.session_id)
         if partition is None or partition >= PARTITIONS:
             raise SessionEndedError(code=ErrorCode.STATE_LOST)
-        call = FunctionCall(function, f"p{partition}", (*owner_texts(owner), *texts), True)
+        call = FunctionCall(function, f"p{partition}", joined((*owner_texts(owner), *texts)), True)
         return accepted(await self._store.call(call))
 
     async def _call(self, function: str, partition: int, **members: Any) -> Reply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from greenroom.engines.redis.address import HostPort
 from greenroom.engines.redis.errors import unreachable
+from greenroom.engines.redis.reply_reader import ReplyReader
 from greenroom.engines.redis.store import OnLost, OnMessage
 from greenroom.engines.redis.topology import Topology
 from greenroom.errors import ServiceUnavailableError
@@ -185,15 +185,14 @@ class Subscriber:
             )  # last: it takes turns of the loop, and a subscribe may come in them
 
     async def _read(self, subscription: _Subscription) -> None:
+        reader = ReplyReader(subscription.connection)
         while True:
-            try:
-                message = await subscription.connection.read_response(
-                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
-                )
-            except ResponseError as error:
-                raise RedisError(str(error)) from error  # MOVED: this channel is served elsewhere now
+            messages = await reader.read()
             subscription.received = True
-            self._take(subscription, message)
+            for message in messages:
+                if isinstance(message, ResponseError):
+                    raise RedisError(str(message))  # MOVED: this channel is served elsewhere now
+                self._take(subscription, message)
 
     def _take(self, subscription: _Subscription, message: Any) -> None:
         kind = message[0]

@@ -24,6 +24,7 @@ class NodeListener:
         cluster: Callable[[NodeCommand], None],
     ) -> None:
         self.changed = hub.changed
+        self.counted = hub.counted
         self.room_changed = hub.room_changed
         self.room_message = hub.room_message
         self.lost = lost

@@ -298,6 +298,11 @@ class Hub:
             self.seen[change.partition] = change.id
         self.fan_out.note(change.participant)
 
+    def counted(self, partition: int, change: int) -> None:
+        """A change of the partition was received."""
+        if self.seen.get(partition, 0) < change:
+            self.seen[partition] = change
+
     def room_changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed."""
         self.rooms.changed(change)

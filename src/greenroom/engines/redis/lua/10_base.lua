@@ -3,21 +3,14 @@
 -- KEYS[1] is the partition, e.g. greenroom:{p17}: a hash of marker, clock, at, restored, changes. Every other key
 -- begins with it, so that all keys of a call are in one slot. ARGV[1] is empty; tests alone give the
 -- time in it (microseconds). What follows is the request: one JSON object, or for the functions of a session's life a list
--- of texts (REQUESTS, made from arguments.py: reading JSON was a tenth of an open). A function answers {'ok', …} or
+-- of texts, joined (REQUESTS, made from arguments.py: reading JSON was a tenth of an open). A function answers {'ok', …} or
 -- {'no', word, details}.
 --
--- Most of what a function costs is Lua, not Redis: each text made is hashed, each number written by printf, each command
--- has its arguments copied. So what is needed twice is made once, and what is not needed is not made.
+-- Most of what a function costs is Lua, not Redis: each text made is hashed, each number written by printf (also one that
+-- is given to a command: so '1' and not 1), each command has its arguments copied. So what is needed twice is made once,
+-- and what is not needed is not made.
 --
 -- Redis does not roll a function back: everything is checked first, then written.
-
--- What every call uses of Redis and of Lua. It is not there while the library is loaded, and Redis makes a global cost
--- more than a local; so it is taken over as the first function is entered.
-local function globals()
-  return redis.call, tonumber, type, unpack, string.find, string.format, math.max
-end
-
-local call, tonumber, type, unpack, find, format, max
 
 local DEAD_LEASE_MS = 86400000
 
@@ -130,6 +123,11 @@ local function clock_now(c)
   return c.clock
 end
 
+-- The partition's clock as the last pass set it.
+local function clock_text(c)
+  return c.clock_text or int(c.clock)
+end
+
 -- What a function works with; nil and a refusal where the partition has no marker (S15).
 local function enter(keys, args)
   local us = engine_time(args)
@@ -141,6 +139,7 @@ local function enter(keys, args)
     ms = ms,
     now = int(ms),
     marker = meta[1],
+    clock_text = meta[2],
     clock = number(meta[2]),
     at = number(meta[3]),
     hints = {},
@@ -189,18 +188,21 @@ end
 -- The hint for readers of events, and the bytes written: once per call and application.
 local function hint_events(c)
   for app, bytes in pairs(c.hints) do
-    call('HINCRBY', c.P .. ':eb', app, bytes)
+    call('HINCRBY', c.P .. ':eb', app, int(bytes))
     call('SPUBLISH', c.P .. ':e', app)
   end
 end
 
--- rest: JSON without braces. Ids are the service's own: nothing in them needs an escape.
-local function emit(c, app, kind, id, pid, rest)
-  local body = '{"id":"' .. id .. '","type":"' .. kind .. '","at":' .. c.now .. ',"participantId":"' .. pid .. '"' .. rest
-    .. '}'
+local function store_event(c, app, body)
   -- 1-*: the sequence number alone counts, without holes, so that what was dropped can be counted (S17)
   call('XADD', c.P .. ':ev:' .. app, '1-*', 'e', body)
   c.hints[app] = (c.hints[app] or 0) + #body
+end
+
+-- rest: JSON without braces. Ids are the service's own: nothing in them needs an escape.
+local function emit(c, app, kind, id, pid, rest)
+  store_event(c, app, '{"id":"' .. id .. '","type":"' .. kind .. '","at":' .. c.now .. ',"participantId":"' .. pid .. '"'
+    .. rest .. '}')
 end
 
 local function timeline_entry(at, what, node, detail)

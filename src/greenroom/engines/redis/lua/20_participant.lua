@@ -39,6 +39,9 @@ end
 
 -- What few have, as JSON members after others.
 local function optional_json(p)
+  if not p.attrs and not p.status then
+    return ''
+  end
   return (some(p.attrs) and (',"attributes":' .. p.attrs) or '')
     .. (some(p.status) and (',"status":' .. quote(p.status)) or '')
 end
@@ -52,7 +55,7 @@ end
 
 local function participant_json(p)
   quote_texts(p)
-  return '{"app":"' .. p.app .. '","id":"' .. p.id .. (p.xid and ('","external_id":' .. p.quoted_xid) or '"')
+  return '{"app":"' .. p.app .. '","id":"' .. p.id .. (p.xid and '","external_id":' or '"') .. (p.quoted_xid or '')
     .. ',"name":' .. p.quoted_name .. ',"avatar_url":' .. p.quoted_avatar .. ',"revision":' .. int(p.rev)
     .. ',"version":' .. p.ver .. ',"presence":"' .. presence(p) .. '","shown":"' .. p.shown .. '","sessions":' .. int(p.n)
     .. (p.seen and (',"last_seen":' .. p.seen) or '') .. optional_json(p) .. '}'
@@ -60,14 +63,14 @@ end
 
 local function emit_participant(c, p, what)
   quote_texts(p)
-  emit(c, p.app, 'participant.' .. what, p.id .. ':' .. p.ver .. ':' .. what, p.id,
-    ',"data":{"version":' .. p.ver .. ',"revision":' .. int(p.rev) .. ',"sessions":' .. int(p.n) .. ',"name":'
-    .. p.quoted_name .. ',"avatarUrl":' .. p.quoted_avatar .. (p.xid and (',"externalId":' .. p.quoted_xid) or '')
-    .. optional_json(p) .. '}')
+  store_event(c, p.app, '{"id":"' .. p.id .. ':' .. p.ver .. ':' .. what .. '","type":"participant.' .. what .. '","at":'
+    .. c.now .. ',"participantId":"' .. p.id .. '","data":{"version":' .. p.ver .. ',"revision":' .. int(p.rev)
+    .. ',"sessions":' .. int(p.n) .. ',"name":' .. p.quoted_name .. ',"avatarUrl":' .. p.quoted_avatar
+    .. (p.xid and ',"externalId":' or '') .. (p.quoted_xid or '') .. optional_json(p) .. '}}')
 end
 
 local function publish_change(c, p)
-  local id = call('HINCRBY', c.P, 'changes', 1)
+  local id = call('HINCRBY', c.P, 'changes', '1')
   p.json = participant_json(p)
   call('SPUBLISH', c.P .. ':c', '{"id":' .. int(id) .. ',"participant":' .. p.json .. '}')
 end
@@ -85,7 +88,7 @@ end
 local function store_participant(c, p)
   local key = participant_key(c, p.who)
   if p.fresh then
-    call('ZADD', c.P .. ':pl', 0, p.app .. '\0' .. p.id)
+    call('ZADD', c.P .. ':pl', '0', p.app .. '\0' .. p.id)
     save(key, p, WHOLE)
     p.fresh = nil
   else
@@ -103,7 +106,7 @@ local function keep_or_forget(c, p, before)
     forget_participant(c, p)
   else
     store_participant(c, p)
-    call('ZADD', c.P .. ':off:' .. p.app, int(c.clock), p.id)
+    call('ZADD', c.P .. ':off:' .. p.app, clock_text(c), p.id)
   end
 end
 

@@ -1,8 +1,31 @@
 -- Sessions: ownership, detach, attach, end.
 
+-- A session is one field as its open made it, `v2` (`CREATED`): a hash of some twenty was a quarter of an open. What was
+-- written since lies beside it, and counts. While a node of 0.2 is there, and of its time, every field is on its own.
 local function load_session(c, sid)
-  local s, flat = load_hash(session_key(c, sid))
-  return s, flat
+  local flat = call('HGETALL', session_key(c, sid))
+  if #flat == 0 then
+    return nil
+  end
+  local s = as_table(flat)
+  if not s.v2 then
+    return s, flat
+  end
+  local made = CREATED(s.v2)
+  for name, value in pairs(s) do
+    made[name] = value
+  end
+  return made, flat
+end
+
+-- The named fields of a session, as HMGET gives them.
+local function session_fields(c, sid, names)
+  local found = call('HMGET', session_key(c, sid), 'v2', unpack(names))
+  local made = found[1] and CREATED(found[1]) or {}
+  for i = 1, #names do
+    found[i] = found[i + 1] or made[names[i]] or false
+  end
+  return found
 end
 
 -- S7: generation, lease, and that nobody has taken the session from them since (a lapsed lease leaves it detached).
@@ -48,17 +71,16 @@ end
 
 local function emit_session(c, s, what, id, extra)
   local has_device = s.dev or s.devname
-  emit(c, s.app, 'session.' .. what, s.id .. ':' .. id, s.pid,
-    ',"sessionId":"' .. s.id .. '","data":{' .. (extra or '')
-    .. (s.xid and ((extra and ',' or '') .. '"externalId":' .. quote(s.xid)) or '')
-    .. (has_device and (((extra or s.xid) and ',' or '') .. device_json(s)) or '') .. '}')
+  store_event(c, s.app, '{"id":"' .. s.id .. ':' .. id .. '","type":"session.' .. what .. '","at":' .. c.now
+    .. ',"participantId":"' .. s.pid .. '","sessionId":"' .. s.id .. '","data":{' .. (extra or '')
+    .. (s.xid and (extra and ',"externalId":' or '"externalId":') or '') .. (s.xid and quote(s.xid) or '')
+    .. (has_device and (extra or s.xid) and ',' or '') .. (has_device and device_json(s) or '') .. '}}')
 end
 
 local function emit_ended(c, s, reason, text, by)
-  local extra = '"reason":' .. cjson.encode(reason) .. ',"duration":'
-    .. string.format('%.3f', math.max(0, c.ms - number(s.opened)) / 1000)
+  local extra = '"reason":' .. quote(reason) .. ',"duration":' .. format('%.3f', max(0, c.ms - number(s.opened)) / 1000)
   if some(text) then
-    extra = extra .. ',"text":' .. cjson.encode(text)
+    extra = extra .. ',"text":' .. quote(text)
   end
   if by then
     extra = extra .. ',"by":' .. by
@@ -110,15 +132,17 @@ local function forget_surplus(c, sid)
   end
 end
 
+local SURPLUS_ENDED = '-' .. (1 + ENDED_OF_PARTICIPANT)
+
 -- Of a participant the latest that ended are kept. Where an application has too many, one that ends is kept as long as
 -- its openId only.
-local function remember_ended(c, s)
-  local key = ended_of(c, owner_key(s.app, s.pid))
-  call('ZADD', key, int(c.clock), s.id)
-  local many = call('HINCRBY', c.P .. ':ended', s.app, 1) > ENDED_OF_APPLICATION / 64
+local function remember_ended(c, s, who)
+  local key = ended_of(c, who)
+  call('ZADD', key, clock_text(c), s.id)
+  local many = call('HINCRBY', c.P .. ':ended', s.app, '1') > ENDED_OF_APPLICATION / 64
   call('ZADD', c.P .. ':due', int(c.clock + (many and OPEN_ID_MEMORY_MS or ENDED_MEMORY_MS)), 'f' .. s.id,
     int(c.clock + OPEN_ID_MEMORY_MS), 'o' .. s.id)
-  for _, old in ipairs(call('ZRANGE', key, 0, -1 - ENDED_OF_PARTICIPANT)) do
+  for _, old in ipairs(call('ZRANGE', key, '0', SURPLUS_ENDED)) do
     forget_surplus(c, old)
   end
 end
@@ -128,21 +152,22 @@ end
 local function end_session(c, s, p, reason, text, by)
   unhook(c, s)
   if p then
-    p.n = math.max(0, p.n - 1)
+    p.n = max(0, p.n - 1)
     if s.state == 'attached' then
-      p.on = math.max(0, p.on - 1)
+      p.on = max(0, p.on - 1)
     end
     if some(p.sts) then
       set_status(p, s.id, nil)
     end
   end
-  call('HDEL', c.P .. ':ps:' .. owner_key(s.app, s.pid), 's:' .. s.id)
+  local who = p and p.who or owner_key(s.app, s.pid)
+  call('HDEL', c.P .. ':ps:' .. who, 's:' .. s.id)
   call('ZREM', c.P .. ':live', s.app .. '\0' .. s.id)
-  local left = call('HINCRBY', c.P .. ':apps', s.app, -1)
+  local left = call('HINCRBY', c.P .. ':apps', s.app, '-1')
   s.state = 'closed'
   rooms.mark_session(c, s, c.erases and 'erased' or reason)
   call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
-  remember_ended(c, s)
+  remember_ended(c, s, who)
   emit_ended(c, s, reason, text, by)
   return left
 end
@@ -247,7 +272,7 @@ local function participant_of(c, s)
   end
   p = new_participant(c, s.app, s.pid, s.xid, false)
   for sid in pairs(sessions_of(c, p.who)) do
-    local found = call('HMGET', session_key(c, sid), 'state', 'status', 'rooms')
+    local found = session_fields(c, sid, {'state', 'status', 'rooms'})
     p.n = p.n + 1
     p.on = p.on + (found[1] == 'attached' and 1 or 0)
     if some(found[2]) then

@@ -71,8 +71,14 @@ end
 
 local OPTIONAL = {'xid', 'dev', 'devname', 'sdk', 'addr', 'status'}
 
--- The request has the fields of a session: it is used as one from here on.
-local function create(c, s, who, at_hand)
+local function store_packed(c, s)
+  call('HSET', session_key(c, s.id), 'v2', s.id .. '\0' .. s.app .. '\0' .. s.pid .. '\0001\0attached\0' .. s.node .. '\0'
+    .. s.lease .. '\0' .. c.now .. '\0' .. s.secret .. '\0' .. s.hashed .. '\0' .. s.oid .. '\0' .. s.grace .. '\0' .. s.jti
+    .. '\0' .. s.iat .. '\0' .. s.exp .. '\0' .. s.scopes .. '\0' .. (s.xid or '') .. '\0' .. (s.dev or '') .. '\0'
+    .. (s.devname or '') .. '\0' .. (s.sdk or '') .. '\0' .. (s.addr or '') .. '\0' .. (s.status or '') .. '\0')
+end
+
+local function store_fields(c, s)
   local fields, count = {
     session_key(c, s.id), 'v', '1', 'id', s.id, 'app', s.app, 'pid', s.pid, 'gen', '1', 'state', 'attached',
     'node', s.node, 'lease', s.lease, 'opened', c.now, 'secret', s.secret, 'hashed', s.hashed, 'oid', s.oid,
@@ -86,6 +92,15 @@ local function create(c, s, who, at_hand)
     end
   end
   call('HSET', unpack(fields, 1, count))
+end
+
+-- The request has the fields of a session: it is used as one from here on.
+local function create(c, s, who, at_hand)
+  if s.packed then
+    store_packed(c, s)
+  else
+    store_fields(c, s)
+  end
   local sessions = c.P .. ':ps:' .. who
   if at_hand < OPEN_IDS_AT_HAND then
     call('HSET', sessions, 's:' .. s.id, s.dev or '', 'o:' .. s.oid, s.id)
@@ -94,7 +109,7 @@ local function create(c, s, who, at_hand)
     call('HSET', open_ids(c, who), s.oid, s.id)
   end
   call('SADD', c.P .. ':l:' .. s.lease, s.id)
-  call('ZADD', c.P .. ':live', 0, s.app .. '\0' .. s.id)
+  call('ZADD', c.P .. ':live', '0', s.app .. '\0' .. s.id)
 end
 
 -- S4. Nil, or the refusal; changes the table only.
@@ -163,7 +178,7 @@ define('open', function(c, r)
   if r.status or some(p.sts) then
     set_status(p, r.id, r.status)
   end
-  local count = call('HINCRBY', c.P .. ':apps', r.app, 1)
+  local count = call('HINCRBY', c.P .. ':apps', r.app, '1')
   emit_session(c, r, 'opened', 'opened')
   finish(c, p, before)
   return {'ok', 1, c.ms, reply_participant(p), {}, flats, count, rooms.invitations(c, invited)} -- the node knows the rest of the session

@@ -21,21 +21,26 @@ local function may_close(r, s)
   return not r.owner_lease or is_owner(s, r)
 end
 
--- What an end needs of a session, and what its owner is answered.
+local SINCE_OPEN = {'state', 'gen', 'node', 'lease', 'secret', 'prev', 'detached', 'rooms'}
+
+-- What an end needs of a session, as a table and as its owner is answered: without the updates that it made.
 local function load_ending(c, sid)
-  local values = call('HMGET', session_key(c, sid), unpack(ENDING))
-  if not values[1] then
-    return nil
+  local found = call('HMGET', session_key(c, sid), 'v2', unpack(SINCE_OPEN))
+  if not found[1] then
+    return load_session(c, sid)
   end
-  local s = {id = sid}
-  for i = 1, #ENDING do
-    s[ENDING[i]] = values[i] or nil
+  local s, flat, count = CREATED(found[1]), {'v2', found[1]}, 2
+  for i = 1, #SINCE_OPEN do
+    if found[i + 1] then
+      s[SINCE_OPEN[i]] = found[i + 1]
+      flat[count + 1], flat[count + 2], count = SINCE_OPEN[i], found[i + 1], count + 2
+    end
   end
-  return s, values
+  return s, flat
 end
 
 define('close', function(c, r)
-  local s, values = load_ending(c, r.id)
+  local s, flat = load_ending(c, r.id)
   if not s or s.state == 'closed' or not may_close(r, s) then
     mark_repeated(c)
     return {'ok'}
@@ -47,5 +52,5 @@ define('close', function(c, r)
   local before = snapshot(p)
   local left = end_session(c, s, p, r.reason, r.text)
   finish(c, p, before)
-  return {'ok', values, c.ms, left}
+  return {'ok', flat, c.ms, left}
 end)

@@ -3,6 +3,8 @@
 do -- a block of its own: one Lua function has at most 200 local names
 
 local MEMBER = {'xid', 'name', 'avatar', 'status', 'attrs', 'ver'}
+local MEMBERSHIPS = {'state', 'told', 'rooms', 'node', 'gen', 'lost'}
+local OWNED = {'state', 'gen', 'lease', 'app', 'pid', 'told', 'rooms', 'lost'}
 local RECORD = {'xid', 'name', 'avatar', 'status', 'attrs', 'ver', 'n', 'rooms'}
 
 -- Of a participant what its memberships are made of: the record, and its sessions with their rooms. A session counts as
@@ -13,7 +15,7 @@ function rooms.participant(c, who)
     out.profile[i] = out.profile[i] or ''
   end
   for sid in pairs(sessions_of(c, who)) do
-    local found = call('HMGET', session_key(c, sid), 'state', 'told', 'rooms', 'node', 'gen', 'lost')
+    local found = session_fields(c, sid, MEMBERSHIPS)
     local names = {}
     for _, name in ipairs(some(found[3]) and cjson.decode(found[3]) or {}) do
       names[name] = true
@@ -107,7 +109,7 @@ end
 
 -- What step one needs of a session: nil and the refusal where it is not its owner's.
 function rooms.owned(c, r)
-  local found = call('HMGET', session_key(c, r.id), 'state', 'gen', 'lease', 'app', 'pid', 'told', 'rooms', 'lost')
+  local found = session_fields(c, r.id, OWNED)
   if found[1] == 'attached' and found[2] == r.owner_generation and found[3] == r.owner_lease then
     return {id = r.id, app = found[4], pid = found[5], sign = some(found[6]) and '-' or '+', rooms = some(found[7]),
       lost = some(found[8])}

@@ -47,7 +47,7 @@ define('invite', function(c, r)
   end
   local places = {}
   for sid in pairs(live) do
-    local found = call('HMGET', session_key(c, sid), 'state', 'node', 'gen')
+    local found = session_fields(c, sid, {'state', 'node', 'gen'})
     if found[1] == 'attached' then
       places[#places + 1] = found[2]
       places[#places + 1] = sid

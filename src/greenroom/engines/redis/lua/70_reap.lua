@@ -18,7 +18,7 @@ define('renew', function(c, r)
 end)
 
 local function move_clock(c)
-  c.clock = clock_now(c)
+  c.clock, c.clock_text = clock_now(c), nil
   c.at = c.ms
   call('HSET', c.P, 'clock', int(c.clock), 'at', int(c.ms))
 end

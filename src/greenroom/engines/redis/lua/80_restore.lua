@@ -88,7 +88,7 @@ end
 
 define_unmarked('restore', function(c, r)
   if c.clock == 0 then
-    c.clock = c.ms
+    c.clock, c.clock_text = c.ms, nil
   end
   if #r.items > 0 and not take_lease(c, r.lease, r.node, r.ms) then
     return refuse('fenced')

@@ -71,7 +71,7 @@ define('count', function(c, r)
   local members = after(prefix, r.cursor, r.limit, c.P .. ':live')
   for _, member in ipairs(members) do
     sid = string.sub(member, #prefix + 1)
-    local s = call('HMGET', session_key(c, sid), 'state', 'pid')
+    local s = session_fields(c, sid, {'state', 'pid'})
     if s[1] == 'attached' then
       attached = attached + 1
     elseif s[1] == 'detached' then
@@ -104,7 +104,7 @@ local BRIEF = {'id', 'app', 'pid', 'gen', 'state', 'node', 'lease', 'rooms'}
 
 -- As HGETALL gives it, with the few fields of a brief list.
 local function brief(c, sid)
-  local flat, values = {}, call('HMGET', session_key(c, sid), unpack(BRIEF))
+  local flat, values = {}, session_fields(c, sid, BRIEF)
   for i, name in ipairs(BRIEF) do
     if values[i] then
       flat[#flat + 1] = name
@@ -173,7 +173,7 @@ define('sessions', function(c, r)
     return add_sessions(c, ids, fits)
   end
   local ids, place = scan(c, r, function(sid)
-    return not r.node or call('HGET', session_key(c, sid), 'node') == r.node
+    return not r.node or session_fields(c, sid, {'node'})[1] == r.node
   end)
   return add_sessions(c, ids, fits, place)
 end)
@@ -194,7 +194,7 @@ define('ended_sessions', function(c, r)
       local passed = tonumber(score) == high and member >= last
       local sid = not passed and string.sub(member, 1, #mark) == mark and string.sub(member, #mark + 1)
       local s, flat
-      if sid and call('HGET', session_key(c, sid), 'app') == r.app then
+      if sid and session_fields(c, sid, {'app'})[1] == r.app then
         s, flat = load_session(c, sid)
       end
       if s and (not r.node or s.node == r.node) then

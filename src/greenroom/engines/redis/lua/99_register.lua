@@ -6,7 +6,7 @@ local function register(name, flag)
     function_name = LIBRARY .. '_' .. name,
     callback = function(keys, args)
       if not call then
-        call, tonumber, type, unpack, find, format, max = globals()
+        call, tonumber, type, unpack, find, format, max, split = globals()
       end
       return callback(keys, args)
     end,
@@ -30,6 +30,7 @@ register('node', 'allow-oom')
 register('probe')
 register('counts', 'no-writes')
 register('restore')
+register('store_fields', 'allow-oom')
 register('participants', 'no-writes')
 register('participant_ids', 'no-writes')
 register('sessions', 'no-writes')
