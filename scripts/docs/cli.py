@@ -77,9 +77,12 @@ def _row(parameter: Any) -> str:
     is_option = parameter.param_type_name == "option"
     names = ", ".join(f"`{one}`" for one in parameter.opts) if is_option else f"`{parameter.name.upper()}`"
     variable = f"`{parameter.envvar}`" if getattr(parameter, "envvar", None) else ""
-    default = "required" if parameter.required else _default(parameter.default)
+    shown = getattr(parameter, "show_default", None)  # a text, as 2m for 120.0, is what the help shows
+    default = "required" if parameter.required else _default(shown if isinstance(shown, str) else parameter.default)
     return f"| {names} | {(parameter.help or '').replace('|', chr(92) + '|')} | {variable} | {default} |"
 
 
 def _default(value: Any) -> str:
-    return "" if value is None or value is False else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    if value is None or value is False or value == "":
+        return ""
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

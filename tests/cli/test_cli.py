@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,13 @@ def test_every_option_says_what_it_is(verb: str) -> None:
     for parameter in VERBS[verb].params:
         if parameter.name != "help":
             assert parameter.help, f"{verb} {parameter.name}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_only_options_that_the_verb_has(verb: str) -> None:
+    known = {name for parameter in VERBS[verb].params for name in parameter.opts}
+    texts = [VERBS[verb].help.partition("Example:")[0], *(parameter.help or "" for parameter in VERBS[verb].params)]
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", " ".join(texts))) <= known
 
 
 @pytest.mark.parametrize(

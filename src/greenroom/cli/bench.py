@@ -170,7 +170,7 @@ def _show(report: Report, as_json: bool) -> None:
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="A report that bench run --output wrote.")],
+    before: Annotated[Path, typer.Argument(help="A report, as bench run writes it.")],
     after: Annotated[Path, typer.Argument(help="The report to compare it with.")],
     json: Json = False,
 ) -> None:

@@ -54,7 +54,7 @@ def drain(
     from greenroom.cli.output import print_json
 
     if not yes and _is_last(service, node):
-        typer.confirm("This is the only node: draining it stops the service. Continue?", abort=True)
+        typer.confirm("This is the only node: draining it stops the service. Continue?", abort=True, err=True)
     order = {} if node is None else {"node": node}
     ordered = service.admin("POST", "/drain", {**order, **({} if rate is None else {"rate": rate})})
     name, total = ordered["node"], ordered["sessions"]

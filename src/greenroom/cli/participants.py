@@ -220,7 +220,7 @@ def erase(
     from greenroom.cli.service import segment
 
     if not yes:
-        typer.confirm(f"Erase {who}? This cannot be undone.", abort=True)
+        typer.confirm(f"Erase {who}? This cannot be undone.", abort=True, err=True)
     reply = backend.call("DELETE", "/v1/participants/" + segment(who))
     if json:
         print_json(reply)
