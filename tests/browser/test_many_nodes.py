@@ -1,4 +1,8 @@
-"""Two tabs of a real Chromium, a real proxy, two real nodes on one Redis: all nodes are restarted, nobody notices."""
+"""Two tabs of a real Chromium, a real proxy, two real nodes on one Redis: all nodes are restarted, nobody notices.
+
+For `make soak`: in `make test` tabs live through a restart of one node (`test_page_life.py`), SDKs through a restart of
+all nodes (`tests/cluster/test_faults.py`) and behind both proxies (`tests/deploy/test_proxies.py`).
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,12 @@ from tests.cluster.crowd import Crowd, crowd_at
 from tests.cluster.nodes import Cluster
 from tests.deploy.test_proxies import nodes_behind
 
-pytestmark = [pytest.mark.slow, pytest.mark.waiting]
+pytestmark = [pytest.mark.slow, pytest.mark.waiting, pytest.mark.soak]
 
 NAMES = ("anna", "ben")
 
 
-@pytest.fixture(params=["nginx", pytest.param("haproxy", marks=pytest.mark.soak)])  # both: tests/deploy/test_proxies.py
+@pytest.fixture(params=["nginx", "haproxy"])
 def behind(request: pytest.FixtureRequest) -> Iterator[tuple[Cluster, Cluster]]:
     """The nodes, and the proxy, which has their place for browsers."""
     with nodes_behind(request.param, 2) as found:

@@ -76,6 +76,7 @@ def test_what_failed_beside_others_has_another_chance_where_that_is_asked_for(
     (tmp_path / run_tests.RESULTS).mkdir(parents=True)
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
     monkeypatch.setenv("GREENROOM_TEST_AGAIN", again)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:schemathesis -p no:hypothesispytest")  # to load them takes seconds
     assert run_tests.run_pass("parallel", "not serial", "tests") == well
     unsteady = tmp_path / run_tests.UNSTEADY
     assert unsteady.exists() == well

@@ -39,11 +39,10 @@ PATHS = {
 @pytest.mark.parametrize(
     ("who", "phases", "cases"),
     [
-        # Each answer is the same 401: random requests show it, and whatever covers a schema is for `make soak`.
-        ("nobody", "fuzzing", SHORT),
         ("backend", "coverage", SHORT),  # random ones: tests/fuzz/test_schemathesis.py
         ("application", ALL_PHASES, SHORT),
         ("operator", ALL_PHASES, SHORT),
+        # Nobody too, whom `tests/server/http/test_authentication.py` refuses.
         *(pytest.param(who, ALL_PHASES, LONG, marks=pytest.mark.soak) for who in PATHS),
     ],
 )

@@ -67,8 +67,9 @@ class RoomWalk(Walk):
 
     async def _check_events(self, *, over: bool) -> None:
         """One `joined` and one `left` for each stay, in turn."""
+        all_events = await self.world.events()
         for room in ROOMS:
-            events = await self.world.room_events(room)
+            events = [event for event in all_events if event.data.get("room") == room]
             for user in USERS:
                 stays = [event.type for event in events if event.participant_id == participant_id_of(NAMESPACE, user)]
                 stays = [each for each in stays if each in ("room.joined", "room.left")]
