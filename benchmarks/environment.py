@@ -1,7 +1,7 @@
 """The Python that servers under test run on: the fastest CPython of this machine, in an environment of its own.
 
 Builds differ: with PGO and LTO (Debian's, python.org's) CPython runs our code in 7 to 25 % less time than without
-(what pyenv builds unless told otherwise). What a build says of itself is not enough: Debian's `sysconfig` describes its
+(pyenv's default). What a build says of itself is not enough: Debian's `sysconfig` describes its
 shared library, which is another build than the program. So each interpreter is timed with a loop of calls, attributes
 and dictionaries, and the fastest one is taken.
 """

@@ -28,25 +28,25 @@ fresh processes and an empty registry. CPU is what the kernel counted for the se
 threads) from the first measured operation to a tenth of a second after the last; where a server keeps its sessions in
 Redis, the CPU of Redis is added. Wall-clock figures are of this machine on this day: trust the ratios.
 
-For opens all servers are up at the same time and take turns: in each lap everyone gets the same number of opens, in
-random order, and ratios are taken within a lap. The figure is the median of the laps. Other jobs take turns within a
-round. *An open* here is a TCP connection, the WebSocket handshake, `session.open`, its answer, and a Close that is
-answered. Greenroom verifies the token with all its claims, checks policy and revocation, commits session, participant
-and event to disk (`synchronous=FULL`), and then answers; the Close commits the end. Its settings are the defaults,
-except limits that would refuse thousands of clients from one address, and the log level, which is `warning` (a line for
-each lost connection is written at `info`).
+For opens all servers run at the same time and take turns: in each lap every server gets the same number of opens, in
+random order, and ratios are taken within a lap. The figure is the median of the laps. In other jobs the servers take
+turns within a round. *An open* here is a TCP connection, the WebSocket handshake, `session.open`, its answer, and a
+Close that is answered. Greenroom verifies the token with all its claims, checks policy and revocation, commits session,
+participant and event to disk (`synchronous=FULL`), and then answers; the Close commits the end. Its settings are the
+defaults, except limits that would refuse thousands of clients from one address, and the log level, which is `warning`
+(a line for each lost connection is written at `info`).
 
-Servers run on the fastest CPython 3.11 to 3.14 that the machine has, in an environment of their own; which one, and how
-it was built, stands [below](#the-machine). A CPython that was built without PGO and LTO (as pyenv builds it unless told
-otherwise) costs 7 to 25 % more. *Compiled* is the wheel that `make dist` builds with mypyc, from the same source.
+Servers run on the fastest CPython 3.11 to 3.14 of the machine, in a separate environment; [below](#the-machine) is
+which one, and how it was built. A CPython that was built without PGO and LTO (pyenv's default) costs 7 to 25 % more.
+*Compiled* is the wheel that `make dist` builds with mypyc, from the same source.
 
 *The floor* is picows and aiohttp on one port and nothing else: one check of a signature (Ed25519 or HMAC-SHA256) and a
-constant reply for each open, Close answered, nothing stored, nobody notified. *The raw floor* does the same in plain
-Python on sockets and one epoll, without a library.
+constant reply for each open; it answers the Close, stores nothing and notifies no watchers. *The raw floor* does the
+same in plain Python on sockets and one epoll, without a library.
 
-*Tokens minted by this service*: the process that takes the opens minted their tokens in the seconds before, as it is
-where an app's backend asks for a token and its client opens with it. *Minted elsewhere*: another node with the same
-keys did, so this one sees each token for the first time.
+*Tokens minted by this service*: the process that serves the opens issued their tokens a few seconds earlier, as happens
+when an app's backend gets a token and its client opens with it at once. *Minted elsewhere*: another node with the same
+keys issued them, so this one sees each token for the first time.
 """
 
 _PEERS = """
@@ -55,16 +55,16 @@ _PEERS = """
 Each peer in `benchmarks/peers/` is a session service built as its documentation recommends: it verifies the token
 (issuer, audience, required claims, expiry) with a fast library of its language, stores session and participant in
 Redis in one transaction before it answers, counts the participant's sessions, publishes presence to watchers through
-its own Redis adapter, and undoes all that at the end. Redis writes its log before it answers (`appendfsync always`)
+its own Redis adapter, and removes all of it at the end. Redis writes its log before it answers (`appendfsync always`)
 and runs on the generator's core; its CPU is added to the peer's, because Greenroom's includes the embedded engine.
-None of them resumes, orders events, keeps revisions, revokes, or limits anything: only Greenroom does that work. All
-are warmed up by opens that are not counted.
+None of them resumes sessions, orders events, stores revisions, revokes tokens, or limits clients: only Greenroom does
+that work. All are warmed up by opens that are not counted.
 
 Centrifugo is built from its Go module, at the version and sums in `benchmarks/peers/centrifugo`, and set up by
 `config.json` there: Redis is its engine, so presence and join and leave messages go through it (`appendfsync always`
 again); connecting subscribes a participant to a channel of their own (`subscribe_to_user_personal_channel`) in a
 namespace with `presence` and `join_leave`, which writes a presence entry and publishes a join before the answer, and
-takes both back at the end; issuer, audience and expiry of the HS256 token are checked. No history, no recovery, no
+undoes both at the end; issuer, audience and expiry of the HS256 token are checked. No history, no recovery, no
 proxy to a backend, logs at `error`. Watchers of a name subscribe to a channel without presence. Its protocol has no
 request that does nothing, so there is no echo; Ed25519 keys it takes from the URL of a key set only, so its opens are
 measured with HS256.
@@ -74,8 +74,8 @@ _ROOMS = """
 ## Rooms
 
 *A join and a leave* are two requests of a session that is open. In a room that someone is in, one other member stays
-and is notified of both; a room of one's own is opened by the join and ended by the leave. Opens and closes of the same
-server are in the same laps, HS256.
+and is notified of both; an otherwise empty room is opened by the join and ended by the leave. Opens and closes of the
+same server are in the same laps, HS256.
 
 Peers keep a room's roster as a hash in Redis, and answer a join with all of it after it is in the log; they emit to the
 others through their Redis adapter. Centrifugo's rooms are channels of a namespace with `presence` and `join_leave`; its
@@ -86,9 +86,9 @@ In the room of 1,000 all join at once (256 in flight) and read the whole roster,
 names one after the other, each change sent to all 1,000; then one sends a message to all others; then some go and
 come back, 100 leaves and joins a second, each of which has to reach all who stay; then a node is killed. *Bare frames*
 are what the floor does for as many watchers. The only node of the embedded engine is started again, and all come back
-by the SDK's rules. Of two nodes on Redis, which share one core here, one is killed: a fifth of those who were on it
-never come back, and have a grace of 10 s after its lease has ended. In the counted room of 10,000 members are told the
-count, once a second, and all come back.
+by the SDK's rules. Of two nodes on Redis, which share one core here, one is killed: a fifth of its clients
+never come back, and have a grace of 10 s after its lease has expired. In the counted room of 10,000, members get the
+count once a second, and all come back.
 """
 
 _TRIED = """
@@ -108,13 +108,13 @@ _TRIED = """
 _LAPS_OF_PEERS = (("join", "cpu_us"), ("alone", "cpu_us"), ("memory", "kib"))
 _CROWD = (
     ("join_per_s", "joins a second"),
-    ("join_converged_s", "all joined and told, s"),
-    ("change_last_ms", "a change reaches the last, ms"),
-    ("message_last_ms", "a message reaches the last, ms"),
+    ("join_converged_s", "until all have joined and have the roster, s"),
+    ("change_last_ms", "a change reaches the last member, ms"),
+    ("message_last_ms", "a message reaches the last member, ms"),
     ("churn_p99_ms", "100 changes a second, p99 ms"),
-    ("crash_back_s", "after a kill all are back, s"),
-    ("crash_converged_s", "and the roster is right, s"),
-    ("stall_p999_ms", "loop stall until then, p99.9 ms"),
+    ("crash_back_s", "after a kill: until all are back, s"),
+    ("crash_converged_s", "after a kill: until all have the right roster, s"),
+    ("stall_p999_ms", "loop stall during the whole run, p99.9 ms"),
 )
 """Ends of figures, and what they are."""
 
@@ -352,7 +352,7 @@ def _rooms(found: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if rows := _lines_of(laps):
         lines += [
-            "| | CPU µs a join and leave | in a room of one's own | KiB a membership |",
+            "| | CPU µs a join and leave | in an otherwise empty room | KiB a membership |",
             "|---|---|---|---|",
             *rows,
             "",

@@ -93,7 +93,7 @@ def cluster(
         minted = asyncio.run(mint(ready["url"], ready["appKey"], ready["appSecret"], ids))
         servers.pop().stop()
         servers += [world.on_redis(store.url, secrets, python_of(name)) for _ in range(nodes)]
-        # Nodes hear of each other with their next beats.
+        # Nodes learn of each other at their next renewals.
         time.sleep(4.0 if nodes > 1 else 0.0)
         target = world.target(servers[0], GreenroomDialect(), minted)
         ports = tuple(int(one.ready["url"].rpartition(":")[2]) for one in servers[1:])

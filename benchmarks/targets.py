@@ -54,7 +54,7 @@ _REDIS = (
     "A function of Redis runs alone: it keeps record, participant, events and lease in one step, where Centrifugo "
     "writes one entry of a hash and one of a sorted set."
 )
-_NODES = "Each node hears of what the others change, and their commands do not share a round trip."
+_NODES = "Each node gets what the others change, and their commands do not share a round trip."
 _AWAY = "Events are read and retried while opens come as fast as they can; at 50 events a second it is less."
 _MEMORY = "Each session has its connection, its machine and its row."
 _HERD = (
@@ -125,14 +125,14 @@ TARGETS = (
         "abuse_worst_p99_ms", 20, "ms", "The abuser shares the generator's core with the client that is timed."),
     Goal("CPU of a join and a leave over an open and close; in a room that someone is in", "rooms_join_over_open",
         0.5, "×", _JOIN, compiled=0.5),
-    Goal("the same in a room of one's own, which opens and ends", "rooms_alone_over_open", 0.5, "×", _JOIN,
+    Goal("the same in an otherwise empty room, which opens and ends", "rooms_alone_over_open", 0.5, "×", _JOIN,
         compiled=0.5),
     Goal("Redis engine: CPU of node and Redis for a join and a leave over an open and close; in a room that someone "
         "is in", "rooms_redis_join_over_open", 0.5, "×", _JOIN_REDIS, compiled=0.5),
-    Goal("Redis engine: the same in a room of one's own, which opens and ends", "rooms_redis_alone_over_open", 0.5, "×",
-        _JOIN_REDIS, compiled=0.5),
+    Goal("Redis engine: the same in an otherwise empty room, which opens and ends", "rooms_redis_alone_over_open", 0.5,
+        "×", _JOIN_REDIS, compiled=0.5),
     Goal("an open and close while others are in rooms, over one while they are in none", "rooms_open_beside_times",
-        1.05, "×", "Who is in no room pays for the reaper's look at rooms, once a second, and for nothing else."),
+        1.05, "×", "A session in no room pays only for the reaper's pass over rooms, once a second."),
     Goal("100 joins and leaves a second reach 1,000 members of a room, p99", "rooms_1000_churn_p99_ms", 150, "ms",
         _TOGETHER, compiled=150),
     Goal("Redis engine, two nodes: 100 joins and leaves a second reach 1,000 members of a room, p99",

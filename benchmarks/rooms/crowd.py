@@ -1,6 +1,6 @@
 """Many in one room: all join at once, members change, one sends to all, some go and come back, and a node is killed.
 
-A detailed room of 1,000 whose members are told of every change, beside the floor, which sends as many frames of about
+A detailed room of 1,000 whose members get every change, beside the floor, which sends as many frames of about
 that size; a counted room of 10,000. Embedded: the only node is killed, and starts again. Redis: two nodes, one of which
 is killed. One more client pings every 10 ms until then: how long the loop stands still.
 """
@@ -36,7 +36,7 @@ Start = Callable[[], AbstractContextManager[RunningServer]]
 
 
 def detailed(bench: Bench) -> None:
-    """A room whose members are told of each other by name."""
+    """A detailed room: its changes name the members."""
     form = bench.form
     plan = CrowdPlan(members=form.members, changes=form.updates, messages=form.updates, churn=CHANGES,
                      churn_seconds=form.room_churn)  # fmt: skip
@@ -57,7 +57,7 @@ def detailed(bench: Bench) -> None:
 
 
 def counted(bench: Bench) -> None:
-    """A room of which members are told the count, once a second."""
+    """A counted room: its members get the count, once a second."""
     plan = CrowdPlan(members=bench.form.counted, counted=True, messages=COUNTED_MESSAGES, churn=CHANGES,
                      churn_seconds=bench.form.room_churn)  # fmt: skip
     _crowd(bench, "rooms-counted", GREENROOM, 0, partial(running, bench.world, GREENROOM), plan)

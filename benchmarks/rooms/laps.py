@@ -2,8 +2,9 @@
 others are in rooms.
 
 Both engines, and peers that have rooms. `rooms-join` is in a room where one member stays, who is notified of both;
-`rooms-alone` in a room of one's own, which the join opens and the leave ends. `rooms-beside` and `rooms-beside-none`
-are opens and closes while others are there, in rooms of four or in none: who is in no room is to pay nothing for them.
+`rooms-alone` in an otherwise empty room, which the join opens and the leave ends. `rooms-beside` and
+`rooms-beside-none` are opens and closes while others are there, in rooms of four or in none: who is in no room is to
+pay nothing for them.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ export interface ParticipantInfo {
   /** The app's own id; at most 1,024 bytes of UTF-8. Leave it out where the token has it. */
   readonly externalId?: string;
   /**
-   * What else the app says of the participant, by name: up to 32, names of 1 to 64 characters, texts of up to 1,024 bytes,
-   * 4 KiB together. Given to `open` they are merged into those that are there, and null removes one. Of a participant:
+   * What else the app says of the participant, by name: up to 32, names of 1 to 64 characters, texts of up to 1,024
+   * bytes, 4 KiB together. Given to `open` they are merged into those that are there, and null removes one. Of a
+   * participant:
    * undefined where there are none.
    */
   readonly attributes?: Attributes;
@@ -129,8 +130,8 @@ export declare class SessionService {
   /** What `setStatus` set last, `available` at first; undefined without a session. */
   readonly status: SessionStatus | undefined;
   /**
-   * Says how available this session's user is. It outlives connections, is kept by an automatic reopen, and ends with the
-   * session. Needs `session:update`.
+   * Says how available this session's user is. It outlives connections, is kept by an automatic reopen, and ends with
+   * the session. Needs `session:update`.
    */
   setStatus(status: SessionStatus): Promise<Participant>;
 
@@ -189,7 +190,7 @@ export interface Member {
   readonly joinedAt: number;
 }
 
-/** Someone who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined where it was not heard of as it happened, or the roster may not be seen any more. */
+/** Someone who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined if it happened while the connection was lost, or if the roster may no longer be seen. */
 export interface MemberLeft {
   readonly member: Member;
   readonly reason?: string;
@@ -295,8 +296,8 @@ export declare class RoomsService {
   on(name: 'invited', handler: (invitation: Invitation) => void): Unsubscribe;
   on(name: 'answered', handler: (answer: InvitationAnswer) => void): Unsubscribe;
   /**
-   * Opens an empty room; one that is there stays as it is. Returns its id. ttl: seconds for which it outlasts its last member, at most 600;
-   * left out: 0. detailed false: a counted room. Needs the scope `conf:create`.
+   * Opens an empty room; one that is there stays as it is. Returns its id. ttl: seconds for which it outlasts its last
+   * member, at most 600; left out: 0. detailed false: a counted room. Needs the scope `conf:create`.
    */
   create(name: string, options?: { ttl?: number | null; detailed?: boolean | null }): Promise<string>;
   /** Opens what is not there. Joined again it is the same Room. signal: a join that is aborted leaves. */
@@ -319,7 +320,8 @@ export interface GreenroomOptions {
   device?: Device;
   /**
    * In a browser: `away` by itself while the page is hidden or nobody uses it, and `available` again. true: after 60 s
-   * hidden or 300 s idle. Seconds; null for never. Left out or false: not at all. A status that the app sets itself stays.
+   * hidden or 300 s idle. Seconds; null for never. Left out or false: not at all. A status that the app sets itself
+   * stays.
    */
   autoAway?: boolean | { hidden?: number | null; idle?: number | null };
   /** The WebSocket to use; left out: the global one. Node 20 has none: pass the one of the package `ws`. */

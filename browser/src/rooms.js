@@ -118,7 +118,7 @@ export class RoomsService {
     this._notifier._rooms.delete(room);
   }
 
-  /** Tell the service. Nobody waits for what does not succeed: the machine goes on trying. */
+  /** Notify the service. No caller waits for a failure: the machine keeps trying. */
   async _end({ name, _isJoined }) {
     await this._call((machine, now, waiter) =>
       _isJoined ? machine._leaveRoom(now, waiter, name) : machine._unwatchRoom(now, waiter, name),

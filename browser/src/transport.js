@@ -12,8 +12,9 @@ export const serviceBase = (url) => {
 };
 
 /**
- * A WebSocket whose events are given to `on`: _dialed(), _failed(error), _message(text), _lost(code, reason). It is closed
- * by its `close`. A browser tells no page why a connection was refused, so that every failure may be tried again.
+ * A WebSocket whose events are given to `on`: _dialed(), _failed(error), _message(text), _lost(code, reason). It is
+ * closed by its `close`. A browser does not tell a page why a connection was refused, so every failure may be tried
+ * again.
  */
 export const connect = (base, WebSocket, on) => {
   if (!WebSocket)

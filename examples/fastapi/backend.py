@@ -64,7 +64,7 @@ class Greenroom:
 
 
 class Online:
-    """Who is online. Told by events, so that nobody has to ask again and again; browsers listen to `changes`."""
+    """Who is online, kept up to date by events, without polling; browsers listen to `changes`."""
 
     def __init__(self) -> None:
         self.people: dict[str, dict[str, Any]] = {}

@@ -16,7 +16,7 @@ from greenroom import Greenroom, GreenroomError, ParticipantInfo, SessionDelegat
 BACKEND = os.environ.get("BACKEND_URL", "http://127.0.0.1:8000")
 
 
-class Told(SessionDelegate):
+class Printer(SessionDelegate):
     """What the service says to this session."""
 
     def session_ended(self, reason: str, message: str, by: object) -> None:
@@ -45,7 +45,7 @@ async def main(external_id: str, name: str) -> None:
         token = await fetch()
         async with Greenroom(url[0]) as sdk:
             sdk.initialize_token(token, fetch)
-            sdk.session.delegate = Told()
+            sdk.session.delegate = Printer()
             async with sdk.session.opened(ParticipantInfo(name=name)) as participant:
                 print(f"{participant.info.name} is online as {participant.id}. Enter ends it.", flush=True)
                 await enter()

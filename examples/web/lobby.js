@@ -1,9 +1,9 @@
 /**
  * The lobby: sign in, see who is here, change name and face, pull the plug and watch it come back.
  *
- * Who is here says the room `lobby`. The backend has one call: POST token {externalId, name} -> {token, url}, which signs
- * someone in (yours would check a password). `greenroom serve --dev` has it beside this page; examples/fastapi is one of
- * your own: put its address into the <meta name="backend"> of index.html.
+ * Who is here says the room `lobby`. The backend has one call: POST token {externalId, name} -> {token, url}, which
+ * signs someone in (yours would check a password). `greenroom serve --dev` has it beside this page; examples/fastapi is
+ * one of your own: put its address into the <meta name="backend"> of index.html.
  */
 import { SwitchableSocket } from './plug.js';
 
@@ -51,7 +51,7 @@ const follow = (greenroom) => {
   const { session } = greenroom;
   session.onStateChanged(showState);
   session.onParticipantUpdated(fillProfile);
-  session.onReopened(() => say('The session was gone; a new one stands in its place.'));
+  session.onReopened(() => say('The session was lost; a new one has replaced it.'));
   session.onEnded(({ reason, message }) => {
     say(`The session ended: ${reason}.`);
     leaveLobby(message);
@@ -101,7 +101,7 @@ const showState = (state) => {
   $('state-text').textContent = STATES[state];
   if (state === 'reconnecting') {
     lostAt = performance.now();
-    say('The connection is gone. The session waits.');
+    say('The connection is lost. The session waits.');
   } else if (state === 'connected' && lostAt !== undefined) {
     const seconds = (performance.now() - lostAt) / 1000;
     say(`Back after ${seconds.toFixed(1)} s, in the same session.`);

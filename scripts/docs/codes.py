@@ -15,7 +15,7 @@ def generate() -> dict[str, str]:
     lines = [
         "# Codes",
         "",
-        "Made from `greenroom.codes`. The band alone tells a client what to do, also for a number it does not know.",
+        "Made from `greenroom.codes`. The band alone says what a client must do, also for a number it does not know.",
         "",
         "## Error codes",
         "",

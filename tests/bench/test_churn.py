@@ -15,5 +15,5 @@ async def test_watchers_hear_of_those_who_come_and_go() -> None:
     assert (found.scenario, found.errors) == ("churn", {})
     assert found.operations in (2, 4), "one comes each quarter of a second, and goes"
     assert found.parameters == {"count": found.operations // 2, "watchers": 2, "crowd": 3, "perSecond": 8.0}
-    assert found.more["heard"] >= 2, "each of the two watchers"
+    assert found.more["notices"] >= 2, "each of the two watchers"
     assert 0 < found.latency["max"] < 60_000

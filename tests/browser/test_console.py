@@ -391,7 +391,7 @@ async def test_where_there_are_many_the_service_searches_and_pages() -> None:
             await search(page, "user-")
             await page.until(f"{note}.startsWith('300 of ')")
             await search(page, "nobody at all")
-            await page.until(f"{note}.startsWith('Nobody here is called so.')")
+            await page.until(f"{note}.startsWith('Nobody who is online matches.')")
             await page.screenshot("console-many")
             await search(page, "")
             for _ in range(4):

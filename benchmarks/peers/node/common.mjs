@@ -1,4 +1,4 @@
-// What both Node peers do for a session: check the token, store the session in Redis, tell of presence.
+// What both Node peers do for a session: check the token, store the session in Redis, publish presence.
 import { readFileSync } from "node:fs";
 import { createVerifier } from "fast-jwt";
 import { Redis } from "ioredis";

@@ -37,7 +37,7 @@ rooms_of: dict[str, set[str]] = {}
 
 
 def presence(claims: dict[str, Any], state: str, sessions: int) -> dict[str, Any]:
-    """What watchers are told."""
+    """The record that watchers get."""
     return {"externalId": claims["xid"], "id": claims["sub"], "presence": state, "sessions": sessions}
 
 
@@ -51,7 +51,7 @@ def check(token: str) -> dict[str, Any]:
 
 @sio.event
 async def connect(sid: str, _environ: dict[str, Any], auth: dict[str, str]) -> None:
-    """Check the token, store the session, tell of presence."""
+    """Check the token, store the session, publish presence."""
     try:
         claims = check(auth["token"])
     except jwt.InvalidTokenError as error:
@@ -71,7 +71,7 @@ async def connect(sid: str, _environ: dict[str, Any], auth: dict[str, str]) -> N
 
 @sio.event
 async def disconnect(sid: str, _reason: str = "") -> None:
-    """Take the session out of the store, tell of presence."""
+    """Remove the session from the store, publish presence."""
     for room in rooms_of.pop(sid, ()):
         await _left(sid, room)
     claims = claims_of.pop(sid, None)
@@ -101,7 +101,7 @@ async def watch(sid: str, ids: list[str]) -> None:
 
 @sio.event
 async def rename(sid: str, name: str) -> None:
-    """Store the name, tell the watchers."""
+    """Store the name, notify the watchers."""
     claims = claims_of[sid]
     person = f"p:{claims['sub']}"
     async with store.pipeline(transaction=True) as batch:
@@ -132,7 +132,7 @@ async def join(sid: str, room: str) -> dict[str, Any]:
 
 @sio.event
 async def leave(sid: str, room: str) -> None:
-    """Out of the roster, and those who are left are told."""
+    """Remove from the roster, and notify the remaining members."""
     await sio.leave_room(sid, f"room:{room}")
     if room in rooms_of.get(sid, ()):
         rooms_of[sid].discard(room)
@@ -148,8 +148,8 @@ async def _left(sid: str, room: str) -> None:
 @sio.event
 async def say(sid: str, room: str, message: str) -> None:
     """To all others in the room."""
-    told = {"room": room, "from": claims_of[sid]["sub"], "message": message}
-    await sio.emit("message", told, room=f"room:{room}", skip_sid=sid)
+    sent = {"room": room, "from": claims_of[sid]["sub"], "message": message}
+    await sio.emit("message", sent, room=f"room:{room}", skip_sid=sid)
 
 
 class _Server(uvicorn.Server):

@@ -385,7 +385,7 @@ export class Lifecycle {
 
   // -- close and end
 
-  /** Forget the session or the open under way, and tell the service. openingError: for the callers of `open`. */
+  /** Forget the session or the open under way, and notify the service. openingError: for the callers of `open`. */
   _leave(now, waiters, openingError, error) {
     const opening = this._opening;
     const session = this._session ?? opening?._saved;

@@ -17,8 +17,8 @@ async def churn(
 ) -> Measurement:
     """``crowd`` participants come and go at a rate of ``per_second``; each of ``watchers`` watches all of them.
 
-    An operation is a session that came or went. ``more.heard`` are the notices that watchers got, gathered as the
-    service gathers them; the latency is from the answer to an open to the first notice that names the participant.
+    An operation is a session that came or went. ``more.notices`` are the notifications that watchers got, batched as
+    the service batches them; the latency is from the answer to an open to the first notice that names the participant.
     """
     errors: Counter[str] = Counter()
     ids = [target.external_ids[number] for number in range(first, first + crowd)]
@@ -73,6 +73,6 @@ async def churn(
     )
     found.operations = operations
     found.rate = operations / stopwatch.seconds
-    found.more["heard"] = received
+    found.more["notices"] = received
     await close_many(devices)
     return found

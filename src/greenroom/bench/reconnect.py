@@ -40,7 +40,7 @@ class CrowdSession(msgspec.Struct):
     watching: dict[str, int] = {}
     """Versions of rosters, by room."""
     ended: bool = False
-    """Whether it was told that the session is no more."""
+    """Whether the service said that the session no longer exists."""
 
 
 async def reconnect(target: Target, *, count: int, first: int = 0, seed: int = 1) -> Measurement:

@@ -130,7 +130,7 @@ async def memberships(target: Target, *, sessions: int, rooms_each: int, members
 class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a crowd in one room does. Times in seconds; what is 0 is left out.
 
-    counted: whether watchers get the count alone. rosters: whether the server tells members of the roster, as
+    counted: whether watchers get only the count. rosters: whether the server notifies members of the roster, as
     Greenroom does. changes: of members' names, one at a time. messages: to all, one at a time. churn: leaves and joins
     a second. away: the share of those who lose their node that never come back.
     """
@@ -191,7 +191,7 @@ _decode = msgspec.json.Decoder(_Notice).decode
 
 
 class Crowd:
-    """Members of one room, and what each of them was told last of its roster."""
+    """Members of one room, and the version and count of the roster that each of them got last."""
 
     ROOM = "crowd"
 
@@ -200,11 +200,11 @@ class Crowd:
         self._plan = plan
         self._devices: dict[int, BenchClient] = {}
         self._members: dict[int, CrowdSession] = {}
-        self._told: dict[int, tuple[int, int]] = {}
+        self._known: dict[int, tuple[int, int]] = {}
         """By number: version and count."""
         self._wanted = 0
         self._missing: set[int] = set()
-        """Who was not told of the count that is wanted."""
+        """Members that have not got the expected count yet."""
         self._complete = asyncio.Event()
         self._complete_at = 0.0
         self._listener: OnNotice | None = None
@@ -226,7 +226,7 @@ class Crowd:
         """Close those that are left."""
         await close_many(list(self._devices.values()))
 
-    # -- what everybody was told --------------------------------------------------------------------------------------
+    # -- what members were notified of --------------------------------------------------------------------------------
 
     def _notice(self, device: BenchClient, message: bytes) -> None:
         self._learn(device.number, message, 0)
@@ -237,13 +237,13 @@ class Crowd:
         """A roster, or a change of one, that begins behind `start`."""
         head = _ROSTER_HEAD.search(message, start, start + _HEAD_BYTES)
         if head is not None:
-            self._tell(number, int(head[1]), int(head[3]))
+            self._note(number, int(head[1]), int(head[3]))
 
-    def _tell(self, number: int, version: int, count: int) -> None:
+    def _note(self, number: int, version: int, count: int) -> None:
         """A notice may be read before the reply that it follows."""
-        if version < self._told.get(number, (0, 0))[0]:
+        if version < self._known.get(number, (0, 0))[0]:
             return
-        self._told[number] = version, count
+        self._known[number] = version, count
         if count != self._wanted:
             self._missing.add(number)
             self._complete.clear()
@@ -254,19 +254,19 @@ class Crowd:
                 self._complete.set()
 
     def _want(self, count: int, numbers: Iterable[int]) -> None:
-        """From now on these are waited for until they were told that the room has so many members."""
+        """From now on wait for these until they have got this count of members."""
         self._wanted = count
-        self._missing = {number for number in numbers if self._told.get(number, (0, -1))[1] != count}
+        self._missing = {number for number in numbers if self._known.get(number, (0, -1))[1] != count}
         self._complete.clear()
         self._complete_at = time.perf_counter()
 
     async def _follow(self, errors: Counter[str], limit: float = PATIENCE) -> float:
-        """When the last was told. limit: seconds after which those who were not are an error."""
+        """When the last one was notified. limit: seconds after which missing notifications are an error."""
         if self._plan.rosters and self._missing:
             try:
                 await asyncio.wait_for(self._complete.wait(), limit)
             except TimeoutError:
-                errors["not told of the count"] = len(self._missing)
+                errors["not notified of the count"] = len(self._missing)
                 return time.perf_counter()
         return self._complete_at
 
@@ -384,7 +384,7 @@ class Crowd:
             if key not in frames:
                 changes = _decode(message).params
                 if changes.since == changes.version:
-                    errors["told to read the roster again"] += 1
+                    errors["had to read the roster again"] += 1
                 frames[key] = [(one.id, True) for one in changes.joined] + [(one, False) for one, _ in changes.left]
             receipts.append((now, key))
 
@@ -455,7 +455,7 @@ class Crowd:
 
         async def come_back(number: int) -> None:
             member = self._members[number]
-            version, count = self._told[number]
+            version, count = self._known[number]
             member.watching = {self.ROOM: version}
             device = await resume_paced(crash.survivors, member, errors, at, chance, self._notice)
             if device is None:
@@ -466,7 +466,7 @@ class Crowd:
                 errors["lost its membership"] += 1
             start = device.reply.find(b'"rosters":[{')
             if start < 0:
-                self._tell(number, version, count)
+                self._note(number, version, count)
             else:
                 self._learn(number, device.reply, start)
 

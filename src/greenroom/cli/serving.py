@@ -39,7 +39,8 @@ def run(config: ServerConfig, *, dev: bool, as_json: bool, warnings: Iterable[st
 
 
 def announcer(data: Path, *, dev: bool, as_json: bool) -> Callable[[Service], Awaitable[None]]:
-    """What is done when the service is ready: the demo is made, other verbs can find the service, people are told."""
+    """What is done when the service is ready: the demo is made, other verbs can find the service, the welcome is
+    printed."""
 
     async def announce(service: Service) -> None:
         demo = await _demo(service, data) if dev else None

@@ -217,8 +217,8 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True):
     created: bool
     displaced: Displaced | None = None
     replaced: tuple[SessionRecord, ...] = ()
-    """Sessions that this open ended (reason `replaced`), as they were while owned: node and generation are whom to
-    tell."""
+    """Sessions that this open ended (reason `replaced`), as they were while owned: their nodes are to be notified, by
+    node and generation."""
     lost_rooms: tuple[tuple[str, str], ...] = ()
     """Rooms that the session lost since it was last attached, with the reasons (R1)."""
     invitations: tuple[Invitation, ...] = ()

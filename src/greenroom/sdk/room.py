@@ -262,8 +262,8 @@ class Room:
     async def invite(
         self, participants: Iterable[str] = (), *, external_ids: Iterable[str] = (), text: str | None = None
     ) -> None:
-        """Invite participants, by id or external id. It never tells whether someone exists or is there: they get it
-        with their next open, as long as it lasts (60 s, a setting of the application).
+        """Invite participants, by id or external id. It never reveals whether a participant exists or is there: they
+        get it with their next open, as long as it lasts (60 s, a setting of the application).
 
         text: for them, up to 1 KiB of UTF-8; None for none.
         Raises NotAMemberError, RoomPermissionError, IllegalArgumentError, RateLimitedError, ServiceUnavailableError.

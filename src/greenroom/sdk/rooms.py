@@ -131,7 +131,7 @@ class RoomsService(SessionBoundService):
 
     async def accept(self, invitation: Invitation) -> Room:
         """Let the inviter know, and join the room: also by an invitation that was accepted before, in this session or
-        another one of the participant, and by one that is past its time, of which the inviter does not hear. An
+        another one of the participant, and by one that is past its time, of which the inviter is not notified. An
         invitation lets join, watch and send while it lasts.
 
         Raises InvitationAnsweredError (declined before), and what `join` raises.

@@ -94,7 +94,7 @@ class ProblemError(Exception):
 
 def reason_of(code: ErrorCode) -> str:
     """The `error_reason` of HTTP. The platform's number 89 has one word, whatever was wrong with the credentials:
-    `error` tells a bad key or secret from a bad token."""
+    `error` distinguishes a bad key or secret from a bad token."""
     return ERRORS[ErrorCode.TOKEN_INVALID if code is ErrorCode.INVALID_CLIENT else code].reason
 
 

@@ -9,7 +9,8 @@ or for longer where those before are still to be written; of a counted room the 
 
 *A watcher reads slowly.* Nothing is written to a connection whose buffer is full. Of rosters it is noted which one is
 behind, and what differs from the version that was sent goes when the buffer is empty: memory for each connection is
-bounded by the rooms that it watches. Messages wait up to 64 KiB; what is more is counted, and the client is told.
+bounded by the rooms that it watches. Messages wait up to 64 KiB; further ones are dropped and counted, and the client
+is notified.
 
 *Thousands of rooms change in one instant.* What one turn of the loop writes is bounded for all rooms together.
 

@@ -41,7 +41,7 @@ log = structlog.stdlib.get_logger("greenroom.rooms")
 READ_AT_ONCE = 64
 """Rosters that are read again at the same time."""
 COPY_SECONDS = 0.5
-"""For which a join waits until the node has heard of it, before the roster is read from the engine."""
+"""Seconds for which a join waits for the node's copy to have it, before the roster is read from the engine."""
 
 
 class TaskOwner(Protocol):

@@ -10,7 +10,7 @@ What can go wrong, and which rule prevents it
 *A client sends without end.* Each connection is read once in a turn of the loop, into the buffer that its protocol
 gives, and `AT_ONCE` of them at most; what is left is found ready in the next turn.
 
-*A client reads slowly.* What the kernel does not take is kept, and the protocol is told to pause, as asyncio does it.
+*A client reads slowly.* What the kernel does not accept is kept, and the protocol is paused, as asyncio does it.
 
 *A number is used again in the same turn.* A socket that was closed may leave an event behind for the one that has its
 number now: that one looks, and finds nothing to read or write.

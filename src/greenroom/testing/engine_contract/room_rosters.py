@@ -49,7 +49,7 @@ class RosterWatcher:
         self.version, self.count, self.id = page.version, page.count, "" if page.record is None else page.record.id
         self.members = await self.world.members(self.room)
 
-    async def hear(self) -> list[RosterChange]:
+    async def received(self) -> list[RosterChange]:
         """Applies what was published since the last call. What that was."""
         await self.world.rosters_follow()
         changes = [change for change in self.world.listener.room_changes if change.room == self.room]
@@ -121,9 +121,9 @@ class RostersContract(ContractBase):
             for number in range(20):
                 await a.update(name=f"Alice {number}")
                 await w.step(0.05)
-            changes = await watcher.hear()
+            changes = await watcher.received()
             await w.advance(2)
-            changes += await watcher.hear()
+            changes += await watcher.received()
             records = [member for change in changes for member in change.changed]
             assert 1 <= len(records) <= 3, [record.name for record in records]
             versions = [record.record_version for record in records]
@@ -154,12 +154,12 @@ class RostersContract(ContractBase):
             await a.detach(40)
             await w.step(1)
             await a.resume()
-            changes = await watcher.hear()
+            changes = await watcher.received()
             await w.advance(4)
-            assert changes + await watcher.hear() == []
+            assert changes + await watcher.received() == []
             await a.detach(40)
             await w.advance(5)
-            (change,) = await watcher.hear()
+            (change,) = await watcher.received()
             assert [member.presence for member in change.changed] == [Presence.UNREACHABLE]
             assert await watcher.agrees()
 
@@ -182,12 +182,12 @@ class RostersContract(ContractBase):
             a, b, c = await w.client("alice", name="A"), await w.client("bob"), await w.client("carol")
             second = await w.client("bob")
             await a.join(ROOM)
-            (change, *_) = [change for change in await watcher.hear() if change.joined]
+            (change, *_) = [change for change in await watcher.received() if change.joined]
             assert [member.id for member in change.joined] == [a.participant_id]
             assert await watcher.agrees()
             await b.join(ROOM)
             await second.join(ROOM)
-            await watcher.hear()
+            await watcher.received()
             assert await watcher.agrees()
             await c.join(ROOM)
             await w.advance(2)
@@ -195,14 +195,14 @@ class RostersContract(ContractBase):
             await b.leave(ROOM)
             await second.detach(40)
             await w.advance(4)
-            await watcher.hear()
+            await watcher.received()
             assert await watcher.agrees()
             await c.close()
             await second.close()
-            left = [each for change in await watcher.hear() for each in change.left]
+            left = [each for change in await watcher.received() for each in change.left]
             assert sorted(left) == sorted([(c.participant_id, "closed"), (second.participant_id, "closed")])
             await a.leave(ROOM)
-            assert (await watcher.hear())[-1].ended
+            assert (await watcher.received())[-1].ended
             assert (watcher.count, watcher.members) == (0, {})
             assert await watcher.agrees()
 
@@ -218,10 +218,10 @@ class RostersContract(ContractBase):
             await w.rosters_follow()
             assert {change.room for change in w.listener.room_changes} == {ROOM}
             await w.engine.bus.unwatch_rooms(APP, [ROOM])
-            heard = len(w.listener.room_changes)
+            before = len(w.listener.room_changes)
             await a.leave(ROOM)
             await w.rosters_follow()
-            assert len(w.listener.room_changes) == heard
+            assert len(w.listener.room_changes) == before
             assert w.listener.room_messages == []
 
     async def test_r5_who_knows_a_version_gets_what_differs(self) -> None:
@@ -319,7 +319,7 @@ class RostersContract(ContractBase):
             watcher = await RosterWatcher(w).start()
             watcher.version = again.version
             await a.join(ROOM)
-            await watcher.hear()
+            await watcher.received()
             assert watcher.version > again.version
             assert list(watcher.members) == [a.participant_id]
 

@@ -44,7 +44,7 @@ class RoomWalk(Walk):
         listed = (await self.world.engine.registry.sessions(SessionQuery(app=APP, limit=1000))).items
         for watcher in self.watchers:
             version = watcher.version
-            await watcher.hear()
+            await watcher.received()
             assert await watcher.agrees(), watcher.room
             assert watcher.version >= version
             await self._check_members(watcher, listed)

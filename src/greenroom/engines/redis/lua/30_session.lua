@@ -89,8 +89,8 @@ local function emit_ended(c, s, reason, text, by)
 end
 
 -- openIds of a participant lie beside its sessions, as in library 1, so that both are one lookup and one write; those
--- beyond OPEN_IDS_AT_HAND, and those that library 2 stored, in a hash of their own, so that an open costs no more however
--- many there are.
+-- beyond OPEN_IDS_AT_HAND, and those that library 2 stored, in a hash of their own, so that an open costs no more
+-- however many there are.
 local function open_ids(c, who)
   return c.P .. ':po:' .. who
 end
@@ -121,8 +121,8 @@ local function forget_session(c, sid)
   call('ZREM', c.P .. ':due', 'f' .. sid, 'o' .. sid)
 end
 
--- One that makes room for later ones. That it ended, and why, stays known as long as its openId would have been: its node
--- may not have been notified yet, and would write back a session that it holds and nobody knows (S7).
+-- One that makes room for later ones. That it ended, and why, stays known as long as its openId would have been: its
+-- node may not have been notified yet, and would write back a session that it holds and nobody knows (S7).
 local function forget_surplus(c, sid)
   local reason, due = call('HGET', session_key(c, sid), 'reason'), call('ZSCORE', c.P .. ':due', 'o' .. sid)
   forget_session(c, sid)
@@ -191,6 +191,8 @@ local function detach_session(c, s, p, grace_ms, why)
   note(c, s, 'detached', s.node, why)
 end
 
+-- The field `told` says that the event was published. Its name stays: nodes of the version before read and write it
+-- too.
 local function emit_detached(c, s)
   call('HSET', session_key(c, s.id), 'told', '1')
   rooms.mark_session(c, s)
@@ -245,8 +247,8 @@ local function count_of(c, app)
   return number(call('HGET', c.P .. ':apps', app))
 end
 
--- Of a participant: ids of sessions that have not ended, with their devices; openIds at hand with their sessions, and how
--- many these are; invitations to rooms, nil where there are none.
+-- Of a participant: ids of sessions that have not ended, with their devices; openIds at hand with their sessions, and
+-- how many these are; invitations to rooms, nil where there are none.
 local function sessions_of(c, who)
   local live, opened, count, invited = {}, {}, 0, nil
   local flat = call('HGETALL', c.P .. ':ps:' .. who)

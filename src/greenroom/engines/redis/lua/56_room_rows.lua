@@ -91,7 +91,8 @@ local function without(list, wanted)
   return out
 end
 
--- The session's rooms from here on, a JSON list or nothing; what it lost of the room is told no more where it joins.
+-- The session's rooms from here on, a JSON list or nothing; it is no longer notified of what it lost of the room once
+-- it joins again.
 function rooms.store(c, sid, names, lost)
   if lost then
     call('HSET', session_key(c, sid), 'rooms', names, 'lost', #lost > 0 and cjson.encode(lost) or '')
@@ -234,8 +235,8 @@ define('room_done', function(c, r)
   return {'ok'}
 end)
 
--- A mark that was read as `seen` needs a number above this one: what the room knows is newer than this partition's clock
--- was, or the number is too old. Items are {mark, seen, above}. Reads again.
+-- A mark that was read as `seen` needs a number above this one: what the room knows is newer than this partition's
+-- clock was, or the number is too old. Items are {mark, seen, above}. Reads again.
 define('room_renumber', function(c, r)
   local marks = {}
   for _, item in ipairs(r.items) do
@@ -258,11 +259,11 @@ define('room_renumber', function(c, r)
   return {'ok', rooms.read_all(c, marks)}
 end)
 
--- The row drops the room (R2 5, R8, R11). Items are {mark, upto, reason}: what was joined, or changed, under a later number
--- is read again instead. Also the memberships that this ended and whose sessions have a node: session, node, generation,
--- room, reason, …
+-- The row drops the room (R2 5, R8, R11). Items are {mark, upto, reason}: what was joined, or changed, under a later
+-- number is read again instead. Also the memberships that this ended and whose sessions have a node: session, node,
+-- generation, room, reason, …
 define('room_drop', function(c, r)
-  local marks, told = {}, {}
+  local marks, notify = {}, {}
   for _, item in ipairs(r.items) do
     local mark, upto, reason = unpack(item)
     local who, _, _, name = rooms.split(mark)
@@ -279,7 +280,7 @@ define('room_drop', function(c, r)
             {unpack(lost, max(1, #lost - MAX_LOST + 1))})
           if s.attached then
             for _, value in ipairs({s.id, s.node, s.gen, name, reason}) do
-              told[#told + 1] = value
+              notify[#notify + 1] = value
             end
           end
         end
@@ -292,7 +293,7 @@ define('room_drop', function(c, r)
   end
   c.marks = nil
   rooms.claim(c, marks)
-  return {'ok', rooms.read_all(c, marks), told}
+  return {'ok', rooms.read_all(c, marks), notify}
 end)
 
 -- Not before `ms` from now: the room's partition is away. Items are marks.

@@ -59,10 +59,10 @@ $('sign-in').addEventListener('submit', async (event) => {
   $('sign-in-problem').hidden = true;
   button.disabled = true;
   try {
-    api = await Api.signIn(key, secret, $('look-only').checked, () => leave('The token has ended. Please sign in again.'));
+    api = await Api.signIn(key, secret, $('look-only').checked, () => leave('The token has expired. Please sign in again.'));
     await enter(key);
   } catch (error) {
-    leave(error.status === 401 ? 'There is no such app key and secret.' : error.message);
+    leave(error.status === 401 ? 'The app key or the app secret is wrong.' : error.message);
   } finally {
     button.disabled = false;
   }
@@ -74,7 +74,7 @@ const enter = async (key) => {
   $('app').textContent = key;
   drawFirstSteps(key);
   showState('connecting');
-  live = new Live(api, { people: putPeople, past, event: heard, state: showState, knows: (id) => Boolean(people.get(id)) });
+  live = new Live(api, { people: putPeople, past, event: arrived, state: showState, knows: (id) => Boolean(people.get(id)) });
   people.open(live);
   rooms.open(api);
   await Promise.all([look(), readHistory(), readBlocks(), readIssuers().catch(failed), rooms.load().catch(failed)]);
@@ -86,7 +86,7 @@ const enter = async (key) => {
     setInterval(() => void readBlocks().catch(failed), 30_000),
     setInterval(() => void readIssuers().catch(failed), 30_000),
     setInterval(() => rooms.soon(), 30_000),
-    setTimeout(() => leave('The hour is over. Please sign in again.'), (LIFE - 10) * 1000),
+    setTimeout(() => leave('The token has expired. Please sign in again.'), (LIFE - 10) * 1000),
   ];
   await live.start();
   people.draw();
@@ -123,7 +123,7 @@ const past = (list) => {
   for (const event of list) if (event.type === 'session.opened') opens.push(event.at);
 };
 
-const heard = (event) => {
+const arrived = (event) => {
   if (event.type === 'session.opened') opens.push(event.at);
   // The service keeps counts for 2 s.
   figuresDue ??= setTimeout(() => ((figuresDue = undefined), void showFigures().catch(failed)), 2100);
@@ -167,7 +167,7 @@ const readBlocks = async () => {
 const readIssuers = async () => drawIssuers((await api.get('/v1/issuers')).items);
 
 const showBlocks = () => {
-  const name = (id) => (people.get(id) ? shown(people.get(id)) : id.startsWith('sha256:') ? 'Someone who was erased' : id);
+  const name = (id) => (people.get(id) ? shown(people.get(id)) : id.startsWith('sha256:') ? 'An erased participant' : id);
   drawBlocks(blocks, api.mayChange, lift, name);
 };
 
@@ -177,7 +177,7 @@ const choose = async (id) => {
   people.chosen = id;
   people.draw();
   if (!people.get(id)) await live.look(id);
-  if (!people.get(id)) return toast('There is no record of them any more.');
+  if (!people.get(id)) return toast('The participant no longer has a record.');
   await detail.show(api, id);
   if (matchMedia('(max-width: 60rem)').matches) {
     $('detail').scrollIntoView({ block: 'start' });
@@ -208,7 +208,7 @@ const kick = (person) =>
   ask(
     {
       title: `Kick ${shown(person)}?`,
-      text: 'Ends all their sessions and revokes the tokens given out so far. With a new token they can come back.',
+      text: 'Ends all their sessions and revokes the tokens issued so far. With a new token they can sign in again.',
       yes: 'Kick',
     },
     async ({ reason }) => {
@@ -233,7 +233,7 @@ const block = (person) =>
 
 const lift = (one) =>
   ask(
-    { title: 'Lift the block?', text: 'With a new token they can come back at once.', yes: 'Lift', withReason: false },
+    { title: 'Lift the block?', text: 'With a new token they can sign in again at once.', yes: 'Lift', withReason: false },
     async () => {
       await api.delete(path('blocks', one.participantId));
       await done('The block was lifted.');
@@ -260,7 +260,7 @@ const kickFrom = (room, member) =>
   ask(
     {
       title: `Kick ${shown(member)} out of ${room.name}?`,
-      text: 'They leave the room and stay out for a minute. Their sessions stay open.',
+      text: 'They leave the room and cannot join it again for a minute. Their sessions stay open.',
       yes: 'Kick',
       withReason: false,
     },
@@ -284,7 +284,7 @@ const endRoom = (room) =>
   ask(
     {
       title: `End ${room.name}?`,
-      text: 'All its members leave; their sessions stay open. Who joins later opens the room again.',
+      text: 'All its members leave; their sessions stay open. A later join opens the room again.',
       yes: 'End room',
       withReason: false,
     },

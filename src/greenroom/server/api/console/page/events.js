@@ -7,7 +7,7 @@ const SHOWN = 120;
 export class Events {
   #all = [];
   #names;
-  #told = new Map(); // id -> how events called someone, for those who have left
+  #known = new Map(); // id -> how events called someone, for those who have left
   #choose;
   #frame;
 
@@ -19,14 +19,14 @@ export class Events {
     $('events-pause').addEventListener('click', () => {
       const paused = $('events-pause').getAttribute('aria-pressed') !== 'true';
       $('events-pause').setAttribute('aria-pressed', String(paused));
-      $('events-pause').textContent = paused ? 'Go on' : 'Pause';
+      $('events-pause').textContent = paused ? 'Continue' : 'Pause';
       this.draw();
     });
   }
 
   clear() {
     this.#all = [];
-    this.#told.clear();
+    this.#known.clear();
     $('events').replaceChildren();
   }
 
@@ -45,10 +45,10 @@ export class Events {
 
   #note({ participantId: id, data }) {
     if (!id || !(data?.name || data?.externalId)) return;
-    const before = this.#told.get(id);
-    this.#told.delete(id); // the latest are at the end
-    this.#told.set(id, { id, name: data.name ?? before?.name, externalId: data.externalId ?? before?.externalId });
-    if (this.#told.size > KEPT) this.#told.delete(this.#told.keys().next().value);
+    const before = this.#known.get(id);
+    this.#known.delete(id); // the latest are at the end
+    this.#known.set(id, { id, name: data.name ?? before?.name, externalId: data.externalId ?? before?.externalId });
+    if (this.#known.size > KEPT) this.#known.delete(this.#known.keys().next().value);
   }
 
   #soon() {
@@ -81,7 +81,7 @@ export class Events {
   #line(event) {
     const { data = {}, participantId: id } = event;
     const known = this.#names(id);
-    const person = known ?? this.#told.get(id) ?? { id: id ?? '' };
+    const person = known ?? this.#known.get(id) ?? { id: id ?? '' };
     const [subject, verb] = event.type.split('.');
     return el(
       'li',

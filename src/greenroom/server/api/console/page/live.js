@@ -1,10 +1,11 @@
 /**
- * What keeps the page true: the stream of events, each of which is followed by a look at whom it is about. The page has
- * no session of its own, so nobody is counted, or seen by the application's own people, because an operator looks.
+ * Keeps the page up to date: it follows the stream of events, and reads the participant that each event is about. The
+ * page opens no session, so an operator who watches is not counted, and is not visible to the application's
+ * participants.
  */
 const MOST = 1000; // listed at once
 const PAGE = 500;
-const PAST = 200; // events of before
+const PAST = 200; // earlier events
 const FOUND = 100; // of a search
 const WAIT = 20; // seconds of a long poll
 const RETRY = 3000;
@@ -17,23 +18,23 @@ const pause = (ms, signal) =>
 
 export class Live {
   #api;
-  #tell;
+  #on;
   #due = new Set(); // ids to be looked at
   #looking;
   #next; // cursor of who is not listed yet
   #search = 0; // number of the last one
 
-  /** tell: {people(list), past(events), event(event), state(name), knows(id)}. */
-  constructor(api, tell) {
+  /** on: {people(list), past(events), event(event), state(name), knows(id)}. */
+  constructor(api, on) {
     this.#api = api;
-    this.#tell = tell;
+    this.#on = on;
   }
 
   async start() {
     // Before the list is read: what happens meanwhile is not missed.
     const { items, cursor } = await this.#api.get('/v1/events', { latest: PAST });
-    this.#tell.past(items);
-    this.#tell.state('connected');
+    this.#on.past(items);
+    this.#on.state('connected');
     void this.#follow(cursor);
     await this.more(MOST);
   }
@@ -48,13 +49,13 @@ export class Live {
     let count = 0;
     while (!this.isComplete && count < most) {
       const page = await this.#here({ limit: PAGE, ...(this.#next && { cursor: this.#next }) });
-      this.#tell.people(page.items);
+      this.#on.people(page.items);
       count += page.items.length;
       this.#next = page.cursor;
     }
   }
 
-  /** Looks through all who are here, a page at a time, unless a later search takes over. found(list) is told of each. */
+  /** Looks through all who are here, a page at a time, unless a later search takes over. found(list) gets each page. */
   async search(text, found) {
     const round = ++this.#search;
     let count = 0;
@@ -62,7 +63,7 @@ export class Live {
     while (text && cursor !== null && count < FOUND) {
       const page = await this.#here({ search: text, limit: FOUND, ...(cursor && { cursor }) });
       if (round !== this.#search) return;
-      this.#tell.people(page.items);
+      this.#on.people(page.items);
       found(page.items);
       count += page.items.length;
       cursor = page.cursor;
@@ -80,20 +81,20 @@ export class Live {
         const page = await this.#api.get('/v1/events', { after, wait: WAIT, limit: 200 });
         if (signal.aborted) return;
         after = page.cursor;
-        this.#tell.state('connected');
-        page.items.forEach((event) => this.#heard(event));
+        this.#on.state('connected');
+        page.items.forEach((event) => this.#arrived(event));
       } catch {
         if (signal.aborted) return;
-        this.#tell.state('reconnecting');
+        this.#on.state('reconnecting');
         await pause(RETRY, signal);
       }
     }
   }
 
-  #heard(event) {
-    this.#tell.event(event);
+  #arrived(event) {
+    this.#on.event(event);
     // Where there are more than are listed, who is not among them is not looked at.
-    if (!event.participantId || !(this.isComplete || this.#tell.knows(event.participantId))) return;
+    if (!event.participantId || !(this.isComplete || this.#on.knows(event.participantId))) return;
     this.#due.add(event.participantId);
     this.#looking ??= this.#lookAround().finally(() => (this.#looking = undefined));
   }
@@ -109,7 +110,7 @@ export class Live {
   /** Read one participant. */
   async look(id) {
     try {
-      this.#tell.people([await this.#api.get(`/v1/participants/${encodeURIComponent(id)}`)]);
+      this.#on.people([await this.#api.get(`/v1/participants/${encodeURIComponent(id)}`)]);
     } catch {
       // erased, or anonymous and gone
     }

@@ -130,9 +130,9 @@ export class People {
   }
 
   #note(count, isSearch) {
-    if (this.isSearching) return count ? 'Looking for more…' : 'Looking through all who are here…';
+    if (this.isSearching) return count ? 'Looking for more…' : 'Searching all participants who are online…';
     if (count > this.#shown) return `${this.#shown} of ${this.#source.isComplete || isSearch ? '' : 'more than '}${count.toLocaleString()}.`;
-    if (count === 0 && isSearch) return 'Nobody here is called so. Enter looks among those who have left, too.';
+    if (count === 0 && isSearch) return 'Nobody who is online matches. Press Enter to search offline participants by id.';
     return this.#source.isComplete || isSearch ? '' : `${count.toLocaleString()} of more.`;
   }
 
