@@ -6,8 +6,11 @@ import msgspec
 import pytest
 
 from greenroom.codes import ErrorCode
+from greenroom.core.rooms.news import RoomMessage
 from greenroom.core.rooms.watching import WAITING_BYTES, WatchedRoster
 from greenroom.core.states import ServerEvent
+from greenroom.server.sessions import room_fan_out
+from tests.core.server.rig import APP
 from tests.server.room_clients import ANNA, BOB, CAROL, ROOM, ask, changes, flush, ids, join, result_of
 from tests.server.shell import running_shell
 
@@ -103,6 +106,43 @@ async def test_r6_a_reader_that_is_too_slow_learns_what_it_missed() -> None:
         bob[0].lost(1006, "")
         await shell.settle()
         assert (fan_out.messages_sent, fan_out.messages_missed) == (7 + fits, {"slow": 6 - fits, "away": 1})
+
+
+async def test_r6_where_more_messages_come_than_can_be_written_members_miss_some_and_learn_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_shell() as shell:
+        people = [await shell.open(name) for name in ("anna", "bob", "carol")]
+        for one in people:
+            await join(shell, one)
+        slow = people[2][1]
+        slow.paused = True
+        fan_out = shell.hub.rooms.fan_out
+        size = 15_000
+
+        def sent(number: int) -> RoomMessage:
+            text = msgspec.json.encode("x" * size)
+            return RoomMessage(app=APP, room=ROOM, number=number, sender=ANNA, session_id="", message=text)
+
+        monkeypatch.setattr(room_fan_out, "MOST_WAITING_BYTES", 4 * (size + 1_000))
+        await shell.settle()
+        fan_out._left_in_turn = 0
+        for number in range(30):  # in one turn of the loop
+            shell.hub.rooms.message(sent(number))
+        assert len(fan_out._waiting) == 5, "four, and what was missed"
+        await shell.settle()
+        for _, link in people[:2]:
+            assert [one["number"] for one in link.notifications("rooms.message")] == [0, 1, 2, 3]
+            assert link.notifications("rooms.missed") == [{"room": ROOM, "count": 26}]
+        assert (fan_out.messages_sent, fan_out.messages_missed["slow"]) == (8, 3 * 26)
+        assert fan_out._waiting_bytes == 0
+        slow.paused = False
+        people[2][0].drained()
+        assert len(slow.notifications("rooms.message")) == 4
+        assert slow.notifications("rooms.missed") == [{"room": ROOM, "count": 26}]
+        shell.hub.rooms.message(sent(30))
+        await shell.settle()
+        assert len(slow.notifications("rooms.message")) == 5
 
 
 async def test_changes_that_are_sent_are_counted() -> None:

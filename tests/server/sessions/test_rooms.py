@@ -69,6 +69,36 @@ async def test_sessions_in_no_room_cost_the_hub_nothing() -> None:
         assert (connection.context.rooms, len(shell.hub.rooms)) == (None, 0)
 
 
+async def test_changes_that_come_while_a_roster_cannot_be_read_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_shell() as shell:
+        anna, bob = await shell.open("anna"), await shell.open("bob")
+        await join(shell, anna)
+        rooms, room, read = shell.hub.rooms, node_room(shell), shell.inner.rooms.roster
+        answers = asyncio.get_running_loop().create_future()
+
+        async def later(query: RosterQuery) -> Roster:
+            await answers
+            return await read(query)
+
+        monkeypatch.setattr(shell.inner.rooms, "roster", later)
+        monkeypatch.setattr(node_rooms, "MOST_EARLY", 10)
+        assert room.roster is not None
+        version = room.roster.version + 1
+        for number in range(95):  # the first does not follow on what is held
+            since = version + number
+            change = RosterChange(app=APP, room=ROOM, version=since + 1, since=since, count=1)
+            rooms.changed(change)
+            assert len(room.early) <= 10
+        answers.set_result(None)
+        await shell.settle()
+        assert rooms.is_unread, "it is read again with the next beat"
+        await rooms.read_again(None)
+        await join(shell, bob)
+        await flush(shell)
+        assert room.early == []
+        assert room.roster._ids == sorted([ANNA, BOB])
+
+
 async def test_r5_a_node_answers_from_its_own_copy() -> None:
     async with running_shell() as shell:
         anna, bob = await shell.open("anna"), await shell.open("bob")

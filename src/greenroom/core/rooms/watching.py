@@ -399,15 +399,19 @@ class RoomWatches:
     def enqueue(self, room: str, data: bytes) -> bool:
         """A message waits, or (False) is missed where too much does."""
         if self.waiting_bytes + len(data) > WAITING_BYTES:
-            if self._missed is None:
-                self._missed = {}
-            self._missed[room] = self._missed.get(room, 0) + 1
+            self.miss(room, 1)
             return False
         self.waiting_bytes += len(data)
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(data)
         return True
+
+    def miss(self, room: str, count: int) -> None:
+        """So many messages are not going to be sent."""
+        if self._missed is None:
+            self._missed = {}
+        self._missed[room] = self._missed.get(room, 0) + count
 
     def give_up(self) -> int:
         """The connection is gone. How many messages waited."""

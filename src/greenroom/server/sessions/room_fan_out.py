@@ -14,6 +14,9 @@ is notified.
 
 *Thousands of rooms change in one instant.* What one turn of the loop writes is bounded for all rooms together.
 
+*More messages come than can be written.* Those that wait for their turn have `MOST_WAITING_BYTES` together; what is
+more members miss, and learn how many.
+
 *A message overtakes another.* Fan-outs of this node are carried out one after another, each in slices.
 """
 
@@ -31,6 +34,10 @@ from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.server.sessions.connection import SessionConnection
 from greenroom.server.sessions.node_room import NodeRoom, RoomKey
 
+MOST_WAITING_BYTES = 16 * 1024 * 1024
+"""Of messages that wait for their turn, of all rooms of the node."""
+_MESSAGE_BYTES = 512
+"""What a message that waits takes beside its own."""
 _TURN = 512
 """Connections that are written to before the loop gets its turn: some 5 ms."""
 _SLICE = 128
@@ -58,6 +65,10 @@ class RoomFanOut:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: deque[Iterator[int]] = deque()
         """Fan-outs that were begun, or are to be."""
+        self._waiting_bytes = 0
+        """Of messages among them that are to be."""
+        self._dropped: dict[NodeRoom, int] = {}
+        """Messages that had no room among them, and of which members are to be notified."""
         self._left_in_turn = _TURN
         """Of what may be written in this turn of the loop."""
         self._is_turn_due = False
@@ -176,13 +187,35 @@ class RoomFanOut:
 
     def message(self, room: NodeRoom, message: RoomMessage) -> None:
         """A message to the members of the room."""
-        self._fan_out(self._send_message(room, message))
+        size = len(message.message) + _MESSAGE_BYTES
+        if self._waiting_bytes + size <= MOST_WAITING_BYTES:
+            self._waiting_bytes += size
+            self._fan_out(self._send_message(room, message, size))
+            return
+        dropped = self._dropped.get(room, 0)
+        self._dropped[room] = dropped + 1
+        if not dropped:
+            self._fan_out(self._send_missed(room))
+
+    def _send_missed(self, room: NodeRoom) -> Iterator[int]:
+        """To all, whoever each message was for."""
+        dropped = self._dropped.pop(room)
+        for some in _slices(room.members):
+            for connection in some:
+                watches = _watches_of(connection)
+                if watches is not None:
+                    watches.miss(room.name, dropped)
+                    self.messages_missed["slow"] += dropped
+                    if _may_write(connection):
+                        connection.drained()
+            yield len(some)
 
     def give_up(self, watches: RoomWatches) -> None:
         """The connection is gone: what waited for it is missed."""
         self.messages_missed["away"] += watches.give_up()
 
-    def _send_message(self, room: NodeRoom, message: RoomMessage) -> Iterator[int]:
+    def _send_message(self, room: NodeRoom, message: RoomMessage, size: int) -> Iterator[int]:
+        self._waiting_bytes -= size
         name, to, sender = room.name, message.to, message.session_id
         data = b""
         for some in _slices(room.members):

@@ -40,6 +40,8 @@ log = structlog.stdlib.get_logger("greenroom.rooms")
 
 READ_AT_ONCE = 64
 """Rosters that are read again at the same time."""
+MOST_EARLY = 1_000
+"""Changes of a room that wait while its roster is read; where more come it is read once more."""
 COPY_SECONDS = 0.5
 """Seconds for which a join waits for the node's copy to have it, before the roster is read from the engine."""
 
@@ -312,12 +314,18 @@ class NodeRooms:
     def _apply(self, room: NodeRoom, change: RosterChange) -> None:
         copy = room.roster
         if copy is None or room.reading is not None:
-            room.early.append(change)
+            self._keep_early(room, change)
         elif copy.apply(change):
             self._note(room)
         else:
-            room.early.append(change)
+            self._keep_early(room, change)
             self._read(room)
+
+    def _keep_early(self, room: NodeRoom, change: RosterChange) -> None:
+        if len(room.early) >= MOST_EARLY:
+            room.early.clear()
+            self.is_unread = True
+        room.early.append(change)
 
     async def read_again(self, partitions: Sequence[int] | None) -> None:
         """Changes of these partitions (None: of all) may have been missed: subscribe where that failed, and read what
