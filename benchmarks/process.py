@@ -105,12 +105,6 @@ class Server:
         """Seconds of CPU it has used, user and system, all threads, to the nanosecond."""
         return time.clock_gettime((~self.pid << 3) | CPUCLOCK_SCHED)
 
-    def split(self) -> tuple[float, float]:
-        """(user, system) seconds, to the tick."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        tick = os.sysconf("SC_CLK_TCK")
-        return int(fields[11]) / tick, int(fields[12]) / tick
-
     def memory(self) -> int:
         """Resident bytes (Rss of smaps_rollup)."""
         for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():

@@ -24,8 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 GRACE = 40.0
 """Seconds; five for a page that was closed."""
 
-SESSION = "window.sdk.session"
-
 
 @asynccontextmanager
 async def watcher(lobby: Lobby, external_id: str) -> AsyncIterator[Watcher]:

@@ -69,6 +69,6 @@ def ids(entries: list[dict[str, Any]]) -> list[str]:
 
 def node_room(shell: Shell, room: str = ROOM) -> NodeRoom:
     """The room, as the node has it."""
-    found = shell.hub.rooms.get(APP, room)
+    found = shell.hub.rooms._rooms.get((APP, room))
     assert found is not None
     return found

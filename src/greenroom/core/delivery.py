@@ -151,14 +151,6 @@ class Delivery:
         """How many more events may be taken."""
         return 0 if self.receiver is Receiver.GONE else max(0, self._capacity - self._held)
 
-    def oldest_at(self) -> int | None:
-        """When the oldest event that is held happened (Unix ms); None where none is. Looks at each participant."""
-        return min((lane.items[0].event.at for lane in self._lanes.values()), default=None)
-
-    def replays(self, event_id: str) -> bool:
-        """Whether a replay of this event is under way."""
-        return event_id in self._replaying
-
     def take(self, events: Sequence[Event], cursor: str, now: float) -> None:
         """The events of one page that the receiver wants, maybe none, and the cursor after the page."""
         page = _Page(cursor, len(events))
@@ -208,7 +200,7 @@ class Delivery:
                 break
             found.append(self._send(lane, counts=True))
         if not found and not self._sending and self._held >= self._capacity:
-            self._make_room(now)
+            self._make_room()
         return found
 
     def deadline(self) -> float | None:
@@ -231,7 +223,7 @@ class Delivery:
         if self._sending or now < self._probe_at:
             return []
         if self._held >= self._capacity:
-            self._make_room(now)
+            self._make_room()
         waiting = [lane for lane in self._lanes.values() if lane.sending is None]
         if not waiting:
             return []
@@ -339,7 +331,7 @@ class Delivery:
         if lane.failed_at is not None and len(self._refused) < self._capacity:
             self._refused[lane.name] = lane.failed_at
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self) -> None:
         """Everything held waits for a retry. Participants whose events the receiver refuses while it takes those of
         others must not keep the others waiting: the first such one's events are set aside before their time."""
         stuck = [

@@ -18,9 +18,6 @@ class ActiveSession(Protocol):
     """A session of the participant that has not ended, as far as the policy asks."""
 
     @property
-    def id(self) -> str: ...
-
-    @property
     def device_id(self) -> str | None: ...
 
     @property
@@ -104,11 +101,6 @@ def check_secrets(
     else:
         return Proof.REFUSED
     return proof if attempt > last_attempt else Proof.SUPERSEDED
-
-
-def is_revoked(issued_at: int, cutoff: int) -> bool:
-    """Whether a token issued at ``issued_at`` falls under a cut-off; both Unix seconds, 0 is no cut-off (S18)."""
-    return issued_at <= cutoff
 
 
 def cutoff_now(now_ms: int) -> int:

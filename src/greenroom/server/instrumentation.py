@@ -24,7 +24,6 @@ from greenroom.model import Application, EndReason, Event, ParticipantRecord, Se
 from greenroom.server.cluster.node import Node, NodeState
 from greenroom.server.cluster.reaper import Reaper
 from greenroom.server.http.routes import Route
-from greenroom.server.sessions.engine_calls import EngineCalls
 from greenroom.server.sessions.hub import Hub
 from greenroom.server.sessions.session_writes import SessionWrites
 from greenroom.server.telemetry.metrics import Count, Metrics
@@ -364,7 +363,6 @@ def register_gauges(
     *,
     hub: Hub,
     node: Node,
-    calls: EngineCalls,
     writes: SessionWrites,
     reaper: Reaper,
     webhooks: WebhookDispatcher,

@@ -241,7 +241,7 @@ class Service:
 
     def _register_gauges(self) -> None:
         register_gauges(
-            self.metrics, hub=self.hub, node=self.node, calls=self.calls, writes=self.writes, reaper=self._reaper,
+            self.metrics, hub=self.hub, node=self.node, writes=self.writes, reaper=self._reaper,
             webhooks=self.webhooks, key_sets=self._key_sets, door=self.door,
             engine_name=self.engine.name, durability=self.durability, started_at=self.clocks.wall(),
         )  # fmt: skip

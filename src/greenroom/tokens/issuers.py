@@ -32,7 +32,6 @@ from greenroom.tokens.reader import OWN_TYPES, ForeignParts, decode_base64url, r
 from greenroom.tokens.scopes import SESSION_SCOPES
 from greenroom.tokens.verifier import EXPIRY_LEEWAY, ISSUED_LEEWAY
 
-ISSUER_ALGORITHMS = ("EdDSA", "ES256", "RS256", "PS256", "HS256")
 MIN_RSA_BITS = 2_048
 MAX_RSA_BITS = 8_192
 """A larger one would cost more to check than an open."""

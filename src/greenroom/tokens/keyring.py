@@ -198,22 +198,6 @@ class KeyRing:
         """The key set for ``/.well-known/jwks.json`` (RFC 7517, section 5): public keys only, never a shared secret."""
         return {"keys": [jwk for key in self.keys if (jwk := key.public_jwk()) is not None]}
 
-    def announced(self, new: SigningKey) -> KeyRing:
-        """With `new` published and accepted, not yet signing: the first half of a rotation over several nodes."""
-        return KeyRing(self.current, self.previous, (*self.upcoming, new))
-
-    def promoted(self, kid: str) -> KeyRing:
-        """With the upcoming key `kid` signing and the present one kept as previous: the second half of a rotation."""
-        chosen = [key for key in self.upcoming if key.kid == kid]
-        if not chosen:
-            raise IllegalArgumentError("No upcoming key of the ring has that kid.", hint="Announce the key first.")
-        rest = tuple(key for key in self.upcoming if key.kid != kid)
-        return KeyRing(chosen[0], (self.current, *self.previous), rest)
-
-    def rotated(self, new: SigningKey) -> KeyRing:
-        """With `new` signing at once: for a single node. Tokens of the former key stay good (see `pruned`)."""
-        return self.announced(new).promoted(new.kid)
-
     def pruned(self, now: float) -> KeyRing:
         """Without previous keys whose last token is over: `OVERLAP_SECONDS` after the key that followed was made."""
         followers = (self.current, *self.previous)

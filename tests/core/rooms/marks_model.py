@@ -2,7 +2,7 @@
 
 Every interleaving of what sessions do, of the steps of settling on two nodes (the maker of a mark, a reaper whose claim
 has run out, in any order and at any time), of crashes in every gap, of time that passes while a node stands still, of a
-room that fills up, and of kicks. Numbers are judged by `core.rooms.marks`, as the engines do it.
+room that fills up, and of kicks. Numbers are judged by `judge`, as the Redis engine does it.
 
 An instant is a multiple of OLDEST_NUMBER: all that happens between two of them happens at one, in every order. Numbers
 of one instant differ, as microseconds do. That one node at a time has a mark (`MARK_CLAIM`) only saves work: here two
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from greenroom.core.rooms.marks import Verdict, judge, may_remove, next_number
+from greenroom.core.rooms.marks import next_number
 from greenroom.engines.rooms import OLDEST_NUMBER, REMOVAL_MEMORY
 
 INSTANT_US = int(OLDEST_NUMBER * 1_000_000)
@@ -26,6 +26,29 @@ MEMORY = int(REMOVAL_MEMORY / OLDEST_NUMBER)
 """Instants for which last numbers are kept."""
 ROUNDS = 30
 """Steps in which a reaper alone must make the roster follow."""
+
+
+class Verdict(Enum):
+    """What a room's partition does with a participant's part that was read under a number."""
+
+    TAKEN = "taken"
+    BEHIND = "behind"
+    """This number, or a newer one, was taken before. Where the mark still has it, it gets one above the last: the clock
+    may have given a number to two changes. Then the part is read again."""
+    TOO_OLD = "too_old"
+    """Of a participant whom the room does not know any more, or not yet: what came after the number may have been
+    forgotten. The part is read again under a new one."""
+
+
+def judge(number: int, last: int | None, now_us: int, oldest_us: int) -> Verdict:
+    """What is done with a part read under `number`.
+
+    last: the number that was taken last of the participant in the room, also after it left; None: it is not known.
+    oldest_us: microseconds for which a number counts where none is known; less than last numbers are kept for.
+    """
+    if last is not None:
+        return Verdict.TAKEN if number > last else Verdict.BEHIND
+    return Verdict.TOO_OLD if number < now_us - oldest_us else Verdict.TAKEN
 
 
 class Guard(Enum):
@@ -189,7 +212,7 @@ class Model:
         return set_hand(w, node, Hand(Step.TAKE.value, w.mark, w.rows, w.record, joins=w.joins))
 
     def _remove(self, w: World, node: int, number: int) -> World:
-        if may_remove(w.mark, number) or self.off is Guard.UNCHANGED:
+        if w.mark == number or self.off is Guard.UNCHANGED:
             w = replace(w, mark=0)
         return set_hand(w, node, IDLE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.rooms.marks_model import Guard, Model, World, explore
+from tests.core.rooms.marks_model import Guard, Model, Verdict, World, explore, judge
 
 SMALL = (
     World(changes=2, others=1),
@@ -18,6 +18,23 @@ LARGE = (World(changes=2, instants=2, others=1), World(changes=3, instants=1, ot
 
 def _id(world: World) -> str:
     return f"{world.changes}-{world.instants}-{world.others}"
+
+
+@pytest.mark.parametrize(
+    ("number", "last", "verdict"),
+    [
+        (1000, 999, Verdict.TAKEN),
+        (1000, 1000, Verdict.BEHIND),
+        (1000, 1001, Verdict.BEHIND),
+        (100, 99, Verdict.TAKEN),
+        (1000, None, Verdict.TAKEN),
+        (700, None, Verdict.TAKEN),
+        (699, None, Verdict.TOO_OLD),
+    ],
+)
+def test_what_is_taken(number: int, last: int | None, verdict: Verdict) -> None:
+    """However old the number of someone known: only its order counts."""
+    assert judge(number, last, 1000, 300) is verdict
 
 
 @pytest.mark.parametrize("first", SMALL, ids=_id)

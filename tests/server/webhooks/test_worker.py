@@ -409,7 +409,6 @@ async def test_a_node_that_stops_hands_over_what_it_delivers(clock: VirtualTime)
 @virtual
 async def test_a_slow_receiver_holds_a_bounded_number_of_events(clock: VirtualTime) -> None:
     async with world(clock) as here, working(here, capacity=50, concurrency=4) as worker:
-        assert worker.lag() == 0.0
         held = asyncio.Event()
         under_way = 0
         most = 0
@@ -429,7 +428,6 @@ async def test_a_slow_receiver_holds_a_bounded_number_of_events(clock: VirtualTi
         await here.clock.go(5)
         assert most == 4
         assert worker.held <= 50
-        assert 4.9 < worker.lag() < 5.1
         held.set()
         await here.clock.go(5)
         assert len(here.delivered) == len(await here.all_events())

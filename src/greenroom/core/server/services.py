@@ -121,12 +121,12 @@ class SessionServices(Protocol):
 
     def admit(self, app: str, participant: str, now: Now) -> None:
         """Counts one open for the application and the participant. participant: its id, or what else stands for it
-        where it is anonymous. Raises RateLimitedError where either takes more than its share, or as
-        `check_violations`."""
+        where it is anonymous. Raises RateLimitedError where either takes more than its share, or too many connections
+        of the participant broke the protocol lately."""
 
     def check_resume(self, session_id: str, address: str, now: Now) -> None:
-        """Raises RateLimitedError where too many resumes failed from this address or the session was resumed too often,
-        or as `check_violations`."""
+        """Raises RateLimitedError where too many resumes failed from this address, the session was resumed too often,
+        or too many of its connections broke the protocol lately."""
 
     def note_resumed(self, session_id: str, now: Now) -> None:
         """The session was resumed."""
@@ -136,10 +136,6 @@ class SessionServices(Protocol):
 
     def note_violation(self, key: str, now: Now) -> None:
         """A connection was closed for breaking the protocol. key: its participant, or its session."""
-
-    def check_violations(self, key: str, now: Now) -> None:
-        """Raises RateLimitedError where too many connections of the participant, or session, broke the protocol
-        lately."""
 
     def admit_join(self, app: str, participant_id: str, now: Now) -> None:
         """Counts a join of a room. Raises RateLimitedError where the participant joins too many (R12)."""

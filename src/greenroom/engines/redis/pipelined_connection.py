@@ -123,8 +123,6 @@ class PipelinedConnection:
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.sent_commands = 0
-        self.sent_bytes = 0
 
     def submit(self, command: Command, *, durable: bool = False) -> asyncio.Future[Any]:
         """Resolves with the reply, or with ServiceUnavailableError, RedirectError or MissingFunctionError."""
@@ -216,8 +214,6 @@ class PipelinedConnection:
             queue, self._queue = self._queue, []
             data = self._pack(queue, loop.time() + self._timeout)
             self._arm(loop)
-            self.sent_commands += len(queue)
-            self.sent_bytes += len(data)
             await connection.send_packed_command(data, check_health=False)
 
     def _pack(self, queue: list[tuple[Command, bool, Waiter]], due: float) -> bytes:

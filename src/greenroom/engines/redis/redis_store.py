@@ -257,15 +257,6 @@ class RedisStore:
         texts = [value.decode() for value in flat]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
-    # -- figures for the benchmark -------------------------------------------------------------------------------------
-
-    def traffic(self) -> tuple[int, int]:
-        """(commands, bytes) sent so far over all connections."""
-        connections = self._connections.values()
-        return sum(connection.sent_commands for connection in connections), sum(
-            connection.sent_bytes for connection in connections
-        )
-
 
 def _maybe(value: str | None, convert: Callable[[str], Any]) -> Any:
     return None if value is None else convert(value)

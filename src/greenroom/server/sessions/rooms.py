@@ -83,10 +83,6 @@ class NodeRooms:
         """Of sessions of this node."""
         return sum(len(room.members) for room in self._rooms.values())
 
-    def get(self, app: str, name: str) -> NodeRoom | None:
-        """The room, where sessions of this node have to do with it."""
-        return self._rooms.get((app, name))
-
     def stop(self) -> None:
         """No more timers."""
         self.fan_out.stop()

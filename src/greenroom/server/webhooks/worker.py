@@ -160,11 +160,6 @@ class EndpointWorker:
         """Events read and not done."""
         return self._machine.held
 
-    def lag(self) -> float:
-        """Seconds since the oldest event that is held happened; 0.0 where none is. For metrics."""
-        oldest = self._machine.oldest_at()
-        return 0.0 if oldest is None else max(0.0, self._tools.wall() - oldest / 1000)
-
     @property
     def receiver(self) -> Receiver:
         """How the receiver is doing."""
