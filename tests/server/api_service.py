@@ -12,6 +12,9 @@ from typing import Any
 from greenroom.tokens import API_SCOPES, mint_api_token
 from tests.server.harness import RunningService, Tenant, running_service
 
+NOBODY = "00000000-0000-5000-8000-000000000000"
+"""The id of no participant."""
+
 
 @dataclass
 class Reply:

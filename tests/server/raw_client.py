@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 import struct
@@ -26,6 +27,10 @@ from greenroom.server.wire.interface import (
 )
 from greenroom.server.wire.timer_wheel import TimerWheel
 from tests.support.patience import PATIENCE, until
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+"""A plain request."""
+HALVES = {"nothing": b"", "a letter": b"G", "a line": b"GET / HTTP/1.1\r\n", "all but the end": GET[:-1]}
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
@@ -370,3 +375,15 @@ async def serving(
             await door.finish_requests(1.0)
             door.abort_all()
             await until(lambda: not door.visitors and not door.connections)
+
+
+def seen(response: Response) -> dict[str, object]:
+    """What the HTTP side saw."""
+    assert response.status == 200
+    return dict(json.loads(response.body))
+
+
+async def hello(client: RawClient) -> None:
+    """The connection is a session's: text comes back."""
+    await client.send(frame(TEXT, b"hello"))
+    assert await client.event() == ("text", b"hello")

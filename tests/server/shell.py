@@ -13,6 +13,8 @@ from typing import Any, cast
 import msgspec
 
 from greenroom.core.commands import NodeCommand
+from greenroom.core.requests import Owner
+from greenroom.core.states import ServerState
 from greenroom.engines.base import BeatResult, Engine, NodeBeat
 from greenroom.engines.clock import ManualClock
 from greenroom.engines.embedded import EmbeddedEngine
@@ -144,6 +146,17 @@ class Shell:
         for _ in range(50):
             await asyncio.sleep(0)
 
+    async def advance(self, seconds: float) -> None:
+        """Time goes on in steps, with beats and passes of the reaper as the service makes them."""
+        for _ in range(int(seconds)):
+            self.clock.advance(1.0)
+            self.node.check_fence()
+            if not self.away:
+                await self.inner.registry.reap()
+            await self.node.beat()
+            await self.settle()
+            await self.node.recovery.caught_up()
+
     def say(self, connection: SessionConnection, method: str, number: int = 1, **params: Any) -> None:
         """The client sends a request."""
         message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
@@ -184,6 +197,18 @@ class Shell:
         self.hub.fan_out._flush_handle = asyncio.get_running_loop().call_later(3600, lambda: None)
 
 
+def is_in(connection: SessionConnection, state: ServerState) -> bool:
+    """Whether the session is in this state now."""
+    return connection.context.state is state
+
+
+def owner_of(connection: SessionConnection) -> Owner:
+    """Of its session, which is open."""
+    owner = connection.context.owner
+    assert owner is not None
+    return owner
+
+
 def _embedded(clock: ManualClock) -> Engine:
     return EmbeddedEngine(":memory:", clock=clock)
 
@@ -207,4 +232,7 @@ async def running_shell(make_engine: Callable[[ManualClock], Engine] = _embedded
         await engine.stop()
 
 
-__all__ = ["APP", "NEXT_SECRET", "OPEN_ID", "SECRET", "WALL", "BeatResult", "NodeBeat", "Shell", "running_shell"]
+__all__ = [
+    "APP", "NEXT_SECRET", "OPEN_ID", "SECRET", "WALL", "BeatResult", "NodeBeat", "Shell", "is_in", "owner_of",
+    "running_shell",
+]  # fmt: skip

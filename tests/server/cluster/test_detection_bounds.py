@@ -40,3 +40,16 @@ def test_the_grace_moves_the_end_alone() -> None:
         assert (long[cause].ended or 0) - (short[cause].ended or 0) == 40.0
     assert short["left"] == long["left"], "a page that was left has a grace of its own"
     assert short["closed"] == long["closed"]
+
+
+def test_the_defaults_give_the_figures_of_promise_4() -> None:
+    found = {bound.cause: (bound.unreachable, bound.ended) for bound in bounds_of(ServerConfig())}
+    assert found == {
+        "closed": (None, 1.0),
+        "reset": (1.0, 42.0),
+        "left": (1.0, 7.0),
+        "silent": (25.0, 66.0),
+        "node": (12.0, 53.0),
+        "restart": (0.0, 41.0),
+        "engine": (25.0, 66.0),
+    }

@@ -6,59 +6,12 @@ import asyncio
 from typing import Any
 
 from greenroom.codes import ErrorCode
-from greenroom.core.requests import DetachRequest, EndRequest, Owner
-from greenroom.engines.completion import Completion, completed
-from greenroom.errors import ServiceUnavailableError, SessionEndedError
-from greenroom.model import EndReason
+from greenroom.engines.completion import Completion
+from greenroom.errors import SessionEndedError
 from greenroom.server.sessions.connection import Subscription
 from tests.core.server.rig import SECRET
-from tests.server.shell import OPEN_ID, running_shell
+from tests.server.shell import OPEN_ID, owner_of, running_shell
 from tests.support.patience import PATIENCE
-
-
-def _owner(connection: Any) -> Owner:
-    owner: Owner = connection.context.owner
-    return owner
-
-
-async def test_what_the_engine_cannot_take_is_written_first_and_in_its_order_when_it_is_back() -> None:
-    async with running_shell() as shell:
-        anna, _ = await shell.open("anna")
-        again, _ = await shell.open("anna", openId="another open id here")
-        bob, _ = await shell.open("bob")
-        shell.away = True
-        anna.lost(1006, "")
-        await shell.settle()
-        shell.away = False
-        again.lost(1000, "")  # nothing of a partition overtakes what waits there
-        bob.lost(1000, "")
-        await shell.settle()
-        assert [type(one) for one in shell.writes.deferred] == [DetachRequest, EndRequest]
-        assert ((await shell.record(again)).state, (await shell.record(bob)).state) == ("attached", "closed")
-        await shell.writes.write_deferred()
-        assert not shell.writes.deferred
-        assert ((await shell.record(anna)).state, (await shell.record(again)).state) == ("detached", "closed")
-
-
-async def test_a_write_that_is_not_ours_any_more_is_dropped() -> None:
-    async with running_shell() as shell:
-        anna, _ = await shell.open()
-        owner = _owner(anna)
-        other = Owner(owner.session_id, owner.generation, "another lease")
-        await shell.writes.detach(other, 5.0)
-        assert not shell.writes.deferred
-        assert (await shell.record(anna)).state == "attached"
-
-
-async def test_an_end_of_a_session_that_was_detached_behind_our_back_takes_it_back_first() -> None:
-    async with running_shell() as shell:
-        anna, link = await shell.open()
-        assert await shell.inner.registry.detach(_owner(anna), 40.0)
-        shell.say(anna, "session.close", 9)
-        await shell.settle()
-        assert link.messages[-1] == {"id": 9, "result": {}, "jsonrpc": "2.0"}
-        record = await shell.record(anna)
-        assert (record.state, record.end_reason) == ("closed", EndReason.CLOSED)
 
 
 async def test_a_node_that_was_muted_asks_for_nothing() -> None:
@@ -84,7 +37,7 @@ async def test_a_close_by_secret_notifies_the_node_that_holds_the_session() -> N
     async with running_shell() as shell:
         anna, link = await shell.open()
         other, other_link = shell.dial()
-        shell.say(other, "session.close", 3, sessionId=_owner(anna).session_id, resumeSecret=SECRET)
+        shell.say(other, "session.close", 3, sessionId=owner_of(anna).session_id, resumeSecret=SECRET)
         await shell.settle()
         assert other_link.messages == [{"id": 3, "result": {}, "jsonrpc": "2.0"}]
         assert link.notifications("session.ended")[0]["reason"] == "closed"
@@ -178,13 +131,3 @@ async def test_what_never_comes_is_not_waited_for_for_ever() -> None:
         async with asyncio.timeout(PATIENCE):
             await shell.calls.settle(0.05)
         assert all(message["id"] != 3 for message in link.messages)
-
-
-async def test_a_write_that_fails_by_callback_is_deferred() -> None:
-    async with running_shell() as shell:
-        connection, _ = await shell.open()
-        registry: Any = shell.calls._registry
-        registry.detach = lambda *_: completed(ServiceUnavailableError("The disk is full."))
-        connection.lost(1006, "")
-        await shell.settle()
-        assert [type(one) for one in shell.writes.deferred] == [DetachRequest]

@@ -3,5 +3,6 @@
 import pytest
 
 from tests.server.wire.test_front_door import *  # noqa: F403
+from tests.server.wire.test_http_protocol import *  # noqa: F403
 
 pytestmark = pytest.mark.uvloop

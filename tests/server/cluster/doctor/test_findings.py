@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from greenroom.engines.base import NodeRecord
-from greenroom.model import EndReason, RegistryState, SessionRecord, TimelineEntry
+from greenroom.model import RegistryState, SessionRecord
 from greenroom.server.cluster.doctor.findings import (
     Finding,
     Repair,
@@ -15,7 +15,6 @@ from greenroom.server.cluster.doctor.findings import (
     about_rooms,
     about_sessions,
 )
-from greenroom.server.cluster.doctor.history import ENDS, history_of
 from greenroom.server.cluster.doctor.survey import NodeAnswer
 from greenroom.server.cluster.status import KeySetStatus, NodeStatus
 
@@ -119,22 +118,6 @@ def test_durability_repeats_what_may_be_lost() -> None:
         "Failover: … may be lost (…).",
     )
     assert [one.text for one in about_durability(lines)] == [lines[2]]
-
-
-def test_every_end_is_explained() -> None:
-    assert set(ENDS) == set(EndReason)
-
-
-def test_a_life_in_steps() -> None:
-    timeline = (TimelineEntry(NOW, "opened", "one"), TimelineEntry(NOW + 1500, "detached", "one", "connection lost"))
-    ended = msgspec.structs.replace(
-        SESSION, state=RegistryState.CLOSED, end_reason=EndReason.TIMEOUT, timeline=timeline
-    )
-    life = history_of(ended)
-    assert [(step.what, step.after) for step in life.steps] == [("opened", 0.0), ("detached", 1.5)]
-    assert life.summary.startswith("It ended: timeout.")
-    assert history_of(msgspec.structs.replace(SESSION, generation=12)).summary.endswith("for the 12th time.")
-    assert history_of(msgspec.structs.replace(SESSION, generation=22)).summary.endswith("for the 22nd time.")
 
 
 def test_rosters_that_differ_from_sessions_are_findings_that_can_be_settled() -> None:
