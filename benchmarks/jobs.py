@@ -176,7 +176,7 @@ class Bench:
             )
 
     def note(self, what: str, error: Exception) -> None:
-        """Keep that something failed: the bench goes on, and says so at its end."""
+        """Keep that something failed: the bench continues, and says so at its end."""
         self.failed[what] = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         self.say(f"  failed: {what}: {self.failed[what]}")
 

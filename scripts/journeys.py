@@ -5,7 +5,7 @@ usage: python -m scripts.journeys [open|token|update|kick|join]... [--files] [--
 A real service (embedded engine, one free port on loopback) runs in this process; a client in a thread beside it sends
 bytes over a socket. What is counted are the functions of `greenroom` that are called from the moment the bytes are
 sent until the bytes of the answer can be read. Each journey is made several times on a warm service, and only what all
-of them passed counts: timers that happened to fire are no part of the way.
+of them passed counts: timers that happened to fire are not part of the way.
 
   open    a `session.open` on a fresh connection, until its reply
   token   `POST /v2/client-access-token`, until its reply
@@ -105,7 +105,7 @@ class Recorder:
             return
         with self._lock:  # the socket cannot be closed meanwhile
             if self._until is not None and select.select([self._until], [], [], 0)[0]:
-                self._recording = False  # the answer is there: what follows is no part of the way
+                self._recording = False  # the answer is there: what follows is not part of the way
             if self._recording:
                 self._steps.append(Step(*found, depth=self._depth(frame)))
 

@@ -74,7 +74,7 @@ def _crowd(
     bench: Bench, job: str, name: str, number: int, start: Start, plan: CrowdPlan, *, crash: bool = True,
     probe: bool = True,
 ) -> None:  # fmt: skip
-    """One crowd against a fresh server. What fails is noted, and the others go on."""
+    """One crowd against a fresh server. What fails is noted, and the others continue."""
     stall: dict[str, float] = {}
     runs = len(bench.runs)
     try:

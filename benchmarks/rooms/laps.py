@@ -78,7 +78,7 @@ def job(bench: Bench) -> None:
                         found.finding.timeline, found.finding.curve = [], []
                         if number >= 0:  # the lap before it warms up
                             bench.keep(found)
-                except Exception as error:  # the others go on without it
+                except Exception as error:  # the others continue without it
                     bench.note(f"{entry.prefix} {entry.subject}", error)
                     there.remove(lap)
 

@@ -54,7 +54,7 @@ export class Watch {
     this._feed();
   }
 
-  /** These are not watched any more. */
+  /** These are no longer watched. */
   _remove(ids) {
     for (const id of ids) {
       this._latest.delete(id);

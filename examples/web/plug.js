@@ -1,6 +1,6 @@
 /**
- * A WebSocket with a plug: pulled, the connection is gone and no other can be made, as on a train in a tunnel. Only this
- * page needs it; an app takes the SDK as it is.
+ * A WebSocket with a plug: pulled, the connection is gone and no other can be made, as on a train in a tunnel. Only
+ * this page needs it; an app takes the SDK as it is.
  */
 class Plug {
   isPulled = false;
@@ -21,7 +21,7 @@ class Plug {
 
   pull() {
     this.isPulled = true;
-    // 4000: the session goes on. What a cable would do the page cannot: the service would find out by itself.
+    // 4000: the session continues. What a cable would do the page cannot: the service would find out by itself.
     for (const socket of this.#sockets) socket.close(4000);
   }
 

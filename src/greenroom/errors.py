@@ -152,7 +152,7 @@ class OpenCancelledError(SessionError):
 
 
 class OpenTimeoutError(SessionError, TimeoutError):
-    """`open` did not succeed in its time; nothing goes on dialling."""
+    """`open` did not succeed in its time; no attempt to connect continues."""
 
     default_code = ErrorCode.OPEN_TIMEOUT
 
@@ -212,7 +212,7 @@ class TokenExpiredError(TokenError):
 
 
 class TokenRefreshError(TokenError):
-    """The app's refresh callback raised, took over 10 s, or returned something that is no token."""
+    """The app's refresh callback raised, took over 10 s, or returned something that is not a token."""
 
     default_code = ErrorCode.TOKEN_REFRESH_FAILED
 

@@ -1,4 +1,4 @@
-"""What an external id may be (S2). Asked of the SDK before anything is sent, of tokens, and of the service."""
+"""What an external id may be (S2). Checked by the SDK before anything is sent, in tokens, and by the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nouns: what Greenroom knows about applications, participants, sessions and what happened to them.
+"""The records: what Greenroom knows about applications, participants, sessions and what happened to them.
 
 Instants are integer Unix milliseconds (``…_at``, ``last_seen``), durations are seconds as float.
 """

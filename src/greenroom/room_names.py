@@ -1,4 +1,4 @@
-"""What a room's name may be, and which rooms a token grants (R7). Asked of the SDK, of tokens, and of the service."""
+"""What a room's name may be, and which rooms a token grants (R7). Checked by the SDK, in tokens, and by the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a value, in words for the person who sent it: which field, what was given, what is allowed.
+"""Error texts for an invalid value: which field, what was given, what is allowed.
 
 msgspec says "Expected `float`, got `str` - at `$.wait`" and quotes neither the value nor the bounds of the type.
 """

@@ -75,7 +75,7 @@ async def as_backend(running: RunningService, tenant: Tenant, *arguments: str) -
 
 
 class Followed:
-    """What a verb that goes on without end prints."""
+    """What a verb that runs until it is stopped prints."""
 
     def __init__(self, streams: _Streams) -> None:
         self._streams = streams
@@ -90,8 +90,8 @@ class Followed:
 
 @asynccontextmanager
 async def following(running: RunningService, tenant: Tenant, *arguments: str) -> AsyncIterator[Followed]:
-    """A verb that goes on without end, as the application's backend. At the end of the block the service is killed, and
-    the verb must end because of that. No other verb may run meanwhile."""
+    """A verb that runs until it is stopped, as the application's backend. At the end of the block the service is
+    killed, and the verb must end because of that. No other verb may run meanwhile."""
     streams = _Streams("utf-8")
     options = ("--url", running.url, "--key", tenant.key, "--secret", tenant.secret)
     verb = asyncio.create_task(asyncio.to_thread(_run, streams, (*arguments, *options), "", {}))

@@ -1,4 +1,4 @@
-"""What a token says of itself, and what is no token."""
+"""What a token says of itself, and what is not a token."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ async def test_who_vanishes_with_his_node_is_gone_within_the_bound(whole: Place,
 
 @pytest.mark.parametrize("seconds", [*(pytest.param(one, marks=pytest.mark.soak) for one in (5.0, 15.0)), "standstill"])
 async def test_a_node_stands_still(whole: Place, form: Form, seconds: float | str) -> None:
-    """SIGSTOP, shorter than a lease and longer: what it missed is not undone when it goes on."""
+    """SIGSTOP, shorter than a lease and longer: what it missed is not undone when it continues."""
     async with crowd_at(whole.cluster, seed=103) as (crowd,):
         await _begin(crowd, form)
         whole.cluster.nodes[0].pause()

@@ -151,7 +151,7 @@ async def test_s21_a_rolling_upgrade_ends_nobody_and_keeps_what_only_the_newer_o
         await crowd.settled()
         crowd.nobody_was_lost()
         now = {one.id: one for one in await crowd.sessions()}
-        still = [one for one in futures if one.id in now]  # some closed and opened anew, as people do
+        still = [one for one in futures if one.id in now]  # some closed and opened again, as people do
         assert still
         for one in still:
             assert now[one.id].node in ("node1", "node2")

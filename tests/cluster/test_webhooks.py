@@ -1,4 +1,4 @@
-"""Webhooks of a cluster: the node that delivers is killed, and another one goes on where it was."""
+"""Webhooks of a cluster: the node that delivers is killed, and another one continues where it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of rooms: a page of a roster that a node makes of its own copy goes on in any engine."""
+"""The contract of rooms: a page of a roster that a node makes of its own copy continues in any engine."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class Client:
         return session
 
     async def drop(self, code: int = 4000) -> None:
-        """Close the connection; 4000 is what SDKs send where the session goes on."""
+        """Close the connection; 4000 is what SDKs send where the session continues."""
         await self.socket.close(code=code)
 
     def abort(self) -> None:

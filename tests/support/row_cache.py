@@ -54,7 +54,7 @@ def _facts(row: SessionRow) -> tuple[Any, ...]:
 
 
 def watch_rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """From now on every batch of every engine is looked at. What was found, filled as it goes on."""
+    """From now on every batch of every engine is looked at. What was found, filled as it continues."""
     found: list[str] = []
     run = Batcher.run
 

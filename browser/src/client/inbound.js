@@ -58,7 +58,7 @@ export class Inbound {
     }
   }
 
-  /** The connection cannot be trusted any more. The session goes on. */
+  /** The connection cannot be trusted any more. The session continues. */
   _unreadable(now, attempt, problem) {
     if (!this._attempts._has(attempt)) return;
     this._attempts._disconnect(attempt);

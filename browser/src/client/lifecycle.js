@@ -262,7 +262,7 @@ export class Lifecycle {
   }
 
   /**
-   * The live connection's node does not have the session any more. It may have ended, which the service will say in a
+   * The live connection's node no longer has the session. It may have ended, which the service will say in a
    * moment, or have moved: then a resume finds it.
    */
   _sessionUnknown(now, attempt) {

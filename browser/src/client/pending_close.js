@@ -1,7 +1,7 @@
 /**
- * Closes that the service has not confirmed yet; they go on in the background (S6). For the app the session is closed
- * the moment `close` is called. While a connection carries it, session.close goes there. Without one, or when no reply
- * comes, session.close is the first message of a new connection. That is repeated until the grace is over.
+ * Closes that the service has not confirmed yet; they continue in the background (S6). For the app the session is
+ * closed the moment `close` is called. While a connection carries it, session.close goes there. Without one, or when no
+ * reply comes, session.close is the first message of a new connection. That is repeated until the grace is over.
  */
 import { errors } from '../errors.js';
 import { CLOSE_COME_BACK, CLOSE_NORMAL } from '../tables.js';

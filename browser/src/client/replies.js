@@ -15,7 +15,7 @@ export class Replies {
     this._rooms = rooms;
   }
 
-  /** The service's reply to this request. True: the node does not have the session any more. */
+  /** The service's reply to this request. True: the node no longer has the session. */
   _received(now, session, request, { result, error }) {
     const { method } = request;
     if (error) return this._refused(now, request, fromWire(error));
@@ -70,8 +70,8 @@ export class Replies {
   _refused(now, request, error) {
     const { method, _callers } = request;
     if (error instanceof errors.SessionEndedError) {
-      // Not this request's affair. Where the session has ended, the service says so to all; where it has moved to another
-      // node, the next connection repeats the request.
+      // This does not concern the request. Where the session has ended, the service says so to all; where it has moved
+      // to another node, the next connection repeats the request.
       this._requests._hold(request, error);
       return true;
     }

@@ -10,7 +10,7 @@ import { earliest } from './attempts.js';
 
 const HELD = -1;
 
-/** A leave goes on without anybody who waits for it. A join for which nobody waits any more becomes a leave. */
+/** A leave continues without anybody who waits for it. A join for which nobody waits any more becomes a leave. */
 export const JOIN = 'rooms.join';
 export const LEAVE = 'rooms.leave';
 
@@ -171,8 +171,8 @@ export class PendingRequests {
   }
 
   /**
-   * Those that an earlier one about the same room has to precede: one that is not sent, or one whose answer decides about
-   * membership.
+   * Those that an earlier one about the same room has to precede: one that is not sent, or one whose answer decides
+   * about membership.
    */
   _blocked(attempt) {
     const blocked = new Set();

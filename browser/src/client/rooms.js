@@ -71,7 +71,7 @@ export class LocalRooms {
     } else this._requests._addOrJoin(now, WATCH, { rooms: [name] }, waiter, timeout);
   }
 
-  /** Resolves when the service has it; at once where the session is a member, whose watch goes on. */
+  /** Resolves when the service has it; at once where the session is a member, whose watch continues. */
   _unwatch(now, waiter, name, timeout) {
     const room = this._byName.get(name);
     if (!room?._isWatched || room._isJoined) {
@@ -323,7 +323,7 @@ export class LocalRooms {
     this._membershipOver(room);
   }
 
-  /** Its changes do not come any more. A member stays one, and sees nobody. */
+  /** Its changes no longer come. A member stays one, and sees nobody. */
   _unwatched(room, reason, error) {
     room._isAsked = room._hasChanges = false;
     if (room._isWatched) this._output._notify({ type: 'roomUnwatched', room: room._name, reason, error });

@@ -1,7 +1,7 @@
 /**
- * A room's roster as this client has it (R5). A reply is a snapshot, or what differs from a version that this client had.
- * A change counts only on a roster held at or above its `since`. A roster of several pages changes while it is read: what
- * a change said of a member counts over an older page, so that nobody who left comes back.
+ * A room's roster as this client has it (R5). A reply is a snapshot, or what differs from a version that this client
+ * had. A change counts only on a roster held at or above its `since`. A roster of several pages changes while it is
+ * read: what a change said of a member counts over an older page, so that nobody who left comes back.
  */
 import { isSame, toMember } from '../model.js';
 
@@ -106,7 +106,7 @@ export class LocalRoom {
     return update;
   }
 
-  /** Its roster may not be seen any more. */
+  /** Its roster may no longer be seen. */
   _hide() {
     const update = new RosterUpdate();
     update._hasNewCount = this._count > 0;

@@ -3,8 +3,8 @@
  * (`src/greenroom/core/client`).
  *
  * Inputs take `now` (seconds, of a clock that never goes back) and never throw, in any order. Effects come out of
- * `effects` in order; `deadline` says when `tick` is next due. Each dial has an attempt number that is never used again,
- * so that a late input finds nothing. The shell carries out effects and owns one timer; it decides nothing.
+ * `effects` in order; `deadline` says when `tick` is next due. Each dial has an attempt number that is never used
+ * again, so that a late input finds nothing. The shell carries out effects and owns one timer; it decides nothing.
  *
  * One input more than in Python: `restore`, for the page that comes after a reload (S20).
  */
@@ -140,7 +140,7 @@ export class ClientSession {
     return undefined;
   }
 
-  /** The caller of `open` was cancelled. The open goes on while others wait for it. */
+  /** The caller of `open` was cancelled. The open continues while others wait for it. */
   _cancelOpen(now, waiter) {
     this._noteTime(now);
     if (this._lifecycle._opening?._waiters.delete(waiter)) this._lifecycle._giveUpIfAlone(now);

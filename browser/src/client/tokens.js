@@ -50,7 +50,8 @@ export class TokenManager {
     this._schedule = []; // [service time, isExpired], ascending
     this._number = 0;
     // Later: _text, _claims; _accepted, the token that the service accepted last (a resume carries a token
-    // only if it is another one); _wanted, the isExpired of a refresh that is needed; _inFlight, _requestedAt, the one in flight.
+    // only if it is another one); _wanted, the isExpired of a refresh that is needed; _inFlight, _requestedAt, the one
+    // in flight.
   }
 
   _initialized() {
@@ -204,7 +205,7 @@ export class TokenManager {
     if (checked[0] !== this._text) this._adopt(...checked, true);
     else if (isExpired && (this._wasRefused || (this._clock._isKnown && !this._isUsable())))
       return [new errors.TokenRefreshError('The refresh callback returned the token that has expired.'), true];
-    if (isExpired && !this._isUsable()) this._makeSchedule(true); // the device's clock is wrong: the service judges
+    if (isExpired && !this._isUsable()) this._makeSchedule(true); // the device's clock is wrong: the service decides
     return [undefined, isExpired];
   }
 

@@ -11,7 +11,7 @@ export class WatchedParticipants {
     this._held = new Map();
   }
 
-  /** Take the reply to a watch or resume. onlyHeld: ignore ids that are not watched any more. Returns what has changed. */
+  /** Take the reply to a watch or resume. onlyHeld: ignore ids that are no longer watched. Returns what has changed. */
   _snapshot(wires, onlyHeld) {
     return wires
       .map(toParticipant)

@@ -1,4 +1,4 @@
-"""What an app's backend asks of Greenroom: tokens for its participants, who is there, and what happened.
+"""The client for an app's backend: tokens for its participants, who is online, kicks and blocks, events.
 
 `Backend` is for asyncio, `BlockingBackend` for programs without a loop. `verify_webhook` checks what the service posts.
 `sign_client_token` signs in participants without asking the service.

@@ -308,7 +308,7 @@ class Backend:
     ) -> AsyncIterator[tuple[str, ServiceEvent]]:
         """What happened, in order for each participant, as pairs of a cursor and an event.
 
-        after: a cursor that was kept: goes on behind it; ``now``: only new ones; None: from the oldest kept (72 h).
+        after: a stored cursor: continues after it; ``now``: only new ones; None: from the oldest kept (72 h).
         types: like ``session.ended`` or ``session.*``; none: all. follow: wait for more for ever; False: end where
         there are no more. While the service is away the iterator waits and tries again (0.5 s to 20 s); other errors
         are raised. A cursor belongs to a page: after a crash, events behind the kept cursor come again with their ids.

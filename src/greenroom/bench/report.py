@@ -25,7 +25,7 @@ class Report(msgspec.Struct, kw_only=True, rename="camel"):
 
 
 class ReportError(Exception):
-    """A file that is no report. The text says which and why."""
+    """A file that is not a report. The text says which and why."""
 
 
 def save(report: Report, path: Path) -> None:

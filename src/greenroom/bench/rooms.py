@@ -146,7 +146,7 @@ class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Crash(msgspec.Struct, frozen=True):
-    """kill: ends a node, in another thread. revive: starts it again on the same port; None where others go on.
+    """kill: ends a node, in another thread. revive: starts it again on the same port; None where others continue.
     survivors: the nodes that clients come back to."""
 
     kill: Callable[[], object]

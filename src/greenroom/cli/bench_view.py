@@ -13,7 +13,7 @@ _EVERY = 0.1
 
 
 class LiveView:
-    """A context. quiet: draw nothing, as where stderr is no terminal."""
+    """A context. quiet: draw nothing, as where stderr is not a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         console = Console(stderr=True)

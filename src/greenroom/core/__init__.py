@@ -1,1 +1,1 @@
-"""The rules of a session. No I/O, no clock, no dice: time and chance are arguments."""
+"""The rules of a session. No I/O, no clock, no randomness: time and chance are arguments."""

@@ -27,7 +27,7 @@ def bounded_retry(seconds: object) -> float:
 def full_jitter(failures: int, random: Callable[[], float]) -> float:
     """Seconds to wait after so many failures in a row (1 for the first): anything from 0 to 0.2 s, doubling to 20 s.
 
-    Full jitter spreads a crowd that lost its node in the same instant evenly, which equal jitter does not.
+    Full jitter spreads clients that lost its node in the same instant evenly, which equal jitter does not.
     random: a number in [0, 1).
     """
     ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(max(failures, 1) - 1, 16))

@@ -78,7 +78,7 @@ class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttachRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`attach`: a resume by secret (S1), or a node taking its own session back (S7)."""
+    """`attach`: a resume by secret (S1), or a node acquiring its own session again (S7)."""
 
     session_id: str
     node: str = ""
@@ -94,7 +94,7 @@ class AttachRequest(msgspec.Struct, frozen=True, kw_only=True):
     next_secret_hash: bytes = b""
     attempt: int = 0
     previous: Owner | None = None
-    """A node takes its own session back: compare-and-set on this, the secret is left alone."""
+    """A node acquires its own session again: compare-and-set on this, the secret is left alone."""
     address: str = ""
 
 
@@ -136,7 +136,7 @@ class UpdateRequest(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, str | None] | None = None
     """What to change; a member that is None is removed."""
     status: str | None = None
-    """Of the owner's session, set alone: it is no part of the profile, and the revision stays."""
+    """Of the owner's session, set alone: it is not part of the profile, and the revision stays."""
     if_revision: int | None = None
     owner: Owner | None = None
     update_id: str | None = None

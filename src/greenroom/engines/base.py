@@ -147,14 +147,14 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParticipantPage(msgspec.Struct, frozen=True):
-    """cursor: where to go on, None at the end."""
+    """cursor: where to continue, None at the end."""
 
     items: tuple[ParticipantRecord, ...]
     cursor: str | None = None
 
 
 class SessionPage(msgspec.Struct, frozen=True):
-    """cursor: where to go on, None at the end."""
+    """cursor: where to continue, None at the end."""
 
     items: tuple[SessionRecord, ...]
     cursor: str | None = None

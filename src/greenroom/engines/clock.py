@@ -44,7 +44,7 @@ class ManualClock:
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Both clocks go on by ``seconds``."""
+        """Both clocks advance by ``seconds``."""
         self._wall_ms += round(seconds * 1000)
         self._monotonic += seconds
 

@@ -1,4 +1,4 @@
-"""Opaque cursors: text outside; within, a letter for the list and where to go on."""
+"""Opaque cursors: text outside; within, a letter for the list and where to continue."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class SessionDelegate:
         return None
 
     def token_refresh_failed(self, error: GreenroomError, is_expired: bool) -> _Maybe:
-        """The refresh callback failed. Harmless unless is_expired: then the session cannot go on."""
+        """The refresh callback failed. Harmless unless is_expired: then the session cannot continue."""
         return None
 
     def participant_updated(self, participant: Participant) -> _Maybe:

@@ -54,7 +54,7 @@ class ResumeFile:
         return self._saved
 
     def save(self, session: SavedSession | None) -> None:
-        """None: there is no session any more. Fails silently but for the log: the session goes on without."""
+        """None: there is no session any more. Fails silently but for the log: the session continues without it."""
         if session == self._saved:
             return
         self._saved = session

@@ -41,7 +41,7 @@ class MemberLeft:
     """Someone who left a room.
 
     reason: ``left``, ``kicked``, ``closed``, ``timeout``, …; None where it happened while the connection was away, or
-    this session may not see the roster any more.
+    this session may no longer see the roster.
     """
 
     member: Member
@@ -302,7 +302,7 @@ class Room:
 
     async def leave(self) -> None:
         """End the membership, or the watching. Never fails; a second time is fine. It is over at once for this
-        program; this waits until the service has it, 10 s at most, and the SDK goes on trying."""
+        program; this waits until the service has it, 10 s at most, and the SDK keeps trying."""
         if not self.is_closed:
             self.close("left")
             await self._calls.end(self)

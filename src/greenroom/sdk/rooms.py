@@ -46,7 +46,7 @@ class _Calls:
         return await self.ask(lambda machine, now, number: machine.room_request(now, number, method, params))
 
     async def end(self, room: Room) -> None:
-        """Nobody waits for what does not succeed: the machine goes on trying."""
+        """Nobody waits for what does not succeed: the machine keeps trying."""
         self._notifier.rooms = [one for one in self._notifier.rooms if one is not room]
         with contextlib.suppress(GreenroomError):
             if room.is_joined:

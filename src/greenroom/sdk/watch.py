@@ -79,7 +79,7 @@ class Watch:
             self._callbacks.put(session_id, self._on_change, participant, key=key)
 
     def remove(self, ids: Iterable[str]) -> None:
-        """These are not watched any more."""
+        """These are no longer watched."""
         for one in ids:
             self._latest.pop(one, None)
             self._changes.pop(one, None)

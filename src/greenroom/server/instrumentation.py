@@ -1,6 +1,6 @@
 """Where the service is measured: calls to the engine, opens and resumes, updates, and what gauges look at.
 
-Everything here stands around the parts of the service; none of them knows that it is measured.
+Everything here wraps the parts of the service; none of them knows that it is measured.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from greenroom.server.wire.front_door import FrontDoor
 PROBE_EVERY = 1.0
 """Seconds from one look at the event loop's lag to the next."""
 FORGET_UPDATES = 10.0
-"""Seconds after which an update that no watcher was sent is not measured any more."""
+"""Seconds after which an update that no watcher was sent is no longer measured."""
 
 Clock = Callable[[], float]
 _KNOWN_CODES = frozenset(int(code) for code in CloseCode)

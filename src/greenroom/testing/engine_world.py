@@ -130,7 +130,7 @@ class World(ABC):
 
     @abstractmethod
     async def step(self, seconds: float) -> None:
-        """The engine's time goes on by ``seconds``, without a beat or a reaper pass."""
+        """The engine's time advances by ``seconds``, without a beat or a reaper pass."""
 
     @abstractmethod
     def now_ms(self) -> int:
@@ -170,7 +170,7 @@ class World(ABC):
         del self._alive[node]
 
     async def advance(self, seconds: float) -> Reaped:
-        """Time goes on in steps of at most a second, each with beats and a reaper pass. What the passes did."""
+        """Time continues in steps of at most a second, each with beats and a reaper pass. What the passes did."""
         total = Reaped()
         left = seconds
         while left > 1e-9:
@@ -413,7 +413,7 @@ class Client:
         return self.last
 
     def take_back_request(self, previous: Owner, node: str, lease: str) -> AttachRequest:
-        """A node takes its own session back."""
+        """A node acquires its own session again."""
         return AttachRequest(session_id=self.id, node=node, lease=lease, previous=previous)
 
     def end_request(self, **changes: Any) -> EndRequest:

@@ -196,7 +196,7 @@ class FakeRooms:
         ]
 
     def scopes_changed(self, session: RoomSession) -> None:
-        """The session has another token: it may not watch any more."""
+        """The session has another token: it may no longer watch."""
         if _may_watch(session):
             return
         names, session.watching_rooms = session.watching_rooms, set()

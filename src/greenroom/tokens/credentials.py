@@ -77,7 +77,7 @@ def parse_basic(header: str | None) -> tuple[BasicCredentials, ...]:
 
     Clients differ: UTF-8 or ISO-8859-1 (RFC 7617 leaves it open), verbatim or form-encoded first (RFC 6749, section
     2.3.1). Each reading that differs is given once; the caller tries all of them, in constant time. The first colon
-    divides: a secret may have colons. White space around key and secret is no part of them.
+    divides: a secret may have colons. White space around key and secret is not part of them.
     """
     raw = _basic_bytes(header)
     if raw is None:

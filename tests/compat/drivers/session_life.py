@@ -59,7 +59,7 @@ async def use(anna: Greenroom, ben: Greenroom, anna_token: str, ben_token: str) 
     found = await anna.participants.get(external_ids=["ben", "nobody"])
     say(step="get", names=[one.info.name for one in found])
     assert await line() == "restarted"
-    # The service was killed and started again meanwhile: the same session goes on.
+    # The service was killed and started again meanwhile: the same session continues.
     async with asyncio.timeout(60):
         while not ("reconnecting" in delegate.states and delegate.states[-1] == "connected"):
             delegate.changed.clear()

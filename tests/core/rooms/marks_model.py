@@ -191,7 +191,7 @@ class Model:
             yield from self._settled_by("the record changes", self._mark(replace(left, record=w.record + 1)))
 
     def _settled_by(self, name: str, w: World) -> Iterator[tuple[str, World]]:
-        """A node that is free settles it at once, or is not there any more."""
+        """A node that is free settles it at once, or is no longer there."""
         yield name, w
         for node in (0, 1):
             if w.nodes[node].step == Step.IDLE.value:

@@ -219,7 +219,7 @@ class Rig:
                 self.others.append(effect)
 
     def pass_time(self, seconds: float) -> None:
-        """Time goes on; ticks come when they are due, and pongs never."""
+        """Time continues; ticks come when they are due, and pongs never."""
         end = self.mono + seconds
         while (due := self.machine.deadline(self.now)) <= end:
             step = max(0.0, due - self.mono)

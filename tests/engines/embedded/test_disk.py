@@ -41,7 +41,7 @@ async def test_a_full_disk_refuses_writes_and_recovers_by_itself(tmp_path: Path,
                 await a.update(name="Alicia")
         with refused(ErrorCode.STORAGE_FULL):
             await w.engine.healthy()
-        assert (await a.record()).name == "Alice"  # reading goes on
+        assert (await a.record()).name == "Alice"  # reading continues
         assert await w.events() == before
         disk.full = False
         assert (await a.update(name="Alicia")).revision == 2

@@ -65,7 +65,7 @@ by_name = pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__na
 
 
 async def _life(write: Writer) -> None:
-    """A session whose rows are kept is changed by someone else, then goes on as if it did not know."""
+    """A session whose rows are kept is changed by someone else, then continues as if it did not know."""
     async with EmbeddedWorld() as w:
         a = await w.client(device_id="phone", name="Anna")
         await a.update(name="Anna B.")  # both rows were read since they were written

@@ -106,7 +106,7 @@ async def test_only_newer_applications_are_put_back() -> None:
 
 
 async def test_who_was_erased_is_still_kept_out_after_a_restore() -> None:
-    """The id is not known any more, so the block lies in every partition; it is listed once."""
+    """The id is no longer known, so the block lies in every partition; it is listed once."""
     async with LuaWorld() as w:
         anna = participant_id_of(NAMESPACE, "anna")
         block = Restriction(app=APP, kind="block", subject=erased_subject(anna), created_at=w.now_ms())

@@ -1,6 +1,6 @@
 """Sentinel fails a paused master over: under the durable profile nothing that was acknowledged is lost (S16).
 
-Killed, a master has lost nothing. Paused and woken it goes on acknowledging what is then thrown away, until
+Killed, a master has lost nothing. Paused and woken it keeps acknowledging what is then discarded, until
 min-replicas-to-write stops it: so it is paused here.
 """
 

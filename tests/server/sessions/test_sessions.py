@@ -405,7 +405,7 @@ async def test_a_draining_or_unknown_path_is_refused_in_http() -> None:
 
 
 async def test_a_node_without_its_lease_serves_nothing_and_recovers() -> None:
-    """The engine is away: sessions stay, calls fail retryably, nothing ends; then everything goes on (promise 9)."""
+    """The engine is away: sessions stay, calls fail retryably, nothing ends; then everything continues (promise 9)."""
     async with running_service(grace=40.0) as running:
         app = await running.new_application()
         async with running.connect() as client:

@@ -43,7 +43,7 @@ class VirtualTime(ProcessClock):
 
 
 def virtual(test: Callable[[VirtualTime], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Runs a test in a loop of its own, whose time goes on when nothing is left to do at the present instant."""
+    """Runs a test in a loop of its own, whose time continues when nothing is left to do at the present instant."""
 
     @functools.wraps(test)
     def run() -> None:

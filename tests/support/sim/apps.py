@@ -163,7 +163,7 @@ class SimApp:
         return result
 
     def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A coroutine in its process, now; the world goes on later."""
+        """A coroutine in its process, now; the world continues later."""
         return start(self.loop, work)
 
     def open(self, **info: Any) -> Participant:

@@ -79,7 +79,7 @@ class ClusterWalk(Walk):
         self.world.failover(self.dice.uniform(0.5, 5.0))
 
     def _meanwhile(self, seconds: float) -> None:
-        """Life goes on for so long."""
+        """The world runs for so long."""
         for _ in range(3):
             self.dice.choice((self.join, self.update, self.update, self.close, self.drop, self.die, self.read_events))()
             self.world.run(seconds / 3)

@@ -138,7 +138,7 @@ class Timeline:
         return loop
 
     def pause(self, loop: SimLoop) -> None:
-        """SIGSTOP: nothing of it runs; its clocks go on."""
+        """SIGSTOP: nothing of it runs; its clocks continue."""
         self._paused.add(loop)
 
     def wake(self, loop: SimLoop) -> None:

@@ -32,7 +32,7 @@ class Phase(StrEnum):
 class Attempt:
     """One dial and the connection that it makes.
 
-    deadline: when it has taken too long; None once it is answered, unless its node does not have the session any more.
+    deadline: when it has taken too long; None once it is answered, unless its node no longer has the session.
     slept_until: when a timer was found to have slept past the deadline of a pong that is still outstanding.
     """
 

@@ -109,7 +109,7 @@ class RequestToken:
 
 @dataclass(frozen=True, slots=True)
 class CancelTokenRequest:
-    """The result of this call of the refresh callback is not needed any more."""
+    """The result of this call of the refresh callback is no longer needed."""
 
     number: int
 
@@ -224,7 +224,7 @@ class RoomLeftEvent:
 
 @dataclass(frozen=True, slots=True)
 class RoomUnwatchedEvent:
-    """The room is not watched any more, and the app has not ended that. error: where watching it again was refused."""
+    """The room is no longer watched, and the app has not ended that. error: where watching it again was refused."""
 
     room: str
     reason: str

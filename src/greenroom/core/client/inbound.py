@@ -68,7 +68,7 @@ class Inbound:
             self._unreadable(now, attempt, problem)
 
     def _unreadable(self, now: float, attempt: Attempt | None, problem: Exception) -> None:
-        """The connection cannot be trusted any more. The session goes on."""
+        """The connection cannot be trusted any more. The session continues."""
         if attempt is None or attempt not in self._attempts:
             return
         self._attempts.disconnect(attempt)

@@ -298,7 +298,7 @@ class Lifecycle:
         self.attempts.redial.after_failure(now, retry_after)
 
     def session_unknown(self, now: float, attempt: Attempt) -> None:
-        """The live connection's node does not have the session any more. It may have ended, which the service will say
+        """The live connection's node no longer has the session. It may have ended, which the service will say
         in a moment, or have moved: then a resume finds it."""
         if attempt.deadline is None:
             attempt.deadline = now + self._settings.end_timeout

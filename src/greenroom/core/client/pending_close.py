@@ -1,4 +1,4 @@
-"""Closes that the service has not confirmed yet; they go on in the background (S6).
+"""Closes that the service has not confirmed yet; they continue in the background (S6).
 
 For the app the session is closed the moment `close` is called. While a connection carries it, `session.close` goes
 there. Without one, or when no reply comes, `session.close` is the first message of a new connection. That is repeated

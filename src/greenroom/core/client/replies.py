@@ -55,7 +55,7 @@ class Replies:
         self._rooms = rooms
 
     def received(self, now: float, session: Session | None, request: PendingRequest, incoming: Incoming) -> bool:
-        """The service's reply to this request. True: the node does not have the session any more."""
+        """The service's reply to this request. True: the node no longer has the session."""
         if incoming.error is not None:
             return self._refused(now, request, incoming.error.to_error())
         try:
@@ -109,8 +109,8 @@ class Replies:
 
     def _refused(self, now: float, request: PendingRequest, error: GreenroomError) -> bool:
         if isinstance(error, SessionEndedError):
-            # Not this request's affair. Where the session has ended, the service says so to all; where it has moved to
-            # another node, the next connection repeats the request.
+            # This does not concern the request. Where the session has ended, the service says so to all; where it has
+            # moved to another node, the next connection repeats the request.
             self._requests.hold(request, error)
             return True
         if isinstance(error, RateLimitedError):

@@ -25,7 +25,7 @@ MERGED_METHODS = frozenset({"participants.get", "participants.watch"})
 EXCLUSIVE_METHODS = frozenset({"rooms.join", "rooms.leave", "rooms.watch", "rooms.unwatch"})
 """Of one room, the next is sent when the one before is answered: a refusal for now may not change their order."""
 JOIN, LEAVE = "rooms.join", "rooms.leave"
-"""A leave goes on without anybody who waits for it. A join for which nobody waits any more becomes a leave."""
+"""A leave continues without anybody who waits for it. A join for which nobody waits any more becomes a leave."""
 PACE = 0.8
 """The part of the service's limits that is used: messages may arrive closer together than they were sent."""
 MESSAGES_PER_SECOND = 50.0
@@ -322,7 +322,7 @@ class PendingRequests:
         return effects
 
     def cancel(self, waiter: int) -> None:
-        """The caller was cancelled. A request that was sent goes on, and its reply counts; others are not sent."""
+        """The caller was cancelled. A request that was sent continues, and its reply counts; others are not sent."""
         self._changed()
         for request in self:
             for caller in list(request.callers):

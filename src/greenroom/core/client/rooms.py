@@ -108,7 +108,7 @@ class LocalRooms:
             self._requests.add(now, WATCH, params, waiter, timeout)
 
     def unwatch(self, now: float, waiter: int, name: str, timeout: float) -> None:
-        """Resolves when the service has it; at once where the session is a member, whose watch goes on."""
+        """Resolves when the service has it; at once where the session is a member, whose watch continues."""
         room = self._rooms.get(name)
         if room is None or room.is_joined or not room.is_watched:
             if room is not None:
@@ -356,7 +356,7 @@ class LocalRooms:
         self._membership_over(room)
 
     def _unwatched(self, room: LocalRoom, reason: str, error: GreenroomError | None = None) -> None:
-        """Its changes do not come any more. A member stays one, and sees nobody."""
+        """Its changes no longer come. A member stays one, and sees nobody."""
         room.is_asked = room.has_changes = False
         if room.is_watched:
             room.is_watched = False

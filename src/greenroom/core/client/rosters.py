@@ -124,7 +124,7 @@ class LocalRoom:
         return update
 
     def hide(self) -> RosterUpdate:
-        """Its roster may not be seen any more."""
+        """Its roster may no longer be seen."""
         update = RosterUpdate()
         update.has_new_count = self.count != 0
         self.count, self.cursor = 0, None

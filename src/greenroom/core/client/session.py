@@ -5,7 +5,7 @@ Inputs take ``now`` (seconds, of a clock that never goes back) and never raise, 
 so that a late input finds nothing. The shell carries out effects and owns one timer; it decides nothing.
 
 The parts, from the top down: `session` (this class: inputs and timers), `inbound` (what connections bring in),
-`lifecycle` (open, resume, losses, ends), `replies` (replies to requests), `pending_close` (closes that go on in the
+`lifecycle` (open, resume, losses, ends), `replies` (replies to requests), `pending_close` (closes that continue in the
 background), `requests`, `watches`, `rooms` (joined and watched ones; `rosters` has what is held of each), `tokens` (the
 token and its refresh), `attempts` (connections and delays), `retry_policy` (what follows from an error), `opening` (the
 data of a session), `output` (state and effects). The browser SDK has the same parts in files of the same names.
@@ -201,7 +201,7 @@ class ClientSession:
         return None
 
     def cancel_open(self, now: float, waiter: int) -> None:
-        """The caller of `open` was cancelled. The open goes on while others wait for it."""
+        """The caller of `open` was cancelled. The open continues while others wait for it."""
         self._note_time(now)
         opening = self._lifecycle.opening
         if opening is not None and waiter in opening.waiters:

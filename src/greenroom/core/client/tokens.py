@@ -195,7 +195,7 @@ class TokenManager:
         elif request.is_expired and self._is_known_to_have_expired():
             return TokenRefreshError("The refresh callback returned the token that has expired."), True
         elif request.is_expired:
-            self._make_schedule(just_issued=True)  # the device's clock is wrong: the service judges
+            self._make_schedule(just_issued=True)  # the device's clock is wrong: the service decides
         return None, request.is_expired
 
     def cancel(self) -> list[Effect]:

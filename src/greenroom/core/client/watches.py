@@ -22,7 +22,7 @@ class WatchedParticipants:
         return self._held.get(participant_id)
 
     def snapshot(self, participants: Iterable[WireParticipant], *, only_held: bool = False) -> list[Participant]:
-        """Take the reply to a watch or resume. only_held: ignore ids that are not watched any more.
+        """Take the reply to a watch or resume. only_held: ignore ids that are no longer watched.
 
         Returns the participants that were watched before and have changed.
         """

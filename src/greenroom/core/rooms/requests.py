@@ -100,7 +100,7 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
     since: int | None = None
     """The version that these are differences to; None: the roster replaces what the asker has."""
     cursor: str | None = None
-    """Where to go on; None at the end."""
+    """Where to continue; None at the end."""
     record: RoomRecord | None = None
     """None where the room is not open."""
 
@@ -120,7 +120,7 @@ class RoomQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoomPage(msgspec.Struct, frozen=True):
-    """cursor: where to go on, None at the end."""
+    """cursor: where to continue, None at the end."""
 
     items: tuple[RoomRecord, ...]
     cursor: str | None = None

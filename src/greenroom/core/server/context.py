@@ -143,7 +143,7 @@ class SessionContext:
         self.ask(request, then)
 
     def joined(self, attached: Attached, secret_hash: bytes, attempt: int) -> bool:
-        """The engine attached the session. False where its connection is gone: then it is to be let go of again."""
+        """The engine attached the session. False where its connection is gone: then it is to be released again."""
         record = attached.session
         self.app = record.app
         self.owner = Owner(record.id, record.generation, record.lease)
@@ -168,7 +168,7 @@ class SessionContext:
         self.step(ServerEvent.REFUSED)
 
     def recovered(self, owner: Owner) -> None:
-        """The node took the session back, by this right."""
+        """The node acquired the session again, by this right."""
         if self.owner is not None and owner.generation >= self.owner.generation:
             self.owner = owner
 

@@ -66,14 +66,14 @@ VIOLATIONS = frozenset(
 )
 """Close codes of connections whose client broke the protocol."""
 _NOT_AN_END = frozenset({_E.ATTEMPT_SUPERSEDED, _E.STATE_LOST})
-"""What the engine says to a right that is not the session's any more, and of a session that it does not know."""
+"""What the engine says to a right that is no longer the session's, and of a session that it does not know."""
 
 
 def for_client(error: GreenroomError, *, moved: bool) -> GreenroomError:
     """The engine's refusal as the client may see it: only an end that the engine stored is an end (S7).
 
-    moved: while the call was under way the node took its session back, or the client moved to another connection. As
-    with an engine that lost its state and is written back to (S15), the session lives: the call may be repeated.
+    moved: while the call was under way the node acquired its session again, or the client moved to another connection.
+    As with an engine that lost its state and is written back to (S15), the session lives: the call may be repeated.
     """
     if isinstance(error, RevisionConflictError) and isinstance(error.participant, ParticipantRecord):
         error.participant = to_wire(error.participant)

@@ -67,7 +67,7 @@ def check_text(value: str | None, name: str, most: int, least: int = 0) -> str |
 def known_application(services: SessionServices, token: ClientToken, *, origin: str | None = None) -> Application:
     """The token's application, if it may be used with this token, from this page.
 
-    origin: None where the client is no browser. Raises TokenInvalidError.
+    origin: None where the client is not a browser. Raises TokenInvalidError.
     """
     application = services.application(token.app)
     if application is None:

@@ -1,4 +1,4 @@
-"""`session.open`: a new session for this connection, and whether it may go on."""
+"""`session.open`: a new session for this connection, and whether it may continue."""
 
 from __future__ import annotations
 

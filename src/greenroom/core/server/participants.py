@@ -63,7 +63,7 @@ def unwatch(context: SessionContext, request_id: RequestId, params: Participants
 
 
 def stop_watching(context: SessionContext, ids: Iterable[str]) -> None:
-    """The session may not watch these any more."""
+    """The session may no longer watch these."""
     _release(context, _drop(context, ids))
 
 

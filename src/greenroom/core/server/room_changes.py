@@ -21,7 +21,7 @@ def room_left(context: SessionContext, room: str, reason: str) -> None:
 
 
 def leave_rooms(context: SessionContext, rooms: Iterable[str]) -> None:
-    """These are not granted any more (R7)."""
+    """These are no longer granted (R7)."""
     owner = context.owner
     if owner is not None:
         for room in rooms:

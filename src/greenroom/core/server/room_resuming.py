@@ -1,4 +1,5 @@
-"""What a session that was opened or resumed has to do with rooms: it is where it was, as far as it may be (R1, R7)."""
+"""Rooms of a session that was opened or resumed: its memberships and watches continue, as far as its token allows (R1,
+R7)."""
 
 from __future__ import annotations
 

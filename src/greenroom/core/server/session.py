@@ -193,7 +193,7 @@ class ServerSession:
             self._carry_out_waiting(now)
 
     def fence(self, now: Now) -> None:
-        """The node is not certain of its lease any more: it does not act for the session (S9)."""
+        """The node is no longer certain of its lease: it does not act for the session (S9)."""
         if not self.context.step(ServerEvent.FENCE):
             return
         self._fenced_at = now.mono
@@ -202,7 +202,7 @@ class ServerSession:
             self.move_on(0.0, limits.move_on_jitter, now)
 
     def unfence(self, now: Now, owner: Owner | None = None) -> None:
-        """The node has a lease. owner: the right by which it took the session back, None where nothing changed."""
+        """The node has a lease. owner: the right by which it acquired the session again, None where nothing changed."""
         context = self.context
         if owner is not None:
             context.recovered(owner)

@@ -63,7 +63,7 @@ class SessionRooms:
         self._touch(room)
 
     def left(self, room: str) -> bool:
-        """The session is not in the room any more, and its watch has ended. False where it was not."""
+        """The session is no longer in the room, and its watch has ended. False where it was not."""
         self._touch(room)
         self.watches.drop(room)
         was = room in self.joined

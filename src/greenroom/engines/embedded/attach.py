@@ -25,7 +25,7 @@ from greenroom.model import SessionRecord
 
 
 def attach_session(tx: Transaction, request: AttachRequest) -> Attached:
-    """A resume by secret, or a node that takes its own session back."""
+    """A resume by secret, or a node that acquires its own session again."""
     if not tx.state.lease_is_good(request.lease):
         raise fenced()
     row = tx.session(request.session_id)

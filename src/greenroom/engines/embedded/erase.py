@@ -57,7 +57,7 @@ def erase_piece(tx: Transaction) -> bool:
 
 
 def _redact_events(tx: Transaction, app: str, participant_id: str, after: int, last: int) -> int:
-    """Events stay, with their ids and order; what says who it was goes. Where to go on."""
+    """Events stay, with their ids and order; what says who it was goes. Where to continue."""
     tx.flush()
     sql = "SELECT seq, body FROM events WHERE app = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
     rows = tx.rows(sql, (app, after, last, PIECE))

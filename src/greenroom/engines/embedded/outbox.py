@@ -112,7 +112,7 @@ def _read(con: apsw.Connection, app: str, after: int | None, limit: int) -> Even
     reset = after is not None and after > last  # the file is older than the cursor: it was put back from a copy
     start = first - 1 if after is None or reset else after
     found = _numbered(con.execute(_SELECT, (app, start, limit)))
-    # What is not there any more was dropped: before the oldest event kept, or from among those that were.
+    # What is no longer there was dropped: before the oldest event kept, or from among those that were.
     end = found[-1][0] if len(found) == limit and found else max(last, start, *(seq for seq, _ in found[-1:]))
     return EventPage(hide_names(con, app, found), encode_cursor(end), end - start - len(found), reset)
 

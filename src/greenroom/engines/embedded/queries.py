@@ -35,8 +35,8 @@ _WINDOW_END = f"SELECT max(n) FROM (SELECT n FROM sessions WHERE n > ? ORDER BY 
 
 
 _IN_NO_ROOM = b"\xc0\x90\x90\x90"
-"""How the data of a session ends that has no status, grants in rooms, rooms or lost rooms. No text ends so: 0xC0 is no
-byte of UTF-8."""
+"""How the data of a session ends that has no status, grants in rooms, rooms or lost rooms. No text ends so: 0xC0 is not
+a byte of UTF-8."""
 _decode_head = msgspec.msgpack.Decoder(SessionHead).decode
 _AFTER_ALL = "\U0010ffff"
 _RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]

@@ -35,7 +35,7 @@ class RoomRow(msgspec.Struct, gc=False):
     opened_by: str = ""
     due: int | None = None
     forgotten: int = 0
-    """The newest version of a removal that is not remembered any more: who knows less gets the whole roster."""
+    """The newest version of a removal that is no longer remembered: who knows less gets the whole roster."""
     attributes: bytes | None = None
     """Names of those attributes that its roster shows, as msgpack; None: there are none."""
 
@@ -90,7 +90,7 @@ def encode_names(names: tuple[str, ...]) -> bytes | None:
 
 class MessageBook:
     """What is remembered of one room's messages: the last number, ids of the last minute, what budgets have left.
-    It is in memory alone: after a restart numbers go on at the time, which is above them."""
+    It is in memory alone: after a restart numbers continue from the time, which is above them."""
 
     __slots__ = ("all", "ids", "last", "of")
 
@@ -137,7 +137,7 @@ class RoomMemory:
         """When that begins again (partition clock, ms)."""
 
     def load(self, con: apsw.Connection) -> None:
-        """What lies in the file. Of messages that were rolled back nobody knows any more."""
+        """What lies in the file. Of messages that were rolled back nothing is known any longer."""
         self.rows.clear()
         self.open = dict(con.execute(f"SELECT app, count(*) FROM rooms WHERE state < {CLOSED} GROUP BY app"))
         self.known, self.last = con.execute("SELECT count(*), coalesce(max(n), 0) FROM rooms").get

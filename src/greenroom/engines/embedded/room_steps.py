@@ -142,7 +142,7 @@ def _open(
     ttl: int = 0,
     detailed: bool = True,
 ) -> RoomRow:
-    """Opens the room; one of this name that has ended goes on with its versions."""
+    """Opens the room; one of this name that has ended continues with its versions."""
     room = tx.room(app, request.room)
     if room is None:
         # What watchers of a room of this name held before it was forgotten says nothing about this one.

@@ -194,7 +194,7 @@ DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 
 
 def damaged(file: str, how: str) -> ServiceUnavailableError:
-    """The error for operators: which file, and how to go on."""
+    """The error for operators: which file, and how to continue."""
     return ServiceUnavailableError(
         f"The database {file} is damaged: {how}.",
         hint="Stop the service and put the last backup back: greenroom restore FILE."

@@ -67,7 +67,7 @@ def check_admitted(tx: Transaction, app: str, participant_id: str, jti: str, iss
 
 
 def owned(tx: Transaction, owner: Owner) -> SessionRow:
-    """The owner's session, connected. Raises SessionEndedError that says why it is not the owner's any more."""
+    """The owner's session, connected. Raises SessionEndedError that says why it is no longer the owner's."""
     row = tx.session(owner.session_id)
     if row is None:
         raise tx.unknown_session(owner.session_id)

@@ -6,7 +6,7 @@ What can go wrong with those rows, and which rule prevents it
 
 *Another operation changes the row.* The reaper ends it, a kick, an erase, an open that takes its place. Every write
 goes through `Transaction`, and what is written there is what is kept from then on: the row that was saved last, or none
-where its session is not attached any more. Nobody has to remember to invalidate anything.
+where its session is no longer attached. Nobody has to remember to invalidate anything.
 
 *An operation changes the object and then refuses.* The object would differ from the file. Operations check first and
 change after; the writer rolls back a batch in which one wrote before it refused.
@@ -138,7 +138,7 @@ class State:
         self.ended: dict[str, int] = {}
         """Sessions that have, and are still kept."""
         self.erasing = False
-        """Whether there are erasures to go on with."""
+        """Whether there are erasures to continue with."""
         self.rows = RowCache()
         """Rows that are read all the time."""
         self.rooms = RoomMemory()

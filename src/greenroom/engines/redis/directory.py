@@ -131,7 +131,7 @@ class RedisDirectory:
         )
 
     async def _put_restrictions(self, restrictions: Sequence[Restriction]) -> None:
-        """To the participant's partition. A revoked token's participant is not known any more: it is written where its
+        """To the participant's partition. A revoked token's participant is no longer known: it is written where its
         id says, from where nodes read it, and refuse it at each open. The block or cut-off of an erased participant,
         whose id is not known either, is written to all."""
         items: dict[int, list[dict[str, object]]] = {}

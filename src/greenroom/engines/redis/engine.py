@@ -29,7 +29,7 @@ class RedisEngine:
     """Implements `Engine`.
 
     url: see `parse_address`. timeout: seconds for connecting and for one call. lease: seconds for which a node is
-    believed to live. event_limits: what is kept of an application's events. store: in place of a Redis (tests).
+    considered alive. event_limits: what is kept of an application's events. store: in place of a Redis (tests).
     clock_us: tests alone set it: the time in microseconds, asked at each call, in place of Redis TIME.
     """
 

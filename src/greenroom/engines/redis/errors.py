@@ -13,7 +13,7 @@ from greenroom.errors import ServiceUnavailableError
 FULL = ("OOM", "MISCONF")
 """Nothing can be written: memory or disk."""
 NOT_HERE = ("READONLY", "MASTERDOWN", "LOADING", "UNBLOCKED")
-"""This server is no master (any more, or yet): reconnect."""
+"""This server is not a master (any more, or yet): reconnect."""
 
 
 class NotSentError(ServiceUnavailableError):

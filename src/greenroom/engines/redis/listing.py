@@ -28,7 +28,7 @@ MOST_LOOKED_AT = 1000
 
 
 class _EndedPlace(msgspec.Struct, array_like=True):
-    """Where a list of ended sessions goes on."""
+    """Where a list of ended sessions continues."""
 
     partition: Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
     score: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]

@@ -185,7 +185,7 @@ class RedisOutbox:
     async def _for_all(self, act: Callable[[str, str], Awaitable[None]]) -> None:
         calls = (act(f"p{number}", EVENTS) for number in range(PARTITIONS))
         for failure in await asyncio.gather(*calls, return_exceptions=True):
-            # where one is not confirmed in time the store goes on trying
+            # where one is not confirmed in time the store keeps trying
             if isinstance(failure, BaseException) and not isinstance(failure, ServiceUnavailableError):
                 raise failure
 

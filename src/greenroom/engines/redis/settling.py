@@ -23,7 +23,7 @@ from greenroom.errors import ServiceUnavailableError
 from greenroom.model import PARTITIONS, partition_of, partition_of_room
 
 ROUNDS = 8
-"""How often a part is read again in one go, where others change it meanwhile; then the reaper goes on."""
+"""How often a part is read again in one go, where others change it meanwhile; then the reaper continues."""
 RETRY_MS = 5000
 """Milliseconds until a comparison that found no answer begins again."""
 FIRST_PAUSE = 1.0

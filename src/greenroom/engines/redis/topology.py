@@ -246,7 +246,7 @@ class Cluster(Topology):
 
 
 async def ask(connection: AbstractConnection, *command: str) -> Any:
-    """One command on a connection of one's own."""
+    """One command on a separate connection."""
     await connection.send_packed_command(connection.pack_command(*command), check_health=False)
     try:
         return await connection.read_response(disable_decoding=True, timeout=float("inf"))

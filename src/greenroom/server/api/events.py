@@ -51,7 +51,7 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventPageView(msgspec.Struct, frozen=True, kw_only=True):
-    """Events in order, and where to go on: cursor is also valid where there are none."""
+    """Events in order, and where to continue: cursor is also valid where there are none."""
 
     items: tuple[EventView, ...]
     cursor: str

@@ -175,7 +175,7 @@ async def _sessions_of(call: Call[Nothing, Nothing, RevokeRequest], jti: str) ->
 
 
 async def _revoke_application(call: Call[Nothing, Nothing, RevokeRequest], body: RevokeRequest) -> RevokeReply:
-    """First nothing old gets in any more, then what is in goes out."""
+    """First refuse the old tokens, then end the sessions that they opened."""
     _check_not_ahead(body.issued_before, call.now)
     before = cutoff_now(int(call.now * 1000)) if body.issued_before is None else body.issued_before
 

@@ -72,7 +72,7 @@ API_ROUTES: tuple[Route, ...] = (
     *admin.ROUTES,
     *cluster.ROUTES,
 )
-"""The API; pages that are no part of its description are added by `all_routes`."""
+"""The API; pages that are not part of its description are added by `all_routes`."""
 
 
 def all_routes(*, demo_page: bool) -> tuple[Route, ...]:

@@ -181,7 +181,7 @@ async def refresh(call: Call[Nothing, Nothing, RefreshForm]) -> RefreshableToken
     except GreenroomError as error:
         raise illegal(f"{problem}. {error}", error="invalid_grant") from None
     if token.app != call.app.key or context.tenants.revocations.is_revoked(call.app, token):
-        # In the same words for both: whose it is is nobody's business.
+        # The same text for both: it must not reveal whose token it is.
         raise illegal(f"{problem}. Get a new client access token.", error="invalid_grant")
     return _client_token(call, call.body.expires_in)
 
@@ -249,7 +249,7 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
             return Nothing()
         raise illegal(f"{problem} {error.hint}") from None
     if token.app != call.app.key:
-        # In the same words as for any other: whose it is is nobody's business.
+        # The same text as for any other: it must not reveal whose token it is.
         raise illegal(f"{problem} Get a new token from this service.")
     if token.participant_id is not None:
         await _revoke(call, token, token.participant_id)

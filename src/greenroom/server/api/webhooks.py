@@ -23,7 +23,7 @@ from greenroom.tokens.scopes import EVENTS_READ, SESSIONS_ADMIN
 MAX_ENDPOINTS = 20
 """Of an application."""
 SECRET_OVERLAP = 86_400.0
-"""Seconds for which a replaced secret goes on signing, by default."""
+"""Seconds for which a replaced secret keeps signing, by default."""
 _WILDCARDS = ("session.*", "participant.*")
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048, description="https://…, publicly reachable.")]
@@ -91,13 +91,13 @@ class EndpointSecret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RotateWebhookSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long the replaced secret goes on signing beside the new one."""
+    """How long the replaced secret keeps signing beside the new one."""
 
     overlap: Annotated[float, Meta(ge=0, le=2_592_000, description="Seconds.")] = SECRET_OVERLAP
 
 
 class TestReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of the attempt. status null: no answer. took: seconds."""
+    """The result of the attempt. status null: no answer. took: seconds."""
 
     delivered: bool
     status: int | None

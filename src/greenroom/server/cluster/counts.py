@@ -49,7 +49,7 @@ class ApplicationCounter:
         self._counting: dict[str, asyncio.Lock] = {}
 
     async def count(self, app: str) -> ApplicationCounts:
-        """Those who are here, kept for a while, never counted twice at the same time."""
+        """The counts of those who are online: cached, and never computed twice at the same time."""
         async with self._counting.setdefault(app, asyncio.Lock()):
             began = self._monotonic()
             until, counts = self._kept.get(app, (began, None))

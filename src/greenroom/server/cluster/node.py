@@ -11,7 +11,7 @@ been stored and the answer lost, the process may have been paused, the machine m
 * **At `fence_after` it is fenced**: calls of its sessions fail with a retryable error, connections stay, clients are
   asked to move on. Fencing ends no session; only an end that the engine stored does.
 * **A partition that is away costs its own sessions alone.** Where it does not answer while others do (a master of a
-  Redis Cluster), the sessions in it are fenced when the last renewal *there* is too old; all others go on.
+  Redis Cluster), the sessions in it are fenced when the last renewal *there* is too old; all others continue.
 * **A lapsed lease id is never used again.** The node joins with a new one, and its sessions are its own only where
   the compare-and-set on their old lease succeeds (`recovery`). If the old id could be renewed, a write that was sent
   under it before the pause and arrives late would be taken.
@@ -251,7 +251,7 @@ class Node:
         self.check_fence()
 
     async def _rejoin(self) -> None:
-        """The lease has lapsed. It is never renewed: join with a new one, and take the sessions back under it."""
+        """The lease has expired. It is never renewed: join with a new one, and acquire the sessions again under it."""
         self._lease.ended()
         self.check_fence()
         old = self.lease

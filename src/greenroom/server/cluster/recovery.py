@@ -1,9 +1,10 @@
-"""What a node does for the sessions that it holds after a fault: takes them back, compares, reads again, restores.
+"""What a node does for the sessions that it holds after a fault: acquires them again, compares, reads again, restores.
 
 A node and its engine can lose sight of each other in four ways, and each has one cure here:
 
-* **The lease lapsed** (the node was paused, or cut off from the engine). Others may have detached its sessions. Under
-  its new lease the node takes each one back by compare-and-set on the generation and lease it held it under (S7). If
+* **The lease expired** (the node was paused, or cut off from the engine). Others may have detached its sessions. Under
+* its new lease the node acquires each one again by compare-and-set on the generation and lease it held it under (S7).
+* If
   the session moved or ended meanwhile, the compare-and-set fails, and the client is notified of what happened. What the
   node must not do is to assume: a connection stays fenced until its session is its own again.
 * **Node and engine disagree** (a detach was lost; a write came late). Every `compare_interval`, and after each beat
@@ -154,11 +155,11 @@ class Recovery:
             await self.read_again(None)
         await self.compare()
 
-    # -- taking back --------------------------------------------------------------------------------------------------
+    # -- acquiring again ----------------------------------------------------------------------------------------------
 
     async def unfence(self, connection: SessionConnection) -> None:
-        """Unfence one connection: at once where its lease is the present one, else by taking the session back. Nothing
-        where its partition is away."""
+        """Unfence one connection: at once where its lease is the present one, else by acquiring the session again.
+        Nothing where its partition is away."""
         owner = connection.context.owner
         if owner is None or connection.is_over or self._node.is_missing(owner.session_id):
             return

@@ -56,7 +56,7 @@ class Sampler:
     async def once(self) -> None:
         """A turn: those that have waited longest first, as many as the time allows. Never raises."""
         now = set(self._applications())
-        # Whoever has nobody left is counted once more: the history ends with a nought.
+        # An application without sessions is counted once more: its history ends with a zero.
         wanted = sorted(now | self._last.keys(), key=lambda app: self._last.get(app, -math.inf))
         try:
             if await self._engine.outbox.claim("", READER, self._node, self._period / 2):

@@ -89,7 +89,7 @@ class Dispatcher:
     async def _call(self, request: web.BaseRequest, found: Found, address: str) -> Any:
         route = found.route
         if len(request.headers.getall("Authorization", ())) > 1:
-            # RFC 9110, section 5.3: it is no list.
+            # RFC 9110, section 5.3: it is not a list.
             raise problems.illegal("The request has several Authorization headers. Send one.")
         who = self._authenticator.check(route, request.headers, address)
         path = convert(found.values, route.path_type, "path")

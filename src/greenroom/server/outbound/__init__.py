@@ -1,1 +1,1 @@
-"""What the service asks of others on an app's behalf: the guard, look-ups, key sets."""
+"""Requests on an app's behalf: the guard against internal addresses, name look-ups, key sets."""

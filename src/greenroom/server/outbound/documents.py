@@ -29,7 +29,7 @@ _NEVER_KEPT = re.compile(r"(?:\A|[\s,])no-(?:store|cache)(?:[\s,=]|\Z)")
 
 
 class FetchFailedError(Exception):
-    """Nothing came of it. The text is for people; it names no address and repeats nothing of the answer."""
+    """The request failed. The text is for people; it names no address and repeats nothing of the answer."""
 
 
 class Document(NamedTuple):

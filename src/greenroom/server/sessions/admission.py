@@ -119,7 +119,7 @@ class Admission:
 
     def _of_issuer(self, token: str, error: TokenInvalidError, source: str, now: Now) -> VerifiedToken:
         """A token that is none of the service's: perhaps an application's own issuer made it. error: raised where it is
-        no such token either. source: what a bad one counts under; "" for nothing."""
+        not such a token either. source: what a bad one counts under; "" for nothing."""
         try:
             found = self._tenants.issuers.verify(token, now.wall)
         except TokenInvalidError as other:
@@ -213,7 +213,7 @@ class Admission:
             )
 
     def note_resumed(self, session_id: str, now: Now) -> None:
-        """See `SessionServices.note_resumed`. Only what succeeds counts: an id is no secret."""
+        """See `SessionServices.note_resumed`. Only what succeeds counts: an id is not a secret."""
         self._resumes.take(session_id, now.mono)
 
     def note_failed_resume(self, address: str, now: Now) -> None:
@@ -262,5 +262,5 @@ class Admission:
 
 
 def _no_room() -> RateLimitedError:
-    # The SDK adds a random part: a crowd that came in one second is spread over those it takes to let it in.
+    # The SDK adds a random part: it spreads clients that come in one second over the seconds that admitting them takes.
     return RateLimitedError("The node accepts no more opens in this second.", retry_after=1.0)

@@ -75,7 +75,7 @@ class SpanMaker(Protocol):
 class Lease:
     """By which right this node writes, and until when it may count on it (`cluster.node`).
 
-    clock: seconds that go on during suspend. It is looked at on every call: a machine that wakes up writes nothing,
+    clock: seconds that continue during suspend. It is looked at on every call: a machine that wakes up writes nothing,
     though no timer has fired yet.
     """
 
@@ -96,7 +96,7 @@ class Lease:
         self.good_until = good_until
 
     def ended(self) -> None:
-        """It is given back, or has lapsed."""
+        """The lease was released, or has expired."""
         self.good_until = min(self.good_until, self._clock())
 
     def replaced(self, lease_id: str) -> None:

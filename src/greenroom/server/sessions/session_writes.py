@@ -1,4 +1,4 @@
-"""What this node writes of its own sessions, whatever their clients do: ends, detaches, and taking a session back.
+"""What this node writes of its own sessions, whatever their clients do: ends, detaches, and acquiring a session again.
 
 An end or a detach that cannot be written now is deferred, and written first when the engine is back (S6).
 """
@@ -90,7 +90,7 @@ class SessionWrites:
         return self._registry.close(request)
 
     async def write(self, request: MustWrite, work: Awaitable[Any]) -> bool:
-        """See it through. work: what `ask` returned. False where it was deferred."""
+        """Carry the write out. work: what `ask` returned. False where it was deferred."""
         is_over = await self._is_over(request, work)
         if not is_over:
             self._keep(request)
@@ -106,7 +106,7 @@ class SessionWrites:
             log.info("write deferred", request=type(request).__name__, session=session, error=error.message)
             return False
         except GreenroomError as error:
-            # Another connection owns it, or it has ended: it is not ours to write any more.
+            # Another connection owns it, or it has ended: it is no longer ours to write.
             log.debug("write no longer needed", session=session, error=error.message)
         return True
 
@@ -120,7 +120,8 @@ class SessionWrites:
                 raise
             if lease is None:
                 raise fenced() from error
-            # Detached meanwhile, with the lease it was held under: take it back, so that the end is ours to write.
+            # Detached meanwhile, with the lease it was held under: acquire it again, so that this node may write the
+            # end.
             await self._registry.close(replace(request, owner=await self.take_back(request.owner, lease)))
 
     async def write_deferred(self) -> None:

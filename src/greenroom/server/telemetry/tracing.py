@@ -23,7 +23,7 @@ Work = Callable[..., Awaitable[Any]]
 
 
 class TracedAttempt(Protocol):
-    """What came of an attempt to deliver."""
+    """The result of an attempt to deliver."""
 
     @property
     def status(self) -> int | None:

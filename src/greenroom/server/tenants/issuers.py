@@ -69,8 +69,8 @@ class Issuers:
         self._index()
 
     def verify(self, token: object, now: float) -> VerifiedToken | None:
-        """The token, if an issuer of an application made it and it is good; None where it is no such token at all. now:
-        Unix seconds.
+        """The token, if an issuer of an application made it and it is good; None where it is not such a token at all.
+        now: Unix seconds.
 
         Raises TokenInvalidError, TokenExpiredError, and ServiceUnavailableError where the issuer's key set has to be
         fetched first. Revocation is not checked here.

@@ -12,7 +12,7 @@ from greenroom.server.webhooks.worker import reader_of, replay_reader_of
 MAX_LISTED = 10_000
 """Dead letters looked through at a time; engines keep at most so many for a reader."""
 MAX_REPLAYED = 1000
-"""Events queued by one call; the caller goes on from where it ended."""
+"""Events queued by one call; the caller continues from where it ended."""
 
 
 async def forget_participant(outbox: Outbox, app: Application, participant_id: str) -> None:
@@ -51,7 +51,7 @@ async def replay_dead_letters(
 async def replay_range(
     outbox: Outbox, app_key: str, endpoint: WebhookEndpoint, first_at: int, last_at: int
 ) -> tuple[int, int | None]:
-    """Queues the events between two instants that are still kept. (How many, the instant to go on from or None.)
+    """Queues the events between two instants that are still kept. (How many, the instant to continue from or None.)
 
     Where there is more, the instant is that of the last event queued, so some of that millisecond come twice.
     """

@@ -33,7 +33,7 @@ DRAIN_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """What came of an attempt. status: None where no answer came. why: for people; "" for a success.
+    """The result of an attempt. status: None where no answer came. why: for people; "" for a success.
 
     retry_after: seconds. took: seconds.
     """

@@ -203,7 +203,7 @@ class EndpointWorker:
             return True
         if not await self._tools.outbox.claim(self.app_key, self._reader, self._tools.node, CLAIM):
             if self._claimed_until > float("-inf"):
-                # Another node goes on from the cursor; what is under way here may arrive twice.
+                # Another node continues from the cursor; what is under way here may arrive twice.
                 await self._cancel()
                 self._reset()
             return False

@@ -1,6 +1,6 @@
-"""Accepts connections, no more at a time than can be answered soon: what waits, waits in the kernel.
+"""Accepts connections, no more at a time than can be answered soon: all others wait in the kernel.
 
-When thousands of clients come at once, a service that accepts all of them works at all of them, and answers none for
+When thousands of clients come at once, a service that accepts all of them works on all of them, and answers none for
 seconds. Behind the gate each is answered within milliseconds of being let in, and those who are connected already do
 not notice. What counts is who waits for the answer to its handshake, and the engine's queue: not
 clients that are far away and take their time between the two. Who connects and says nothing counts for a quarter of a
@@ -56,7 +56,7 @@ class Arrival:
         return self._gate is not None
 
     def answered(self) -> None:
-        """It is answered, or gone, or old: it counts no more. Harmless when repeated."""
+        """It is answered, or gone, or old: it no longer counts. Harmless when repeated."""
         gate, self._gate = self._gate, None
         if gate is not None:
             gate.unanswered -= 1

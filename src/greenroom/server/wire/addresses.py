@@ -20,7 +20,7 @@ class Limits:
 
     `trusted_proxies` are addresses or networks ("10.0.0.0/8", "::1"), none by default. They may connect without limit;
     the address they forward counts instead. `connections_per_address` (1,000) holds for an IPv4 address or an IPv6 /64,
-    which is what one customer gets. Raises IllegalArgumentError for what is no address.
+    which is what one customer gets. Raises IllegalArgumentError for what is not an address.
     """
 
     def __init__(self, *, trusted_proxies: Iterable[str] = (), connections_per_address: int = 1_000) -> None:
@@ -114,7 +114,8 @@ def is_loopback(host: str) -> bool:
 
 
 def normalise(address: str) -> str:
-    """`address` as it is compared and logged: IPv4 mapped into IPv6 as IPv4, no zone; what is no address as it is."""
+    """`address` as it is compared and logged: IPv4 mapped into IPv6 as IPv4, no zone; what is not an address as it
+    is."""
     if ":" not in address:
         return address
     parsed = parse_address(address)

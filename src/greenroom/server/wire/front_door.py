@@ -125,7 +125,7 @@ class _Visitor:
         return self._is_counted
 
     def release(self) -> None:
-        """It counts no more."""
+        """It no longer counts."""
         self._arrival.answered()
         if self._is_counted:
             self._is_counted = False
@@ -406,7 +406,7 @@ class _Visitor:
 class FrontDoor:
     """Accepts the connections of the one port, and has a list of who is there.
 
-    http: answers every request that is no handshake. An upgrade may also be a later request of a connection; later
+    http: answers every request that is not a handshake. An upgrade may also be a later request of a connection; later
     heads are bounded as the first one is.
     sessions: is asked for each handshake in order, and gives its handler or a refusal (draining, over capacity).
     ws_path: None takes upgrades on every path. subprotocol: None takes any or none, and chooses the first offered.

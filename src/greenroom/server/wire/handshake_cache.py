@@ -18,7 +18,7 @@ from greenroom.server.wire.interface import UpgradeRequest
 _NAME: Final = b"\r\nsec-websocket-key: "
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==(?=\r\n|\Z)")
 MAX_HEADS: Final = 256
-"""As many are remembered; then the longest unused is forgotten."""
+"""The most heads that are remembered; then the longest unused is forgotten."""
 
 
 class _Shape(NamedTuple):

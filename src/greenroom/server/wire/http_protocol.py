@@ -31,7 +31,7 @@ class HttpHandler(Protocol):
 
 
 class HandedOver(web.StreamResponse):
-    """aiohttp's response to a request whose transport is not its own any more: nothing is written."""
+    """aiohttp's response to a request whose transport is no longer its own: nothing is written."""
 
     def __init__(self) -> None:
         super().__init__(status=101)

@@ -296,7 +296,7 @@ class PicowsParser(WSListener):
         """So many bytes were read to where `get_buffer` said."""
         parser = self._parser
         if self._fragments is not None or self._tail or not self._room[0] & 0x80:
-            # Rare: a message in fragments, or a read that may begin one or goes on in the middle of a frame.
+            # Rare: a message in fragments, or a read that may begin one or continues in the middle of a frame.
             self._read = bytes(self._room[:nbytes])
             if self._heads is not None and self._promises_too_much(self._heads, self._read):
                 return
@@ -381,7 +381,7 @@ class PicowsParser(WSListener):
         self._violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._options.max_message_bytes} bytes")
 
     def drop_fragments(self) -> None:
-        """What has come of a message in fragments is not wanted any more."""
+        """What has come of a message in fragments is no longer wanted."""
         self._heads = None
         fragments, self._fragments = self._fragments, None
         if fragments is not None and fragments.is_timed:

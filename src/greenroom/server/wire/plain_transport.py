@@ -200,7 +200,7 @@ class PlainTransport:
         return True
 
     def write_eof(self) -> None:
-        """Nothing more is written after what was: the client sees the end, and may go on sending."""
+        """Nothing more is written after what was: the client sees the end, and may keep sending."""
         if self._has_eof or self._is_closing:
             return
         self._has_eof = True
@@ -313,7 +313,7 @@ class Poller:
         return cast(asyncio.Transport, transport)
 
     def close(self) -> None:
-        """No more connections come; those that are there go on. Once."""
+        """No more connections come; those that are open continue. Called once."""
         self._is_open = False
         self._end_if_empty()
 

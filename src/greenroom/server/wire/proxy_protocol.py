@@ -21,7 +21,7 @@ class ProxyHeader:
 
 
 class MalformedProxyHeaderError(ValueError):
-    """Begins as a PROXY protocol header and goes on otherwise."""
+    """Begins as a PROXY protocol header and continues otherwise."""
 
 
 def read_proxy_header(data: bytes) -> ProxyHeader | None:

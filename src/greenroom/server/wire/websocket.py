@@ -394,8 +394,8 @@ class WebSocketProtocol:
         try:
             self._transport.write_eof()
         except OSError:
-            # asyncio's own loop shuts the socket down at once; where the client has reset it meanwhile there is no end
-            # to write, and `connection_lost` is on its way.
+            # asyncio's own loop shuts the socket down at once; where the client has reset it meanwhile there is no
+            # end to write, and `connection_lost` is on its way.
             pass
 
     def _abort_later(self) -> None:

@@ -310,7 +310,7 @@ class RostersContract(ContractBase):
             assert again.record is not None
             assert again.record.id != first.record.id
             await a.leave(ROOM)
-            # Who knows a version of before it was forgotten gets the whole roster: who left then is not known any more.
+            # Who knows a version of before it was forgotten gets the whole roster: who left then is no longer known.
             await w.advance(1210)
             await a.join(ROOM)
             assert (await w.roster(ROOM, since=again.version)).since is None

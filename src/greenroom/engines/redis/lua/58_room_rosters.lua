@@ -32,8 +32,8 @@ local function members_of(c, room, pids, out)
   return #pids
 end
 
--- A page of the roster, by id: version, count, detailed, record, members, cursor ('-': the first page). The members of a
--- counted room are for those alone who ask for them.
+-- A page of the roster, by id: version, count, detailed, record, members, cursor ('-': the first page). The members of
+-- a counted room are for those alone who ask for them.
 function rooms.page(c, room, limit, cursor)
   local version, count, detailed, record = rooms.head(room)
   if not room.detailed and limit == 0 and not cursor then
@@ -51,7 +51,7 @@ function rooms.page(c, room, limit, cursor)
   return {version, count, detailed, record, out, (more or used < #pids) and pids[used] or ''}
 end
 
--- What differs from `since`, or nil where that is not known any more, or is more than a page.
+-- What differs from `since`, or nil where that is no longer known, or is more than a page.
 local function differences(c, room, since, limit)
   if since > room.ver or since < room.gone then
     return nil

@@ -181,7 +181,7 @@ define('restrict', function(c, r)
 end)
 
 -- Restrictions of this partition, a piece at a time: app, record, app, record, …; then the application and the place in
--- it to go on from, where there are more.
+-- it to continue from, where there are more.
 define('restrictions', function(c, r)
   local apps = r.app and {r.app} or call('SMEMBERS', c.P .. ':ra')
   table.sort(apps)

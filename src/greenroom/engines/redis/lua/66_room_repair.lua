@@ -1,9 +1,9 @@
--- Rows and rosters are compared, a page a call (R10). :rq says how far this partition is: `phase` rows or rosters, `at` where
--- in it, `due` when it goes on (partition clock): it is not there after a loss, so a comparison begins.
+-- Rows and rosters are compared, a page a call (R10). :rq says how far this partition is: `phase` rows or rosters, `at`
+-- where in it, `due` when it continues (partition clock): it is not there after a loss, so a comparison begins.
 
 do -- a block of its own: one Lua function has at most 200 local names
 
--- Rows: {app, participant, room, sessions} of those whose mark nobody has to settle, and where to go on.
+-- Rows: {app, participant, room, sessions} of those whose mark nobody has to settle, and where to continue.
 local function rows(c, from)
   local out, at = {}, nil
   local found = call('ZRANGEBYLEX', c.P .. ':rp', from and '(' .. from or '-', '+', 'LIMIT', 0, REPAIRS_OF_CALL)
@@ -90,8 +90,8 @@ define('room_differs', function(c, r)
   return {'ok', out}
 end)
 
--- In the participants' partition: members of rosters {mark, …} whose rows do not have the room are marked, and read. While
--- sessions may still be written back (S15) nobody is.
+-- In the participants' partition: members of rosters {mark, …} whose rows do not have the room are marked, and read.
+-- While sessions may still be written back (S15) nobody is.
 define('room_check', function(c, r)
   if c.clock < number(call('HGET', c.P, 'restored')) + RECOVERING_MS then
     return refuse('recovering')

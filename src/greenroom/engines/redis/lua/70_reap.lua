@@ -8,7 +8,7 @@ define('renew', function(c, r)
     local last = call('HGET', c.P .. ':leaseof', r.node)
     if last ~= r.lease then
       if last and call('ZSCORE', c.P .. ':leases', last) then
-        call('ZADD', c.P .. ':leases', '-inf', last) -- the node goes on under a new one
+        call('ZADD', c.P .. ':leases', '-inf', last) -- the node continues under a new one
       end
       call('HSET', c.P .. ':leaseof', r.node, r.lease)
     end

@@ -1,7 +1,7 @@
 -- The way back to 0.2: sessions in one field become ones of many, which that version reads.
 
--- Looks at some sessions after a place, or where `ended`, at some that have ended, from the latest on (they lie among what
--- is due). How many were written, and the place to go on from, nil at the end.
+-- Looks at some sessions after a place, or where `ended`, at some that have ended, from the latest on (they lie among
+-- what is due). How many were written, and the place to continue from, nil at the end.
 define('store_fields', function(c, r)
   local members, written, place = nil, 0, nil
   if r.ended then

@@ -1,7 +1,8 @@
-"""The console at /console/: a page for people. It is files alone; all that it shows it asks for as anybody could.
+"""The console at /console/: a page for people. It consists of static files, and reads all that it shows from the server
+API.
 
 The page signs in with app key and secret, keeps the API token in memory, and talks to the server API. All its addresses
-are relative: a proxy may serve it below any path. It has no session of its own: nobody counts who looks.
+are relative: a proxy may serve it below any path. It opens no session, so an operator who watches is not counted.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Repair(StrEnum):
     DETACH = "detach"
     """The session is detached, by exact generation and lease: its client may resume it, else it ends in its grace."""
     COMPARE = "let the node compare"
-    """The node compares at once what it holds with what is listed (S7), and takes back, drops or ends accordingly."""
+    """The node compares at once what it holds with what is listed (S7), and acquires, drops or ends accordingly."""
     REAP = "reap"
     """The reaper runs once more."""
     SETTLE = "settle"

@@ -31,7 +31,7 @@ export const ask = ({ title, text, yes, withTerm = false, withReason = true, lab
       // The event comes late: by then someone else may have been asked, and the dialog be open again.
       if (dialog.open) return;
       over.abort();
-      // What was drawn anew meanwhile has not got the focus back.
+      // What was drawn again meanwhile has not got the focus back.
       if (id && document.activeElement.id !== id) $(id)?.focus();
     },
     { signal },

@@ -1,4 +1,4 @@
-/** Participants and sessions over the last hour, as the service kept them, and now. Inline SVG, drawn anew each time. */
+/** Participants and sessions over the last hour, as the service kept them, and now. Inline SVG, drawn again each time. */
 import { svg } from './dom.js';
 
 const HOUR = 3_600_000;
