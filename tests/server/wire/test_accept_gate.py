@@ -65,6 +65,7 @@ def test_who_is_not_answered_counts_for_a_quarter_of_a_second() -> None:
 def test_what_is_answered_is_forgotten() -> None:
     gate = Times().gate()
     for _ in range(1_000):
+        assert not gate.is_full()
         gate.enter().answered()
     assert len(gate._arrivals) <= 1
 

@@ -225,8 +225,7 @@ class SessionContext:
 
     def notify_engine(self, request: SessionRequest | RoomRequest) -> None:
         """Ask the engine for something whose answer nobody waits for."""
-        self._numbers += 1
-        self._effects.append(EngineCall(self._numbers, request))
+        self._effects.append(EngineCall(0, request))
 
     def request(
         self,
@@ -263,11 +262,6 @@ class SessionContext:
         self.ask(call, finish)
 
     # -- effects ------------------------------------------------------------------------------------------------------
-
-    @property
-    def has_effects(self) -> bool:
-        """Whether there is something to do."""
-        return bool(self._effects)
 
     def effects(self) -> list[Effect]:
         """What to do now, in order. Each is given out once."""

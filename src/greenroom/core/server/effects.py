@@ -32,7 +32,7 @@ class Abort(msgspec.Struct, frozen=True, gc=False):
 
 
 class EngineCall(msgspec.Struct, frozen=True):
-    """Ask the engine; the answer comes back under this number."""
+    """Ask the engine; the answer comes back under this number, or, where it is 0, is waited for by nobody."""
 
     number: int
     request: SessionRequest | RoomRequest

@@ -60,7 +60,9 @@ from greenroom.messages import (
 )
 from greenroom.model import EndReason, Invitation
 
-_DEAF = frozenset({ServerState.GONE, ServerState.ABANDONED, ServerState.ENDING})
+_OVER = frozenset({ServerState.GONE, ServerState.ABANDONED})
+_DEAF = _OVER | {ServerState.ENDING}
+_TOKEN_COUNTS = frozenset({ServerState.OPEN, ServerState.EXPIRED})
 _SERVED_WHEN_EXPIRED = frozenset({"session.refreshToken", "session.close"})
 _STAY = encode_notification("session.stay", EMPTY)
 
@@ -86,18 +88,16 @@ class ServerSession:
         """When `tick` is due, on the clock of ``now.mono``; infinity once the connection is over."""
         context = self.context
         state = context.state
-        if state is ServerState.GONE or state is ServerState.ABANDONED:
+        if state in _OVER:
             return inf
         due = self._heartbeat.due
         if context.queue.waiting and not context.pending:
             due = min(due, context.queue.paused_until)
-        if state is ServerState.HELLO:
-            return min(due, context.hello_due)
-        if state is ServerState.OPEN or state is ServerState.EXPIRED:
+        if state in _TOKEN_COUNTS:
             # Tokens live on the wall clock. It may step: every heartbeat looks again.
             left = context.token.due - now.wall
-            return min(due, now.mono + max(0.0, left))
-        return due
+            return min(due, now.mono + left if left > 0.0 else now.mono)
+        return min(due, context.hello_due) if state is ServerState.HELLO else due
 
     # -- inputs: the connection ---------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class ServerSession:
         """A deadline may have passed."""
         context = self.context
         state = context.state
-        if state is ServerState.GONE or state is ServerState.ABANDONED:
+        if state in _OVER:
             return
         if state is ServerState.HELLO and now.mono >= context.hello_due:
             drop(context, CloseCode.UNAUTHENTICATED, "no session.open or session.resume in time", now)

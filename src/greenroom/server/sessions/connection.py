@@ -167,11 +167,11 @@ class SessionConnection:
 
     def answered(self, number: int, result: Any) -> None:
         """The engine's answer."""
-        was_over = self.is_over
+        if not number:
+            return  # nobody waits for it
         at = self._hub.now()
         self.machine.answer(number, result, at)
-        if not was_over or self.context.has_effects:
-            self._apply_effects(at)
+        self._apply_effects(at)
 
     def planned(self, at: float) -> None:
         """See `Ticked.planned`."""

@@ -44,22 +44,19 @@ _NO_MORE_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM
 class Arrival:
     """A connection that was accepted, until it is answered."""
 
-    __slots__ = ("_gate", "at")
+    __slots__ = ("_gate", "at", "waits")
 
     def __init__(self, gate: AcceptGate, at: float) -> None:
-        self._gate: AcceptGate | None = gate
+        self._gate = gate
         self.at = at
-
-    @property
-    def waits(self) -> bool:
+        self.waits = True
         """Whether it counts."""
-        return self._gate is not None
 
     def answered(self) -> None:
         """It is answered, or gone, or old: it no longer counts. Harmless when repeated."""
-        gate, self._gate = self._gate, None
-        if gate is not None:
-            gate.unanswered -= 1
+        if self.waits:
+            self.waits = False
+            self._gate.unanswered -= 1
 
 
 class AcceptGate:
@@ -76,7 +73,6 @@ class AcceptGate:
 
     def enter(self) -> Arrival:
         """One more was accepted."""
-        self._forget()
         self.unanswered += 1
         self._last = self._clock()
         arrival = Arrival(self, self._last)

@@ -48,11 +48,17 @@ class TimerWheel:
         """Tick at ``due`` or a slot later, unless an earlier tick is planned. Infinity: never."""
         if due >= item.tick_at:
             return
-        slot = max(int(due / self._seconds) + 1, self._turned + 1)
+        slot = int(due / self._seconds) + 1
+        if slot <= self._turned:
+            slot = self._turned + 1
         at = slot * self._seconds
         if at < item.tick_at:
             item.planned(at)
-            self._slots.setdefault(slot, []).append(item)
+            items = self._slots.get(slot)
+            if items is None:
+                self._slots[slot] = [item]
+            else:
+                items.append(item)
 
     def after(self, item: Ticked, seconds: float) -> float:
         """Tick then, as `schedule` does; when that is."""
