@@ -108,10 +108,13 @@ class EndRequest(msgspec.Struct, frozen=True, kw_only=True):
     secret_hash: bytes | None = None
     app: str | None = None
     """By an operator: the session must belong to this application."""
+    can_wait: bool = False
+    """Nobody waits for the answer: an engine may write it with what comes next, some milliseconds later."""
 
 
 class DetachRequest(msgspec.Struct, frozen=True):
-    """`detach`: the connection is gone; the session ends in ``grace`` seconds unless it is attached before."""
+    """`detach`: the connection is gone; the session ends in ``grace`` seconds unless it is attached before. An engine may
+    write it with what comes next, some milliseconds later."""
 
     owner: Owner
     grace: float

@@ -356,9 +356,9 @@ def reading(ids: tuple[str, ...]) -> ParticipantQuery:
     return ParticipantQuery(app=APP, ids=ids, limit=len(ids))
 
 
-def ending(owner: Owner, reason: EndReason, text: str = "") -> EndRequest:
+def ending(owner: Owner, reason: EndReason, text: str = "", *, can_wait: bool = False) -> EndRequest:
     """The request by which an owner ends its session."""
-    return EndRequest(session_id=owner.session_id, reason=reason, text=text, owner=owner)
+    return EndRequest(session_id=owner.session_id, reason=reason, text=text, owner=owner, can_wait=can_wait)
 
 
 def rig_in(state: ServerState) -> Rig:

@@ -32,7 +32,7 @@ def test_the_grace_depends_on_the_close_code(code: int, expected: float | None, 
     rig.lost(code)
     assert rig.is_in(S.GONE)
     owner = Owner("p1-01", 1, "lease-1")
-    wanted = ending(owner, EndReason.CLOSED) if expected is None else DetachRequest(owner, expected)
+    wanted = ending(owner, EndReason.CLOSED, can_wait=True) if expected is None else DetachRequest(owner, expected)
     assert rig.requests == [wanted]
 
 

@@ -61,7 +61,7 @@ def test_a_link_lost_during_the_open_leaves_no_ghost(code: int, expected: Any) -
     assert rig.is_in(S.GONE)
     request = rig.requests[-1]
     if isinstance(expected, EndReason):
-        assert request == ending(Owner("p1-01", 1, "lease-1"), expected)
+        assert request == ending(Owner("p1-01", 1, "lease-1"), expected, can_wait=True)
     else:
         assert request == DetachRequest(Owner("p1-01", 1, "lease-1"), expected)
     assert len(rig.calls) == 2

@@ -16,10 +16,11 @@ from greenroom.codes import ErrorCode
 from greenroom.engines.base import NodeBeat
 from greenroom.engines.clock import ManualClock, SystemClock
 from greenroom.engines.embedded import DATABASE, EmbeddedEngine
+from greenroom.engines.embedded import writer as writer_module
 from greenroom.engines.embedded.schema import open_writer
 from greenroom.engines.embedded.state import State
 from greenroom.engines.embedded.transaction import Transaction
-from greenroom.engines.embedded.writer import GATHER_EACH, PORTION, Batcher, ThreadedWriter, commit_window
+from greenroom.engines.embedded.writer import GATHER_EACH, MANY, PORTION, Batcher, ThreadedWriter, commit_window
 from greenroom.engines.rooms import RoomMessage
 from greenroom.errors import ConflictError, ServiceUnavailableError
 from greenroom.testing.engine_world import EmbeddedWorld
@@ -238,6 +239,58 @@ async def test_news_of_rooms_come_before_the_answers_and_all_others_after(
     assert order == ["the rest"], "of rooms there was none"
     await writer.stop()
     con.close()
+
+
+# -- what nobody waits for --------------------------------------------------------------------------------------------
+
+
+class CountingBatcher(FakeBatcher):
+    """Keeps how many operations each batch had."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def run(self, operations: list[Any]) -> tuple[list[Any], None]:
+        self.sizes.append(len(operations))
+        return super().run(operations)
+
+
+@pytest.mark.interpreted
+async def test_what_nobody_waits_for_is_committed_with_what_comes_next_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer_module, "CAN_WAIT", 3_600.0)
+    batcher, slept = CountingBatcher(), list[float]()
+    writer = ThreadedWriter(cast(Any, batcher), cast(Any, None), sleep=slept.append)
+    calls = [writer.submit(partial(_itself, number), can_wait=True) for number in range(3)]
+    assert [await call for call in (*calls, writer.submit(partial(_itself, 3)))] == [0, 1, 2, 3]
+    await writer.submit(partial(_itself, 4))
+    assert batcher.sizes == [4, 1]
+    assert not slept, "the commit window follows what somebody waits for"
+    await writer.stop()
+
+
+@pytest.mark.interpreted
+async def test_what_nobody_waits_for_is_committed_soon_all_the_same() -> None:
+    writer = ThreadedWriter(cast(Any, CountingBatcher()), cast(Any, None))
+    async with asyncio.timeout(PATIENCE):
+        for number in range(3):
+            assert await writer.submit(partial(_itself, number), can_wait=True) == number
+    await writer.stop()
+
+
+@pytest.mark.interpreted
+async def test_many_that_nobody_waits_for_and_those_of_a_writer_that_stops_do_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer_module, "CAN_WAIT", 3_600.0)
+    writer = ThreadedWriter(cast(Any, CountingBatcher()), cast(Any, None), window=0.0)
+    calls = [writer.submit(partial(_itself, number), can_wait=True) for number in range(MANY)]
+    async with asyncio.timeout(PATIENCE):
+        assert await calls[-1] == MANY - 1
+    last = writer.submit(partial(_itself, 7), can_wait=True)
+    await writer.stop()
+    assert await last == 7
 
 
 # -- the commit window ------------------------------------------------------------------------------------------------

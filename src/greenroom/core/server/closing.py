@@ -27,7 +27,7 @@ def release(context: SessionContext, code: int, now: Now) -> None:
         context.services.note_violation(owner.session_id, now)
         context.services.note_violation(context.participant_id, now)
     if code == CloseCode.NORMAL:
-        context.notify_engine(_end_of(owner))
+        context.notify_engine(_end_of(owner, can_wait=True))
     else:
         context.notify_engine(DetachRequest(owner, grace_of(context, code)))
 
@@ -36,7 +36,7 @@ def let_go(context: SessionContext) -> None:
     """A session was attached whose connection is gone meanwhile. No grace: its client closed it."""
     owner, grace = context.owner, context.grace_if_lost
     assert owner is not None
-    context.notify_engine(DetachRequest(owner, grace) if grace > 0.0 else _end_of(owner))
+    context.notify_engine(DetachRequest(owner, grace) if grace > 0.0 else _end_of(owner, can_wait=True))
 
 
 def grace_of(context: SessionContext, code: int) -> float:
@@ -108,9 +108,9 @@ def _end_by_secret(context: SessionContext, params: CloseParams, now: Now) -> En
     return EndRequest(session_id=params.session_id, reason=EndReason.CLOSED, secret_hash=secret_hash)
 
 
-def _end_of(owner: Owner) -> EndRequest:
-    """The client closed its session."""
-    return EndRequest(session_id=owner.session_id, reason=EndReason.CLOSED, owner=owner)
+def _end_of(owner: Owner, *, can_wait: bool = False) -> EndRequest:
+    """The client closed its session. can_wait: with its connection, so that it waits for no reply."""
+    return EndRequest(session_id=owner.session_id, reason=EndReason.CLOSED, owner=owner, can_wait=can_wait)
 
 
 def _ask(context: SessionContext, request: EndRequest, then: Then) -> None:

@@ -78,10 +78,10 @@ class EmbeddedRegistry:
         return self._database.writer.submit(lambda tx: refresh_token(tx, owner, token, leave))
 
     def detach(self, owner: Owner, grace: float) -> Completion[bool]:
-        return self._database.writer.submit(lambda tx: detach_session(tx, owner, grace))
+        return self._database.writer.submit(lambda tx: detach_session(tx, owner, grace), can_wait=True)
 
     def close(self, request: EndRequest) -> Completion[SessionRecord | None]:
-        return self._database.writer.submit(lambda tx: close_session(tx, request))
+        return self._database.writer.submit(lambda tx: close_session(tx, request), can_wait=request.can_wait)
 
     def update_participant(self, request: UpdateRequest) -> Completion[ParticipantRecord]:
         return self._database.writer.submit(lambda tx: update_participant(tx, request))

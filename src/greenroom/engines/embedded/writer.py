@@ -10,6 +10,9 @@ of something that a loss of power could undo.
 one fsync. Under load the writer waits for more; how long follows from the batch before, so that a single call never
 waits (`commit_window`).
 
+*Nobody waits for the answer.* Ends and detaches of connections that are gone are committed with whatever comes next, or
+after `CAN_WAIT`: a node that has little to do has one fsync where it had two.
+
 *One call of a batch is refused.* Operations are functions of a Transaction that check first and write after. A refusal
 has written nothing, and the batch continues; an operation that wrote and then refuses is a mistake, and undone.
 
@@ -59,6 +62,13 @@ GATHER_EACH = 0.0005
 """Seconds for which the writer waits for more, for each operation of the batch before."""
 
 _FULL = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+
+
+CAN_WAIT = 0.005
+"""Seconds for which an operation that nobody waits for waits for others."""
+
+MANY = 32
+"""So many of them are not let wait."""
 
 
 class CommitListener(Protocol):
@@ -179,8 +189,9 @@ def _unexpected(error: Exception) -> ServiceUnavailableError:
 class Writer(Protocol):
     """What carries operations out."""
 
-    def submit(self, operation: Operation[T]) -> Completion[T]:
-        """Complete when it is committed; with the exception where it was refused, or could not be written."""
+    def submit(self, operation: Operation[T], *, can_wait: bool = False) -> Completion[T]:
+        """Complete when it is committed; with the exception where it was refused, or could not be written. can_wait: it
+        may be committed with what comes next, in some milliseconds at the latest: nobody waits for it."""
 
     async def stop(self) -> None:
         """Write what was accepted, take nothing more."""
@@ -192,7 +203,7 @@ class ClosedWriter:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    def submit(self, operation: Operation[T]) -> Completion[T]:
+    def submit(self, operation: Operation[T], *, can_wait: bool = False) -> Completion[T]:
         return completed(ServiceUnavailableError(self._why, retry_after=1.0))
 
     async def stop(self) -> None:
@@ -207,7 +218,7 @@ class InlineWriter:
         self._batcher = batcher
         self._listener = listener
 
-    def submit(self, operation: Operation[T]) -> Completion[T]:
+    def submit(self, operation: Operation[T], *, can_wait: bool = False) -> Completion[T]:
         (result,), tx = self._batcher.run([operation])
         if tx is not None:
             if tx.room_news:
@@ -220,7 +231,8 @@ class InlineWriter:
 
 
 def commit_window(before: int, most: float) -> float:
-    """Seconds to gather operations in before a commit: the more the batch before had, the more are worth waiting for.
+    """Seconds to gather operations in before a commit: the more the batch before had that somebody waited for, the more
+    are worth waiting for.
 
     A commit costs the same for one operation as for thirty. Under load a few milliseconds fill a batch; who is alone
     would wait for nobody. most: the longest window.
@@ -246,7 +258,8 @@ class ThreadedWriter:
         self._listener = listener
         self._window = window
         self._sleep = sleep
-        self._waiting: deque[tuple[Operation[Any], Completion[Any]]] = deque()
+        self._waiting: deque[tuple[Operation[Any], Completion[Any], bool]] = deque()
+        """Operations, what they complete, and whether somebody waits for that."""
         self._done: deque[Iterator[tuple[Completion[Any], Any]]] = deque()
         self._goes_on = False
         """Whether another portion of what is done follows in the next turn of the loop."""
@@ -254,24 +267,35 @@ class ThreadedWriter:
         """Held while nothing was submitted since the thread looked: a lock costs a tenth of a `threading.Event`."""
         self._asleep.acquire()
         self._stopping = False
+        self._wakes_later: asyncio.TimerHandle | None = None
+        """For operations that nobody waits for."""
         self._loop = asyncio.get_running_loop()
         self._worker = threading.Thread(target=self._run, name="greenroom-writer", daemon=True)
         self._worker.start()
 
-    def submit(self, operation: Operation[T]) -> Completion[T]:
+    def submit(self, operation: Operation[T], *, can_wait: bool = False) -> Completion[T]:
         if self._stopping:
             return completed(ServiceUnavailableError("The engine is stopped.", retry_after=5.0))
         completion: Completion[T] = Completion()
-        self._waiting.append((operation, completion))
-        # The loop's thread alone releases it, and what it has appended before is found by who acquires it then.
-        if self._asleep.locked():
-            self._asleep.release()
+        self._waiting.append((operation, completion, not can_wait))
+        if not can_wait or len(self._waiting) >= MANY:
+            # The loop's thread alone releases it, and what it has appended before is found by who acquires it then.
+            if self._asleep.locked():
+                self._asleep.release()
+        elif self._wakes_later is None:
+            self._wakes_later = self._loop.call_later(CAN_WAIT, self._wake)
         return completion
+
+    def _wake(self) -> None:
+        self._wakes_later = None
+        if (self._waiting or self._stopping) and self._asleep.locked():
+            self._asleep.release()
 
     async def stop(self) -> None:
         self._stopping = True
-        if self._asleep.locked():
-            self._asleep.release()
+        if self._wakes_later is not None:
+            self._wakes_later.cancel()
+        self._wake()
         await self._loop.run_in_executor(None, self._worker.join)
         await asyncio.sleep(0)  # the last batch is handed over by a callback that is queued now
         while self._done:  # noqa: ASYNC110 - it takes a few turns, and only here is it waited for
@@ -287,9 +311,9 @@ class ThreadedWriter:
                 if window and not self._stopping:
                     self._sleep(window)
                 batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))]
-                size = len(batch)
-                results, tx = self._batcher.run([operation for operation, _ in batch])
-                self._done.append(self._answers([completion for _, completion in batch], results, tx))
+                size = sum([awaited for _, _, awaited in batch])
+                results, tx = self._batcher.run([operation for operation, _, _ in batch])
+                self._done.append(self._answers([completion for _, completion, _ in batch], results, tx))
                 self._loop.call_soon_threadsafe(self._hand_out)
             if self._stopping and not waiting:
                 return
