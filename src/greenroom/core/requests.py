@@ -113,8 +113,8 @@ class EndRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DetachRequest(msgspec.Struct, frozen=True):
-    """`detach`: the connection is gone; the session ends in ``grace`` seconds unless it is attached before. An engine may
-    write it with what comes next, some milliseconds later."""
+    """`detach`: the connection is gone; the session ends in ``grace`` seconds unless it is attached before. An engine
+    may write it with what comes next, some milliseconds later."""
 
     owner: Owner
     grace: float
