@@ -297,7 +297,7 @@ class Crowd:
     def mint(self, external_id: str) -> str:
         """A client access token of the application."""
         return mint_client_token(
-            self.tenants.ring,
+            self.tenants.keys.ring,
             issuer=ISSUER,
             app=self.application.key,
             version=2,
@@ -312,7 +312,7 @@ class Crowd:
     async def call(self, node: NodeProcess, method: str, path: str, body: object = None) -> Any:
         """What the server API of that node answers. Raises AssertionError where that is a refusal."""
         token = mint_api_token(
-            self.tenants.ring,
+            self.tenants.keys.ring,
             issuer=ISSUER,
             app=self.application.key,
             scopes=tuple(API_SCOPES),
@@ -496,7 +496,7 @@ async def _all(work: Any) -> None:
 async def _until_known(cluster: Cluster, tenants: Tenants, key: str) -> None:
     """Every node has read the directory since: with its next beat, which is a second away, on a busy machine more."""
     token = mint_api_token(
-        tenants.ring, issuer=ISSUER, app=key, scopes=tuple(API_SCOPES), now=time.time(), random_bytes=os.urandom
+        tenants.keys.ring, issuer=ISSUER, app=key, scopes=tuple(API_SCOPES), now=time.time(), random_bytes=os.urandom
     ).token
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http, asyncio.timeout(PATIENCE):
         for node in cluster.nodes:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from greenroom import Greenroom, ParticipantInfo
+from greenroom.model import participant_id_of
 from greenroom.server.config import ServerConfig, check
 from greenroom.server.service import Service
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, VerifiedToken, mint_client_token, verify
@@ -38,7 +39,7 @@ class Site:
     def verified(self, token: str, kind: TokenKind) -> VerifiedToken:
         """What the service itself says of a token that a client got."""
         tenants = self.service.tenants
-        return verify(token, tenants.ring, kind=kind, issuer=self.service.issuer, now=tenants.now())
+        return verify(token, tenants.keys.ring, kind=kind, issuer=self.service.issuer, now=tenants.now())
 
 
 @asynccontextmanager
@@ -70,14 +71,14 @@ async def member_of(site: Site, room: str) -> AsyncIterator[list[Any]]:
     app = await site.service.engine.directory.application(site.key)
     assert app is not None
     minted = mint_client_token(
-        tenants.ring,
+        tenants.keys.ring,
         issuer=site.service.issuer,
         app=site.key,
         version=2,
         scopes=SESSION_SCOPES,
         now=tenants.now(),
         random_bytes=tenants.random_bytes,
-        participant_id=tenants.participant_id(app, "anna"),
+        participant_id=participant_id_of(app.namespace, "anna"),
         external_id="anna",
         life=600,
     )

@@ -69,7 +69,7 @@ def api_of(
     """The API with a token for these scopes."""
     service = running.service
     token = mint_api_token(
-        service.tenants.ring,
+        service.tenants.keys.ring,
         issuer=service.issuer,
         app=tenant.key,
         scopes=scopes,

@@ -87,7 +87,7 @@ class Tenant:
     ) -> str:
         """A client access token, minted by the service's own key ring."""
         return mint_client_token(
-            self.running.service.tenants.ring,
+            self.running.service.tenants.keys.ring,
             issuer=self.running.service.issuer,
             app=self.key,
             participant_id=None if external_id is None else self.participant_id(external_id),

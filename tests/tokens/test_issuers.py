@@ -154,7 +154,7 @@ def test_none_passes_for_a_token_of_the_service(alg: str, kind: TokenKind) -> No
         for typ in ("JWT", kind.typ):
             token = key.token(key.header(typ=typ), {**claims, "iss": iss})
             with pytest.raises(TokenInvalidError):
-                verify(token, PLACES[alg].tenants.ring, kind=kind, issuer=OWN_ISSUER, now=NOW)
+                verify(token, PLACES[alg].tenants.keys.ring, kind=kind, issuer=OWN_ISSUER, now=NOW)
 
 
 def test_an_issuer_s_key_opens_no_other_application() -> None:

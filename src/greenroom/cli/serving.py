@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from greenroom.cli.discovery import SERVICE_FILE
 from greenroom.cli.output import print_json
 from greenroom.cli.welcome import Demo, show_ready
-from greenroom.model import Application
+from greenroom.model import Application, participant_id_of
 from greenroom.server.api.demo import DEMO_FILE
 from greenroom.server.process import run as run_service
 from greenroom.server.tenants.secrets import read_or_make
@@ -78,9 +78,9 @@ async def _demo(service: Service, data: Path) -> Demo:
             app, secret = await tenants.rotate_secret(known.key, overlap=0)
         path.unlink(missing_ok=True)
         read_or_make(path, lambda: secret)
-    participant_id = tenants.participant_id(app, DEMO_EXTERNAL_ID)
+    participant_id = participant_id_of(app.namespace, DEMO_EXTERNAL_ID)
     minted = mint_client_token(
-        tenants.ring,
+        tenants.keys.ring,
         issuer=service.issuer,
         app=app.key,
         version=2,

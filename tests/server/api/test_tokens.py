@@ -13,7 +13,7 @@ import pytest
 
 from greenroom.engines.base import RevokeToken
 from greenroom.errors import TokenInvalidError
-from greenroom.model import Application, Restriction, SessionPolicy
+from greenroom.model import Application, Restriction, SessionPolicy, participant_id_of
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, TokenKind, verify
 from tests.server.http_service import (
     ISSUER,
@@ -130,7 +130,7 @@ async def test_tokens_verify_with_the_service_s_own_keys_and_only_as_what_they_a
         backend = await Backend.of(site)
         tenants = site.service.tenants
         token = (await backend.v2({"externalId": "anna"})).json["access_token"]
-        found = verify(token, tenants.ring, kind=TokenKind.CLIENT, issuer=ISSUER, now=START)
+        found = verify(token, tenants.keys.ring, kind=TokenKind.CLIENT, issuer=ISSUER, now=START)
         assert found.external_id == "anna"
         refused = await backend.v2({}, token)
         assert refused.status == 401
@@ -369,7 +369,7 @@ async def test_a_refresh_token_opens_nothing_and_other_tokens_renew_nothing() ->
     async with http_site() as site:
         backend, other = await Backend.of(site, "One"), await Backend.of(site, "Two")
         pair = (await backend.form(V1)).json
-        ring = site.service.tenants.ring
+        ring = site.service.tenants.keys.ring
         with pytest.raises(TokenInvalidError):
             verify(pair["refresh_token"], ring, kind=TokenKind.CLIENT, issuer=ISSUER, now=START)
         assert (await backend.v2({}, pair["refresh_token"])).status == 401
@@ -742,7 +742,7 @@ async def test_api_tokens_at_or_below_the_applications_cut_off_are_revoked() -> 
 
 async def kicked(site: Site, backend: Backend, external_id: str, before: int) -> None:
     """As the engine stores a cut-off of a participant."""
-    subject = site.service.tenants.participant_id(backend.app, external_id)
+    subject = participant_id_of(backend.app.namespace, external_id)
     entry = Restriction(app=backend.app.key, kind="cutoff", subject=subject, before=before)
     site.service.fake_engine.directory.restricted.append(entry)
     await site.service.tenants.reload()
@@ -785,7 +785,7 @@ async def test_invalidate_revokes_one_client_access_token() -> None:
         assert (request.app, request.jti) == (backend.app.key, claims["jti"])
         assert request.participant_id == claims["sub"]
         assert request.until == claims["exp"] * 1_000
-        found = verify(token, site.service.tenants.ring, kind=TokenKind.CLIENT, issuer=ISSUER, now=START)
+        found = verify(token, site.service.tenants.keys.ring, kind=TokenKind.CLIENT, issuer=ISSUER, now=START)
         assert site.service.tenants.revocations.is_revoked(backend.app, found)
         assert (await backend.form(INVALIDATE, f"access_token={token}")).status == 200
 

@@ -24,9 +24,9 @@ async def test_the_first_start_makes_a_key_that_signs_at_once_and_the_next_uses_
     assert len(world.directory.sealed) == 1
     second = await world.loaded("two")
     assert len(world.directory.sealed) == 1
-    assert first.ring.current.kid == second.ring.current.kid
-    token = mint_api_token(first.ring, issuer=ISSUER, app="a", scopes=(), now=START, random_bytes=Dice()).token
-    assert verify(token, second.ring, kind=TokenKind.API, issuer=ISSUER, now=START).app == "a"
+    assert first.keys.ring.current.kid == second.keys.ring.current.kid
+    token = mint_api_token(first.keys.ring, issuer=ISSUER, app="a", scopes=(), now=START, random_bytes=Dice()).token
+    assert verify(token, second.keys.ring, kind=TokenKind.API, issuer=ISSUER, now=START).app == "a"
 
 
 async def test_two_nodes_that_make_the_first_key_at_once_accept_each_other() -> None:
@@ -35,15 +35,15 @@ async def test_two_nodes_that_make_the_first_key_at_once_accept_each_other() -> 
     await asyncio.gather(one.load(), two.load())
     for tenants in (one, two):
         await tenants.reload()
-    assert one.ring.current.kid == two.ring.current.kid
-    assert {key.kid for key in one.ring.keys} == set(world.directory.sealed)
+    assert one.keys.ring.current.kid == two.keys.ring.current.kid
+    assert {key.kid for key in one.keys.ring.keys} == set(world.directory.sealed)
 
 
 async def test_the_algorithm_is_a_setting() -> None:
     tenants = World().node(config=ServerConfig(signing_alg="HS256"))
     await tenants.load()
-    assert tenants.ring.current.alg is Algorithm.HS256
-    assert tenants.ring.jwks() == {"keys": []}
+    assert tenants.keys.ring.current.alg is Algorithm.HS256
+    assert tenants.keys.ring.jwks() == {"keys": []}
 
 
 async def test_another_master_key_is_refused_in_words() -> None:
@@ -55,7 +55,7 @@ async def test_another_master_key_is_refused_in_words() -> None:
 
 async def test_nothing_can_be_signed_before_the_keys_are_loaded() -> None:
     with pytest.raises(RuntimeError, match="not been loaded"):
-        _ = World().node().ring
+        _ = World().node().keys.ring
 
 
 def test_a_key_is_announced_for_longer_than_copies_of_the_key_set_are_kept() -> None:
@@ -65,25 +65,25 @@ def test_a_key_is_announced_for_longer_than_copies_of_the_key_set_are_kept() -> 
 async def test_a_new_key_is_published_first_then_signs_and_the_old_one_verifies_to_the_end() -> None:
     world = World()
     tenants = await world.loaded()
-    old = tenants.ring.current
+    old = tenants.keys.ring.current
     token = mint_api_token(
-        tenants.ring, issuer=ISSUER, app="a", scopes=(), now=START, random_bytes=Dice(), life=86_400
+        tenants.keys.ring, issuer=ISSUER, app="a", scopes=(), now=START, random_bytes=Dice(), life=86_400
     ).token
     new = await tenants.rotate_key()
-    assert tenants.ring.current.kid == old.kid
-    assert [key.kid for key in tenants.ring.upcoming] == [new.kid]
-    assert {key["kid"] for key in tenants.ring.jwks()["keys"]} == {old.kid, new.kid}
+    assert tenants.keys.ring.current.kid == old.kid
+    assert [key.kid for key in tenants.keys.ring.upcoming] == [new.kid]
+    assert {key["kid"] for key in tenants.keys.ring.jwks()["keys"]} == {old.kid, new.kid}
 
     world.clock.now = START + ANNOUNCED
-    assert tenants.ring.current.kid == new.kid
-    assert [key.kid for key in tenants.ring.previous] == [old.kid]
+    assert tenants.keys.ring.current.kid == new.kid
+    assert [key.kid for key in tenants.keys.ring.previous] == [old.kid]
 
     world.clock.now = START + 86_400
-    assert verify(token, tenants.ring, kind=TokenKind.API, issuer=ISSUER, now=world.clock.now).app == "a"
+    assert verify(token, tenants.keys.ring, kind=TokenKind.API, issuer=ISSUER, now=world.clock.now).app == "a"
     world.clock.now = START + ANNOUNCED + OVERLAP_SECONDS - 1
-    assert old.kid in tenants.ring.by_kid
+    assert old.kid in tenants.keys.ring.by_kid
     world.clock.now = START + ANNOUNCED + OVERLAP_SECONDS + 3_600
-    assert old.kid not in tenants.ring.by_kid
+    assert old.kid not in tenants.keys.ring.by_kid
 
 
 async def test_every_node_changes_keys_at_the_same_moment_without_a_command() -> None:
@@ -93,13 +93,13 @@ async def test_every_node_changes_keys_at_the_same_moment_without_a_command() ->
     await two.reload_if(await world.directory.version())
     for now in (START, START + ANNOUNCED - 1, START + ANNOUNCED):
         world.clock.now = now
-        assert one.ring.current.kid == two.ring.current.kid
+        assert one.keys.ring.current.kid == two.keys.ring.current.kid
 
 
 async def test_keys_are_sealed_where_they_are_stored() -> None:
     world = World()
     tenants = await world.loaded()
     (stored,) = world.directory.sealed.values()
-    whole = msgspec.json.decode(tenants.ring.current.to_bytes(), type=dict[str, object])
+    whole = msgspec.json.decode(tenants.keys.ring.current.to_bytes(), type=dict[str, object])
     assert str(whole["d"]).encode() not in stored.sealed
-    assert "sealed" not in repr(tenants.ring)
+    assert "sealed" not in repr(tenants.keys.ring)

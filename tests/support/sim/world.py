@@ -117,7 +117,7 @@ class World:
             assert app.external_id is not None
             return app.issuer.token(app.external_id, self.node.clock.wall())
         return mint_client_token(
-            service.tenants.ring,
+            service.tenants.keys.ring,
             issuer=URL,
             app=self.application.key,
             version=2,

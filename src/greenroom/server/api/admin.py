@@ -271,7 +271,7 @@ async def change_ceilings(call: Call[AppPath, Nothing, CeilingsPatch]) -> Applic
 
 async def list_keys(call: Call[Nothing, Nothing, Nothing]) -> KeyList:
     """The key ring."""
-    ring = call.context.tenants.ring
+    ring = call.context.tenants.keys.ring
     return KeyList(tuple(msgspec.convert(describe_key(key, ring), KeyView) for key in ring.keys))
 
 

@@ -13,7 +13,7 @@ from greenroom.core.presence import AVAILABLE
 from greenroom.engines import paging
 from greenroom.engines.base import SessionQuery
 from greenroom.external_ids import check_external_id
-from greenroom.model import ERASED, ParticipantRecord, SessionRecord
+from greenroom.model import ERASED, ParticipantRecord, SessionRecord, participant_id_of
 from greenroom.server.http.context import HttpContext
 from greenroom.server.http.problems import illegal
 from greenroom.server.http.routes import Call
@@ -92,7 +92,7 @@ def participant_id_for(call: Call[Any, Any, Any], external_id: str) -> str:
     checked = check_external_id(external_id, "externalId")
     if not checked:
         raise illegal("The external id is empty.")
-    return call.context.tenants.participant_id(call.app, checked)
+    return participant_id_of(call.app.namespace, checked)
 
 
 def one_of(call: Call[Any, Any, Any], participant_id: str | None, external_id: str | None) -> str:

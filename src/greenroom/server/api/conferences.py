@@ -261,7 +261,7 @@ def _token_for(call: Call[Any, Any, Any], external_id: str, room: str, can: tupl
     tenants = call.context.tenants
     participant_id = participant_id_for(call, external_id)
     minted = mint_client_token(
-        tenants.ring,
+        tenants.keys.ring,
         issuer=call.context.issuer,
         app=call.app.key,
         version=2,

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from greenroom.errors import NotFoundError
 from greenroom.external_ids import check_external_id
-from greenroom.model import Application
+from greenroom.model import Application, participant_id_of
 from greenroom.server.http.routes import Answer, Call, Nothing, public
 from greenroom.server.http.static import Packed, packed, send
 from greenroom.server.wire.addresses import is_loopback
@@ -97,9 +97,9 @@ async def sign_in(call: Call[Nothing, Nothing, SignIn]) -> SignedIn:
     """A client access token of the demo application for any external id."""
     tenants, app = call.context.tenants, application(call)
     external_id = check_external_id(call.body.external_id) or ""
-    participant_id = tenants.participant_id(app, external_id)
+    participant_id = participant_id_of(app.namespace, external_id)
     minted = mint_client_token(
-        tenants.ring,
+        tenants.keys.ring,
         issuer=call.context.issuer,
         app=app.key,
         version=2,

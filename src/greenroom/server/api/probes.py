@@ -53,7 +53,7 @@ async def readyz(call: Call[Nothing, Nothing, Nothing]) -> Readiness:
 
 async def jwks(call: Call[Nothing, Nothing, Nothing]) -> JwkSet:
     """The key set, for services that verify tokens themselves. A new key is published well before it signs."""
-    return msgspec.convert(call.context.tenants.ring.jwks(), JwkSet)
+    return msgspec.convert(call.context.tenants.keys.ring.jwks(), JwkSet)
 
 
 _PROBE = {"Cache-Control": "no-store"}

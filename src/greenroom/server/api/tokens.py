@@ -13,7 +13,7 @@ from greenroom.codes import ErrorCode
 from greenroom.engines.base import RevokeToken
 from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError
 from greenroom.external_ids import check_external_id
-from greenroom.model import RoomGrant, SessionPolicy
+from greenroom.model import RoomGrant, SessionPolicy, participant_id_of
 from greenroom.server.api.common import all_sessions
 from greenroom.server.http.problems import NO_STORE, ProblemError, illegal
 from greenroom.server.http.routes import Body, Call, Nothing, Origin, api, basic
@@ -148,7 +148,7 @@ async def api_token(call: Call[Nothing, Nothing, ApiTokenForm]) -> TokenReply:
     _check_grant(call, form.grant_type, GRANT_TYPE)
     tenants = call.context.tenants
     minted = mint_api_token(
-        tenants.ring,
+        tenants.keys.ring,
         issuer=call.context.issuer,
         app=call.app.key,
         scopes=_scopes(form.scope, API_SCOPES),
@@ -176,7 +176,11 @@ async def refresh(call: Call[Nothing, Nothing, RefreshForm]) -> RefreshableToken
     context, problem = call.context, "refresh_token is not a valid refresh token of this application"
     try:
         token = verify(
-            call.body.refresh_token, context.tenants.ring, kind=TokenKind.REFRESH, issuer=context.issuer, now=call.now
+            call.body.refresh_token,
+            context.tenants.keys.ring,
+            kind=TokenKind.REFRESH,
+            issuer=context.issuer,
+            now=call.now,
         )
     except GreenroomError as error:
         raise illegal(f"{problem}. {error}", error="invalid_grant") from None
@@ -188,8 +192,9 @@ async def refresh(call: Call[Nothing, Nothing, RefreshForm]) -> RefreshableToken
 
 def _client_token(call: Call[Any, Any, Any], life: int | None) -> RefreshableTokenReply:
     tenants, issuer, app = call.context.tenants, call.context.issuer, call.app.key
+    ring = tenants.keys.ring
     minted = mint_client_token(
-        tenants.ring,
+        ring,
         issuer=issuer,
         app=app,
         version=1,
@@ -200,7 +205,7 @@ def _client_token(call: Call[Any, Any, Any], life: int | None) -> RefreshableTok
         issued_after=tenants.revocations.cutoff(call.app, None),
     )
     tenants.minted.add(minted.token)
-    renewal = mint_refresh_token(tenants.ring, issuer=issuer, app=app, access=minted, random_bytes=tenants.random_bytes)
+    renewal = mint_refresh_token(ring, issuer=issuer, app=app, access=minted, random_bytes=tenants.random_bytes)
     return RefreshableTokenReply(
         access_token=minted.token, expires_in=minted.life, scope=minted.scope, refresh_token=renewal
     )
@@ -211,9 +216,9 @@ async def client_access_token(call: Call[Nothing, Nothing, ClientAccessTokenRequ
     body = call.body
     tenants = call.context.tenants
     external_id = check_external_id(body.externalId, "externalId")
-    participant_id = None if external_id is None else tenants.participant_id(call.app, external_id)
+    participant_id = None if external_id is None else participant_id_of(call.app.namespace, external_id)
     minted = mint_client_token(
-        tenants.ring,
+        tenants.keys.ring,
         issuer=call.context.issuer,
         app=call.app.key,
         version=2,
@@ -240,7 +245,7 @@ async def invalidate(call: Call[Nothing, Nothing, InvalidateForm]) -> Nothing:
     problem = "access_token is not a client access token of this application."
     try:
         token = tenants.issuers.verify(text, call.now) or verify(
-            text, tenants.ring, kind=TokenKind.CLIENT, issuer=call.context.issuer, now=call.now
+            text, tenants.keys.ring, kind=TokenKind.CLIENT, issuer=call.context.issuer, now=call.now
         )
     except ServiceUnavailableError:
         raise

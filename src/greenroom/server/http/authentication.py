@@ -114,7 +114,7 @@ class Authenticator:
         text = _bearer(given, "an API token")
         tenants = self._context.tenants
         issuer = self._context.issuer
-        token = verify(text, tenants.ring, kind=TokenKind.API, issuer=issuer, now=tenants.now())
+        token = verify(text, tenants.keys.ring, kind=TokenKind.API, issuer=issuer, now=tenants.now())
         application = tenants.get(token.app)
         if application is not None and application.disabled:
             raise TokenInvalidError(code=ErrorCode.APPLICATION_DISABLED)

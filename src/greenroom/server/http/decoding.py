@@ -37,9 +37,26 @@ def decode_body(raw: bytes, form: Body, kind: type[T], *, strict: bool = True) -
 
     strict: whether a form may have no unknown fields (RFC 6749, section 3.2, wants them ignored); JSON never may.
     """
+    text = _text(raw)
     if form is Body.FORM:
-        return decode_fields(_text(raw, "body"), kind, "body", strict=strict)
-    return _decode_json(raw, kind)
+        return decode_fields(text, kind, "body", strict=strict)
+    if not text.strip(" \t\r\n"):
+        raise illegal("The body is empty. Send a JSON object, at least {}.")
+    try:
+        # The standard decoder sees what msgspec does not report: a key that comes twice.
+        value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except _DuplicateError as error:
+        raise illegal(f"A member comes twice in the body: {error}. Send it once.") from None
+    except RecursionError:
+        raise illegal("The body is nested too deeply.", closes=True) from None
+    except ValueError:
+        raise illegal(
+            "The body is not JSON. Check it, and that Content-Length counts bytes of UTF-8, not characters.",
+            closes=True,
+        ) from None
+    return convert(value, kind, "body")
 
 
 def decode_fields(text: str, kind: type[T], where: str, *, strict: bool = False) -> T:
@@ -83,33 +100,12 @@ def convert(values: Any, kind: type[T], where: str) -> T:
         raise illegal(explain(error, values, kind, where)) from None
 
 
-def _decode_json(raw: bytes, kind: type[T]) -> T:
-    text = _text(raw, "body")
-    if not text.strip(" \t\r\n"):
-        raise illegal("The body is empty. Send a JSON object, at least {}.")
-    try:
-        # The standard decoder sees what msgspec does not report: a key that comes twice.
-        value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()
-    except _DuplicateError as error:
-        raise illegal(f"A member comes twice in the body: {error}. Send it once.") from None
-    except RecursionError:
-        raise illegal("The body is nested too deeply.", closes=True) from None
-    except ValueError:
-        raise illegal(
-            "The body is not JSON. Check it, and that Content-Length counts bytes of UTF-8, not characters.",
-            closes=True,
-        ) from None
-    return convert(value, kind, "body")
-
-
-def _text(raw: bytes, where: str) -> str:
+def _text(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise illegal(
-            f"The {where} is not UTF-8. Check it, and that Content-Length counts bytes, not characters.", closes=True
+            "The body is not UTF-8. Check it, and that Content-Length counts bytes, not characters.", closes=True
         ) from None
 
 

@@ -71,7 +71,7 @@ class Dispatcher:
         try:
             if request.method == "OPTIONS":
                 return self._options(request), None
-            found = self.table.find(request.method, _path_of(request))
+            found = self.table.find(request.method, request.rel_url.raw_path)
             route = found.route
             return _reply(await self._call(request, found, address), route), route
         except ProblemError as error:
@@ -82,7 +82,7 @@ class Dispatcher:
             raise
         except Exception:
             # Path only: a query could hold anything.
-            log.exception("unexpected error: method=%s path=%s", request.method, _path_of(request))
+            log.exception("unexpected error: method=%s path=%s", request.method, request.rel_url.raw_path)
             problem = problems.internal()
         return refusal(problem, route), route
 
@@ -119,7 +119,7 @@ class Dispatcher:
         return decode_body(raw, form, route.body_type, strict=route.strict), form
 
     def _options(self, request: web.BaseRequest) -> web.Response:
-        path = _path_of(request)
+        path = request.rel_url.raw_path
         if path == "*":
             return _response(204, {"Allow": "GET, HEAD, OPTIONS, POST"})
         methods = self.table.methods(path)
@@ -172,10 +172,6 @@ def _form_of(request: web.BaseRequest, raw: bytes, forms: Iterable[Body]) -> Bod
             if kind.strip().lower() == form.value:
                 return form
     raise problems.wrong_type([form.value for form in forms], given, looks_like_json=raw.lstrip()[:1] == b"{")
-
-
-def _path_of(request: web.BaseRequest) -> str:
-    return request.rel_url.raw_path
 
 
 def _reply(result: Any, route: Route) -> web.Response:

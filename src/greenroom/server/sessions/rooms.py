@@ -307,16 +307,6 @@ class NodeRooms:
                 self.is_unread = True  # read a moment ago: an engine that is not itself now
         self._note(room)
 
-    def _apply(self, room: NodeRoom, change: RosterChange) -> None:
-        copy = room.roster
-        if copy is None or room.reading is not None:
-            self._keep_early(room, change)
-        elif copy.apply(change):
-            self._note(room)
-        else:
-            self._keep_early(room, change)
-            self._read(room)
-
     def _keep_early(self, room: NodeRoom, change: RosterChange) -> None:
         if len(room.early) >= MOST_EARLY:
             room.early.clear()
@@ -342,8 +332,16 @@ class NodeRooms:
     def changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed."""
         room = self._rooms.get((change.app, change.room))
-        if room is not None and (room.watchers or room.asking):
-            self._apply(room, change)
+        if room is None or not (room.watchers or room.asking):
+            return
+        copy = room.roster
+        if copy is None or room.reading is not None:
+            self._keep_early(room, change)
+        elif copy.apply(change):
+            self._note(room)
+        else:
+            self._keep_early(room, change)
+            self._read(room)
 
     def message(self, message: RoomMessage) -> None:
         """A message to the members of a room."""

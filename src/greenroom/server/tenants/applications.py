@@ -14,7 +14,7 @@ import msgspec
 
 from greenroom.engines.base import Directory, restriction_expires
 from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError
-from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey, participant_id_of
+from greenroom.model import Application, ApplicationSettings, Restriction, SealedKey
 from greenroom.server.config import ServerConfig
 from greenroom.server.outbound.documents import Document, FetchFailedError
 from greenroom.server.tenants.ceilings import effective
@@ -23,7 +23,7 @@ from greenroom.server.tenants.key_sets import KeySets
 from greenroom.server.tenants.keys import ANNOUNCED, SigningKeys
 from greenroom.server.tenants.revocations import Revocations
 from greenroom.server.tenants.secrets import SecretStore
-from greenroom.tokens import Algorithm, BasicCredentials, KeyRing, MintedTokens, SigningKey, new_app_key, new_secret
+from greenroom.tokens import Algorithm, BasicCredentials, MintedTokens, SigningKey, new_app_key, new_secret
 
 SECRET_OVERLAP = 86_400.0
 """Seconds for which a replaced app secret is still good, unless `rotate_secret` is given another overlap."""
@@ -72,7 +72,8 @@ class Tenants:
             algorithm=Algorithm(self._config.signing_alg),
         )
         self._directory = directory
-        self._clock = clock
+        self.now = clock
+        """Unix seconds."""
         self._stored_applications: dict[str, Application] = {}
         """All that was read, tombstones too."""
         self._stored_keys: dict[str, SealedKey] = {}
@@ -84,10 +85,6 @@ class Tenants:
         self._while_loading: list[tuple[tuple[Restriction, ...], int, int]] = []
         self._begun = self._finished = 0  # numbers of loads
         self._changing = asyncio.Lock()
-
-    def now(self) -> float:
-        """Unix seconds, of the clock given."""
-        return self._clock()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -110,17 +107,12 @@ class Tenants:
         """The directory's version that the copy is of; -1 before `load`."""
         return self._version
 
-    @property
-    def ring(self) -> KeyRing:
-        """The keys that sign and verify now."""
-        return self.keys.ring
-
     def authenticate(self, readings: Iterable[BasicCredentials]) -> Application | None:
         """The application whose key and secret one of the readings of a Basic header holds, else None.
 
         Does the same work for an unknown key as for a wrong secret. A disabled application is returned: say so.
         """
-        now = self._clock()
+        now = self.now()
         found: Application | None = None
         for key, secret in readings:
             app = self._applications.get(key)
@@ -128,10 +120,6 @@ class Tenants:
             if matches and found is None:
                 found = app
         return found
-
-    def participant_id(self, app: Application, external_id: str) -> str:
-        """The participant of an external id (S2)."""
-        return participant_id_of(app.namespace, external_id)
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
@@ -141,7 +129,7 @@ class Tenants:
         async with self._changing:
             await self._load()
             if not self.keys:
-                await self._add_key(self._clock() - ANNOUNCED)
+                await self._add_key(self.now() - ANNOUNCED)
                 await self._load()
 
     async def reload_if(self, version: int) -> bool:
@@ -281,7 +269,7 @@ class Tenants:
         """A new signing key: published now, signing `ANNOUNCED` seconds from now; the present one verifies until no
         token of it can be left."""
         async with self._changing:
-            key = await self._add_key(self._clock())
+            key = await self._add_key(self.now())
             await self._load()
             return key
 
@@ -300,7 +288,7 @@ class Tenants:
         return lowered
 
     def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
+        return int(self.now() * 1000)
 
 
 class _NoFetcher:
