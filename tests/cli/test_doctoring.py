@@ -25,6 +25,12 @@ async def test_what_a_service_that_has_ended_left() -> None:
         assert (unknown.code, unknown.err.count("\n")) == (Exit.NOT_FOUND, 1)
 
 
+async def test_the_directory_of_a_service_that_runs_is_not_waited_for() -> None:
+    async with running_service() as running:
+        ran = await run("doctor", "--engine", "embedded", "--data", running.data_dir)
+        assert (ran.code, "Another process" in ran.err, ran.err.count("\n")) == (Exit.TRY_LATER, True, 1)
+
+
 def test_to_look_makes_no_data_directory(tmp_path: Path) -> None:
     ran = run_here("doctor", "--engine", "embedded", "--data", str(tmp_path / "data"))
     assert (ran.code, ran.out, ran.err.count("\n")) == (Exit.NOT_FOUND, "", 1)
