@@ -137,3 +137,8 @@ def test_the_structure_of_the_source(source: Trees) -> None:
     assert spread_classes(source) == []
     assert len([path for path in (SOURCE / "server").glob("*.py") if path.name != "__init__.py"]) <= 8
     assert shared_names(source) == []
+
+
+def test_every_module_has_its_test_file() -> None:
+    """CONTRIBUTING.md says which need none."""
+    assert untested(SOURCE, ROOT / "tests") == []

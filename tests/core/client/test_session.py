@@ -13,7 +13,7 @@ from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.client import ClientSession
 from greenroom.core.client import effects as fx
 from greenroom.core.states import SessionState
-from greenroom.errors import CLASS_OF_CODE, ServiceUnavailableError, TokenRefreshError
+from greenroom.errors import CLASS_OF_CODE
 from greenroom.messages import Device, ParticipantsParams
 from greenroom.model import ParticipantInfo
 from greenroom.tokens.reader import peek
@@ -284,17 +284,6 @@ def test_time_alone_never_loops() -> None:
                 walker.take()
 
 
-def test_a_callback_that_returns_nothing_is_an_error_that_says_so() -> None:
-    machine = ClientSession(_tools(random.Random(1)))
-    machine.set_token(0.0, None, refreshable=True)
-    machine.open(0.0, 1)
-    (ask,) = [one for one in machine.effects() if isinstance(one, fx.RequestToken)]
-    machine.token(0.1, ask.number, None)
-    (rejected,) = [one for one in machine.effects() if isinstance(one, fx.Reject)]
-    assert isinstance(rejected.error, TokenRefreshError)
-    assert "returned None. Is its return statement missing?" in str(rejected.error)
-
-
 def test_no_token_shows_in_the_texts_of_errors() -> None:
     secret = token_text({"app": "app", "xid": "bob", "iat": _WALL, "exp": _WALL + 60})
     machine = ClientSession(_tools(random.Random(1)))
@@ -321,16 +310,6 @@ def test_at_most_sixteen_requests_wait_for_the_service() -> None:
     reply = {"jsonrpc": "2.0", "id": sent[0]["id"], "result": {"participant": _RESULT["participant"]}}
     walker.machine.message(walker.now, 1, json.dumps(reply))
     assert sum(isinstance(one, fx.SendText) for one in walker.machine.effects()) == 1
-
-
-def test_the_timeout_names_the_last_failure() -> None:
-    machine = ClientSession(_tools(random.Random(1)))
-    machine.set_token(0.0, token_text({"app": "a", "iat": _WALL, "exp": _WALL + 60}), refreshable=False)
-    machine.open(0.0, 1, timeout=1.0)
-    machine.dial_failed(0.5, 1, ServiceUnavailableError("No route to host."), 5.0)
-    machine.tick(1.0)
-    (rejected,) = [one for one in machine.effects() if isinstance(one, fx.Reject)]
-    assert "No route to host." in str(rejected.error)
 
 
 def _opened() -> Walker:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from greenroom.server.api.routes import API_ROUTES
 from greenroom.server.http.openapi import document
 from greenroom.server.http.routes import Auth
-from greenroom.server.version import version
-from tests.server.http_service import http_site
 
 
 def test_the_description_is_valid_openapi_3_1() -> None:
@@ -30,11 +27,3 @@ def test_the_description_tells_all_rows_with_their_credentials_and_errors() -> N
             assert "401" in operation["responses"]
         assert ("requestBody" in operation) == row.has_body
         assert str(row.status) in operation["responses"]
-
-
-async def test_the_description_is_served() -> None:
-    async with http_site() as site:
-        reply = await site.send("GET", "/openapi.json")
-        assert reply.status == 200
-        assert reply.headers["content-type"] == "application/json"
-        assert reply.json == msgspec.json.decode(msgspec.json.encode(document(API_ROUTES, version=version())))
