@@ -25,7 +25,7 @@ from tests.acceptance.process import ServiceProcess, service
 from tests.cli.running import run
 from tests.server.api.test_webhooks import LOOPBACK, add
 from tests.server.api_service import Api, api_service
-from tests.server.harness import Client, ClosedError, RefusedError, Tenant, running_service
+from tests.server.harness import Client, ClosedError, ForwardClocks, RefusedError, Tenant, pinged, running_service
 from tests.server.webhooks.receiver import receiver
 from tests.support.patience import PATIENCE, until
 
@@ -323,15 +323,16 @@ async def test_opens_beyond_the_rate_get_when_to_come_back() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.waiting
 async def test_heartbeats_are_the_services_duty_and_a_client_that_only_answers_pings_stays() -> None:
-    async with running_service(ping_interval=3.2, pong_timeout=3.0) as running:
+    clocks = ForwardClocks()
+    async with running_service(clocks) as running:
         tenant = await running.new_application()
         async with running.connect() as client:
             opened = await client.open(tenant.token("ada"))
             await client.call("ping")
             waiting = asyncio.ensure_future(client.receive())  # aiohttp answers pings while it is read from
-            await asyncio.sleep(10.0)
+            for _ in range(5):  # for longer than a minute
+                await pinged(running, clocks)
             assert not waiting.done()
             assert (await running.session(opened.id)).state.value == "attached"
             waiting.cancel()

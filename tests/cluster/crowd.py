@@ -42,7 +42,7 @@ from greenroom.server.tenants.applications import Tenants
 from greenroom.tokens import API_SCOPES, SESSION_SCOPES, mint_api_token, mint_client_token
 from tests.cluster.forms import BACK
 from tests.cluster.nodes import ISSUER, MASTER_KEY, Cluster, NodeProcess
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 from tests.support.sim import oracles
 
 T = TypeVar("T")
@@ -293,6 +293,7 @@ class Crowd:
         self._number = 0
         self._life: asyncio.Task[None] | None = None
         self._doing: set[asyncio.Task[Any]] = set()
+        self._done = 0
 
     def mint(self, external_id: str) -> str:
         """A client access token of the application."""
@@ -387,7 +388,16 @@ class Crowd:
             )[0]
             task = asyncio.get_running_loop().create_task(what(member))
             self._doing.add(task)
-            task.add_done_callback(self._doing.discard)
+            task.add_done_callback(self._is_done)
+
+    def _is_done(self, task: asyncio.Task[Any]) -> None:
+        self._doing.discard(task)
+        self._done += 1
+
+    async def has_done(self, things: int) -> None:
+        """Returns when so many more things have happened."""
+        wanted = self._done + things
+        await until(lambda: self._done >= wanted)
 
     async def _rename(self, member: Member) -> None:
         self._number += 1

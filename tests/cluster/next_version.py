@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from tests.cluster.this_version import look_for_nothing
+
 NEXT = "9.0.0"
 FIELD = b"of_the_future"
 VALUE = b"kept"
@@ -82,6 +84,7 @@ def become_the_next_version() -> None:
 
 if __name__ == "__main__":
     become_the_next_version()
+    look_for_nothing()
     from greenroom.cli import main
 
     main()

@@ -37,12 +37,12 @@ def durable(form: Form) -> Iterator[tuple[SentinelTrio, Cluster]]:
 async def _fail_over(crowd: Crowd, old: RedisServer, is_over: Callable[[], bool]) -> None:
     """The master is paused while the crowd lives, until another is. It is not killed: then it would lose nothing."""
     crowd.live()
-    await asyncio.sleep(1.0)
+    await crowd.has_done(20)
     old.pause()
     await asyncio.to_thread(wait_for, is_over, "the failover")
-    await asyncio.sleep(1.0)
+    await crowd.has_done(20)
     old.resume()
-    await asyncio.sleep(3.0)
+    await crowd.has_done(60)
     await crowd.calm()
     print(f"at rest after {await crowd.settled():.1f} s")
     crowd.nobody_was_lost()

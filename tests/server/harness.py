@@ -30,10 +30,11 @@ from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.engines.redis import RedisEngine
 from greenroom.messages import PATH, SUBPROTOCOL
 from greenroom.model import Application, RoomGrant, participant_id_of
+from greenroom.server.clocks import SYSTEM_CLOCKS, Clocks, SystemClocks
 from greenroom.server.config import ServerConfig, check
 from greenroom.server.service import Service
 from greenroom.tokens import SESSION_SCOPES, SessionPolicyClaim, mint_client_token
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 
 
 class RefusedError(Exception):
@@ -278,7 +279,7 @@ class RunningService:
         await (self.service.kill() if kill else self.service.stop())
         port = int(self.service.url.rpartition(":")[2])
         config = msgspec.structs.replace(self.service.config, port=port)
-        self.service = new_service(config)
+        self.service = new_service(config, self.service.clocks)
         await self.service.start()
 
     async def session(self, session_id: str) -> Any:
@@ -308,20 +309,39 @@ def short_config(data_dir: str, **settings: Any) -> ServerConfig:
     return config
 
 
-def new_service(config: ServerConfig) -> Service:
+class ForwardClocks(SystemClocks):
+    """The machine's own clocks, but that what connections wait for can be moved to: `ahead` are seconds."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+async def pinged(running: RunningService, clocks: ForwardClocks) -> None:
+    """The service's one connection is pinged now. Returns when it has answered."""
+    (connection,) = running.service.hub.connections
+    heartbeat = connection.machine._heartbeat
+    answered_at = heartbeat.answered_at
+    clocks.ahead += running.service.config.ping_interval
+    await until(lambda: heartbeat.answered_at > answered_at)
+
+
+def new_service(config: ServerConfig, clocks: Clocks = SYSTEM_CLOCKS) -> Service:
     """On the embedded engine, with a short commit window, unless the settings name another."""
     if config.engine != "embedded":
         # Calls wait: a machine that stands still for seconds is not what is tested.
-        return Service(config, engine=cast(Engine, RedisEngine(config.engine, lease=config.lease, timeout=PATIENCE)))
+        redis = RedisEngine(config.engine, lease=config.lease, timeout=PATIENCE)
+        return Service(config, engine=cast(Engine, redis), clocks=clocks)
     engine = EmbeddedEngine(config.data_dir, lease=config.lease, commit_window=0.0, lock_timeout=2.0)
-    return Service(config, engine=engine)
+    return Service(config, engine=engine, clocks=clocks)
 
 
 @asynccontextmanager
-async def running_service(**settings: Any) -> AsyncIterator[RunningService]:
+async def running_service(clocks: Clocks = SYSTEM_CLOCKS, /, **settings: Any) -> AsyncIterator[RunningService]:
     """A service of its own; settings are fields of ServerConfig."""
     with tempfile.TemporaryDirectory(prefix="greenroom-test-") as data_dir:
-        service = new_service(short_config(data_dir, **settings))
+        service = new_service(short_config(data_dir, **settings), clocks)
         await service.start()
         async with aiohttp.ClientSession() as http:
             running = RunningService(service, http, data_dir)
@@ -334,12 +354,14 @@ async def running_service(**settings: Any) -> AsyncIterator[RunningService]:
 __all__ = [
     "Client",
     "ClosedError",
+    "ForwardClocks",
     "Opened",
     "RefusedError",
     "RunningService",
     "Tenant",
     "new_secret",
     "new_service",
+    "pinged",
     "running_service",
     "short_config",
 ]  # fmt: skip

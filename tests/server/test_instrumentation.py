@@ -14,7 +14,7 @@ from greenroom.engines.base import Bus, Directory, Outbox, Registry
 from greenroom.engines.embedded import EmbeddedEngine
 from greenroom.server.instrumentation import Measure, MeasuredEngine
 from greenroom.server.telemetry.metrics import Metrics
-from tests.server.harness import RefusedError, RunningService, running_service
+from tests.server.harness import ForwardClocks, RefusedError, RunningService, running_service
 from tests.server.scraping import api_token, scrape, value
 from tests.support.patience import PATIENCE, until
 
@@ -168,7 +168,8 @@ async def test_ends_are_counted_by_reason_where_they_are_made() -> None:
 
 
 async def test_silence_is_measured_when_a_connection_is_dropped_for_it() -> None:
-    async with running_service(ping_interval=1.5, pong_timeout=1.0) as running:
+    clocks = ForwardClocks()
+    async with running_service(clocks, ping_interval=20.0, pong_timeout=15.0) as running:
         app = await running.new_application()
         # One that answers no ping.
         async with running.http.ws_connect(
@@ -184,9 +185,16 @@ async def test_silence_is_measured_when_a_connection_is_dropped_for_it() -> None
                     }
                 )
             )
+            await until(lambda: running.service.hub.sessions)
+            (connection,) = running.service.hub.connections
+            heartbeat = connection.machine._heartbeat
+            due = heartbeat.due
+            clocks.ahead += 20.0
+            await until(lambda: heartbeat.due > due)  # it was pinged
+            clocks.ahead += 15.0
             await until(lambda: not running.service.hub.connections and value_of_silence(running) == 1)
         found = await scrape(running)
-        assert 2.5 <= value(found, "greenroom_silence_seconds_sum") < PATIENCE
+        assert 35.0 <= value(found, "greenroom_silence_seconds_sum") < 35.0 + PATIENCE
 
 
 def value_of_silence(running: RunningService) -> int:

@@ -20,13 +20,14 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError, SessionEndedError
 from greenroom.model import make_session_id, participant_id_of, partition_of
 from greenroom.testing.engine_world import APP, NAMESPACE, owner_of, secret
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 from tests.support.redis_server import RedisServer, SentinelTrio, sentinel_trio, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
-LOAD_SECONDS = 10.0
 WORKERS = 8
+SOME = 50
+"""Opens that are answered before the failover, and after it."""
 
 
 class Load:
@@ -40,6 +41,8 @@ class Load:
         self.revisions: dict[str, tuple[int, str]] = {}
         """participant id -> the last acknowledged (revision, name)"""
         self.refused = 0
+        self.is_over = False
+        """Whether no more is begun."""
         self._number = 0
 
     def request(self) -> OpenRequest:
@@ -58,10 +61,15 @@ class Load:
             token=TokenFacts(jti="j", issued_at=now, expires_at=now + 3600),
         )
 
-    async def work(self, until: float) -> None:
-        while time.monotonic() < until:
+    async def some(self) -> None:
+        """Returns when some more opens were answered."""
+        wanted = len(self.opened) + SOME
+        await until(lambda: len(self.opened) >= wanted)
+
+    async def work(self) -> None:
+        while not self.is_over:
             request = self.request()
-            attached = await self._persist(partial(self.engine.registry.open, request), until)
+            attached = await self._persist(partial(self.engine.registry.open, request))
             if attached is None:
                 continue
             self.opened[attached.session.id] = request.participant_id
@@ -81,9 +89,9 @@ class Load:
                     break
                 self.revisions[request.participant_id] = (record.revision, record.name)
 
-    async def _persist(self, attempt: Callable[[], Awaitable[Attached]], until: float) -> Attached | None:
+    async def _persist(self, attempt: Callable[[], Awaitable[Attached]]) -> Attached | None:
         """As an SDK does: the same open again until it is answered."""
-        while time.monotonic() < until:
+        while not self.is_over:
             try:
                 return await attempt()
             except ServiceUnavailableError:
@@ -102,16 +110,15 @@ async def keep_alive(engine: RedisEngine) -> None:
         await asyncio.sleep(0.5)
 
 
-async def pause_and_wake(trio: SentinelTrio, chance: random.Random) -> RedisServer:
-    """The master stops; when another has been made master it wakes up, still believing."""
+async def pause_and_wake(trio: SentinelTrio, load: Load) -> None:
+    """The master stops; when another has been made master it wakes up, still believing, until it is told."""
     old = await asyncio.to_thread(trio.master)
-    await asyncio.sleep(1 + chance.random())
+    await load.some()
     old.pause()
-    async with asyncio.timeout(PATIENCE):
-        while (await asyncio.to_thread(trio.master)) is old:  # noqa: ASYNC110 - another process decides
-            await asyncio.sleep(0.1)
+    await asyncio.to_thread(wait_for, lambda: trio.master() is not old, "the failover")
     old.resume()
-    return old
+    await asyncio.to_thread(wait_for, lambda: is_demoted(old), "the old master's end")
+    await load.some()
 
 
 def is_demoted(server: RedisServer) -> bool:
@@ -142,7 +149,7 @@ async def check(engine: RedisEngine, load: Load) -> None:
 
 async def fail_over(trio: SentinelTrio, url: str, seed: int) -> Load:
     """Load while a paused master is failed over and wakes up, seen through a connection that outlives the pause (as of
-    a node that was paused with it). Returns when the old master knows that it is none."""
+    a node that was paused with it), until the old master knows that it is none."""
     print("seed", seed)
     engine = RedisEngine(url, timeout=30)
     await engine.start()
@@ -152,12 +159,13 @@ async def fail_over(trio: SentinelTrio, url: str, seed: int) -> Load:
         nothing = RestoreRequest(node="n1", lease="lease", sessions=(), finish=True)
         await engine.registry.restore(nothing)
         await engine.registry.beat(NodeBeat(node="n1", boot="b", lease="lease"))
-        until = time.monotonic() + LOAD_SECONDS
-        waking = asyncio.create_task(pause_and_wake(trio, random.Random(seed)))
-        await asyncio.gather(*(load.work(until) for _ in range(WORKERS)))
-        old = await waking
+        workers = [asyncio.create_task(load.work()) for _ in range(WORKERS)]
+        try:
+            await pause_and_wake(trio, load)
+        finally:
+            load.is_over = True
+            await asyncio.gather(*workers)
         print(len(load.opened), "opens,", len(load.revisions), "updates acknowledged,", load.refused, "refused")
-        await asyncio.to_thread(wait_for, lambda: is_demoted(old), "the old master's end")
     finally:
         alive.cancel()
         await asyncio.gather(alive, return_exceptions=True)

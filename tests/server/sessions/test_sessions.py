@@ -13,7 +13,15 @@ import pytest
 from greenroom.engines.base import BlockParticipant, KickParticipant
 from greenroom.messages import PATH, SUBPROTOCOL
 from greenroom.model import RegistryState, SessionPolicy
-from tests.server.harness import Client, ClosedError, RefusedError, RunningService, new_secret, running_service
+from tests.server.harness import (
+    Client,
+    ClosedError,
+    ForwardClocks,
+    RefusedError,
+    RunningService,
+    new_secret,
+    running_service,
+)
 from tests.support.patience import until
 
 
@@ -207,11 +215,18 @@ async def test_no_hello_in_time_is_closed() -> None:
 
 
 async def test_a_client_that_does_not_answer_pings_is_dropped_and_its_session_detached() -> None:
-    async with running_service(ping_interval=2.0, pong_timeout=1.0) as running:
+    clocks = ForwardClocks()
+    async with running_service(clocks, ping_interval=20.0, pong_timeout=15.0) as running:
         app = await running.new_application()
         socket = await running.http.ws_connect(running.url + PATH, protocols=(SUBPROTOCOL,), autoping=False)
         client = Client(socket)
         opened = await client.open(app.token("anna"))
+        (connection,) = running.service.hub.connections
+        heartbeat = connection.machine._heartbeat
+        due = heartbeat.due
+        clocks.ahead += 20.0
+        await until(lambda: heartbeat.due > due)  # it was pinged
+        clocks.ahead += 15.0
 
         async def is_detached() -> bool:
             record = await running.session(opened.id)

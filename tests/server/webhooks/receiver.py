@@ -76,11 +76,13 @@ async def hang_up(_got: Got, writer: asyncio.StreamWriter) -> None:
 
 @dataclass
 class Receiver:
-    """got: every request, in order. answer: how the next ones are answered; it may be changed at any time."""
+    """got: every request, in order. answer: how the next ones are answered; it may be changed at any time.
+    connections: that are open."""
 
     answer: Answer = field(default_factory=lambda: answer(200))
     got: list[Got] = field(default_factory=list)
     port: int = 0
+    connections: int = 0
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -89,6 +91,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hook"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -103,6 +106,7 @@ class Receiver:
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
+            self.connections -= 1
             writer.close()
 
     async def wait_for(self, count: int, seconds: float = PATIENCE) -> None:
