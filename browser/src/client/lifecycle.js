@@ -278,8 +278,8 @@ export class Lifecycle {
     const retry = retryOfClose(text);
     const redial = this._attempts._redial;
     let action = actionOfClose(code);
-    // Superseded by ourselves: the reply to the newer attempt is on its way.
-    if (action === 'superseded' && candidate?._phase === HELLO) action = 'retry';
+    // Superseded by ourselves, perhaps: the reply to an attempt is on its way, or was lost.
+    if (action === 'superseded' && session._nextSecret !== undefined) action = 'retry';
     if (action === 'final' || action === 'superseded') {
       this._ended(now, endReasonOf(error), error.message, { error });
       return;

@@ -332,8 +332,8 @@ class Lifecycle:
             return
         action, error = action_of_close(code), error_of_close(code, text)
         candidate = self.attempts.candidate()
-        if action is RetryAction.SUPERSEDED and candidate is not None and candidate.phase is Phase.HELLO:
-            action = RetryAction.RETRY  # by ourselves: the reply to the newer attempt is on its way
+        if action is RetryAction.SUPERSEDED and session.credentials.next_secret is not None:
+            action = RetryAction.RETRY  # by ourselves, perhaps: the reply to an attempt is on its way, or was lost
         if action in (RetryAction.FINAL, RetryAction.SUPERSEDED):
             self._ended(now, end_reason_of(error), str(error), error=error)
             return
