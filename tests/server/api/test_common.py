@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
 from greenroom.errors import IllegalArgumentError
-from greenroom.model import ParticipantRecord, Presence, erased_subject
+from greenroom.model import Application, ParticipantRecord, Presence, erased_subject, participant_id_of
 from greenroom.server.api.common import checked_id, one_of, participant_id_for, participant_id_in, participant_view
 from greenroom.server.http.problems import ProblemError
 from greenroom.server.http.routes import Call
@@ -16,17 +17,19 @@ from greenroom.server.http.routes import Call
 ANNA = "00000000-0000-5000-8000-00000000a44a"
 
 
+APP = Application(key="app", name="App", namespace=str(UUID(int=7)))
+
+
 def call() -> Call[Any, Any, Any]:
-    """Of an application in which the participant of an external id is called by it."""
-    tenants = SimpleNamespace(participant_id=lambda app, external_id: f"id of {external_id} in {app}")
-    made: Any = SimpleNamespace(app="app", context=SimpleNamespace(tenants=tenants))
+    """Of the application."""
+    made: Any = SimpleNamespace(app=APP)
     return cast(Call[Any, Any, Any], made)
 
 
 def test_a_path_names_a_participant_by_id_or_by_external_id() -> None:
     assert participant_id_in(call(), ANNA) == ANNA
-    assert participant_id_in(call(), "ext:anna") == "id of anna in app"
-    assert participant_id_in(call(), f"ext:{ANNA}") == f"id of {ANNA} in app"
+    for external_id in ("anna", ANNA):
+        assert participant_id_in(call(), f"ext:{external_id}") == participant_id_of(APP.namespace, external_id)
     assert participant_id_in(call(), erased_subject(ANNA)) == erased_subject(ANNA), "a block of who was erased"
 
 
@@ -51,7 +54,7 @@ def test_an_external_id_that_is_none_is_refused(external_id: str) -> None:
 
 def test_a_body_names_a_participant_in_one_way() -> None:
     assert one_of(call(), ANNA, None) == ANNA
-    assert one_of(call(), None, "anna") == "id of anna in app"
+    assert one_of(call(), None, "anna") == participant_id_of(APP.namespace, "anna")
     for participant_id, external_id in ((None, None), (ANNA, "anna")):
         with pytest.raises(ProblemError) as caught:
             one_of(call(), participant_id, external_id)
