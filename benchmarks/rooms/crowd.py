@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from benchmarks.peers.install import CENTRIFUGO, SOCKET_IO
 from benchmarks.probe import probing
 from benchmarks.servers import GREENROOM, HS256, RunningServer, cluster, running
+from greenroom.bench.crowd import PAUSE, Crash, CrowdPlan, crowd
 from greenroom.bench.fanout import fanout
-from greenroom.bench.rooms import PAUSE, Crash, CrowdPlan, crowd
 
 if TYPE_CHECKING:
     from benchmarks.jobs import Bench

@@ -1,105 +1,31 @@
-"""The scenarios of rooms, against a real service that is killed."""
+"""Joins and leaves, memberships, and opens beside rooms, at a real service."""
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-
 import pytest
 
-from greenroom.bench.client import RequestRefusedError, Target
-from greenroom.bench.minting import mint
-from greenroom.bench.rooms import (
-    Crash,
-    CrowdPlan,
-    crowd,
-    join_and_leave,
-    memberships,
-    opens_beside,
-    participant_id,
-    times_to_reach,
-)
-from tests.acceptance.process import ServiceProcess, service
-
-MEMBERS = 12
-
-
-async def _target(running: ServiceProcess, people: int) -> Target:
-    names = [f"bench-{number}" for number in range(people)]
-    tokens = await mint(running.url, running.key, running.secret, names)
-    return Target("127.0.0.1", running.port, tokens, names)
+from greenroom.bench.rooms import join_and_leave, memberships, opens_beside
+from tests.bench.target import target
 
 
 @pytest.mark.slow
-async def test_a_crowd_is_told_of_everything_and_comes_back_when_its_node_is_killed(tmp_path: Path) -> None:
-    plan = CrowdPlan(members=MEMBERS, changes=2, messages=2, churn=8.0, churn_seconds=0.5)
-    async with service(tmp_path, ids_per_second=100_000) as running:
-        target = await _target(running, MEMBERS)
-        loop = asyncio.get_running_loop()
-
-        async def start_again() -> None:
-            await running.stop()
-            await running.start()
-
-        def revive() -> None:
-            asyncio.run_coroutine_threadsafe(start_again(), loop).result()
-
-        found = {one.scenario: one async for one in crowd(target, plan, Crash(running.kill, revive, target))}
-    assert list(found) == ["join", "change", "message", "churn", "crash"]
-    # While the node is away, attempts to come back fail; nothing else does.
-    assert not [text for one in found.values() for text in one.errors if not text.startswith("failed: ")]
-    assert found["join"].operations == found["crash"].operations == MEMBERS
-    assert found["change"].operations == 2 * MEMBERS
-    assert found["message"].operations == 2 * (MEMBERS - 1)
-    assert found["churn"].operations == 2 * 2
-    assert found["churn"].parameters["count"] == 2 * 2 * (MEMBERS - 2), "each change reached each who stayed"
-    assert found["crash"].more["converged"] >= found["crash"].more["allBack"] > 0
+@pytest.mark.parametrize("rooms", [2, 0])
+async def test_joins_and_leaves(rooms: int) -> None:
+    async with target(24) as service:
+        found = await join_and_leave(service, count=20, rooms=rooms, sessions=8, width=4)
+    assert (found.operations, found.errors) == (20, {})
 
 
 @pytest.mark.slow
-async def test_those_who_never_come_back_leave_a_counted_room(tmp_path: Path) -> None:
-    plan = CrowdPlan(members=MEMBERS, counted=True, messages=2, churn=8.0, churn_seconds=0.5, away=0.5)
-    grace = 8
-    graces = dict.fromkeys(("grace", "grace_going_away", "grace_unconfirmed"), grace)
-    async with service(tmp_path, ids_per_second=100_000, **graces) as running:
-        target = await _target(running, MEMBERS)
-        loop = asyncio.get_running_loop()
-
-        def cut() -> None:
-            for connection in list(target.connections)[: MEMBERS // 2]:
-                loop.call_soon_threadsafe(connection.abort)
-
-        found = {one.scenario: one async for one in crowd(target, plan, Crash(cut, None, target))}
-    assert list(found) == ["join", "message", "churn", "crash"]
-    assert [one.errors for one in found.values()] == [{}, {}, {}, {}]
-    assert found["churn"].parameters["count"] > 0, "joins were counted"
-    assert (found["crash"].parameters["lost"], found["crash"].parameters["away"]) == (MEMBERS // 2, MEMBERS // 4)
-    assert found["crash"].operations == MEMBERS // 4
-    assert found["crash"].more["converged"] > grace > found["crash"].more["allBack"]
+async def test_memberships_that_stay() -> None:
+    async with target(12) as service:
+        found = await memberships(service, sessions=12, rooms_each=2, members=4)
+    assert (found.operations, found.errors) == (24, {})
 
 
 @pytest.mark.slow
-async def test_joins_and_leaves_memberships_and_opens_beside_rooms(tmp_path: Path) -> None:
-    async with service(tmp_path, ids_per_second=100_000) as running:
-        target = await _target(running, 24)
-        for rooms in (2, 0):
-            found = await join_and_leave(target, count=20, rooms=rooms, sessions=8, width=4)
-            assert (found.operations, found.errors) == (20, {})
-        stay = await memberships(target, sessions=12, rooms_each=2, members=4)
-        assert (stay.operations, stay.errors) == (24, {})
-        for in_rooms in (False, True):
-            beside = await opens_beside(target, present=8, in_rooms=in_rooms, count=10)
-            assert (beside.operations, beside.errors) == (10, {})
-        nobody = crowd(Target("127.0.0.1", running.port, ["x.y.z"], ["bench-0"]), CrowdPlan(members=1))
-        with pytest.raises(RequestRefusedError, match="not all sessions"):
-            await anext(nobody)
-
-
-def test_a_counted_join_has_arrived_with_the_first_count_that_has_it() -> None:
-    joins = [(10, 1.0), (11, 1.5), (12, 2.0), (13, 9.0)]
-    receipts = [(2.0, 11), (2.25, 11), (3.0, 12)]
-    assert list(times_to_reach(joins, receipts)) == [1.0, 1.25, 0.5, 0.75, 1.0]
-
-
-def test_a_token_says_whose_it_is() -> None:
-    assert participant_id("e30.eyJzdWIiOiJwMS1hIn0.x") == "p1-a"
+@pytest.mark.parametrize("in_rooms", [False, True])
+async def test_opens_beside_rooms(in_rooms: bool) -> None:
+    async with target(24) as service:
+        found = await opens_beside(service, present=8, in_rooms=in_rooms, count=10)
+    assert (found.operations, found.errors) == (10, {})
