@@ -132,12 +132,4 @@ def chosen() -> Interpreter:
     return best
 
 
-__all__ = [
-    "Interpreter",
-    "chosen",
-    "compiled_python",
-    "fastest",
-    "interpreters",
-    "look",
-    "python",
-]
+__all__ = ["Interpreter", "chosen", "compiled_python", "fastest", "interpreters", "look", "python"]

@@ -398,10 +398,7 @@ def _losses(figures: dict[str, float]) -> list[str]:
 def _detection(figures: dict[str, float]) -> list[str]:
     if "false_leaves" not in figures:
         return []
-    rows = [
-        ("vanished without closing", "vanished", 27, 68),
-        ("lost its connection", "reset", 3, 44),
-    ]
+    rows = [("vanished without closing", "vanished", 27, 68), ("lost its connection", "reset", 3, 44)]
     return [
         "## Detection of failures",
         "",

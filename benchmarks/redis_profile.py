@@ -122,11 +122,7 @@ def _difference(before: dict[str, int], after: dict[str, int], count: int) -> st
 
 # -- instructions ------------------------------------------------------------------------------------------------------
 
-_FUNCTIONS = {
-    "function": "luaCallFunction",
-    "commands": "scriptCall",
-    "log": "feedAppendOnlyFile",
-}
+_FUNCTIONS = {"function": "luaCallFunction", "commands": "scriptCall", "log": "feedAppendOnlyFile"}
 """Functions of redis-server whose inclusive counts the rows are made from. A command that a script runs logs nothing
 itself: that is done behind the script."""
 

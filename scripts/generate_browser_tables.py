@@ -56,23 +56,8 @@ SAID_BY_THE_SDK = frozenset(
 NOT_FOR_SESSIONS = (errors.NotFoundError, errors.ConflictError)
 """Errors of the server API: no session ever receives them."""
 
-USED_CODES = frozenset(
-    {
-        "INTERNAL_ERROR",
-        "INVALID_CLIENT",
-        "NOT_FOUND",
-        "SERVICE_UNAVAILABLE",
-        "TOKEN_EXPIRED",
-    }
-)
-USED_CLOSES = frozenset(
-    {
-        "NORMAL",
-        "ABNORMAL",
-        "COME_BACK",
-        "HEARTBEAT",
-    }
-)
+USED_CODES = frozenset({"INTERNAL_ERROR", "INVALID_CLIENT", "NOT_FOUND", "SERVICE_UNAVAILABLE", "TOKEN_EXPIRED"})
+USED_CLOSES = frozenset({"NORMAL", "ABNORMAL", "COME_BACK", "HEARTBEAT"})
 """Those that the browser SDK names; the others it judges by their band or by a table."""
 
 JAVASCRIPT_NAMES = {
@@ -181,10 +166,7 @@ def tables() -> dict[str, tuple[str, Any]]:
         ),
         "WAKE_GAP": ("Seconds by which the wall clock ran ahead: the machine slept.", _plain(client.WAKE_GAP)),
         "LATE": ("Seconds. A timer as late as this slept.", _plain(client_attempts.LATE)),
-        "TOKEN_LEEWAY": (
-            "Seconds for which a spent token can still be replaced.",
-            _plain(client_tokens.LEEWAY),
-        ),
+        "TOKEN_LEEWAY": ("Seconds for which a spent token can still be replaced.", _plain(client_tokens.LEEWAY)),
         "DRAINING": ("A reason of session.moveOn: the node is well.", client_lifecycle.DRAINING),
         "SUBPROTOCOL": ("Of the WebSocket.", messages.SUBPROTOCOL),
         "PATH": ("Of the WebSocket.", messages.PATH),

@@ -46,10 +46,7 @@ def passes(arguments: list[str]) -> list[list[str]]:
     """Arguments of pytest, for each pass. A test that must have the machine to itself runs in the second one."""
     chosen = arguments or ["tests"]
     marks = "not soak and not interpreted"
-    return [
-        ["-n", workers(), "-m", f"{marks} and not serial", *chosen],
-        ["-m", f"{marks} and serial", *chosen],
-    ]
+    return [["-n", workers(), "-m", f"{marks} and not serial", *chosen], ["-m", f"{marks} and serial", *chosen]]
 
 
 def main(arguments: list[str]) -> int:

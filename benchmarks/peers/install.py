@@ -117,13 +117,4 @@ def _done(folder: Path, lock: Path) -> None:
     (folder / ".lock").write_text(_stamp(lock))
 
 
-__all__ = [
-    "CENTRIFUGO",
-    "KINDS",
-    "SOCKET_IO",
-    "WITH_ROOMS",
-    "NoGoError",
-    "centrifugo",
-    "centrifugo_version",
-    "command",
-]
+__all__ = ["CENTRIFUGO", "KINDS", "SOCKET_IO", "WITH_ROOMS", "NoGoError", "centrifugo", "centrifugo_version", "command"]

@@ -44,12 +44,7 @@ def generate() -> dict[str, str]:
         closed = CLOSES[close]
         back = "the client decided" if close is CloseCode.NORMAL else _yes(is_retryable_close(close))
         lines.append(f"| {int(close)} | `{closed.reason}` | {back} | {closed.meaning} |")
-    lines += [
-        "",
-        "## What to do",
-        "",
-        "By reason, as SDKs, HTTP and the command line give it.",
-    ]
+    lines += ["", "## What to do", "", "By reason, as SDKs, HTTP and the command line give it."]
     for row in sorted(ERRORS.values(), key=lambda row: row.reason.lower()):
         lines += ["", f"### {row.reason}", "", f"{row.meaning} **{row.what_to_do}**"]
     lines += ["", "Not here? [Troubleshoot](../how-to/troubleshoot.md) begins with what you see."]

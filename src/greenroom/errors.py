@@ -223,12 +223,7 @@ class ScopeMissingError(TokenError):
     default_code = ErrorCode.SCOPE_MISSING
 
     def __init__(
-        self,
-        message: str | None = None,
-        *,
-        scope: str = "",
-        hint: str | None = None,
-        code: ErrorCode | None = None,
+        self, message: str | None = None, *, scope: str = "", hint: str | None = None, code: ErrorCode | None = None
     ) -> None:
         self.scope = scope
         if message is None and scope:

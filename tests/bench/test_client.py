@@ -10,15 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from greenroom.bench.client import (
-    BenchClient,
-    RequestRefusedError,
-    Target,
-    abandon,
-    close_many,
-    in_flight,
-    open_many,
-)
+from greenroom.bench.client import BenchClient, RequestRefusedError, Target, abandon, close_many, in_flight, open_many
 from greenroom.bench.dialect import GreenroomDialect, Said
 from greenroom.bench.wire import ConnectFailedError
 from tests.bench.target import Progress, target

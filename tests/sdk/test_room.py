@@ -10,12 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom import (
-    IllegalArgumentError,
-    Member,
-    NotAMemberError,
-    RoomChange,
-)
+from greenroom import IllegalArgumentError, Member, NotAMemberError, RoomChange
 from greenroom.core.client.effects import RoomLeftEvent, RoomUnwatchedEvent
 from greenroom.core.client.rosters import LocalRoom
 from greenroom.core.rooms.names import MAX_MESSAGE_BYTES

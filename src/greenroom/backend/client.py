@@ -214,11 +214,7 @@ class Backend:
         return await self._call("GET", f"/v1/sessions/{_segment(session_id)}", SessionInfo)
 
     async def sessions(
-        self,
-        participant_id: str | None = None,
-        *,
-        external_id: str | None = None,
-        state: str | None = None,
+        self, participant_id: str | None = None, *, external_id: str | None = None, state: str | None = None
     ) -> AsyncIterator[SessionInfo]:
         """Sessions that have not ended: all, or a participant's. state: ``attached`` or ``detached`` ones only;
         ``closed``: those that have ended within the last day, the latest 64 of a participant, in no order."""

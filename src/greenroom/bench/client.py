@@ -181,12 +181,7 @@ async def in_flight(
 
 
 async def open_many(
-    target: Target,
-    numbers: Sequence[int],
-    *,
-    width: int = 64,
-    on_notice: OnNotice | None = None,
-    errors: Counter[str],
+    target: Target, numbers: Sequence[int], *, width: int = 64, on_notice: OnNotice | None = None, errors: Counter[str]
 ) -> list[BenchClient]:
     """Open a session for each number, and keep them."""
     devices: list[BenchClient] = []

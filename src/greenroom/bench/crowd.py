@@ -15,15 +15,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.bench.client import (
-    BenchClient,
-    OnNotice,
-    RequestRefusedError,
-    Target,
-    close_many,
-    in_flight,
-    open_many,
-)
+from greenroom.bench.client import BenchClient, OnNotice, RequestRefusedError, Target, close_many, in_flight, open_many
 from greenroom.bench.dialect import create_counted_room, next_members
 from greenroom.bench.figures import Latencies, Measurement, Stopwatch
 from greenroom.bench.reconnect import CrowdSession, assembled, resume_paced
@@ -216,10 +208,7 @@ class Crowd:
         found = finding("join", self._parameters(), latencies, stopwatch, errors, timeline)
         found.rate = found.operations / max(1e-9, answered - stopwatch.began)
         if self._plan.rosters:
-            found.more |= {
-                "converged": round(converged - stopwatch.began, 3),
-                "lag": round(converged - answered, 3),
-            }
+            found.more |= {"converged": round(converged - stopwatch.began, 3), "lag": round(converged - answered, 3)}
         return found
 
     async def change(self) -> Measurement:

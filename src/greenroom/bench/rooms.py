@@ -7,12 +7,7 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from greenroom.bench.client import (
-    Target,
-    close_many,
-    in_flight,
-    open_many,
-)
+from greenroom.bench.client import Target, close_many, in_flight, open_many
 from greenroom.bench.figures import Measurement, Stopwatch
 from greenroom.bench.scenarios import finding, storm
 

@@ -18,8 +18,7 @@ Key = Annotated[str, typer.Argument(help="The app key.")]
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
     verb = typer.Typer(
-        help="Applications: create, list, rotate secrets, disable, enable, issuers, keys.",
-        no_args_is_help=True,
+        help="Applications: create, list, rotate secrets, disable, enable, issuers, keys.", no_args_is_help=True
     )
     verb.command("create")(create)
     verb.command("list")(list_)
@@ -70,10 +69,7 @@ def list_(service: ServiceClient, json: Json = False) -> None:
 def rotate_secret(
     service: ServiceClient,
     app_key: Key,
-    overlap: Annotated[
-        float,
-        duration(help="How long the replaced secret stays valid.", shown="1d"),
-    ] = 86_400.0,
+    overlap: Annotated[float, duration(help="How long the replaced secret stays valid.", shown="1d")] = 86_400.0,
     json: Json = False,
 ) -> None:
     """Make a new secret for an application. It is shown only once; the old one stays valid for --overlap.

@@ -43,8 +43,7 @@ def add(
         str | None, typer.Option("--jwks-url", help="The URL of its key set: https://…", show_default=False)
     ] = None,
     jwks: Annotated[
-        Path | None,
-        typer.Option("--jwks", help="A file with its public keys: a key set or a JWK.", show_default=False),
+        Path | None, typer.Option("--jwks", help="A file with its public keys: a key set or a JWK.", show_default=False)
     ] = None,
     hs256_secret: Annotated[
         str | None,
@@ -63,8 +62,7 @@ def add(
         str | None, typer.Option("--avatar-url-claim", help="The claim with the avatar URL.", show_default=False)
     ] = None,
     rooms_claim: Annotated[
-        str | None,
-        typer.Option("--rooms-claim", help="The claim with the permissions in rooms.", show_default=False),
+        str | None, typer.Option("--rooms-claim", help="The claim with the permissions in rooms.", show_default=False)
     ] = None,
     scope: Annotated[
         list[str] | None,

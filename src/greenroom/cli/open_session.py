@@ -18,8 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 def open_session(
     token: Annotated[
-        str | None,
-        typer.Option(envvar="GREENROOM_TOKEN", help="A client access token.", show_default=False),
+        str | None, typer.Option(envvar="GREENROOM_TOKEN", help="A client access token.", show_default=False)
     ] = None,
     key: AppKey = None,
     secret: AppSecret = None,

@@ -85,11 +85,7 @@ def list_(
 
 
 @with_backend(_READ)
-def show(
-    backend: ServerApi,
-    who: Who,
-    json: Json = False,
-) -> None:
+def show(backend: ServerApi, who: Who, json: Json = False) -> None:
     """Show one participant.
 
     Example: greenroom participants show ext:anna
@@ -129,12 +125,7 @@ def update(
 
 
 @with_backend(_ADMIN)
-def kick(
-    backend: ServerApi,
-    who: Who,
-    reason: Why = "",
-    json: Json = False,
-) -> None:
+def kick(backend: ServerApi, who: Who, reason: Why = "", json: Json = False) -> None:
     """End a participant's sessions and revoke the tokens issued so far. A new token lets them in again.
 
     Example: greenroom participants kick ext:anna --reason "Please be kind"
@@ -147,8 +138,7 @@ def block(
     backend: ServerApi,
     who: Who,
     seconds: Annotated[
-        float | None,
-        duration("--for", least=1, help="How long, like 1h or 2d. Left out: for good."),
+        float | None, duration("--for", least=1, help="How long, like 1h or 2d. Left out: for good.")
     ] = None,
     reason: Why = "",
     json: Json = False,
@@ -185,11 +175,7 @@ def blocks(
 
 
 @with_backend(_ADMIN)
-def unblock(
-    backend: ServerApi,
-    who: Who,
-    json: Json = False,
-) -> None:
+def unblock(backend: ServerApi, who: Who, json: Json = False) -> None:
     """Lift a block.
 
     Example: greenroom participants unblock ext:anna

@@ -118,11 +118,7 @@ def show(
 
 
 @with_backend(_FOLLOW)
-def watch(
-    backend: ServerApi,
-    room: Which,
-    json: Json = False,
-) -> None:
+def watch(backend: ServerApi, room: Which, json: Json = False) -> None:
     """Print who is in a room, and then who joins and leaves, with the reason. The room need not be open yet.
 
     Example: greenroom rooms watch standup
@@ -211,11 +207,7 @@ def kick(
 
 
 @with_backend(_ADMIN)
-def end(
-    backend: ServerApi,
-    room: Which,
-    json: Json = False,
-) -> None:
+def end(backend: ServerApi, room: Which, json: Json = False) -> None:
     """End a room: it refuses joins, and its members are removed. Their sessions stay open.
 
     Example: greenroom rooms end standup

@@ -54,12 +54,7 @@ def announcer(data: Path, *, dev: bool, as_json: bool) -> Callable[[Service], Aw
 
 
 def _as_json(demo: Demo) -> dict[str, str]:
-    return {
-        "appKey": demo.app_key,
-        "appSecret": demo.app_secret,
-        "token": demo.token,
-        "externalId": demo.external_id,
-    }
+    return {"appKey": demo.app_key, "appSecret": demo.app_secret, "token": demo.token, "externalId": demo.external_id}
 
 
 async def _demo(service: Service, data: Path) -> Demo:

@@ -91,11 +91,7 @@ def list_(
 
 
 @with_backend(_READ)
-def show(
-    backend: ServerApi,
-    session: Which,
-    json: Json = False,
-) -> None:
+def show(backend: ServerApi, session: Which, json: Json = False) -> None:
     """Show a session and its timeline: what happened, when, on which node and why. Ended sessions are kept for a day.
 
     Example: greenroom sessions show p17-0f3c…

@@ -77,11 +77,7 @@ def list_(backend: ServerApi, json: Json = False) -> None:
 
 
 @with_backend(_ADMIN)
-def remove(
-    backend: ServerApi,
-    endpoint: Endpoint,
-    json: Json = False,
-) -> None:
+def remove(backend: ServerApi, endpoint: Endpoint, json: Json = False) -> None:
     """Remove an endpoint with its dead letters.
 
     Example: greenroom webhooks remove wh_5d1c…
@@ -90,11 +86,7 @@ def remove(
 
 
 @with_backend(_ADMIN)
-def try_(
-    backend: ServerApi,
-    endpoint: Endpoint,
-    json: Json = False,
-) -> None:
+def try_(backend: ServerApi, endpoint: Endpoint, json: Json = False) -> None:
     """Send a test event now and print the result. Exit code 1 if it was not delivered.
 
     Example: greenroom webhooks test wh_5d1c…
@@ -113,11 +105,7 @@ def try_(
 
 
 @with_backend(_ADMIN)
-def enable(
-    backend: ServerApi,
-    endpoint: Endpoint,
-    json: Json = False,
-) -> None:
+def enable(backend: ServerApi, endpoint: Endpoint, json: Json = False) -> None:
     """Enable an endpoint again. It continues where it stopped, as far as events are still stored.
 
     Example: greenroom webhooks enable wh_5d1c…
@@ -131,8 +119,7 @@ def rotate_secret(
     backend: ServerApi,
     endpoint: Endpoint,
     overlap: Annotated[
-        float,
-        duration(help="How long messages are also signed with the old secret.", shown="1d"),
+        float, duration(help="How long messages are also signed with the old secret.", shown="1d")
     ] = 86_400.0,
     json: Json = False,
 ) -> None:
@@ -204,11 +191,7 @@ def replay(
 
 
 @with_backend(_READ)
-def tail(
-    backend: ServerApi,
-    endpoint: Endpoint,
-    json: Json = False,
-) -> None:
+def tail(backend: ServerApi, endpoint: Endpoint, json: Json = False) -> None:
     """Watch deliveries as they are made, until Ctrl-C. In a cluster: those of the node that answers.
 
     Example: greenroom webhooks tail wh_5d1c…

@@ -10,15 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from greenroom.model import (
-    EndReason,
-    Invitation,
-    ParticipantRecord,
-    Presence,
-    RoomGrant,
-    SessionPolicy,
-    SessionRecord,
-)
+from greenroom.model import EndReason, Invitation, ParticipantRecord, Presence, RoomGrant, SessionPolicy, SessionRecord
 
 
 class Owner(msgspec.Struct, frozen=True):

@@ -39,14 +39,7 @@ from greenroom.core.requests import (
 )
 from greenroom.engines.rooms import RoomMessage, Rooms, RosterChange
 from greenroom.errors import ConflictError
-from greenroom.model import (
-    Application,
-    Event,
-    ParticipantRecord,
-    Restriction,
-    SealedKey,
-    SessionRecord,
-)
+from greenroom.model import Application, Event, ParticipantRecord, Restriction, SealedKey, SessionRecord
 
 NOTIFY_AFTER = 2.0
 """Seconds of `unreachable` after which watchers and webhooks are notified of it (promise 4)."""
@@ -494,10 +487,7 @@ class Directory(Protocol):
         """All blocks, cut-offs and revoked tokens that still matter, of one application or all."""
 
     async def put_back(
-        self,
-        applications: Sequence[Application],
-        keys: Sequence[SealedKey],
-        restrictions: Sequence[Restriction],
+        self, applications: Sequence[Application], keys: Sequence[SealedKey], restrictions: Sequence[Restriction]
     ) -> None:
         """Restore (S15): writes what is missing or older, removes nothing."""
 

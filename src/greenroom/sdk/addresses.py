@@ -33,8 +33,7 @@ def service_base(url: object) -> str:
         raise IllegalArgumentError(f"{text!r} has no valid host and port.", hint=_EXAMPLE)
     if parts.query or parts.fragment or parts.username is not None:
         raise IllegalArgumentError(
-            "The service's URL has a query, a fragment or a user in it.",
-            hint="Pass scheme, host, port and path alone.",
+            "The service's URL has a query, a fragment or a user in it.", hint="Pass scheme, host, port and path alone."
         )
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/"), "", ""))
 

@@ -14,13 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.errors import (
-    GreenroomError,
-    ProtocolError,
-    RateLimitedError,
-    ServiceUnavailableError,
-    TokenInvalidError,
-)
+from greenroom.errors import GreenroomError, ProtocolError, RateLimitedError, ServiceUnavailableError, TokenInvalidError
 from greenroom.messages import PATH, SUBPROTOCOL
 from greenroom.sdk.addresses import retry_after_of
 from greenroom.sdk.proxies import Proxy, proxy_of

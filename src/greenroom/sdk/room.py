@@ -129,14 +129,7 @@ class Room:
     be ``def`` or ``async def``.
     """
 
-    def __init__(
-        self,
-        calls: RoomCalls,
-        local: LocalRoom,
-        callbacks: CallbackQueue,
-        *,
-        is_joined: bool,
-    ) -> None:
+    def __init__(self, calls: RoomCalls, local: LocalRoom, callbacks: CallbackQueue, *, is_joined: bool) -> None:
         self._calls = calls
         self._callbacks = callbacks
         self._reason: str | None = None

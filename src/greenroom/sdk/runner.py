@@ -61,11 +61,7 @@ class Runner:
         resume_file: ResumeFile | None = None,
     ) -> None:
         tools = ClientTools(
-            random=environment.random,
-            random_bytes=environment.random_bytes,
-            wall=environment.wall,
-            peek=peek,
-            sdk=sdk,
+            random=environment.random, random_bytes=environment.random_bytes, wall=environment.wall, peek=peek, sdk=sdk
         )
         self.now = environment.monotonic
         """The machine's clock."""

@@ -405,8 +405,7 @@ def register_gauges(
     metrics.count("greenroom_messages_received_total", lambda: (((), hub.received),))
     metrics.count("greenroom_messages_sent_total", lambda: (((), hub.sent),))
     metrics.count(
-        "greenroom_requests_refused_total",
-        lambda: [((str(status),), count) for status, count in door.refused.items()],
+        "greenroom_requests_refused_total", lambda: [((str(status),), count) for status, count in door.refused.items()]
     )
     metrics.gauge("greenroom_sessions", lambda: _by_state(hub))
     metrics.gauge(

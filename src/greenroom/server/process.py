@@ -21,10 +21,7 @@ GC_THRESHOLD = (50_000, 20, 100)
 
 
 def run(
-    config: ServerConfig,
-    ready: Callable[[Service], Awaitable[None]] | None = None,
-    *,
-    warnings: Iterable[str] = (),
+    config: ServerConfig, ready: Callable[[Service], Awaitable[None]] | None = None, *, warnings: Iterable[str] = ()
 ) -> None:
     """The service, on uvloop; returns when it has stopped. ready: see `serve`. warnings: what was found amiss in the
     settings; logged first."""

@@ -11,13 +11,7 @@ import msgspec
 from greenroom.errors import IllegalArgumentError
 from greenroom.model import RoomGrant
 from greenroom.room_names import check_room_grants
-from greenroom.tokens.claims import (
-    API_TOKEN_LIFE,
-    CLIENT_TOKEN_LIFE,
-    MAX_LIFE,
-    SessionPolicyClaim,
-    TokenKind,
-)
+from greenroom.tokens.claims import API_TOKEN_LIFE, CLIENT_TOKEN_LIFE, MAX_LIFE, SessionPolicyClaim, TokenKind
 from greenroom.tokens.encoding import draw, encode_base64url
 from greenroom.tokens.keyring import KeyRing, SigningKey
 from greenroom.tokens.reader import MAX_TOKEN_BYTES

@@ -5,19 +5,12 @@ from __future__ import annotations
 import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.core.requests import (
-    DetachRequest,
-    Owner,
-)
+from greenroom.core.requests import DetachRequest, Owner
 from greenroom.core.server.endings import CLOSE_OF_REASON, TEXT_OF_REASON
 from greenroom.core.states import ServerState
-from greenroom.errors import (
-    SessionEndedError,
-)
+from greenroom.errors import SessionEndedError
 from greenroom.messages import Device
-from greenroom.model import (
-    EndReason,
-)
+from greenroom.model import EndReason
 from tests.core.server.rig import SECRET, Rig, S, ending, rig_in
 
 

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.errors import (
-    SessionEndedError,
-)
+from greenroom.errors import SessionEndedError
 from tests.core.server.rig import BOB, Rig
 
 # -- ended elsewhere ---------------------------------------------------------------------------------------------------

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from greenroom.core.requests import (
-    DetachRequest,
-)
+from greenroom.core.requests import DetachRequest
 from greenroom.core.server.effects import Abort
-from tests.core.server.rig import (
-    Rig,
-    S,
-)
+from tests.core.server.rig import Rig, S
 
 
 def test_a_client_that_vanished_is_found_within_25_seconds() -> None:

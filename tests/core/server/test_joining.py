@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.model import (
-    SessionPolicy,
-    anonymous_participant_id,
-)
+from greenroom.model import SessionPolicy, anonymous_participant_id
 from tests.core.server.rig import (
     ANNA,
     BOB,

@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 
 from greenroom.codes import ErrorCode
-from greenroom.core.requests import (
-    DetachRequest,
-    OpenRequest,
-    Owner,
-)
-from greenroom.errors import (
-    TokenInvalidError,
-)
-from greenroom.model import (
-    EndReason,
-    partition_of,
-    partition_of_session,
-)
+from greenroom.core.requests import DetachRequest, OpenRequest, Owner
+from greenroom.errors import TokenInvalidError
+from greenroom.model import EndReason, partition_of, partition_of_session
 from tests.core.server.rig import ANNA, APP, SECRET, WALL, Rig, S, Token, ending
 
 

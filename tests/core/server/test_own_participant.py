@@ -11,17 +11,8 @@ import pytest
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import OpenRequest, UpdateRequest
 from greenroom.core.watching import to_wire
-from greenroom.errors import (
-    RevisionConflictError,
-)
-from tests.core.server.rig import (
-    ANNA,
-    APP,
-    FakeServices,
-    Rig,
-    person,
-    token_for,
-)
+from greenroom.errors import RevisionConflictError
+from tests.core.server.rig import ANNA, APP, FakeServices, Rig, person, token_for
 
 UPDATE = "session.updateParticipantInfo"
 

@@ -5,30 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from greenroom.codes import ErrorCode
-from greenroom.core.requests import (
-    ParticipantQuery,
-    UnwatchRequest,
-    WatchRequest,
-)
+from greenroom.core.requests import ParticipantQuery, UnwatchRequest, WatchRequest
 from greenroom.core.watching import encode_update
-from greenroom.errors import (
-    ServiceUnavailableError,
-)
-from greenroom.model import (
-    ParticipantRecord,
-    Presence,
-    participant_id_of,
-)
-from tests.core.server.rig import (
-    ANNA,
-    APP,
-    BOB,
-    NAMESPACE,
-    FakeServices,
-    Rig,
-    person,
-    reading,
-)
+from greenroom.errors import ServiceUnavailableError
+from greenroom.model import ParticipantRecord, Presence, participant_id_of
+from tests.core.server.rig import ANNA, APP, BOB, NAMESPACE, FakeServices, Rig, person, reading
 
 
 def _records(*versions: int) -> list[ParticipantRecord]:

@@ -5,30 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.core.requests import (
-    AttachRequest,
-    DetachRequest,
-    Owner,
-    WatchRequest,
-)
+from greenroom.core.requests import AttachRequest, DetachRequest, Owner, WatchRequest
 from greenroom.core.watching import encode_update
-from greenroom.errors import (
-    ServiceUnavailableError,
-    SessionEndedError,
-)
-from greenroom.model import (
-    participant_id_of,
-)
-from tests.core.server.rig import (
-    ANNA,
-    APP,
-    BOB,
-    NAMESPACE,
-    FakeServices,
-    Rig,
-    Token,
-    person,
-)
+from greenroom.errors import ServiceUnavailableError, SessionEndedError
+from greenroom.model import participant_id_of
+from tests.core.server.rig import ANNA, APP, BOB, NAMESPACE, FakeServices, Rig, Token, person
 
 
 def test_a_link_lost_during_a_resume_leaves_the_full_grace() -> None:

@@ -25,26 +25,9 @@ from greenroom.core.server import ServerSession
 from greenroom.core.server.services import Now
 from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState, step
 from greenroom.core.watching import encode_update
-from greenroom.errors import (
-    ServiceUnavailableError,
-    SessionEndedError,
-    TokenInvalidError,
-)
-from greenroom.model import (
-    EndReason,
-)
-from tests.core.server.rig import (
-    ANNA,
-    BOB,
-    OPEN_ID,
-    SECRET,
-    C,
-    FakeServices,
-    Rig,
-    S,
-    person,
-    rig_in,
-)
+from greenroom.errors import ServiceUnavailableError, SessionEndedError, TokenInvalidError
+from greenroom.model import EndReason
+from tests.core.server.rig import ANNA, BOB, OPEN_ID, SECRET, C, FakeServices, Rig, S, person, rig_in
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 

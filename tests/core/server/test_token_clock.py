@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.server.endings import TEXT_OF_REASON
-from greenroom.model import (
-    EndReason,
-)
-from tests.core.server.rig import (
-    ANNA,
-    WALL,
-    Rig,
-    S,
-    ending,
-    person,
-)
+from greenroom.model import EndReason
+from tests.core.server.rig import ANNA, WALL, Rig, S, ending, person
 
 
 def test_token_expiring_is_sent_once_60_seconds_ahead() -> None:

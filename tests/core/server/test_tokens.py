@@ -6,28 +6,10 @@ import msgspec
 import pytest
 
 from greenroom.codes import CloseCode, ErrorCode
-from greenroom.core.requests import (
-    RefreshRequest,
-    UnwatchRequest,
-)
-from greenroom.errors import (
-    ParticipantBlockedError,
-)
-from greenroom.model import (
-    EndReason,
-)
-from tests.core.server.rig import (
-    ANNA,
-    APP,
-    BOB,
-    WALL,
-    FakeServices,
-    Rig,
-    S,
-    Token,
-    person,
-    token_for,
-)
+from greenroom.core.requests import RefreshRequest, UnwatchRequest
+from greenroom.errors import ParticipantBlockedError
+from greenroom.model import EndReason
+from tests.core.server.rig import ANNA, APP, BOB, WALL, FakeServices, Rig, S, Token, person, token_for
 
 
 def test_a_disabled_application_ends_its_sessions() -> None:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from greenroom.errors import (
-    ConflictError,
-    IllegalArgumentError,
-    NotFoundError,
-)
+from greenroom.errors import ConflictError, IllegalArgumentError, NotFoundError
 from greenroom.model import Application, Restriction
 from greenroom.server.config import ServerConfig
 from greenroom.server.tenants import applications

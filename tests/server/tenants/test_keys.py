@@ -7,9 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from greenroom.errors import (
-    IllegalArgumentError,
-)
+from greenroom.errors import IllegalArgumentError
 from greenroom.server.config import ServerConfig
 from greenroom.server.tenants.keys import ANNOUNCED, JWKS_MAX_AGE
 from greenroom.tokens import Algorithm, TokenKind, mint_api_token, verify

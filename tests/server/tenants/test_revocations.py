@@ -19,11 +19,7 @@ from greenroom.engines.base import (
     RestrictRequest,
     RevokeToken,
 )
-from greenroom.errors import (
-    ParticipantBlockedError,
-    ServiceUnavailableError,
-    TokenInvalidError,
-)
+from greenroom.errors import ParticipantBlockedError, ServiceUnavailableError, TokenInvalidError
 from greenroom.model import Application, Event, Restriction, SessionRecord, erased_subject
 from greenroom.server.tenants.revocations import MAX_BUMP, Revocations, restrictions_made
 from greenroom.tokens import TokenKind, VerifiedToken

@@ -8,9 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from greenroom.errors import (
-    IllegalArgumentError,
-)
+from greenroom.errors import IllegalArgumentError
 from greenroom.model import StoredSecret
 from greenroom.server.tenants.applications import Tenants
 from greenroom.server.tenants.secrets import derive_pepper, load_secrets, read_or_make

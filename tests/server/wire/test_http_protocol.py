@@ -6,17 +6,7 @@ import logging
 
 import pytest
 
-from tests.server.raw_client import (
-    GET,
-    HALVES,
-    TEXT,
-    close_frame,
-    frame,
-    handshake,
-    hello,
-    seen,
-    serving,
-)
+from tests.server.raw_client import GET, HALVES, TEXT, close_frame, frame, handshake, hello, seen, serving
 from tests.support.patience import until
 
 

@@ -12,10 +12,7 @@ from typing import Any
 from tests.support.sim.backend import backend_received_all
 from tests.support.sim.cluster import ClusterWorld
 from tests.support.sim.nodes import SimNode
-from tests.support.sim.oracles import (
-    KEPT,
-    versions_only_grow,
-)
+from tests.support.sim.oracles import KEPT, versions_only_grow
 from tests.support.sim.walk import Walk, finish
 from tests.support.sim.world import World
 

@@ -19,13 +19,7 @@ from greenroom.core.client.retry_policy import RetryAction, action_of_error
 from greenroom.core.client.rooms import LocalRooms
 from greenroom.core.client.tokens import TokenManager
 from greenroom.core.client.watches import WatchedParticipants, split_known
-from greenroom.errors import (
-    GreenroomError,
-    ProtocolError,
-    RateLimitedError,
-    RevisionConflictError,
-    SessionEndedError,
-)
+from greenroom.errors import GreenroomError, ProtocolError, RateLimitedError, RevisionConflictError, SessionEndedError
 from greenroom.messages import (
     Incoming,
     ParticipantsParams,

@@ -94,10 +94,7 @@ def invitation_to_wire(invitation: Invitation) -> WireInvitation:
 def encode_message(message: RoomMessage) -> bytes:
     """`rooms.message`, for all who get it."""
     received = RoomMessageReceived(
-        room=message.room,
-        number=message.number,
-        message=msgspec.Raw(message.message),
-        sender=message.sender or None,
+        room=message.room, number=message.number, message=msgspec.Raw(message.message), sender=message.sender or None
     )
     return encode_notification("rooms.message", received)
 

@@ -49,12 +49,7 @@ def resume_session(context: SessionContext, request_id: RequestId, params: Resum
             return
         known_rooms = dict(params.watching_rooms)
         back = come_back(
-            result,
-            context.rights(),
-            known_rooms,
-            now,
-            bring_rosters=params.rosters,
-            has_new_token=token is not None,
+            result, context.rights(), known_rooms, now, bring_rosters=params.rosters, has_new_token=token is not None
         )
         context.set_rooms(back.rooms)
         _watch_again(context, request_id, dict(params.watching), back)

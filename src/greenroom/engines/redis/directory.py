@@ -112,10 +112,7 @@ class RedisDirectory:
         return tuple(found.values())
 
     async def put_back(
-        self,
-        applications: Sequence[Application],
-        keys: Sequence[SealedKey],
-        restrictions: Sequence[Restriction],
+        self, applications: Sequence[Application], keys: Sequence[SealedKey], restrictions: Sequence[Restriction]
     ) -> None:
         await self._put_restrictions(restrictions)
         stored = {each.key: each for each in await self.applications()}

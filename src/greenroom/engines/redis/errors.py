@@ -63,10 +63,7 @@ _HINTS = (
     (("invalid username-password", "WRONGPASS"), "Correct user and password in the engine's address."),
     (("without any password configured",), "Leave the password out of the engine's address: Redis needs none."),
     (("Authentication required", "NOAUTH"), "Put the password into the engine's address: redis://:PASSWORD@HOST."),
-    (
-        ("no permissions", "NOPERM"),
-        "Give the Redis user the rights that docs/reference/redis.md lists (ACL SETUSER).",
-    ),
+    (("no permissions", "NOPERM"), "Give the Redis user the rights that docs/reference/redis.md lists (ACL SETUSER)."),
     (
         ("DB index is out of range", "invalid DB index"),
         "Correct the number at the end of the engine's address, usually 0.",

@@ -45,19 +45,8 @@ from greenroom.engines.redis.replies import (
 )
 from greenroom.engines.redis.settling import Settling
 from greenroom.engines.redis.store import FunctionCall, Reply, Store
-from greenroom.errors import (
-    GreenroomError,
-    IllegalArgumentError,
-    ServiceUnavailableError,
-    SessionEndedError,
-)
-from greenroom.model import (
-    PARTITIONS,
-    ParticipantRecord,
-    SessionRecord,
-    partition_of,
-    partition_of_session,
-)
+from greenroom.errors import GreenroomError, IllegalArgumentError, ServiceUnavailableError, SessionEndedError
+from greenroom.model import PARTITIONS, ParticipantRecord, SessionRecord, partition_of, partition_of_session
 
 ATTRIBUTES_PROTOCOL = 2
 """The first `NodeBeat.protocol` with attributes and statuses."""

@@ -21,9 +21,7 @@ class ReplyReader:
         assert stream is not None
         self._read = stream.read
         self._parser = Reader(
-            protocolError=InvalidResponse,
-            replyError=connection._parser.parse_error,
-            notEnoughData=_NONE_YET,
+            protocolError=InvalidResponse, replyError=connection._parser.parse_error, notEnoughData=_NONE_YET
         )
 
     async def read(self) -> list[Any]:

@@ -47,12 +47,7 @@ from greenroom.errors import (
     ServiceUnavailableError,
     SessionEndedError,
 )
-from greenroom.model import (
-    PARTITIONS,
-    partition_of,
-    partition_of_room,
-    partition_of_session,
-)
+from greenroom.model import PARTITIONS, partition_of, partition_of_room, partition_of_session
 
 ROOMS_PROTOCOL = 3
 """The first `NodeBeat.protocol` with rooms."""

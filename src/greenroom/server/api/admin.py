@@ -354,10 +354,7 @@ ROUTES = (
         max_body_bytes=MAX_LARGE_BODY_BYTES,
     ),
     admin(
-        "PATCH /applications/{app_key}/ceilings",
-        change_ceilings,
-        "Change an application's ceilings",
-        errors=_CHANGED,
+        "PATCH /applications/{app_key}/ceilings", change_ceilings, "Change an application's ceilings", errors=_CHANGED
     ),
     admin("GET /keys", list_keys, "List signing keys"),
     admin("POST /keys/rotate", rotate_key, "Make a new signing key", status=201),

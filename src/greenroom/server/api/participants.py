@@ -266,11 +266,7 @@ ROUTES = (
         reply_headers=_ETAG,
     ),
     api(
-        "DELETE /v1/participants/{id}",
-        erase_participant,
-        "Erase a participant",
-        PARTICIPANTS_ADMIN,
-        tag="participants",
+        "DELETE /v1/participants/{id}", erase_participant, "Erase a participant", PARTICIPANTS_ADMIN, tag="participants"
     ),
     api(
         "POST /v1/participants/{id}/kick",

@@ -136,12 +136,7 @@ async def revoke_tokens(call: Call[Nothing, Nothing, RevokeRequest]) -> RevokeRe
     participant_id = one_of(call, body.participant_id, body.external_id)
     _check_not_ahead(body.issued_before, call.now)
     restricted = await call.context.control.restrict(
-        CutOffTokens(
-            app=call.app.key,
-            participant_id=participant_id,
-            before=body.issued_before,
-            reason=body.reason,
-        )
+        CutOffTokens(app=call.app.key, participant_id=participant_id, before=body.issued_before, reason=body.reason)
     )
     return RevokeReply(ended=len(restricted.ended), cutoff=restricted.cutoff)
 

@@ -249,10 +249,7 @@ async def list_members(call: Call[RoomPath, MembersQuery, Nothing]) -> MemberPag
         RosterQuery(app=call.app.key, room=check_room_name(call.path.room), cursor=query.cursor, limit=query.limit)
     )
     return MemberPageView(
-        items=tuple(map(member_view, roster.members)),
-        version=roster.version,
-        count=roster.count,
-        cursor=roster.cursor,
+        items=tuple(map(member_view, roster.members)), version=roster.version, count=roster.count, cursor=roster.cursor
     )
 
 
@@ -277,10 +274,7 @@ async def kick_member(call: Call[RoomPath, Nothing, KickMemberRequest]) -> KickM
     participant_id = one_of(call, body.participant_id, body.external_id)
     moderated = await call.context.rooms.moderate(
         KickMember(
-            app=call.app.key,
-            room=check_room_name(call.path.room),
-            participant_id=participant_id,
-            seconds=body.seconds,
+            app=call.app.key, room=check_room_name(call.path.room), participant_id=participant_id, seconds=body.seconds
         )
     )
     return KickMemberReply(participant_id=participant_id, sessions=tuple(one.session_id for one in moderated.lost))
@@ -358,12 +352,7 @@ _SEND = (*_ROOMS, ErrorCode.RATE_LIMITED)
 ROUTES = (
     api("GET /v1/rooms", list_rooms, "List or find rooms", ROOMS_READ, tag="rooms", errors=_ROOMS),
     api(
-        "GET /v1/rooms/{room}",
-        get_room,
-        "Read a room",
-        ROOMS_READ,
-        tag="rooms",
-        errors=(*_ROOMS, ErrorCode.NOT_FOUND),
+        "GET /v1/rooms/{room}", get_room, "Read a room", ROOMS_READ, tag="rooms", errors=(*_ROOMS, ErrorCode.NOT_FOUND)
     ),
     api("POST /v1/rooms/{room}", open_room, "Open a room", ROOMS_ADMIN, tag="rooms", errors=_LIMITED),
     api("DELETE /v1/rooms/{room}", end_room, "End a room", ROOMS_ADMIN, tag="rooms", errors=_ROOMS),

@@ -51,11 +51,7 @@ class RoomFanOut:
     seconds. count_sent: is given how many frames were sent."""
 
     def __init__(
-        self,
-        rooms: Mapping[RoomKey, NodeRoom],
-        *,
-        clock: Callable[[], float],
-        count_sent: Callable[[int], None],
+        self, rooms: Mapping[RoomKey, NodeRoom], *, clock: Callable[[], float], count_sent: Callable[[int], None]
     ) -> None:
         self._rooms = rooms
         self._clock = clock

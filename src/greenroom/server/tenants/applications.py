@@ -66,10 +66,7 @@ class Tenants:
         self.issuers = Issuers(self.secrets, key_sets or KeySets(_NoFetcher(), monotonic=clock), self.get)
         """Who besides the service may sign client access tokens."""
         self.keys = SigningKeys(
-            master_key=master_key,
-            clock=clock,
-            random_bytes=random_bytes,
-            algorithm=Algorithm(self._config.signing_alg),
+            master_key=master_key, clock=clock, random_bytes=random_bytes, algorithm=Algorithm(self._config.signing_alg)
         )
         self._directory = directory
         self.now = clock

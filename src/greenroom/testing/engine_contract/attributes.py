@@ -236,12 +236,7 @@ class StatusContract(ContractBase):
             published = [record.status for record in w.listener.records(a.participant_id)]
             assert [
                 each for each, before in zip(published, [*published[:1], *published], strict=False) if each != before
-            ] == [
-                None,
-                "busy",
-                "away",
-                None,
-            ]
+            ] == [None, "busy", "away", None]
 
     async def test_a_status_outlives_its_connection(self) -> None:
         async with self.make_world() as w:

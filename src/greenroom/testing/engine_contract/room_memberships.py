@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from greenroom.codes import ErrorCode
-from greenroom.core.rooms.requests import (
-    RoomLimits,
-    RoomQuery,
-)
+from greenroom.core.rooms.requests import RoomLimits, RoomQuery
 from greenroom.engines.base import EraseParticipant, KickParticipant, SessionQuery
-from greenroom.model import (
-    EndReason,
-    Presence,
-    SessionPolicy,
-)
+from greenroom.model import EndReason, Presence, SessionPolicy
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_world import APP, Client, World
 

@@ -354,11 +354,7 @@ class InvitationsContract(ContractBase):
 
     def _answering(self, client: Client, invitation_id: str) -> AnswerInvitation:
         return AnswerInvitation(
-            app=APP,
-            participant_id=client.participant_id,
-            owner=client.owner,
-            invitation_id=invitation_id,
-            accept=True,
+            app=APP, participant_id=client.participant_id, owner=client.owner, invitation_id=invitation_id, accept=True
         )
 
     async def _answer(self, client: Client, invitation_id: str, **changes: Any) -> Answered:

@@ -8,16 +8,10 @@ import msgspec
 
 from greenroom.codes import ErrorCode
 from greenroom.core.requests import UpdateRequest
-from greenroom.core.rooms.requests import (
-    RoomLimits,
-    Roster,
-)
+from greenroom.core.rooms.requests import RoomLimits, Roster
 from greenroom.engines.base import EraseParticipant
 from greenroom.engines.rooms import RosterChange
-from greenroom.model import (
-    MemberRecord,
-    Presence,
-)
+from greenroom.model import MemberRecord, Presence
 from greenroom.testing.engine_contract.base import ContractBase, refused
 from greenroom.testing.engine_contract.room_memberships import ROOM, reason_of_leaving
 from greenroom.testing.engine_world import APP, World

@@ -128,12 +128,7 @@ class OpenRoomsContract(ContractBase):
 
 
 class RoomsContract(
-    MembershipsContract,
-    RostersContract,
-    OpenRoomsContract,
-    MessagesContract,
-    ModerationContract,
-    InvitationsContract,
+    MembershipsContract, RostersContract, OpenRoomsContract, MessagesContract, ModerationContract, InvitationsContract
 ):
     """All cases about rooms."""
 
