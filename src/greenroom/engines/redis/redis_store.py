@@ -244,7 +244,6 @@ class RedisStore:
             min_replicas_max_lag=_maybe(config.get("min-replicas-max-lag"), int),
             maxmemory_policy=config.get("maxmemory-policy") or memory.get("maxmemory_policy"),
             replicas=int(info.get("connected_slaves", "0")),
-            used_memory=int(memory.get("used_memory", "0")),
         )
 
     async def _config(self, place: HostPort) -> dict[str, str]:

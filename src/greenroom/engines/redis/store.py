@@ -39,7 +39,6 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     min_replicas_max_lag: int | None = None
     maxmemory_policy: str | None = None
     replicas: int = 0
-    used_memory: int = 0
 
 
 class Store(Protocol):
