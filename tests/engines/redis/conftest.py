@@ -19,6 +19,16 @@ LONG_IN_PROCESS = {
     "test_promise_7_a_block_keeps_out_until_it_ends",
     "test_restrictions_are_kept_while_a_token_of_their_time_may_live",
     "test_coming_back_from_offline_is_published",
+    "test_s2_how_a_session_ended_is_known_as_long_as_its_open_id_would_be",
+    "test_promise_3_every_way_out_is_one_event",
+    "test_s10_after_a_restart_every_session_has_its_grace",
+    "test_last_seen_is_when_the_participant_was_last_there",
+    "test_promise_4_a_dead_nodes_sessions_are_unreachable_within_12_s_and_ended_within_53",
+    "test_participants_and_sessions_are_counted_by_presence",
+    "test_events_are_replayed_by_time",
+    "test_a_grace_ends_when_it_is_over_and_not_before",
+    "test_r4_a_dead_node_leaves_its_members_unreachable_and_then_gone",
+    "test_s17_events_older_than_72_hours_go_and_the_reader_hears_of_the_gap",
 }
 """Cases that let much time pass. `make test` runs them on a real Redis, `make soak` in process too."""
 
