@@ -240,7 +240,7 @@ SLOW = 30.0
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.waiting
 @pytest.mark.uvloop
 @pytest.mark.timeout(300)
 async def test_r1_no_acknowledged_join_is_missing_after_sigkill_and_no_member_stays_who_does_not_come_back(

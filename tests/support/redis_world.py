@@ -90,8 +90,7 @@ class RedisWorld(World):
         engine = self.engine
         assert isinstance(engine, RedisEngine)
         waiting = set(engine.store.subscriptions())
-        for tag, channel in waiting:
-            await engine.store.publish(tag, channel, PROBE)
+        await asyncio.gather(*(engine.store.publish(tag, channel, PROBE) for tag, channel in waiting))
         async with asyncio.timeout(PATIENCE):
             while waiting:
                 waiting.discard(await self._probes.get())

@@ -38,6 +38,16 @@ LOOPBACK = Limits(trusted_proxies=["127.0.0.1"])
 # --- HTTP ------------------------------------------------------------------------------------------------------------
 
 
+async def test_at_the_end_nobody_waits_for_an_idle_connection() -> None:
+    """Each stop of a service that had one took a second."""
+    async with serving() as running, running.client() as client:
+        await client.send(GET)
+        assert (await client.response()).status == 200
+        async with asyncio.timeout(PATIENCE):
+            await running.door.finish_requests(3600.0)
+        assert await client.events() == [("eof", None)]
+
+
 # --- upgrades --------------------------------------------------------------------------------------------------------
 
 

@@ -473,7 +473,9 @@ class FrontDoor:
         return None
 
     async def finish_requests(self, timeout: float) -> None:
-        """Close HTTP connections, those in the middle of a request after `timeout` seconds at most."""
+        """Close HTTP connections: idle ones at once, those in the middle of a request after `timeout` seconds at
+        most."""
+        self.http_server.pre_shutdown()
         await self.http_server.shutdown(timeout)
 
     def note_refused(self, status: int) -> None:
