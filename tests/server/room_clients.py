@@ -7,7 +7,7 @@ from typing import Any
 
 from greenroom.model import participant_id_of
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.node_room import NodeRoom
+from greenroom.server.sessions.rooms import NodeRoom
 from tests.core.server.rig import APP, NAMESPACE
 from tests.server.fakes import FakeLink
 from tests.server.shell import Shell

@@ -12,10 +12,13 @@ from greenroom.codes import ErrorCode
 from greenroom.core.commands import InvitedCommand, RoomLeftCommand
 from greenroom.core.requests import UpdateRequest
 from greenroom.core.rooms.requests import Roster, RosterQuery
+from greenroom.core.rooms.watching import WatchedRoster
 from greenroom.engines.rooms import RosterChange
 from greenroom.model import Invitation, participant_id_of
 from greenroom.server.sessions import rooms as node_rooms
+from greenroom.server.sessions.rooms import NodeRoom
 from tests.core.server.rig import APP, NAMESPACE, NEXT_SECRET, SECRET
+from tests.core.server.room_rig import roster
 from tests.server.room_clients import ANNA, BOB, CAROL, ROOM, ask, changes, flush, ids, join, node_room, result_of
 from tests.server.shell import running_shell
 
@@ -329,3 +332,22 @@ async def test_the_id_of_a_room_that_opened_later_is_in_every_roster() -> None:
         assert again != room_id
         (roster,) = (await result_of(shell, watcher, "rooms.watch", rooms=[ROOM]))["rosters"]
         assert (roster["id"], roster["count"]) == (again, 1)
+
+
+def test_a_room_is_needed_while_someone_is_there_watches_or_asks() -> None:
+    room = NodeRoom(APP, ROOM)
+    assert (room.key, room.is_needed) == ((APP, ROOM), False)
+    room.asking = 1
+    assert room.is_needed
+
+
+async def test_a_copy_may_be_used_when_all_pages_were_read() -> None:
+    room = NodeRoom(APP, ROOM)
+    room.roster = WatchedRoster(roster(), 10)
+    found = [room.has_copy]
+    room.is_whole = True
+    found.append(room.has_copy)
+    room.reading = asyncio.create_task(asyncio.sleep(0))
+    found.append(room.has_copy)
+    await room.reading
+    assert found == [False, True, False], "not before all pages, nor while it is read again"

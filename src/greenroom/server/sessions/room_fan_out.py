@@ -26,13 +26,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Protocol
 
 from greenroom.core.rooms.news import RoomMessage
 from greenroom.core.rooms.watching import RoomBatcher, RoomWatches, WatchedRoster, encode_message
 from greenroom.core.states import ServerState
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.node_room import NodeRoom, RoomKey
 
 MOST_WAITING_BYTES = 16 * 1024 * 1024
 """Of messages that wait for their turn, of all rooms of the node."""
@@ -46,12 +46,44 @@ _FRAME_COST = 4
 """What it costs to encode a change, in connections that are written to."""
 
 
+RoomKey = tuple[str, str]
+"""Application and name."""
+
+
+class SentRoster:
+    """What the watchers of a room were sent. version: of its roster."""
+
+    __slots__ = ("is_queued", "version")
+
+    def __init__(self, version: int = 0) -> None:
+        self.version = version
+        self.is_queued = False
+        """Whether a change is going to be sent, which brings what has changed until then."""
+
+
+class FannedRoom(Protocol):
+    """What is sent to whom (`sessions.rooms.NodeRoom`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def key(self) -> RoomKey: ...
+    @property
+    def members(self) -> Mapping[SessionConnection, None]: ...
+    @property
+    def watchers(self) -> Mapping[SessionConnection, None]: ...
+    @property
+    def roster(self) -> WatchedRoster | None: ...
+    @property
+    def sent(self) -> SentRoster: ...
+
+
 class RoomFanOut:
     """One for each node. rooms: those that the node has to do with, as `NodeRooms` lists them. clock: monotonic
     seconds. count_sent: is given how many frames were sent."""
 
     def __init__(
-        self, rooms: Mapping[RoomKey, NodeRoom], *, clock: Callable[[], float], count_sent: Callable[[int], None]
+        self, rooms: Mapping[RoomKey, FannedRoom], *, clock: Callable[[], float], count_sent: Callable[[int], None]
     ) -> None:
         self._rooms = rooms
         self._clock = clock
@@ -63,7 +95,7 @@ class RoomFanOut:
         """Fan-outs that were begun, or are to be."""
         self._waiting_bytes = 0
         """Of messages among them that are to be."""
-        self._dropped: dict[NodeRoom, int] = {}
+        self._dropped: dict[FannedRoom, int] = {}
         """Messages that had no room among them, and of which members are to be notified."""
         self._left_in_turn = _TURN
         """Of what may be written in this turn of the loop."""
@@ -83,14 +115,14 @@ class RoomFanOut:
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
-    def changed(self, room: NodeRoom) -> None:
+    def changed(self, room: FannedRoom) -> None:
         """The node's copy of a roster may be newer than what its watchers were sent."""
         copy = room.roster
-        if copy is None or copy.version <= room.flushed:
+        if copy is None or copy.version <= room.sent.version:
             return
         if not room.watchers:
             # Whoever watches from now on is sent what differs from the reply: a crowd that joined at once, all of it.
-            room.flushed = copy.version
+            room.sent.version = copy.version
             return
         now = self._clock()
         self._batcher.changed(room.key, now)
@@ -102,21 +134,21 @@ class RoomFanOut:
         now = self._clock()
         for key in self._batcher.drain(now):
             room = self._rooms.get(key)
-            if room is None or room.roster is None or room.roster.version <= room.flushed:
+            if room is None or room.roster is None or room.roster.version <= room.sent.version:
                 continue
-            copy, since = room.roster, room.flushed
-            room.flushed = copy.version
+            copy, since = room.roster, room.sent.version
+            room.sent.version = copy.version
             self._batcher.sent(key, now, detailed=copy.detailed)
-            if not room.is_queued:
-                room.is_queued = True
+            if not room.sent.is_queued:
+                room.sent.is_queued = True
                 self._fan_out(self._send_change(room, copy, since if copy.detailed else 0))
         wait = self._batcher.wait(now)
         if wait is not None:
             self._timer = self._loop.call_later(max(0.001, wait), self._flush)
 
-    def _send_change(self, room: NodeRoom, copy: WatchedRoster, since: int) -> Iterator[int]:
+    def _send_change(self, room: FannedRoom, copy: WatchedRoster, since: int) -> Iterator[int]:
         """Yields what it cost. The frame is made where someone gets it: who alone is in a room has joined it."""
-        room.is_queued = False
+        room.sent.is_queued = False
         name, version, frame = room.name, copy.version, b""
         for some in _slices(room.watchers):
             count, cost = 0, len(some)
@@ -147,7 +179,7 @@ class RoomFanOut:
             self._count_sent(count)
             yield cost
 
-    def catch_up(self, connection: SessionConnection, room: NodeRoom) -> None:
+    def catch_up(self, connection: SessionConnection, room: FannedRoom) -> None:
         """Send what differs from the version that was sent, if anything does and it may be written."""
         watches, copy = _watches_of(connection), room.roster
         if watches is None or copy is None:
@@ -181,7 +213,7 @@ class RoomFanOut:
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
-    def message(self, room: NodeRoom, message: RoomMessage) -> None:
+    def message(self, room: FannedRoom, message: RoomMessage) -> None:
         """A message to the members of the room."""
         size = len(message.message) + _MESSAGE_BYTES
         if self._waiting_bytes + size <= MOST_WAITING_BYTES:
@@ -193,7 +225,7 @@ class RoomFanOut:
         if not dropped:
             self._fan_out(self._send_missed(room))
 
-    def _send_missed(self, room: NodeRoom) -> Iterator[int]:
+    def _send_missed(self, room: FannedRoom) -> Iterator[int]:
         """To all, whoever each message was for."""
         dropped = self._dropped.pop(room)
         for some in _slices(room.members):
@@ -210,7 +242,7 @@ class RoomFanOut:
         """The connection is gone: what waited for it is missed."""
         self.messages_missed["away"] += watches.give_up()
 
-    def _send_message(self, room: NodeRoom, message: RoomMessage, size: int) -> Iterator[int]:
+    def _send_message(self, room: FannedRoom, message: RoomMessage, size: int) -> Iterator[int]:
         self._waiting_bytes -= size
         name, to, sender = room.name, message.to, message.session_id
         data = b""

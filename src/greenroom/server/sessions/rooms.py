@@ -33,8 +33,7 @@ from greenroom.engines.rooms import REMOVALS_KEPT, ROSTER_BYTES, Rooms, cursor_a
 from greenroom.errors import GreenroomError, ServiceUnavailableError
 from greenroom.model import partition_of_room
 from greenroom.server.sessions.connection import SessionConnection
-from greenroom.server.sessions.node_room import NodeRoom, RoomKey
-from greenroom.server.sessions.room_fan_out import RoomFanOut
+from greenroom.server.sessions.room_fan_out import RoomFanOut, RoomKey, SentRoster
 
 log = structlog.stdlib.get_logger("greenroom.rooms")
 
@@ -51,6 +50,50 @@ class TaskOwner(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it."""
+
+
+class NodeRoom:
+    """One room, as this node has it."""
+
+    __slots__ = ("app", "asking", "early", "error", "is_subscribed", "is_whole", "members",
+                 "name", "reading", "roster", "sent", "subscribing", "waiting", "watchers")  # fmt: skip
+
+    def __init__(self, app: str, name: str) -> None:
+        self.app = app
+        self.name = name
+        self.members: dict[SessionConnection, None] = {}
+        """Connections whose session is in the room."""
+        self.watchers: dict[SessionConnection, None] = {}
+        self.asking = 0
+        """Requests under way that need it."""
+        self.is_subscribed = False
+        self.subscribing: asyncio.Task[None] | None = None
+        self.error: GreenroomError | None = None
+        """What the last subscribing or reading failed with."""
+        self.roster: WatchedRoster | None = None
+        """While someone watches the room, or asks to."""
+        self.is_whole = False
+        """Whether all pages of the roster were read."""
+        self.reading: asyncio.Task[None] | None = None
+        self.early: list[RosterChange] = []
+        """Changes that wait for the roster."""
+        self.sent = SentRoster()
+        self.waiting: list[tuple[int, asyncio.Future[None]]] = []
+        """Who waits until the roster is at a version."""
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether the node's copy is what the engine has, but for what is on its way."""
+        return self.is_whole and self.roster is not None and self.reading is None
+
+    @property
+    def key(self) -> RoomKey:
+        return self.app, self.name
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the node has to know of it."""
+        return bool(self.members or self.watchers or self.asking)
 
 
 class NodeRooms:
@@ -141,7 +184,7 @@ class NodeRooms:
     def _tidy(self, room: NodeRoom) -> None:
         """Forget what nobody needs."""
         if not (room.watchers or room.asking):
-            room.roster, room.is_whole, room.is_queued = None, False, False
+            room.roster, room.is_whole, room.sent = None, False, SentRoster()
             room.early.clear()
         if room.is_needed or self._rooms.get(room.key) is not room or room.subscribing is not None:
             return
@@ -210,7 +253,7 @@ class NodeRooms:
         if room.roster is not None or room.reading is not None:
             return
         room.roster = WatchedRoster(roster, REMOVALS_KEPT)
-        room.flushed = room.roster.version
+        room.sent = SentRoster(room.roster.version)
         room.is_whole = roster.cursor is None or not roster.detailed
         self._apply_early(room)
         if not room.is_whole:
@@ -292,7 +335,7 @@ class NodeRooms:
             return
         if room.roster is None:
             room.roster = WatchedRoster(pages[0], REMOVALS_KEPT)
-            room.flushed = room.roster.version
+            room.sent = SentRoster(room.roster.version)
             for page in pages[1:]:
                 room.roster.take_page(page)
         else:
