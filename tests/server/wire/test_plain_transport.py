@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from greenroom.server.wire.plain_transport import AT_ONCE, PlainTransport, Poller
+from greenroom.server.wire.plain_transport import AT_ONCE, ENDED_AT_ONCE, PlainTransport, Poller
 from tests.support.patience import PATIENCE, until
 
 BOTH_LOOPS = pytest.mark.parametrize(
@@ -264,10 +264,23 @@ async def test_who_sends_without_end_is_read_once_in_a_turn(loop_name: str) -> N
 
 @BOTH_LOOPS
 async def test_more_than_are_looked_at_in_a_turn_are_all_served(loop_name: str) -> None:
-    async with pairs(3 * AT_ONCE) as many:
+    async with pairs(AT_ONCE + 64) as many:
         for pair in many:
             pair.client.send(b"x")
         await until(lambda: all(pair.protocol.data for pair in many))
+
+
+@BOTH_LOOPS
+async def test_a_herd_that_is_gone_does_not_keep_others_waiting(loop_name: str) -> None:
+    async with pairs(2 * ENDED_AT_ONCE + 1) as (*gone, other):
+        ended: list[int] = []
+        other.protocol.on_data = lambda: ended.append(sum(bool(pair.protocol.lost) for pair in gone))
+        for pair in gone:
+            pair.client.close()
+        other.client.send(b"x")
+        await until(lambda: all(pair.protocol.lost for pair in gone))
+        assert ended
+        assert ended[0] <= ENDED_AT_ONCE
 
 
 @BOTH_LOOPS

@@ -28,6 +28,8 @@ from greenroom.model import Application, ParticipantRecord, SessionRecord
 
 ATTACHED = frozenset({ServerState.OPEN, ServerState.FENCED, ServerState.EXPIRED})
 """States in which the connection has a session that is to be detached when it is lost."""
+TAKES_UPDATES = frozenset({ServerState.OPEN, ServerState.FENCED})
+"""States in which updates are sent: after the token's end they wait for the refresh."""
 EMPTY = Empty()
 
 RequestId = int | str | None

@@ -22,7 +22,7 @@ from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.rate_limit import TokenBucket
 from greenroom.core.requests import Owner
 from greenroom.core.server.closing import close_ended, drop, end, grace_of, refuse_and_drop, release
-from greenroom.core.server.context import ATTACHED, EMPTY, SessionContext
+from greenroom.core.server.context import ATTACHED, EMPTY, TAKES_UPDATES, SessionContext
 from greenroom.core.server.effects import Abort, Close, Ping, Send
 from greenroom.core.server.endings import close_reason
 from greenroom.core.server.heartbeat import Beat, Heartbeat
@@ -139,8 +139,7 @@ class ServerSession:
     def drained(self, now: Now) -> None:
         """What was sent has left the buffer: the next piece of what waits may go."""
         context = self.context
-        # After the token's end no update is sent: they wait for the refresh.
-        if context.state is ServerState.OPEN or context.state is ServerState.FENCED:
+        if context.state in TAKES_UPDATES:
             piece = context.watches.next_piece()
             if piece is None and context.rooms is not None:
                 piece = context.rooms.watches.next_piece()

@@ -13,6 +13,7 @@ from greenroom.core.commands import AnsweredCommand, InvitedCommand, RoomCommand
 from greenroom.core.requests import Owner, SessionRequest
 from greenroom.core.rooms.requests import RoomRequest
 from greenroom.core.server import ServerSession
+from greenroom.core.server.context import TAKES_UPDATES
 from greenroom.core.server.effects import Abort, Close, EngineCall, Ping, Refused, Send
 from greenroom.core.server.services import Now, SessionServices
 from greenroom.core.states import ServerState
@@ -111,12 +112,13 @@ class SessionConnection:
         self._calls = calls
         self._node = node
         self.link: WebSocketConnection | None = None
-        origin = request.headers.get("origin")
-        self.machine = ServerSession(hub.services, hub.now(), address=request.address, origin=origin)
+        now, origin = hub.now(), request.headers.get("origin")
+        self.machine = ServerSession(hub.services, now, address=request.address, origin=origin)
         self.context = self.machine.context
-        self.tick_at = inf
         self.subscriptions: dict[str, Subscription] = {}
         """Participants for whom this connection is on the hub's list of watchers."""
+        self.tick_at = inf
+        hub.wheel.schedule(self, self.machine.deadline(now))
 
     @property
     def is_over(self) -> bool:
@@ -134,9 +136,7 @@ class SessionConnection:
     def opened(self, websocket: WebSocketConnection) -> None:
         """The handshake is done."""
         self.link = websocket
-        hub = self._hub
-        hub.arrived(self)
-        hub.wheel.schedule(self, self.machine.deadline(hub.now()))
+        self._hub.arrived(self)
 
     def text(self, message: bytes) -> None:
         """A message came."""
@@ -257,12 +257,7 @@ class SessionConnection:
         """Whether a change can be written at once: nothing waits, and the token is good."""
         link = self.link
         context = self.context
-        return (
-            link is not None
-            and not link.paused
-            and (context.state is ServerState.OPEN or context.state is ServerState.FENCED)
-            and not context.watches.waiting
-        )
+        return link is not None and not link.paused and context.state in TAKES_UPDATES and not context.watches.waiting
 
     def enqueue(self, updates: list[EncodedUpdate]) -> None:
         """Changes that cannot be written at once, or are too long for one piece."""

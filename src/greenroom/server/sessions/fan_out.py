@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from greenroom.core.states import ServerState
+from greenroom.core.server.context import TAKES_UPDATES
 from greenroom.core.watching import EncodedUpdate, UpdateBatcher, encode_update, frame
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.model import ParticipantRecord
@@ -134,7 +134,7 @@ class FanOut:
                 # `connection.may_write`, without the call.
                 if (
                     fits and link is not None and not link.paused and not watches.waiting
-                    and (context.state is ServerState.OPEN or context.state is ServerState.FENCED)
+                    and context.state in TAKES_UPDATES
                 ):  # fmt: skip
                     if watches.is_news(item):
                         sent += 1

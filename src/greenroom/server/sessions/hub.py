@@ -220,13 +220,14 @@ class Hub:
         where the bus has to be waited for: it raises GreenroomError where the bus cannot be reached; then none is."""
         if connection.context.state is ServerState.GONE:
             return ()
-        fresh = tuple([one for one in ids if one not in connection.subscriptions])
+        subscriptions = connection.subscriptions
+        fresh = tuple([one for one in ids if one not in subscriptions] if subscriptions else ids)
         if not fresh:
             return ()
         watching = self._bus.watch(app, fresh)
         found = Subscription.LIVE if watching is READY else Subscription.PENDING
         for one in fresh:
-            connection.subscriptions[one] = found
+            subscriptions[one] = found
             watchers = self.watchers.get((app, one))
             if watchers is None:
                 self.watchers[app, one] = {connection}

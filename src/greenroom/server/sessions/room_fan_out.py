@@ -30,7 +30,7 @@ from typing import Protocol
 
 from greenroom.core.rooms.news import RoomMessage
 from greenroom.core.rooms.watching import RoomBatcher, RoomWatches, WatchedRoster, encode_message
-from greenroom.core.states import ServerState
+from greenroom.core.server.context import TAKES_UPDATES
 from greenroom.messages import MAX_PIECE_BYTES
 from greenroom.server.sessions.connection import SessionConnection
 
@@ -165,7 +165,7 @@ class RoomFanOut:
                 # `_may_write`, without the call.
                 elif (
                     link is not None and not link.paused and not link.closed
-                    and (context.state is ServerState.OPEN or context.state is ServerState.FENCED)
+                    and context.state in TAKES_UPDATES
                 ):  # fmt: skip
                     if not frame:
                         version, frame = copy.version, copy.frame(since, MAX_PIECE_BYTES)
@@ -299,13 +299,8 @@ def _watches_of(connection: SessionConnection) -> RoomWatches | None:
 
 def _may_write(connection: SessionConnection) -> bool:
     """Whether something can be written at once: the buffer is not full, and the token is good."""
-    link, state = connection.link, connection.context.state
-    return (
-        link is not None
-        and not link.paused
-        and not link.closed
-        and (state is ServerState.OPEN or state is ServerState.FENCED)
-    )
+    link = connection.link
+    return link is not None and not link.paused and not link.closed and connection.context.state in TAKES_UPDATES
 
 
 def _slices(connections: Iterable[SessionConnection]) -> Iterator[Sequence[SessionConnection]]:

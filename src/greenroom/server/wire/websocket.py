@@ -155,14 +155,17 @@ class WebSocketProtocol:
         transport = self._transport
         if self._state is not _OPEN or transport is None:
             return
-        if len(message) >= 65_536:
+        last, frame = _last_sent
+        if last is message:
+            transport.write(frame)
+        elif len(message) < 65_536:
+            frame = encode(TEXT, message)
+            _last_sent = (message, frame)
+            transport.write(frame)
+        else:
             # Large: two writes are cheaper than a copy.
             transport.write(long_header(TEXT, len(message)))
             transport.write(message)
-        else:
-            if _last_sent[0] is not message:
-                _last_sent = (message, encode(TEXT, message))
-            transport.write(_last_sent[1])
         if self.paused:
             self._check_reader(transport)
 
