@@ -1,29 +1,31 @@
 /** Greenroom's SDK for browsers, React Native, Node, Deno and Bun. Times are seconds unless a name says otherwise. */
 
-/** Where a session is. `isOpen` is true in `connected` and `reconnecting`. */
+/** The state of a session. `isOpen` is true in `connected` and `reconnecting`. */
 export type SessionState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
 
-/** `online`: a session has a connection. `unreachable`: sessions, none connected. `offline`: no session. */
+/**
+ * `online`: a session has a connection. `unreachable`: there are sessions, none is connected. `offline`: no session.
+ */
 export type Presence = 'online' | 'unreachable' | 'offline';
 
-/** Who someone is. For `open`: what is left out stays as it is, "" clears. */
+/** The profile of a participant. In `open`, what is left out stays as it is, and "" clears. */
 export interface ParticipantInfo {
   /** At most 256 characters. */
   readonly name?: string;
   /** At most 2,048 characters; https, http or relative. */
   readonly avatarUrl?: string;
-  /** The app's own id; at most 1,024 bytes of UTF-8. Leave it out where the token has it. */
+  /** The app's own id; at most 1,024 bytes of UTF-8. Leave it out if the token has it. */
   readonly externalId?: string;
   /**
-   * What else the app says of the participant, by name: up to 32, names of 1 to 64 characters, texts of up to 1,024
-   * bytes, 4 KiB together. Given to `open` they are merged into those that are there, and null removes one. Of a
-   * participant:
-   * undefined where there are none.
+      * What else the app stores about the participant, by name: up to 32, names of 1 to 64 characters, texts of up to
+      * 1,024
+   * bytes, 4 KiB together. In `open` they are merged into the stored ones, and null removes one. Of a participant:
+   * undefined if there are none.
    */
   readonly attributes?: Attributes;
 }
 
-/** Texts by name. null is given only, to remove one: a participant has none. */
+/** Texts by name. null removes one, in calls only: a participant's attributes are never null. */
 export type Attributes = { readonly [name: string]: string | null };
 
 /** A session's status: one of these, or a text of the app's own of 1 to 64 characters. */
@@ -38,13 +40,15 @@ export interface Participant {
   readonly presence: Presence;
   /** How many sessions. */
   readonly sessions: number;
-  /** The status of the most available session: available, a text of the app's own, busy, away. undefined: no session. */
+  /**
+   * The status of the most available session: available, a text of the app's own, busy, away. undefined: no session.
+   */
   readonly availability?: SessionStatus;
   /** Counts changes of name, avatar and attributes. */
   readonly revision: number;
   /** Rises at every change; newer is higher. */
   readonly version: number;
-  /** Unix milliseconds; undefined where never seen. */
+    /** Unix milliseconds; undefined if never seen. */
   readonly lastSeen?: number;
 }
 
@@ -59,17 +63,17 @@ export interface SessionEnd {
   /** `kicked`, `blocked`, `replaced`, `token_expired`, `token_revoked`, `application_disabled`, … */
   readonly reason: string;
   readonly message: string;
-  /** The device that took the session's place, where one did. */
+    /** The device that replaced the session, if one did. */
   readonly by?: Device;
   readonly error: GreenroomError;
 }
 
-/** A new session stands in place of one that the service no longer had. */
+/** A new session replaced one that the service no longer had. */
 export interface SessionReopened {
   readonly participant: Participant;
-  /** Why the old one was gone. */
+    /** Why the old session was gone. */
   readonly reason: string;
-  /** The participant's id before; another one where the participant is anonymous. */
+    /** The participant's previous id; it differs if the participant is anonymous. */
   readonly previousId: string;
 }
 
@@ -79,7 +83,7 @@ export interface TokenRefreshFailure {
   readonly isExpired: boolean;
 }
 
-/** Stops a handler. `remove` is the same, as the platform's React Native SDK had it. */
+/** Removes a handler. `remove` does the same, as in the platform's React Native SDK. */
 export interface Unsubscribe {
   (): void;
   remove(): void;
@@ -99,30 +103,32 @@ export declare class SessionService {
   readonly state: SessionState;
   /** As last known; undefined without an open session. */
   readonly participant: Participant | undefined;
-  /** The session scopes of the token, as the service said. */
+    /** The session scopes of the token, as reported by the service. */
   readonly scopes: string[];
   device?: Device;
 
   private constructor();
 
   /**
-   * Opens a session; with one open (and the same or no info), the present participant. Callers at the same time share
-   * one open. What may go away by itself is tried again until the timeout.
+      * Opens a session. If one is open, and with the same or no info, resolves with the present participant. Concurrent
+   * callers share one open. Temporary failures are retried until the timeout.
    */
   open(info?: ParticipantInfo | null, options?: OpenOptions): Promise<Participant>;
   /** Ends the session. Never rejects. Waits for the service, 2 seconds at most. The token is kept. */
   close(): Promise<void>;
   /** From a successful `open` until `close` or a final end, also while reconnecting. */
   isOpen(): Promise<boolean>;
-  /** The session's participant, asked of the service. */
+    /** The session's participant, read from the service. */
   getParticipant(): Promise<Participant>;
-  /** Left out, undefined or null leaves as it is, "" clears. ifRevision: only if that is the present revision. */
+    /**
+     * undefined or null leaves a value as it is, "" clears it. ifRevision: change only if this is the present revision.
+     */
   updateParticipantInfo(
     name?: string | null,
     avatarUrl?: string | null,
     options?: { ifRevision?: number },
   ): Promise<Participant>;
-  /** The same by name. attributes: merged into those that are there; null removes one. */
+    /** The same by name. attributes: merged into the stored ones; null removes one. */
   updateParticipantInfo(
     info: { name?: string | null; avatarUrl?: string | null; attributes?: Attributes | null },
     options?: { ifRevision?: number },
@@ -130,8 +136,9 @@ export declare class SessionService {
   /** What `setStatus` set last, `available` at first; undefined without a session. */
   readonly status: SessionStatus | undefined;
   /**
-   * Says how available this session's user is. It outlives connections, is kept by an automatic reopen, and ends with
-   * the session. Needs `session:update`.
+      * Sets how available this session's user is. The status outlives connections, is kept by an automatic reopen, and
+      * ends
+   * with the session. Needs `session:update`.
    */
   setStatus(status: SessionStatus): Promise<Participant>;
 
@@ -149,16 +156,16 @@ export declare class SessionService {
 export type Who = string | readonly string[] | { ids?: readonly string[]; externalIds?: readonly string[] };
 
 /**
- * Some participants, and how they change: `for await (const participant of watch)`. State, not messages: a slow
- * reader gets the latest of each. Ends with the session, or with `close`; survives reconnecting.
+  * Watched participants, and their changes: `for await (const participant of watch)`. State, not messages: a slow
+ * reader gets the latest record of each. It survives reconnecting, and ends with the session or with `close`.
  */
 export declare class Watch implements AsyncIterableIterator<Participant> {
   private constructor();
-  /** The latest of each. */
+    /** The latest record of each. */
   readonly participants: Participant[];
   next(): Promise<IteratorResult<Participant, undefined>>;
   return(): Promise<IteratorResult<Participant, undefined>>;
-  /** Participants of another watch stay watched for it. */
+    /** Stops watching those that no other `Watch` watches. */
   close(): Promise<void>;
   [Symbol.asyncIterator](): Watch;
 }
@@ -166,7 +173,10 @@ export declare class Watch implements AsyncIterableIterator<Participant> {
 /** Needs an open session, and the session scope `notifications:set`. */
 export declare class ParticipantsService {
   private constructor();
-  /** The present records. Someone who never opened a session reads as offline, version 0, without a name; with the externalId it was asked by. */
+    /**
+   * The present records. A participant who has never opened a session reads as offline with version 0, without a name;
+   * when looked up by external id, with that externalId.
+   */
   get(who: Who): Promise<Participant[]>;
   watch(who: Who, onChange?: (participant: Participant) => void): Promise<Watch>;
   /** Stops watching these, for every `Watch`. */
@@ -186,17 +196,20 @@ export interface Member {
   /** How many sessions in the room. */
   readonly sessions: number;
   readonly availability: SessionStatus;
-  /** Unix milliseconds: since when it is a member without a break. */
+    /** Unix milliseconds: since when it has been a member without interruption. */
   readonly joinedAt: number;
 }
 
-/** Someone who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined if it happened while the connection was lost, or if the roster may no longer be seen. */
+/**
+ * Someone who left. reason: `left`, `kicked`, `closed`, `timeout`, …; undefined if it happened while the connection was
+ * lost, or if the roster may no longer be seen.
+ */
 export interface MemberLeft {
   readonly member: Member;
   readonly reason?: string;
 }
 
-/** How a roster changed. Who stands in `left` and in `joined` left before coming again. */
+/** How a roster changed. A member in both `left` and `joined` left and joined again. */
 export interface RoomChange {
   readonly joined: Member[];
   readonly changed: Member[];
@@ -206,14 +219,17 @@ export interface RoomChange {
   readonly version: number;
 }
 
-/** Why a room was closed: `left`, `kicked`, `ended`, `permission_lost`, `lost`, how the session ended, or why it was refused. */
+/**
+ * Why a room was closed: `left`, `kicked`, `ended`, `permission_lost`, `lost`, how the session ended, or why it was
+ * refused.
+ */
 export interface RoomClosed {
   readonly reason: string;
-  /** Where joining or watching again was refused, after a new session had taken the place of a lost one. */
+    /** Set if joining or watching again was refused, after a new session had replaced a lost one. */
   readonly error?: GreenroomError;
 }
 
-/** Who sent a message: `{ id }` alone where the roster does not name them; undefined: the app's backend. */
+/** Who sent a message: only `{ id }` if the roster does not have them; undefined: the app's backend. */
 export type Sender = Member | { readonly id: string; readonly info?: undefined } | undefined;
 
 export interface RoomEvents {
@@ -223,42 +239,44 @@ export interface RoomEvents {
   left: (left: MemberLeft) => void;
   /** Numbers only grow; not in a room that is only watched. */
   message: (message: any, sender: Sender, number: number) => void;
-  /** So many messages did not come: this client read too slowly. */
+    /** The number of messages that were dropped because this client read too slowly. */
   missed: (count: number) => void;
   /** The last event. */
   closed: (closed: RoomClosed) => void;
 }
 
 /**
- * A room that was joined, or is watched. It survives reconnecting and, where the session was lost, is joined again.
+  * A room that was joined, or is watched. It survives reconnecting, and is joined again if the session was lost.
  * `for await (const change of room)`: a slow reader gets several changes as one.
  */
 export declare class Room implements AsyncIterable<RoomChange> {
   private constructor();
   readonly name: string;
-  /** The room's own, made when it was opened: the platform's conferenceId. */
+    /** The room's id, made when it was opened: the platform's conferenceId. */
   readonly id: string | undefined;
   /** Of a room that was joined: until it is closed. */
   readonly isMember: boolean;
   readonly isClosed: boolean;
   /** False: a counted room, whose `members` are empty. */
   readonly isDetailed: boolean;
-  /** By participant id; changes as the roster does. A roster of more than some hundreds of members fills by and by. */
+    /**
+     * By participant id; changes with the roster. A roster of more than a few hundred members arrives in several parts.
+     */
   readonly members: ReadonlyMap<string, Member>;
   readonly count: number;
   /** Of the roster; newer is higher. */
   readonly version: number;
 
   on<Name extends keyof RoomEvents>(name: Name, handler: RoomEvents[Name]): Unsubscribe;
-  /** All members by page, asked of the service. */
+    /** All members, read from the service page by page. */
   allMembers(): AsyncIterableIterator<Member>;
-  /** message: anything that JSON has, 16 KiB. to: participant ids; left out: all members. Resolves when it is published. */
+    /** message: any JSON value, 16 KiB. to: participant ids; left out: all members. Resolves when it is published. */
   send(message: unknown, options?: { to?: string | readonly string[] | null }): Promise<void>;
   /** text: 1 KiB. */
   invite(who: Who, options?: { text?: string | null }): Promise<void>;
-  /** seconds for which the participant stays out; 60 by default. */
+    /** seconds for which the participant is kept out; 60 by default. */
   kick(id: string, options?: { seconds?: number | null }): Promise<void>;
-  /** Ends the membership, or the watching. Never rejects. */
+    /** Ends the membership, or the watch. Never rejects. */
   leave(): Promise<void>;
   [Symbol.asyncIterator](): AsyncIterableIterator<RoomChange>;
 }
@@ -277,7 +295,7 @@ export interface Invitation {
   readonly text?: string;
 }
 
-/** An invitation of this participant's was answered. */
+/** An invitation by this participant was answered. */
 export interface InvitationAnswer {
   readonly invitationId: string;
   readonly room: string;
@@ -288,30 +306,37 @@ export interface InvitationAnswer {
 /** Needs an open session. Names of rooms have 1 to 250 bytes of UTF-8, and no control characters. */
 export declare class RoomsService {
   private constructor();
-  /** The rooms in which the session is. After a reload, once `open` has resumed the session, the rooms of the page before. */
+    /**
+     * The rooms of which the session is a member. After a reload they are there as soon as `open` has resumed the
+     * session.
+     */
   readonly joined: Room[];
-  /** Those that wait for an answer. */
+    /** Invitations that wait for an answer. */
   readonly invitations: Invitation[];
   /** `invited`: also those that waited when the session was opened. */
   on(name: 'invited', handler: (invitation: Invitation) => void): Unsubscribe;
   on(name: 'answered', handler: (answer: InvitationAnswer) => void): Unsubscribe;
   /**
-   * Opens an empty room; one that is there stays as it is. Returns its id. ttl: seconds for which it outlasts its last
+      * Opens an empty room; one that exists stays as it is. Returns its id. ttl: how many seconds it outlasts its last
    * member, at most 600; left out: 0. detailed false: a counted room. Needs the scope `conf:create`.
    */
   create(name: string, options?: { ttl?: number | null; detailed?: boolean | null }): Promise<string>;
-  /** Opens what is not there. Joined again it is the same Room. signal: a join that is aborted leaves. */
+    /**
+     * Opens the room if it does not exist. Joining again returns the same Room. signal: aborting a join leaves the
+     * room.
+     */
   join(name: string, options?: { signal?: AbortSignal | null }): Promise<Room>;
-  /** The roster without being in it; a room that is not there is empty. Needs the scope `notifications:set`. */
+    /** Watches a room without joining it; a room that is not open is empty. Needs the scope `notifications:set`. */
   watch(name: string, options?: { signal?: AbortSignal | null }): Promise<Room>;
   /** The name of the room that has this id. */
   find(roomId: string): Promise<string>;
   /**
-   * Lets the inviter know, and joins the room: also where it was accepted before, or is past its time. Rejects with
-   * InvitationAnsweredError where it was declined before.
+      * Notifies the inviter, and joins the room, also if the invitation was accepted before or has expired. Rejects
+      * with
+   * InvitationAnsweredError if it was declined before.
    */
   accept(invitation: Invitation): Promise<Room>;
-  /** Lets the inviter know, once. Rejects with InvitationAnsweredError where it was accepted before. */
+    /** Notifies the inviter, once. Rejects with InvitationAnsweredError if it was accepted before. */
   decline(invitation: Invitation): Promise<void>;
 }
 
@@ -319,32 +344,34 @@ export interface GreenroomOptions {
   /** This installation of the app. Left out: in a browser the tab, elsewhere a device without a name. */
   device?: Device;
   /**
-   * In a browser: `away` by itself while the page is hidden or nobody uses it, and `available` again. true: after 60 s
-   * hidden or 300 s idle. Seconds; null for never. Left out or false: not at all. A status that the app sets itself
+      * In a browser: sets `away` while the page is hidden or not used, and `available` when the user is back. true:
+      * after
+   * 60 s hidden or 300 s idle. Seconds; null for never. Left out or false: off. A status that the app sets itself
    * stays.
    */
   autoAway?: boolean | { hidden?: number | null; idle?: number | null };
-  /** The WebSocket to use; left out: the global one. Node 20 has none: pass the one of the package `ws`. */
+    /** The WebSocket class. Left out: the global one. Node 20 has none: pass that of the package `ws`. */
   webSocket?: new (url: string, protocol: string) => unknown;
   /** Left out: `crypto.getRandomValues`, which React Native has with `react-native-get-random-values`. */
   getRandomValues?: (bytes: Uint8Array) => Uint8Array;
 }
 
-/** The way to one Greenroom service. Making it opens nothing. */
+/** The client of one Greenroom service. The constructor opens nothing. */
 export declare class Greenroom {
-  /** url: e.g. `https://sessions.example.com`; http, https, ws and wss are taken, and a path. */
+    /** url: e.g. `https://sessions.example.com`; http, https, ws or wss, with a path if the service has one. */
   constructor(url: string, options?: GreenroomOptions);
   readonly session: SessionService;
   readonly participants: ParticipantsService;
   readonly rooms: RoomsService;
   /**
-   * Use this client access token. refresh is called at 1/2 and 3/4 of the token's life with false, at its end with
-   * true; without one the session ends with the token. token null: refresh is asked for the first one, too.
+      * Use this client access token. refresh is called at 1/2 and 3/4 of the token's lifetime with false, at its expiry
+      * with
+   * true; without refresh the session ends with the token. token null: refresh is called for the first one, too.
    */
   initializeToken(token: string | null, refresh?: Refresh | null): void;
   /** For prototypes: the SDK gets v1 client access tokens itself. An app secret does not belong on a user's device. */
   initialize(appKey: string, appSecret: string): void;
-  /** The app or the network is back: dials at once, or looks whether the connection lives. Browsers need no call. */
+    /** The app or the network is back: reconnects at once, or checks the connection. Browsers need no call. */
   wake(): void;
   /** Closes the session, ends all background work, and stops listening to the page. */
   dispose(): void;
@@ -354,7 +381,7 @@ export declare class Greenroom {
 export declare class GreenroomError extends Error {
   /** A number of docs/reference/codes.md. */
   readonly code: number;
-  /** The stable word for it, e.g. `Invalid_token`. */
+    /** The stable code of the error, e.g. `Invalid_token`. */
   readonly reason: string;
   /** Whether the same call may succeed later without anything being changed. */
   readonly retryable: boolean;
@@ -370,7 +397,7 @@ export declare class GreenroomError extends Error {
   readonly permission?: string;
   /** Of ParticipantBlockedError and KeptOutError: Unix milliseconds, null for good. */
   readonly until?: number | null;
-  /** Of InvitationAnsweredError: what the answer was. */
+    /** Of InvitationAnsweredError: the first answer. */
   readonly accepted?: boolean;
   /** Of RevisionConflictError: the present record. */
   readonly participant?: Participant;

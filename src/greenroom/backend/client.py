@@ -147,7 +147,7 @@ class Backend:
         self, presence: Iterable[str] = (), *, search: str | None = None
     ) -> AsyncIterator[Participant]:
         """All participants, page by page. presence: only those ``online``, ``unreachable``, ``offline``. search: only
-        those with this in name, external id or id, upper or lower case."""
+        those with this in name, external id or id, in upper or lower case."""
         async for one in self._pages("/v1/participants", WireParticipant, presence=list(presence), search=search):
             yield one.to_participant()
 
@@ -162,7 +162,7 @@ class Backend:
         if_revision: int | None = None,
     ) -> Participant:
         """Change name, avatar and attributes: None leaves as it is, "" clears name and avatar. attributes: merged into
-        those that are there, where None removes one. if_revision: only if this is the present revision; else
+        the stored ones, where None removes one. if_revision: only if this is the present revision; else
         RevisionConflictError."""
         path = "/v1/participants/" + participant_segment(participant_id, external_id)
         headers = {} if if_revision is None else {"If-Match": f'"{if_revision}"'}
@@ -190,7 +190,7 @@ class Backend:
         return await self._call("POST", path, KickResult, {"reason": reason, "block": term})
 
     async def unblock(self, participant_id: str | None = None, *, external_id: str | None = None) -> None:
-        """Lift a block. Tokens from before it stay revoked. Raises NotFoundError where there is none."""
+        """Lift a block. Earlier tokens stay revoked. Raises NotFoundError where there is none."""
         await self._call("DELETE", "/v1/blocks/" + participant_segment(participant_id, external_id), dict)
 
     async def blocks(self) -> AsyncIterator[BlockInfo]:
@@ -199,7 +199,8 @@ class Backend:
             yield one
 
     async def erase(self, participant_id: str | None = None, *, external_id: str | None = None) -> tuple[str, ...]:
-        """End a participant's sessions and remove what names the participant. The ids of the sessions that ended."""
+        """End a participant's sessions and remove everything that names the participant. Returns the ids of the
+        sessions that ended."""
         path = "/v1/participants/" + participant_segment(participant_id, external_id)
         return (await self._call("DELETE", path, _Ended)).ended
 
@@ -243,8 +244,8 @@ class Backend:
         return await self._call("GET", _room(name), RoomInfo)
 
     async def open_room(self, name: str, *, ttl: float = 0.0, detailed: bool = True) -> RoomInfo:
-        """Open a room, empty; one that is open stays as it is. ttl: seconds that it outlasts its last member, up to
-        86,400; an empty one is kept for 60 s at least. detailed: False: its changes bring the count alone."""
+        """Open a room, empty; one that is open stays as it is. ttl: how many seconds it outlasts its last member, up to
+        86,400; an empty room is kept for 60 s at least. detailed: False: its changes carry only the count."""
         return await self._call("POST", _room(name), RoomInfo, {"ttl": ttl, "detailed": detailed})
 
     async def room_members(self, name: str) -> AsyncIterator[Member]:
@@ -302,12 +303,13 @@ class Backend:
     async def events(
         self, after: str | None = None, *, types: Iterable[str] = (), follow: bool = True
     ) -> AsyncIterator[tuple[str, ServiceEvent]]:
-        """What happened, in order for each participant, as pairs of a cursor and an event.
+        """Events, in order for each participant, as pairs of a cursor and an event.
 
-        after: a stored cursor: continues after it; ``now``: only new ones; None: from the oldest kept (72 h).
-        types: like ``session.ended`` or ``session.*``; none: all. follow: wait for more for ever; False: end where
-        there are no more. While the service is away the iterator waits and tries again (0.5 s to 20 s); other errors
-        are raised. A cursor belongs to a page: after a crash, events behind the kept cursor come again with their ids.
+        after: a stored cursor: continues after it; ``now``: only new ones; None: from the oldest stored one (72 h).
+        types: like ``session.ended`` or ``session.*``; none: all. follow: keep waiting for more; False: end when there
+        are no more. While the service cannot be reached the iterator waits and tries again (0.5 s to 20 s); other
+        errors are raised. A cursor belongs to a page: after a crash, events after the stored cursor come again with
+        their ids.
         """
         wanted, delay = list(types), _FIRST_DELAY
         while True:

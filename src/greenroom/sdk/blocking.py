@@ -328,7 +328,7 @@ class BlockingSessionService:
             self.close()
 
     def get_participant(self, *, completion: Completion | None = None) -> Participant | None:
-        """The session's participant, asked of the service; None (at once) with a completion."""
+        """The session's participant, read from the service; None (at once) with a completion."""
         return self._do(self._session.get_participant, completion)
 
     @overload
@@ -378,7 +378,7 @@ class BlockingSessionService:
     @overload
     def set_status(self, status: str, *, completion: Completion) -> None: ...
     def set_status(self, status: str, *, completion: Completion | None = None) -> Participant | None:
-        """Say how available this session's user is. As `greenroom.SessionService.set_status`."""
+        """Set how available this session's user is. As `greenroom.SessionService.set_status`."""
         return self._do(lambda: self._session.set_status(status), completion)
 
     def _do(
@@ -451,7 +451,7 @@ class BlockingRoom:
 
     @property
     def members(self) -> dict[str, Member]:
-        """Who is in it, by participant id. Empty where the room is counted."""
+        """Who is in it, by participant id. Empty in a counted room."""
         return self._room.members
 
     @property
@@ -476,7 +476,7 @@ class BlockingRoom:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the room is no more reported about."""
+        """Whether the room was left or closed."""
         return self._room.is_closed
 
     @property
@@ -486,7 +486,7 @@ class BlockingRoom:
 
     @property
     def error(self) -> GreenroomError | None:
-        """With what joining or watching it again was refused; None where that was not the reason."""
+        """The error with which joining or watching it again was refused; None if that was not the reason."""
         return self._room.error
 
     def changes(self) -> Iterator[RoomChange]:
@@ -536,7 +536,7 @@ class BlockingRoom:
     def kick(
         self, participant: str | Member | Participant, seconds: float = 60.0, *, completion: Completion | None = None
     ) -> None:
-        """Put someone out of the room. As `greenroom.Room.kick`."""
+        """Kick a participant out of the room. As `greenroom.Room.kick`."""
         self._do(lambda: self._room.kick(participant, seconds), completion)
 
     def all_members(self) -> list[Member]:
@@ -548,7 +548,7 @@ class BlockingRoom:
         return self._worker.run(work)
 
     def leave(self, *, completion: Completion | None = None) -> None:
-        """End the membership, or the watching. Never fails. As `greenroom.Room.leave`."""
+        """End the membership, or the watch. Never fails. As `greenroom.Room.leave`."""
         self._do(self._room.leave, completion)
 
     def __enter__(self) -> Self:
@@ -576,19 +576,19 @@ class BlockingRoomsService:
 
     @property
     def joined(self) -> list[BlockingRoom]:
-        """The rooms in which the session is. As `greenroom.RoomsService.joined`."""
+        """The rooms of which the session is a member. As `greenroom.RoomsService.joined`."""
         return self._worker.call(lambda: [self._blocking(room) for room in self._rooms.joined])
 
     def join(self, name: str) -> BlockingRoom:
-        """Be a member of the room from now on. As `greenroom.RoomsService.join`."""
+        """Join the room. As `greenroom.RoomsService.join`."""
         return self._entered(lambda: self._rooms.join(name))
 
     def watch(self, name: str) -> BlockingRoom:
-        """See the room's roster without being in it. As `greenroom.RoomsService.watch`."""
+        """Watch the room's roster without joining. As `greenroom.RoomsService.watch`."""
         return self._entered(lambda: self._rooms.watch(name))
 
     def create(self, name: str, ttl: float | None = None, detailed: bool = True) -> str:
-        """Open a room without being in it: its id. As `greenroom.RoomsService.create`."""
+        """Open a room without joining it, and return its id. As `greenroom.RoomsService.create`."""
         return self._worker.run(lambda: self._rooms.create(name, ttl, detailed))
 
     def find(self, room_id: str) -> str:
@@ -601,11 +601,11 @@ class BlockingRoomsService:
         return self._worker.call(lambda: self._rooms.invitations)
 
     def accept(self, invitation: Invitation) -> BlockingRoom:
-        """Join the room, and let the inviter know."""
+        """Notify the inviter, and join the room."""
         return self._entered(lambda: self._rooms.accept(invitation))
 
     def decline(self, invitation: Invitation) -> None:
-        """Let the inviter know."""
+        """Notify the inviter."""
         self._worker.run(lambda: self._rooms.decline(invitation))
 
     def _entered(self, enter: Callable[[], Coroutine[Any, Any, Room]]) -> BlockingRoom:

@@ -59,7 +59,7 @@ class Greenroom:
         """The session."""
 
     def initialize_token(self, token: str | None, refresh: Refresh | None = None) -> None:
-        """Use this client access token. Opens nothing. token: None where `refresh` is asked for the first one, too.
+        """Use this client access token. Opens nothing. token: None if `refresh` is to be called for the first one, too.
 
         refresh: ``refresh(is_expired)`` returns a new token for the same participant, and may be ``async``; a plain
         function is called in a thread. It is called at 1/2 and 3/4 of the token's life with False, at its end with
@@ -98,7 +98,7 @@ class Greenroom:
         self._runner.set_token(None, refresh)
 
     async def aclose(self) -> None:
-        """Close, and end at once what would go on in the background."""
+        """Close, and end all background work at once."""
         await self._runner.aclose()
 
     async def __aenter__(self) -> Self:

@@ -15,8 +15,8 @@ _Maybe = Awaitable[None] | None
 class SessionDelegate:
     """Override what you need; each may be ``def`` or ``async def``.
 
-    The methods are called one after the other from a task of their own, in the order of events, outside every lock:
-    they may await any call of the SDK. What they raise is logged with the session's id and goes no further.
+    The methods are called one after the other from a separate task, in the order of events, outside every lock: they
+    may await any call of the SDK. Their exceptions are logged with the session's id and not passed on.
     """
 
     def session_updated(self, state: SessionState) -> _Maybe:
@@ -32,9 +32,8 @@ class SessionDelegate:
         return None
 
     def session_reopened(self, participant: Participant, reason: str, previous_id: str) -> _Maybe:
-        """A new session replaces one that the service no longer had. reason: why it was gone.
-
-        previous_id: the participant's id before; another one where the participant is anonymous.
+        """A new session replaces one that the service no longer had. reason: why it was gone. previous_id: the
+        participant's previous id; it differs if the participant is anonymous.
         """
         return None
 
@@ -52,7 +51,7 @@ class SessionDelegate:
 
     def room_invited(self, invitation: Invitation) -> _Maybe:
         """The session's participant was invited to a room, now or before the session was opened: `RoomsService.accept`
-        joins it, `decline` says no."""
+        joins it, `decline` declines."""
         return None
 
     def room_invitation_answered(self, answer: InvitationAnswer) -> _Maybe:

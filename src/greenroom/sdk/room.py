@@ -40,7 +40,7 @@ Unsubscribe = Callable[[], None]
 class MemberLeft:
     """Someone who left a room.
 
-    reason: ``left``, ``kicked``, ``closed``, ``timeout``, …; None where it happened while the connection was away, or
+    reason: ``left``, ``kicked``, ``closed``, ``timeout``, …; None if it happened while the connection was lost, or
     this session may no longer see the roster.
     """
 
@@ -50,7 +50,7 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class RoomChange:
-    """How a roster changed. Who is in `left` and in `joined` left before coming again. All are empty where only the
+    """How a roster changed. A member in both `left` and `joined` left and joined again. All are empty where only the
     count changed. count, version: of the roster after it."""
 
     joined: tuple[Member, ...]
@@ -79,7 +79,7 @@ def merge_changes(first: RoomChange, second: RoomChange) -> RoomChange:
 
 
 class RoomChanges:
-    """An async iterator of changes. Whoever iterates slowly gets several as one: state, not messages. It ends when the
+    """An async iterator of changes. A slow reader gets several as one: state, not messages. It ends when the
     room is closed."""
 
     def __init__(self, *, is_over: bool) -> None:
@@ -118,15 +118,15 @@ class RoomCalls(Protocol):
     async def send(self, name: str, message: bytes, to: list[str]) -> None: ...
     async def request(self, method: str, params: msgspec.Struct) -> object: ...
     async def end(self, room: Room) -> None:
-        """Leave it, or watch it no more. Never fails."""
+        """Leave it, or stop watching it. Never fails."""
 
 
 class Room:
     """A room that was joined, or is watched. An async context manager, which leaves at the end.
 
     It survives reconnecting, and is joined (watched) again in a session opened in place of a lost one. It is closed by
-    `leave`, where someone else ends the membership, and with the session. Callbacks run in the SDK's queue; each may
-    be ``def`` or ``async def``.
+    `leave`, when others end the membership, and with the session. Callbacks run in the SDK's queue; each may be ``def``
+    or ``async def``.
     """
 
     def __init__(self, calls: RoomCalls, local: LocalRoom, callbacks: CallbackQueue, *, is_joined: bool) -> None:
@@ -157,8 +157,8 @@ class Room:
 
     @property
     def members(self) -> dict[str, Member]:
-        """Who is in it, by participant id. Empty where the room is counted (`is_detailed`). A roster of more than some
-        hundreds of members fills up in the moments after the join, which `changes` reports."""
+        """Who is in it, by participant id. Empty in a counted room (`is_detailed`). A roster of more than a few hundred
+        members arrives in several parts after the join, which `changes` reports."""
         return dict(self.local.members)
 
     @property
@@ -173,17 +173,17 @@ class Room:
 
     @property
     def is_detailed(self) -> bool:
-        """False: a counted room. Its changes bring the count alone; `all_members` reads who is there."""
+        """False: a counted room. Its changes carry only the count; `all_members` reads who is there."""
         return self.local.is_detailed
 
     @property
     def is_member(self) -> bool:
-        """Whether this session is in the room by this object: True from `join` until it is closed."""
+        """Whether this session is a member of the room: True from `join` until the room is closed."""
         return self.is_joined and self._reason is None
 
     @property
     def is_closed(self) -> bool:
-        """Whether the room is no more reported about: left, or `reason` says why."""
+        """Whether the room was left or closed, and reports no more changes; `reason` says why."""
         return self._reason is not None
 
     @property
@@ -194,7 +194,7 @@ class Room:
 
     @property
     def error(self) -> GreenroomError | None:
-        """With what joining or watching it again was refused; None where that was not the reason."""
+        """The error with which joining or watching it again was refused; None if that was not the reason."""
         return self._error
 
     def __repr__(self) -> str:
@@ -209,17 +209,17 @@ class Room:
         return changes
 
     def on_change(self, callback: Callable[[RoomChange], _Maybe]) -> Unsubscribe:
-        """Call ``callback(change)`` for each change; where calls wait, several come as one. Returns a function that
-        ends it."""
+        """Call ``callback(change)`` for each change; a slow callback gets several as one. Returns a function that
+        removes it."""
         return _subscribe(self._on_change, callback)
 
     def on_message(self, callback: Callable[[Member | None, Any], _Maybe]) -> Unsubscribe:
-        """Call ``callback(sender, message)`` for each message, in order. Returns a function that ends it.
+        """Call ``callback(sender, message)`` for each message, in order. Returns a function that removes it.
 
-        sender: the member, with its id alone where the roster does not name it; None: the app's backend. One's own
-        messages come to other sessions of oneself. Messages are not stored: what is sent while the connection is away
-        does not come. The latest 100 that came before the first callback was there are kept for it. Nothing comes where
-        the room is only watched.
+        sender: the member, with only its id if the roster does not have it; None: the app's backend. Other sessions of
+        the same participant get its messages too. Messages are not stored: those sent while the connection is lost are
+        missed. The latest 100 before the first callback are kept for it. A room that is only watched brings no
+        messages.
         """
         unsubscribe = _subscribe(self._on_message, callback)
         while self._early:
@@ -227,21 +227,21 @@ class Room:
         return unsubscribe
 
     def on_missed(self, callback: Callable[[int], _Maybe]) -> Unsubscribe:
-        """Call ``callback(count)`` where so many messages did not come: this client, or its callbacks, were too slow.
-        Returns a function that ends it."""
+        """Call ``callback(count)`` with the number of messages that were dropped because this client, or its callbacks,
+        were too slow. Returns a function that removes it."""
         return _subscribe(self._on_missed, callback)
 
     def on_closed(self, callback: Callable[[str], _Maybe]) -> Unsubscribe:
-        """Call ``callback(reason)`` when the room is closed. Returns a function that ends it."""
+        """Call ``callback(reason)`` when the room is closed. Returns a function that removes it."""
         return _subscribe(self._on_closed, callback)
 
     # -- what can be done in it ----------------------------------------------------------------------------------
 
     async def send(self, message: Any, to: Iterable[str] | None = None) -> None:
-        """Send a message to the members; it is published when this returns. One's own session gets no echo.
+        """Send a message to the members; it is published when this returns. This session does not get it.
 
-        message: what JSON can carry, 16 KiB. to: participant ids; None: all members. A message whose outcome is not
-        known is repeated with its id, and published once.
+        message: any JSON value, 16 KiB. to: participant ids; None: all members. A message whose outcome is not known is
+        repeated with its id, and published once.
 
         Raises NotAMemberError, RoomPermissionError, IllegalArgumentError, RateLimitedError (too many bytes),
         ServiceUnavailableError, SessionNotOpenError.
@@ -269,11 +269,11 @@ class Room:
             await self._calls.request("rooms.invite", params)
 
     async def kick(self, participant: str | Member | Participant, seconds: float = 60.0) -> None:
-        """Put someone out of the room, and keep them out.
+        """Kick a participant out of the room, and keep them out.
 
-        participant: a member, or its participant id. seconds: for which they cannot join, 60 by default. Someone
-        anonymous comes back as someone else.
-        Raises RoomPermissionError, IllegalArgumentError, ServiceUnavailableError, SessionNotOpenError.
+        participant: a member, or its participant id. seconds: for which they cannot join, 60 by default. An anonymous
+        participant can come back as a new one. Raises RoomPermissionError, IllegalArgumentError,
+        ServiceUnavailableError, SessionNotOpenError.
         """
         (one,) = checked_ids("participant", [participant if isinstance(participant, str) else participant.id])
         await self._calls.request("rooms.kick", KickMemberParams(room=self.name, participant_id=one, seconds=seconds))
@@ -294,7 +294,7 @@ class Room:
                 return
 
     async def leave(self) -> None:
-        """End the membership, or the watching. Never fails; a second time is fine. It is over at once for this
+        """End the membership, or the watch. Never fails; calling it twice is fine. It is over at once for this
         program; this waits until the service has it, 10 s at most, and the SDK keeps trying."""
         if not self.is_closed:
             self.close("left")

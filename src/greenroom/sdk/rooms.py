@@ -46,7 +46,7 @@ class _Calls:
         return await self.ask(lambda machine, now, number: machine.room_request(now, number, method, params))
 
     async def end(self, room: Room) -> None:
-        """Nobody waits for what does not succeed: the machine keeps trying."""
+        """No caller waits for a failure: the machine keeps trying."""
         self._notifier.rooms = [one for one in self._notifier.rooms if one is not room]
         with contextlib.suppress(GreenroomError):
             if room.is_joined:
@@ -59,7 +59,7 @@ class RoomsService(SessionBoundService):
     """Who is in this call, document or channel: rooms with a roster, messages and invitations. Needs an open session.
 
     A room's name has 1 to 250 bytes of UTF-8, without control characters, and is compared byte by byte. A session is in
-    at most 16 rooms, and watches at most 32, those in which it is among them.
+    at most 16 rooms, and watches at most 32, including those that it is in.
     """
 
     def __init__(self, runner: Runner, notifier: Notifier) -> None:
@@ -69,16 +69,16 @@ class RoomsService(SessionBoundService):
 
     @property
     def joined(self) -> list[Room]:
-        """The rooms in which the session is. A program that was started again, and resumed its session (`resume_from`),
-        has its rooms here, with their rosters; `join` gives the same."""
+        """The rooms of which the session is a member. A program that was restarted, and resumed its session
+        (`resume_from`), has its rooms here, with their rosters; `join` returns the same objects."""
         return [self._room_of(local, is_joined=True) for local in self._runner.machine.joined_rooms()]
 
     async def join(self, name: str) -> Room:
-        """Be a member of the room from now on; one that is not there is opened. A repeated join changes nothing, and
-        gives the same `Room`.
+        """Join the room, which is opened if it does not exist. A repeated join changes nothing, and returns the same
+        `Room`.
 
-        A join that was cancelled, or takes more than 10 s, leaves. Where the application's `rooms.access` is
-        ``granted``, the token has to grant ``join``. A session that may not watch the room gets its messages, and an
+        A join that is cancelled, or takes more than 10 s, leaves the room. If the application's `rooms.access`
+        is ``granted``, the token has to grant ``join``. A session that may not watch the room gets its messages, and an
         empty roster.
 
         Raises SessionNotOpenError, RoomPermissionError, RoomFullError, KeptOutError (kicked, ``until``),
@@ -89,8 +89,8 @@ class RoomsService(SessionBoundService):
         return await self._enter(lambda machine, now, number: machine.join_room(now, number, room), is_joined=True)
 
     async def watch(self, name: str) -> Room:
-        """See the room's roster without being in it: a `Room` whose `is_member` is False, which gets no messages. One
-        that is not there is empty. Watched again it is the same `Room`; `leave` ends it.
+        """Watch the room's roster without joining: a `Room` whose `is_member` is False, which gets no messages. A room
+        that is not open is empty. Watching again returns the same `Room`; `leave` ends it.
 
         Needs the session scope ``notifications:set``, or the permission ``watch`` where the application grants rooms.
         Raises SessionNotOpenError, ScopeMissingError, RoomPermissionError, RoomLimitError, IllegalArgumentError (name),
@@ -100,10 +100,11 @@ class RoomsService(SessionBoundService):
         return await self._enter(lambda machine, now, number: machine.watch_room(now, number, room), is_joined=False)
 
     async def create(self, name: str, ttl: float | None = None, detailed: bool = True) -> str:
-        """Open a room without being in it: its id (platform: ``conferenceId``). One that is there stays as it is.
+        """Open a room without joining it, and return its id (platform: ``conferenceId``). A room that exists stays as
+        it is.
 
-        ttl: seconds for which it outlasts its last member, at most 600; None: 0. An empty one is kept for 60 s at
-        least. detailed: False makes it a counted room, for thousands, whose changes bring the count alone.
+        ttl: how many seconds it outlasts its last member, at most 600; None: 0. An empty room is kept for 60 s at
+        least. detailed: False makes it a counted room, for thousands, whose changes carry only the count.
 
         Needs the session scope ``conf:create``. Raises SessionNotOpenError, ScopeMissingError, RoomPermissionError,
         RoomLimitError, RoomsUnavailableError, IllegalArgumentError, ServiceUnavailableError, ProtocolError (an older
@@ -126,13 +127,13 @@ class RoomsService(SessionBoundService):
 
     @property
     def invitations(self) -> list[Invitation]:
-        """Those that wait for an answer; `SessionDelegate.room_invited` is called for each new one."""
+        """Invitations that wait for an answer; `SessionDelegate.room_invited` is called for each new one."""
         return self._runner.machine.invitations(self._runner.now())
 
     async def accept(self, invitation: Invitation) -> Room:
-        """Let the inviter know, and join the room: also by an invitation that was accepted before, in this session or
-        another one of the participant, and by one that is past its time, of which the inviter is not notified. An
-        invitation lets join, watch and send while it lasts.
+        """Notify the inviter, and join the room: also by an invitation that was accepted before, in this session or
+        another one of the participant, and by one that has expired, of which the inviter is not notified. An invitation
+        grants join, watch and send while it lasts.
 
         Raises InvitationAnsweredError (declined before), and what `join` raises.
         """
@@ -141,8 +142,8 @@ class RoomsService(SessionBoundService):
         return await self.join(invitation.room)
 
     async def decline(self, invitation: Invitation) -> None:
-        """Let the inviter know; once, where it was declined before. Raises InvitationAnsweredError (accepted before),
-        NotFoundError (past its time), SessionNotOpenError, ServiceUnavailableError."""
+        """Notify the inviter, only once if it is repeated. Raises InvitationAnsweredError (accepted before),
+        NotFoundError (expired), SessionNotOpenError, ServiceUnavailableError."""
         await self._answer(invitation, accept=False)
 
     async def _answer(self, invitation: Invitation, *, accept: bool) -> None:

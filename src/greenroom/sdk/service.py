@@ -6,7 +6,7 @@ from greenroom.sdk.runner import Runner
 
 
 class SessionBoundService:
-    """Base class for services of your own, and of `ParticipantsService`.
+    """Base class of `ParticipantsService`, and for your own services.
 
     A method calls `_open_session` first: without a session that raises `SessionNotOpenError`, before any network.
     """

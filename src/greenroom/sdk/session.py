@@ -1,4 +1,4 @@
-"""The SessionService: open, close, and who one is (platform: ``VTSession``, ``SessionService``)."""
+"""The SessionService: open, close, and the session's own participant (platform: ``VTSession``, ``SessionService``)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _FIELDS = {"name": "name", "avatarurl": "avatar_url", "externalid": "external_id
 
 
 class OpenFlag(int):
-    """True or False. Awaiting it says that it need not be awaited, as in the SDKs in which it is a promise."""
+    """True or False. Awaiting it raises an error that says that it need not be awaited; in other SDKs it is a
+    promise."""
 
     def __repr__(self) -> str:
         return str(bool(self))
@@ -75,11 +76,11 @@ class SessionService:
         self._runner = runner
         self._notifier = notifier
         self.device: Device | None = None
-        """This installation of the app, where `open` is given none. None: a device without a name."""
+        """This installation of the app, for calls of `open` without one. None: a device without a name."""
 
     @property
     def delegate(self) -> SessionDelegate | None:
-        """Is notified of what happens; None for nobody. Its methods run in a queue of their own."""
+        """Is notified of what happens; None: no delegate. Its methods run in a separate queue."""
         return self._notifier.delegate
 
     @delegate.setter
@@ -98,7 +99,7 @@ class SessionService:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The session scopes of the token, as the service said; empty without an open session."""
+        """The session scopes of the token, as reported by the service; empty without an open session."""
         return self._runner.machine.scopes
 
     def is_open(self) -> bool:
@@ -110,13 +111,13 @@ class SessionService:
     ) -> OpenCall:
         """Open a session: ``await`` it, or use it in ``async with``, which closes the session at the end.
 
-        With one open already (and the same or no info), this gives the present participant.
+        If one is open already, and with the same or no info, this returns the present participant.
 
         info: name, avatar URL, external id, attributes, each optional; None: an anonymous participant, or the token's.
-        A service of version 0.1 ignores attributes, of which the log warns.
+        A service of version 0.1 ignores attributes, and the SDK logs a warning.
         device: this installation of the app; None takes `device` of this service.
-        timeout: seconds for this caller, 10 by default, None for no limit. What may go away by itself is tried again
-        until then. Callers at the same time share one open; cancelling the last of them cancels it.
+        timeout: seconds for this caller, 10 by default, None for no limit. Temporary failures are retried until then.
+        Concurrent callers share one open; cancelling the last of them cancels it.
 
         Raises NotInitializedError, SessionAlreadyOpenError (other info), ExternalIdMismatchError, OpenTimeoutError,
         OpenCancelledError (by `close`), TokenError, ParticipantError, ProtocolError (wrong URL, no trust in TLS).
@@ -159,7 +160,7 @@ class SessionService:
         return self.open(info, device=device, timeout=timeout)
 
     async def get_participant(self) -> Participant:
-        """The session's participant, asked of the service. Raises SessionNotOpenError, ServiceUnavailableError."""
+        """The session's participant, read from the service. Raises SessionNotOpenError, ServiceUnavailableError."""
         machine = self._open_machine()
         return await self._ask(lambda number: machine.get_participant(self._runner.now(), number))
 
@@ -169,12 +170,12 @@ class SessionService:
         return self._runner.machine.status
 
     async def set_status(self, status: str) -> Participant:
-        """Say how available this session's user is: ``available``, ``away``, ``busy``, or a text of your own of 1 to 64
-        characters. The participant as it is then: its `availability` is that of its most available session.
+        """Set how available this session's user is: ``available``, ``away``, ``busy``, or a text of your own of 1 to 64
+        characters. Returns the participant after the change: its `availability` is that of its most available session.
 
-        It outlives connections, is kept by an automatic reopen, and ends with the session. Raises SessionNotOpenError,
-        ScopeMissingError (``session:update``), IllegalArgumentError, ServiceUnavailableError, ProtocolError (an older
-        service).
+        The status outlives connections, is kept by an automatic reopen, and ends with the session. Raises
+        SessionNotOpenError, ScopeMissingError (``session:update``), IllegalArgumentError, ServiceUnavailableError,
+        ProtocolError (an older service).
         """
         machine = self._open_machine()
         checked = check_status(status)
@@ -188,13 +189,14 @@ class SessionService:
         attributes: Mapping[str, str | None] | None = None,
         if_revision: int | None = None,
     ) -> Participant:
-        """Change name, avatar URL and attributes: None leaves as it is, "" clears. The participant as it is then.
+        """Change name, avatar URL and attributes: None leaves a value as it is, "" clears it. Returns the participant
+        after the change.
 
-        attributes: merged into those that are there; one whose value is None is removed. Up to 32, names of 1 to 64
-        characters, values of up to 1,024 bytes of UTF-8, 4 KiB together. The application may keep some of them to its
-        backend.
-        if_revision: only if that is the present revision; None: in any case. While the connection is away this waits,
-        10 s at most; an update whose outcome is not known is safe to repeat.
+        attributes: merged into the stored ones; one whose value is None is removed. Up to 32, names of 1 to 64
+        characters, values of up to 1,024 bytes of UTF-8, 4 KiB together. The application may reserve some of them for
+        its backend.
+        if_revision: change only if this is the present revision; None: in any case. While the connection
+        is lost this waits, 10 s at most; an update whose outcome is not known is safe to repeat.
 
         Raises SessionNotOpenError, ScopeMissingError (``session:update``), IllegalArgumentError (naming the field),
         RevisionConflictError (carrying the present record), ServiceUnavailableError.

@@ -14,9 +14,9 @@ OnChange = Callable[[Participant], Awaitable[None] | None]
 
 
 class Watch:
-    """Some participants, and how they change. An async iterator of changes, and an async context manager.
+    """Watched participants, and their changes. An async iterator of changes, and an async context manager.
 
-    State, not messages: whoever iterates slowly gets the latest record of each participant, not every step in between.
+    State, not messages: a slow reader gets the latest record of each participant, not every step in between.
     The iteration ends with the session, or with `close`. It survives reconnecting, and a session opened in place of a
     lost one.
     """
@@ -61,7 +61,7 @@ class Watch:
         await self.close()
 
     async def close(self) -> None:
-        """Stop watching. Participants that another `Watch` has stay watched for it."""
+        """Stop watching those that no other `Watch` watches."""
         await self._close(self)
 
     # -- called by the SDK ---------------------------------------------------------------------------------------
