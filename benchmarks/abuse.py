@@ -53,7 +53,7 @@ _UNKNOWN_IDS = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(
 
 @dataclass
 class Abuser:
-    """Who abuses, and what came of it. token: of one participant."""
+    """An abuser, and its result. token: of one participant."""
 
     url: str
     port: int
@@ -401,7 +401,7 @@ def _fresh(bench: Bench, engine: str, limits: dict[str, str], tokens: int) -> Ab
 
 
 def main() -> None:
-    """An abuser in a process of its own; prints what came of it."""
+    """An abuser in its own process; prints the result."""
     name, seconds = sys.argv[1:]
     abuser = Abuser(**json.loads(sys.stdin.read()))
     asyncio.run(run(name, abuser, float(seconds)))

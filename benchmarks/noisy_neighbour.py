@@ -1,8 +1,8 @@
 """One client that misbehaves at line speed, and what its neighbours notice (promise 10).
 
-Each attack is one client's: it connects, misbehaves until it is cut off, and comes back at once. `tests/trials` weighs
-what it costs the service and how it is cut off; here, in `make bench`, the p99 of a good neighbour beside it is timed.
-An attack runs in a process of its own: ``python -m benchmarks.noisy_neighbour ATTACK PORT TOKEN SECONDS``.
+Each attack is one client's: it connects, misbehaves until it is cut off, and comes back at once. `tests/acceptance`
+measures what it costs the service and how it is cut off; here, in `make bench`, the p99 of a good neighbour beside it
+is timed. An attack runs in a process of its own: ``python -m benchmarks.noisy_neighbour ATTACK PORT TOKEN SECONDS``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The backend of an app: gives out tokens, and knows who is online.
+"""The backend of an app: issues tokens, and knows who is online.
 
     pip install -r requirements.txt
     export GREENROOM_URL=http://127.0.0.1:7465 GREENROOM_APP_KEY=… GREENROOM_APP_SECRET=…
     uvicorn backend:app --port 8000
 
-An app of your own asks who someone is (a password, a cookie) before it gives out a token. This one trusts whoever asks:
+A real app checks a password or a cookie before it issues a token. This one trusts whoever asks:
 it is an example, and stays on your machine.
 """
 
@@ -43,7 +43,7 @@ class Greenroom:
         self._good_until = 0.0
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
-        """A call of the API; its answer. The service's own words reach the log, not the browser."""
+        """A call of the API; its answer. The service's error text reaches the log, not the browser."""
         headers = {"Authorization": f"Bearer {await self._api_token()}"}
         async with self._http.request(method, GREENROOM_URL + path, headers=headers, **options) as reply:
             body = await reply.json()
@@ -71,7 +71,7 @@ class Online:
         self._listeners: set[asyncio.Queue[None]] = set()
 
     async def follow(self, greenroom: Greenroom) -> None:
-        """Until cancelled: first a cursor, then who is there, then everything since the cursor.
+        """Until cancelled: first a cursor, then who is online, then everything since the cursor.
 
         In this order nothing is missed; what comes twice does no harm, because only a newer version counts.
         """
@@ -125,7 +125,7 @@ class Online:
         self._tell()
 
     def shown(self) -> list[dict[str, Any]]:
-        """Who is there, by name. Nothing but what everybody may see."""
+        """Who is online, by name. Only what everybody may see."""
         people = [
             {name: one.get(name) for name in ("id", "externalId", "name", "avatarUrl", "presence")}
             for one in self.people.values()
@@ -204,7 +204,7 @@ async def who_live() -> StreamingResponse:
 
 @app.post("/hooks/greenroom")
 async def hook(request: Request) -> dict[str, str]:
-    """The same news as a webhook, for backends that do not run all the time. Anything but 2xx is sent again."""
+    """The same events as webhooks, for backends that do not run all the time. Anything but 2xx is sent again."""
     secret = os.environ.get("GREENROOM_WEBHOOK_SECRET")
     if not secret:
         raise HTTPException(404, "GREENROOM_WEBHOOK_SECRET is not set.")

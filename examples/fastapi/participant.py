@@ -17,7 +17,7 @@ BACKEND = os.environ.get("BACKEND_URL", "http://127.0.0.1:8000")
 
 
 class Printer(SessionDelegate):
-    """What the service says to this session."""
+    """Prints what the service reports to this session."""
 
     def session_ended(self, reason: str, message: str, by: object) -> None:
         print(f"The session was ended: {reason}. {message}", flush=True)

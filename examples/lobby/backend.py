@@ -29,7 +29,7 @@ async def sign_in(request: web.Request) -> web.Response:
         raise web.HTTPNotFound
     token = await request.app[BACKEND].client_token(
         external_id=person,
-        scopes=["notifications:set", "session:update"],  # to see who is in the room, and to change one's own name
+        scopes=["notifications:set", "session:update"],  # to see who is in the room, and to change their name
     )
     return web.json_response({"url": URL, "token": token, "name": PEOPLE[person]})
 

@@ -1,9 +1,9 @@
 /**
  * The lobby: sign in, see who is here, change name and face, pull the plug and watch it come back.
  *
- * Who is here says the room `lobby`. The backend has one call: POST token {externalId, name} -> {token, url}, which
+ * The room `lobby` says who is here. The backend has one call: POST token {externalId, name} -> {token, url}, which
  * signs someone in (yours would check a password). `greenroom serve --dev` has it beside this page; examples/fastapi is
- * one of your own: put its address into the <meta name="backend"> of index.html.
+ * another backend: put its address into the <meta name="backend"> of index.html.
  */
 import { SwitchableSocket } from './plug.js';
 

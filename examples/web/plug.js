@@ -21,7 +21,7 @@ class Plug {
 
   pull() {
     this.isPulled = true;
-    // 4000: the session continues. What a cable would do the page cannot: the service would find out by itself.
+    // 4000: the session continues. A page cannot pull a real cable, which the service would have to detect by itself.
     for (const socket of this.#sockets) socket.close(4000);
   }
 

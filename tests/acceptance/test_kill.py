@@ -74,10 +74,10 @@ class Mouth:
             self._over(None)
 
     async def dial(self, dialer: Dialer) -> None:
-        self.connection = await dialer.dial(self._heard)
+        self.connection = await dialer.dial(self._received)
         self.connection.lost.add_done_callback(lambda _: self._over(None))
 
-    def _heard(self, message: bytes) -> None:
+    def _received(self, message: bytes) -> None:
         if message.startswith(b'{"id":'):
             self._over(msgspec.json.decode(message))
 

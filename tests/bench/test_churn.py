@@ -9,7 +9,7 @@ from tests.bench.target import target
 
 
 @pytest.mark.slow
-async def test_watchers_hear_of_those_who_come_and_go() -> None:
+async def test_watchers_are_notified_of_those_who_come_and_go() -> None:
     async with target(5) as place:
         found = await churn(place, watchers=2, crowd=3, per_second=8.0, seconds=0.5)
     assert (found.scenario, found.errors) == ("churn", {})

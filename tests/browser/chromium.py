@@ -62,7 +62,7 @@ class Browser:
                 if future is not None and not future.done():
                     future.set_result(data)
             elif data.get("sessionId") in self.pages:
-                self.pages[data["sessionId"]].hear(data["method"], data["params"])
+                self.pages[data["sessionId"]].received(data["method"], data["params"])
         for future in self._replies.values():
             future.cancel()
 
@@ -110,7 +110,7 @@ class Page:
         """What the page's console showed as errors: scripts that threw, what its policy forbade."""
         self._loaded = asyncio.Event()
 
-    def hear(self, method: str, params: dict[str, Any]) -> None:
+    def received(self, method: str, params: dict[str, Any]) -> None:
         """An event of the protocol."""
         if method == "Page.loadEventFired":
             self._loaded.set()

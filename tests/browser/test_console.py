@@ -70,7 +70,7 @@ def is_here(name: str, presence: str = "online") -> str:
 
 
 def said(name: str, verb: str) -> str:
-    """An expression: whether the stream tells of it."""
+    """An expression: whether the stream reports it."""
     return (
         "[...document.querySelectorAll('#events > li')].some((one) =>"
         f" one.dataset.verb === {quoted(verb)} && one.querySelector('bdi')?.textContent === {quoted(name)})"

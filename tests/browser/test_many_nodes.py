@@ -32,17 +32,17 @@ def behind(request: pytest.FixtureRequest) -> Iterator[tuple[Cluster, Cluster]]:
 
 
 async def _tab(browser: Browser, url: str, token: str, name: str) -> Page:
-    """A bare page with the SDK, a session open, that writes down all that the SDK tells."""
+    """A bare page with the SDK, a session open, that writes down all that the SDK reports."""
     page = await browser.open(url + "/sdk/greenroom.json")
     await page.evaluate(
         f"""(async () => {{
             const {{ Greenroom }} = await import('/sdk/greenroom.js');
             const sdk = window.sdk = new Greenroom(location.origin);
-            window.told = [];
+            window.reported = [];
             window.seen = [];
-            sdk.session.onStateChanged((state) => told.push(state));
-            sdk.session.onEnded((end) => told.push('ended ' + end.reason));
-            sdk.session.onReopened((one) => told.push('reopened ' + one.reason));
+            sdk.session.onStateChanged((state) => reported.push(state));
+            sdk.session.onEnded((end) => reported.push('ended ' + end.reason));
+            sdk.session.onReopened((one) => reported.push('reopened ' + one.reason));
             sdk.initializeToken({json.dumps(token)});
             await sdk.session.open({{ name: {json.dumps(name)} }}, {{ timeout: 20 }});
         }})()"""
@@ -51,7 +51,7 @@ async def _tab(browser: Browser, url: str, token: str, name: str) -> Page:
 
 
 async def _watch(page: Page, external_id: str) -> None:
-    """From now on `seen` has what the page is told of that participant: first how he is, then every change."""
+    """From now on `seen` has what the page gets of that participant: first how he is, then every change."""
     await page.evaluate(
         f"""(async () => {{
             const keep = (one) => seen.push({{ presence: one.presence, name: one.info.name }});
@@ -70,12 +70,12 @@ async def _sessions(crowd: Crowd) -> dict[str, SessionRecord]:
 
 
 async def _renamed(page: Page, other: Page, name: str) -> None:
-    """A change of name here is heard there."""
+    """A change of name here arrives there."""
     await page.evaluate(f"sdk.session.updateParticipantInfo({json.dumps(name)})")
     await other.until(f"seen.at(-1).name === {json.dumps(name)}")
 
 
-async def _both_heard(pages: list[Page], suffix: str) -> None:
+async def _both_arrived(pages: list[Page], suffix: str) -> None:
     anna, ben = pages
     await _renamed(anna, ben, "Anna" + suffix)
     await _renamed(ben, anna, "Ben" + suffix)
@@ -88,7 +88,7 @@ async def test_a_rolling_restart_of_all_nodes_ends_nothing_and_no_tab_sees_it(be
         pages = [await _tab(browser, url, crowd.mint(name), name.title()) for name in NAMES]
         for page, other in zip(pages, reversed(NAMES), strict=True):
             await _watch(page, other)
-        await _both_heard(pages, " before")
+        await _both_arrived(pages, " before")
         before, events = await _sessions(crowd), len(await crowd.events())
 
         began = time.monotonic()
@@ -97,12 +97,14 @@ async def test_a_rolling_restart_of_all_nodes_ends_nothing_and_no_tab_sees_it(be
 
         for page in pages:
             await page.until("sdk.session.state === 'connected'")
-        await _both_heard(pages, " after")
+        await _both_arrived(pages, " after")
         after = await _sessions(crowd)
         for page, name in zip(pages, NAMES, strict=True):
-            told, seen = await page.evaluate("told"), await page.evaluate("seen")
-            print(name, told, seen, after[name].generation)
-            assert not [one for one in told if one.startswith(("ended", "reopened")) or one == "disconnected"], told
+            reported, seen = await page.evaluate("reported"), await page.evaluate("seen")
+            print(name, reported, seen, after[name].generation)
+            assert not [one for one in reported if one.startswith(("ended", "reopened")) or one == "disconnected"], (
+                reported
+            )
             assert {one["presence"] for one in seen} == {"online"}, seen
             assert await page.evaluate("sdk.session.state") == "connected"
             assert after[name].id == before[name].id

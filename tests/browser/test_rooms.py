@@ -60,7 +60,7 @@ async def test_two_tabs_are_one_member_and_the_last_one_leaves() -> None:
         tab = await member(lobby, "ben")
         await anna.until(roster("anna online 1", "ben online 2"))
         await ben.evaluate("room.send('to all')")
-        await tab.until("log.includes('to all')")  # a sibling hears it, the sender does not
+        await tab.until("log.includes('to all')")  # a sibling gets it, the sender does not
         assert await ben.evaluate("log.includes('to all')") is False
         await tab.close()
         await anna.until(roster("anna online 1", "ben online 1"))

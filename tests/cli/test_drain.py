@@ -48,7 +48,7 @@ async def test_the_only_node_is_drained_and_gone() -> None:
         assert (await as_operator(running, "status")).code == Exit.UNREACHABLE
 
 
-async def test_people_are_told_how_it_ended_in_one_line() -> None:
+async def test_how_it_ended_is_printed_in_one_line() -> None:
     async with running_service() as running, ending_when_drained(running):
         ran = await as_operator(running, "drain", "--yes")
     assert (ran.code, ran.err, ran.out.count("\n")) == (Exit.DONE, "", 1)

@@ -22,7 +22,7 @@ from tests.support.redis_server import single
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 TOKEN_GRACE = 2.0
-HEARD = PATIENCE
+NOTIFIED = PATIENCE
 """Seconds until the other node has read of a change: its beat is a second away, on a busy machine more."""
 
 
@@ -65,7 +65,7 @@ async def _try(url: str, name: str) -> GreenroomError | None:
 
 async def _until_taken(url: str, taken: bool) -> None:
     """Returns when the node takes the issuer's tokens, or does no longer."""
-    async with asyncio.timeout(HEARD):
+    async with asyncio.timeout(NOTIFIED):
         while (await _try(url, "probe") is None) != taken:  # noqa: ASYNC110 - the node reads it with a beat
             await asyncio.sleep(1.0)  # bad tokens are counted
 
@@ -100,9 +100,9 @@ async def test_added_on_one_service_it_signs_in_on_the_other_and_removed_there_i
             await _until_taken(other.url, False)
             assert isinstance(await _try(one.url, "probe"), TokenInvalidError)
             assert ben.session.is_open(), "what is open goes on until its token's end"
-            reason, at = await asyncio.wait_for(ends.over, 12 + TOKEN_GRACE + HEARD)
+            reason, at = await asyncio.wait_for(ends.over, 12 + TOKEN_GRACE + NOTIFIED)
             assert reason == "Invalid_token", "what the provider goes on making is refused"
-            assert at <= removed_at + 12 + TOKEN_GRACE + HEARD
+            assert at <= removed_at + 12 + TOKEN_GRACE + NOTIFIED
             assert {session.external_id for session in await crowd.sessions()} == {"ben"}
             assert await crowd.call(other, "GET", "/v1/issuers") == {"items": []}
             await _revoked(crowd, ben)
@@ -113,4 +113,4 @@ async def _revoked(crowd: Crowd, ben: Greenroom) -> None:
     ends = Ends()
     ben.session.delegate = ends
     await crowd.call(crowd.cluster.nodes[1], "POST", "/v1/tokens/revoke", {"externalId": "ben"})
-    assert (await asyncio.wait_for(ends.over, HEARD))[0] == "token_revoked"
+    assert (await asyncio.wait_for(ends.over, NOTIFIED))[0] == "token_revoked"

@@ -1,4 +1,4 @@
-"""Many at once over three nodes: opens of one identity under each policy, and two tenants that must not hear of each
+"""Many at once over three nodes: opens of one identity under each policy, and two tenants that must not see each
 other."""
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def watcher_id(crowd: Crowd) -> str:
     return participant_id_of(crowd.application.namespace, "watcher")
 
 
-async def test_two_applications_with_the_same_external_ids_hear_nothing_of_each_other(cluster: Cluster) -> None:
+async def test_two_applications_with_the_same_external_ids_see_nothing_of_each_other(cluster: Cluster) -> None:
     async with crowd_at(cluster, seed=402, apps=2) as (one, other):
         await asyncio.gather(one.come(40, watchers=40, watched=40), other.come(40, watchers=40, watched=40))
         one.live(60.0)
@@ -162,7 +162,7 @@ def _is_of_whole_room(event: Event) -> bool:
 
 
 async def _knows_nothing_of(crowd: Crowd, stranger: Crowd) -> None:
-    """No read, event, count or sight of the one tells of the other."""
+    """No read, event, count or sight of one reveals the other."""
     theirs = {participant_id_of(stranger.application.namespace, f"p{number:04d}") for number in range(40)}
     own = {participant_id_of(crowd.application.namespace, f"p{number:04d}") for number in range(40)}
     assert not theirs & own

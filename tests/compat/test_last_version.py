@@ -64,7 +64,7 @@ async def _said(process: Process) -> dict[str, Any]:
     return found
 
 
-async def _tell(process: Process, word: str) -> None:
+async def _send(process: Process, word: str) -> None:
     assert process.stdin is not None
     process.stdin.write(word.encode() + b"\n")
     await process.stdin.drain()
@@ -88,21 +88,21 @@ async def test_a_session_from_open_over_a_restart_to_a_kick(newer: str, before: 
             await first.wait()
             async with _process(service, *serve) as second:
                 again = await _said(second)
-                await _tell(program, "restarted")
+                await _send(program, "restarted")
                 resumed = await _said(program)
                 assert (resumed["step"], resumed["name"]) == ("resumed", "Anna B.")
                 async with Backend(again["url"], again["appKey"], again["appSecret"]) as backend:
                     (session,) = [one async for one in backend.sessions(external_id="anna")]
                     assert session.generation == 2
                     assert len((await backend.kick(external_id="anna")).ended) == 1
-                await _tell(program, "kicked")
+                await _send(program, "kicked")
                 assert await _said(program) == {"step": "ended", "reason": "kicked"}
                 assert await _said(program) == {"step": "closed", "open": False}
                 assert await asyncio.wait_for(program.wait(), PATIENCE) == 0
 
 
 async def _next(program: Process, word: str) -> dict[str, Any]:
-    await _tell(program, word)
+    await _send(program, word)
     return await _said(program)
 
 

@@ -35,7 +35,7 @@ def test_a_resume_before_it_was_published_is_not_published() -> None:
     assert show(connected=1, sessions=1, shown=GONE, since=3, clock=9) == Showing(ON, ON, None, ON)
 
 
-def test_a_pass_tells_what_has_lasted() -> None:
+def test_a_pass_publishes_what_has_lasted() -> None:
     assert overdue(presence=GONE, shown=ON, since=0, clock=1999, after=2000) is None
     assert overdue(presence=GONE, shown=ON, since=0, clock=2000, after=2000) is GONE
     assert overdue(presence=GONE, shown=GONE, since=0, clock=9999, after=2000) is None

@@ -1,4 +1,4 @@
-"""What pages tell people to type exists: Python that compiles, names, verbs with their options, variables, chores."""
+"""What pages ask people to type exists: Python that compiles, names, verbs with their options, variables, chores."""
 
 from __future__ import annotations
 

@@ -341,7 +341,7 @@ async def test_the_token_api_keeps_and_refuses_the_same_external_ids(caplog: pyt
                 assert (reply.status, reply.body["error_reason"]) == refusal, ascii(external_id)[:100]
 
 
-async def test_no_external_id_is_anonymous_each_time_anew(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_external_id_is_a_new_anonymous_participant_each_time(caplog: pytest.LogCaptureFixture) -> None:
     with nothing_alarming(caplog):
         async with fuzzed_service() as (running, tenant):
             ids = set()

@@ -1,5 +1,5 @@
-"""One SDK in a process of its own: opens a session, prints a line of JSON for each thing it hears, closes at the end of
-standard input. ``python client_process.py URL KEY SECRET EXTERNAL_ID [WATCHED]``"""
+"""One SDK in a process of its own: opens a session, prints a line of JSON for each thing it is notified of, closes at
+the end of standard input. ``python client_process.py URL KEY SECRET EXTERNAL_ID [WATCHED]``"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ TIMERS = {
 }
 DETECTED = 1.0 + 0.5 + 1.0
 """Seconds: ping, pong, and a slot of the wheel with a busy machine's delay."""
-TOLD = 2.0 + 1.0
+PUBLISHED = 2.0 + 1.0
 GRACE = 40.0
 """Seconds: as shipped. How long the SDK waits before its next attempt is chance, anything up to 20 s."""
 BACK = LONGEST_DELAY + 2.0
@@ -176,7 +176,7 @@ def test_a_link_silent_in_both_directions_is_found_from_both_sides_and_resumed(t
         spaces.blackhole(spaces.client, SERVICE_ADDRESS)
         spaces.blackhole(spaces.service, CLIENT_ADDRESS)
         anna.expect(2.0 + SPARE, state="reconnecting")
-        bob.expect(DETECTED + TOLD + SPARE, saw="anna", presence="unreachable")
+        bob.expect(DETECTED + PUBLISHED + SPARE, saw="anna", presence="unreachable")
         spaces.heal(spaces.client, SERVICE_ADDRESS)
         spaces.heal(spaces.service, CLIENT_ADDRESS)
         anna.expect(BACK + SPARE, state="connected")
@@ -190,7 +190,7 @@ def test_a_link_silent_in_both_directions_is_found_from_both_sides_and_resumed(t
 def test_a_client_that_cannot_send_is_found_and_ends_after_its_grace(tmp_path: Path) -> None:
     with _life(tmp_path, SHORT_GRACE) as (spaces, anna, bob):
         spaces.blackhole(spaces.client, SERVICE_ADDRESS)
-        bob.expect(DETECTED + TOLD + SPARE, saw="anna", presence="unreachable")
+        bob.expect(DETECTED + PUBLISHED + SPARE, saw="anna", presence="unreachable")
         bob.expect(SHORT_GRACE + 2.0 + SPARE, saw="anna", presence="offline")
         assert anna.values_of("state")[-1] == "reconnecting"
 

@@ -151,7 +151,7 @@ def test_a_changed_lock_is_installed_in_place(clone: Clone) -> None:
     assert clone.calls() == EVERYTHING
 
 
-def test_half_made_is_made_anew(clone: Clone) -> None:
+def test_half_made_is_made_again(clone: Clone) -> None:
     code, said = clone.run(UV_FAILS="1")
     assert code == 1
     assert "no route to host" in said

@@ -231,7 +231,7 @@ async def test_invitations() -> None:
         await bob.rooms.decline(second)
         await notes_of(ada).comes("answered", 2)
         assert (notes_of(ada).calls[-1][1].accepted, bob.rooms.invitations) == (False, [])
-        # Again the same way changes nothing, and is not told again; the other way is refused.
+        # Again the same way changes nothing, and is not reported again; the opposite answer is refused.
         await bob.rooms.decline(second)
         assert await bob.rooms.accept(first) is theirs
         with pytest.raises(InvitationAnsweredError, match="It was accepted") as refused:

@@ -286,7 +286,7 @@ async def test_awaiting_an_sdk_call_inside_a_callback_does_not_deadlock() -> Non
 
 
 @pytest.mark.slow
-async def test_heartbeats_are_the_services_duty_and_nobody_vanishes() -> None:
+async def test_the_service_sends_heartbeats_and_nobody_vanishes() -> None:
     clocks = ForwardClocks()
     async with running_service(clocks) as running:
         tenant = await running.new_application()
@@ -319,7 +319,7 @@ async def test_hundreds_of_calls_at_once_are_not_cut_off_for_their_rate() -> Non
         await sdk.session.close()
 
 
-async def test_a_service_that_tells_its_time_and_limits() -> None:
+async def test_a_service_that_sends_its_time_and_limits() -> None:
     async with running_service() as running:
         tenant = await running.new_application()
         sdk, _ = real_sdk(tenant)

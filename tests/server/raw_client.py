@@ -223,7 +223,7 @@ _LINGER_ZERO = (1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER: close 
 
 @dataclass
 class Recorder:
-    """A handler that keeps what it hears, and sends text back."""
+    """A handler that keeps what it receives, and sends text back."""
 
     calls: list[tuple[object, ...]] = field(default_factory=list)
     websocket: WebSocketConnection | None = None

@@ -1,5 +1,5 @@
 """Rooms on the Redis in memory, with nodes that die between two calls, and what must be so in the end: rosters say what
-rows say, and events tell one `left` for each `joined`."""
+rows say, and events report one `left` for each `joined`."""
 
 from __future__ import annotations
 

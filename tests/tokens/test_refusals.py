@@ -1,4 +1,4 @@
-"""Everything that must be refused is, for the right reason, with bounded work and without telling secrets."""
+"""Everything that must be refused is, for the right reason, with bounded work and without revealing secrets."""
 
 from __future__ import annotations
 

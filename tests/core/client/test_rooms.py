@@ -257,7 +257,7 @@ def test_who_watches_and_leaves_goes_on_watching() -> None:
     assert client.take() == []
 
 
-def test_a_kicked_watcher_is_told_where_watching_is_refused_too() -> None:
+def test_a_kicked_watcher_is_notified_where_watching_is_refused_too() -> None:
     client = Client()
     client.join()
     client.do("watchRoom", waiter=6, room="r")

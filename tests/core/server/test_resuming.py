@@ -37,7 +37,7 @@ def test_a_resume_that_succeeds_counts_for_its_session() -> None:
     assert (rig.services.resumed, rig.services.failed_resumes) == (["p1-01"], [])
 
 
-def test_a_resume_reads_before_it_is_answered_and_tells_what_differs() -> None:
+def test_a_resume_reads_before_it_is_answered_and_sends_what_differs() -> None:
     carol = participant_id_of(NAMESPACE, "carol")
     rig = Rig()
     number = rig.resume(watching=[[BOB, 3], [carol, 4]], token="anna")

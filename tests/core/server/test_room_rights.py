@@ -123,7 +123,7 @@ def test_r7_a_refresh_that_takes_join_away_ends_the_membership() -> None:
     assert rig.notifications("rooms.unwatched") == [{"room": "b", "reason": "permission_lost"}]
 
 
-def test_r7_a_refresh_that_takes_the_watch_alone_is_told_and_the_member_stays() -> None:
+def test_r7_a_refresh_that_takes_the_watch_alone_is_notified_and_the_member_stays() -> None:
     rig = joined(granted(grant("*", "join", "watch")), ROOM)
     number = rig.send("rooms.watch", rooms=["hall"])
     rig.answer([roster("hall")])

@@ -80,7 +80,7 @@ async def test_s13_a_silent_subscription_is_noticed_by_the_next_beat(monkeypatch
         await w.engine.bus.watch(APP, [a.participant_id])
         await _first_beat(w)
         w.server.is_lost = lambda channel: channel.endswith(":c")
-        await a.update(name="unheard")
+        await a.update(name="missed")
         w.server.is_lost = lambda channel: False
         assert w.listener.changes == []
         await w.join(w.node, w.lease)
@@ -88,7 +88,7 @@ async def test_s13_a_silent_subscription_is_noticed_by_the_next_beat(monkeypatch
         assert list(w.listener.losses) == [[partition]]
         await w.join(w.node, w.lease)
         await asyncio.sleep(0.03)
-        assert len(w.listener.losses) == 1, "heard, or told once"
+        assert len(w.listener.losses) == 1, "received, or reported once"
 
 
 async def test_s13_a_renewal_that_fails_is_tried_again_with_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ async def test_s13_a_renewal_that_fails_is_tried_again_with_the_next_beat(monkey
         await w.engine.bus.watch(APP, [a.participant_id])
         await _first_beat(w)
         w.server.is_lost = lambda channel: channel.endswith(":c")
-        await a.update(name="unheard")
+        await a.update(name="missed")
         w.server.is_lost = lambda channel: False
         await w.join(w.node, w.lease)
         w.server.up = False

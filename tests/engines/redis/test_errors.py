@@ -57,7 +57,7 @@ def test_want_of_memory_may_be_said_by_the_client_library() -> None:
     assert from_reply("command not allowed", full=True).code is ErrorCode.STORAGE_FULL
 
 
-def test_what_was_not_sent_is_told_from_what_may_have_been_done() -> None:
+def test_what_was_not_sent_is_distinguished_from_what_may_have_been_done() -> None:
     cause = OSError("reset")
     assert unreachable("x", cause).code is ErrorCode.SERVICE_UNAVAILABLE
     assert outcome_open("x", cause).code is ErrorCode.OUTCOME_UNKNOWN

@@ -18,7 +18,7 @@ from tests.engines.redis.worlds import LuaWorld
 
 
 async def test_s8_what_partitions_ended_is_answered_though_another_is_away() -> None:
-    """No other pass has them: the nodes that hold these sessions would not hear of their ends."""
+    """No other pass has them: the nodes that hold these sessions would not be notified of their ends."""
     async with LuaWorld() as w:
         a, b = await w.client("alice"), await w.client("bob")
         away = f"p{partition_of(APP, b.participant_id)}"

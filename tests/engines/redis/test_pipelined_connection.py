@@ -124,7 +124,9 @@ async def answers(link: PipelinedConnection) -> None:
                 return
 
 
-async def test_a_killed_connection_fails_what_is_under_way_and_the_next_call_connects_anew(server: RedisServer) -> None:
+async def test_a_killed_connection_fails_what_is_under_way_and_the_next_call_connects_again(
+    server: RedisServer,
+) -> None:
     async with connection_to(server) as link:
         await echo(link, "x")
         blocked = link.submit(("BLPOP", "nothing-there", 1))

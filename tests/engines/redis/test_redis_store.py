@@ -38,7 +38,7 @@ async def test_calls_that_are_given_up_together_leave_no_failure_that_nobody_loo
         await store.stop()
     finally:
         server.resume()
-    gc.collect()  # the runner of tests hears of a failure that was never looked at
+    gc.collect()  # the runner of tests finds a failure that was never looked at
 
 
 async def test_a_call_with_a_callback_is_repeated_with_the_library_where_that_is_missing(server: RedisServer) -> None:

@@ -191,7 +191,7 @@ async def test_a_comparison_that_had_no_answer_begins_again_later() -> None:
     assert sorted(redis.asked("room_compare_again")) == [("p1", {"ms": RETRY_MS}), ("p2", {"ms": RETRY_MS})]
 
 
-async def test_all_is_compared_again_as_long_as_one_partition_has_not_heard_of_it() -> None:
+async def test_all_is_compared_again_as_long_as_one_partition_did_not_answer() -> None:
     redis = Redis()
     one = settling(redis)
     one.doubt()

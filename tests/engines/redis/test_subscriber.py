@@ -34,7 +34,7 @@ async def test_s13_a_lost_subscription_is_renewed_and_reported(server: RedisServ
         await asyncio.to_thread(server.execute, "CLIENT", "KILL", "TYPE", "pubsub")
         await until(lambda: w.listener.losses)
         assert list(w.listener.losses[0]) == [partition_of(APP, a.participant_id)]
-        await a.update(name="heard again")
+        await a.update(name="received again")
         await until(lambda: w.listener.records(a.participant_id))
 
 
@@ -48,7 +48,7 @@ async def test_s13_a_server_that_was_away_is_subscribed_again(server: RedisServe
         await asyncio.to_thread(wait_for, server.answers, "redis")
         await until(lambda: w.listener.losses)
         assert (await a.record()).name == "kept"  # AOF always: everything is there
-        await a.update(name="heard again")
+        await a.update(name="received again")
         await until(lambda: w.listener.records(a.participant_id))
 
 

@@ -23,7 +23,7 @@ def limited(**limits: int) -> tuple[LuaWorld, EventLimits]:
     return world, world.event_limits
 
 
-async def test_s17_the_oldest_events_of_an_application_go_and_the_reader_hears_how_many(
+async def test_s17_the_oldest_events_of_an_application_go_and_the_reader_learns_how_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trimming, "AT_ONCE", 2)

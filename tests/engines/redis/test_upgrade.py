@@ -136,7 +136,7 @@ def test_a_changed_file_is_another_library() -> None:
 
 
 async def test_attributes_and_statuses_wait_until_no_older_node_is_left() -> None:
-    """What a node of the version before tells of a participant, or writes back, has none of them."""
+    """What a node of the version before sends of a participant, or writes back, has none of them."""
     async with LuaWorld() as w:
         a = await w.client(name="Alice")
         older = NodeBeat(node="node-2", boot="b", lease="lease-2", protocol=1)

@@ -154,7 +154,7 @@ async def test_one_application_never_sees_another() -> None:
             assert await other.refused(method, path) == (404, "Not_found")
         assert (await other.good("DELETE", f"/v1/participants/{participant}"))["ended"] == []
         assert (await other.good("POST", f"/v1/participants/{participant}/kick", {}))["ended"] == []
-        # Nothing tells whether the id is one of another application.
+        # Nothing reveals whether the id is one of another application.
         assert (await other.good("DELETE", f"/v1/participants/{participant}"))["ended"] == []
         assert (await other.good("GET", "/v1/events"))["items"] == []
         assert (await api.good("GET", f"/v1/sessions/{opened.id}"))["state"] == "attached"

@@ -56,7 +56,7 @@ async def test_ending_one_session_leaves_the_others_and_the_token() -> None:
             await three.open(token)
 
 
-async def test_the_timeline_tells_what_happened_where_and_why() -> None:
+async def test_the_timeline_says_what_happened_where_and_why() -> None:
     async with api_service() as (running, tenant, api):
         async with running.connect() as client:
             opened = await client.open(tenant.token("anna"))

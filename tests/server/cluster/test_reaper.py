@@ -64,7 +64,7 @@ def _ended(session_id: str, reason: EndReason | None = None) -> SessionRecord:
     return SessionRecord(id=session_id, app="a", participant_id="p", node="n", end_reason=reason)
 
 
-async def test_it_goes_on_while_there_is_more_and_tells_who_held_what_ended() -> None:
+async def test_it_continues_while_there_is_more_and_notifies_who_held_what_ended() -> None:
     received: list[tuple[str, EndReason]] = []
     registry = FakeRegistry(
         Reaped(ended=(_ended("1"),), more=True, lag=3.0), Reaped(ended=(_ended("2", EndReason.TOKEN_EXPIRED),))
@@ -92,12 +92,12 @@ async def test_a_failed_pass_is_followed_by_another() -> None:
     assert reaper.failing == ""
 
 
-async def test_what_some_partitions_ended_is_told_though_others_do_not_answer() -> None:
-    told: list[tuple[str, EndReason]] = []
+async def test_what_some_partitions_ended_is_notified_though_others_do_not_answer() -> None:
+    notified: list[tuple[str, EndReason]] = []
     registry = FakeRegistry(Reaped(ended=(_ended("1"),), failing="away"), Reaped())
-    reaper = _reaper(registry, told)
+    reaper = _reaper(registry, notified)
     await reaper.once()
-    assert (told, reaper.failing) == ([("1", EndReason.TIMEOUT)], "away")
+    assert (notified, reaper.failing) == ([("1", EndReason.TIMEOUT)], "away")
     await reaper.once()
     assert reaper.failing == ""
 

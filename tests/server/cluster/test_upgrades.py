@@ -1,4 +1,4 @@
-"""Which upgrades a node takes, and what the others are told to do (S9, S10)."""
+"""Which upgrades a node takes, and when the others are to come back (S9, S10)."""
 
 from __future__ import annotations
 

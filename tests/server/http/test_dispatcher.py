@@ -57,7 +57,7 @@ async def test_head_of_an_unknown_path_has_no_body_either() -> None:
         assert (await wire.reply()).json == {"status": "ok"}
 
 
-async def test_options_tells_the_methods() -> None:
+async def test_options_lists_the_methods() -> None:
     async with http_site() as site:
         reply = await site.send("OPTIONS", "/healthz")
         assert (reply.status, reply.body) == (204, b"")
@@ -92,7 +92,7 @@ async def test_the_admin_api_cannot_be_read_by_pages() -> None:
         assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
-async def test_no_answer_tells_what_it_is_made_with() -> None:
+async def test_no_answer_reveals_what_it_is_made_with() -> None:
     async with http_site() as site:
         for path in ("/healthz", "/nothing"):
             assert (await site.send("GET", path)).headers["server"] == "greenroom"

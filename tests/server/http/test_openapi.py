@@ -13,7 +13,7 @@ def test_the_description_is_valid_openapi_3_1() -> None:
     validate(document(API_ROUTES, version="1"), cls=OpenAPIV31SpecValidator)
 
 
-def test_the_description_tells_all_rows_with_their_credentials_and_errors() -> None:
+def test_the_description_has_all_rows_with_their_credentials_and_errors() -> None:
     paths = document(API_ROUTES, version="1")["paths"]
     for row in API_ROUTES:
         operation = paths[row.path][row.method.lower()]

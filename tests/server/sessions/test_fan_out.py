@@ -1,4 +1,4 @@
-"""Telling many watchers: in slices, with whatever else there is to do in between, and never an older state last."""
+"""Notifying many watchers: in slices, with whatever else there is to do in between, and never an older state last."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ async def test_an_old_command_is_forgotten() -> None:
         assert set(shell.hub._recent) == {"p1-y"}
 
 
-async def test_a_spent_token_hears_nothing_until_it_is_renewed() -> None:
+async def test_a_session_with_an_expired_token_gets_nothing_until_it_is_renewed() -> None:
     async with running_shell() as shell:
         await shell.open("bob")
         connection, link = await shell.open()

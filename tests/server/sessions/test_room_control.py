@@ -34,7 +34,7 @@ async def test_r8_who_opened_the_room_kicks() -> None:
         assert bob[1].notifications("rooms.left") == [{"room": ROOM, "reason": "kicked"}]
 
 
-async def test_r11_members_of_an_ended_room_are_told() -> None:
+async def test_r11_members_of_an_ended_room_are_notified() -> None:
     async with running_shell() as shell:
         anna = await shell.open("anna")
         await join(shell, anna)
@@ -50,15 +50,15 @@ async def test_r9_invitations_arrive_and_are_answered() -> None:
         await join(shell, anna)
         await result_of(shell, anna, "rooms.invite", room=ROOM, externalIds=["bob", "carol"], text="Come")
         await shell.settle()
-        (told,) = bob[1].notifications("rooms.invited")
-        assert (told["invitation"]["room"], told["invitation"]["inviter"], told["invitation"]["text"]) == (
+        (notice,) = bob[1].notifications("rooms.invited")
+        assert (notice["invitation"]["room"], notice["invitation"]["inviter"], notice["invitation"]["text"]) == (
             ROOM, ANNA, "Come",
         )  # fmt: skip
-        await result_of(shell, bob, "rooms.answer", invitationId=told["invitation"]["id"], accept=False)
+        await result_of(shell, bob, "rooms.answer", invitationId=notice["invitation"]["id"], accept=False)
         await shell.settle()
         (answered,) = anna[1].notifications("rooms.answered")
         assert (answered["participantId"], answered["accepted"]) == (BOB, False)
-        again = await result_of(shell, bob, "rooms.answer", invitationId=told["invitation"]["id"], accept=False)
+        again = await result_of(shell, bob, "rooms.answer", invitationId=notice["invitation"]["id"], accept=False)
         await shell.settle()
         assert (again, len(anna[1].notifications("rooms.answered"))) == ({}, 1)
         connection, link = shell.dial()

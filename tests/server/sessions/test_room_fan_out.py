@@ -27,9 +27,9 @@ async def test_r5_changes_are_gathered_and_encoded_once() -> None:
         frames = [[one for one in link.frames if b"rooms.changed" in one] for _, link in watchers]
         assert [len(one) for one in frames] == [1, 1, 1]
         assert all(one[0] is frames[0][0] for one in frames), "one encoding for all"
-        (told,) = changes(watchers[0][1])
-        assert sorted(ids(told["joined"])) == sorted([BOB, CAROL])
-        assert {one["id"]: one.get("sessions", 1) for one in told["joined"]} == {BOB: 4, CAROL: 1}
+        (notice,) = changes(watchers[0][1])
+        assert sorted(ids(notice["joined"])) == sorted([BOB, CAROL])
+        assert {one["id"]: one.get("sessions", 1) for one in notice["joined"]} == {BOB: 4, CAROL: 1}
 
 
 async def test_a_watcher_that_reads_slowly_gets_what_differs_when_it_reads() -> None:
@@ -46,8 +46,8 @@ async def test_a_watcher_that_reads_slowly_gets_what_differs_when_it_reads() -> 
         assert changes(anna[1]) == []
         anna[1].paused = False
         anna[0].drained()
-        (told,) = changes(anna[1])
-        assert (ids(told["joined"]), told["left"], told["count"]) == ([CAROL], [[BOB, "left"]], 2)
+        (notice,) = changes(anna[1])
+        assert (ids(notice["joined"]), notice["left"], notice["count"]) == ([CAROL], [[BOB, "left"]], 2)
         anna[0].drained()
         assert len(changes(anna[1])) == 1
 
@@ -172,10 +172,10 @@ async def test_r5_who_joins_alone_gets_no_frame_made(monkeypatch: pytest.MonkeyP
         await join(shell, bob)
         await flush(shell)
         assert len(made) == 1
-        assert [ids(told["joined"]) for told in changes(anna[1])] == [[BOB]]
+        assert [ids(notice["joined"]) for notice in changes(anna[1])] == [[BOB]]
 
 
-async def test_r5_what_nobody_watched_yet_is_not_told_again_with_the_next_change() -> None:
+async def test_r5_what_nobody_watched_yet_is_not_sent_again_with_the_next_change() -> None:
     async with running_shell() as shell:
         crowd = [await shell.open("anna", openId=f"open id number {number}") for number in range(4)]
         crowd += [await shell.open("bob", openId=f"another open id {number}") for number in range(4)]
@@ -186,9 +186,9 @@ async def test_r5_what_nobody_watched_yet_is_not_told_again_with_the_next_change
         await join(shell, await shell.open("carol"))
         await flush(shell)
         for _, link in crowd:
-            (told,) = changes(link)[held[link] :]
-            assert ids(told["joined"]) == [CAROL]
-            assert "changed" not in told
+            (notice,) = changes(link)[held[link] :]
+            assert ids(notice["joined"]) == [CAROL]
+            assert "changed" not in notice
 
 
 async def test_many_rooms_that_change_in_one_instant_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ async def test_many_rooms_that_change_in_one_instant_hold_up_nobody(monkeypatch:
         fan_out._flush()
         assert 0 < len(changes(anna[1])) < 6, "a frame costs as much as some connections"
         await flush(shell)
-        assert {told["room"]: told["version"] for told in changes(anna[1])} == joined
+        assert {notice["room"]: notice["version"] for notice in changes(anna[1])} == joined
 
 
 async def test_r5_of_a_counted_room_members_get_the_count_alone() -> None:
@@ -221,9 +221,9 @@ async def test_r5_of_a_counted_room_members_get_the_count_alone() -> None:
             assert (found["detailed"], "members" in found, found["cursor"]) == (False, False, first["cursor"])
         assert roster["count"] == 2
         await flush(shell)
-        told = changes(anna[1])[-1]
+        notice = changes(anna[1])[-1]
         room_id = roster["id"]
-        assert told == {"room": ROOM, "version": roster["version"], "since": 0, "count": 2, "id": room_id}
+        assert notice == {"room": ROOM, "version": roster["version"], "since": 0, "count": 2, "id": room_id}
         sent = len(changes(anna[1]))
         await join(shell, carol)
         await result_of(shell, bob, "rooms.leave", room=ROOM)

@@ -32,9 +32,9 @@ async def test_members_see_who_comes_changes_and_goes() -> None:
         result = await join(shell, bob)
         assert sorted(ids(result["roster"]["members"])) == sorted([ANNA, BOB])
         await flush(shell)
-        (told,) = changes(anna[1])
-        assert (told["since"], told["version"], told["count"]) == (first, result["roster"]["version"], 2)
-        assert ids(told["joined"]) == [BOB]
+        (notice,) = changes(anna[1])
+        assert (notice["since"], notice["version"], notice["count"]) == (first, result["roster"]["version"], 2)
+        assert ids(notice["joined"]) == [BOB]
         assert changes(bob[1]) == [], "the reply had it"
         shell.clock.advance(2)  # R4: once a second
         await shell.inner.registry.update_participant(UpdateRequest(app=APP, participant_id=BOB, name="Bob"))
@@ -208,7 +208,7 @@ async def test_r1_a_resumed_session_is_the_same_member() -> None:
         assert len(link.notifications("rooms.message")) == 1
         found = await shell.inner.rooms.roster(RosterQuery(app=APP, room=ROOM))
         assert {one.id: one.joined_at for one in found.members}.items() >= since.items()
-        left = [entry for told in changes(bob[1]) for entry in told.get("left", ())]
+        left = [entry for notice in changes(bob[1]) for entry in notice.get("left", ())]
         assert left == []
 
 
@@ -304,7 +304,7 @@ async def test_r5_a_join_of_a_large_room_is_answered_with_the_first_page_of_the_
         assert seen == sorted(seen), "the engine goes on where the copy's page ends"
 
 
-async def test_a_join_that_the_node_does_not_hear_of_is_answered_by_the_engine(
+async def test_a_join_whose_change_the_node_does_not_receive_is_answered_by_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running_shell() as shell:

@@ -107,7 +107,7 @@ async def test_a_session_that_comes_back_is_the_same_member_also_after_a_restart
                         assert events == ["room.opened", "room.joined", "room.joined"], "nobody left"
 
 
-async def test_a_room_that_was_lost_while_away_is_told_at_the_resume() -> None:
+async def test_a_room_that_was_lost_while_away_is_reported_at_the_resume() -> None:
     async with running_service() as running:
         app = await running.new_application()
         async with running.connect() as anna:

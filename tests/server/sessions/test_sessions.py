@@ -271,7 +271,7 @@ async def test_closing_as_the_first_message_of_a_connection() -> None:
             assert await client.call("session.close", sessionId=opened.id, resumeSecret=opened.secret) == {}
 
 
-async def test_watchers_hear_of_open_update_and_close_and_never_an_older_version() -> None:
+async def test_watchers_get_open_update_and_close_and_never_an_older_version() -> None:
     async with running_service() as running:
         app = await running.new_application()
         async with running.connect() as watcher, running.connect() as other:
@@ -306,7 +306,7 @@ async def test_a_profile_change_reaches_every_session_of_the_participant() -> No
             assert own["sessions"] == 2
 
 
-async def test_a_watcher_that_was_away_hears_what_differs_and_nothing_else() -> None:
+async def test_a_watcher_that_was_away_gets_what_differs_and_nothing_else() -> None:
     async with running_service() as running:
         app = await running.new_application()
         async with running.connect() as bob, running.connect() as carol:

@@ -260,8 +260,8 @@ async def test_a_protocol_that_fails_as_it_is_called_first_loses_its_connection(
 ) -> None:
     if not has_epoll:
         monkeypatch.delattr(select, "epoll")
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
     protocols = [Unable(), Unable()]
     waiting = list(protocols)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -276,7 +276,7 @@ async def test_a_protocol_that_fails_as_it_is_called_first_loses_its_connection(
                 assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
             writer.close()
         await until(lambda: all(protocol.lost for protocol in protocols))
-        assert {str(one.get("exception")) for one in told} == {"a mistake"}
+        assert {str(one.get("exception")) for one in reported} == {"a mistake"}
     finally:
         listener.close()
         await listener.wait_closed()

@@ -125,7 +125,7 @@ def test_what_is_left_to_picows(sent: bytes) -> None:
 
 
 class _Log:
-    """The handler and the transport of one connection, and what they hear."""
+    """The handler and the transport of one connection, and what they receive."""
 
     def __init__(self) -> None:
         self.calls: list[object] = []
@@ -241,7 +241,7 @@ async def _compare(chance: random.Random, wheel: TimerWheel) -> int:
 @pytest.mark.parametrize(
     "frames", [20_000, pytest.param(3_000_000, id="long", marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
 )
-async def test_it_hears_what_picows_hears(frames: int) -> None:
+async def test_it_reads_what_picows_reads(frames: int) -> None:
     """Random frames, good and bad, cut anywhere: the same messages, answers and close codes, in the same order."""
     seed = int.from_bytes(os.urandom(4))
     print(f"seed {seed}")

@@ -1,4 +1,4 @@
-"""What the front door is told of a request, and the one error body of a refusal."""
+"""What the front door learns of a request, and the one error body of a refusal."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MANY_BYTES = bytes(range(256)) * 20_000
 
 
 class Protocol:
-    """Keeps what it is told."""
+    """Keeps what it is called with."""
 
     def __init__(self) -> None:
         self.buffer = memoryview(bytearray(2_048))
@@ -234,8 +234,8 @@ async def test_an_abort_throws_away_what_is_not_sent(loop_name: str) -> None:
 
 @BOTH_LOOPS
 async def test_a_protocol_that_raises_loses_its_own_connection(loop_name: str) -> None:
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
 
     def fail() -> None:
         raise RuntimeError("a mistake")
@@ -246,7 +246,7 @@ async def test_a_protocol_that_raises_loses_its_own_connection(loop_name: str) -
         await good.send(b"y")
         await until(lambda: good.protocol.data and bad.protocol.lost)
         assert str(bad.protocol.lost[0]) == "a mistake"
-        assert [str(one["exception"]) for one in told] == ["a mistake"]
+        assert [str(one["exception"]) for one in reported] == ["a mistake"]
         assert not good.protocol.lost
 
 

@@ -330,7 +330,7 @@ async def test_frames(sent: bytes, answers: list[Event], code: int | None) -> No
     async with serving() as running, running.session() as client:
         await client.send(sent)
         assert await client.closed_with() == (answers, code)
-        # The handler hears once: of the client's Close, or of what the connection was failed with.
+        # The handler is notified once: of the client's Close, or of what the connection was failed with.
         assert (await running.handlers[0].ended())[:2] == ("lost", 1005 if code is None else code)
         assert [what[0] for what in running.handlers[0].calls].count("lost") == 1
 

@@ -122,7 +122,7 @@ async def test_close_waits_for_the_clients_close() -> None:
         websocket.send(b"too late")
         websocket.ping()
         assert await client.event() == ("close", (4001, "the service restarts"))
-        await client.send(frame(TEXT, b"not heard") + frame(PING) + close_frame(4001, b"bye"))
+        await client.send(frame(TEXT, b"not read") + frame(PING) + close_frame(4001, b"bye"))
         assert await client.events() == [("eof", None)]
         assert await running.handlers[0].ended() == ("lost", 4001, "bye")
         assert running.handlers[0].calls == [("opened",), ("lost", 4001, "bye")]
@@ -190,7 +190,7 @@ class Hasty(Recorder):
 
 async def test_a_handler_may_close_as_it_is_opened() -> None:
     async with serving(answer=lambda _request: Hasty()) as running, running.client() as client:
-        await client.send(handshake() + frame(TEXT, b"not heard"))
+        await client.send(handshake() + frame(TEXT, b"not read"))
         assert (await client.response()).status == 101
         assert await client.event() == ("close", (4004, "at once"))
 

@@ -97,7 +97,7 @@ class SimApp:
         self.room_versions: dict[str, list[int]] = {}
         """Of rosters, as they changed."""
         self.invited: list[Invitation] = []
-        """All that it was ever told of."""
+        """All that it was ever notified of."""
         self.answered: list[InvitationAnswer] = []
         """Of its participant's own invitations."""
         self.log: list[str] = []

@@ -291,7 +291,7 @@ def invitations_are_answered_once(world: World) -> Iterator[str]:
     for app in world.apps:
         for key, times in Counter(answer.invitation_id for answer in app.answered).items():
             if times > 1:
-                yield f"{app.name} was told {times} times of the answer to {key}"
+                yield f"{app.name} was notified {times} times of the answer to {key}"
         for answer in app.answered:
             answers.setdefault(answer.invitation_id, set()).add(answer.accepted)
     for key, found in answers.items():

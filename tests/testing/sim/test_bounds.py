@@ -13,7 +13,7 @@ from tests.support.sim.oracles import events_of, record_of
 from tests.support.sim.world import World
 
 SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 20))]
-TOLD_AFTER = 2.0
+NOTIFIED_AFTER = 2.0
 REAPER_PASS = 1.0
 NETWORK = 0.5
 """Seconds for news from a node to a watcher: a batch, and a delay."""
@@ -51,8 +51,8 @@ def _measure(world: World, bob: SimApp, cause: Callable[[], None], unreachable: 
     cause()
     if unreachable is not None:
         world.until(_is(world, Presence.UNREACHABLE), unreachable)
-        world.until(_bob_sees(bob, Presence.UNREACHABLE), TOLD_AFTER + REAPER_PASS + NETWORK)
-        assert world.timeline.now - began <= unreachable + TOLD_AFTER + REAPER_PASS + NETWORK
+        world.until(_bob_sees(bob, Presence.UNREACHABLE), NOTIFIED_AFTER + REAPER_PASS + NETWORK)
+        assert world.timeline.now - began <= unreachable + NOTIFIED_AFTER + REAPER_PASS + NETWORK
     world.until(_is(world, Presence.OFFLINE), ended - (world.timeline.now - began))
     world.until(_bob_sees(bob, Presence.OFFLINE), NETWORK + LATE)
     ends = [event for event in events_of(world) if event.type == "session.ended"]

@@ -97,7 +97,7 @@ def _renamed_while_all_messages_are_lost(seed: int) -> list[str]:
         return list(watchers_converged(world))
 
 
-def test_a_watcher_hears_of_a_change_within_15_seconds_although_every_message_was_lost() -> None:
+def test_a_watcher_gets_a_change_within_15_seconds_although_every_message_was_lost() -> None:
     assert _renamed_while_all_messages_are_lost(8) == []
 
 
@@ -189,7 +189,7 @@ def test_a_kick_counts_on_every_node_at_once_and_no_node_reads_all_restrictions_
         assert sum(read.count - was for read, was in zip(reads, before, strict=True)) <= 2 * len(reads)
 
 
-def test_a_kick_that_a_node_did_not_hear_of_is_read_with_its_next_beat() -> None:
+def test_a_kick_that_a_node_did_not_receive_is_read_with_its_next_beat() -> None:
     with ClusterWorld(32) as world:
         anna = participant_id_of(world.application.namespace, "anna")
         world.losses = 1.0

@@ -64,7 +64,7 @@ def _wrong(world: ClusterWorld, *oracles: Callable[[ClusterWorld], object]) -> l
 
 
 def _acknowledged_and_failed_over(*, durable: bool) -> list[str]:
-    """An open, an update and a kick while the replica hears of nothing; then it becomes master."""
+    """An open, an update and a kick while the replica gets nothing; then it becomes master."""
     with ClusterWorld(21, durable=durable) as world:
         anna, carla = _open(world, "anna", "carla")
         bob = world.make_app("bob")
@@ -143,7 +143,7 @@ def _read_before_the_failover() -> list[str]:
         return list(backend_received_all(world))
 
 
-def test_s16_a_backend_hears_of_every_event_and_of_none_that_was_lost() -> None:
+def test_s16_a_backend_gets_every_event_and_none_that_was_lost() -> None:
     assert _read_before_the_failover() == []
 
 
@@ -327,8 +327,8 @@ def test_s11_an_observer_goes_back_where_the_watch_is_answered_at_once(monkeypat
     assert _watched_again_at_once() != []
 
 
-def _told_and_lost() -> list[str]:
-    """An unacknowledged kick and an unacknowledged update were heard of, and are lost: what is written above them has
+def _published_and_lost() -> list[str]:
+    """An unacknowledged kick and an unacknowledged update were published, and are lost: what is written above them has
     its events, and no other."""
     with ClusterWorld(21) as world:
         anna, carla = _open(world, "anna", "carla")
@@ -343,19 +343,19 @@ def _told_and_lost() -> list[str]:
 
 
 def test_s11_what_is_written_above_has_its_events_and_no_other() -> None:
-    assert _told_and_lost() == []
+    assert _published_and_lost() == []
 
 
 def test_s11_a_backend_is_notified_twice_where_watchers_and_stream_are_taken_for_one(without: Without) -> None:
     without("if p.fresh then\n    p.shown = given.shown", "if true then\n    p.shown = given.shown")
-    assert _told_and_lost() != []
+    assert _published_and_lost() != []
 
 
 # -- S13: numbers of changes ------------------------------------------------------------------------------------------
 
 
 def _number_used_twice() -> list[str]:
-    """One change is lost, and the one that takes its number is not heard of."""
+    """One change is lost, and the one that takes its number is not received."""
     with ClusterWorld(29, durable=False) as world:
         anna, bob = _open(world, "anna", "bob")
         bob.run(bob.watch("anna"))
@@ -410,6 +410,6 @@ def test_s11_also_of_who_has_gone(offset: float) -> None:
     assert _farewell_lost(offset) == []
 
 
-def test_s11_nobody_hears_of_who_has_gone_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s11_nobody_is_notified_of_who_has_gone_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recovery, "_suspect", lambda *_: None)
     assert _farewell_lost(-600.0) != []

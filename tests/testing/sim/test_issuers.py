@@ -14,7 +14,7 @@ from tests.support.sim.world import World
 
 GRACE = 30.0
 """Seconds after a token's end in which it can be refreshed (S5)."""
-HEARD = 10.0
+NOTIFIED = 10.0
 """Seconds until every node knows of a removal, a reaper's pass included."""
 
 WORLDS = pytest.mark.parametrize("make_world", [World, ClusterWorld])
@@ -38,7 +38,7 @@ def test_a_rotation_of_the_issuers_key_ends_nobody_and_its_removal_ends_all_with
             assert anna.sdk.session.is_open(), world.story()
         assert anna.refreshes > 8
         world.remove_issuer(issuer)
-        took = world.until(lambda: not anna.sdk.session.is_open(), within=LIFE + GRACE + HEARD)
+        took = world.until(lambda: not anna.sdk.session.is_open(), within=LIFE + GRACE + NOTIFIED)
         assert took >= GRACE, "what is open goes on until its token's end"
         assert anna.ends == ["Invalid_token"], "what the provider goes on making is refused"
         assert list(removed_issuers_admit_nobody(world)) == []
@@ -60,7 +60,7 @@ def test_the_oracle_sees_where_a_removal_is_not_noticed(
         monkeypatch.setattr(Issuers, "put", lambda _self, _application: None)
         monkeypatch.setattr(Issuers, "replace", lambda _self, _applications: None)
         world.remove_issuer(issuer)
-        world.run(LIFE + GRACE + HEARD)
+        world.run(LIFE + GRACE + NOTIFIED)
         assert list(removed_issuers_admit_nobody(world)) == [
             "anna is in with a token of https://id1.sim, which was removed"
         ]

@@ -499,12 +499,12 @@ def test_s13_a_change_that_was_not_received_is_read_again(world: World) -> None:
     hub.changed = lambda change: None
     bus: Any = world.node.engine.bus
     bus.listen(hub)
-    anna.run(anna.sdk.session.update_participant_info(name="Unheard"))
+    anna.run(anna.sdk.session.update_participant_info(name="Missed"))
     world.run(1.0)
     hub.changed = deaf
     world.run(15.0)
     (held,) = bob.watches[0].participants.values()
-    assert held.info.name == "Unheard"
+    assert held.info.name == "Missed"
 
 
 def test_s14_a_repeated_update_gets_the_first_result_and_changes_nothing(world: World) -> None:
@@ -607,7 +607,7 @@ def test_s19_after_a_failed_resume_the_client_may_open_on_the_same_connection(wo
     assert "result" in client.open(plug), "the hello clock starts again"
 
 
-def test_s20_after_an_anonymous_reopen_the_delegate_hears_the_new_id(world: World) -> None:
+def test_s20_after_an_anonymous_reopen_the_delegate_gets_the_new_id(world: World) -> None:
     app = world.make_app("nobody", "")
     before = app.open(name="Guest")
     world.run(3.0)

@@ -30,7 +30,7 @@ def test_a_seed_is_one_life() -> None:
     assert walk(7) != walk(8)
 
 
-def test_a_failing_walk_tells_its_seed_and_timeline() -> None:
+def test_a_failing_walk_prints_its_seed_and_timeline() -> None:
     one = Walk(11)
     try:
         one.world.acknowledged["anna"] = (99, "Lost")

@@ -140,7 +140,7 @@ class AttributesContract(ContractBase):
                 await w.restart()
             assert (await w.open()).participant.attributes == changed.attributes
 
-    async def test_one_event_tells_of_all_changes_of_attributes_in_five_seconds(self) -> None:
+    async def test_one_event_reports_all_changes_of_attributes_in_five_seconds(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             for number in range(20):
@@ -276,7 +276,7 @@ class StatusContract(ContractBase):
             e = await w.client("bob", device_id="d", status="away", policy=SessionPolicy(max_sessions=1))
             assert e.attached.participant.status == "away", "that of the session that was replaced is gone"
 
-    async def test_one_event_tells_of_all_statuses_of_five_seconds(self) -> None:
+    async def test_one_event_reports_all_statuses_of_five_seconds(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             for text in ("busy", "away", "one", "two", "away"):

@@ -71,7 +71,7 @@ class OutboxContract(ContractBase):
             instants = [event.at for event in own]
             assert instants == sorted(instants)
 
-    async def test_many_changes_of_a_profile_are_few_events_and_the_last_one_tells_the_latest(self) -> None:
+    async def test_many_changes_of_a_profile_are_few_events_and_the_last_one_has_the_latest(self) -> None:
         async with self.make_world() as w:
             a, b = await w.client("alice"), await w.client("alice")
             for number in range(40):
@@ -154,7 +154,7 @@ class OutboxContract(ContractBase):
                 "participant.online",
             ]
 
-    async def test_a_refused_call_tells_nobody_anything(self) -> None:
+    async def test_a_refused_call_notifies_nobody(self) -> None:
         async with self.make_world() as w:
             a = await w.client(name="Alice")
             before = await w.events()
@@ -196,7 +196,7 @@ class OutboxContract(ContractBase):
             assert len((await w.engine.outbox.replay(APP, 0, marks[4] + 60_000, 3)).items) == 3
             assert (await w.engine.outbox.replay(APP, marks[4] + 60_000, marks[4] + 90_000)).items == ()
 
-    async def test_s17_events_older_than_72_hours_go_and_the_reader_hears_of_the_gap(self) -> None:
+    async def test_s17_events_older_than_72_hours_go_and_the_reader_gets_the_gap(self) -> None:
         async with self.make_world() as w:
             await w.open("alice")
             page = await w.engine.outbox.read(APP, None, 1)

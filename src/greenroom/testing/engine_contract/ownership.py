@@ -147,7 +147,7 @@ class OwnershipContract(ContractBase):
             result = await w.engine.registry.beat(NodeBeat(node=w.node, boot="boot-of-node-1", lease=w.lease))
             assert [node.node for node in result.nodes] == [w.node]
 
-    async def test_a_beat_tells_of_the_cluster(self) -> None:
+    async def test_a_beat_reports_the_cluster(self) -> None:
         async with self.make_world() as w:
             await w.open("alice")
             await w.open("bob", app="app-2")

@@ -206,7 +206,7 @@ class ResumingContract(ContractBase):
                 await a.resume(token=token)
             assert (await a.record()).presence is Presence.ONLINE
 
-    async def test_the_timeline_tells_a_sessions_life(self) -> None:
+    async def test_the_timeline_has_a_sessions_history(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await a.detach()

@@ -165,7 +165,7 @@ class ModerationContract(ContractBase):
             await a.join(ROOM)
             assert await a.rooms() == ("another", ROOM)
 
-    async def test_r8_a_session_that_was_away_hears_of_it_once(self) -> None:
+    async def test_r8_a_session_that_was_away_is_notified_once(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await a.join(ROOM)

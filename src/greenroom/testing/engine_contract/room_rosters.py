@@ -200,7 +200,7 @@ class RostersContract(ContractBase):
             assert (watcher.count, watcher.members) == (0, {})
             assert await watcher.agrees()
 
-    async def test_r5_a_room_that_nobody_watches_is_not_heard_of(self) -> None:
+    async def test_r5_changes_of_a_room_that_nobody_watches_are_not_received(self) -> None:
         async with self.make_world() as w:
             a = await w.client()
             await w.engine.bus.watch_rooms(APP, [ROOM, "another"])
