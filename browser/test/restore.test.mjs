@@ -76,7 +76,7 @@ test('the next page resumes the session, and open resolves with the participant'
   assert.equal(hello(2).params.attempt, 2);
 });
 
-test('a session that is gone is opened anew on the same connection', () => {
+test('a session that is gone is replaced by a new one on the same connection', () => {
   for (const error of [{ code: -32007 }, { code: -32058 }, { code: -32064 }, { code: -32057, data: { endReason: 'kicked' } }]) {
     const { hello, answer } = restored(left().saved);
     const effects = answer(1, hello(1).id, { error: { message: 'no', ...error } });

@@ -159,7 +159,7 @@ def test_half_made_is_made_again(clone: Clone) -> None:
     clone.calls()
     code, said = clone.run()
     assert (code, clone.calls()) == (0, ["venv", *EVERYTHING]), said
-    assert "half made" in said
+    assert "incomplete" in said
 
 
 def test_a_folder_that_was_moved_gets_a_new_one(clone: Clone) -> None:

@@ -327,7 +327,7 @@ export class Lifecycle {
     if (!this._attempts._candidate()) this._comeBack(now, { after, jitter });
   }
 
-  /** The node is well again. A resume that was sent is not taken back: the service may have accepted it. */
+  /** The node is well again. A resume that was sent is not cancelled: the service may have accepted it. */
   _stay() {
     const candidate = this._attempts._candidate();
     if (candidate?._phase === DIALING) this._attempts._disconnect(candidate);

@@ -72,7 +72,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Disable:
-    """The receiver wants no more."""
+    """The receiver accepts no more events."""
 
     why: str
 
@@ -162,7 +162,7 @@ class Delivery:
     def replay(self, event: Event, now: float) -> None:
         """An event to send again. Ignored where that is under way.
 
-        Who asks for it has probably mended the receiver: what the participant waits for is tried at once.
+        A replay probably means that the receiver works again: the waiting events of the participant are tried at once.
         """
         if event.id in self._replaying:
             return

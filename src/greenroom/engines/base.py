@@ -100,7 +100,7 @@ def drop_rank(event_type: str) -> int:
 
 
 def restriction_expires(restriction: Restriction) -> int | None:
-    """When a restriction matters no more (Unix ms); None: never."""
+    """When a restriction no longer matters (Unix ms); None: never."""
     if restriction.kind == "block" and not restriction.lifted:
         return restriction.until
     return max(restriction.created_at, restriction.before * 1000) + int(RESTRICTION_MEMORY * 1000)
@@ -375,8 +375,8 @@ class BusListener(Protocol):
         """A watched participant changed. May come twice and late; versions decide."""
 
     def counted(self, partition: int, change: int) -> None:
-        """A change of somebody who is not watched was received, in the partition of one who is: its number counts for
-        S13."""
+        """A change of a participant who is not watched was received, in the partition of one who is: its number counts
+        for S13."""
 
     def room_changed(self, change: RosterChange) -> None:
         """The roster of a watched room changed. May come twice and late; versions decide (R5)."""

@@ -49,5 +49,5 @@ class ManualClock:
         self._monotonic += seconds
 
     def step(self, seconds: float) -> None:
-        """The wall clock is set forward, or back, by ``seconds``; the monotonic one goes its way."""
+        """The wall clock is set forward, or back, by ``seconds``; the monotonic one is not affected."""
         self._wall_ms += round(seconds * 1000)

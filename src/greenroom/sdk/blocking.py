@@ -114,7 +114,7 @@ class _LoopThread:
         self._asked_at = None
 
     def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """End the thread after `last` is done. One that does not answer is left to itself."""
+        """End the thread after `last` is done. One that does not answer is left alone."""
         try:
             self.run(last)
             self.run(self.loop.shutdown_default_executor)

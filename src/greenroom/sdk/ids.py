@@ -11,7 +11,8 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def checked_strings(field: str, ids: Iterable[str]) -> list[str]:
-    """Each once; a string is one of itself. Raises IllegalArgumentError for what is not a string, or empty."""
+    """Each id once; a single string counts as one id. Raises IllegalArgumentError for what is not a string, or
+    empty."""
     listed: list[object] = [ids] if isinstance(ids, str) else list(ids)
     names: list[str] = []
     for one in listed:

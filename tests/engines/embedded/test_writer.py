@@ -266,7 +266,7 @@ async def test_what_nobody_waits_for_is_committed_with_what_comes_next_in_order(
     assert [await call for call in (*calls, writer.submit(partial(_itself, 3)))] == [0, 1, 2, 3]
     await writer.submit(partial(_itself, 4))
     assert batcher.sizes == [4, 1]
-    assert not slept, "the commit window follows what somebody waits for"
+    assert not slept, "the commit window follows what someone waits for"
     await writer.stop()
 
 

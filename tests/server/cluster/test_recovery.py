@@ -1,4 +1,4 @@
-"""After a fault: sessions are taken back, compared, read again and restored. No sockets, no sleeping."""
+"""After a fault: sessions are acquired again, compared, read again and restored. No sockets, no sleeping."""
 
 from __future__ import annotations
 

@@ -493,7 +493,7 @@ async def test_a_session_that_lost_its_connection_behind_the_nodes_back_is_detac
         await running.service.node.recovery.compare()
         assert (await running.session(opened.id)).state is RegistryState.DETACHED
         running.service.hub.sessions[opened.id] = connection
-        await running.service.node.recovery.compare()  # held, and detached behind its back: taken back
+        await running.service.node.recovery.compare()  # held, and detached behind its back: acquired again
         assert (await running.session(opened.id)).state is RegistryState.ATTACHED
         assert await client.call("session.close") == {}
 

@@ -195,7 +195,7 @@ class SimApp:
             self.is_marking = False
 
     async def join_room(self, name: str) -> None:
-        """Be in a room; what is held of it is kept for the oracles."""
+        """Join a room; what is held of it is kept for the oracles."""
         self._entered(await self.sdk.rooms.join(name))
 
     def _entered(self, room: Room) -> None:
@@ -208,7 +208,7 @@ class SimApp:
             room.on_closed(lambda reason: self.notified(f"out of the room {name}: {reason}"))
 
     async def leave_room(self, name: str) -> None:
-        """Be in it no more."""
+        """Leave it."""
         room = self.rooms.get(name)
         if room is not None:
             await room.leave()

@@ -85,7 +85,7 @@ def _rotate(data: SessionData, request: AttachRequest) -> None:
 
 
 def refresh_token(tx: Transaction, owner: Owner, token: TokenFacts, leave: Sequence[str]) -> SessionRecord:
-    """The session's new token, after the checks of S18; it leaves rooms that the token grants no more (R7)."""
+    """The session's new token, after the checks of S18; it leaves rooms that the token no longer grants (R7)."""
     row = owned(tx, owner)
     check_admitted(tx, row.app, row.data.participant_id, token.jti, token.issued_at)
     set_token(row, token)

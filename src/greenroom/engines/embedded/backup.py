@@ -1,7 +1,7 @@
-"""Backups of a data directory: one file, made while the service runs, and put back while it does not.
+"""Backups of a data directory: one file, made while the service runs, and restored while it does not.
 
 A backup is a tar of the database, as it was at one instant, and of the small files beside it (the master key, without
-which the signing keys in the database cannot be opened, and the admin token). Keep it as you keep secrets.
+which the signing keys in the database cannot be opened, and the admin token). Keep it as a secret.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def backup(data: Path, target: Path, progress: Progress = lambda _done, _all: No
 
 
 def restore(source: Path, data: Path) -> Path | None:
-    """Put a backup back. The service must not run. What was there is kept: the folder it was moved to, None where
+    """Restore a backup. The service must not run. The old data is kept: the folder it was moved to, None where
     there was nothing.
 
     The backup is checked first; nothing is changed where it is damaged. Killed in between, it can be run again.

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on an open file (S10). That the file exists means nothing."""
+"""One process at a time: a lock on an open file (S10). A file that merely exists locks nothing."""
 
 from __future__ import annotations
 

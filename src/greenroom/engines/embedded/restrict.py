@@ -76,7 +76,7 @@ def touch_directory(tx: Transaction) -> None:
 
 
 def forget_restrictions(tx: Transaction, limit: int) -> bool:
-    """Drops restrictions that matter no more, at most so many. Whether there may be more."""
+    """Drops restrictions that no longer matter, at most so many. Whether there may be more."""
     expiring = tx.state.expiring
     for _ in range(limit):
         if not expiring or expiring[0][0] > tx.now:

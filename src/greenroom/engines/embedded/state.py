@@ -132,7 +132,7 @@ class State:
         self.restricted: dict[str, int] = {}
         """Restrictions of each application."""
         self.expiring: list[tuple[int, RestrictionKey]] = []
-        """A heap of when restrictions matter no more (Unix ms); an entry may be outdated."""
+        """A heap of when restrictions no longer matter (Unix ms); an entry may be outdated."""
         self.counts: dict[str, int] = {}
         """Sessions that have not ended, of each application."""
         self.ended: dict[str, int] = {}

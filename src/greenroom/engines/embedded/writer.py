@@ -231,7 +231,7 @@ class InlineWriter:
 
 
 def commit_window(before: int, most: float) -> float:
-    """Seconds to gather operations in before a commit: the more the batch before had that somebody waited for, the more
+    """Seconds to gather operations in before a commit: the more the batch before had that someone waited for, the more
     are worth waiting for.
 
     A commit costs the same for one operation as for thirty. Under load a few milliseconds fill a batch; who is alone
@@ -259,7 +259,7 @@ class ThreadedWriter:
         self._window = window
         self._sleep = sleep
         self._waiting: deque[tuple[Operation[Any], Completion[Any], bool]] = deque()
-        """Operations, what they complete, and whether somebody waits for that."""
+        """Operations, what they complete, and whether someone waits for that."""
         self._done: deque[Iterator[tuple[Completion[Any], Any]]] = deque()
         self._goes_on = False
         """Whether another portion of what is done follows in the next turn of the loop."""

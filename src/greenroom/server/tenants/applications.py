@@ -189,7 +189,7 @@ class Tenants:
             self._version = self._ahead.pop(self._version)
 
     def _prune(self) -> None:
-        """Forget what matters no more, as the engine does."""
+        """Forget what no longer matters, as the engine does."""
         now = self._now_ms()
         expiring = {key: restriction_expires(one) for key, one in self._restrictions.items()}
         for key, expires in expiring.items():

@@ -50,7 +50,7 @@ class DeliveryOutcome:
 
     @property
     def gone(self) -> bool:
-        """410: the receiver wants no more."""
+        """410: the receiver accepts no more events."""
         return self.status == 410
 
 

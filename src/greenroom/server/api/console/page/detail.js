@@ -8,7 +8,7 @@ const WORDS = {
   attached: 'connected',
   resumed: 'resumed',
   detached: 'lost its connection',
-  taken_back: 'taken back by its node',
+  taken_back: 'acquired again by its node',
   token_refreshed: 'token refreshed',
   ended: 'ended',
 };
