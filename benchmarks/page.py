@@ -358,7 +358,10 @@ def _rooms(found: dict[str, Any]) -> list[str]:
             "",
         ]
     if "rooms_redis_memory_store_kib" in figures:
-        lines += [f"In addition, Redis needs {figures['rooms_redis_memory_store_kib']:.2f} KiB for each membership.", ""]
+        lines += [
+            f"In addition, Redis needs {figures['rooms_redis_memory_store_kib']:.2f} KiB for each membership.",
+            "",
+        ]
     if rows := _lines_of(crowds):
         lines += [
             "| members | " + " | ".join(text for _, text in _CROWD) + " |",
