@@ -23,7 +23,7 @@ async def _target(running: ServiceProcess, people: int) -> Target:
 
 
 @pytest.mark.slow
-async def test_a_crowd_is_told_of_everything_and_comes_back_when_its_node_is_killed(tmp_path: Path) -> None:
+async def test_a_crowd_is_notified_of_everything_and_comes_back_when_its_node_is_killed(tmp_path: Path) -> None:
     plan = CrowdPlan(members=MEMBERS, changes=2, messages=2, churn=8.0, churn_seconds=0.5)
     async with service(tmp_path, ids_per_second=100_000) as running:
         target = await _target(running, MEMBERS)
