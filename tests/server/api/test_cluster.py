@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.server.harness import RunningService, running_service
 from tests.support.patience import until
 
@@ -37,6 +39,7 @@ async def test_a_drain_of_a_node_that_is_not_there_is_refused_and_of_this_one_be
         assert running.service.node.not_ready() is not None
 
 
+@pytest.mark.slow
 async def test_the_doctor_finds_a_session_without_a_connection_and_repairs_it_when_it_is_asked_to() -> None:
     async with running_service() as running, running.connect() as client:
         app = await running.new_application()
