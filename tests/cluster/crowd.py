@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -19,11 +20,12 @@ from greenroom.core.requests import ParticipantQuery
 from greenroom.core.states import SessionState
 from greenroom.engines.base import ParticipantPage, SessionPage, SessionQuery
 from greenroom.engines.redis import RedisEngine
-from greenroom.errors import GreenroomError, ServiceUnavailableError
+from greenroom.errors import GreenroomError, InvitationAnsweredError, ServiceUnavailableError
 from greenroom.messages import Device as DeviceInfo
 from greenroom.model import (
     Application,
     Event,
+    Invitation,
     InvitationAnswer,
     Participant,
     ParticipantInfo,
@@ -54,6 +56,8 @@ OPENING = 50
 """SDKs that open at the same time."""
 ROOMS = 8
 """That members of a crowd join and leave."""
+LONG = 3600.0
+"""Seconds for which someone is kept out of a room for good."""
 
 
 class Balanced:
@@ -115,7 +119,10 @@ class Member(SessionDelegate):
         """An update of its attribute is under way: there is one at a time, so that the number only rises."""
         self.rooms: dict[str, Room] = {}
         self.room_versions: dict[str, list[int]] = {}
+        self.invited: list[Invitation] = []
+        """All that it was ever sent."""
         self.answered: list[InvitationAnswer] = []
+        """Of its participant's own invitations."""
         self.open_statuses: set[str] = set()
         """Set since the last one that was acknowledged: each may be in force or not."""
         self.way = Balanced(crowd.cluster, random.Random(crowd.dice.getrandbits(64)))
@@ -146,6 +153,12 @@ class Member(SessionDelegate):
     def participants_changed(self, participants: list[Participant]) -> None:
         for one in participants:
             self.seen.setdefault(one.id, []).append(one)
+
+    def room_invited(self, invitation: Invitation) -> None:
+        self.invited.append(invitation)
+
+    def room_invitation_answered(self, answer: InvitationAnswer) -> None:
+        self.answered.append(answer)
 
     # -- what it does -------------------------------------------------------------------------------------------------
 
@@ -194,16 +207,33 @@ class Member(SessionDelegate):
 
     async def join_room(self, name: str) -> None:
         """Be in a room; the versions of its roster are kept for the oracles."""
-        room = await self.sdk.rooms.join(name)
-        if self.rooms.get(name) is not room:
-            self.rooms[name] = room
-            versions = self.room_versions.setdefault(name, [])
+        self._entered(await self.sdk.rooms.join(name))
+
+    def _entered(self, room: Room) -> None:
+        if self.rooms.get(room.name) is not room:
+            self.rooms[room.name] = room
+            versions = self.room_versions.setdefault(room.name, [])
             room.on_change(lambda change: versions.append(change.version))
 
     async def leave_room(self, name: str) -> None:
         room = self.rooms.get(name)
         if room is not None:
             await room.leave()
+
+    async def answer(self, invitation: Invitation, *, accept: bool) -> None:
+        """Answer it, answered or not; what the service says is kept for the oracles."""
+        answers = self.crowd.answers.setdefault(invitation.id, set())
+        try:
+            if accept:
+                self._entered(await self.sdk.rooms.accept(invitation))
+            else:
+                await self.sdk.rooms.decline(invitation)
+        except InvitationAnsweredError as error:
+            answers.add(error.accepted)
+            raise
+        # One that is past its time lets join where everybody may, and the service has not kept that answer.
+        if not accept or time.time() < invitation.expires_at / 1000:
+            answers.add(accept)
 
     def die(self) -> None:
         """Its process is killed: the connection is reset, nothing is said, and nothing comes any more."""
@@ -264,12 +294,14 @@ class Scene:
         self.marks = crowd.marks
         self.opened = crowd.opened
         self.kicked: frozenset[str] = frozenset()
-        """A crowd kicks nobody, and invites nobody."""
-        self.kept_out: dict[tuple[str, str], float] = {}
-        self.answers: dict[str, set[bool]] = {}
+        """Sessions: a crowd's backend kicks from rooms alone."""
+        self.kept_out = crowd.kept_out
+        self.answers = crowd.answers
         self.apps = crowd.members
         self.engine = _Engine(crowd.engine, registry)
         self.node = self
+        self.timeline = self
+        self.now = time.time()
         self._loop = asyncio.get_running_loop()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -290,6 +322,10 @@ class Crowd:
         self.marks: dict[tuple[str, str], int] = {}
         self.opened: set[str] = set()
         """Sessions that someone was given."""
+        self.kept_out: dict[tuple[str, str], float] = {}
+        """By room and participant, until when (Unix seconds) kicks that were acknowledged keep them out."""
+        self.answers: dict[str, set[bool]] = {}
+        """By invitation, what its devices were told of its answer."""
         self._number = 0
         self._life: asyncio.Task[None] | None = None
         self._doing: set[asyncio.Task[Any]] = set()
@@ -383,12 +419,18 @@ class Crowd:
             await asyncio.sleep(self.dice.expovariate(pace))
             busy = [one for one in self.members if one.is_alive]
             member = self.dice.choice(busy)
-            what = self.dice.choices(
-                (self._rename, self._mark, self._status, self._room, self._move, self._leave), (4, 1, 1, 2, 2, 1)
-            )[0]
+            what = self.dice.choices(*zip(*self._things, strict=True))[0]
             task = asyncio.get_running_loop().create_task(what(member))
             self._doing.add(task)
             task.add_done_callback(self._is_done)
+
+    @property
+    def _things(self) -> Sequence[tuple[Callable[[Member], Coroutine[Any, Any, None]], int]]:
+        """What may happen, and how often."""
+        return [
+            (self._rename, 8), (self._mark, 2), (self._status, 2), (self._room, 4), (self._move, 4), (self._leave, 2),
+            (self._kick, 1), (self._end_room, 1), (self._invite, 4), (self._answer, 4),
+        ]  # fmt: skip
 
     def _is_done(self, task: asyncio.Task[Any]) -> None:
         self._doing.discard(task)
@@ -415,11 +457,59 @@ class Crowd:
 
     async def _room(self, member: Member) -> None:
         """Joins a room, or leaves it."""
-        name = f"room {self.dice.randrange(ROOMS)}"
+        name = self._any_room()
         is_leaving = self.dice.random() < 0.4
         if member.sdk.session.is_open():
             with suppress(GreenroomError):
                 await (member.leave_room(name) if is_leaving else member.join_room(name))
+
+    async def _kick(self, member: Member) -> None:
+        """A backend puts the participant out of a room, and keeps them out: not at all, for a moment, or for good."""
+        room, seconds = self._any_room(), self.dice.choice((0.0, 0.0, 3.0, LONG))
+        body = {"externalId": member.external_id, "seconds": seconds}
+        ends = time.time() + seconds
+        if await self._moderate("POST", f"/v1/rooms/{quote(room)}/kick", body):
+            key = room, participant_id_of(self.application.namespace, member.external_id)
+            self.kept_out[key] = max(self.kept_out.get(key, 0.0), ends)
+
+    async def _end_room(self, _member: Member) -> None:
+        """A backend ends a room."""
+        await self._moderate("DELETE", f"/v1/rooms/{quote(self._any_room())}")
+
+    async def _moderate(self, method: str, path: str, body: object = None) -> bool:
+        """Whether it was acknowledged, by any node."""
+        node = self.dice.choice(self.cluster.nodes)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.call(node, method, path, body)
+        except (AssertionError, TimeoutError, aiohttp.ClientError):
+            return False
+        return True
+
+    async def _invite(self, member: Member) -> None:
+        """A member invites someone, there or not, in the room or not. Who is in no room joins one."""
+        inside = [room for room in member.rooms.values() if room.is_member]
+        if not inside:
+            await self._room(member)
+        elif member.sdk.session.is_open():
+            with suppress(GreenroomError):
+                await self.dice.choice(inside).invite(external_ids=[self.dice.choice(self.members).external_id])
+
+    async def _answer(self, _member: Member) -> None:
+        """A device answers an invitation that may be answered already, or twice at once."""
+        invited = [one for one in self.members if one.invited and one.sdk.session.is_open()]
+        if invited:
+            member = self.dice.choice(invited)
+            invitation = self.dice.choice(member.invited)
+            answers = [self.dice.random() < 0.6 for _ in range(self.dice.choice((1, 2)))]
+            await asyncio.gather(*(self._answer_it(member, invitation, accept) for accept in answers))
+
+    async def _answer_it(self, member: Member, invitation: Invitation, accept: bool) -> None:
+        with suppress(GreenroomError):
+            await member.answer(invitation, accept=accept)
+
+    def _any_room(self) -> str:
+        return f"room {self.dice.randrange(ROOMS)}"
 
     async def _move(self, member: Member) -> None:
         member.way.cut()
