@@ -26,7 +26,6 @@ from greenroom.core.server.services import Now
 from greenroom.core.states import SERVER_TRANSITIONS, ServerEvent, ServerState, step
 from greenroom.core.watching import encode_update
 from greenroom.errors import ServiceUnavailableError, SessionEndedError, TokenInvalidError
-from greenroom.model import EndReason
 from tests.core.server.rig import ANNA, BOB, OPEN_ID, SECRET, C, FakeServices, Rig, S, person, rig_in
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -325,8 +324,7 @@ def _random_input(rig: Rig, dice: random.Random) -> None:
     elif roll == 13:
         acts: list[Callable[[], None]] = [
             lambda: machine.leave(1, 2, rig.now), lambda: machine.move_on(0, 1, rig.now),
-            lambda: machine.end(EndReason.PROTOCOL_ERROR, "", rig.now), lambda: machine.directory_changed(rig.now),
-            lambda: machine.drained(rig.now), lambda: machine.pong(rig.now),
+            lambda: machine.directory_changed(rig.now), lambda: machine.drained(rig.now), lambda: machine.pong(rig.now),
         ]  # fmt: skip
         dice.choice(acts)()
     elif roll == 14:

@@ -21,7 +21,7 @@ import msgspec
 from greenroom.codes import CloseCode, ErrorCode
 from greenroom.core.rate_limit import TokenBucket
 from greenroom.core.requests import Owner
-from greenroom.core.server.closing import close_ended, drop, end, grace_of, refuse_and_drop, release
+from greenroom.core.server.closing import close_ended, drop, grace_of, refuse_and_drop, release
 from greenroom.core.server.context import ATTACHED, EMPTY, TAKES_UPDATES, SessionContext
 from greenroom.core.server.effects import Abort, Close, Ping, Send
 from greenroom.core.server.endings import close_reason
@@ -58,7 +58,7 @@ from greenroom.messages import (
     encode_error,
     encode_notification,
 )
-from greenroom.model import EndReason, Invitation
+from greenroom.model import Invitation
 
 _OVER = frozenset({ServerState.GONE, ServerState.ABANDONED})
 _DEAF = _OVER | {ServerState.ENDING}
@@ -237,10 +237,6 @@ class ServerSession:
         owner = self.context.owner
         if owner is not None and owner.generation <= generation and self.context.step(ServerEvent.DROP):
             self.context.emit(Close(CloseCode.SUPERSEDED, "a newer connection of this session took over"))
-
-    def end(self, reason: EndReason, text: str, now: Now) -> None:
-        """This node ends the session: its application was disabled, its token revoked or expired."""
-        end(self.context, reason, text)
 
     def directory_changed(self, now: Now) -> None:
         """The directory was read again: what it says of the application counts for open sessions too (S18)."""

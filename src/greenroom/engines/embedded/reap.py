@@ -103,7 +103,6 @@ def _store_beat(tx: Transaction) -> None:
     state = tx.state
     if tx.now - state.stored_beat >= BEAT_STORED_MS or tx.now < state.stored_beat:
         state.stored_beat = tx.now
-        state.stored_clock = state.clock
         tx.execute(
             "UPDATE meta SET value = iif(key = 'beat', ?, ?) WHERE key IN ('beat', 'clock')", (tx.now, state.clock)
         )

@@ -122,7 +122,6 @@ class State:
     def __init__(self) -> None:
         self.hash_key = b""
         self.clock = 0
-        self.stored_clock = 0
         self.stored_beat = 0
         """Unix ms of the last beat that was stored."""
         self.directory_version = 0
@@ -162,7 +161,6 @@ class State:
         self.hash_key = meta["hash_key"]
         # A clock that was not stored with every pass must not go back within this process.
         self.clock = max(self.clock, meta["clock"])
-        self.stored_clock = meta["clock"]
         self.stored_beat = meta["beat"]
         self.directory_version = meta["directory"]
         self.applications = {

@@ -19,7 +19,7 @@ from greenroom.core.server.services import Now, SessionServices
 from greenroom.core.states import ServerState
 from greenroom.core.watching import EncodedUpdate, encode_update
 from greenroom.messages import Device, RoomInvitationAnswered
-from greenroom.model import EndReason, ParticipantRecord
+from greenroom.model import ParticipantRecord
 from greenroom.server.sessions.measuring import SessionMetrics
 from greenroom.server.wire.interface import UpgradeRequest, WebSocketConnection
 from greenroom.server.wire.timer_wheel import TimerWheel
@@ -237,12 +237,6 @@ class SessionConnection:
             self.machine.room_left(command.room, command.reason)
         self._apply_effects(at)
         return True
-
-    def end(self, reason: EndReason, text: str = "") -> None:
-        """See `ServerSession.end`."""
-        at = self._hub.now()
-        self.machine.end(reason, text, at)
-        self._apply_effects(at)
 
     def directory_changed(self) -> None:
         """See `ServerSession.directory_changed`."""
