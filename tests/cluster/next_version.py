@@ -24,8 +24,8 @@ CHANGES = (
     ("'v2', s.id .. ", f"'{_FIELD}', '{_VALUE}', 'v2', s.id .. "),
     (" .. (s.status or '') .. '\\0')", f" .. (s.status or '') .. '\\0{_VALUE}\\0')"),
     # participants
-    ("    v = '1', app = app, id = pid", f"    v = '2', {_FIELD} = '{_VALUE}', app = app, id = pid"),
-    ("local WHOLE = {'v',", f"local WHOLE = {{'v', '{_FIELD}',"),
+    ("key, 'v', '1',", f"key, 'v', '2', '{_FIELD}', '{_VALUE}',"),
+    ("  local count = 21\n", "  local count = 23\n"),
     # what nodes are sent of a change, and what is in an event
     (
         """return '{"app":"' .. p.app""",

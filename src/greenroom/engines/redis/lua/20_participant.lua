@@ -4,14 +4,23 @@
 -- `available`, the latest last. status: what follows from these. Each is absent or empty where there is none.
 local COUNTS = {'ver', 'shown', 'n', 'on', 'seen', 'status', 'sts', 'marked'}
 local PROFILE = {'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'upd', 'wait', 'attrs', 'status', 'sts', 'marked'}
-local WHOLE = {'v', 'app', 'id', 'xid', 'anon', 'name', 'avatar', 'rev', 'ver', 'shown', 'n', 'on', 'seen', 'attrs',
-  'status', 'sts', 'rooms', 'marked', 'inv'}
+local SOME_HAVE = {'seen', 'xid', 'anon', 'attrs', 'status', 'sts', 'rooms', 'marked', 'inv'}
+
+-- With room for all that a call notes in it: a table that grows is made anew each time it doubles.
+local function blank_participant()
+  return {v = nil, app = nil, id = nil, xid = nil, name = nil, avatar = nil, rev = nil, ver = nil, shown = nil, n = nil,
+    on = nil, seen = nil, who = nil, fresh = nil, json = nil, quoted_name = nil, quoted_avatar = nil, quoted_xid = nil}
+end
 
 local function load_participant(c, app, pid)
   local who = owner_key(app, pid)
-  local p = load_hash(participant_key(c, who))
-  if not p then
+  local flat = call('HGETALL', participant_key(c, who))
+  if #flat == 0 then
     return nil, who
+  end
+  local p = blank_participant()
+  for i = 1, #flat, 2 do
+    p[flat[i]] = flat[i + 1]
   end
   p.who = who
   p.rev, p.ver, p.n, p.on = number(p.rev), p.ver or '0', number(p.n), number(p.on)
@@ -20,8 +29,9 @@ end
 
 local function new_participant(c, app, pid, xid, anonymous)
   return {
-    v = '1', app = app, id = pid, xid = xid, anon = anonymous and '1' or nil, who = owner_key(app, pid), fresh = true,
-    name = '', avatar = '', rev = 0, ver = '0', shown = 'offline', n = 0, on = 0,
+    app = app, id = pid, xid = xid, anon = anonymous and '1' or nil, who = owner_key(app, pid), fresh = true,
+    name = '', avatar = '', rev = 0, ver = '0', shown = 'offline', n = 0, on = 0, seen = nil, json = nil,
+    quoted_name = nil, quoted_avatar = nil, quoted_xid = nil,
   }
 end
 
@@ -85,14 +95,32 @@ local function forget_participant(c, p)
   end
 end
 
+local function store_new(key, p)
+  local fields = {
+    key, 'v', '1', 'app', p.app, 'id', p.id, 'name', p.name, 'avatar', p.avatar, 'rev', int(p.rev), 'ver', p.ver,
+    'shown', p.shown, 'n', int(p.n), 'on', int(p.on),
+    false, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false,
+  }
+  local count = 21
+  for i = 1, #SOME_HAVE do
+    local name = SOME_HAVE[i]
+    if p[name] then
+      fields[count + 1], fields[count + 2], count = name, p[name], count + 2
+    end
+  end
+  call('HSET', unpack(fields, 1, count))
+end
+
 local function store_participant(c, p)
   local key = participant_key(c, p.who)
   if p.fresh then
     call('ZADD', c.P .. ':pl', '0', p.app .. '\0' .. p.id)
-    save(key, p, WHOLE)
+    store_new(key, p)
     p.fresh = nil
-  else
+  elseif p.rewrite or p.status or p.sts or p.marked or not p.seen then
     save(key, p, p.rewrite and PROFILE or COUNTS)
+  else
+    call('HSET', key, 'ver', p.ver, 'shown', p.shown, 'n', int(p.n), 'on', int(p.on), 'seen', p.seen)
   end
 end
 

@@ -166,7 +166,11 @@ local function end_session(c, s, p, reason, text, by)
   local left = call('HINCRBY', c.P .. ':apps', s.app, '-1')
   s.state = 'closed'
   rooms.mark_session(c, s, c.erases and 'erased' or reason)
-  call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text or '')
+  if some(text) then
+    call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason, 'text', text)
+  else
+    call('HSET', session_key(c, s.id), 'state', 'closed', 'ended', c.now, 'reason', reason)
+  end
   remember_ended(c, s, who)
   emit_ended(c, s, reason, text, by)
   return left
