@@ -88,7 +88,7 @@ async def test_the_private_half_is_the_only_line_on_standard_output() -> None:
             "apps", "keys", "generate", "--url", running.url, "--key", tenant.key, "--secret", tenant.secret
         )
         assert ran.out.count("\n") == 1
-        assert "shown this once" in ran.err
+        assert "shown only once" in ran.err
         assert json.loads(ran.out)["d"] not in ran.err
         await opened(running, sign_client_token(ran.out, external_id="anna"))
 
