@@ -303,7 +303,8 @@ async def test_a_wrong_secret_is_said_and_signing_out_forgets() -> None:
         assert await page.evaluate("document.getElementById('people').children.length") == 0
         await sign_in(page, site.tenant, secret="wrong")
         await page.until("!document.getElementById('sign-in-problem').hidden")
-        assert "no such app key" in await page.evaluate("document.getElementById('sign-in-problem').textContent")
+        problem = await page.evaluate("document.getElementById('sign-in-problem').textContent")
+        assert "app key or the app secret is wrong" in problem
         await page.screenshot("console-sign-in")
         # Its session has ended: it is nobody's ghost.
         counts = await site.running.service.engine.statistics.count(site.tenant.key)
