@@ -37,8 +37,8 @@ def test_a_journey_leads_from_the_bytes_over_the_engine_to_the_answer() -> None:
 
 
 # Three functions and a file of each are the transport, which does what uvloop does with TLS.
-LONGEST = {"open": (93, 29), "token": (106, 27), "update": (100, 30), "kick": (166, 53), "join": (138, 39)}
-"""Functions and files."""
+LONGEST = {"open": (95, 29), "token": (106, 27), "update": (100, 30), "kick": (166, 53), "join": (138, 39)}
+"""Functions and files, with two or three to spare: on a busy machine a timer fires in the middle."""
 
 
 @pytest.mark.slow
