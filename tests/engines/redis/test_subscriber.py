@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -161,3 +162,22 @@ async def test_a_server_that_says_nothing_any_more_is_given_up_and_counts_as_los
         finally:
             server.resume()
         await until(lambda: one.lost)
+
+
+async def test_s13_a_message_that_fails_its_listener_is_logged_and_counts_as_lost(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_tag: str, _channel: str, _data: bytes) -> None:
+        raise LookupError("of the listener")
+
+    caplog.set_level(logging.INFO, "greenroom.engine")
+    async with listening(server) as one:
+        await one.subscriber.subscribe("p1", "a")
+        await one.subscriber.renew([("p1", "a")])
+        await until(lambda: one.lost)
+        assert caplog.records == [], "a connection that is lost is nothing to log"
+        one.subscriber.listen(fail, one.lost.extend)
+        await publish(server, "test:p1:a", "secret")
+        await until(lambda: len(one.lost) == 2)
+    assert "LookupError" in caplog.text
+    assert "secret" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from greenroom.engines.redis.reply_reader import ReplyReader
 from greenroom.engines.redis.store import OnLost, OnMessage
 from greenroom.engines.redis.topology import Topology
 from greenroom.errors import ServiceUnavailableError
+
+log = logging.getLogger("greenroom.engine")
 
 Pair = tuple[str, str]
 
@@ -172,8 +175,10 @@ class Subscriber:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(subscription))
                 group.create_task(self._ping(subscription))
-        except (RedisError, OSError, ExceptionGroup):
+        except* (RedisError, OSError):
             pass
+        except* Exception:
+            log.exception("a listener failed: subscribing again")
         finally:
             del self._subscriptions[place]
             for pair in subscription.confirmed & self._wanted.keys():
