@@ -12,6 +12,7 @@ from greenroom.core.rooms.requests import KickMember, LeaveRoom
 from greenroom.core.states import ServerState
 from greenroom.engines.base import ENDED_OF_PARTICIPANT, Change, Engine, NodeBeat, SessionQuery
 from greenroom.engines.clock import ManualClock
+from greenroom.engines.paging import read_participants
 from greenroom.engines.redis import RedisEngine
 from greenroom.model import EndReason, RegistryState, participant_id_of, partition_of
 from greenroom.server.cluster import recovery
@@ -196,6 +197,27 @@ async def test_a_silent_subscription_is_noticed(monkeypatch: pytest.MonkeyPatch)
         received = link.notifications("participants.changed")[before:]
         assert received[-1]["participants"][0]["sessions"] == 2
         assert not bob.is_over
+
+
+async def test_s11_what_was_received_below_what_was_sent_is_written_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "RECOVERED_AFTER", 0.0)
+    async with running_shell(_redis) as shell:
+        connection, _ = await shell.open()
+        assert connection.context.session is not None
+        record = connection.context.session.participant
+
+        async def version_after_a_beat() -> int:
+            await shell.node.beat()
+            await shell.settle()
+            (stored,) = await read_participants(shell.inner.registry, APP, [record.id])
+            return stored.version
+
+        assert await version_after_a_beat() == record.version
+        sent = record.version + 10**12
+        shell.hub.fan_out.passed_on[APP, record.id] = sent
+        assert await version_after_a_beat() == record.version
+        shell.hub.fan_out.note(record)
+        assert await version_after_a_beat() > sent
 
 
 async def _in_room(shell: Shell, room: str = "standup") -> tuple[SessionConnection, Any]:

@@ -131,3 +131,20 @@ async def test_what_never_comes_is_not_waited_for_for_ever() -> None:
         async with asyncio.timeout(PATIENCE):
             await shell.calls.settle(0.05)
         assert all(message["id"] != 3 for message in link.messages)
+
+
+async def test_s11_who_is_not_stored_any_more_is_answered_above_what_the_client_holds() -> None:
+    async with running_shell() as shell:
+        connection, link = await shell.open()
+
+        async def version(method: str, number: int, **params: Any) -> int:
+            shell.say(connection, method, number, **params)
+            await shell.settle()
+            (reply,) = (one["result"] for one in link.messages if one.get("id") == number)
+            return int(reply["participants"][0]["version"])
+
+        assert await version("participants.watch", 11, ids=["never-seen"]) == 0
+        assert await version("participants.watch", 12, known=[["gone", 7]]) == 8
+        assert await version("participants.get", 13, ids=["gone"]) == 9, "it is what this client holds that counts"
+        assert await version("participants.watch", 14, known=[["gone", 2**60]]) == 10, "no version of ours"
+        assert await version("participants.watch", 15, known=[["no-version", 2**60]]) == 0

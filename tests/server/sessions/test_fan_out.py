@@ -122,3 +122,16 @@ async def test_what_no_reply_said_is_sent_to_the_only_watcher() -> None:
         shell.hub.fan_out.note(replace(session.participant, name="C", version=session.participant.version + 1))
         await shell.flush()
         assert _names(link) == ["C"]
+
+
+async def test_s11_what_is_received_below_what_was_sent_is_doubtful() -> None:
+    async with running_shell() as shell:
+        anna, _ = await _watched(shell)
+        fan_out, session = shell.hub.fan_out, anna.context.session
+        assert session is not None
+        record = session.participant
+        fan_out.note(record)
+        assert fan_out.take_doubtful() == set(), "that came twice"
+        fan_out.note(replace(record, version=record.version - 1))
+        assert fan_out.take_doubtful() == {(record.app, record.id)}
+        assert fan_out.take_doubtful() == set()

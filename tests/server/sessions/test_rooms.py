@@ -115,6 +115,32 @@ async def test_r5_a_node_answers_from_its_own_copy() -> None:
         assert again["rosters"] == []
 
 
+@pytest.mark.parametrize("known", ["ahead", "of a room that is forgotten"])
+async def test_r5_a_roster_that_was_put_back_is_answered_whole_above_what_the_client_holds(known: str) -> None:
+    """Nothing differed from the version it holds, as far as the node knew: who a failover lost stayed in its roster."""
+    async with running_shell() as shell:
+        anna, bob = await shell.open("anna"), await shell.open("bob")
+        version, members = 10**12, []
+        if known == "ahead":
+            version, members = (await join(shell, anna))["roster"]["version"] + 10**9, [ANNA]
+        (roster,) = (await result_of(shell, bob, "rooms.watch", known=[[ROOM, version]]))["rosters"]
+        assert (roster.get("since"), roster["version"], ids(roster.get("members", []))) == (None, version + 1, members)
+
+
+async def test_r5_a_node_that_lags_behind_a_client_reads_again() -> None:
+    async with running_shell() as shell:
+        anna, bob, carol = await shell.open("anna"), await shell.open("bob"), await shell.open("carol")
+        await join(shell, anna)
+        room = node_room(shell)
+        shell.hub.rooms._rooms.pop(room.key)  # deaf for a while
+        version = (await join(shell, bob))["roster"]["version"]
+        shell.hub.rooms._rooms[room.key] = room
+        assert room.roster is not None
+        assert room.roster.version < version
+        assert (await result_of(shell, carol, "rooms.watch", known=[[ROOM, version]]))["rosters"] == []
+        assert sorted(room.roster._ids) == sorted([ANNA, BOB])
+
+
 async def test_r5_a_change_that_does_not_follow_makes_the_node_read_again() -> None:
     async with running_shell() as shell:
         anna, bob = await shell.open("anna"), await shell.open("bob")

@@ -16,6 +16,7 @@ from greenroom.errors import GreenroomError
 from greenroom.model import participant_id_of
 from greenroom.server.cluster.recovery import Recovery
 from greenroom.server.sessions import engine_calls as desk
+from greenroom.server.sessions.engine_calls import EngineCalls
 from tests.support import lua_redis
 from tests.support.sim.apps import SimApp
 from tests.support.sim.backend import backend_received_all
@@ -413,3 +414,54 @@ def test_s11_also_of_who_has_gone(offset: float) -> None:
 def test_s11_nobody_is_notified_of_who_has_gone_where_nobody_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recovery, "_suspect", lambda *_: None)
     assert _farewell_lost(-600.0) != []
+
+
+# -- S11, of whom nothing is stored -----------------------------------------------------------------------------------
+
+
+def _open_lost(*, resumes_after: float, returns: bool = False) -> list[str]:
+    """A watcher was sent a session of somebody new, which is lost, and comes to another node. returns: so does who was
+    lost, while the new master's clock is behind what was sent."""
+    with ClusterWorld(61, durable=False) as world:
+        (bob,) = _open(world, "bob")
+        bob.run(bob.watch("carla"))
+        (before,) = (wire.node for wire in bob.wires)
+        world.replica_behind()
+        world.run(60.0)
+        (carla,) = _open(world, "carla")
+        (seen,) = (one for watch in bob.watches for one in watch.participants.values())
+        assert seen.sessions == 1
+        carla.kill()
+        world.redis_clock.offset -= 600.0 * returns
+        world.failover(1.0)
+        world.run(resumes_after)
+        before.is_listening = False
+        bob.drop()
+        world.run(1.0)
+        before.is_listening = True
+        assert before not in {wire.node for wire in bob.wires}
+        if returns:
+            _open(world, "carla")
+            assert record_of(world, "carla").version < bob.seen[seen.id][-1].version
+        world.run(60.0)
+        (held,) = (one for watch in bob.watches for one in watch.participants.values())
+        assert held.sessions == returns
+        return _wrong(world, versions_only_grow, watchers_converged)
+
+
+@pytest.mark.parametrize("resumes_after", [0.5, 40.0])
+def test_s11_who_was_lost_is_not_answered_below_what_the_client_holds(resumes_after: float) -> None:
+    assert _open_lost(resumes_after=resumes_after) == []
+
+
+def test_s11_who_was_lost_and_returns_below_what_was_answered_is_written_above_it() -> None:
+    assert _open_lost(resumes_after=20.0, returns=True) == []
+
+
+@pytest.mark.parametrize("without_guard", [(EngineCalls, "_replace_forgotten"), (Recovery, "_suspect")])
+def test_s11_a_watcher_goes_back_or_holds_what_is_not_stored_without(
+    without_guard: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*without_guard, lambda *_: None)
+    with pytest.raises(AssertionError):
+        assert _open_lost(resumes_after=20.0, returns=True) == []

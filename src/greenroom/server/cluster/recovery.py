@@ -120,6 +120,8 @@ class Recovery:
     def after_beat(self, result: BeatResult, *, was_fenced: bool) -> None:
         """The lease was renewed: do what the engine's absence, or its answer, calls for. Work runs beside the beats."""
         self._look_for_silence(result)
+        for app, participant_id in self._hub.fan_out.take_doubtful():
+            self._suspect(app, (participant_id,))
         if self._unread or self._hub.rooms.is_unread:
             self._unread = False
             self._hub.spawn(self.read_again(None))

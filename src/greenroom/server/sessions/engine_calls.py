@@ -61,6 +61,9 @@ log = structlog.stdlib.get_logger("greenroom.session")
 LOOKS, LOOK_EVERY = 8, 0.25
 """How often a record that a failover has put back is read again before it is shown, and the seconds in between."""
 
+VERSION_MARGIN = 86_400.0
+"""Seconds by which a version may be ahead of this node's clock. Beyond it no client can have it from us."""
+
 _NEED_NO_LEASE = frozenset({EndRequest, DetachRequest, UnwatchRequest, UnwatchRooms})
 """What is written later, where the node may not act now; and what the engine is not asked for."""
 
@@ -134,6 +137,7 @@ class EngineCalls:
         self._metrics = metrics
         self._tracing = tracing
         self._clock = clocks.monotonic
+        self._wall = clocks.wall
         self._loop = asyncio.get_running_loop()
         self._under_way: deque[Completion[Any]] = deque()
         """Calls without a task of their own; some of them are done."""
@@ -302,11 +306,16 @@ class EngineCalls:
     # -- participants -------------------------------------------------------------------------------------------------
 
     async def _read_whole(
-        self, app: str, ids: Sequence[str], known: Mapping[str, int] = MappingProxyType({})
+        self,
+        connection: SessionConnection,
+        app: str,
+        ids: Sequence[str],
+        known: Mapping[str, int] = MappingProxyType({}),
     ) -> list[ParticipantRecord]:
         """As `read_participants`, for a client. A record below the version that was sent to watchers here, or to this
         client by another node (known), was put back by a failover: the node that holds a session of theirs is about to
-        write it above that (S11), which is waited for."""
+        write it above that (S11), which is waited for. One of which nothing is stored any more nobody writes: it gets a
+        version above what the client holds."""
         records = await read_participants(self._registry, app, ids)
         for _ in range(LOOKS):
             passed_on = self._hub.fan_out.passed_on
@@ -321,10 +330,23 @@ class EngineCalls:
             again = await read_participants(self._registry, app, [records[at].id for at in behind])
             for at, record in zip(behind, again, strict=True):
                 records[at] = record
+        self._replace_forgotten(connection, records, known)
         return records
 
+    def _replace_forgotten(
+        self, connection: SessionConnection, records: list[ParticipantRecord], known: Mapping[str, int]
+    ) -> None:
+        sent, highest = connection.context.watches.sent, (self._wall() + VERSION_MARGIN) * 1_000_000
+        for at, record in enumerate(records):
+            if not record.version:
+                said = known.get(record.id, 0)
+                last = max(sent(record.id), said if said < highest else 0)
+                if last > 0:
+                    records[at] = replace(record, version=last + 1)
+                    self._hub.fan_out.note_passed_on(records[at])
+
     def _get(self, connection: SessionConnection, number: int, request: ParticipantQuery) -> None:
-        work = self._read_whole(request.app, request.ids or ())
+        work = self._read_whole(connection, request.app, request.ids or ())
         self._when_done(work, lambda records: connection.answered(number, records))
 
     def _watch(self, connection: SessionConnection, number: int, request: WatchRequest) -> None:
@@ -339,7 +361,7 @@ class EngineCalls:
         if not isinstance(fresh, tuple):
             fresh = await fresh
         try:
-            return await self._read_whole(request.app, request.ids, request.known)
+            return await self._read_whole(connection, request.app, request.ids, request.known)
         except BaseException:
             self._hub.unsubscribe(connection, fresh)
             raise

@@ -57,6 +57,8 @@ class FanOut:
     ) -> None:
         self.passed_on: dict[tuple[str, str], int] = {}
         """The newest version that was sent to watchers, of those who are watched (S11)."""
+        self._doubtful: set[tuple[str, str]] = set()
+        """Of whom a version below that was received."""
         self._watchers = watchers
         self._metrics = metrics
         self._clock = clock
@@ -75,18 +77,27 @@ class FanOut:
         for connection in tuple(self._watchers.get((record.app, record.id), ())):
             connection.forget(record)
 
+    def take_doubtful(self) -> set[tuple[str, str]]:
+        """Of whom something below what was sent was received since the last time: it came late, or a failover lost what
+        was sent (S11)."""
+        found, self._doubtful = self._doubtful, set()
+        return found
+
     def note(self, record: ParticipantRecord) -> None:
         """A record that was received, or read again, is to be sent to its watchers."""
-        watchers = self._watchers.get((record.app, record.id))
+        key = (record.app, record.id)
+        watchers = self._watchers.get(key)
         if watchers is None:
             return
+        if record.version < self.passed_on.get(key, 0):
+            self._doubtful.add(key)
         if len(watchers) == 1:
             (only,) = watchers
             if only.context.watches.sent(record.id) >= record.version:
                 # Nobody watches but who made the change: the reply to its open, or update, said it.
                 if only.context.participant_id == record.id:
                     only.context.participant_changed(record)
-                self._note_passed_on(record)
+                self.note_passed_on(record)
                 self._metrics.updates_sent((record,))
                 return
         self._batcher.changed(record)
@@ -97,14 +108,15 @@ class FanOut:
         self._flush_handle = None
         records = self._batcher.drain(self._clock())
         for record in records:
-            self._note_passed_on(record)
+            self.note_passed_on(record)
         if len(records) == 1:
             self._fan_out(self._send_one(records[0]))
         else:
             self._fan_out(self._send_batches(records))
         self._metrics.updates_sent(records)
 
-    def _note_passed_on(self, record: ParticipantRecord) -> None:
+    def note_passed_on(self, record: ParticipantRecord) -> None:
+        """Watchers are sent this version."""
         key = (record.app, record.id)
         if key in self._watchers and self.passed_on.get(key, 0) < record.version:
             self.passed_on[key] = record.version

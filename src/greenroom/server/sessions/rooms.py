@@ -299,9 +299,15 @@ class NodeRooms:
         """most: bytes of members in it, about."""
         if not room.is_whole or room.roster is None or room.reading is not None:
             await asyncio.wait((self._read(room),))
+        if known and room.roster is not None and room.roster.version < known:
+            await asyncio.wait((self._read(room),))  # the last change is on its way here, or a failover lost it
+            if room.error is not None:
+                raise room.error
         copy = room.roster
         if copy is None or not room.is_whole:
             raise room.error or ServiceUnavailableError()
+        if known and copy.version < known:  # S11: lost, or nothing is stored any more
+            return structs.replace(copy.first_page(most, cursor_after), version=known + 1)
         if known and copy.detailed:
             if known < copy.floor:
                 found = await self.ask(room, since=known)
