@@ -336,7 +336,8 @@ class EngineCalls:
     def _replace_forgotten(
         self, connection: SessionConnection, records: list[ParticipantRecord], known: Mapping[str, int]
     ) -> None:
-        sent, highest = connection.context.watches.sent, (self._wall() + VERSION_MARGIN) * 1_000_000
+        sent = connection.context.watches.sent
+        highest = int(self._wall() + VERSION_MARGIN) * 1_000_000
         for at, record in enumerate(records):
             if not record.version:
                 said = known.get(record.id, 0)
