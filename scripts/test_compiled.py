@@ -24,7 +24,7 @@ HOME = compiled.HOME / "tools-tests"
 LOCK = ROOT / "requirements" / "dev.txt"
 SHORT = (
     "tests/core", "tests/tokens", "tests/engines/embedded/test_contract.py", "tests/server/sessions",
-    "tests/server/wire",
+    "tests/server/wire", "tests/server/test_instrumentation.py",
 )  # fmt: skip
 _SHOW = "import greenroom.core.server.session as module; print(module.__file__)"
 

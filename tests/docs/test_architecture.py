@@ -31,6 +31,7 @@ def test_the_tests_it_names_exist() -> None:
             assert (ROOT / path.strip()).exists(), path
 
 
+@pytest.mark.interpreted
 @pytest.mark.slow
 @pytest.mark.parametrize("journey", TEXT["journey"], ids=lambda journey: str(journey["name"]))
 def test_a_real_request_passes_the_steps_in_order(journey: dict[str, object]) -> None:

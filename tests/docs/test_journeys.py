@@ -26,6 +26,7 @@ def journeys() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.interpreted
 @pytest.mark.slow
 def test_a_journey_leads_from_the_bytes_over_the_engine_to_the_answer() -> None:
     for name, steps in journeys().items():
@@ -41,6 +42,7 @@ LONGEST = {"open": (95, 29), "token": (106, 27), "update": (100, 30), "kick": (1
 """Functions and files, with two or three to spare: on a busy machine a timer fires in the middle."""
 
 
+@pytest.mark.interpreted
 @pytest.mark.slow
 @pytest.mark.parametrize("journey", LONGEST)
 def test_a_journey_is_no_longer_than_it_was(journey: str) -> None:
@@ -49,6 +51,7 @@ def test_a_journey_is_no_longer_than_it_was(journey: str) -> None:
     assert len({step.split(":")[0] for step in steps}) <= files
 
 
+@pytest.mark.interpreted
 @pytest.mark.slow
 def test_an_unknown_journey_and_one_that_is_too_long_fail() -> None:
     wrong = [sys.executable, "-m", "scripts.journeys", "resume"]

@@ -207,7 +207,7 @@ class Measure:
 
     def timed(self, contract: str, call: Callable[P, Awaitable[Any]]) -> Callable[P, Any]:
         """The call, timed. contract: whose method it is. Of a `Completion` nothing is waited for."""
-        method = call.__name__
+        method = call.__name__.rpartition(".")[2]  # compiled coroutines have their class in it
         times = self.metrics.histogram("greenroom_engine_call_seconds").labels(contract, method)
         failed = self.metrics.counter("greenroom_engine_errors_total").labels(contract, method)
         after = self._after.get(f"{contract}.{method}")

@@ -27,6 +27,7 @@ async def test_a_kick_ends_the_sessions_and_the_old_token() -> None:
             assert refused.value.data["reason"] == "Token_revoked"
 
 
+@pytest.mark.interpreted
 async def test_after_each_kick_a_new_token_lets_the_participant_in_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def late() -> None:
         """The announcement, which may take its time, or be lost."""

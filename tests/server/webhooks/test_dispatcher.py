@@ -157,6 +157,7 @@ async def test_a_message_is_signed_for_its_endpoint_and_says_what_happened() -> 
         assert w.attempts == [GOOD]
 
 
+@pytest.mark.interpreted
 async def test_an_engine_that_is_away_costs_the_name_and_not_the_message() -> None:
     async with world() as w:
 

@@ -458,6 +458,7 @@ def test_s11_who_was_lost_and_returns_below_what_was_answered_is_written_above_i
     assert _open_lost(resumes_after=20.0, returns=True) == []
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("without_guard", [(EngineCalls, "_replace_forgotten"), (Recovery, "_suspect")])
 def test_s11_a_watcher_goes_back_or_holds_what_is_not_stored_without(
     without_guard: tuple[type, str], monkeypatch: pytest.MonkeyPatch

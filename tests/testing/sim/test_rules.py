@@ -489,6 +489,7 @@ def test_s12_unknown_ids_read_as_offline_at_version_zero_and_may_be_watched(worl
     assert held.presence is Presence.ONLINE
 
 
+@pytest.mark.interpreted
 def test_s13_a_change_that_was_not_received_is_read_again(world: World) -> None:
     anna, bob = world.make_app("anna"), world.make_app("bob")
     anna.open()
