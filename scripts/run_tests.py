@@ -1,7 +1,7 @@
 """Runs every test: those of the browser SDK in Node, and those in Python in three passes.
 
 Side by side run all that are marked neither `waiting` nor `serial`, and beside them those of the browser SDK. Then
-those that wait more than they work (real faults, real timers, pages), four files at a time; then those that must have
+those that wait more than they work (real faults, real timers, pages), five files at a time; then those that must have
 the machine to themselves.
 
 usage: python scripts/run_tests.py [arguments for pytest]
@@ -38,7 +38,7 @@ NO_TESTS_COLLECTED = 5
 BASE_TIMEOUT = 600  # seconds for one test; a quiet machine needs less than a tenth for each
 NODE_TIMEOUT = 1800  # seconds for one file of the browser SDK's tests
 AGAIN_AT_MOST = 3  # failed tests of a pass; more have another cause than the machine
-WAITING_AT_ONCE = "4"
+WAITING_AT_ONCE = "5"
 WAITING_FIRST = ("tests/cluster/", "tests/network/", "tests/browser/")
 """In this order: the files that take longest, so that none of them is begun when all others have ended."""
 
