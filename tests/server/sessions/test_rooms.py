@@ -169,6 +169,36 @@ async def test_s13_what_may_have_been_missed_is_read_again() -> None:
         assert ids(changes(anna[1])[-1]["joined"]) == [BOB]
 
 
+@pytest.mark.interpreted
+async def test_s13_a_read_that_began_before_the_change_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_shell() as shell:
+        anna, bob = await shell.open("anna"), await shell.open("bob")
+        await join(shell, anna)
+        rooms, room, read = shell.hub.rooms, node_room(shell), shell.inner.rooms.roster
+        answered, handed_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(query: RosterQuery) -> Roster:
+            found = await read(query)
+            answered.set()
+            await handed_on.wait()
+            return found
+
+        monkeypatch.setattr(shell.inner.rooms, "roster", slow)
+        first = asyncio.create_task(rooms.read_again(None))
+        await answered.wait()
+        rooms._rooms.pop(room.key)
+        await join(shell, bob)
+        rooms._rooms[room.key] = room
+        second = asyncio.create_task(rooms.read_again(None))
+        await asyncio.sleep(0)
+        handed_on.set()
+        await asyncio.gather(first, second)
+        assert rooms.is_unread, "it is read again with the next beat"
+        await rooms.read_again(None)
+        assert room.roster is not None
+        assert room.roster._ids == sorted([ANNA, BOB])
+
+
 async def test_a_command_that_overtakes_the_attach_is_carried_out_after_it() -> None:
     async with running_shell() as shell:
         anna = await shell.open("anna")

@@ -373,7 +373,10 @@ class NodeRooms:
             for room in some:
                 if not room.is_subscribed and room.subscribing is None:
                     self._subscribe(room)
-            if reading := [self._read(room) for room in some if room.watchers]:
+            watched = [room for room in some if room.watchers]
+            if any(room.reading is not None for room in watched):
+                self.is_unread = True  # a read that is under way may have been answered before the change
+            if reading := [self._read(room) for room in watched]:
                 await asyncio.wait(reading)
 
     # -- BusListener --------------------------------------------------------------------------------------------------
