@@ -1,8 +1,13 @@
-"""What of the contract takes long in process: a pass of the reaper is one call of Lua in Python for each partition."""
+"""A server with TLS, and what of the contract takes long in process: a pass of the reaper is one call of Lua in Python
+for each partition."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from tests.support.redis_server import Secured, secured
 
 LONG_IN_PROCESS = {
     "test_a_random_life_keeps_every_promise",
@@ -31,6 +36,12 @@ LONG_IN_PROCESS = {
     "test_s17_events_older_than_72_hours_go_and_the_reader_hears_of_the_gap",
 }
 """Cases that let much time pass. `make test` runs them on a real Redis, `make soak` in process too."""
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured(tmp_path_factory.mktemp("tls")) as running:
+        yield running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

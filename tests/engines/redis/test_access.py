@@ -12,7 +12,7 @@ from greenroom.engines.redis import RedisEngine
 from greenroom.errors import ServiceUnavailableError
 from greenroom.testing.engine_contract import APP
 from tests.support.patience import PATIENCE
-from tests.support.redis_server import RedisServer, Secured, secured, single
+from tests.support.redis_server import RedisServer, Secured, single
 from tests.support.redis_world import RedisWorld
 
 pytestmark = pytest.mark.slow
@@ -22,12 +22,6 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "redis.md"
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with single() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(tmp_path_factory.mktemp("tls")) as running:
         yield running
 
 

@@ -19,18 +19,12 @@ from greenroom.engines.redis.errors import NotSentError
 from greenroom.engines.redis.topology import ANY, Topology, ask, make_topology
 from greenroom.model import PARTITIONS
 from tests.support.patience import PATIENCE, until
-from tests.support.redis_server import RedisServer, Secured, secured, single
+from tests.support.redis_server import RedisServer, Secured, single
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with single() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(tmp_path_factory.mktemp("tls")) as running:
         yield running
 
 
